@@ -1,0 +1,46 @@
+"""The roots of every error that the rules raise. Specific errors stand beside their rule and carry typed fields."""
+
+
+class CkbError(Exception):
+    """Root of all errors of the rules; `str(error)` is one line that a person can read."""
+
+
+class MoleculeError(CkbError):
+    """Bytes that are not the serialisation of the declared type (RFC 8)."""
+
+    def __init__(self, type_name: str, reason: str) -> None:
+        super().__init__(f"{type_name}: {reason}")
+        self.type_name = type_name
+        self.reason = reason
+
+
+class SpecError(CkbError):
+    """A chain spec that cannot be used."""
+
+
+class HeaderError(CkbError):
+    """A header breaks a rule; the block can never be valid unless the subclass says otherwise."""
+
+
+class EpochError(HeaderError):
+    """A header's epoch or compact target is not the one that the chain demands."""
+
+
+class BlockError(CkbError):
+    """A block breaks a rule."""
+
+
+class TransactionError(CkbError):
+    """A transaction breaks a rule."""
+
+
+class ResolveError(CkbError):
+    """An out point or header that a transaction names cannot be used."""
+
+
+class DaoError(CkbError):
+    """NervosDAO arithmetic is impossible for this block or transaction (RFC 23)."""
+
+
+class ScriptError(CkbError):
+    """A script group failed or could not be run."""

@@ -1,0 +1,545 @@
+"""Molecule serialisation (RFC 8): declared schemas, zero-copy lazy views, strict and compatible checks, builders.
+
+A schema is a class whose fields are declared in order:
+
+    class OutPoint(Struct):
+        tx_hash: Field[bytes] = field(BYTE32)
+        index: Field[int] = field(UINT32)
+
+`OutPoint.parse(data)` checks the bytes once and gives a view that reads fields when they are asked for (and keeps
+them); `OutPoint(tx_hash=…, index=…)` builds one. Both hold the same raw bytes, so nothing is ever serialised twice.
+A table may end in `trailing(…)` fields: older serialisations lack them and they read as None.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from struct import Struct as ByteStruct
+from struct import unpack_from
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast, dataclass_transform, overload
+
+from consensus.errors import MoleculeError
+
+T = TypeVar("T")
+V = TypeVar("V", bound="Composite")
+
+_U32 = ByteStruct("<I")
+NUMBER_SIZE = 4
+
+
+class Kind(Generic[T]):
+    """A molecule type: `size` is its fixed size in bytes, None when it varies."""
+
+    name: str
+    size: int | None
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        """Raise MoleculeError unless buf[start:end] is exactly one value; extra fields pass only if compatible."""
+        raise NotImplementedError
+
+    def read(self, buf: bytes, start: int, end: int) -> T:
+        """The value at checked bytes."""
+        raise NotImplementedError
+
+    def pack(self, value: T) -> bytes:
+        """The bytes of a value; MoleculeError if the value does not fit the type."""
+        raise NotImplementedError
+
+    def parse(self, data: bytes, *, compatible: bool = False) -> T:
+        """Check and read bytes from outside."""
+        self.check(data, 0, len(data), compatible=compatible)
+        return self.read(data, 0, len(data))
+
+
+def _check_size(name: str, start: int, end: int, size: int) -> None:
+    if end - start != size:
+        raise MoleculeError(name, f"expected {size} bytes, got {end - start}")
+
+
+class UintKind(Kind[int]):
+    """An unsigned little-endian integer of `size` bytes."""
+
+    size: int
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        _check_size(self.name, start, end, self.size)
+
+    def read(self, buf: bytes, start: int, end: int) -> int:
+        return int.from_bytes(buf[start:end], "little")
+
+    def pack(self, value: int) -> bytes:
+        try:
+            return value.to_bytes(self.size, "little")
+        except OverflowError:
+            raise MoleculeError(self.name, f"{value} does not fit {self.size} bytes") from None
+
+
+class ByteArrayKind(Kind[bytes]):
+    """A fixed number of bytes."""
+
+    size: int
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        _check_size(self.name, start, end, self.size)
+
+    def read(self, buf: bytes, start: int, end: int) -> bytes:
+        return buf[start:end]
+
+    def pack(self, value: bytes) -> bytes:
+        if len(value) != self.size:
+            raise MoleculeError(self.name, f"expected {self.size} bytes, got {len(value)}")
+        return bytes(value)
+
+
+def _vector_count(name: str, buf: bytes, start: int, end: int, item_size: int) -> int:
+    """Item count of a fixvec after checking that the items fill the slice exactly."""
+    if end - start < NUMBER_SIZE:
+        raise MoleculeError(name, f"expected at least {NUMBER_SIZE} bytes, got {end - start}")
+    count: int = _U32.unpack_from(buf, start)[0]
+    _check_size(name, start, end, NUMBER_SIZE + count * item_size)
+    return count
+
+
+class BytesKind(Kind[bytes]):
+    """A vector of bytes."""
+
+    name = "Bytes"
+    size = None
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        _vector_count(self.name, buf, start, end, 1)
+
+    def read(self, buf: bytes, start: int, end: int) -> bytes:
+        return buf[start + NUMBER_SIZE : end]
+
+    def pack(self, value: bytes) -> bytes:
+        return _U32.pack(len(value)) + value
+
+
+class Vec(Sequence[T]):
+    """A lazy view of a vector: items are read when asked for and kept."""
+
+    __slots__ = ("_buf", "_cache", "_end", "_item", "_slices", "_start")
+
+    def __init__(self, item: Kind[T], buf: bytes, start: int, end: int, slices: Sequence[tuple[int, int]]) -> None:
+        self._item, self._buf, self._start, self._end, self._slices = item, buf, start, end, slices
+        self._cache: dict[int, T] = {}
+
+    @property
+    def raw(self) -> bytes:
+        """The serialised vector."""
+        return self._buf[self._start : self._end]
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        if isinstance(index, slice):
+            return [self._at(i) for i in range(*index.indices(len(self._slices)))]
+        if index < 0:
+            index += len(self._slices)
+        if not 0 <= index < len(self._slices):
+            raise IndexError(index)
+        return self._at(index)
+
+    def _at(self, index: int) -> T:
+        value = self._cache.get(index)
+        if value is None:
+            start, end = self._slices[index]
+            value = self._cache[index] = self._item.read(self._buf, start, end)
+        return value
+
+    def __iter__(self) -> Iterator[T]:
+        return (self._at(i) for i in range(len(self._slices)))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Sequence):
+            return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+class FixVecKind(Kind[Sequence[T]]):
+    """A vector of items of one fixed size."""
+
+    size = None
+
+    def __init__(self, item: Kind[T]) -> None:
+        if item.size is None:
+            raise TypeError(f"{item.name} has no fixed size")
+        self.item, self.item_size, self.name = item, item.size, f"{item.name}Vec"
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        _vector_count(self.name, buf, start, end, self.item_size)
+
+    def read(self, buf: bytes, start: int, end: int) -> Sequence[T]:
+        size = self.item_size
+        slices = [(at, at + size) for at in range(start + NUMBER_SIZE, end, size)]
+        return Vec(self.item, buf, start, end, slices)
+
+    def pack(self, value: Iterable[T]) -> bytes:
+        items = [self.item.pack(item) for item in value]
+        return _U32.pack(len(items)) + b"".join(items)
+
+
+def _offsets(name: str, buf: bytes, start: int, end: int) -> list[int]:
+    """Checked absolute bounds of the parts of a dynvec or table: part i is [result[i], result[i+1]). Empty: [end]."""
+    length = end - start
+    if length < NUMBER_SIZE:
+        raise MoleculeError(name, f"expected at least {NUMBER_SIZE} bytes, got {length}")
+    if _U32.unpack_from(buf, start)[0] != length:
+        raise MoleculeError(name, f"declares {_U32.unpack_from(buf, start)[0]} bytes, has {length}")
+    if length == NUMBER_SIZE:
+        return [end]
+    if length < 2 * NUMBER_SIZE:
+        raise MoleculeError(name, "the header is broken")
+    first: int = _U32.unpack_from(buf, start + NUMBER_SIZE)[0]
+    if first % NUMBER_SIZE or first < 2 * NUMBER_SIZE or first > length:
+        raise MoleculeError(name, f"the first offset {first} is impossible")
+    bounds = [start + offset for offset in unpack_from(f"<{first // NUMBER_SIZE - 1}I", buf, start + NUMBER_SIZE)]
+    bounds.append(end)
+    if any(a > b for a, b in itertools.pairwise(bounds)):
+        raise MoleculeError(name, "the offsets are not in order")
+    return bounds
+
+
+def _pack_parts(parts: Sequence[bytes]) -> bytes:
+    """Header of total size and offsets, then the parts."""
+    offset = NUMBER_SIZE * (len(parts) + 1)
+    header = []
+    for part in parts:
+        header.append(offset)
+        offset += len(part)
+    return b"".join([ByteStruct(f"<{len(parts) + 1}I").pack(offset, *header), *parts])
+
+
+class DynVecKind(Kind[Sequence[T]]):
+    """A vector of items whose sizes differ."""
+
+    size = None
+
+    def __init__(self, item: Kind[T]) -> None:
+        self.item, self.name = item, f"{item.name}Vec"
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        bounds = _offsets(self.name, buf, start, end)
+        for a, b in itertools.pairwise(bounds):
+            self.item.check(buf, a, b, compatible=compatible)
+
+    def read(self, buf: bytes, start: int, end: int) -> Sequence[T]:
+        bounds = _offsets(self.name, buf, start, end)
+        return Vec(self.item, buf, start, end, list(itertools.pairwise(bounds)))
+
+    def pack(self, value: Iterable[T]) -> bytes:
+        return _pack_parts([self.item.pack(item) for item in value])
+
+
+class OptionKind(Kind[T | None]):
+    """A value or nothing; nothing is zero bytes."""
+
+    size = None
+
+    def __init__(self, item: Kind[T]) -> None:
+        self.item, self.name = item, f"{item.name}Opt"
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        if start != end:
+            self.item.check(buf, start, end, compatible=compatible)
+
+    def read(self, buf: bytes, start: int, end: int) -> T | None:
+        return None if start == end else self.item.read(buf, start, end)
+
+    def pack(self, value: T | None) -> bytes:
+        return b"" if value is None else self.item.pack(value)
+
+
+class Field(Generic[T]):
+    """One declared field: reads through the view once, then the instance's own dictionary answers."""
+
+    def __init__(self, kind: Kind[Any], *, is_trailing: bool) -> None:
+        self.kind, self.is_trailing = kind, is_trailing
+        self.name, self.index = "", -1
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, view: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, view: Composite, owner: type) -> T: ...
+    def __get__(self, view: Composite | None, owner: type) -> Self | T:
+        if view is None:
+            return self
+        value = view._read_field(self)  # noqa: SLF001 - a field is a part of its view
+        view.__dict__[self.name] = value
+        return cast(T, value)
+
+    if TYPE_CHECKING:
+        # Tells the type checker what the constructor takes; views are never assigned to.
+        def __set__(self, view: object, value: T) -> None: ...
+
+
+def field(kind: Kind[Any]) -> Any:
+    """Declare a field."""
+    return Field(kind, is_trailing=False)
+
+
+def trailing(kind: Kind[Any], *, default: None = None) -> Any:
+    """Declare a field that older serialisations lack: absent reads as None, None is left out when building."""
+    return Field(kind, is_trailing=True)
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field, trailing))
+class Composite:
+    """What structs and tables share: raw bytes and fields that are read from them."""
+
+    FIELDS: ClassVar[tuple[Field[Any], ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = [value for value in vars(cls).values() if isinstance(value, Field)]
+        cls.FIELDS = (*cls.FIELDS, *own)
+        for index, declared in enumerate(cls.FIELDS):
+            declared.index = index
+
+    def __init__(self, **values: Any) -> None:
+        names = [declared.name for declared in self.FIELDS]
+        if unknown := values.keys() - set(names):
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        missing = [f.name for f in self.FIELDS if not f.is_trailing and f.name not in values]
+        if missing:
+            raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
+        raw = self._build([values.get(name) for name in names])
+        self._buf, self._start, self._end = raw, 0, len(raw)
+
+    @classmethod
+    def _build(cls, values: Sequence[Any]) -> bytes:
+        raise NotImplementedError
+
+    @classmethod
+    def _check(cls, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        raise NotImplementedError
+
+    def _read_field(self, declared: Field[Any]) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def view(cls, buf: bytes, start: int, end: int) -> Self:
+        """A view of bytes that were checked before."""
+        self = cls.__new__(cls)
+        self._buf, self._start, self._end = buf, start, end
+        return self
+
+    @classmethod
+    def parse(cls, data: bytes, *, compatible: bool = False) -> Self:
+        """Check bytes from outside and view them; MoleculeError if they are not exactly one value of this type."""
+        cls._check(data, 0, len(data), compatible=compatible)
+        return cls.view(data, 0, len(data))
+
+    @classmethod
+    def trusted(cls, data: bytes) -> Self:
+        """View bytes that this node serialised or checked itself (its own database)."""
+        return cls.view(data, 0, len(data))
+
+    @property
+    def raw(self) -> bytes:
+        """The serialised value."""
+        if self._start == 0 and self._end == len(self._buf):
+            return self._buf
+        self._buf = self._buf[self._start : self._end]
+        self._end -= self._start
+        self._start = 0
+        return self._buf
+
+    @property
+    def raw_size(self) -> int:
+        """Length of the serialised value in bytes."""
+        return self._end - self._start
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        values = {declared.name: getattr(self, declared.name) for declared in self.FIELDS}
+        return type(self)(**(values | changes))
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        shown = (f"{f.name}={_shown(getattr(self, f.name))}" for f in self.FIELDS)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _shown(value: object) -> str:
+    return f"0x{value.hex()}" if isinstance(value, bytes) else repr(value)
+
+
+class Struct(Composite):
+    """Fields of fixed sizes, end to end."""
+
+    SIZE: ClassVar[int] = 0
+    _AT: ClassVar[tuple[tuple[int, int], ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        at, places = 0, []
+        for declared in cls.FIELDS:
+            size = declared.kind.size
+            if size is None:
+                raise TypeError(f"{cls.__name__}.{declared.name} has no fixed size")
+            places.append((at, at + size))
+            at += size
+        cls.SIZE, cls._AT = at, tuple(places)
+
+    @classmethod
+    def _build(cls, values: Sequence[Any]) -> bytes:
+        return b"".join(f.kind.pack(value) for f, value in zip(cls.FIELDS, values, strict=True))
+
+    @classmethod
+    def _check(cls, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        _check_size(cls.__name__, start, end, cls.SIZE)
+
+    def _read_field(self, declared: Field[Any]) -> Any:
+        a, b = self._AT[declared.index]
+        return declared.kind.read(self._buf, self._start + a, self._start + b)
+
+
+class Table(Composite):
+    """Fields of any size behind a header of offsets."""
+
+    @classmethod
+    def _build(cls, values: Sequence[Any]) -> bytes:
+        parts = []
+        for declared, value in zip(cls.FIELDS, values, strict=True):
+            if declared.is_trailing and value is None:
+                break
+            parts.append(declared.kind.pack(value))
+        return _pack_parts(parts)
+
+    @classmethod
+    def _check(cls, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        bounds = _offsets(cls.__name__, buf, start, end)
+        count = len(bounds) - 1
+        required = sum(not declared.is_trailing for declared in cls.FIELDS)
+        if count < required or (count > len(cls.FIELDS) and not compatible):
+            raise MoleculeError(cls.__name__, f"expected {len(cls.FIELDS)} fields, got {count}")
+        for declared, a, b in zip(cls.FIELDS, bounds, bounds[1:], strict=False):
+            declared.kind.check(buf, a, b, compatible=compatible)
+
+    @property
+    def field_count(self) -> int:
+        """Number of fields that the bytes hold; more than declared after a compatible check of a newer value."""
+        if self.raw_size == NUMBER_SIZE:
+            return 0
+        return int(_U32.unpack_from(self._buf, self._start + NUMBER_SIZE)[0]) // NUMBER_SIZE - 1
+
+    def field_span(self, index: int) -> tuple[int, int]:
+        """Start and end of a field, relative to this table's own bytes."""
+        count = self.field_count
+        if index >= count:
+            raise IndexError(index)
+        at = self._start + NUMBER_SIZE * (index + 1)
+        if index + 1 == count:
+            return int(_U32.unpack_from(self._buf, at)[0]), self.raw_size
+        start, end = unpack_from("<2I", self._buf, at)
+        return start, end
+
+    def _read_field(self, declared: Field[Any]) -> Any:
+        if declared.is_trailing and declared.index >= self.field_count:
+            return None
+        a, b = self.field_span(declared.index)
+        return declared.kind.read(self._buf, self._start + a, self._start + b)
+
+
+class CompositeKind(Kind[V]):
+    """A struct or table as the type of a field or item."""
+
+    def __init__(self, view_class: type[V]) -> None:
+        self.view_class, self.name = view_class, view_class.__name__
+        self.size = view_class.SIZE if issubclass(view_class, Struct) else None
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        self.view_class._check(buf, start, end, compatible=compatible)  # noqa: SLF001 - same module
+
+    def read(self, buf: bytes, start: int, end: int) -> V:
+        return self.view_class.view(buf, start, end)
+
+    def pack(self, value: V) -> bytes:
+        if not isinstance(value, self.view_class):
+            raise MoleculeError(self.name, f"expected {self.name}, got {type(value).__name__}")
+        return value.raw
+
+
+class UnionKind(Kind[Composite]):
+    """One of several tables, told apart by a 4-byte item id; the value's class tells which it is."""
+
+    size = None
+
+    def __init__(self, name: str, items: dict[int, type[Composite]]) -> None:
+        self.name = name
+        self._classes = dict(items)
+        self._ids = {view_class: item_id for item_id, view_class in items.items()}
+
+    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+        if end - start < NUMBER_SIZE:
+            raise MoleculeError(self.name, f"expected at least {NUMBER_SIZE} bytes, got {end - start}")
+        item_id = _U32.unpack_from(buf, start)[0]
+        if item_id not in self._classes:
+            raise MoleculeError(self.name, f"unknown item id {item_id}")
+        self._classes[item_id]._check(buf, start + NUMBER_SIZE, end, compatible=compatible)  # noqa: SLF001
+
+    def read(self, buf: bytes, start: int, end: int) -> Composite:
+        item_id = _U32.unpack_from(buf, start)[0]
+        return self._classes[item_id].view(buf, start + NUMBER_SIZE, end)
+
+    def pack(self, value: Composite) -> bytes:
+        if type(value) not in self._ids:
+            raise MoleculeError(self.name, f"{type(value).__name__} is not one of its items")
+        return _U32.pack(self._ids[type(value)]) + value.raw
+
+
+def kind(view_class: type[V]) -> Kind[V]:
+    """The type of a field that holds a struct or table."""
+    return CompositeKind(view_class)
+
+
+def optional(item: Kind[T]) -> Kind[T | None]:
+    """option item"""
+    return OptionKind(item)
+
+
+def vector(item: Kind[T]) -> Kind[Sequence[T]]:
+    """vector <item>: a fixvec when the item's size is fixed, a dynvec otherwise, as the schema language has it."""
+    make: Callable[[Kind[T]], Kind[Sequence[T]]] = DynVecKind if item.size is None else FixVecKind
+    return make(item)
+
+
+BYTE = UintKind("byte", 1)
+UINT32 = UintKind("Uint32", 4)
+UINT64 = UintKind("Uint64", 8)
+UINT128 = UintKind("Uint128", 16)
+UINT256 = UintKind("Uint256", 32)
+BYTE32 = ByteArrayKind("Byte32", 32)
+BYTES = BytesKind()
+BYTES_OPT = optional(BYTES)
+BYTES_VEC = vector(BYTES)
+BYTE32_VEC = vector(BYTE32)
+UINT64_VEC = vector(UINT64)

@@ -1,0 +1,343 @@
+"""The chain's own types (`blockchain.mol`, RFC 19, RFC 22, RFC 27) with the hashes that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from consensus.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
+from consensus.merkle import merkle_root
+from consensus.molecule import (
+    BYTE,
+    BYTE32,
+    BYTE32_VEC,
+    BYTES,
+    BYTES_OPT,
+    BYTES_VEC,
+    UINT32,
+    UINT64,
+    UINT128,
+    ByteArrayKind,
+    Field,
+    Struct,
+    Table,
+    field,
+    kind,
+    optional,
+    trailing,
+    vector,
+)
+
+SHORT_ID_SIZE = 10
+SHANNONS_PER_BYTE = 100_000_000
+NULL_INDEX = 0xFFFFFFFF
+
+# hash_type of a script (RFC 22, RFC 32, RFC 49). Odd values other than 1 do not exist; larger even ones are future VMs.
+HASH_TYPE_DATA = 0
+HASH_TYPE_TYPE = 1
+HASH_TYPE_DATA1 = 2
+HASH_TYPE_DATA2 = 4
+
+DEP_TYPE_CODE = 0
+DEP_TYPE_DEP_GROUP = 1
+
+PROPOSAL_SHORT_ID = ByteArrayKind("ProposalShortId", SHORT_ID_SIZE)
+PROPOSAL_SHORT_ID_VEC = vector(PROPOSAL_SHORT_ID)
+
+
+class Script(Table):
+    """Which code guards a cell, and its arguments."""
+
+    code_hash: Field[bytes] = field(BYTE32)
+    hash_type: Field[int] = field(BYTE)
+    args: Field[bytes] = field(BYTES)
+
+    @cached_property
+    def hash(self) -> bytes:
+        """Script hash: lock hash or type hash of a cell."""
+        return ckb_hash(self.raw)
+
+    @property
+    def occupied_bytes(self) -> int:
+        """Bytes of capacity that it takes: code hash, hash type and arguments."""
+        return 32 + 1 + len(self.args)
+
+
+class OutPoint(Struct):
+    """Names an output: `raw` (36 bytes) is the key of a cell everywhere in the node."""
+
+    tx_hash: Field[bytes] = field(BYTE32)
+    index: Field[int] = field(UINT32)
+
+    @property
+    def is_null(self) -> bool:
+        """The out point of a cellbase's input."""
+        return self.index == NULL_INDEX and self.tx_hash == ZERO_HASH
+
+
+def out_point_key(tx_hash: bytes, index: int) -> bytes:
+    """The 36 bytes of OutPoint(tx_hash, index)."""
+    return tx_hash + index.to_bytes(4, "little")
+
+
+NULL_OUT_POINT = OutPoint(tx_hash=ZERO_HASH, index=NULL_INDEX)
+
+
+class CellInput(Struct):
+    """A cell that is spent, and since when that is allowed (RFC 17)."""
+
+    since: Field[int] = field(UINT64)
+    previous_output: Field[OutPoint] = field(kind(OutPoint))
+
+
+class CellOutput(Table):
+    """A cell without its data. Capacity in shannons."""
+
+    capacity: Field[int] = field(UINT64)
+    lock: Field[Script] = field(kind(Script))
+    type_: Field[Script | None] = field(optional(kind(Script)))
+
+    def occupied_capacity(self, data_size: int) -> int:
+        """Shannons that this cell takes with `data_size` bytes of data: 8 for the capacity, lock, type and data."""
+        size = 8 + self.lock.occupied_bytes + data_size
+        if self.type_ is not None:
+            size += self.type_.occupied_bytes
+        return size * SHANNONS_PER_BYTE
+
+
+class CellDep(Struct):
+    """A cell that scripts may read, or (dep_type 1) a cell whose data lists such cells."""
+
+    out_point: Field[OutPoint] = field(kind(OutPoint))
+    dep_type: Field[int] = field(BYTE)
+
+
+class RawTransaction(Table):
+    """A transaction without witnesses: what its hash covers."""
+
+    version: Field[int] = field(UINT32)
+    cell_deps: Field[Sequence[CellDep]] = field(vector(kind(CellDep)))
+    header_deps: Field[Sequence[bytes]] = field(BYTE32_VEC)
+    inputs: Field[Sequence[CellInput]] = field(vector(kind(CellInput)))
+    outputs: Field[Sequence[CellOutput]] = field(vector(kind(CellOutput)))
+    outputs_data: Field[Sequence[bytes]] = field(BYTES_VEC)
+
+
+# `Transaction.raw` would name both the molecule field and the serialised bytes; the field is `body` here.
+class Transaction(Table):
+    """A transaction: `body` is the schema's field `raw`."""
+
+    body: Field[RawTransaction] = field(kind(RawTransaction))
+    witnesses: Field[Sequence[bytes]] = field(BYTES_VEC)
+
+    @cached_property
+    def hash(self) -> bytes:
+        """Transaction hash (without witnesses): names the transaction."""
+        return ckb_hash(self.body.raw)
+
+    @cached_property
+    def witness_hash(self) -> bytes:
+        """Hash with witnesses."""
+        return ckb_hash(self.raw)
+
+    @property
+    def short_id(self) -> bytes:
+        """Proposal short id: first 10 bytes of the hash."""
+        return self.hash[:SHORT_ID_SIZE]
+
+    @property
+    def size_in_block(self) -> int:
+        """Bytes that it adds to a block: itself and its offset."""
+        return self.raw_size + 4
+
+    @cached_property
+    def is_cellbase(self) -> bool:
+        """Has exactly one input, which is null."""
+        inputs = self.body.inputs
+        return len(inputs) == 1 and inputs[0].previous_output.is_null
+
+    def output_keys(self) -> list[bytes]:
+        """Out points (36 bytes) of its outputs."""
+        return [out_point_key(self.hash, index) for index in range(len(self.body.outputs))]
+
+
+TRANSACTION_VEC = vector(kind(Transaction))
+
+
+class RawHeader(Struct):
+    """A header without its nonce."""
+
+    version: Field[int] = field(UINT32)
+    compact_target: Field[int] = field(UINT32)
+    timestamp: Field[int] = field(UINT64)
+    number: Field[int] = field(UINT64)
+    epoch: Field[int] = field(UINT64)
+    parent_hash: Field[bytes] = field(BYTE32)
+    transactions_root: Field[bytes] = field(BYTE32)
+    proposals_hash: Field[bytes] = field(BYTE32)
+    extra_hash: Field[bytes] = field(BYTE32)
+    dao: Field[bytes] = field(BYTE32)
+
+
+class Header(Struct):
+    """A header, 208 bytes. `body` is the schema's field `raw`; its fields are reachable here too."""
+
+    body: Field[RawHeader] = field(kind(RawHeader))
+    nonce: Field[int] = field(UINT128)
+
+    @cached_property
+    def hash(self) -> bytes:
+        """Block hash."""
+        return ckb_hash(self.raw)
+
+    @cached_property
+    def pow_hash(self) -> bytes:
+        """What the miner extends by a nonce: hash of the header without nonce."""
+        return ckb_hash(self.body.raw)
+
+    @property
+    def version(self) -> int:
+        return self.body.version
+
+    @property
+    def compact_target(self) -> int:
+        return self.body.compact_target
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970."""
+        return self.body.timestamp
+
+    @property
+    def number(self) -> int:
+        return self.body.number
+
+    @property
+    def epoch(self) -> int:
+        """Packed epoch number with fraction; see consensus.types.core.EpochFraction."""
+        return self.body.epoch
+
+    @property
+    def parent_hash(self) -> bytes:
+        return self.body.parent_hash
+
+    @property
+    def transactions_root(self) -> bytes:
+        return self.body.transactions_root
+
+    @property
+    def proposals_hash(self) -> bytes:
+        return self.body.proposals_hash
+
+    @property
+    def extra_hash(self) -> bytes:
+        return self.body.extra_hash
+
+    @property
+    def dao(self) -> bytes:
+        return self.body.dao
+
+    def with_fields(self, **changes: object) -> Header:
+        """A copy with fields of the raw header, or the nonce, changed."""
+        nonce = changes.pop("nonce", self.nonce)
+        return self.replace(body=self.body.replace(**changes), nonce=nonce)
+
+
+def proposals_hash(proposals: Sequence[bytes]) -> bytes:
+    """Hash of all short ids end to end; zero when there are none."""
+    return ckb_hash(b"".join(proposals)) if proposals else ZERO_HASH
+
+
+class UncleBlock(Table):
+    """A stale block that a later one embeds."""
+
+    header: Field[Header] = field(kind(Header))
+    proposals: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
+
+    @property
+    def hash(self) -> bytes:
+        """Its block hash."""
+        return self.header.hash
+
+
+def uncles_hash(uncles: Sequence[UncleBlock]) -> bytes:
+    """Hash of all uncles' block hashes end to end; zero when there are none."""
+    return ckb_hash(b"".join(uncle.hash for uncle in uncles)) if uncles else ZERO_HASH
+
+
+class Block(Table):
+    """A block; without the extension it is the schema's `Block`, with it `BlockV1` (RFC 31)."""
+
+    header: Field[Header] = field(kind(Header))
+    uncles: Field[Sequence[UncleBlock]] = field(vector(kind(UncleBlock)))
+    transactions: Field[Sequence[Transaction]] = field(TRANSACTION_VEC)
+    proposals: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
+    extension: Field[bytes | None] = trailing(BYTES, default=None)
+
+    @property
+    def hash(self) -> bytes:
+        return self.header.hash
+
+    @property
+    def number(self) -> int:
+        return self.header.number
+
+    @property
+    def parent_hash(self) -> bytes:
+        return self.header.parent_hash
+
+    def transactions_root(self) -> bytes:
+        """Merkle root over the roots of transaction hashes and of witness hashes (RFC 6, RFC 27), from the body."""
+        transactions = self.transactions
+        raw_root = merkle_root([tx.hash for tx in transactions])
+        witnesses_root = merkle_root([tx.witness_hash for tx in transactions])
+        return merkle_root([raw_root, witnesses_root])
+
+    def proposals_hash(self) -> bytes:
+        """From the body."""
+        return proposals_hash(self.proposals)
+
+    def extra_hash(self) -> bytes:
+        """Uncles hash, and the extension's hash when there is one (RFC 31), from the body."""
+        uncles = uncles_hash(self.uncles)
+        if self.extension is None:
+            return uncles
+        return ckb_hash_concat(uncles, ckb_hash(self.extension))
+
+    def size_without_uncle_proposals(self) -> int:
+        """The size that the block limit counts: serialised bytes less the ids that uncles proposed."""
+        return self.raw_size - sum(len(uncle.proposals) * SHORT_ID_SIZE for uncle in self.uncles)
+
+    def union_proposal_ids(self) -> set[bytes]:
+        """Short ids proposed by the block or by its uncles."""
+        ids = set(self.proposals)
+        for uncle in self.uncles:
+            ids.update(uncle.proposals)
+        return ids
+
+    def with_roots(self) -> Block:
+        """The block whose header commits to its body: how a block enters the node from a miner or peer."""
+        header = self.header.with_fields(
+            transactions_root=self.transactions_root(),
+            proposals_hash=self.proposals_hash(),
+            extra_hash=self.extra_hash(),
+        )
+        return self if header == self.header else self.replace(header=header)
+
+
+class CellbaseWitness(Table):
+    """First witness of a cellbase: who gets the reward 11 blocks later."""
+
+    lock: Field[Script] = field(kind(Script))
+    message: Field[bytes] = field(BYTES)
+
+
+class WitnessArgs(Table):
+    """How scripts share one witness."""
+
+    lock: Field[bytes | None] = field(BYTES_OPT)
+    input_type: Field[bytes | None] = field(BYTES_OPT)
+    output_type: Field[bytes | None] = field(BYTES_OPT)
+
+
+OUT_POINT_VEC = vector(kind(OutPoint))

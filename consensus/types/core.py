@@ -1,0 +1,221 @@
+"""Values that the rules pass around: epochs, block facts, cells. Plain frozen data, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+
+from consensus.molecule import (
+    BYTE32,
+    UINT32,
+    UINT64,
+    UINT64_VEC,
+    UINT256,
+    ByteArrayKind,
+    Field,
+    Struct,
+    Table,
+    optional,
+    trailing,
+)
+from consensus.molecule import (
+    field as molecule_field,
+)
+from consensus.types.blockchain import CellOutput, OutPoint, Transaction
+
+EPOCH_NUMBER_MAX = (1 << 24) - 1
+EPOCH_PART_MAX = (1 << 16) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFraction:
+    """Epoch number with fraction `number + index/length`: 24, 16 and 16 bits of a header's epoch field (RFC 20)."""
+
+    number: int
+    index: int
+    length: int
+
+    @classmethod
+    def unpack(cls, packed: int) -> EpochFraction:
+        """From the u64 of a header or since; the top 8 bits are not looked at."""
+        return cls(packed & EPOCH_NUMBER_MAX, (packed >> 24) & EPOCH_PART_MAX, (packed >> 40) & EPOCH_PART_MAX)
+
+    def pack(self) -> int:
+        return self.number | self.index << 24 | self.length << 40
+
+    @property
+    def is_well_formed(self) -> bool:
+        """A header's epoch other than the genesis': the length is positive and the index below it."""
+        return self.length > 0 and self.index < self.length
+
+    def is_successor_of(self, parent: EpochFraction) -> bool:
+        """This is the epoch field of the block right after one with `parent`'s."""
+        if parent.index + 1 < parent.length:
+            return self == EpochFraction(parent.number, parent.index + 1, parent.length)
+        return self.number == parent.number + 1 and self.index == 0
+
+    def to_rational(self) -> Fraction:
+        """As a number of epochs; 0/0 counts as a whole epoch number (RFC 30)."""
+        return Fraction(self.number) if self.length == 0 else self.number + Fraction(self.index, self.length)
+
+    def __str__(self) -> str:
+        return f"{self.number}({self.index}/{self.length})"
+
+
+class EpochExt(Struct):
+    """What the chain knows of an epoch: 108 bytes, as the database keeps it (`EpochExt` of extensions.mol)."""
+
+    previous_epoch_hash_rate: Field[int] = molecule_field(UINT256)
+    last_block_hash_in_previous_epoch: Field[bytes] = molecule_field(BYTE32)
+    compact_target: Field[int] = molecule_field(UINT32)
+    number: Field[int] = molecule_field(UINT64)
+    base_block_reward: Field[int] = molecule_field(UINT64)
+    remainder_reward: Field[int] = molecule_field(UINT64)
+    start_number: Field[int] = molecule_field(UINT64)
+    length: Field[int] = molecule_field(UINT64)
+
+    def block_reward(self, number: int) -> int:
+        """Primary reward of block `number` of this epoch: the first `remainder_reward` blocks get one shannon more."""
+        return self.base_block_reward + (self.start_number <= number < self.start_number + self.remainder_reward)
+
+    @property
+    def primary_reward(self) -> int:
+        """Primary reward of the whole epoch in shannons."""
+        return self.base_block_reward * self.length + self.remainder_reward
+
+    def is_head(self, number: int) -> bool:
+        """Block `number` is the first of the epoch."""
+        return number == self.start_number
+
+    def fraction_at(self, number: int) -> EpochFraction:
+        """The epoch field of block `number` of this epoch."""
+        return EpochFraction(self.number, number - self.start_number, self.length)
+
+
+BOOL = ByteArrayKind("Bool", 1)
+
+
+class BlockExt(Table):
+    """What the node learnt of a block (`BlockExt`, `BlockExtV1` of extensions.mol). `verified`: None until scripts ran.
+
+    `txs_fees`, `cycles` and `txs_sizes` leave the cellbase out.
+    """
+
+    total_difficulty: Field[int] = molecule_field(UINT256)
+    total_uncles_count: Field[int] = molecule_field(UINT64)
+    received_at: Field[int] = molecule_field(UINT64)
+    txs_fees: Field[Sequence[int]] = molecule_field(UINT64_VEC)
+    verified_flag: Field[bytes | None] = molecule_field(optional(BOOL))
+    cycles: Field[Sequence[int] | None] = trailing(optional(UINT64_VEC), default=None)
+    txs_sizes: Field[Sequence[int] | None] = trailing(optional(UINT64_VEC), default=None)
+
+    @property
+    def verified(self) -> bool | None:
+        return None if self.verified_flag is None else self.verified_flag != b"\0"
+
+
+VALID, INVALID = b"\1", b"\0"
+
+
+class HeaderDigest(Struct):
+    """A node of the chain-root MMR, 120 bytes (RFC 44)."""
+
+    children_hash: Field[bytes] = molecule_field(BYTE32)
+    total_difficulty: Field[int] = molecule_field(UINT256)
+    start_number: Field[int] = molecule_field(UINT64)
+    end_number: Field[int] = molecule_field(UINT64)
+    start_epoch: Field[int] = molecule_field(UINT64)
+    end_epoch: Field[int] = molecule_field(UINT64)
+    start_timestamp: Field[int] = molecule_field(UINT64)
+    end_timestamp: Field[int] = molecule_field(UINT64)
+    start_compact_target: Field[int] = molecule_field(UINT32)
+    end_compact_target: Field[int] = molecule_field(UINT32)
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionInfo:
+    """Where a transaction was committed. `epoch` is the packed epoch field of the block; index 0 is the cellbase."""
+
+    block_hash: bytes
+    block_number: int
+    block_epoch: int
+    index: int
+
+    @property
+    def is_cellbase(self) -> bool:
+        return self.index == 0
+
+    @property
+    def is_genesis(self) -> bool:
+        return self.block_number == 0
+
+
+@dataclass(frozen=True, eq=False)
+class CellMeta:
+    """A live cell with what verification reads. The data itself is loaded when a script asks for it.
+
+    `out_point` is the 36-byte key; `info` is None for a cell whose transaction waits in the pool.
+    """
+
+    out_point: bytes
+    output: CellOutput
+    data_size: int
+    data_hash: bytes
+    info: TransactionInfo | None
+    load_data: Callable[[], bytes] = field(repr=False)
+
+    @cached_property
+    def data(self) -> bytes:
+        """The cell's data, read once."""
+        return self.load_data()
+
+    @property
+    def tx_hash(self) -> bytes:
+        return self.out_point[:32]
+
+    @property
+    def index(self) -> int:
+        return int.from_bytes(self.out_point[32:], "little")
+
+    @property
+    def capacity(self) -> int:
+        """Shannons."""
+        return self.output.capacity
+
+    def occupied_capacity(self) -> int:
+        """Shannons that the cell takes."""
+        return self.output.occupied_capacity(self.data_size)
+
+    def as_out_point(self) -> OutPoint:
+        return OutPoint.trusted(self.out_point)
+
+
+@dataclass(frozen=True, eq=False)
+class ResolvedTransaction:
+    """A transaction with the cells that its out points name.
+
+    `cell_deps` are the code cells after dep groups were expanded, in order; `dep_groups` the group cells themselves.
+    """
+
+    transaction: Transaction
+    inputs: Sequence[CellMeta]
+    cell_deps: Sequence[CellMeta]
+    dep_groups: Sequence[CellMeta]
+
+    @property
+    def hash(self) -> bytes:
+        return self.transaction.hash
+
+    @property
+    def is_cellbase(self) -> bool:
+        return self.transaction.is_cellbase
+
+    def inputs_capacity(self) -> int:
+        """Shannons."""
+        return sum(cell.capacity for cell in self.inputs)
+
+    def outputs_capacity(self) -> int:
+        """Shannons."""
+        return sum(output.capacity for output in self.transaction.body.outputs)
