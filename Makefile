@@ -1,0 +1,70 @@
+# Everything a developer or operator needs. `make run` and `make test` do all set-up themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= devnet
+INTERVAL ?= 3
+PYTEST := $(BIN)/python -m pytest
+ROOMS := ckb_node consensus vm storage network
+JOBS ?= 2
+
+.PHONY: run test check fast format setup bench bench-node fuzz soak-kill scripts scripts-check lock clean
+
+## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
+run: setup
+	@exec $(BIN)/ckb-node dev -C $(DATA) --interval $(INTERVAL)
+
+## All tests of the suite.
+test: setup
+	$(PYTEST) -q -n $(JOBS)
+
+## What must be green before each commit: format, lint, types, import law, fast tests.
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) -q -n $(JOBS) -m "not slow"
+
+fast: setup
+	$(PYTEST) -q -n $(JOBS) -m "not slow"
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## Benchmarks: a table for people, build/bench/<name>.json for programs.
+bench: bench-node
+bench-node: setup
+	$(BIN)/python -m tests.benches.node
+
+## Property tests with many more examples (FUZZ_EXAMPLES, default 5000).
+fuzz: setup
+	CKB_FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(PYTEST) -q -m fuzz --timeout 3000
+
+## kill -9 at random moments, 50 times, while mining and sending.
+soak-kill: setup
+	$(BIN)/python -m tests.soak.kill --rounds $${ROUNDS:-50}
+
+## Rebuild the on-chain scripts of the dev chain (needs riscv64-unknown-elf-gcc); `scripts-check` proves they are unchanged.
+scripts:
+	$(MAKE) -C contrib/scripts install
+scripts-check:
+	$(MAKE) -C contrib/scripts check
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked dependencies into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+## Renew requirements.lock from pyproject.toml (needs uv).
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev --no-header \
+		--output-file requirements.lock pyproject.toml contrib/build-requirements.in
+
+clean:
+	rm -rf $(VENV) build dist
