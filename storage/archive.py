@@ -1,0 +1,358 @@
+"""Append-only segment files for block bodies.
+
+A record is a 12-byte head (magic `CKBR`, payload length u32 LE, CRC-32 of the payload u32 LE) and the raw payload.
+Records fill `blocks-00000.dat`, `blocks-00001.dat`, … in order; a segment that would pass the size limit is left and
+the next one begun. The database, not the archive, says which records count: whatever lies behind the last record it
+knows is the rest of a commit that never happened, and is cut off at open. The database's lock guards the archive too:
+open the database first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from struct import Struct
+from typing import Final, NamedTuple, Protocol
+
+from storage.errors import (
+    ArchiveBehindDatabase,
+    ArchiveUnknown,
+    StorageClosed,
+    StorageCorrupt,
+    WritesRefused,
+    from_os_error,
+)
+
+__all__ = ["LOCATION_SIZE", "Archive", "BlockArchive", "Location", "MemoryArchive"]
+
+_HEAD: Final = Struct("<4sII")
+_MAGIC: Final = b"CKBR"
+_LOCATION: Final = Struct("<III")
+LOCATION_SIZE: Final = _LOCATION.size
+DEFAULT_SEGMENT_SIZE: Final = 256 << 20
+MAX_RECORD_SIZE: Final = 64 << 20
+"""Largest payload in bytes: far above any block, far below what could hurt to allocate."""
+_OPEN_SEGMENTS: Final = 64
+_READ = os.O_RDONLY | os.O_CLOEXEC
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+
+class Location(NamedTuple):
+    """Where a record is: segment number, offset of its head in bytes, payload length in bytes."""
+
+    segment: int
+    offset: int
+    length: int
+
+    def pack(self) -> bytes:
+        """Three u32 LE, 12 bytes."""
+        return _LOCATION.pack(self.segment, self.offset, self.length)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Location:
+        """The inverse of `pack`; raises struct.error when not 12 bytes."""
+        return cls(*_LOCATION.unpack(packed))
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte behind the record."""
+        return self.offset + _HEAD.size + self.length
+
+
+class Archive(Protocol):
+    """What the chain store needs of an archive."""
+
+    def append(self, raw: bytes, /) -> Location:
+        """Store a payload behind the last one. Not on the disk for sure before `sync`."""
+
+    def read(self, location: Location, /) -> bytes:
+        """The whole payload, checksum verified."""
+
+    def read_slice(self, location: Location, start: int, length: int, /) -> bytes:
+        """Bytes `start` to `start + length` of the payload, checksum not verified."""
+
+    def sync(self) -> None:
+        """Return when all that was appended is on the disk."""
+
+    def close(self) -> None:
+        """Close; further use raises StorageClosed."""
+
+
+class BlockArchive:
+    """The archive on disk. One thread appends; any thread reads."""
+
+    def __init__(self, path: Path, last: Location | None, *, segment_size: int = DEFAULT_SEGMENT_SIZE) -> None:
+        """Open or create the directory `path` and cut what lies behind `last`, the last record the database knows.
+
+        Raises ArchiveBehindDatabase if `last` is not there whole, ArchiveUnknown if there is no `last` but more than
+        one segment, NotWritable, DiskFull or StorageError.
+        """
+        if not 0 < segment_size <= 1 << 31:
+            raise ValueError(f"segment size {segment_size} is not within 1..2**31")
+        self._path: Final = path
+        self._segment_size: Final = segment_size
+        self._readers: Final = _Readers(path)
+        self._closed = False
+        self._sync_failure: str | None = None
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._end = _cut_tail(path, last)
+            self._segment = 0 if last is None else last.segment
+            self._file = _Handle(os.open(_segment_path(path, self._segment), _WRITE, 0o644))
+            os.ftruncate(self._file.fd, self._end)
+            _sync_directory(path)
+        except OSError as error:
+            raise from_os_error(path, error) from error
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._path
+
+    def append(self, raw: bytes, /) -> Location:
+        """See Archive. On an error (ValueError for an impossible size, DiskFull, StorageError) nothing was appended."""
+        self._refuse_writes_if_unfit()
+        if not 0 < len(raw) <= MAX_RECORD_SIZE:
+            raise ValueError(f"record of {len(raw)} bytes is not within 1..{MAX_RECORD_SIZE}")
+        try:
+            if self._end > 0 and self._end + _HEAD.size + len(raw) > self._segment_size:
+                self._roll()
+            location = Location(self._segment, self._end, len(raw))
+            self._write((_HEAD.pack(_MAGIC, len(raw), zlib.crc32(raw)), raw))
+        except OSError as error:
+            raise from_os_error(_segment_path(self._path, self._segment), error) from error
+        self._end = location.end
+        return location
+
+    def read(self, location: Location, /) -> bytes:
+        """See Archive. Raises StorageCorrupt if the record is missing, cut or changed."""
+        return _checked_payload(self._readers.pread(location, 0, _HEAD.size + location.length), location, self._path)
+
+    def read_slice(self, location: Location, start: int, length: int, /) -> bytes:
+        """See Archive. Raises ValueError for a slice outside the payload, StorageCorrupt if the file ends before."""
+        _check_slice(location, start, length)
+        return self._readers.pread(location, _HEAD.size + start, length)
+
+    def sync(self) -> None:
+        """See Archive. Segments left behind were synced when they were left.
+
+        After a failed sync the system may have dropped the unwritten pages, so a second try would prove nothing:
+        every further append and sync raises WritesRefused.
+        """
+        self._refuse_writes_if_unfit()
+        try:
+            self._sync_current()
+        except OSError as error:
+            raise from_os_error(_segment_path(self._path, self._segment), error) from error
+
+    def records(self) -> Iterator[tuple[Location, bytes]]:
+        """All records from the first on, each verified; for checks and rescue. Raises StorageCorrupt at a bad one."""
+        for segment in range(self._segment + 1):
+            end = self._end if segment == self._segment else _segment_path(self._path, segment).stat().st_size
+            offset = 0
+            while offset < end:
+                head = self._readers.pread(Location(segment, offset, 0), 0, _HEAD.size)
+                location = Location(segment, offset, _HEAD.unpack(head)[1])
+                if location.end > end:
+                    raise StorageCorrupt(_segment_path(self._path, segment), f"record at {offset} passes the end")
+                yield location, self.read(location)
+                offset = location.end
+
+    def close(self) -> None:
+        """See Archive. Does not sync."""
+        self._closed = True
+        self._readers.close()
+        self._file.close()
+
+    def _roll(self) -> None:
+        """Leave the current segment, synced, and begin the next."""
+        self._sync_current()
+        fresh = _Handle(os.open(_segment_path(self._path, self._segment + 1), _WRITE | os.O_TRUNC, 0o644))
+        _sync_directory(self._path)
+        self._file.close()
+        self._file, self._segment, self._end = fresh, self._segment + 1, 0
+
+    def _write(self, parts: tuple[bytes, bytes]) -> None:
+        """Write at the end; on a failure take the partial record away again."""
+        try:
+            written = os.pwritev(self._file.fd, parts, self._end)
+            total = len(parts[0]) + len(parts[1])
+            while written < total:  # a nearly full disk, or a signal: the next write goes on or says why not
+                rest = (parts[0] + parts[1])[written:]
+                written += os.pwrite(self._file.fd, rest, self._end + written)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fd, self._end)
+            raise
+
+    def _sync_current(self) -> None:
+        try:
+            os.fdatasync(self._file.fd)
+        except OSError as error:
+            self._sync_failure = error.strerror or str(error)
+            raise
+
+    def _refuse_writes_if_unfit(self) -> None:
+        if self._closed:
+            raise StorageClosed(self._path, "the archive is closed")
+        if self._sync_failure is not None:
+            raise WritesRefused(self._path, f"a sync failed before ({self._sync_failure}); open the archive again")
+
+
+class MemoryArchive:
+    """The archive's twin in memory: one endless segment."""
+
+    def __init__(self) -> None:
+        self._records: Final[dict[int, bytes]] = {}
+        self._end = 0
+
+    def append(self, raw: bytes, /) -> Location:
+        """See Archive."""
+        if not 0 < len(raw) <= MAX_RECORD_SIZE:
+            raise ValueError(f"record of {len(raw)} bytes is not within 1..{MAX_RECORD_SIZE}")
+        # Offsets are u32 on disk, so the twin counts records instead of bytes and never runs out in practice.
+        location = Location(0, self._end, len(raw))
+        self._records[self._end] = raw
+        self._end += 1
+        return location
+
+    def read(self, location: Location, /) -> bytes:
+        """See Archive."""
+        raw = self._records.get(location.offset)
+        if raw is None or len(raw) != location.length:
+            raise StorageCorrupt(":memory:", f"no record at {location}")
+        return raw
+
+    def read_slice(self, location: Location, start: int, length: int, /) -> bytes:
+        """See Archive."""
+        _check_slice(location, start, length)
+        return self.read(location)[start : start + length]
+
+    def sync(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._records.clear()
+
+
+class _Handle:
+    """A file descriptor that closes with its last user, so that a reader never meets a descriptor closed under it."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Readers:
+    """The segments last read from, kept open; bounded, since a mainnet archive has more of them than a process may."""
+
+    def __init__(self, path: Path) -> None:
+        self._path: Final = path
+        self._lock: Final = threading.Lock()
+        self._open: Final[OrderedDict[int, _Handle]] = OrderedDict()
+        self._closed = False
+
+    def pread(self, location: Location, skip: int, length: int) -> bytes:
+        """`length` bytes from `skip` behind the record's start; bounded by MAX_RECORD_SIZE."""
+        segment, offset, _ = location
+        path = _segment_path(self._path, segment)
+        if length > _HEAD.size + MAX_RECORD_SIZE:
+            raise StorageCorrupt(path, f"record at {offset} claims {length} bytes")
+        try:
+            handle = self._handle(segment)  # named, so that it stays open until the read is done
+            data = os.pread(handle.fd, length, offset + skip)
+        except FileNotFoundError as error:
+            raise StorageCorrupt(path, "the segment is missing") from error
+        except OSError as error:
+            raise from_os_error(path, error) from error
+        if len(data) != length:
+            raise StorageCorrupt(path, f"the file ends within the record at {offset}")
+        return data
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._open.clear()
+
+    def _handle(self, segment: int) -> _Handle:
+        with self._lock:
+            if self._closed:
+                raise StorageClosed(self._path, "the archive is closed")
+            handle = self._open.get(segment)
+            if handle is None:
+                handle = self._open[segment] = _Handle(os.open(_segment_path(self._path, segment), _READ))
+                if len(self._open) > _OPEN_SEGMENTS:
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(segment)
+            return handle
+
+
+def _segment_path(path: Path, segment: int) -> Path:
+    return path / f"blocks-{segment:05d}.dat"
+
+
+def _checked_payload(record: bytes, location: Location, path: Path) -> bytes:
+    magic, length, checksum = _HEAD.unpack_from(record)
+    payload = record[_HEAD.size :]
+    if magic != _MAGIC or length != location.length:
+        raise StorageCorrupt(
+            _segment_path(path, location.segment), f"no record of {location.length} bytes at {location.offset}"
+        )
+    if zlib.crc32(payload) != checksum:
+        raise StorageCorrupt(
+            _segment_path(path, location.segment), f"checksum of the record at {location.offset} differs"
+        )
+    return payload
+
+
+def _check_slice(location: Location, start: int, length: int) -> None:
+    if start < 0 or length < 0 or start + length > location.length:
+        raise ValueError(f"bytes {start}..{start + length} are outside a record of {location.length} bytes")
+
+
+def _cut_tail(path: Path, last: Location | None) -> int:
+    """Check that `last` is there whole, remove later segments; return where the last segment is to end."""
+    segments = sorted(path.glob("blocks-*.dat"))
+    if last is None:
+        if len(segments) > 1:
+            raise ArchiveUnknown(
+                path, f"{len(segments)} segments, none known to the database; move them away to begin anew"
+            )
+        return 0
+    current = _segment_path(path, last.segment)
+    size = current.stat().st_size if current.exists() else 0
+    if size < last.end:
+        raise ArchiveBehindDatabase(current, last.end, size)
+    with current.open("rb") as file:
+        _checked_payload(
+            os.pread(file.fileno(), min(last.end - last.offset, _HEAD.size + MAX_RECORD_SIZE), last.offset), last, path
+        )
+    # From the last one down, so that a kill in between leaves no gap.
+    for later in reversed(segments):
+        if later.name > current.name:
+            later.unlink()
+    return last.end
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,248 @@
+"""The LevelDB engine of the key-value interface."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import plyvel
+
+from storage.errors import (
+    DatabaseLocked,
+    StorageClosed,
+    StorageCorrupt,
+    StorageError,
+    WritesRefused,
+    from_os_error,
+)
+from storage.kv import Change, Pair, key_range
+
+__all__ = ["LevelDbOptions", "LevelDbSnapshot", "LevelDbStore"]
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LevelDbOptions:
+    """Sizes in bytes. Nothing is compressed: cells and hashes don't shrink, and trying costs a tenth of the import."""
+
+    write_buffer: int = 32 * _MIB
+    block_cache: int = 64 * _MIB
+    table_size: int = 32 * _MIB
+    max_open_files: int = 400
+    bloom_bits_per_key: int = 10
+
+
+class LevelDbSnapshot:
+    """A LevelDB snapshot, every block that it reads from the disk verified; see storage.kv.Snapshot."""
+
+    def __init__(self, path: Path, snapshot: Any) -> None:
+        self._path: Final = path
+        self._snapshot: Final = snapshot
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """The value at the snapshot's moment, or None."""
+        try:
+            value: bytes | None = self._snapshot.get(key, verify_checksums=True)
+        except (plyvel.Error, RuntimeError) as error:
+            _raise_typed(self._path, error)
+        return value
+
+    def iterator(
+        self,
+        *,
+        prefix: bytes = b"",
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+    ) -> Iterator[Pair]:
+        """See storage.kv.Reader."""
+        return _iterate(self._path, self._snapshot, key_range(prefix, start, stop), reverse)
+
+    def close(self) -> None:
+        """Release the snapshot."""
+        self._snapshot.close()
+
+
+class LevelDbStore:
+    """An open LevelDB directory; see storage.kv.KeyValueStore.
+
+    After a write has failed, every further write raises WritesRefused: LevelDB's log may end in half a record then,
+    and what would be written behind it could be lost at the next open. Reading goes on.
+    """
+
+    def __init__(self, path: Path, options: LevelDbOptions | None = None) -> None:
+        """Open or create. Raises DatabaseLocked, NotWritable, DiskFull, StorageCorrupt or plain StorageError."""
+        self._path: Final = path
+        self._write_failure: str | None = None
+        self._write_lock: Final = threading.Lock()
+        self._db: Final = _open(path, options or LevelDbOptions())
+
+    @property
+    def path(self) -> Path:
+        """The database directory."""
+        return self._path
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """The value, or None."""
+        try:
+            value: bytes | None = self._db.get(key, verify_checksums=True)
+        except (plyvel.Error, RuntimeError) as error:
+            _raise_typed(self._path, error)
+        return value
+
+    def iterator(
+        self,
+        *,
+        prefix: bytes = b"",
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+    ) -> Iterator[Pair]:
+        """See storage.kv.Reader."""
+        return _iterate(self._path, self._db, key_range(prefix, start, stop), reverse)
+
+    def put(self, key: bytes, value: bytes, /) -> None:
+        """Set one key."""
+        self.write_batch(((key, value),), sync=False)
+
+    def delete(self, key: bytes, /) -> None:
+        """Remove one key."""
+        self.write_batch(((key, None),), sync=False)
+
+    def write_batch(self, changes: Iterable[Change], /, *, sync: bool) -> None:
+        """Apply all changes or none. Raises DiskFull, WritesRefused, StorageClosed or another StorageError."""
+        with self._write_lock:
+            self._refuse_after_failure()
+            try:
+                batch = self._db.write_batch(sync=sync)
+                put, delete = batch.put, batch.delete
+                for key, value in changes:
+                    if value is None:
+                        delete(key)
+                    else:
+                        put(key, value)
+                batch.write()
+            except plyvel.Error as error:
+                typed = _typed(self._path, error)
+                self._write_failure = typed.reason
+                raise typed from error
+            except RuntimeError as error:
+                _raise_typed(self._path, error)
+
+    def snapshot(self) -> LevelDbSnapshot:
+        """A consistent view of now."""
+        try:
+            return LevelDbSnapshot(self._path, self._db.snapshot())
+        except (plyvel.Error, RuntimeError) as error:
+            _raise_typed(self._path, error)
+
+    def close(self) -> None:
+        """Close and release the lock."""
+        self._db.close()
+
+    def _refuse_after_failure(self) -> None:
+        if self._write_failure is not None:
+            raise WritesRefused(self._path, f"a write failed before ({self._write_failure}); open the database again")
+
+
+def _open(path: Path, options: LevelDbOptions) -> Any:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(path, error) from error
+    _refuse_headless(path)
+    try:
+        return plyvel.DB(
+            os.fspath(path),
+            create_if_missing=True,
+            compression=None,
+            write_buffer_size=options.write_buffer,
+            lru_cache_size=options.block_cache,
+            max_file_size=options.table_size,
+            max_open_files=options.max_open_files,
+            bloom_filter_bits=options.bloom_bits_per_key,
+        )
+    except plyvel.Error as error:
+        raise _typed(path, error) from error
+
+
+def _refuse_headless(path: Path) -> None:
+    """Without its CURRENT file LevelDB takes the directory for new and deletes the tables in it: say so instead."""
+    if not (path / "CURRENT").exists() and any(path.glob("MANIFEST-*")):
+        raise StorageCorrupt(path, "the file CURRENT is missing but a MANIFEST is there")
+
+
+def _iterate(path: Path, source: Any, bounds: tuple[bytes, bytes | None], reverse: bool) -> Iterator[Pair]:
+    """Start the LevelDB iterator now (it pins the state it sees), hand its pairs out later."""
+    start, stop = bounds
+    if stop is not None and stop <= start:
+        return iter(())
+    try:
+        if reverse:
+            return _pairs_down(path, source.iterator(stop=stop, reverse=True, verify_checksums=True), start)
+        return _pairs(path, source.iterator(start=start, stop=stop, verify_checksums=True))
+    except (plyvel.Error, RuntimeError) as error:
+        _raise_typed(path, error)
+
+
+def _pairs(path: Path, pairs: Any) -> Iterator[Pair]:
+    try:
+        yield from pairs
+    except (plyvel.Error, RuntimeError) as error:
+        _raise_typed(path, error)
+    finally:
+        pairs.close()
+
+
+def _pairs_down(path: Path, pairs: Any, start: bytes) -> Iterator[Pair]:
+    """Keys down to `start`, which plyvel is not told: its reverse iterator loses a range's only key if that is it."""
+    for pair in _pairs(path, pairs):
+        if pair[0] < start:
+            return
+        yield pair
+
+
+def _raise_typed(path: Path, error: Exception) -> NoReturn:
+    raise _typed(path, error) from error
+
+
+def _typed(path: Path, error: Exception) -> StorageError:
+    """Map a plyvel error, whose only content is LevelDB's message, to the typed one."""
+    if isinstance(error, RuntimeError):
+        return StorageClosed(path, "the database is closed")
+    text = _message(error)
+    if isinstance(error, plyvel.CorruptionError):
+        return StorageCorrupt(path, text)
+    if "lock " in text and ("already held" in text or "temporarily unavailable" in text):
+        return DatabaseLocked(path, "in use by another process (or opened twice by this one)")
+    for number in _ERRNO_BY_TEXT:
+        if text.endswith(os.strerror(number)):
+            return from_os_error(path, OSError(number, os.strerror(number)))
+    if text.endswith(os.strerror(errno.ENOENT)):
+        return StorageCorrupt(path, f"a database file is missing ({text})")
+    return StorageError(path, text)
+
+
+_ERRNO_BY_TEXT: Final = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+)
+
+
+def _message(error: Exception) -> str:
+    raw = error.args[0] if error.args else b""
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+    return re.sub(r"\s+", " ", text).strip()
