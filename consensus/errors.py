@@ -1,8 +1,13 @@
 """The roots of every error that the rules raise. Specific errors stand beside their rule and carry typed fields."""
 
+from typing import ClassVar
+
 
 class CkbError(Exception):
     """Root of all errors of the rules; `str(error)` is one line that a person can read."""
+
+    kind: ClassVar[str] = "Internal"
+    """The family's name in texts that clients match on, such as `Transaction(Immature(…))`."""
 
 
 class MoleculeError(CkbError):
@@ -17,9 +22,13 @@ class MoleculeError(CkbError):
 class SpecError(CkbError):
     """A chain spec that cannot be used."""
 
+    kind = "Spec"
+
 
 class HeaderError(CkbError):
     """A header breaks a rule; the block can never be valid unless the subclass says otherwise."""
+
+    kind = "Header"
 
 
 class EpochError(HeaderError):
@@ -29,18 +38,33 @@ class EpochError(HeaderError):
 class BlockError(CkbError):
     """A block breaks a rule."""
 
+    kind = "Block"
+
 
 class TransactionError(CkbError):
     """A transaction breaks a rule."""
+
+    kind = "Transaction"
 
 
 class ResolveError(CkbError):
     """An out point or header that a transaction names cannot be used."""
 
+    kind = "OutPoint"
+
 
 class DaoError(CkbError):
     """NervosDAO arithmetic is impossible for this block or transaction (RFC 23)."""
 
+    kind = "Dao"
+
 
 class ScriptError(CkbError):
     """A script group failed or could not be run."""
+
+    kind = "Script"
+
+
+def text_with_kind(error: CkbError) -> str:
+    """The error's text inside its family's name: how one error quotes another."""
+    return f"{error.kind}({error})"
