@@ -1,0 +1,143 @@
+"""Reading of ELF programs: which parts of the file go to which pages (RFC 3).
+
+Only the header and the loadable segments count; section headers are never read. Bounds are checked before anything is
+read. The wording of parse errors is what RPC clients see.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from vm.constants import FLAG_EXECUTABLE, FLAG_FREEZED, PAGE_SIZE, U64_MASK, VERSION0
+from vm.errors import (
+    ElfBits,
+    ElfParseError,
+    ElfSegmentAddrOrSizeError,
+    ElfSegmentUnreadable,
+    ElfSegmentWritableAndExecutable,
+)
+
+_MAGIC: Final = b"\x7fELF"
+_IDENT_SIZE: Final = 16
+_CLASS_INDEX, _DATA_INDEX = 4, 5
+_CLASS32, _CLASS64 = 1, 2
+_LITTLE_ENDIAN, _BIG_ENDIAN = 1, 2
+_PT_LOAD: Final = 1
+_PF_X, _PF_W, _PF_R = 1, 2, 4
+
+# Field sizes behind e_ident: type, machine, version, entry, phoff, shoff, flags, and six of two bytes.
+_HEADER64_FIELDS: Final = (2, 2, 4, 8, 8, 8, 4, 2, 2, 2, 2, 2, 2)
+_HEADER32_FIELDS: Final = (2, 2, 4, 4, 4, 4, 4, 2, 2, 2, 2, 2, 2)
+_ENTRY_FIELD, _PHOFF_FIELD, _PHNUM_FIELD = 3, 4, 9
+# type, flags, offset, vaddr, paddr, filesz, memsz, align
+_PROGRAM_HEADER_FIELDS: Final = (4, 4, 8, 8, 8, 8, 8, 8)
+_PROGRAM_HEADER_SIZE: Final = 56
+
+ByteOrder = Literal["little", "big"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingAction:
+    """Pages [address, address + size) get `flags`; `offset` zero bytes, then file bytes [start, end), then zeros."""
+
+    address: int
+    size: int
+    flags: int
+    start: int
+    end: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramMetadata:
+    """What loading a program does. `entry` is the first pc."""
+
+    actions: tuple[LoadingAction, ...]
+    entry: int
+
+
+def parse_elf(program: bytes, version: int) -> ProgramMetadata:
+    """The loading actions of an ELF file of 64 bits, in the order of its segments.
+
+    Raises ElfParseError, ElfBits, or one of the ElfSegment errors.
+    """
+    order, fields = _parse_header(program)
+    actions = [
+        _loading_action(header, len(program), version)
+        for header in _program_headers(program, order, fields[_PHOFF_FIELD], fields[_PHNUM_FIELD])
+        if header[0] == _PT_LOAD
+    ]
+    return ProgramMetadata(tuple(actions), fields[_ENTRY_FIELD])
+
+
+def _parse_header(program: bytes) -> tuple[ByteOrder, list[int]]:
+    if len(program) < _IDENT_SIZE:
+        raise ElfParseError("Malformed entity: Too small")
+    if program[:4] != _MAGIC:
+        (magic,) = struct.unpack_from("<Q", program)
+        raise ElfParseError(f"Invalid magic number: 0x{magic:x}")
+    elf_class, data = program[_CLASS_INDEX], program[_DATA_INDEX]
+    if elf_class not in {_CLASS32, _CLASS64}:
+        raise ElfParseError(f"Malformed entity: invalid ELF class {elf_class:x}")
+    if data not in {_LITTLE_ENDIAN, _BIG_ENDIAN}:
+        raise ElfParseError(f"Malformed entity: invalid ELF endianness DATA type {data:x}")
+    order: ByteOrder = "little" if data == _LITTLE_ENDIAN else "big"
+    sizes = _HEADER64_FIELDS if elf_class == _CLASS64 else _HEADER32_FIELDS
+    fields = _read_fields(program, 0, _IDENT_SIZE, sizes, order)
+    if elf_class != _CLASS64:
+        raise ElfBits
+    return order, fields
+
+
+def _program_headers(program: bytes, order: ByteOrder, offset: int, count: int) -> list[list[int]]:
+    if count > len(program) // _PROGRAM_HEADER_SIZE:
+        raise ElfParseError(f"Malformed entity: Buffer is too short for {count} program headers")
+    headers = []
+    for index in range(count):
+        start = offset + index * _PROGRAM_HEADER_SIZE
+        if start >= len(program):
+            raise ElfParseError(f"bad offset {start}")
+        headers.append(_read_fields(program, start, 0, _PROGRAM_HEADER_FIELDS, order))
+    return headers
+
+
+def _read_fields(program: bytes, base: int, position: int, sizes: tuple[int, ...], order: ByteOrder) -> list[int]:
+    """Integers one behind the other from `base + position`; positions in error texts count from `base`."""
+    available = len(program) - base
+    values = []
+    for size in sizes:
+        if position >= available:
+            raise ElfParseError(f"bad offset {position}")
+        if position + size > available:
+            raise ElfParseError(f"type is too big ({size}) for {available - position}")
+        values.append(int.from_bytes(program[base + position : base + position + size], order))
+        position += size
+    return values
+
+
+def _loading_action(header: list[int], file_size: int, version: int) -> LoadingAction:
+    _, flags, start, address, _, size_in_file, size_in_memory, _ = header
+    page_address = address - address % PAGE_SIZE
+    padding = address - page_address
+    size = _round_up((size_in_memory + padding) & U64_MASK)
+    end = (start + size_in_file) & U64_MASK
+    if start > end or end > file_size:
+        raise ElfSegmentAddrOrSizeError
+    return LoadingAction(page_address, size, _page_flags(flags, version), start, end, padding)
+
+
+def _round_up(size: int) -> int:
+    """`size` rounded up to pages, modulo 2^64."""
+    return (size + -size % PAGE_SIZE) & U64_MASK
+
+
+def _page_flags(segment_flags: int, version: int) -> int:
+    if not segment_flags & _PF_R:
+        raise ElfSegmentUnreadable
+    if segment_flags & _PF_W and segment_flags & _PF_X:
+        raise ElfSegmentWritableAndExecutable
+    if segment_flags & _PF_X:
+        return FLAG_EXECUTABLE | FLAG_FREEZED
+    if segment_flags & _PF_W and version != VERSION0:
+        return 0
+    return FLAG_FREEZED

@@ -1,0 +1,1 @@
+"""The instruction set as data: what every engine decodes, charges and fuses by."""

@@ -1,0 +1,212 @@
+"""The machine as its users see it, whatever engine runs it.
+
+An engine never calls back. `run` returns just after each `ecall`, when the caller reads a7 and the arguments, does the
+system call (exit is system call 93 and nothing special here), sets a0 and calls `run` again.
+"""
+
+from collections.abc import MutableSequence, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vm.constants import (
+    MEMORY_SIZE,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    REGISTER_COUNT,
+    STACK_SIZE,
+    U64_MASK,
+    U64_MAX,
+    VERSION0,
+    VERSION2,
+    VERSIONS,
+)
+from vm.elf import ProgramMetadata, parse_elf
+from vm.errors import CyclesExceeded, CyclesOverflow, InvalidVersion, MemOutOfStack
+from vm.memory import Memory
+from vm.registers import SP
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole state of a machine between two calls of `run`. `pages` holds the dirty pages by page number."""
+
+    version: int
+    pc: int
+    cycles: int
+    max_cycles: int
+    registers: tuple[int, ...]
+    flags: bytes
+    pages: dict[int, bytes]
+
+
+class Machine(Protocol):
+    """One running program. Registers, pc and cycles are unsigned 64-bit integers."""
+
+    version: int
+    cycles: int  # used so far
+    max_cycles: int
+    pc: int
+    memory: Memory
+
+    def get_register(self, index: int) -> int:
+        """The value of general register 0..31."""
+        ...
+
+    def set_register(self, index: int, value: int) -> None:
+        """Set general register 0..31 to `value` modulo 2^64. Register 0 stays 0."""
+        ...
+
+    def add_cycles(self, cycles: int) -> None:
+        """Charge cycles. Raises CyclesOverflow, or CyclesExceeded (then nothing is charged)."""
+        ...
+
+    def add_cycles_unchecked(self, cycles: int) -> None:
+        """Charge cycles even beyond the limit; the next `run` fails then. Raises CyclesOverflow."""
+        ...
+
+    def load_program(self, elf: bytes, args: Sequence[bytes]) -> int:
+        """`load_elf` and `initialize_stack`. Returns the sum of the bytes, by which the caller charges transfer."""
+        ...
+
+    def load_elf(self, elf: bytes) -> int:
+        """Load the segments and set pc to the entry. Returns the bytes read from the file. Raises Elf* and Mem*."""
+        ...
+
+    def load_metadata(self, elf: bytes, metadata: ProgramMetadata) -> int:
+        """`load_elf` for an already parsed file."""
+        ...
+
+    def initialize_stack(self, args: Sequence[bytes]) -> int:
+        """Lay out argc and argv and set sp. Returns the bytes of stack used. Raises MemOutOfStack, MemOutOfBound."""
+        ...
+
+    def run(self) -> None:
+        """Execute until just after an `ecall`: its cycles are charged, pc is behind it.
+
+        Raises CyclesExceeded without having begun the block that would exceed the limit: with a higher `max_cycles`
+        the machine can go on. After any other VmError the machine must not be used any more.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget the program: registers, pc and memory become zero. Cycles and limit stay. For exec."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """The whole state."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over a state of the same version. Raises InvalidVersion."""
+        ...
+
+
+class MachineState:
+    """What all engines have in common: everything but `run`. They decide where registers and memory live."""
+
+    def __init__(self, version: int, max_cycles: int, registers: MutableSequence[int], memory: Memory) -> None:
+        if version not in VERSIONS:
+            raise InvalidVersion
+        self.version = version
+        self.cycles = 0
+        self.max_cycles = max_cycles
+        self.pc = 0
+        self.registers = registers
+        self.memory = memory
+
+    def get_register(self, index: int) -> int:
+        return self.registers[index]
+
+    def set_register(self, index: int, value: int) -> None:
+        if index:
+            self.registers[index] = value & U64_MASK
+
+    def add_cycles(self, cycles: int) -> None:
+        total = self.cycles + cycles
+        if total > U64_MAX:
+            raise CyclesOverflow
+        if total > self.max_cycles:
+            raise CyclesExceeded
+        self.cycles = total
+
+    def add_cycles_unchecked(self, cycles: int) -> None:
+        if self.cycles + cycles > U64_MAX:
+            raise CyclesOverflow
+        self.cycles += cycles
+
+    def load_program(self, elf: bytes, args: Sequence[bytes]) -> int:
+        return self.load_elf(elf) + self.initialize_stack(args)
+
+    def load_elf(self, elf: bytes) -> int:
+        return self.load_metadata(elf, parse_elf(elf, self.version))
+
+    def load_metadata(self, elf: bytes, metadata: ProgramMetadata) -> int:
+        content = memoryview(elf)
+        total = 0
+        for action in metadata.actions:
+            source = content[action.start : action.end]
+            self.memory.init_pages(action.address, action.size, action.flags, source, action.offset)
+            if self.version == VERSION0:
+                # Version 0 clears the padding once more, by a store, so an executable segment that does not begin
+                # with its page fails here.
+                self.memory.fill_zero(action.address, action.offset)
+            total += len(source)
+        self.pc = metadata.entry
+        return total
+
+    def initialize_stack(self, args: Sequence[bytes]) -> int:
+        top, bottom = MEMORY_SIZE, MEMORY_SIZE - STACK_SIZE
+        if self.version != VERSION0 and not args:
+            # The memory is zero already: argc = 0 need not be written.
+            self.set_register(SP, (top - 8) & ~15)
+            return top - self.get_register(SP)
+        sp = top
+        words = [len(args)]  # argc, then the addresses of the arguments
+        for arg in args:
+            sp = (sp - len(arg) - 1) & U64_MASK
+            self.memory.store_bytes(sp, arg + b"\0")
+            words.append(sp)
+            if self.version >= VERSION2 and sp < bottom:
+                raise MemOutOfStack
+        if self.version != VERSION0:
+            words.append(0)  # argv[argc]
+            sp = (((sp - 8 * len(words)) & ~15) + 8 * len(words)) & U64_MASK
+        for word in reversed(words):
+            sp = (sp - 8) & U64_MASK
+            if self.version == VERSION0:
+                self.memory.store32(sp, word)  # version 0 writes the low half only
+            else:
+                self.memory.store64(sp, word)
+        self.set_register(SP, sp)
+        if sp < bottom:
+            raise MemOutOfStack
+        return top - sp
+
+    def reset(self) -> None:
+        for index in range(REGISTER_COUNT):
+            self.registers[index] = 0
+        self.pc = 0
+        self.memory.clear()
+
+    def snapshot(self) -> Snapshot:
+        memory = self.memory
+        return Snapshot(
+            version=self.version,
+            pc=self.pc,
+            cycles=self.cycles,
+            max_cycles=self.max_cycles,
+            registers=tuple(self.registers[:REGISTER_COUNT]),
+            flags=bytes(memory.flags),
+            pages={page: memory.load_bytes(page << PAGE_SHIFT, PAGE_SIZE) for page in memory.dirty_pages()},
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        if snapshot.version != self.version:
+            raise InvalidVersion
+        self.reset()
+        self.pc, self.cycles, self.max_cycles = snapshot.pc, snapshot.cycles, snapshot.max_cycles
+        for index, value in enumerate(snapshot.registers):
+            self.set_register(index, value)
+        for page, content in snapshot.pages.items():
+            self.memory.data[page << PAGE_SHIFT : (page + 1) << PAGE_SHIFT] = content
+        self.memory.flags[:] = snapshot.flags

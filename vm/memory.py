@@ -1,0 +1,189 @@
+"""The memory of a machine: 4 MiB in pages of 4096 bytes, each either executable or writable (W^X).
+
+Everything may be read. A store needs the W^X bit of each touched page clear, a fetch needs it set. "Frozen" pages may
+be stored to; they only refuse to be initialised again.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE, PAGE_COUNT, PAGE_SHIFT, PAGE_SIZE
+from vm.errors import MemOutOfBound, MemPageUnalignedAccess, MemWriteOnExecutablePage, MemWriteOnFreezedPage
+
+_OFFSET_MASK: Final = PAGE_SIZE - 1
+_ZERO_PAGE: Final = bytes(PAGE_SIZE)
+
+
+class Memory:
+    """`data` (4 MiB) and `flags` (one byte a page) are any writable buffers; engines decide where they live.
+
+    Invariant: a page without FLAG_DIRTY holds zeros only. Addresses and sizes are integers 0..2^64-1; whatever leaves
+    the memory raises MemOutOfBound.
+    """
+
+    def __init__(self, data: bytearray | memoryview, flags: bytearray | memoryview) -> None:
+        self.data = memoryview(data)
+        self.flags = memoryview(flags)
+
+    # Single values, as instructions see them.
+
+    def load8(self, address: int) -> int:
+        return self._load(address, 1)
+
+    def load16(self, address: int) -> int:
+        return self._load(address, 2)
+
+    def load32(self, address: int) -> int:
+        return self._load(address, 4)
+
+    def load64(self, address: int) -> int:
+        return self._load(address, 8)
+
+    def _load(self, address: int, size: int) -> int:
+        if address + size > MEMORY_SIZE:
+            raise MemOutOfBound
+        return int.from_bytes(self.data[address : address + size], "little")
+
+    def store8(self, address: int, value: int) -> None:
+        self._store(address, value & 0xFF, 1)
+
+    def store16(self, address: int, value: int) -> None:
+        self._store(address, value & 0xFFFF, 2)
+
+    def store32(self, address: int, value: int) -> None:
+        self._store(address, value & 0xFFFF_FFFF, 4)
+
+    def store64(self, address: int, value: int) -> None:
+        self._store(address, value & 0xFFFF_FFFF_FFFF_FFFF, 8)
+
+    def _store(self, address: int, value: int, size: int) -> None:
+        page = address >> PAGE_SHIFT
+        self._claim_page(page)
+        if (address & _OFFSET_MASK) + size > PAGE_SIZE:
+            self._claim_page(page + 1)
+        self.data[address : address + size] = value.to_bytes(size, "little")
+
+    def _claim_page(self, page: int) -> None:
+        """Make sure that a page exists and may be stored to, and mark it dirty."""
+        if page >= PAGE_COUNT:
+            raise MemOutOfBound
+        flag = self.flags[page]
+        if flag & FLAG_EXECUTABLE:
+            raise MemWriteOnExecutablePage
+        self.flags[page] = flag | FLAG_DIRTY
+
+    # Fetching of instructions.
+
+    def execute_load16(self, address: int) -> int:
+        self._check_executable(address, 2)
+        return self._load(address, 2)
+
+    def execute_load32(self, address: int) -> int:
+        self._check_executable(address, 4)
+        return self._load(address, 4)
+
+    def _check_executable(self, address: int, size: int) -> None:
+        last = (address + size - 1) >> PAGE_SHIFT
+        for page in range(address >> PAGE_SHIFT, last + 1):
+            if page >= PAGE_COUNT:
+                raise MemOutOfBound
+            if not self.flags[page] & FLAG_EXECUTABLE:
+                raise MemWriteOnExecutablePage
+
+    # Ranges, as the loader and system calls see them. A range of no bytes is fine anywhere.
+
+    def load_bytes(self, address: int, size: int) -> bytes:
+        if size == 0:
+            return b""
+        if address + size > MEMORY_SIZE:
+            raise MemOutOfBound
+        return bytes(self.data[address : address + size])
+
+    def store_bytes(self, address: int, data: bytes | memoryview) -> None:
+        size = len(data)
+        if size == 0:
+            return
+        for page in _pages(address, size):
+            self._claim_page(page)
+        self.data[address : address + size] = data
+
+    def fill_zero(self, address: int, size: int) -> None:
+        """Store `size` zero bytes."""
+        if size == 0:
+            return
+        for page in _pages(address, size):
+            flag = self.flags[page]
+            if flag & FLAG_EXECUTABLE:
+                raise MemWriteOnExecutablePage
+            if flag & FLAG_DIRTY:  # otherwise it is all zero
+                start = max(address, page << PAGE_SHIFT)
+                end = min(address + size, (page + 1) << PAGE_SHIFT)
+                self.data[start:end] = _ZERO_PAGE[: end - start]
+
+    def load_cstring(self, address: int) -> bytes:
+        """The bytes from `address` up to the next zero byte, without it."""
+        if address >= MEMORY_SIZE:
+            raise MemOutOfBound
+        start = address
+        while start < MEMORY_SIZE:
+            chunk = bytes(self.data[start : start + PAGE_SIZE])
+            end = chunk.find(0)
+            if end >= 0:
+                return bytes(self.data[address : start + end])
+            start += PAGE_SIZE
+        raise MemOutOfBound
+
+    # Pages.
+
+    def init_pages(self, address: int, size: int, flags: int, source: bytes | memoryview, offset: int) -> None:
+        """Initialise whole pages: `offset` zero bytes, then `source` (cut to fit), then zeros up to `size` bytes.
+
+        The pages then also have `flags`. Raises MemPageUnalignedAccess if `address` or `size` is no multiple of the
+        page size, MemWriteOnFreezedPage if one of the pages is frozen.
+        """
+        if address % PAGE_SIZE or size % PAGE_SIZE:
+            raise MemPageUnalignedAccess
+        if address + size > MEMORY_SIZE or offset > size:
+            raise MemOutOfBound
+        pages = range(address >> PAGE_SHIFT, (address + size) >> PAGE_SHIFT)
+        if any(self.flags[page] & FLAG_FREEZED for page in pages):
+            raise MemWriteOnFreezedPage
+        content = memoryview(source)[: size - offset]
+        self.fill_zero(address, offset)
+        self.store_bytes(address + offset, content)
+        filled = offset + len(content)
+        self.fill_zero(address + filled, size - filled)
+        for page in pages:
+            self.flags[page] |= flags
+
+    def fetch_flag(self, page: int) -> int:
+        if page >= PAGE_COUNT:
+            raise MemOutOfBound
+        return self.flags[page]
+
+    def set_flag(self, page: int, flag: int) -> None:
+        if page >= PAGE_COUNT:
+            raise MemOutOfBound
+        self.flags[page] |= flag
+
+    def clear_flag(self, page: int, flag: int) -> None:
+        if page >= PAGE_COUNT:
+            raise MemOutOfBound
+        self.flags[page] &= ~flag & 0xFF
+
+    def dirty_pages(self) -> Iterator[int]:
+        return (page for page in range(PAGE_COUNT) if self.flags[page] & FLAG_DIRTY)
+
+    def clear(self) -> None:
+        """All zero, no flags: the state before a program is loaded."""
+        for page in self.dirty_pages():
+            self.data[page << PAGE_SHIFT : (page + 1) << PAGE_SHIFT] = _ZERO_PAGE
+        self.flags[:] = bytes(PAGE_COUNT)
+
+
+def _pages(address: int, size: int) -> range:
+    """The pages of a range that is not empty."""
+    end = address + size
+    if end > MEMORY_SIZE:
+        raise MemOutOfBound
+    return range(address >> PAGE_SHIFT, ((end - 1) >> PAGE_SHIFT) + 1)

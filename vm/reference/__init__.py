@@ -1,0 +1,1 @@
+"""The readable engine: one function per instruction, no tricks. The oracle of the fast engines."""

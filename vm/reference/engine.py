@@ -1,0 +1,72 @@
+"""The run loop of the reference engine."""
+
+from typing import Final
+
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT, U64_MASK, VERSION2
+from vm.errors import MemOutOfBound, Unexpected
+from vm.isa.block import Block, decode_block
+from vm.isa.table import CODE
+from vm.memory import Memory
+from vm.reference import bitmanip, carry, control, integer, load_store, multiply
+from vm.reference.core import Core, semantics_table
+
+_MODULES: Final = (bitmanip, carry, control, integer, load_store, multiply)  # they fill the table of semantics
+_SEMANTICS: Final = semantics_table()
+_ECALL: Final = CODE["ecall"]
+
+_SLOT_COUNT: Final = 8192
+_NO_BLOCK: Final = -1
+
+
+def block_slot(pc: int) -> int:
+    """Where the block at `pc` is cached. Observable before version 2, see `ReferenceMachine._block_at`."""
+    return pc >> 2 & (_SLOT_COUNT - 1)
+
+
+class ReferenceMachine(Core):
+    """Decodes a block, charges it, executes its instructions one by one. Follows `vm.machine.Machine`."""
+
+    def __init__(self, version: int, max_cycles: int) -> None:
+        registers = [0] * REGISTER_COUNT
+        memory = Memory(bytearray(MEMORY_SIZE), bytearray(PAGE_COUNT))
+        super().__init__(version, max_cycles, registers, memory)
+        self.registers = registers
+        self._blocks: dict[int, Block] = {}
+        self._slots = [_NO_BLOCK] * _SLOT_COUNT
+
+    def reset(self) -> None:
+        super().reset()
+        self._blocks.clear()
+        self._slots = [_NO_BLOCK] * _SLOT_COUNT
+
+    def run(self) -> None:
+        while not self._run_block():
+            pass
+
+    def _run_block(self) -> bool:
+        """Run the block at pc. Whether it ended with an ecall."""
+        block = self._block_at(self.pc)
+        # Frozen behaviour: a block's length is kept in 8 bits. Fused instructions can make a block longer; then
+        # everything that is relative to its end, and what follows it, lies 256 bytes lower.
+        length = block.length & 0xFF
+        if length == 0:
+            raise Unexpected("a block of 256 bytes is never entered")
+        self.add_cycles(block.cost)
+        self.pc = (self.pc + length) & U64_MASK
+        for instruction in block.instructions:
+            _SEMANTICS[instruction.op](self, instruction)
+        return block.instructions[-1].op == _ECALL
+
+    def _block_at(self, pc: int) -> Block:
+        if pc < MEMORY_SIZE:
+            block = self._blocks.get(pc)
+            if block is None:
+                block = self._blocks[pc] = decode_block(self.memory, pc, self.version)
+            self._slots[block_slot(pc)] = pc
+            return block
+        # Frozen behaviour of versions 0 and 1: blocks are cached by the low half of their address, so a jump far
+        # outside of the memory runs the block with the same low half if it happens to be cached.
+        low = pc & 0xFFFF_FFFF
+        if self.version < VERSION2 and self._slots[block_slot(pc)] == low:
+            return self._blocks[low]
+        raise MemOutOfBound
