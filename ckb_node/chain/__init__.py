@@ -1,0 +1,1 @@
+"""The chain service: the only writer of the store, fork choice, and the events that follow."""

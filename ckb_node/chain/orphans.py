@@ -1,0 +1,65 @@
+"""Blocks whose parent has not come yet: bounded in number and bytes, and in how far behind the tip they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from consensus.types.blockchain import Block
+
+MAX_ORPHANS = 2048
+MAX_ORPHAN_BYTES = 64 << 20
+EXPIRE_EPOCHS = 6
+"""An orphan this many epochs behind the tip can no longer matter."""
+
+
+class OrphanPool:
+    """Blocks by parent. When it is full the oldest arrival leaves."""
+
+    def __init__(self, max_blocks: int = MAX_ORPHANS, max_bytes: int = MAX_ORPHAN_BYTES) -> None:
+        self._max_blocks, self._max_bytes = max_blocks, max_bytes
+        self._blocks: dict[bytes, Block] = {}
+        self._by_parent: dict[bytes, list[bytes]] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __contains__(self, block_hash: bytes) -> bool:
+        return block_hash in self._blocks
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(list(self._blocks.values()))
+
+    def add(self, block: Block) -> None:
+        """Keep a block until its parent comes."""
+        if block.hash in self._blocks:
+            return
+        self._blocks[block.hash] = block
+        self._by_parent.setdefault(block.parent_hash, []).append(block.hash)
+        self._bytes += block.raw_size
+        while len(self._blocks) > self._max_blocks or self._bytes > self._max_bytes:
+            self._remove(next(iter(self._blocks)))
+
+    def take_children(self, parent_hash: bytes) -> list[Block]:
+        """Remove and return the blocks that waited for this parent, in order of arrival."""
+        return [self._remove(block_hash) for block_hash in list(self._by_parent.get(parent_hash, ()))]
+
+    def expire(self, tip_epoch: int) -> int:
+        """Drop blocks that are too far behind; how many."""
+        old = [each for each, block in self._blocks.items() if _epoch_number(block) + EXPIRE_EPOCHS < tip_epoch]
+        for block_hash in old:
+            self._remove(block_hash)
+        return len(old)
+
+    def _remove(self, block_hash: bytes) -> Block:
+        block = self._blocks.pop(block_hash)
+        siblings = self._by_parent[block.parent_hash]
+        siblings.remove(block_hash)
+        if not siblings:
+            del self._by_parent[block.parent_hash]
+        self._bytes -= block.raw_size
+        return block
+
+
+def _epoch_number(block: Block) -> int:
+    return block.header.epoch & 0xFFFFFF

@@ -1,0 +1,93 @@
+"""The chain service as the event loop sees it: one writer thread, blocks in, events out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from ckb_node.chain.errors import UnknownParentError
+from ckb_node.chain.events import ChainChanged
+from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
+from consensus.params import Consensus
+from consensus.types.blockchain import Block
+from storage.chain_store import ChainView
+
+Listener = Callable[[ChainChanged], None]
+
+
+class ChainService:
+    """Everything that changes the chain goes through its one thread, in order.
+
+    Listeners run on the event loop, in the order in which they were added, before the caller of `submit_block` goes on.
+    """
+
+    def __init__(self, processor: BlockProcessor) -> None:
+        self._processor = processor
+        self._listeners: list[Listener] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
+
+    @property
+    def consensus(self) -> Consensus:
+        return self._processor.consensus
+
+    @property
+    def orphan_count(self) -> int:
+        return len(self._processor.orphans)
+
+    def view(self) -> ChainView:
+        """The newest committed state of the main chain."""
+        return self._processor.store.view()
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` on the event loop after each change of the tip."""
+        self._listeners.append(listener)
+
+    async def submit_block(self, block: Block) -> bytes:
+        """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
+        if self.view().header(block.parent_hash) is None:
+            raise UnknownParentError(block.parent_hash)
+        await self.process(block)
+        return block.hash
+
+    async def process(self, block: Block) -> Verdict:
+        """Take a block from anywhere; orphans wait."""
+        outcome = await self._write(lambda: self._processor.process(block))
+        return outcome.verdict
+
+    async def process_block_without_verify(self, block: Block) -> bool:
+        """IntegrationTest: no rules. False when the parent is unknown."""
+        try:
+            await self._write(lambda: self._processor.process_unverified(block))
+        except UnknownParentError:
+            return False
+        return True
+
+    async def truncate(self, block_hash: bytes) -> None:
+        """IntegrationTest: cut the chain back to a block of the main chain."""
+
+        def cut() -> Outcome:
+            change = self._processor.truncate(block_hash)
+            return Outcome(Verdict.KNOWN, [] if change is None else [change])
+
+        await self._write(cut)
+
+    async def _write(self, job: Callable[[], Outcome]) -> Outcome:
+        """Run a job in the writer thread; its events reach the listeners first, whatever order callers wake up in."""
+        loop = asyncio.get_running_loop()
+
+        def run() -> Outcome:
+            outcome = job()
+            for change in outcome.changes:
+                loop.call_soon_threadsafe(self._publish, change)
+            return outcome
+
+        return await loop.run_in_executor(self._writer, run)
+
+    def _publish(self, change: ChainChanged) -> None:
+        for listener in self._listeners:
+            listener(change)
+
+    def close(self) -> None:
+        """Finish the block at hand and stop the writer thread."""
+        self._writer.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""The transaction pool: what waits to be proposed and committed."""
