@@ -1,0 +1,48 @@
+"""The chain specs and system cells that come with the node."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from consensus.errors import SpecError
+from consensus.genesis_build import LoadCellFile
+from consensus.spec import ChainSpec, parse_spec
+
+BUNDLED = ("mainnet", "testnet", "preview", "staging", "dev")
+CELL_PREFIX = "specs/cells/"
+
+
+def bundled_text(name: str) -> str:
+    """The TOML of a bundled spec; SpecError when there is none of this name."""
+    if name not in BUNDLED:
+        raise SpecError(f"no bundled chain {name!r}: there are {', '.join(BUNDLED)}")
+    return resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_bundled(name: str) -> ChainSpec:
+    """A bundled spec, parsed."""
+    return parse_spec(bundled_text(name))
+
+
+def cell_file(name: str) -> bytes:
+    """A bundled system cell by the name that specs use, `specs/cells/…`; SpecError when there is none."""
+    base = name.removeprefix(CELL_PREFIX)
+    cell = resources.files(__name__).joinpath("cells", base)
+    if not name.startswith(CELL_PREFIX) or "/" in base or base.startswith(".") or not cell.is_file():
+        raise SpecError(f"no bundled file {name}")
+    return cell.read_bytes()
+
+
+def files_of(directory: Path) -> LoadCellFile:
+    """How a spec that lies in `directory` gets its files: bundled ones from the package, others beside the spec."""
+
+    def load(name: str) -> bytes:
+        if name.startswith("specs/"):
+            return cell_file(name)
+        try:
+            return (directory / name).read_bytes()
+        except OSError as error:
+            raise SpecError(f"file {name} of the chain spec: {error}") from error
+
+    return load
