@@ -6,8 +6,8 @@ from typing import ClassVar
 class CkbError(Exception):
     """Root of all errors of the rules; `str(error)` is one line that a person can read."""
 
-    kind: ClassVar[str] = "Internal"
-    """The family's name in texts that clients match on, such as `Transaction(Immature(…))`."""
+    kind: ClassVar[str] = ""
+    """Name of the family that clients expect around the text, as in `Transaction(Immature(…))`; empty: none."""
 
 
 class MoleculeError(CkbError):
@@ -22,13 +22,9 @@ class MoleculeError(CkbError):
 class SpecError(CkbError):
     """A chain spec that cannot be used."""
 
-    kind = "Spec"
-
 
 class HeaderError(CkbError):
     """A header breaks a rule; the block can never be valid unless the subclass says otherwise."""
-
-    kind = "Header"
 
 
 class EpochError(HeaderError):
@@ -37,8 +33,6 @@ class EpochError(HeaderError):
 
 class BlockError(CkbError):
     """A block breaks a rule."""
-
-    kind = "Block"
 
 
 class TransactionError(CkbError):
@@ -67,4 +61,4 @@ class ScriptError(CkbError):
 
 def text_with_kind(error: CkbError) -> str:
     """The error's text inside its family's name: how one error quotes another."""
-    return f"{error.kind}({error})"
+    return f"{error.kind}({error})" if error.kind else str(error)

@@ -8,7 +8,8 @@ from enum import Enum
 from consensus.context import HeaderProvider
 from consensus.errors import TransactionError
 from consensus.hardfork import since_counts_from_block_timestamp
-from consensus.median_time import MissingAncestorError, median_time
+from consensus.header import median_time
+from consensus.lookup import require
 from consensus.params import Consensus
 from consensus.tx_env import TxEnv
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction, TransactionInfo
@@ -129,9 +130,7 @@ def relative_time_start(consensus: Consensus, info: TransactionInfo, env: TxEnv,
 
     The proposal window counts here: a transaction of the pool is judged by the epoch that will commit it.
     """
-    header = headers.header(info.block_hash)
-    if header is None:
-        raise MissingAncestorError(info.block_hash)
+    header = require(headers.header(info.block_hash), "header", info.block_hash)
     if since_counts_from_block_timestamp(consensus, env.epoch_number(consensus.proposal_window)):
         return header.timestamp
     return median_time(headers, header.parent_hash, consensus.median_time_block_count)
