@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from consensus.context import HeaderProvider
-from consensus.epoch import EpochMalformedError, EpochContinuityError
+from consensus.epoch import EpochContinuityError, EpochMalformedError
 from consensus.errors import HeaderError
 from consensus.lookup import require
 from consensus.params import BLOCK_VERSION, Consensus
