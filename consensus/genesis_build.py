@@ -289,7 +289,7 @@ def check_genesis(block: Block, issuance: GenesisIssuance) -> None:
 
 
 def check_genesis_locks(transactions: Sequence[Transaction]) -> None:
-    """Every lock's code is in genesis, except for the message cell's lock and the zero code hash: nobody opens those."""
+    """Every lock's code is in genesis; the message cell's lock and the zero code hash are never to be opened."""
     outputs = [output for tx in transactions for output in tx.body.outputs]
     data_hashes = {ckb_hash(data) for tx in transactions for data in tx.body.outputs_data if data}
     type_hashes = {output.type_.hash for output in outputs if output.type_ is not None}

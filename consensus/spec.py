@@ -136,6 +136,11 @@ def parse_spec(text: str) -> ChainSpec:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"chain spec: {error}") from error
+    return read_spec(document)
+
+
+def read_spec(document: dict[str, Any]) -> ChainSpec:
+    """A chain spec from an already parsed TOML document; SpecFieldError as for `parse_spec`."""
     root = SpecTable(document)
     genesis = root.table("genesis")
     spec = ChainSpec(

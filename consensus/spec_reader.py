@@ -6,7 +6,6 @@ from typing import Any
 
 from consensus.errors import SpecError
 
-
 HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
