@@ -50,8 +50,6 @@ class ResolveError(CkbError):
 class DaoError(CkbError):
     """NervosDAO arithmetic is impossible for this block or transaction (RFC 23)."""
 
-    kind = "Dao"
-
 
 class ScriptError(CkbError):
     """A script group failed or could not be run."""

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from enum import Enum
 
 from consensus.context import HeaderProvider
+from consensus.dao import is_dao_script
 from consensus.errors import CkbError, TransactionError
 from consensus.hardfork import ENABLED_HASH_TYPES, is_hash_type
 from consensus.params import TX_VERSION, Consensus
 from consensus.since import verify_since
 from consensus.tx_env import TxEnv
-from consensus.types.blockchain import HASH_TYPE_TYPE, CellOutput, OutPoint, Transaction
+from consensus.types.blockchain import OutPoint, Transaction
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction
 
 MAX_U64 = (1 << 64) - 1
@@ -265,7 +266,7 @@ def verify_capacity_sum(consensus: Consensus, rtx: ResolvedTransaction) -> None:
 
     A withdrawal from NervosDAO may create interest: with a DAO input, the type script and the fee check the sum.
     """
-    if any(is_dao_cell(consensus, cell.output) for cell in rtx.inputs):
+    if any(is_dao_script(consensus, cell.output.type_) for cell in rtx.inputs):
         return
     inputs_sum, outputs_sum = rtx.inputs_capacity(), rtx.outputs_capacity()
     if max(inputs_sum, outputs_sum) > MAX_U64:
@@ -283,12 +284,6 @@ def verify_occupied_capacity(transaction: Transaction) -> None:
             raise InsufficientCellCapacityError(index, occupied, output.capacity)
 
 
-def is_dao_cell(consensus: Consensus, output: CellOutput) -> bool:
-    """Its type script is NervosDAO."""
-    script = output.type_
-    return script is not None and script.hash_type == HASH_TYPE_TYPE and script.code_hash == consensus.dao_type_hash
-
-
 def verify_dao_lock_sizes(consensus: Consensus, rtx: ResolvedTransaction) -> None:
     """RFC 44 epoch: starting a withdrawal from NervosDAO must not change the size of the deposit's lock script.
 
@@ -296,7 +291,7 @@ def verify_dao_lock_sizes(consensus: Consensus, rtx: ResolvedTransaction) -> Non
     `starting_block_limiting_dao_withdrawing_lock` are free. (Other lock sizes would let interest leak.)
     """
     for index, (cell, output) in enumerate(zip(rtx.inputs, rtx.transaction.body.outputs, strict=False)):
-        if not is_dao_cell(consensus, cell.output) or not is_dao_cell(consensus, output):
+        if not is_dao_script(consensus, cell.output.type_) or not is_dao_script(consensus, output.type_):
             continue
         if any(cell.data):
             continue
