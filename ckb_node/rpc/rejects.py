@@ -23,8 +23,8 @@ class LowFeeRate(Reject):
 
     def __init__(self, min_fee_rate: int, required_fee: int, fee: int) -> None:
         super().__init__(
-            f"The min fee rate is {min_fee_rate} shannons/KW, requiring a transaction fee of at least {required_fee} shannons, "
-            f"but the fee provided is only {fee}"
+            f"The min fee rate is {min_fee_rate} shannons/KW, requiring a transaction fee of at least {required_fee} "
+            f"shannons, but the fee provided is only {fee}"
         )
         self.min_fee_rate, self.required_fee, self.fee = min_fee_rate, required_fee, fee
 

@@ -1,0 +1,148 @@
+"""Error objects of JSON-RPC: one table of codes, one table from exceptions to codes.
+
+`message` is `Name: text`; `data` shows the error with its fields. Clients match on both.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ckb_node.rpc import rejects
+from ckb_node.rpc.services import FeeEstimateError
+from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError
+from storage.errors import ChainMismatch, StorageCorrupt, StorageError
+
+
+class Code(IntEnum):
+    """Codes of CKB, each by the name that stands before its message; below -32000 those of JSON-RPC itself."""
+
+    CKBInternalError = -1
+    Deprecated = -2
+    Invalid = -3
+    RPCModuleIsDisabled = -4
+    DaoError = -5
+    IntegerOverflow = -6
+    ConfigError = -7
+    P2PFailedToBroadcast = -101
+    DatabaseError = -200
+    ChainIndexIsInconsistent = -201
+    DatabaseIsCorrupt = -202
+    TransactionFailedToResolve = -301
+    TransactionFailedToVerify = -302
+    AlertFailedToVerifySignatures = -1000
+    PoolRejectedTransactionByOutputsValidator = -1102
+    PoolRejectedTransactionByIllTransactionChecker = -1103
+    PoolRejectedTransactionByMinFeeRate = -1104
+    PoolRejectedTransactionByMaxAncestorsCountLimit = -1105
+    PoolIsFull = -1106
+    PoolRejectedDuplicatedTransaction = -1107
+    PoolRejectedMalformedTransaction = -1108
+    TransactionExpired = -1109
+    PoolRejectedTransactionBySizeLimit = -1110
+    PoolRejectedRBF = -1111
+    PoolRejectedInvalidated = -1112
+    Indexer = -1200
+    ParseError = -32700
+    InvalidRequest = -32600
+    MethodNotFound = -32601
+    InvalidParams = -32602
+    InternalError = -32603
+
+
+_BY_EXCEPTION: dict[type[BaseException], Code] = {
+    rejects.LowFeeRate: Code.PoolRejectedTransactionByMinFeeRate,
+    rejects.TooManyAncestors: Code.PoolRejectedTransactionByMaxAncestorsCountLimit,
+    rejects.TooLarge: Code.PoolRejectedTransactionBySizeLimit,
+    rejects.PoolFull: Code.PoolIsFull,
+    rejects.Duplicated: Code.PoolRejectedDuplicatedTransaction,
+    rejects.Malformed: Code.PoolRejectedMalformedTransaction,
+    rejects.DeclaredWrongCycles: Code.PoolRejectedMalformedTransaction,
+    rejects.ResolveFailed: Code.TransactionFailedToResolve,
+    rejects.VerificationFailed: Code.TransactionFailedToVerify,
+    rejects.Expired: Code.TransactionExpired,
+    rejects.RbfRejected: Code.PoolRejectedRBF,
+    rejects.Invalidated: Code.PoolRejectedInvalidated,
+    ResolveError: Code.TransactionFailedToResolve,
+    TransactionError: Code.TransactionFailedToVerify,
+    ScriptError: Code.TransactionFailedToVerify,
+    DaoError: Code.DaoError,
+    FeeEstimateError: Code.CKBInternalError,
+    StorageCorrupt: Code.DatabaseIsCorrupt,
+    ChainMismatch: Code.DatabaseIsCorrupt,
+    StorageError: Code.DatabaseError,
+    CkbError: Code.CKBInternalError,
+}
+"""The nearest class in an exception's own order of bases decides."""
+
+KNOWN_EXCEPTIONS = (CkbError, StorageError, FeeEstimateError)
+"""Exceptions that are an answer to the caller. All others are faults of this program."""
+
+
+class RpcError(Exception):
+    """An error object: what a method raises when it knows the code itself."""
+
+    def __init__(self, code: Code, text: str, data: str | None = None) -> None:
+        super().__init__(text)
+        self.code, self.text, self.data = code, text, data
+
+    @property
+    def message(self) -> str:
+        """What clients read. The codes of JSON-RPC itself have no name of ours before the text."""
+        if self.code in _PLAIN:
+            return self.text
+        return f"{self.code.name}: {self.text}"
+
+
+_PLAIN = frozenset({Code.ParseError, Code.InvalidRequest, Code.MethodNotFound, Code.InternalError})
+
+
+def invalid_params(text: str) -> RpcError:
+    """-32602."""
+    return RpcError(Code.InvalidParams, text)
+
+
+def from_exception(error: BaseException) -> RpcError:
+    """The error object of one of the KNOWN_EXCEPTIONS."""
+    for base in type(error).__mro__:
+        if base in _BY_EXCEPTION:
+            return with_code(_BY_EXCEPTION[base], error)
+    raise TypeError(f"{type(error).__name__} has no RPC code") from error
+
+
+def with_code(code: Code, error: BaseException) -> RpcError:
+    """The error object of an exception under a code that the method decides."""
+    return RpcError(code, str(error), debug_text(error))
+
+
+def debug_text(error: BaseException) -> str:
+    """The error with its fields in the way of Rust's Debug: `LowFeeRate(min_fee_rate: 1000, …): text`."""
+    fields = ", ".join(f"{name}: {_field_text(value)}" for name, value in vars(error).items())
+    head = f"{type(error).__name__}({fields})" if fields else type(error).__name__
+    return f"{head}: {error}"
+
+
+def _field_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"0x{value.hex()}"
+    if isinstance(value, BaseException):
+        return debug_text(value)
+    return str(value)
+
+
+def module_is_disabled(module: str) -> RpcError:
+    """-4 with what to do about it."""
+    also = " and `block_assembler`" if module == "Miner" else ""
+    return RpcError(
+        Code.RPCModuleIsDisabled,
+        f"This RPC method is in the module `{module}`. Add the module to `rpc.modules`{also} in config.toml "
+        "and restart the node to enable it.",
+    )
+
+
+def method_is_deprecated(instead: str) -> RpcError:
+    """-2 with what to use instead."""
+    return RpcError(
+        Code.Deprecated,
+        f"This RPC method is deprecated and will be removed; {instead}. "
+        "Set `enable_deprecated_rpc = true` in the `[rpc]` section of config.toml to enable it for now.",
+    )

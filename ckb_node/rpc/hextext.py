@@ -1,0 +1,90 @@
+"""Numbers and bytes as JSON-RPC writes them: 0x-prefixed hex text."""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]*)", re.ASCII)
+HASH_TEXT_SIZE = 66
+
+
+class BadTextError(ValueError):
+    """Text that is not what its place demands; the message names the type and the reason."""
+
+
+def uint_text(value: int) -> str:
+    """0x1f; 0x0 for zero."""
+    return hex(value)
+
+
+def bytes_text(data: bytes) -> str:
+    """0x and two digits for each byte."""
+    return "0x" + data.hex()
+
+
+def parse_uint(text: str, bits: int) -> int:
+    """An unsigned number of up to `bits` bits. BadTextError without 0x, with redundant zeros, or when too large."""
+    if _NUMBER.fullmatch(text) is None:
+        raise BadTextError(f"Invalid Uint{bits} {_shown(text)}: {_number_fault(text)}")
+    value = int(text, 16)
+    if value >> bits:
+        raise BadTextError(f"Invalid Uint{bits} {_shown(text)}: number too large to fit in target type")
+    return value
+
+
+def parse_uint32(text: str) -> int:
+    """A 32-bit number."""
+    return parse_uint(text, 32)
+
+
+def parse_uint64(text: str) -> int:
+    """A 64-bit number."""
+    return parse_uint(text, 64)
+
+
+def parse_uint128(text: str) -> int:
+    """A 128-bit number."""
+    return parse_uint(text, 128)
+
+
+def parse_bytes(text: str) -> bytes:
+    """Bytes of any length; digits of either case."""
+    if not text.startswith("0x"):
+        raise BadTextError(f"Invalid bytes {_shown(text)}: without `0x` prefix")
+    if len(text) % 2:
+        raise BadTextError(f"Invalid bytes {_shown(text)}: expected an even number of digits")
+    try:
+        data = bytes.fromhex(text[2:])
+    except ValueError:
+        data = b""
+    # fromhex also skips white space, which is no digit here.
+    if len(data) * 2 != len(text) - 2:
+        raise BadTextError(f"Invalid bytes {_shown(text)}: a character is not a hex digit")
+    return data
+
+
+def parse_hash(text: str) -> bytes:
+    """Exactly 32 bytes."""
+    if len(text) != HASH_TEXT_SIZE:
+        raise BadTextError(f"Invalid H256 {_shown(text)}: expected 0x and 64 digits")
+    return parse_bytes(text)
+
+
+def parse_short_id(text: str) -> bytes:
+    """Exactly 10 bytes: a proposal short id."""
+    data = parse_bytes(text)
+    if len(data) != 10:
+        raise BadTextError(f"Invalid ProposalShortId {_shown(text)}: expected 0x and 20 digits")
+    return data
+
+
+def _number_fault(text: str) -> str:
+    if not text.startswith("0x") or len(text) < 3:
+        return "without `0x` prefix"
+    if text[2] == "0" and len(text) > 3:
+        return "with redundant leading zeros"
+    return "invalid digit found in string"
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,203 @@
+"""The one table of RPC methods: name, module, parameter types, documentation, and the function that answers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from ckb_node.rpc.errors import RpcError, invalid_params, method_is_deprecated, module_is_disabled
+from ckb_node.rpc.hextext import BadTextError
+from ckb_node.rpc.params import Codec
+from ckb_node.rpc.services import Services
+
+
+class Module(Enum):
+    """Groups of methods that the configuration switches on."""
+
+    NET = "Net"
+    POOL = "Pool"
+    MINER = "Miner"
+    CHAIN = "Chain"
+    STATS = "Stats"
+    SUBSCRIPTION = "Subscription"
+    EXPERIMENT = "Experiment"
+    DEBUG = "Debug"
+    INTEGRATION_TEST = "IntegrationTest"
+    ALERT = "Alert"
+    INDEXER = "Indexer"
+    RICH_INDEXER = "RichIndexer"
+    TERMINAL = "Terminal"
+
+
+UNHEARD_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RICH_INDEXER})
+"""Methods of these modules do not exist while the module is off; all others say how to switch it on."""
+
+Handler = Callable[..., Any] | Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A call and its answer, as JSON values; tests run them."""
+
+    params: Sequence[Any]
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter. A missing or null optional parameter takes its default."""
+
+    name: str
+    codec: Codec
+    is_optional: bool
+    default: Any
+    decoder: msgspec.json.Decoder[Any] = field(repr=False)
+
+    def read(self, raw: msgspec.Raw) -> Any:
+        """The value; -32602 naming the parameter when the JSON is not of its type."""
+        try:
+            value = self.decoder.decode(raw)
+            return self.default if value is None else self.codec.read(value)
+        except (msgspec.MsgspecError, BadTextError, RecursionError) as error:
+            raise invalid_params(f"Invalid parameter for `{self.name}`: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of the interface."""
+
+    name: str
+    module: Module
+    handler: Handler = field(repr=False)
+    params: tuple[Param, ...]
+    example: Example
+    doc: str
+    is_async: bool
+    deprecated: str | None = None
+    """What to use instead, for a method that only `enable_deprecated_rpc` opens."""
+
+    def arguments(self, params: msgspec.Raw) -> list[Any]:
+        """Values for the handler from the request's `params`: array, object, or nothing."""
+        kind = bytes(memoryview(params)[:1])
+        if kind == b"{":
+            return self._named(_OBJECT.decode(params))
+        given = _ARRAY.decode(params) if kind == b"[" else []
+        return self._positional(given)
+
+    def _positional(self, given: list[msgspec.Raw]) -> list[Any]:
+        # Clients written against the reference may send more than a method takes when its last ones are optional.
+        if len(given) > len(self.params) and not (self.params and self.params[-1].is_optional):
+            if not self.params:
+                raise invalid_params("No parameters were expected")
+            raise invalid_params(f"invalid length {len(given)}, expected {len(self.params)} parameters")
+        values = [param.read(raw) for param, raw in zip(self.params, given, strict=False)]
+        values.extend(_default(param) for param in self.params[len(given) :])
+        return values
+
+    def _named(self, given: dict[str, msgspec.Raw]) -> list[Any]:
+        if unknown := given.keys() - {param.name for param in self.params}:
+            raise invalid_params(f"unknown parameter `{min(unknown)}`")
+        return [param.read(given[param.name]) if param.name in given else _default(param) for param in self.params]
+
+
+def _default(param: Param) -> Any:
+    if not param.is_optional:
+        raise invalid_params(f"Missing required parameter `{param.name}`")
+    return param.default
+
+
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Methods:
+    """Methods of one module, collected by decorating their functions."""
+
+    def __init__(self, module: Module) -> None:
+        self.module: Final = module
+        self._methods: list[Method] = []
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self._methods)
+
+    def method(
+        self, *, params: Sequence[Any] = (), result: Any, deprecated: str | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Register a function `(services, …) -> result` under its own name; `params` and `result` are its example."""
+
+        def register(handler: Handler) -> Handler:
+            self._methods.append(
+                Method(
+                    name=handler.__name__,
+                    module=self.module,
+                    handler=handler,
+                    params=_params_of(handler),
+                    example=Example(params, result),
+                    doc=inspect.getdoc(handler) or "",
+                    is_async=inspect.iscoroutinefunction(handler),
+                    deprecated=deprecated,
+                )
+            )
+            return handler
+
+        return register
+
+
+def _params_of(handler: Handler) -> tuple[Param, ...]:
+    hints = get_type_hints(handler, include_extras=True)
+    declared = list(inspect.signature(handler).parameters.values())[1:]
+    return tuple(_param(parameter, hints[parameter.name]) for parameter in declared)
+
+
+def _param(parameter: inspect.Parameter, hint: Any) -> Param:
+    is_optional = get_origin(hint) is Union
+    plain = next(item for item in get_args(hint) if item is not type(None)) if is_optional else hint
+    codec = next(extra for extra in getattr(plain, "__metadata__", ()) if isinstance(extra, Codec))
+    default = None if parameter.default is inspect.Parameter.empty else parameter.default
+    return Param(parameter.name, codec, is_optional, default, codec.decoder(optional=is_optional))
+
+
+class Registry:
+    """What a node answers: its methods by name, each open or refused as the configuration says."""
+
+    def __init__(self, services: Services, enabled: Iterable[Module], *, with_deprecated: bool = False) -> None:
+        self._services = services
+        self._enabled = frozenset(enabled)
+        self._with_deprecated = with_deprecated
+        self._methods: dict[str, Method] = {}
+
+    def add(self, methods: Iterable[Method]) -> None:
+        """Take a module's methods. ValueError on a name that is taken."""
+        for method in methods:
+            if method.name in self._methods:
+                raise ValueError(f"RPC method {method.name} is there already")
+            if method.module in UNHEARD_WHEN_DISABLED - self._enabled:
+                continue
+            self._methods[method.name] = method
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self._methods.values())
+
+    def get(self, name: str) -> Method | None:
+        """The method, open or not."""
+        return self._methods.get(name)
+
+    def refusal(self, method: Method) -> RpcError | None:
+        """Why the configuration keeps a method closed."""
+        if method.module not in self._enabled or (method.module is Module.MINER and self._services.miner is None):
+            return module_is_disabled(method.module.value)
+        if method.deprecated is not None and not self._with_deprecated:
+            return method_is_deprecated(method.deprecated)
+        return None
+
+    async def call(self, method: Method, params: msgspec.Raw) -> Any:
+        """Run a method; RpcError and the typed errors of the rules pass through."""
+        if (closed := self.refusal(method)) is not None:
+            raise closed
+        answer = method.handler(self._services, *method.arguments(params))
+        return await answer if method.is_async else answer
