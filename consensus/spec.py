@@ -17,7 +17,9 @@ from fractions import Fraction
 from typing import Any
 
 from consensus.difficulty import compact_to_difficulty
-from consensus.errors import MoleculeError, SpecError
+from consensus.epoch import genesis_block_issuance, genesis_epoch_ext
+from consensus.errors import CkbError, MoleculeError, SpecError
+from consensus.genesis import verify_genesis
 from consensus.genesis_build import (
     OUTPUT_DAO,
     OUTPUT_MULTISIG_ALL,
@@ -32,13 +34,12 @@ from consensus.genesis_build import (
     SystemCell,
     build_genesis,
     check_genesis,
-    genesis_block_issuance,
 )
 from consensus.hashing import ckb_hash
 from consensus.params import Consensus, Deployment, Hardforks, PowFunc
 from consensus.spec_reader import SpecFieldError, SpecTable
 from consensus.types.blockchain import Block, Script
-from consensus.types.core import EpochExt, EpochFraction
+from consensus.types.core import EpochFraction
 
 MAINNET = "ckb"
 TESTNET = "ckb_testnet"
@@ -327,14 +328,36 @@ def consensus_of(spec: ChainSpec, genesis: Block) -> Consensus:
     """All parameters of a chain whose genesis block is at hand (from a peer, say); the block is checked in full."""
     if spec.genesis_hash is not None and genesis.hash != spec.genesis_hash:
         raise GenesisMismatchError(spec.genesis_hash, genesis.hash)
-    check_genesis(genesis, spec.issuance)
+    if compact_to_difficulty(genesis.header.compact_target) == 0:
+        raise SpecError(f"genesis: the compact target {genesis.header.compact_target:#x} means no difficulty")
+    try:
+        consensus = _unchecked_consensus(spec, genesis)
+        verify_genesis(consensus)
+    except CkbError as error:
+        raise SpecError(f"genesis: {error}") from error
+    check_genesis(genesis)
+    return consensus
+
+
+def _type_hash(genesis: Block, index: int) -> bytes | None:
+    """Type script hash of an output of the first transaction."""
+    outputs = genesis.transactions[0].body.outputs if genesis.transactions else ()
+    type_script = outputs[index].type_ if index < len(outputs) else None
+    return None if type_script is None else type_script.hash
+
+
+def _unchecked_consensus(spec: ChainSpec, genesis: Block) -> Consensus:
     params = spec.params
-    type_hashes = [output.type_.hash if output.type_ else None for output in genesis.transactions[0].body.outputs[:5]]
-    type_hashes += [None] * (OUTPUT_MULTISIG_ALL + 1 - len(type_hashes))
     return Consensus(
         id=spec.name,
         genesis_block=genesis,
-        genesis_epoch=genesis_epoch(params, genesis.header.compact_target),
+        genesis_epoch=genesis_epoch_ext(
+            params.initial_primary_epoch_reward,
+            genesis.header.compact_target,
+            params.genesis_epoch_length,
+            params.epoch_duration_target,
+            params.orphan_rate_target,
+        ),
         pow_func=spec.pow_func,
         initial_primary_epoch_reward=params.initial_primary_epoch_reward,
         secondary_epoch_reward=params.secondary_epoch_reward,
@@ -353,9 +376,9 @@ def consensus_of(spec: ChainSpec, genesis: Block) -> Consensus:
         rfc_0044_epoch=PUBLIC_RFC_0044_EPOCHS.get(spec.name, 0),
         hardforks=_hardforks(spec),
         deployments=() if spec.name in PUBLIC_HARDFORKS else (LIGHT_CLIENT,),
-        dao_type_hash=type_hashes[OUTPUT_DAO],
-        secp256k1_blake160_sighash_all_type_hash=type_hashes[OUTPUT_SIGHASH_ALL],
-        secp256k1_blake160_multisig_all_type_hash=type_hashes[OUTPUT_MULTISIG_ALL],
+        dao_type_hash=_type_hash(genesis, OUTPUT_DAO),
+        secp256k1_blake160_sighash_all_type_hash=_type_hash(genesis, OUTPUT_SIGHASH_ALL),
+        secp256k1_blake160_multisig_all_type_hash=_type_hash(genesis, OUTPUT_MULTISIG_ALL),
     )
 
 
@@ -365,21 +388,3 @@ def _hardforks(spec: ChainSpec) -> Hardforks:
         return PUBLIC_HARDFORKS[spec.name]
     ckb2023 = spec.params.ckb2023 or 0
     return Hardforks(rfc_0048=ckb2023, rfc_0049=ckb2023)
-
-
-def genesis_epoch(params: ChainParams, compact_target: int) -> EpochExt:
-    """Epoch 0 (RFC 20); its hash rate supposes that as many blocks were stale as the target rate has it."""
-    length = params.genesis_epoch_length
-    rate = params.orphan_rate_target
-    orphans = length * rate.numerator // rate.denominator
-    hash_rate = compact_to_difficulty(compact_target) * (length + orphans) // params.epoch_duration_target
-    return EpochExt(
-        previous_epoch_hash_rate=hash_rate,
-        last_block_hash_in_previous_epoch=bytes(32),
-        compact_target=compact_target,
-        number=0,
-        base_block_reward=params.initial_primary_epoch_reward // length,
-        remainder_reward=params.initial_primary_epoch_reward % length,
-        start_number=0,
-        length=length,
-    )

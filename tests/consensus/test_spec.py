@@ -25,7 +25,6 @@ from consensus.genesis_build import (
     GenesisMismatchError,
     GenesisRecipe,
     IssuedCell,
-    genesis_block_issuance,
     genesis_type_id,
 )
 from consensus.hashing import ZERO_HASH, ckb_hash, data_hash
@@ -281,11 +280,6 @@ def test_dao_field_counts_what_genesis_leaves_unspent() -> None:
     assert occupied == others + 8_400_000_000 * CKB * 6 // 10 + sum(output.capacity for output in groups.body.outputs)
 
 
-def test_genesis_issuance_rounds_up() -> None:
-    assert genesis_block_issuance(10, 5) == 2
-    assert genesis_block_issuance(11, 5) == 3
-
-
 def test_another_message_is_another_chain() -> None:
     spec = specs.load_bundled("dev")
     other = spec.with_message("1700000000000")
@@ -348,7 +342,7 @@ def test_locks_must_resolve_in_genesis(hash_type: str, code_hash: str, is_there:
 def test_impossible_totals_are_refused() -> None:
     lock = {"code_hash": "0x" + "00" * 32, "hash_type": "data", "args": "0x"}
     spec = dev_spec(issued_cells=[{"capacity": (1 << 64) - 1, "lock": lock}] * 2)
-    with pytest.raises(SpecError, match="not possible"):
+    with pytest.raises(SpecError, match="impossible amount"):
         load_genesis(spec, some_cell)
 
 
@@ -356,6 +350,11 @@ def test_a_dep_group_of_something_else_is_refused() -> None:
     groups = [{"name": "x", "files": [{"file": "other"}]}]
     with pytest.raises(SpecError, match=r"\./other"):
         load_genesis(dev_spec(dep_groups=groups), some_cell)
+
+
+def test_genesis_must_have_a_difficulty() -> None:
+    with pytest.raises(SpecError, match="no difficulty"):
+        build_consensus(dev_spec(compact_target=0xFF000001), some_cell)
 
 
 def test_too_few_system_cells() -> None:
