@@ -5,14 +5,6 @@ from __future__ import annotations
 from consensus.errors import BlockError, CkbError
 
 
-class UnknownParentError(BlockError):
-    """The parent is not stored."""
-
-    def __init__(self, parent_hash: bytes) -> None:
-        super().__init__(f"UnknownParentError {{ parent_hash: Byte32(0x{parent_hash.hex()}) }}")
-        self.parent_hash = parent_hash
-
-
 class InvalidParentError(BlockError):
     """The parent was found invalid."""
 

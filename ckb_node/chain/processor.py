@@ -11,20 +11,23 @@ from ckb_node.chain.errors import (
     InvalidParentError,
     KnownInvalidBlockError,
     TruncateError,
-    UnknownParentError,
 )
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.orphans import OrphanPool
+from ckb_node.chain.scripts import ScriptService
 from consensus.block import verify_block_body
-from consensus.difficulty import difficulty_of_compact
+from consensus.difficulty import compact_to_difficulty
 from consensus.epoch import next_epoch_ext
 from consensus.errors import CkbError
-from consensus.header import verify_header
+from consensus.header import UnknownParentError, verify_header
+from consensus.lookup import require
+from consensus.mmr import nodes_of_block
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header
-from consensus.types.core import INVALID, VALID, BlockExt
-from consensus.verify_block import BlockVerified, ScriptRunner, verify_block
-from storage.chain_store import ChainStore, ChainTxn
+from consensus.types.core import INVALID, VALID, BlockExt, EpochFraction
+from consensus.verify_block import BlockVerified, verify_block
+from storage.chain_store import ChainStore
+from storage.chain_txn import ChainTxn
 
 TRUNCATE_LIMIT = 50_000
 
@@ -40,10 +43,11 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class Outcome:
-    """A block's verdict and the changes of the tip that it (and orphans that waited for it) caused, in order."""
+    """A block's verdict, and what it and the orphans that waited for it caused, in order."""
 
     verdict: Verdict
     changes: list[ChainChanged] = field(default_factory=list)
+    side_blocks: list[Block] = field(default_factory=list)
 
 
 class _BadBlock(Exception):  # noqa: N818 - carries a verdict from the switch to its caller, never seen outside
@@ -53,12 +57,12 @@ class _BadBlock(Exception):  # noqa: N818 - carries a verdict from the switch to
 
 
 class BlockProcessor:
-    """Owns all writing to the store. `runner` runs scripts; `now_ms` is the wall clock."""
+    """Owns all writing to the store. `now_ms` is the wall clock."""
 
     def __init__(
-        self, consensus: Consensus, store: ChainStore, runner: ScriptRunner, now_ms: Callable[[], int]
+        self, consensus: Consensus, store: ChainStore, scripts: ScriptService, now_ms: Callable[[], int]
     ) -> None:
-        self.consensus, self.store, self.runner, self.now_ms = consensus, store, runner, now_ms
+        self.consensus, self.store, self.scripts, self.now_ms = consensus, store, scripts, now_ms
         self.orphans = OrphanPool()
 
     def process(self, block: Block) -> Outcome:
@@ -74,67 +78,64 @@ class BlockProcessor:
         while parents:
             for orphan in self.orphans.take_children(parents.pop()):
                 try:
-                    outcome.changes += self._process_one(orphan).changes
+                    result = self._process_one(orphan)
                 except CkbError:
                     continue
+                outcome.changes += result.changes
+                outcome.side_blocks += result.side_blocks
                 parents.append(orphan.hash)
 
     def _process_one(self, block: Block) -> Outcome:
-        view = self.store.view()
-        known = view.block_ext(block.hash)
-        if known is not None:
-            if known.verified is False:
-                raise KnownInvalidBlockError(block.hash)
-            return Outcome(Verdict.KNOWN)
-        parent = view.header(block.parent_hash)
-        parent_ext = view.block_ext(block.parent_hash)
-        if parent is None or parent_ext is None:
-            self.orphans.add(block)
-            return Outcome(Verdict.ORPHAN)
-        if parent_ext.verified is False:
-            raise InvalidParentError(block.parent_hash)
-        verify_block_body(self.consensus, block)
-        verify_header(self.consensus, block.header, view, self.now_ms())
-        return self._store_and_choose(block, parent, parent_ext)
+        with self.store.begin() as txn:
+            known = txn.block_ext(block.hash)
+            if known is not None:
+                if known.verified is False:
+                    raise KnownInvalidBlockError(block.hash)
+                return Outcome(Verdict.KNOWN)
+            parent, parent_ext = txn.header(block.parent_hash), txn.block_ext(block.parent_hash)
+            if parent is None or parent_ext is None:
+                self.orphans.add(block)
+                return Outcome(Verdict.ORPHAN)
+            if parent_ext.verified is False:
+                raise InvalidParentError(block.parent_hash)
+            verify_block_body(self.consensus, block)
+            verify_header(self.consensus, block.header, txn, self.now_ms())
+            ext = self._insert(txn, block, parent, parent_ext)
+            try:
+                outcome = self._choose(txn, block, ext)
+            except _BadBlock as bad:
+                failure = bad
+            else:
+                txn.commit()
+                self.orphans.expire(EpochFraction.unpack(block.header.epoch).number)
+                return outcome
+        self._mark_invalid(block, parent, parent_ext, failure.block_hash)
+        if failure.block_hash == block.hash:
+            raise failure.cause
+        raise InvalidBranchError(failure.block_hash, failure.cause)
 
-    def _store_and_choose(self, block: Block, parent: Header, parent_ext: BlockExt) -> Outcome:
-        txn = self.store.begin()
-        ext = self._insert(txn, block, parent, parent_ext)
-        old_tip = txn.tip_header()
-        old_ext = txn.block_ext(old_tip.hash)
-        if old_ext is not None and ext.total_difficulty <= old_ext.total_difficulty:
-            txn.commit()
-            return Outcome(Verdict.SIDE)
-        try:
-            change = self._switch(txn, block)
-        except _BadBlock as bad:
-            txn.discard()
-            self._mark_invalid(block, parent, parent_ext, bad.block_hash)
-            if bad.block_hash == block.hash:
-                raise bad.cause from None
-            raise InvalidBranchError(bad.block_hash, bad.cause) from None
-        except BaseException:
-            txn.discard()
-            raise
-        txn.commit()
-        self.orphans.expire(block.header.epoch & 0xFFFFFF)
-        return Outcome(Verdict.BEST, [change])
+    def _choose(self, txn: ChainTxn, block: Block, ext: BlockExt) -> Outcome:
+        """The heavier chain wins; of equals the one seen first stays."""
+        tip_ext = txn.block_ext(txn.tip_header().hash)
+        if tip_ext is not None and ext.total_difficulty <= tip_ext.total_difficulty:
+            return Outcome(Verdict.SIDE, side_blocks=[block])
+        return Outcome(Verdict.BEST, [self._switch(txn, block)])
 
     def _insert(self, txn: ChainTxn, block: Block, parent: Header, parent_ext: BlockExt) -> BlockExt:
         """Store a block that passed the rules which need no chain state."""
-        parent_epoch = txn.block_epoch(block.parent_hash)
-        if parent_epoch is None:
-            raise UnknownParentError(block.parent_hash)
+        parent_epoch = require(txn.block_epoch(parent.hash), "epoch", parent.hash)
         epoch = next_epoch_ext(self.consensus, parent, parent_epoch, txn)
         uncles = 0 if epoch.is_head(block.number) else parent_ext.total_uncles_count
         ext = BlockExt(
-            total_difficulty=parent_ext.total_difficulty + difficulty_of_compact(block.header.compact_target),
+            total_difficulty=parent_ext.total_difficulty + compact_to_difficulty(block.header.compact_target),
             total_uncles_count=uncles + len(block.uncles),
             received_at=self.now_ms(),
             txs_fees=[],
             verified_flag=None,
         )
-        txn.insert_block(block, ext, epoch)
+        txn.insert_block(block)
+        txn.insert_epoch(block.hash, epoch)
+        txn.insert_ext(block.hash, ext)
         return ext
 
     def _switch(self, txn: ChainTxn, block: Block) -> ChainChanged:
@@ -143,89 +144,98 @@ class BlockProcessor:
         branch = [block]
         while not txn.is_main(branch[-1].parent_hash):
             branch.append(_stored(txn, branch[-1].parent_hash))
-        ancestor_hash = branch[-1].parent_hash
-        detached = []
-        while txn.tip_header().hash != ancestor_hash:
-            tip = _stored(txn, txn.tip_header().hash)
-            txn.detach_block(tip)
-            detached.append(tip)
+        detached = self._detach_to(txn, branch[-1].parent_hash)
         attached = list(reversed(branch))
         for each in attached:
             self._verify_and_attach(txn, each)
         return ChainChanged(old_tip, block.header, detached, attached)
 
+    def _detach_to(self, txn: ChainTxn, ancestor_hash: bytes) -> list[Block]:
+        """Make an ancestor of the tip the tip; the blocks above it, newest first."""
+        detached = []
+        while txn.tip_header().hash != ancestor_hash:
+            tip = _stored(txn, txn.tip_header().hash)
+            txn.detach_block(tip)
+            detached.append(tip)
+        return detached
+
     def _verify_and_attach(self, txn: ChainTxn, block: Block) -> None:
-        ext = txn.block_ext(block.hash)
-        if ext is None or ext.verified is None:
+        """A block that was on the main chain before need not prove itself again."""
+        ext = require(txn.block_ext(block.hash), "block ext", block.hash)
+        if ext.verified is None:
             try:
-                verified = verify_block(self.consensus, block, txn, self.runner)
+                verified = verify_block(self.consensus, block, txn, self.scripts.over(txn))
             except CkbError as error:
                 raise _BadBlock(block.hash, error) from error
-            ext = txn.block_ext(block.hash)
-            if ext is not None:
-                txn.update_ext(block.hash, _verified_ext(ext, verified))
-        txn.attach_block(block)
+            txn.insert_ext(block.hash, _verified_ext(ext, verified))
+        txn.attach_block(block, nodes_of_block(txn, block.header)[1])
 
     def _mark_invalid(self, block: Block, parent: Header, parent_ext: BlockExt, bad_hash: bytes) -> None:
         """Remember the bad block and all of the branch above it, so that nothing is ever built on them again."""
-        txn = self.store.begin()
-        self._insert(txn, block, parent, parent_ext)
-        cursor = block.hash
-        while True:
-            ext, header = txn.block_ext(cursor), txn.header(cursor)
-            if ext is None or header is None:
-                break
-            txn.update_ext(cursor, ext.replace(verified_flag=INVALID))
-            if cursor == bad_hash:
-                break
-            cursor = header.parent_hash
-        txn.commit()
+        with self.store.begin() as txn:
+            self._insert(txn, block, parent, parent_ext)
+            cursor = block.hash
+            while True:
+                ext = require(txn.block_ext(cursor), "block ext", cursor)
+                txn.insert_ext(cursor, ext.replace(verified_flag=INVALID))
+                if cursor == bad_hash:
+                    break
+                cursor = require(txn.header(cursor), "header", cursor).parent_hash
+            txn.commit()
 
     def process_unverified(self, block: Block) -> Outcome:
         """Put a block on the chain with every rule skipped (IntegrationTest); its parent must be stored."""
-        view = self.store.view()
-        parent, parent_ext = view.header(block.parent_hash), view.block_ext(block.parent_hash)
-        if parent is None or parent_ext is None:
-            raise UnknownParentError(block.parent_hash)
-        if view.block_ext(block.hash) is not None:
-            return Outcome(Verdict.KNOWN)
-        txn = self.store.begin()
-        ext = self._insert(txn, block, parent, parent_ext)
-        count = len(block.transactions) - 1
-        txn.update_ext(
-            block.hash,
-            ext.replace(verified_flag=VALID, txs_fees=[0] * count, cycles=[0] * count, txs_sizes=[0] * count),
-        )
-        tip_ext = txn.block_ext(txn.tip_header().hash)
-        if tip_ext is not None and ext.total_difficulty <= tip_ext.total_difficulty:
+        with self.store.begin() as txn:
+            parent, parent_ext = txn.header(block.parent_hash), txn.block_ext(block.parent_hash)
+            if parent is None or parent_ext is None:
+                raise UnknownParentError(block.parent_hash)
+            if txn.block_ext(block.hash) is not None:
+                return Outcome(Verdict.KNOWN)
+            ext = self._insert(txn, block, parent, parent_ext)
+            none = [0] * (len(block.transactions) - 1)
+            txn.insert_ext(block.hash, ext.replace(verified_flag=VALID, txs_fees=none, cycles=none, txs_sizes=none))
+            outcome = self._choose(txn, block, ext)
             txn.commit()
-            return Outcome(Verdict.SIDE)
-        change = self._switch(txn, block)
-        txn.commit()
-        return Outcome(Verdict.BEST, [change])
+            return outcome
 
     def truncate(self, block_hash: bytes) -> ChainChanged | None:
-        """Make a main-chain block the tip again and forget that what came after it was ever verified."""
-        txn = self.store.begin()
-        target = txn.header(block_hash)
-        old_tip = txn.tip_header()
-        if target is None or not txn.is_main(block_hash):
-            txn.discard()
-            raise TruncateError(f"block 0x{block_hash.hex()} is not on the main chain")
-        if old_tip.number - target.number > TRUNCATE_LIMIT:
-            txn.discard()
-            raise TruncateError(f"more than {TRUNCATE_LIMIT} blocks would have to go")
-        if old_tip.hash == block_hash:
-            txn.discard()
-            return None
-        detached = []
-        while txn.tip_header().hash != block_hash:
-            tip = _stored(txn, txn.tip_header().hash)
-            txn.detach_block(tip)
-            txn.delete_block(tip.hash)
-            detached.append(tip)
-        txn.commit()
-        return ChainChanged(old_tip, target, detached, [])
+        """Make a main-chain block the tip again and forget all blocks that came after it."""
+        with self.store.begin() as txn:
+            target, old_tip = txn.header(block_hash), txn.tip_header()
+            if target is None or not txn.is_main(block_hash):
+                raise TruncateError(f"block 0x{block_hash.hex()} is not on the main chain")
+            if old_tip.number - target.number > TRUNCATE_LIMIT:
+                raise TruncateError(f"more than {TRUNCATE_LIMIT} blocks would have to go")
+            detached = self._detach_to(txn, block_hash)
+            for block in detached:
+                txn.delete_block(block.header)
+            txn.commit()
+        return ChainChanged(old_tip, target, detached, []) if detached else None
+
+    def start(self, spec_hash: bytes) -> None:
+        """Put the genesis block into an empty store."""
+        with self.store.begin() as txn:
+            if not txn.is_empty():
+                return
+            genesis = self.consensus.genesis_block
+            none = [0] * (len(genesis.transactions) - 1)
+            txn.insert_block(genesis)
+            txn.insert_epoch(genesis.hash, self.consensus.genesis_epoch)
+            txn.insert_ext(
+                genesis.hash,
+                BlockExt(
+                    total_difficulty=compact_to_difficulty(genesis.header.compact_target),
+                    total_uncles_count=0,
+                    received_at=genesis.header.timestamp,
+                    txs_fees=none,
+                    verified_flag=VALID,
+                    cycles=none,
+                    txs_sizes=none,
+                ),
+            )
+            txn.attach_block(genesis, nodes_of_block(txn, genesis.header)[1])
+            txn.put_spec_hash(spec_hash)
+            txn.commit()
 
 
 def _verified_ext(ext: BlockExt, verified: BlockVerified) -> BlockExt:
@@ -233,7 +243,4 @@ def _verified_ext(ext: BlockExt, verified: BlockVerified) -> BlockExt:
 
 
 def _stored(txn: ChainTxn, block_hash: bytes) -> Block:
-    block = txn.block(block_hash)
-    if block is None:
-        raise UnknownParentError(block_hash)
-    return block
+    return require(txn.block(block_hash), "block", block_hash)

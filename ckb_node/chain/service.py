@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from ckb_node.chain.errors import UnknownParentError
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
+from consensus.header import UnknownParentError
 from consensus.params import Consensus
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainView
 
 Listener = Callable[[ChainChanged], None]
+SideListener = Callable[[Block], None]
 
 
 class ChainService:
@@ -25,6 +26,7 @@ class ChainService:
     def __init__(self, processor: BlockProcessor) -> None:
         self._processor = processor
         self._listeners: list[Listener] = []
+        self._side_listeners: list[SideListener] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
 
     @property
@@ -42,6 +44,10 @@ class ChainService:
     def listen(self, listener: Listener) -> None:
         """Call `listener` on the event loop after each change of the tip."""
         self._listeners.append(listener)
+
+    def listen_side(self, listener: SideListener) -> None:
+        """Call `listener` on the event loop for each valid block that did not become the tip."""
+        self._side_listeners.append(listener)
 
     async def submit_block(self, block: Block) -> bytes:
         """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
@@ -78,15 +84,18 @@ class ChainService:
 
         def run() -> Outcome:
             outcome = job()
-            for change in outcome.changes:
-                loop.call_soon_threadsafe(self._publish, change)
+            loop.call_soon_threadsafe(self._publish, outcome)
             return outcome
 
         return await loop.run_in_executor(self._writer, run)
 
-    def _publish(self, change: ChainChanged) -> None:
-        for listener in self._listeners:
-            listener(change)
+    def _publish(self, outcome: Outcome) -> None:
+        for change in outcome.changes:
+            for listener in self._listeners:
+                listener(change)
+        for block in outcome.side_blocks:
+            for side_listener in self._side_listeners:
+                side_listener(block)
 
     def close(self) -> None:
         """Finish the block at hand and stop the writer thread."""

@@ -1,0 +1,95 @@
+"""The node's view of the network while it has no peers: its own identity, bans, and how far the chain is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ckb_node.chain.service import ChainService
+from ckb_node.rpc import services as rpc
+from consensus.hashing import ZERO_HASH
+from network.identity import Identity
+
+MAX_TIP_AGE_MS = 24 * 60 * 60 * 1000
+"""The chain is being downloaded first while its tip is older than this."""
+
+MAX_BANS = 10_000
+
+
+class LocalNet:
+    """Satisfies ckb_node.rpc.services.NetService."""
+
+    def __init__(self, chain: ChainService, identity: Identity, version: str, now_ms: Callable[[], int]) -> None:
+        self._chain, self._identity, self._version, self._now_ms = chain, identity, version, now_ms
+        self._bans: dict[str, rpc.BannedAddress] = {}
+        self._is_active = True
+        self._was_synced = False
+
+    def local_node(self) -> rpc.LocalNode:
+        return rpc.LocalNode(version=self._version, node_id=self._identity.peer_id, active=self._is_active)
+
+    def peers(self) -> Sequence[rpc.RemoteNode]:
+        return []
+
+    def banned(self) -> Sequence[rpc.BannedAddress]:
+        """Bans that have not run out."""
+        now = self._now_ms()
+        self._bans = {address: ban for address, ban in self._bans.items() if ban.ban_until > now}
+        return list(self._bans.values())
+
+    def ban(self, address: str, until: int, reason: str) -> None:
+        """Ban an IP address or network until a time (ms); the oldest ban leaves when there are too many."""
+        self._bans.pop(address, None)
+        if len(self._bans) >= MAX_BANS:
+            self._bans.pop(next(iter(self._bans)))
+        self._bans[address] = rpc.BannedAddress(address, until, reason, self._now_ms())
+
+    def unban(self, address: str) -> None:
+        self._bans.pop(address, None)
+
+    def clear_bans(self) -> None:
+        self._bans.clear()
+
+    def is_initial_block_download(self) -> bool:
+        """The tip is older than a day; once it was not, never again in this run."""
+        if not self._was_synced:
+            self._was_synced = self._chain.view().tip_header().timestamp + MAX_TIP_AGE_MS >= self._now_ms()
+        return not self._was_synced
+
+    def sync_state(self) -> rpc.SyncState:
+        consensus, view = self._chain.consensus, self._chain.view()
+        tip = view.tip_header()
+        ext = view.block_ext(tip.hash)
+        work = 0 if ext is None else ext.total_difficulty
+        return rpc.SyncState(
+            ibd=self.is_initial_block_download(),
+            assume_valid_target_reached=True,
+            assume_valid_target=ZERO_HASH,
+            min_chain_work_reached=work >= consensus.min_chain_work,
+            min_chain_work=consensus.min_chain_work,
+            best_known_block_number=tip.number,
+            best_known_block_timestamp=tip.timestamp,
+            orphan_blocks_count=self._chain.orphan_count,
+            inflight_blocks_count=0,
+            unverified_tip_number=tip.number,
+            unverified_tip_hash=tip.hash,
+            tip_number=tip.number,
+            tip_hash=tip.hash,
+            fast_time=1000,
+            normal_time=1250,
+            low_time=1500,
+        )
+
+    def set_active(self, *, active: bool) -> None:
+        self._is_active = active
+
+    def add_node(self, address: str) -> None:
+        """Nothing dials yet."""
+
+    def remove_node(self, peer_id: str) -> None:
+        """Nobody is connected yet."""
+
+    def ping_peers(self) -> None:
+        """Nobody is connected yet."""
+
+    def alerts(self) -> Sequence[rpc.AlertMessage]:
+        return []

@@ -1,0 +1,1 @@
+"""Work for miners: block templates, candidate uncles, and the dev chain's own miner."""

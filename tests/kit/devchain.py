@@ -1,0 +1,92 @@
+"""A dev chain inside the test's process, in memory: chain service, pool and assembler, no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+
+from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.scripts import ScriptService
+from ckb_node.chain.service import ChainService
+from ckb_node.mining.assembler import BlockAssembler, MinerConfig
+from ckb_node.mining.dev_miner import DevMiner
+from ckb_node.specs import cell_file, load_bundled
+from ckb_node.txpool.limits import PoolLimits
+from ckb_node.txpool.service import PoolService
+from consensus.params import Consensus
+from consensus.spec import build_consensus
+from consensus.types.blockchain import Block
+from storage.chain_store import ChainStore
+from tests.kit.wallet import BOB_KEY, Wallet
+
+
+@cache
+def dev_consensus() -> Consensus:
+    """The bundled dev chain with its default message."""
+    return build_consensus(load_bundled("dev"), cell_file)
+
+
+class FakeClock:
+    """Starts at a fixed time; `advance` moves it."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self.time_ms = now_ms
+
+    def now_ms(self) -> int:
+        self.time_ms += 1
+        return self.time_ms
+
+    def advance(self, milliseconds: int) -> None:
+        self.time_ms += milliseconds
+
+
+@dataclass
+class DevChain:
+    """A running dev chain; its miner is Bob unless told otherwise."""
+
+    consensus: Consensus
+    store: ChainStore
+    scripts: ScriptService
+    processor: BlockProcessor
+    chain: ChainService
+    pool: PoolService
+    assembler: BlockAssembler
+    miner: DevMiner
+    clock: FakeClock
+
+    async def mine(self, count: int = 1) -> Block:
+        """Mine on the tip; the last block."""
+        block = await self.miner.mine_one()
+        for _ in range(count - 1):
+            block = await self.miner.mine_one()
+        return block
+
+
+@asynccontextmanager
+async def dev_chain(
+    consensus: Consensus | None = None,
+    store: ChainStore | None = None,
+    limits: PoolLimits | None = None,
+    message: bytes = b"",
+) -> AsyncIterator[DevChain]:
+    """Open a dev chain, and close it at the end."""
+    consensus = consensus or dev_consensus()
+    store = store or ChainStore.in_memory()
+    clock = FakeClock()
+    scripts = ScriptService(consensus)
+    processor = BlockProcessor(consensus, store, scripts, clock.now_ms)
+    processor.start(bytes(32))
+    chain = ChainService(processor)
+    with ThreadPoolExecutor(2) as workers:
+        pool = PoolService(chain, limits or PoolLimits(), scripts, workers, clock.now_ms, parallel=2)
+        config = MinerConfig(Wallet(BOB_KEY).lock, message)
+        assembler = BlockAssembler(chain, pool.pool, config, clock.now_ms)
+        miner = DevMiner(chain, assembler, 0)
+        try:
+            yield DevChain(consensus, store, scripts, processor, chain, pool, assembler, miner, clock)
+        finally:
+            chain.close()
+            store.close()
