@@ -18,6 +18,7 @@ __all__ = [
     "StorageClosed",
     "StorageCorrupt",
     "StorageError",
+    "WriterBusy",
     "WritesRefused",
     "from_os_error",
 ]
@@ -67,6 +68,10 @@ class ArchiveBehindDatabase(StorageError):
 
 class ArchiveUnknown(StorageError):
     """The archive holds far more than one unfinished commit, and the database knows nothing of it."""
+
+
+class WriterBusy(StorageError):
+    """A second transaction was begun before the first ended; the chain has one writer."""
 
 
 class SchemaTooNew(StorageError):

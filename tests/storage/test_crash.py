@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from storage.archive import BlockArchive, Location
+from storage.block_layout import transaction_layouts
+from storage.chain_store import ChainStore
 from storage.leveldb import LevelDbStore
+from storage.schema import CELL
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,21 +47,45 @@ while True:
     number += 1
 """
 
+# Grows a random chain; every fourth commit replaces the last one to three blocks by as many and one more.
+CHAIN_WRITER = """
+import os, sys
+from pathlib import Path
+from random import Random
+from storage.chain_store import ChainStore, ChainStoreOptions
+from storage.leveldb import LevelDbOptions
+from tests.storage.chain_builder import child
 
-def run_until_killed(path: Path, first: int, sync: str, seconds: float) -> int:
-    """Run the writer, kill it after `seconds`; the last round that it acknowledged, or `first - 1`."""
+options = ChainStoreOptions(LevelDbOptions(write_buffer=64 << 10, table_size=64 << 10), segment_size=20_000)
+store, rng = ChainStore.open(Path(sys.argv[1]), options), Random(int(sys.argv[2]))
+chain, sync = [], sys.argv[3] == "sync"
+while True:
+    with store.begin() as txn:
+        back = rng.randrange(1, 4) if len(chain) > 4 and rng.random() < 0.25 else 0
+        for _ in range(back):
+            txn.detach_block(chain.pop().block)
+        for _ in range(back + 1):
+            chain.append(child(rng, chain[-1] if chain else None))
+            chain[-1].insert(txn)
+            chain[-1].attach(txn)
+        txn.commit(sync=sync)
+    os.write(1, chain[-1].block.hash.hex().encode() + b"\\n")
+"""
+
+
+def run_until_killed(program: str, path: Path, first: int, sync: str, seconds: float) -> list[bytes]:
+    """Run the writer, kill it after `seconds`; the lines by which it acknowledged commits."""
     output = path / "acknowledged"
     with output.open("wb") as file:
-        child = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(first), sync], cwd=ROOT, stdout=file)
+        child = subprocess.Popen([sys.executable, "-c", program, str(path), str(first), sync], cwd=ROOT, stdout=file)
         deadline = time.monotonic() + 20
-        while output.stat().st_size == 0 and time.monotonic() < deadline:
+        while output.stat().st_size == 0 and child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(seconds)
         assert child.poll() is None, "the writer ended by itself"
         child.send_signal(signal.SIGKILL)
         child.wait(timeout=20)
-    whole_lines = output.read_bytes().rpartition(b"\n")[0].split()
-    return int(whole_lines[-1]) if whole_lines else first - 1
+    return output.read_bytes().rpartition(b"\n")[0].split()
 
 
 def check_everything_is_there(path: Path, acknowledged: int) -> int:
@@ -84,9 +111,36 @@ def check_everything_is_there(path: Path, acknowledged: int) -> int:
 
 @pytest.mark.parametrize("sync", ["sync", "nosync"])
 def test_kill_loses_nothing_acknowledged(tmp_path: Path, sync: str) -> None:
-    chance = random.Random(sync)
+    chance = Random(sync)
     reached = -1
     for _ in range(6):
-        acknowledged = run_until_killed(tmp_path, reached + 1, sync, chance.uniform(0.0, 0.25))
+        acknowledged = int(run_until_killed(WRITER, tmp_path, reached + 1, sync, chance.uniform(0.0, 0.25))[-1])
         assert acknowledged > reached
         reached = check_everything_is_there(tmp_path, acknowledged)
+
+
+@pytest.mark.parametrize(("seed", "sync"), [(1, "sync"), (2, "nosync"), (3, "nosync")])
+def test_killed_chain_is_whole(tmp_path: Path, seed: int, sync: str) -> None:
+    """The acknowledged tip is stored; main chain, transactions and live cells are those of the tip found."""
+    seconds = Random(seed).uniform(0.1, 0.5)
+    acknowledged = [
+        bytes.fromhex(line.decode()) for line in run_until_killed(CHAIN_WRITER, tmp_path, seed, sync, seconds)
+    ]
+    store = ChainStore.open(tmp_path)
+    with store.view() as view:
+        assert all(view.block(block_hash) is not None for block_hash in acknowledged)
+        tip = view.tip_header()
+        assert tip.hash == acknowledged[-1] or tip.hash not in acknowledged, "the last acknowledged, or one after it"
+        live: set[bytes] = set()
+        for number in range(tip.number + 1):
+            block_hash = view.main_hash(number)
+            assert block_hash is not None
+            block = view.block(block_hash)
+            assert block is not None
+            for transaction, layout in zip(block.transactions, transaction_layouts(block.raw), strict=True):
+                assert view.transaction(transaction.hash) == transaction
+                live.difference_update(layout.consumed if transaction is not block.transactions[0] else ())
+                live.update(transaction.output_keys())
+        assert view.main_hash(tip.number + 1) is None
+        assert {key[1:] for key, _ in store._store.iterator(prefix=CELL)} == live
+    store.close()

@@ -1,0 +1,75 @@
+"""Where the parts of a serialised block are: a flat walk over the offsets, no object per part.
+
+Only for bytes that a strict molecule check has passed (RFC 8): sizes and offsets are taken at their word.
+A molecule table and a dynvec have the same head: total size u32, then one offset u32 per part.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from struct import Struct
+from typing import Final, NamedTuple
+
+__all__ = ["TransactionLayout", "transaction_layout", "transaction_layouts"]
+
+_U32: Final = Struct("<I")
+_PAIR: Final = Struct("<II")
+_TRANSACTIONS_FIELD: Final = 2
+_INPUTS_FIELD, _OUTPUTS_FIELD, _OUTPUTS_DATA_FIELD = 3, 4, 5
+_INPUT_SIZE: Final = 44
+_SINCE_SIZE: Final = 8
+
+
+class TransactionLayout(NamedTuple):
+    """One transaction: `start` and `end` in the walked bytes, consumed out points, bounds of outputs and of data."""
+
+    start: int
+    end: int
+    consumed: list[bytes]
+    outputs: list[tuple[int, int]]
+    data: list[tuple[int, int]]
+    """Without the length that precedes the bytes."""
+
+
+def transaction_layouts(block: bytes) -> list[TransactionLayout]:
+    """The layout of each transaction of a serialised Block."""
+    transactions = _bounds(block, 0)[_TRANSACTIONS_FIELD]
+    bounds = _bounds(block, transactions)
+    return [_layout(block, bounds[i], bounds[i + 1]) for i in range(len(bounds) - 1)]
+
+
+def transaction_layout(transaction: bytes) -> TransactionLayout:
+    """The layout of a serialised Transaction that stands alone."""
+    return _layout(transaction, 0, len(transaction))
+
+
+def _layout(raw: bytes, start: int, end: int) -> TransactionLayout:
+    (body_offset,) = _U32.unpack_from(raw, start + 4)
+    fields = _bounds(raw, start + body_offset)
+    first_input, inputs_end = fields[_INPUTS_FIELD] + 4, fields[_OUTPUTS_FIELD]
+    consumed = [raw[at + _SINCE_SIZE : at + _INPUT_SIZE] for at in range(first_input, inputs_end, _INPUT_SIZE)]
+    outputs = _bounds(raw, fields[_OUTPUTS_FIELD])
+    data = _bounds(raw, fields[_OUTPUTS_DATA_FIELD])
+    return TransactionLayout(
+        start,
+        end,
+        consumed,
+        list(pairwise(outputs)),
+        [(a + 4, b) for a, b in pairwise(data)],
+    )
+
+
+def _bounds(raw: bytes, start: int) -> list[int]:
+    """Absolute bounds of a table's or dynvec's parts, the end included; of an empty one only the end."""
+    (size,) = _U32.unpack_from(raw, start)
+    if size == _U32.size:
+        return [start + size]
+    _, first = _PAIR.unpack_from(raw, start)
+    offsets = _offsets(first // 4 - 1).unpack_from(raw, start + 4)
+    return [start + offset for offset in offsets] + [start + size]
+
+
+@lru_cache(maxsize=1024)
+def _offsets(count: int) -> Struct:
+    return Struct(f"<{count}I")

@@ -1,0 +1,129 @@
+"""The chain's database: opening, versions, views for readers and transactions for the one writer.
+
+A directory holds `db` (LevelDB, all that changes; see storage.schema) and `blocks` (the bodies; see storage.archive).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from storage.archive import DEFAULT_SEGMENT_SIZE, Archive, BlockArchive, Location, MemoryArchive
+from storage.chain_state import ChainState
+from storage.chain_txn import ChainTxn
+from storage.errors import ChainMismatch, StorageCorrupt, WriterBusy
+from storage.header_cache import HeaderCache
+from storage.kv import KeyValueStore, Snapshot
+from storage.leveldb import LevelDbOptions, LevelDbStore
+from storage.memory import MemoryStore
+from storage.migrations import bring_to_version
+from storage.schema import META_ARCHIVE
+from storage.serials import check_serials, current_serial
+
+__all__ = ["ChainStore", "ChainStoreOptions", "ChainView"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStoreOptions:
+    """How the files are kept. `segment_size` in bytes."""
+
+    leveldb: LevelDbOptions = field(default_factory=LevelDbOptions)
+    segment_size: int = DEFAULT_SEGMENT_SIZE
+
+
+class ChainView(ChainState):
+    """The chain at one moment, whatever the writer does meanwhile. Any thread; close it, or use it in `with`."""
+
+    def __init__(self, snapshot: Snapshot, archive: Archive, path: Path, headers: HeaderCache) -> None:
+        super().__init__(snapshot, archive, path, headers, current_serial(snapshot))
+        self._snapshot: Final = snapshot
+
+    def close(self) -> None:
+        """Let the old values go that it held."""
+        self._snapshot.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class ChainStore:
+    """The chain's database. Views may be taken by any thread; transactions are begun by one at a time."""
+
+    def __init__(self, store: KeyValueStore, path: Path, open_archive: Callable[[Location | None], Archive]) -> None:
+        """For `open` and `in_memory`."""
+        self._store: Final = store
+        self._path: Final = path
+        self._headers: Final = HeaderCache()
+        self._writing: Final = threading.Lock()
+        bring_to_version(store, path)
+        check_serials(store, path)
+        last = store.get(META_ARCHIVE)
+        self._archive: Final = open_archive(None if last is None else Location.unpack(last))
+        self._check_tip()
+
+    @classmethod
+    def open(cls, path: Path, options: ChainStoreOptions | None = None) -> ChainStore:
+        """Open or create the database in directory `path`.
+
+        Raises DatabaseLocked, NotWritable, DiskFull, StorageCorrupt, SchemaTooNew, ArchiveBehindDatabase,
+        ArchiveUnknown or plain StorageError.
+        """
+        options = options or ChainStoreOptions()
+        store = LevelDbStore(path / "db", options.leveldb)
+        try:
+            return cls(store, path, lambda last: BlockArchive(path / "blocks", last, segment_size=options.segment_size))
+        except BaseException:
+            store.close()
+            raise
+
+    @classmethod
+    def in_memory(cls) -> ChainStore:
+        """A database that is gone when it is closed."""
+        return cls(MemoryStore(), Path(":memory:"), lambda _: MemoryArchive())
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._path
+
+    def view(self) -> ChainView:
+        """The chain as of the last commit; a few microseconds."""
+        return ChainView(self._store.snapshot(), self._archive, self._path, self._headers)
+
+    def begin(self) -> ChainTxn:
+        """Begin to write; raises WriterBusy while another transaction has not ended."""
+        if not self._writing.acquire(blocking=False):
+            raise WriterBusy(self._path, "another transaction has not ended")
+        serial = current_serial(self._store)
+        return ChainTxn(self._store, self._archive, self._path, self._headers, serial, self._writing.release)
+
+    def check_identity(self, genesis_hash: bytes, spec_hash: bytes) -> None:
+        """Raise ChainMismatch unless the database is empty or of this chain: its genesis block and its chain spec."""
+        with self.view() as view:
+            for what, stored, expected in (
+                ("the genesis hash", view.genesis_hash(), genesis_hash),
+                ("the chain spec's hash", view.spec_hash(), spec_hash),
+            ):
+                if stored is not None and stored != expected:
+                    raise ChainMismatch(self._path, what, stored, expected)
+
+    def close(self) -> None:
+        """Close database and archive; an unfinished transaction is lost."""
+        self._archive.close()
+        self._store.close()
+
+    def _check_tip(self) -> None:
+        with self.view() as view:
+            if view.is_empty():
+                return
+            tip = view.tip_header()
+            if view.main_hash(tip.number) != tip.hash:
+                raise StorageCorrupt(self._path, f"the tip at height {tip.number} is not the main chain's block there")
+            view.tip_epoch()

@@ -1,0 +1,284 @@
+"""Writing the chain database: one transaction gathers inserts, detaches and attaches into one atomic commit.
+
+A transaction is a `ChainReader` itself, at the tip that its own attaches and detaches have reached: a reorganisation
+detaches down to the fork, then verifies and attaches block after block against the transaction, and is committed whole.
+Undo is not stored: what a detached block consumed is rebuilt from the transactions that created it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from consensus.types.blockchain import Block, Header, out_point_key
+from consensus.types.core import BlockExt, EpochExt, HeaderDigest
+from storage.archive import Archive, Location
+from storage.block_layout import TransactionLayout, transaction_layout, transaction_layouts
+from storage.chain_state import ChainState
+from storage.errors import StorageClosed, StorageCorrupt
+from storage.header_cache import HeaderCache
+from storage.kv import KeyValueStore
+from storage.overlay import Overlay
+from storage.records import BlockRecord, TransactionRecord, pack_cell
+from storage.schema import (
+    CELL,
+    EPOCH,
+    EPOCH_NUMBER,
+    EPOCH_OF_BLOCK,
+    EXT,
+    HEADER,
+    MAIN_NUMBER,
+    META_ARCHIVE,
+    META_GENESIS,
+    META_SPEC,
+    META_TIP,
+    MMR_NODE,
+    PROPOSALS,
+    STORED_NUMBER,
+    TRANSACTION,
+    UNCLE,
+    number_key,
+)
+from storage.serials import serial_changes
+
+__all__ = ["ChainTxn", "mmr_positions"]
+
+
+def mmr_positions(number: int) -> range:
+    """MMR positions that block `number` adds: its leaf and the parents that the leaf completes (RFC 44)."""
+    return range(_mmr_size(number), _mmr_size(number + 1))
+
+
+def _mmr_size(leaves: int) -> int:
+    return 2 * leaves - leaves.bit_count()
+
+
+class ChainTxn(ChainState):
+    """The one writer. Use as a context manager: what is not committed by its end is discarded.
+
+    ValueError means a caller's mistake (a block attached that does not follow the tip). Bodies of a discarded
+    transaction may stay in the archive as bytes that nothing points at.
+    """
+
+    def __init__(
+        self,
+        store: KeyValueStore,
+        archive: Archive,
+        path: Path,
+        headers: HeaderCache,
+        serial: int,
+        on_end: Callable[[], None],
+    ) -> None:
+        """For ChainStore.begin. `serial` is that of the last commit; `on_end` is called once."""
+        self._overlay: Final = Overlay(store)
+        super().__init__(self._overlay, archive, path, headers, serial)
+        self._store: Final = store
+        self._fresh_headers: Final[dict[bytes, Header]] = {}
+        self._last_location: Location | None = None
+        self._on_end: Callable[[], None] | None = on_end
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.discard()
+
+    def header(self, block_hash: bytes) -> Header | None:
+        """Header of a stored block, or of one inserted here."""
+        return self._fresh_headers.get(block_hash) or super().header(block_hash)
+
+    # Facts of blocks, on whatever branch
+
+    def insert_block(self, block: Block) -> None:
+        """Store a block that passed the strict molecule check; nothing happens if it is stored already."""
+        self._refuse_when_ended()
+        header = block.header
+        block_hash = header.hash
+        put = self._overlay.put
+        if self._overlay.get(HEADER + block_hash) is not None:
+            return
+        location = self._archive.append(block.raw)
+        self._last_location = location
+        put(HEADER + block_hash, BlockRecord(header.raw, location, len(block.transactions)).pack())
+        put(number_key(STORED_NUMBER, header.number) + block_hash, b"")
+        if proposals := block.union_proposal_ids():
+            put(PROPOSALS + block_hash, b"".join(sorted(proposals)))
+        self._fresh_headers[block_hash] = header
+
+    def insert_ext(self, block_hash: bytes, ext: BlockExt) -> None:
+        """Set what the node learnt of a block."""
+        self._refuse_when_ended()
+        self._overlay.put(EXT + block_hash, ext.raw)
+
+    def insert_epoch(self, block_hash: bytes, epoch: EpochExt) -> None:
+        """Set the epoch that a block belongs to."""
+        self._refuse_when_ended()
+        key = epoch.last_block_hash_in_previous_epoch
+        self._overlay.put(EPOCH_OF_BLOCK + block_hash, key)
+        if self._overlay.get(EPOCH + key) is None:
+            self._overlay.put(EPOCH + key, epoch.raw)
+
+    def put_spec_hash(self, spec_hash: bytes) -> None:
+        """Note the chain spec that this database belongs to."""
+        self._refuse_when_ended()
+        self._overlay.put(META_SPEC, spec_hash)
+
+    # The main chain
+
+    def attach_block(self, block: Block, mmr_nodes: Sequence[bytes]) -> None:
+        """Make a verified block the new tip. It was inserted, with its epoch, and its parent is the tip.
+
+        `mmr_nodes` are the HeaderDigests (120 bytes each) at `mmr_positions(block.number)`.
+        """
+        self._refuse_when_ended()
+        header = block.header
+        self._check_follows_tip(header)
+        record = self.block_record(header.hash)
+        epoch = self.block_epoch(header.hash)
+        if record is None or epoch is None:
+            raise ValueError(f"block {header.number} was not inserted with its epoch before it is attached")
+        self._add_mmr_nodes(header.number, mmr_nodes)
+        self._move_cells(block, record)
+        put = self._overlay.put
+        put(number_key(MAIN_NUMBER, header.number), header.hash)
+        for uncle in block.uncles:
+            put(UNCLE + uncle.hash, uncle.header.raw)
+        if epoch.is_head(header.number):
+            put(number_key(EPOCH_NUMBER, epoch.number), epoch.last_block_hash_in_previous_epoch)
+        if header.number == 0:
+            put(META_GENESIS, header.hash)
+        put(META_TIP, header.hash)
+        self._tip, self._tip_epoch = header, epoch
+
+    def detach_block(self, block: Block) -> None:
+        """Take the tip off the main chain; its parent is the tip then. The genesis block stays."""
+        self._refuse_when_ended()
+        header = block.header
+        if header.number == 0 or self.tip_header() != header:
+            raise ValueError(f"block {header.number} is not a tip that can be detached")
+        epoch = self.tip_epoch()
+        delete = self._overlay.delete
+        self._move_cells_back(block)
+        for position in mmr_positions(header.number):
+            delete(number_key(MMR_NODE, position))
+        delete(number_key(MAIN_NUMBER, header.number))
+        for uncle in block.uncles:
+            delete(UNCLE + uncle.hash)
+        if epoch.is_head(header.number):
+            delete(number_key(EPOCH_NUMBER, epoch.number))
+        self._overlay.put(META_TIP, header.parent_hash)
+        self._tip, self._tip_epoch = None, None
+
+    # The end
+
+    def commit(self, *, sync: bool = True) -> None:
+        """Make everything durable as one atomic batch, bodies first; the transaction ends, also on an error.
+
+        With `sync` it survives a power cut. Without, it survives the death of this process; after a power cut the
+        database may then refuse to open (ArchiveBehindDatabase, StorageCorrupt).
+        """
+        self._refuse_when_ended()
+        try:
+            if len(self._overlay):
+                self._write(sync=sync)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """End without a commit. Harmless after the end."""
+        if self._on_end is not None:
+            self._on_end()
+            self._on_end = None
+            self._overlay.discard()
+
+    def _write(self, *, sync: bool) -> None:
+        serial = self._serial + 1
+        if self._last_location is not None:
+            self._overlay.put(META_ARCHIVE, self._last_location.pack())
+            if sync:
+                self._archive.sync()
+        for key, value in serial_changes(serial):
+            self._overlay.put(key, value)
+        self._overlay.commit(self._store, sync=sync)
+        for block_hash, header in self._fresh_headers.items():
+            self._headers.put(block_hash, serial, header)
+
+    def _refuse_when_ended(self) -> None:
+        if self._on_end is None:
+            raise StorageClosed(self._path, "the transaction has ended")
+
+    def _check_follows_tip(self, header: Header) -> None:
+        if header.number == 0:
+            if not self.is_empty():
+                raise ValueError("a second genesis block cannot be attached")
+            return
+        tip = self.tip_header()
+        if header.parent_hash != tip.hash or header.number != tip.number + 1:
+            raise ValueError(f"block {header.number} does not follow the tip {tip.number}")
+
+    def _add_mmr_nodes(self, number: int, nodes: Sequence[bytes]) -> None:
+        positions = mmr_positions(number)
+        if len(nodes) != len(positions) or any(len(node) != HeaderDigest.SIZE for node in nodes):
+            raise ValueError(f"block {number} adds {len(positions)} MMR nodes of {HeaderDigest.SIZE} bytes")
+        for position, node in zip(positions, nodes, strict=True):
+            self._overlay.put(number_key(MMR_NODE, position), node)
+
+    def _move_cells(self, block: Block, record: BlockRecord) -> None:
+        """Add all outputs, then delete all inputs but the cellbase's: cells spent within the block vanish."""
+        header, raw = block.header, block.raw
+        block_hash, number, epoch = header.hash, header.number, header.epoch
+        put, delete = self._overlay.put, self._overlay.delete
+        layouts = transaction_layouts(raw)
+        for index, (transaction, layout) in enumerate(zip(block.transactions, layouts, strict=True)):
+            size = layout.end - layout.start
+            created = TransactionRecord(block_hash, number, epoch, index, record.location, layout.start, size)
+            put(TRANSACTION + transaction.hash, created.pack())
+            cell_prefix = CELL + transaction.hash
+            for at, (output, data) in enumerate(zip(layout.outputs, layout.data, strict=True)):
+                cell = pack_cell(created, raw[output[0] : output[1]], raw[data[0] : data[1]], data[0])
+                put(cell_prefix + at.to_bytes(4, "little"), cell)
+        for layout in layouts[1:]:
+            for out_point in layout.consumed:
+                delete(CELL + out_point)
+
+    def _move_cells_back(self, block: Block) -> None:
+        """Delete all outputs and rebuild the cells that the block consumed, those of its own excepted."""
+        layouts = transaction_layouts(block.raw)
+        own = {transaction.hash for transaction in block.transactions}
+        sources = _Sources(self)
+        for layout in layouts[1:]:
+            for out_point in layout.consumed:
+                if out_point[:32] not in own:
+                    self._overlay.put(CELL + out_point, sources.cell(out_point))
+        for transaction, layout in zip(block.transactions, layouts, strict=True):
+            self._overlay.delete(TRANSACTION + transaction.hash)
+            for index in range(len(layout.outputs)):
+                self._overlay.delete(CELL + out_point_key(transaction.hash, index))
+
+
+class _Sources:
+    """Rebuilds consumed cells from the main-chain transactions that created them.
+
+    Keeps the last such transaction, since neighbouring inputs often share it; not more, since each may be big.
+    """
+
+    def __init__(self, state: ChainState) -> None:
+        self._state: Final = state
+        self._last: tuple[bytes, TransactionRecord, bytes, TransactionLayout] | None = None
+
+    def cell(self, out_point: bytes) -> bytes:
+        """The cell's record as it was before it was consumed."""
+        tx_hash, index = out_point[:32], int.from_bytes(out_point[32:], "little")
+        if self._last is None or self._last[0] != tx_hash:
+            self._last = self._load(tx_hash)
+        _, record, raw, layout = self._last
+        output, data = layout.outputs[index], layout.data[index]
+        return pack_cell(record, raw[output[0] : output[1]], raw[data[0] : data[1]], record.start + data[0])
+
+    def _load(self, tx_hash: bytes) -> tuple[bytes, TransactionRecord, bytes, TransactionLayout]:
+        record, transaction = self._state.transaction_record(tx_hash), self._state.transaction(tx_hash)
+        if record is None or transaction is None:
+            raise StorageCorrupt(self._state.path, f"the creator 0x{tx_hash.hex()} of a consumed cell is missing")
+        return tx_hash, record, transaction.raw, transaction_layout(transaction.raw)

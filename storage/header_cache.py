@@ -1,0 +1,40 @@
+"""Headers read lately, shared by all views of a store: median times walk 37 of them for each block."""
+
+from __future__ import annotations
+
+import threading
+from itertools import islice
+from typing import Final
+
+from consensus.types.blockchain import Header
+
+__all__ = ["HeaderCache"]
+
+
+class HeaderCache:
+    """Bounded; the oldest quarter goes when it is full.
+
+    Each header is kept with the serial of the commit at which it was seen, and is shown only to views of that commit or
+    later ones: a view must not know blocks that were stored after it.
+    """
+
+    def __init__(self, size: int = 4096) -> None:
+        self._size: Final = size
+        self._headers: Final[dict[bytes, tuple[int, Header]]] = {}
+        self._lock: Final = threading.Lock()
+
+    def get(self, block_hash: bytes, serial: int) -> Header | None:
+        """The header, if a view of commit `serial` may see it and it is here."""
+        found = self._headers.get(block_hash)
+        return found[1] if found is not None and found[0] <= serial else None
+
+    def put(self, block_hash: bytes, serial: int, header: Header) -> None:
+        """Keep a header that a view of commit `serial` has seen."""
+        with self._lock:
+            found = self._headers.get(block_hash)
+            if found is not None and found[0] <= serial:
+                return
+            if len(self._headers) >= self._size:
+                for old in list(islice(self._headers, max(1, self._size // 4))):
+                    del self._headers[old]
+            self._headers[block_hash] = (serial, header)

@@ -1,0 +1,103 @@
+"""The values of the chain database that are not molecule: packed by fixed layouts, little endian.
+
+A live cell is `head`, data part, output. The head is data size u32, transaction index u32, block number u64, packed
+epoch u64, block hash 32 B. Data of up to INLINE_DATA bytes stands in the record itself; of longer data the record has
+its hash (32 B), the block's archive location (12 B) and where in the block it begins (u32). The rest is the molecule
+`CellOutput`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from consensus.hashing import data_hash as hash_of_data
+from storage.archive import LOCATION_SIZE, Location
+
+__all__ = ["INLINE_DATA", "BlockRecord", "CellRecord", "TransactionRecord", "pack_cell"]
+
+HEADER_SIZE: Final = 208
+INLINE_DATA: Final = 64
+"""Longest data kept in the cell's own record, in bytes. Part of the schema: it tells the two forms apart."""
+
+_U32: Final = Struct("<I")
+_TRANSACTION: Final = Struct(f"<32sQQI{LOCATION_SIZE}sII")
+_CELL_HEAD: Final = Struct("<IIQQ32s")
+_ARCHIVED_DATA: Final = Struct(f"<32s{LOCATION_SIZE}sI")
+
+
+class BlockRecord(NamedTuple):
+    """What is kept of every stored block: its header (208 bytes), where its body is, and the transaction count."""
+
+    header: bytes
+    location: Location
+    transaction_count: int
+
+    def pack(self) -> bytes:
+        """224 bytes."""
+        return self.header + self.location.pack() + _U32.pack(self.transaction_count)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> BlockRecord:
+        """The inverse of `pack`."""
+        location = Location.unpack(packed[HEADER_SIZE : HEADER_SIZE + LOCATION_SIZE])
+        return cls(packed[:HEADER_SIZE], location, _U32.unpack_from(packed, HEADER_SIZE + LOCATION_SIZE)[0])
+
+
+class TransactionRecord(NamedTuple):
+    """Where a main-chain transaction was committed, and its bytes `start` to `start + length` of the block."""
+
+    block_hash: bytes
+    block_number: int
+    block_epoch: int
+    tx_index: int
+    location: Location
+    start: int
+    length: int
+
+    def pack(self) -> bytes:
+        """72 bytes."""
+        block_hash, number, epoch, index, location, start, length = self
+        return _TRANSACTION.pack(block_hash, number, epoch, index, location.pack(), start, length)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> TransactionRecord:
+        """The inverse of `pack`."""
+        block_hash, number, epoch, index, location, start, length = _TRANSACTION.unpack(packed)
+        return cls(block_hash, number, epoch, index, Location.unpack(location), start, length)
+
+
+def pack_cell(created: TransactionRecord, output: bytes, data: bytes, data_start: int) -> bytes:
+    """The record of a cell that `created` made: its molecule output, its data, and where in the block that begins."""
+    block_hash, number, epoch, index, location, _, _ = created
+    head = _CELL_HEAD.pack(len(data), index, number, epoch, block_hash)
+    if len(data) <= INLINE_DATA:
+        return head + data + output
+    return head + _ARCHIVED_DATA.pack(hash_of_data(data), location.pack(), data_start) + output
+
+
+class CellRecord(NamedTuple):
+    """A live cell as stored. `data` is None when it is in the archive, at `data_start` of the record at `location`."""
+
+    block_hash: bytes
+    block_number: int
+    block_epoch: int
+    tx_index: int
+    output: bytes
+    data_size: int
+    data_hash: bytes
+    data: bytes | None
+    location: Location | None
+    data_start: int
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> CellRecord:
+        """The inverse of `pack_cell`."""
+        size, index, number, epoch, block_hash = _CELL_HEAD.unpack_from(packed)
+        at = _CELL_HEAD.size
+        if size <= INLINE_DATA:
+            data = packed[at : at + size]
+            return cls(block_hash, number, epoch, index, packed[at + size :], size, hash_of_data(data), data, None, 0)
+        hashed, location, start = _ARCHIVED_DATA.unpack_from(packed, at)
+        output = packed[at + _ARCHIVED_DATA.size :]
+        return cls(block_hash, number, epoch, index, output, size, hashed, None, Location.unpack(location), start)
