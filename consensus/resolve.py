@@ -115,8 +115,9 @@ def resolve_cell_deps(
 
 def dep_group_members(group: CellMeta) -> list[bytes]:
     """Out points (36 bytes) that a dep group's data lists; InvalidDepGroupError when it lists none."""
+    data = group.data
     try:
-        members: Sequence[OutPoint] = OUT_POINT_VEC.parse(group.data)
+        members: Sequence[OutPoint] = OUT_POINT_VEC.parse(data)
     except MoleculeError:
         raise InvalidDepGroupError(group.out_point) from None
     if not members:
