@@ -214,6 +214,10 @@ class ChainState:
             return None
         return self._reader.get(number_key(MMR_NODE, position))
 
+    def rows(self, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All rows whose key begins with `kind`, as stored, in key order."""
+        return self._reader.iterator(prefix=kind)
+
     def genesis_hash(self) -> bytes | None:
         """Hash of the genesis block, None while the database is empty."""
         return self._reader.get(META_GENESIS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -63,6 +64,15 @@ class DevChain:
         for _ in range(count - 1):
             block = await self.miner.mine_one()
         return block
+
+    async def settle_pool(self) -> None:
+        """Let the pool bring back what reorgs detached, as its task does in a node."""
+        async with asyncio.timeout(30):
+            task = asyncio.get_running_loop().create_task(self.pool.run())
+            try:
+                await self.pool.settled()
+            finally:
+                task.cancel()
 
 
 @asynccontextmanager

@@ -46,7 +46,7 @@ class Wallet:
         *,
         since: int = 0,
     ) -> Transaction:
-        """Spend `cells` (out point, capacity) of this wallet into `outputs` (lock, capacity), signed. The rest is fee."""
+        """Spend `cells` (out point, capacity) into `outputs` (lock, capacity), signed. The rest is fee."""
         body = RawTransaction(
             version=0,
             cell_deps=[sighash_dep(consensus)],
