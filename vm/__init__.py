@@ -3,17 +3,39 @@
 `create_machine` gives a machine of the wanted version (0, 1 or 2); `vm.machine.Machine` says how to use it.
 """
 
+from pathlib import Path
+
+from vm.constants import VERSIONS
+from vm.errors import InvalidVersion
 from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
+from vm.wasm.machine import WasmMachine
+from vm.wasm.runtime import Runtime
 
-__all__ = ["Machine", "create_machine"]
+__all__ = ["Machine", "create_machine", "use_cache_directory"]
+
+ENGINES = ("auto", "reference", "wasm")
+
+_runtimes: dict[None, Runtime] = {}  # the one of this process, once it is needed
+
+
+def use_cache_directory(directory: Path | None) -> None:
+    """Keep compiled engines in `directory` between processes. See `vm.wasm.runtime.Runtime` for what it must be."""
+    _runtimes[None] = Runtime(directory)
 
 
 def create_machine(version: int, max_cycles: int, engine: str = "auto") -> Machine:
-    """A machine without a program. `engine` is "auto", or the name of one: "reference".
+    """A machine without a program.
 
-    Raises InvalidVersion; ValueError if there is no such engine.
+    `engine` is "reference" (plain Python, slow), "wasm" (the interpreter in WebAssembly) or "auto" (the fastest that
+    is exact). All give the same results. Raises InvalidVersion; ValueError if there is no such engine.
     """
-    if engine not in {"auto", "reference"}:
+    if engine not in ENGINES:
         raise ValueError(f"no such engine: {engine}")
-    return ReferenceMachine(version, max_cycles)
+    if version not in VERSIONS:
+        raise InvalidVersion
+    if engine == "reference":
+        return ReferenceMachine(version, max_cycles)
+    if None not in _runtimes:
+        use_cache_directory(None)
+    return WasmMachine(_runtimes[None], version, max_cycles)

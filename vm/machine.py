@@ -4,7 +4,7 @@ An engine never calls back. `run` returns just after each `ecall`, when the call
 system call (exit is system call 93 and nothing special here), sets a0 and calls `run` again.
 """
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,14 @@ class Snapshot:
     registers: tuple[int, ...]
     flags: bytes
     pages: dict[int, bytes]
+
+
+class Words(Protocol):
+    """A list of unsigned numbers, wherever it lies."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
 class Machine(Protocol):
@@ -104,7 +112,7 @@ class Machine(Protocol):
 class MachineState:
     """What all engines have in common: everything but `run`. They decide where registers and memory live."""
 
-    def __init__(self, version: int, max_cycles: int, registers: MutableSequence[int], memory: Memory) -> None:
+    def __init__(self, version: int, max_cycles: int, registers: Words, memory: Memory) -> None:
         if version not in VERSIONS:
             raise InvalidVersion
         self.version = version
@@ -195,7 +203,7 @@ class MachineState:
             pc=self.pc,
             cycles=self.cycles,
             max_cycles=self.max_cycles,
-            registers=tuple(self.registers[:REGISTER_COUNT]),
+            registers=tuple(self.registers[index] for index in range(REGISTER_COUNT)),
             flags=bytes(memory.flags),
             pages={page: memory.load_bytes(page << PAGE_SHIFT, PAGE_SIZE) for page in memory.dirty_pages()},
         )

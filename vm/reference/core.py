@@ -17,8 +17,6 @@ _SEMANTICS: Final[dict[int, Semantics]] = {}
 class Core(MachineState):
     """Registers, memory and pc. While a block runs, `pc` already points behind it."""
 
-    registers: list[int]
-
     def write(self, register: int, value: int) -> None:
         """Set a register to `value` modulo 2^64; x0 stays 0."""
         if register:

@@ -6,6 +6,7 @@ from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT, U64_MASK, VERS
 from vm.errors import MemOutOfBound, Unexpected
 from vm.isa.block import Block, decode_block
 from vm.isa.table import CODE
+from vm.machine import MachineState, Words
 from vm.memory import Memory
 from vm.reference import bitmanip, carry, control, integer, load_store, multiply
 from vm.reference.core import Core, semantics_table
@@ -14,30 +15,38 @@ _MODULES: Final = (bitmanip, carry, control, integer, load_store, multiply)  # t
 _SEMANTICS: Final = semantics_table()
 _ECALL: Final = CODE["ecall"]
 
-_SLOT_COUNT: Final = 8192
-_NO_BLOCK: Final = -1
+SLOT_COUNT: Final = 8192
 
 
 def block_slot(pc: int) -> int:
     """Where the block at `pc` is cached. Observable before version 2, see `ReferenceMachine._block_at`."""
-    return pc >> 2 & (_SLOT_COUNT - 1)
+    return pc >> 2 & (SLOT_COUNT - 1)
 
 
 class ReferenceMachine(Core):
     """Decodes a block, charges it, executes its instructions one by one. Follows `vm.machine.Machine`."""
 
     def __init__(self, version: int, max_cycles: int) -> None:
-        registers = [0] * REGISTER_COUNT
         memory = Memory(bytearray(MEMORY_SIZE), bytearray(PAGE_COUNT))
-        super().__init__(version, max_cycles, registers, memory)
-        self.registers = registers
+        super().__init__(version, max_cycles, [0] * REGISTER_COUNT, memory)
         self._blocks: dict[int, Block] = {}
-        self._slots = [_NO_BLOCK] * _SLOT_COUNT
+        self._slots: Words = [0] * SLOT_COUNT  # 1 + address of the block that was entered last in each slot
+
+    @classmethod
+    def sharing(cls, state: MachineState, slots: Words) -> "ReferenceMachine":
+        """A machine that goes on with the registers, memory and slots of another one, in place."""
+        machine = cls.__new__(cls)
+        MachineState.__init__(machine, state.version, state.max_cycles, state.registers, state.memory)
+        machine.pc, machine.cycles = state.pc, state.cycles
+        machine._blocks = {}  # noqa: SLF001
+        machine._slots = slots  # noqa: SLF001
+        return machine
 
     def reset(self) -> None:
         super().reset()
         self._blocks.clear()
-        self._slots = [_NO_BLOCK] * _SLOT_COUNT
+        for slot in range(SLOT_COUNT):
+            self._slots[slot] = 0
 
     def run(self) -> None:
         while not self._run_block():
@@ -59,14 +68,18 @@ class ReferenceMachine(Core):
 
     def _block_at(self, pc: int) -> Block:
         if pc < MEMORY_SIZE:
-            block = self._blocks.get(pc)
-            if block is None:
-                block = self._blocks[pc] = decode_block(self.memory, pc, self.version)
-            self._slots[block_slot(pc)] = pc
+            block = self._decoded(pc)
+            self._slots[block_slot(pc)] = pc + 1
             return block
         # Frozen behaviour of versions 0 and 1: blocks are cached by the low half of their address, so a jump far
         # outside of the memory runs the block with the same low half if it happens to be cached.
         low = pc & 0xFFFF_FFFF
-        if self.version < VERSION2 and self._slots[block_slot(pc)] == low:
-            return self._blocks[low]
+        if self.version < VERSION2 and self._slots[block_slot(pc)] == low + 1:
+            return self._decoded(low)
         raise MemOutOfBound
+
+    def _decoded(self, pc: int) -> Block:
+        block = self._blocks.get(pc)
+        if block is None:
+            block = self._blocks[pc] = decode_block(self.memory, pc, self.version)
+        return block

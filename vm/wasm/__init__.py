@@ -1,0 +1,1 @@
+"""Engines that run as WebAssembly: a typed emitter, and the interpreter generated with it."""

@@ -1,0 +1,415 @@
+"""A small typed emitter of WebAssembly modules.
+
+`Value` is a typed expression: code that leaves one value on the stack. Expressions are combined with operators and
+methods; an int on the right-hand side becomes a constant of the same type. An expression that is used twice is
+evaluated twice, so put it into a local first. `Function` collects statements, `Module` puts everything into bytes.
+
+WebAssembly core specification 3.0, chapter 5 (binary format).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, Union
+
+PAGE: Final = 65536  # bytes of a WebAssembly memory page
+
+
+class Type(IntEnum):
+    """A value type, by its byte in the binary format."""
+
+    I32 = 0x7F
+    I64 = 0x7E
+
+
+I32: Final = Type.I32
+I64: Final = Type.I64
+
+# Instruction bytes per type: (i32, i64).
+_BINARY: Final = {
+    "add": (0x6A, 0x7C),
+    "sub": (0x6B, 0x7D),
+    "mul": (0x6C, 0x7E),
+    "div_s": (0x6D, 0x7F),
+    "div_u": (0x6E, 0x80),
+    "rem_s": (0x6F, 0x81),
+    "rem_u": (0x70, 0x82),
+    "and": (0x71, 0x83),
+    "or": (0x72, 0x84),
+    "xor": (0x73, 0x85),
+    "shl": (0x74, 0x86),
+    "shr_s": (0x75, 0x87),
+    "shr_u": (0x76, 0x88),
+    "rotl": (0x77, 0x89),
+    "rotr": (0x78, 0x8A),
+}
+_COMPARE: Final = {
+    "eq": (0x46, 0x51),
+    "ne": (0x47, 0x52),
+    "lt_s": (0x48, 0x53),
+    "lt_u": (0x49, 0x54),
+    "gt_s": (0x4A, 0x55),
+    "gt_u": (0x4B, 0x56),
+    "le_s": (0x4C, 0x57),
+    "le_u": (0x4D, 0x58),
+    "ge_s": (0x4E, 0x59),
+    "ge_u": (0x4F, 0x5A),
+}
+_UNARY: Final = {"clz": (0x67, 0x79), "ctz": (0x68, 0x7A), "popcnt": (0x69, 0x7B)}
+_EQZ: Final = (0x45, 0x50)
+_WRAP, _EXTEND_S, _EXTEND_U = 0xA7, 0xAC, 0xAD
+_EXTEND8: Final = (0xC0, 0xC2)
+_EXTEND16: Final = (0xC1, 0xC3)
+_EXTEND32: Final = 0xC4
+_IF, _ELSE, _END, _BLOCK, _LOOP, _EMPTY = 0x04, 0x05, 0x0B, 0x02, 0x03, 0x40
+_BR, _BR_IF, _BR_TABLE, _RETURN, _CALL, _DROP, _SELECT, _UNREACHABLE = 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x1A, 0x1B, 0x00
+_LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _I32_CONST, _I64_CONST = 0x20, 0x21, 0x22, 0x41, 0x42
+_MUL_WIDE_S: Final = b"\xfc\x15"
+_MUL_WIDE_U: Final = b"\xfc\x16"
+_MEMORY_FILL: Final = b"\xfc\x0b\x00"
+
+_LOADS: Final = {
+    (I32, 1, False): 0x2D,
+    (I32, 1, True): 0x2C,
+    (I32, 2, False): 0x2F,
+    (I32, 2, True): 0x2E,
+    (I32, 4, False): 0x28,
+    (I32, 4, True): 0x28,
+    (I64, 1, False): 0x31,
+    (I64, 1, True): 0x30,
+    (I64, 2, False): 0x33,
+    (I64, 2, True): 0x32,
+    (I64, 4, False): 0x35,
+    (I64, 4, True): 0x34,
+    (I64, 8, False): 0x29,
+    (I64, 8, True): 0x29,
+}
+_STORES: Final = {
+    (I32, 1): 0x3A,
+    (I32, 2): 0x3B,
+    (I32, 4): 0x36,
+    (I64, 1): 0x3C,
+    (I64, 2): 0x3D,
+    (I64, 4): 0x3E,
+    (I64, 8): 0x37,
+}
+
+
+def unsigned_leb(value: int) -> bytes:
+    """LEB128 of a number >= 0."""
+    out = bytearray()
+    while True:
+        byte, value = value & 0x7F, value >> 7
+        if not value:
+            out.append(byte)
+            return bytes(out)
+        out.append(byte | 0x80)
+
+
+def signed_leb(value: int) -> bytes:
+    """Signed LEB128."""
+    out = bytearray()
+    while True:
+        byte, value = value & 0x7F, value >> 7
+        if value == (-1 if byte & 0x40 else 0):
+            out.append(byte)
+            return bytes(out)
+        out.append(byte | 0x80)
+
+
+Operand = Union["Value", int]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Code that leaves one value of `type` on the stack."""
+
+    type: Type
+    code: bytes
+
+    def _coerce(self, other: Operand) -> "Value":
+        value = const(self.type, other) if isinstance(other, int) else other
+        if value.type is not self.type:
+            raise TypeError(f"{self.type.name} combined with {value.type.name}")
+        return value
+
+    def _pick(self, pair: tuple[int, int]) -> bytes:
+        return bytes([pair[self.type is I64]])
+
+    def binary(self, name: str, other: Operand) -> "Value":
+        return Value(self.type, self.code + self._coerce(other).code + self._pick(_BINARY[name]))
+
+    def compare(self, name: str, other: Operand) -> "Value":
+        return Value(I32, self.code + self._coerce(other).code + self._pick(_COMPARE[name]))
+
+    def unary(self, name: str) -> "Value":
+        return Value(self.type, self.code + self._pick(_UNARY[name]))
+
+    def __add__(self, other: Operand) -> "Value":
+        return self.binary("add", other)
+
+    def __sub__(self, other: Operand) -> "Value":
+        return self.binary("sub", other)
+
+    def __mul__(self, other: Operand) -> "Value":
+        return self.binary("mul", other)
+
+    def __and__(self, other: Operand) -> "Value":
+        return self.binary("and", other)
+
+    def __or__(self, other: Operand) -> "Value":
+        return self.binary("or", other)
+
+    def __xor__(self, other: Operand) -> "Value":
+        return self.binary("xor", other)
+
+    def __lshift__(self, other: Operand) -> "Value":
+        return self.binary("shl", other)
+
+    def __invert__(self) -> "Value":
+        return self ^ -1
+
+    def shr_u(self, other: Operand) -> "Value":
+        return self.binary("shr_u", other)
+
+    def shr_s(self, other: Operand) -> "Value":
+        return self.binary("shr_s", other)
+
+    def eqz(self) -> "Value":
+        return Value(I32, self.code + self._pick(_EQZ))
+
+    def wrap(self) -> "Value":
+        """The low half of an i64."""
+        return self._convert(I64, I32, _WRAP)
+
+    def extend_s(self) -> "Value":
+        """An i32 as signed i64."""
+        return self._convert(I32, I64, _EXTEND_S)
+
+    def extend_u(self) -> "Value":
+        """An i32 as unsigned i64."""
+        return self._convert(I32, I64, _EXTEND_U)
+
+    def sign_extend(self, bits: int) -> "Value":
+        """The low 8, 16 or (i64 only) 32 bits, sign-extended."""
+        if bits == 32:
+            return self._convert(I64, I64, _EXTEND32)
+        return Value(self.type, self.code + self._pick(_EXTEND8 if bits == 8 else _EXTEND16))
+
+    def _convert(self, source: Type, target: Type, opcode: int) -> "Value":
+        if self.type is not source:
+            raise TypeError(f"{source.name} expected, not {self.type.name}")
+        return Value(target, self.code + bytes([opcode]))
+
+
+def const(type_: Type, value: int) -> Value:
+    """A constant; `value` may be given signed or unsigned."""
+    bits = 32 if type_ is I32 else 64
+    signed = (value & ((1 << bits) - 1)) - ((value >> (bits - 1) & 1) << bits)
+    return Value(type_, bytes([_I32_CONST if type_ is I32 else _I64_CONST]) + signed_leb(signed))
+
+
+def load(type_: Type, size: int, address: Value, offset: int = 0, signed: bool = False) -> Value:
+    """`size` bytes at `address + offset`, extended to `type_`."""
+    opcode = _LOADS[type_, size, signed]
+    return Value(type_, address.code + bytes([opcode, 0]) + unsigned_leb(offset))
+
+
+def select(condition: Value, yes: Value, no: Value) -> Value:
+    """`yes` if `condition` (i32) is not 0, else `no`; both are evaluated."""
+    return Value(yes.type, yes.code + no.code + condition.code + bytes([_SELECT]))
+
+
+def if_else(condition: Value, yes: Value, no: Value) -> Value:
+    """`yes` if `condition` (i32) is not 0, else `no`; only one is evaluated."""
+    code = condition.code + bytes([_IF, yes.type]) + yes.code + bytes([_ELSE]) + no.code + bytes([_END])
+    return Value(yes.type, code)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A local variable or parameter."""
+
+    type: Type
+    index: int
+
+    @property
+    def value(self) -> Value:
+        return Value(self.type, bytes([_LOCAL_GET]) + unsigned_leb(self.index))
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A branch target: the end of a block, or the head of a loop."""
+
+    depth: int
+
+
+@dataclass(slots=True)
+class Function:
+    """The statements of one function. Make it by `Module.function`."""
+
+    index: int
+    params: tuple[Type, ...]
+    results: tuple[Type, ...]
+    locals: list[Type] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    depth: int = 0
+
+    def param(self, index: int) -> Local:
+        return Local(self.params[index], index)
+
+    def local(self, type_: Type) -> Local:
+        self.locals.append(type_)
+        return Local(type_, len(self.params) + len(self.locals) - 1)
+
+    def set(self, local: Local, value: Operand) -> None:
+        self.body += self._typed(local, value).code + bytes([_LOCAL_SET]) + unsigned_leb(local.index)
+
+    def tee(self, local: Local, value: Operand) -> Value:
+        """An expression that also sets `local`."""
+        code = self._typed(local, value).code + bytes([_LOCAL_TEE]) + unsigned_leb(local.index)
+        return Value(local.type, code)
+
+    @staticmethod
+    def _typed(local: Local, value: Operand) -> Value:
+        typed = const(local.type, value) if isinstance(value, int) else value
+        if typed.type is not local.type:
+            raise TypeError(f"{typed.type.name} put into a local of {local.type.name}")
+        return typed
+
+    def store(self, size: int, address: Value, value: Value, offset: int = 0) -> None:
+        opcode = _STORES[value.type, size]
+        self.body += address.code + value.code + bytes([opcode, 0]) + unsigned_leb(offset)
+
+    def multiply_wide(self, low: Local, high: Local, left: Value, right: Value, signed: bool) -> None:
+        """Set two locals to the halves of a 128-bit product (wide-arithmetic proposal)."""
+        self.body += left.code + right.code + (_MUL_WIDE_S if signed else _MUL_WIDE_U)
+        self.body += bytes([_LOCAL_SET]) + unsigned_leb(high.index) + bytes([_LOCAL_SET]) + unsigned_leb(low.index)
+
+    def memory_fill(self, address: Value, byte: Value, size: Value) -> None:
+        self.body += address.code + byte.code + size.code + _MEMORY_FILL
+
+    def call(self, function: "Function", *arguments: Value) -> Value:
+        """A call with one result, as an expression."""
+        (result,) = function.results
+        return Value(result, self._call(function, arguments))
+
+    def call_statement(self, function: "Function", *arguments: Value) -> None:
+        """A call whose results are dropped."""
+        self.body += self._call(function, arguments) + bytes([_DROP]) * len(function.results)
+
+    @staticmethod
+    def _call(function: "Function", arguments: Sequence[Value]) -> bytes:
+        if tuple(argument.type for argument in arguments) != function.params:
+            raise TypeError("wrong arguments of a call")
+        return b"".join(argument.code for argument in arguments) + bytes([_CALL]) + unsigned_leb(function.index)
+
+    @contextmanager
+    def block(self) -> Iterator[Label]:
+        """`br` to its label leaves it."""
+        with self._nested(bytes([_BLOCK, _EMPTY])) as label:
+            yield label
+
+    @contextmanager
+    def loop(self) -> Iterator[Label]:
+        """`br` to its label begins it anew; without one it is left at its end."""
+        with self._nested(bytes([_LOOP, _EMPTY])) as label:
+            yield label
+
+    @contextmanager
+    def if_(self, condition: Value) -> Iterator[Label]:
+        with self._nested(condition.code + bytes([_IF, _EMPTY])) as label:
+            yield label
+
+    def else_(self) -> None:
+        """Between the two arms of an `if_`."""
+        self.body.append(_ELSE)
+
+    @contextmanager
+    def _nested(self, head: bytes) -> Iterator[Label]:
+        self.body += head
+        self.depth += 1
+        yield Label(self.depth)
+        self.depth -= 1
+        self.body.append(_END)
+
+    def branch(self, label: Label) -> None:
+        self.body += bytes([_BR]) + self._distance(label)
+
+    def branch_if(self, label: Label, condition: Value) -> None:
+        self.body += condition.code + bytes([_BR_IF]) + self._distance(label)
+
+    def branch_table(self, index: Value, labels: Sequence[Label], default: Label) -> None:
+        targets = b"".join(self._distance(label) for label in labels)
+        self.body += index.code + bytes([_BR_TABLE]) + unsigned_leb(len(labels)) + targets + self._distance(default)
+
+    def _distance(self, label: Label) -> bytes:
+        return unsigned_leb(self.depth - label.depth)
+
+    def return_(self, *values: Value) -> None:
+        self.body += b"".join(value.code for value in values) + bytes([_RETURN])
+
+    def unreachable(self) -> None:
+        self.body.append(_UNREACHABLE)
+
+    def encode(self) -> bytes:
+        groups = b"".join(b"\x01" + bytes([type_]) for type_ in self.locals)
+        code = unsigned_leb(len(self.locals)) + groups + bytes(self.body) + bytes([_END])
+        return unsigned_leb(len(code)) + code
+
+
+class Module:
+    """A module with one memory of fixed size and no imports."""
+
+    def __init__(self, memory_pages: int) -> None:
+        self._memory_pages = memory_pages
+        self._functions: list[Function] = []
+        self._exports: list[tuple[str, int, int]] = [("memory", 0x02, 0)]
+        self._data: list[tuple[int, bytes]] = []
+
+    def function(self, params: Sequence[Type], results: Sequence[Type], export: str | None = None) -> Function:
+        function = Function(len(self._functions), tuple(params), tuple(results))
+        self._functions.append(function)
+        if export is not None:
+            self._exports.append((export, 0x00, function.index))
+        return function
+
+    def data(self, address: int, content: bytes) -> None:
+        """Initial content of the memory at `address`."""
+        self._data.append((address, content))
+
+    def encode(self) -> bytes:
+        """The module in the binary format."""
+        types = sorted({(function.params, function.results) for function in self._functions})
+        numbers = {signature: index for index, signature in enumerate(types)}
+        type_codes = [b"\x60" + _type_list(params) + _type_list(results) for params, results in types]
+        uses = [unsigned_leb(numbers[function.params, function.results]) for function in self._functions]
+        limits = b"\x01" + unsigned_leb(self._memory_pages) * 2
+        exports = [_name(name) + bytes([kind]) + unsigned_leb(index) for name, kind, index in self._exports]
+        data = [
+            b"\x00" + const(I32, address).code + bytes([_END]) + unsigned_leb(len(content)) + content
+            for address, content in self._data
+        ]
+        return b"\0asm\1\0\0\0" + b"".join(
+            _section(number, items)
+            for number, items in (
+                *((1, type_codes), (3, uses), (5, [limits]), (7, exports)),
+                *((10, [function.encode() for function in self._functions]), (11, data)),
+            )
+        )
+
+
+def _type_list(types: Sequence[Type]) -> bytes:
+    return unsigned_leb(len(types)) + bytes(types)
+
+
+def _name(text: str) -> bytes:
+    encoded = text.encode()
+    return unsigned_leb(len(encoded)) + encoded
+
+
+def _section(number: int, items: Sequence[bytes]) -> bytes:
+    content = unsigned_leb(len(items)) + b"".join(items)
+    return bytes([number]) + unsigned_leb(len(content)) + content

@@ -1,0 +1,467 @@
+"""Generates what each instruction does, inside WebAssembly.
+
+A handler reads the entry at `ip`. Those of plain instructions fall through to the next entry; those that end a block
+set the local `target` and say so.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE, VERSION0
+from vm.isa.table import CODE
+from vm.registers import RA
+from vm.wasm import layout as at
+from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, if_else, load, select
+from vm.wasm.status import Status
+from vm.wasm.tables import GOTO, JUMP_REGISTER
+
+Binary = Callable[[Value, Value], Value]
+Unary = Callable[[Value], Value]
+
+
+def _word(operation: Binary) -> Binary:
+    """A 32-bit operation on the low halves, its result sign-extended."""
+    return lambda a, b: operation(a.wrap(), b.wrap()).extend_s()
+
+
+def _low32(value: Value) -> Value:
+    return value & 0xFFFF_FFFF
+
+
+def _bit(b: Value) -> Value:
+    return const(I64, 1) << b
+
+
+# Instructions that compute rd from two values. Shift amounts are taken modulo the width, as RISC-V wants it.
+BINARY: Final[dict[str, Binary]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "sll": lambda a, b: a << b,
+    "slt": lambda a, b: a.compare("lt_s", b).extend_u(),
+    "sltu": lambda a, b: a.compare("lt_u", b).extend_u(),
+    "xor": lambda a, b: a ^ b,
+    "srl": lambda a, b: a.shr_u(b),
+    "sra": lambda a, b: a.shr_s(b),
+    "or": lambda a, b: a | b,
+    "and": lambda a, b: a & b,
+    "addw": _word(lambda a, b: a + b),
+    "subw": _word(lambda a, b: a - b),
+    "sllw": _word(lambda a, b: a << b),
+    "srlw": _word(lambda a, b: a.shr_u(b)),
+    "sraw": _word(lambda a, b: a.shr_s(b)),
+    "mul": lambda a, b: a * b,
+    "mulw": _word(lambda a, b: a * b),
+    "sh1add": lambda a, b: (a << 1) + b,
+    "sh2add": lambda a, b: (a << 2) + b,
+    "sh3add": lambda a, b: (a << 3) + b,
+    "adduw": lambda a, b: _low32(a) + b,
+    "sh1adduw": lambda a, b: (_low32(a) << 1) + b,
+    "sh2adduw": lambda a, b: (_low32(a) << 2) + b,
+    "sh3adduw": lambda a, b: (_low32(a) << 3) + b,
+    "andn": lambda a, b: a & ~b,
+    "orn": lambda a, b: a | ~b,
+    "xnor": lambda a, b: ~(a ^ b),
+    "rol": lambda a, b: a.binary("rotl", b),
+    "ror": lambda a, b: a.binary("rotr", b),
+    "rolw": _word(lambda a, b: a.binary("rotl", b)),
+    "rorw": _word(lambda a, b: a.binary("rotr", b)),
+    "min": lambda a, b: select(a.compare("lt_s", b), a, b),
+    "minu": lambda a, b: select(a.compare("lt_u", b), a, b),
+    "max": lambda a, b: select(a.compare("gt_s", b), a, b),
+    "maxu": lambda a, b: select(a.compare("gt_u", b), a, b),
+    "bclr": lambda a, b: a & ~_bit(b),
+    "bset": lambda a, b: a | _bit(b),
+    "binv": lambda a, b: a ^ _bit(b),
+    "bext": lambda a, b: a.shr_u(b) & 1,
+}
+
+# Instructions that do the same with an immediate in place of rs2.
+IMMEDIATE: Final = {
+    "addi": "add",
+    "slti": "slt",
+    "sltiu": "sltu",
+    "xori": "xor",
+    "ori": "or",
+    "andi": "and",
+    "slli": "sll",
+    "srli": "srl",
+    "srai": "sra",
+    "addiw": "addw",
+    "slliw": "sllw",
+    "srliw": "srlw",
+    "sraiw": "sraw",
+    "bclri": "bclr",
+    "bseti": "bset",
+    "binvi": "binv",
+    "bexti": "bext",
+    "rori": "ror",
+    "roriw": "rorw",
+}
+
+_LOW_BITS: Final = 0x7F7F_7F7F_7F7F_7F7F
+_HIGH_BITS: Final = 0x8080_8080_8080_8080
+
+
+def _orcb(a: Value) -> Value:
+    nonzero = ((a & _LOW_BITS) + _LOW_BITS | a) & _HIGH_BITS  # the high bit of each byte that is not 0
+    return nonzero.shr_u(7) * 0xFF
+
+
+def _rev8(a: Value) -> Value:
+    bytes_swapped = a.shr_u(8) & 0x00FF_00FF_00FF_00FF | (a & 0x00FF_00FF_00FF_00FF) << 8
+    halves = bytes_swapped.shr_u(16) & 0x0000_FFFF_0000_FFFF | (bytes_swapped & 0x0000_FFFF_0000_FFFF) << 16
+    return halves.binary("rotl", 32)
+
+
+UNARY: Final[dict[str, Unary]] = {
+    "clz": lambda a: a.unary("clz"),
+    "ctz": lambda a: a.unary("ctz"),
+    "cpop": lambda a: a.unary("popcnt"),
+    "clzw": lambda a: a.wrap().unary("clz").extend_u(),
+    "ctzw": lambda a: a.wrap().unary("ctz").extend_u(),
+    "cpopw": lambda a: a.wrap().unary("popcnt").extend_u(),
+    "sextb": lambda a: a.sign_extend(8),
+    "sexth": lambda a: a.sign_extend(16),
+    "zexth": lambda a: a & 0xFFFF,
+    "orcb": _orcb,
+    "rev8": _rev8,
+}
+
+_LOADS: Final = {
+    "lb": (1, True),
+    "lh": (2, True),
+    "lw": (4, True),
+    "ld": (8, False),
+    "lbu": (1, False),
+    "lhu": (2, False),
+    "lwu": (4, False),
+}
+_STORES: Final = {"sb": 1, "sh": 2, "sw": 4, "sd": 8}
+_BRANCHES: Final = {"beq": "eq", "bne": "ne", "blt": "lt_s", "bge": "ge_s", "bltu": "lt_u", "bgeu": "ge_u"}
+
+
+class Handlers:
+    """The statements of all handlers, within the function `f`. `leave` is where a set `status` is returned."""
+
+    def __init__(self, module: Module, f: Function, version: int, ip: Local, target: Local, status: Local) -> None:
+        self.f = f
+        self.version = version
+        self.ip, self.target, self.status = ip, target, status
+        self.a, self.b, self.c, self.d = (f.local(I64) for _ in range(4))
+        self.leave = Label(0)
+        self._claim = _generate_claim(module)
+        self._clmul = _generate_clmul(module, reverse=False)
+        self._clmulr = _generate_clmul(module, reverse=True)
+        self.table = self._collect()
+
+    def _collect(self) -> dict[int, Callable[[], bool]]:
+        """What emits the handler of each op; it returns whether the handler ends the block."""
+        table: dict[str, Callable[[], bool]] = {}
+        for name, binary in BINARY.items():
+            table[name] = lambda binary=binary: self._write(binary(*self._sources()))  # type: ignore[misc]
+        for name, base in IMMEDIATE.items():
+            table[name] = lambda base=base: self._write(BINARY[base](*self._source_and_immediate()))  # type: ignore[misc]
+        for name, unary in UNARY.items():
+            table[name] = lambda unary=unary: self._write(unary(self._local(self.a, self.register(at.ENTRY_RS1))))  # type: ignore[misc]
+        for name in _LOADS:
+            table[name] = lambda name=name: self._load(name)  # type: ignore[misc]
+        for name in _STORES:
+            table[name] = lambda name=name: self._store(name)  # type: ignore[misc]
+        for name in _BRANCHES:
+            table[name] = lambda name=name: self._branch(name)  # type: ignore[misc]
+        for name in ("mulh", "mulhu", "mulhsu", "div", "divu", "rem", "remu", "divw", "divuw", "remw", "remuw"):
+            table[name] = lambda name=name: self._multiply_divide(name)  # type: ignore[misc]
+        for name in ("adc", "sbb", "adcs", "sbbs", "add3a", "add3b", "add3c", "jal", "jalr", "auipc", "ecall"):
+            table[name] = getattr(self, f"_{name}")
+        for name in ("far_jump_rel", "far_jump_abs", "slliuw", "clmul", "clmulh", "clmulr"):
+            table[name] = getattr(self, f"_{name}_")
+        for name in ("wide_mul", "wide_mulu", "wide_mulsu", "wide_div", "wide_divu"):
+            table[name] = lambda name=name: self._wide(name)  # type: ignore[misc]
+        table["lui"] = table["load_imm"] = lambda: self._write(self.immediate())
+        table["fence"] = table["fencei"] = table["ebreak"] = self._unreachable  # decoded to GOTO
+        codes = {CODE[name]: handler for name, handler in table.items()}
+        return codes | {GOTO: self._goto, JUMP_REGISTER: self._jump_register}
+
+    # Access to the entry
+
+    def entry_byte(self, offset: int) -> Value:
+        return load(I32, 1, self.ip.value, offset)
+
+    def register(self, offset: int) -> Value:
+        """The register whose scaled number is at `offset` of the entry."""
+        return load(I64, 8, self.entry_byte(offset), at.REGISTERS)
+
+    def immediate(self) -> Value:
+        return load(I64, 4, self.ip.value, at.ENTRY_IMM, signed=True)
+
+    def write_register(self, offset: int, value: Value) -> None:
+        self.f.store(8, self.entry_byte(offset), value, at.REGISTERS)
+
+    def _write(self, value: Value) -> bool:
+        self.write_register(at.ENTRY_RD, value)
+        return False
+
+    def _local(self, local: Local, value: Value) -> Value:
+        self.f.set(local, value)
+        return local.value
+
+    def _sources(self) -> tuple[Value, Value]:
+        """rs1 and rs2, in locals so that they may be used more than once."""
+        return (
+            self._local(self.a, self.register(at.ENTRY_RS1)),
+            self._local(self.b, self.register(at.ENTRY_RS2)),
+        )
+
+    def _source_and_immediate(self) -> tuple[Value, Value]:
+        return self.register(at.ENTRY_RS1), self.immediate()
+
+    def _unreachable(self) -> bool:
+        self.f.unreachable()
+        return True
+
+    def _fail(self, status: Status) -> None:
+        self.f.set(self.status, status)
+        self.f.branch(self.leave)
+
+    # Memory
+
+    def _load(self, name: str) -> bool:
+        size, signed = _LOADS[name]
+        limit = MEMORY_SIZE - size - (1 if self.version == VERSION0 else 0)  # version 0: never the last byte
+        address = self.f.tee(self.a, self.register(at.ENTRY_RS1) + self.immediate())
+        with self.f.if_(address.compare("gt_u", limit)):
+            self._fail(Status.OUT_OF_BOUND)
+        return self._write(load(I64, size, self.a.value.wrap(), at.GUEST, signed))
+
+    def _store(self, name: str) -> bool:
+        f, size = self.f, _STORES[name]
+        address = self.a.value
+        f.set(self.a, self.register(at.ENTRY_RS1) + self.immediate())
+        with f.block() as checked:
+            with f.block() as unusual:
+                f.branch_if(unusual, address.compare("gt_u", MEMORY_SIZE - size))
+                flag = load(I32, 1, address.wrap().shr_u(PAGE_SHIFT), at.FLAGS)
+                wrong = flag & (FLAG_DIRTY | FLAG_EXECUTABLE) ^ FLAG_DIRTY
+                if size > 1:
+                    last_byte = (address.wrap() & (PAGE_SIZE - 1)) + (size - 1)
+                    wrong = wrong | last_byte.shr_u(PAGE_SHIFT)
+                f.branch_if(checked, wrong.eqz())
+            f.set(self.status, f.call(self._claim, address, const(I32, size)))
+            f.branch_if(self.leave, self.status.value)
+        f.store(size, address.wrap(), self.register(at.ENTRY_RS2), at.GUEST)
+        return False
+
+    # Control
+
+    def _behind(self) -> Value:
+        """The address behind the block."""
+        return load(I64, 4, self.ip.value, at.ENTRY_NEXT, signed=True)
+
+    def _own_address(self) -> Value:
+        return load(I64, 4, self.ip.value, at.ENTRY_SELF, signed=True)
+
+    def _goto(self) -> bool:
+        self.f.set(self.target, self.immediate())
+        return True
+
+    def _branch(self, name: str) -> bool:
+        taken = self.register(at.ENTRY_RS1).compare(_BRANCHES[name], self.register(at.ENTRY_RS2))
+        self.f.set(self.target, select(taken, self.immediate(), self._behind()))
+        return True
+
+    def _jal(self) -> bool:
+        self.write_register(at.ENTRY_RD, self._behind())
+        return self._goto()
+
+    def _jump_register(self) -> bool:
+        self.f.set(self.target, self.register(at.ENTRY_RS1) + self.immediate() & -2)
+        return True
+
+    def _jalr(self) -> bool:
+        if self.version == VERSION0:  # writes rd before it reads rs1
+            self.write_register(at.ENTRY_RD, self._behind())
+            return self._jump_register()
+        self._jump_register()
+        self.write_register(at.ENTRY_RD, self._behind())
+        return True
+
+    def _far_jump_rel_(self) -> bool:
+        self.f.store(8, const(I32, 8 * RA), self._behind(), at.REGISTERS)
+        self.f.set(self.target, self._own_address() + self.immediate() & -2)
+        return True
+
+    def _far_jump_abs_(self) -> bool:
+        self.f.store(8, const(I32, 8 * RA), self._behind(), at.REGISTERS)
+        self.f.set(self.target, self.immediate() & -2)
+        return True
+
+    def _auipc(self) -> bool:
+        self.write_register(at.ENTRY_RD, self._own_address() + self.immediate())
+        self.f.set(self.target, self._behind())
+        return True
+
+    def _ecall(self) -> bool:
+        self.f.set(self.target, self._behind())
+        self._fail(Status.ECALL)
+        return True
+
+    # Multiplication and division
+
+    def _wide_product(self, name: str) -> None:
+        """Set `c` to the low and `d` to the high half of the product of `a` and `b`."""
+        signed = name in {"mulh", "wide_mul"}
+        self.f.multiply_wide(self.c, self.d, self.a.value, self.b.value, signed)
+        if name in {"mulhsu", "wide_mulsu"}:
+            self.f.set(self.d, self.d.value - (self.a.value.shr_s(63) & self.b.value))
+
+    def _multiply_divide(self, name: str) -> bool:
+        a, b = self._sources()
+        if name in {"mulh", "mulhu", "mulhsu"}:
+            self._wide_product(name)
+            return self._write(self.d.value)
+        if name.endswith("w"):
+            extend: Unary = (lambda v: _low32(v)) if "u" in name else (lambda v: v.sign_extend(32))
+            a, b = self._local(self.a, extend(a)), self._local(self.b, extend(b))
+            return self._write(_DIVISIONS[name[:-1]](a, b).sign_extend(32))
+        return self._write(_DIVISIONS[name](a, b))
+
+    def _wide(self, name: str) -> bool:
+        a, b = self._sources()
+        if name.startswith("wide_mul"):
+            self._wide_product(name)
+            self.write_register(at.ENTRY_RD, self.d.value)
+            self.write_register(at.ENTRY_RS3, self.c.value)
+            return False
+        suffix = name.removeprefix("wide_div")
+        self.write_register(at.ENTRY_RD, _DIVISIONS["div" + suffix](a, b))
+        self.write_register(at.ENTRY_RS3, _DIVISIONS["rem" + suffix](a, b))
+        return False
+
+    # Carry chains
+
+    def _add_with_carry(self, left: Value, right: Value) -> None:
+        """Set `c` to a sum and `b` to its carry; clobbers `a`."""
+        self.f.set(self.a, left)
+        self.f.set(self.c, self.a.value + right)
+        self.f.set(self.b, self.c.value.compare("lt_u", self.a.value).extend_u())
+
+    def _adc(self) -> bool:
+        self._add_with_carry(self.register(at.ENTRY_RD), self.register(at.ENTRY_RS1))
+        self.f.set(self.d, self.b.value)
+        self._add_with_carry(self.c.value, self.register(at.ENTRY_RS2))
+        self.write_register(at.ENTRY_RD, self.c.value)
+        self.write_register(at.ENTRY_RS2, self.b.value)
+        self.write_register(at.ENTRY_RS1, self.d.value | self.b.value)
+        return False
+
+    def _sbb(self) -> bool:
+        a, b, c, d = self.a.value, self.b.value, self.c.value, self.d.value
+        self.f.set(self.a, self.register(at.ENTRY_RD))
+        self.f.set(self.b, self.register(at.ENTRY_RS1))
+        self.f.set(self.c, a - b)
+        self.f.set(self.d, a.compare("lt_u", b).extend_u())  # the first borrow
+        self.f.set(self.b, self.register(at.ENTRY_RS2))
+        self.f.set(self.a, c.compare("lt_u", b).extend_u())  # the second borrow
+        self.write_register(at.ENTRY_RD, c - b)
+        self.write_register(at.ENTRY_RS3, d)
+        self.write_register(at.ENTRY_RS2, a)
+        self.write_register(at.ENTRY_RS1, a | d)
+        return False
+
+    def _adcs(self) -> bool:
+        self._add_with_carry(self.register(at.ENTRY_RS1), self.register(at.ENTRY_RS2))
+        self.write_register(at.ENTRY_RD, self.c.value)
+        self.write_register(at.ENTRY_RS3, self.b.value)
+        return False
+
+    def _sbbs(self) -> bool:
+        a, b = self._sources()
+        self.write_register(at.ENTRY_RD, a - b)
+        self.write_register(at.ENTRY_RS3, a.compare("lt_u", b).extend_u())
+        return False
+
+    def _add3a(self) -> bool:
+        self._add_with_carry(self.register(at.ENTRY_RS1), self.register(at.ENTRY_RD))
+        self.write_register(at.ENTRY_RD, self.c.value)
+        self.write_register(at.ENTRY_RS2, self.b.value)
+        self.write_register(at.ENTRY_RS3, self.b.value + self.register(at.ENTRY_RS4))
+        return False
+
+    def _add3b(self) -> bool:
+        self._add_with_carry(self.register(at.ENTRY_RS1), self.register(at.ENTRY_RS2))
+        self.write_register(at.ENTRY_RD, self.c.value)
+        self.write_register(at.ENTRY_RS1, self.b.value)
+        self.write_register(at.ENTRY_RS3, self.b.value + self.register(at.ENTRY_RS4))
+        return False
+
+    def _add3c(self) -> bool:
+        self._add_with_carry(self.register(at.ENTRY_RS1), self.register(at.ENTRY_RS2))
+        self.write_register(at.ENTRY_RD, self.c.value)
+        self.write_register(at.ENTRY_RS3, self.b.value + self.register(at.ENTRY_RS4))
+        return False
+
+    # Bit manipulation that fits no table
+
+    def _slliuw_(self) -> bool:
+        return self._write(_low32(self.register(at.ENTRY_RS1)) << self.immediate())
+
+    def _clmul_(self) -> bool:
+        return self._write(self.f.call(self._clmul, *self._sources()))
+
+    def _clmulr_(self) -> bool:
+        return self._write(self.f.call(self._clmulr, *self._sources()))
+
+    def _clmulh_(self) -> bool:
+        return self._write(self.f.call(self._clmulr, *self._sources()).shr_u(1))
+
+
+_MINUS_ONE: Final = const(I64, -1)
+_ZERO64: Final = const(I64, 0)
+
+# Division traps in WebAssembly where it does not in RISC-V.
+_DIVISIONS: Final[dict[str, Binary]] = {
+    "divu": lambda a, b: if_else(b.eqz(), _MINUS_ONE, a.binary("div_u", b)),
+    "remu": lambda a, b: if_else(b.eqz(), a, a.binary("rem_u", b)),
+    "div": lambda a, b: if_else(
+        (b + 1).compare("le_u", 1), if_else(b.eqz(), _MINUS_ONE, _ZERO64 - a), a.binary("div_s", b)
+    ),
+    "rem": lambda a, b: if_else(b.eqz(), a, a.binary("rem_s", b)),
+}
+
+
+def _generate_claim(module: Module) -> Function:
+    """`(address, size) -> status`: whether a store is allowed; marks its pages dirty."""
+    f = module.function((I64, I32), (I32,))
+    address, size = f.param(0), f.param(1)
+    page, last, flag = f.local(I32), f.local(I32), f.local(I32)
+    with f.if_(address.value.compare("ge_u", MEMORY_SIZE)):
+        f.return_(const(I32, Status.OUT_OF_BOUND))
+    f.set(page, address.value.wrap().shr_u(PAGE_SHIFT))
+    f.set(last, (address.value.wrap() + size.value - 1).shr_u(PAGE_SHIFT))
+    with f.loop() as next_page:
+        with f.if_(page.value.compare("ge_u", MEMORY_SIZE // PAGE_SIZE)):
+            f.return_(const(I32, Status.OUT_OF_BOUND))
+        f.set(flag, load(I32, 1, page.value, at.FLAGS))
+        with f.if_(flag.value & FLAG_EXECUTABLE):
+            f.return_(const(I32, Status.PERMISSION))
+        f.store(1, page.value, flag.value | FLAG_DIRTY, at.FLAGS)
+        f.set(page, page.value + 1)
+        f.branch_if(next_page, page.value.compare("le_u", last.value))
+    f.return_(const(I32, Status.OK))
+    f.unreachable()
+    return f
+
+
+def _generate_clmul(module: Module, reverse: bool) -> Function:
+    """`(a, b) -> i64`: the low 64 bits of the carry-less product, or (`reverse`) its bits 126:63."""
+    f = module.function((I64, I64), (I64,))
+    a, b = f.param(0), f.param(1)
+    product, bit = f.local(I64), f.local(I64)
+    with f.loop() as next_bit:
+        shifted = a.value.shr_u(const(I64, 63) - bit.value) if reverse else a.value << bit.value
+        f.set(product, product.value ^ (shifted & _ZERO64 - (b.value.shr_u(bit.value) & 1)))
+        f.set(bit, bit.value + 1)
+        f.branch_if(next_bit, bit.value.compare("lt_u", 64))
+    f.return_(product.value)
+    f.unreachable()
+    return f

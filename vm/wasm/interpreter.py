@@ -1,0 +1,99 @@
+"""Generates the interpreter: a WebAssembly module that runs guest code until something stops it.
+
+The guest's registers, page flags and memory, and the blocks decoded so far, live in the linear memory
+(`vm.wasm.layout`). The exported function `run() -> status` begins at PC with REMAINING cycles, and writes both back.
+"""
+
+from typing import Final
+
+from vm.constants import MEMORY_SIZE, VERSION2
+from vm.wasm import layout as at
+from vm.wasm.decoder import generate_decoder
+from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, load
+from vm.wasm.handlers import Handlers
+from vm.wasm.status import Status
+from vm.wasm.tables import OP_COUNT, compressed_table, op_info, word_tables
+
+GENERATOR_VERSION: Final = 1  # part of the key of cached modules: change it whenever the generated code changes
+
+_ZERO: Final = const(I32, 0)
+
+
+def generate_interpreter(version: int) -> bytes:
+    """The module for machine `version`."""
+    module = Module(at.MEMORY_PAGES)
+    decode_block = generate_decoder(module, version)
+    _generate_run(module, decode_block, version)
+    words, groups = word_tables(version)
+    module.data(at.COMPRESSED, compressed_table(version))
+    module.data(at.WORD_OPS, words)
+    module.data(at.GROUPS, groups)
+    module.data(at.OP_INFO, op_info(version))
+    return module.encode()
+
+
+def _generate_run(module: Module, decode_block: Function, version: int) -> None:
+    f = module.function((), (I32,), export="run")
+    ip, status, cost = f.local(I32), f.local(I32), f.local(I32)
+    target, remaining = f.local(I64), f.local(I64)
+    handlers = Handlers(module, f, version, ip, target, status)
+    f.set(target, load(I64, 8, _ZERO, at.PC))
+    f.set(remaining, load(I64, 8, _ZERO, at.REMAINING))
+    with f.block() as leave:
+        handlers.leave = leave
+        with f.loop() as enter:
+            _enter_block(f, handlers, decode_block, cost, remaining)
+            with f.loop() as following:
+                _dispatch(f, handlers, enter, following)
+    f.store(8, _ZERO, target.value, at.PC)
+    f.store(8, _ZERO, remaining.value, at.REMAINING)
+    f.return_(status.value)
+    f.unreachable()
+
+
+def _enter_block(f: Function, h: Handlers, decode_block: Function, cost: Local, remaining: Local) -> None:
+    """Find or decode the block at `target`, charge it, and set `ip` to its first entry."""
+    target, ip = h.target.value, h.ip.value
+    _leave_if(f, h, target.compare("ge_u", MEMORY_SIZE), Status.OUTSIDE)
+    with f.if_(f.tee(h.ip, load(I32, 4, target.wrap() << 1, at.BLOCKS)).eqz()):
+        f.set(h.ip, f.call(decode_block, target.wrap()))
+        f.set(h.status, load(I32, 4, _ZERO, at.FAULT_STATUS))
+        f.branch_if(h.leave, ip.eqz())
+    f.set(cost, load(I32, 4, ip, at.BLOCK_COST))
+    if version_has_slots(h.version):
+        slot = target.wrap() & ((at.SLOT_COUNT - 1) << 2)
+        f.store(4, slot, target.wrap() + 1, at.SLOTS)
+    _leave_if(f, h, remaining.value.compare("lt_u", cost.value.extend_u()), Status.CYCLES)
+    f.set(remaining, remaining.value - cost.value.extend_u())
+    f.set(h.ip, ip + at.BLOCK_HEADER)
+
+
+def version_has_slots(version: int) -> bool:
+    """Whether it can be observed which blocks are cached, see the reference engine."""
+    return version < VERSION2
+
+
+def _leave_if(f: Function, h: Handlers, condition: Value, status: Status) -> None:
+    with f.if_(condition):
+        f.set(h.status, status)
+        f.branch(h.leave)
+
+
+def _dispatch(f: Function, h: Handlers, enter: Label, following: Label) -> None:
+    """Jump to the handler of the entry at `ip`. Handlers are nested blocks: each lies behind the end of its own."""
+
+    def nest(op: int, labels: list[Label]) -> None:
+        if op < 0:
+            f.branch_table(load(I32, 1, h.ip.value), list(reversed(labels)), labels[0])
+            return
+        with f.block() as label:
+            nest(op - 1, [*labels, label])
+        ends_block = h.table[op]()
+        if ends_block:
+            f.branch(enter)
+        else:
+            f.set(h.ip, h.ip.value + at.ENTRY_SIZE)
+            f.branch(following)
+
+    nest(OP_COUNT - 1, [])
+    f.unreachable()

@@ -1,0 +1,63 @@
+"""Where everything lies in the linear memory of the interpreter.
+
+The tables of decoded code lie below the memory of the guest, the constant tables below them, so that the image of the
+module stays small.
+"""
+
+from typing import Final
+
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT
+from vm.wasm.emitter import PAGE
+
+_MIB: Final = 1 << 20
+
+# State, shared with the host.
+REGISTERS: Final = 0  # 32 x u64
+PC: Final = REGISTERS + 8 * REGISTER_COUNT  # u64
+REMAINING: Final = PC + 8  # u64: cycles that may still be used
+FAULT_BITS: Final = REMAINING + 8  # u32: bits of an invalid instruction
+FAULT_PC: Final = FAULT_BITS + 4  # u32: its address
+FAULT_STATUS: Final = FAULT_PC + 4  # u32: why a block could not be decoded
+ARENA_NEXT: Final = FAULT_STATUS + 4  # u32: end of the decoded blocks; 0 before the first
+PARTS: Final = 512  # 5 records of single instructions, see below; then one for the result of fusion
+PART_SIZE: Final = 16
+# a record: op, rd, rs1, rs2, immediate i32 (fused: rs3, rs4 in its first bytes), length u32, pc u32
+PART_RD, PART_RS1, PART_RS2, PART_IMM, PART_RS3, PART_RS4, PART_LENGTH, PART_PC = 1, 2, 3, 4, 4, 5, 8, 12
+MAX_PARTS: Final = 5
+RESULT: Final = PARTS + MAX_PARTS * PART_SIZE
+
+FLAGS: Final = 4096  # one byte a page of the guest
+SLOTS: Final = 8192  # u32 each: 1 + address of the block that occupies the slot (versions 0 and 1)
+SLOT_COUNT: Final = 8192
+
+# Constant tables.
+COMPRESSED: Final = SLOTS + 4 * SLOT_COUNT  # 8 bytes for each 16-bit pattern
+WORD_OPS: Final = COMPRESSED + 8 * 65536  # one byte for each opcode[6:2], funct3, funct7
+GROUPS: Final = WORD_OPS + 32768  # 32 bytes a group: the op for each value of bits 24:20
+GROUP_COUNT: Final = 8
+OP_INFO: Final = GROUPS + 32 * GROUP_COUNT  # 16 bytes an op: mask u32, match u32, form u8, kind u8, cost u16, fuses u8
+CONSTANTS_END: Final = OP_INFO + 16 * 256
+
+# Decoded code.
+BLOCKS: Final = 1 * _MIB  # u32 for each even address of the guest: the decoded block, or 0
+BLOCKS_SIZE: Final = 4 * (MEMORY_SIZE // 2)
+ARENA: Final = BLOCKS + BLOCKS_SIZE
+ARENA_SIZE: Final = 16 * _MIB
+MAX_BLOCK_SIZE: Final = 512  # bytes that one decoded block takes at most
+
+GUEST: Final = ARENA + ARENA_SIZE
+MEMORY_PAGES: Final = (GUEST + MEMORY_SIZE) // PAGE
+
+# A decoded block: cost u32, pc u32, then entries of 8 bytes: op, rd * 8, rs1 * 8, rs2 * 8, immediate i32.
+# Fused instructions keep rs3 * 8 and rs4 * 8 in the first bytes of the immediate. The last entry of a block is followed
+# by two more i32: the address behind the block, and the address of the last instruction.
+BLOCK_COST: Final = 0
+BLOCK_HEADER: Final = 8
+ENTRY_SIZE: Final = 8
+ENTRY_RD, ENTRY_RS1, ENTRY_RS2, ENTRY_IMM = 1, 2, 3, 4
+ENTRY_RS3, ENTRY_RS4 = 4, 5
+ENTRY_NEXT, ENTRY_SELF = 8, 12
+NO_OP: Final = 0xFF  # in place of an op: not an instruction
+
+assert FLAGS + PAGE_COUNT <= SLOTS  # noqa: S101
+assert CONSTANTS_END <= BLOCKS  # noqa: S101

@@ -1,0 +1,122 @@
+"""Compiles the generated modules and calls into them.
+
+The only place that touches `wasmtime`. Calls and exports go through its C interface, since the checked Python wrappers
+cost more than a short script does; `wasmtime` is pinned for that reason.
+"""
+
+import ctypes
+import hashlib
+import importlib.metadata
+import os
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+import wasmtime
+from wasmtime import _bindings as ffi
+
+from vm.errors import Unexpected
+from vm.wasm.interpreter import GENERATOR_VERSION, generate_interpreter
+
+_WASM_STACK: Final = 1 << 20  # bytes
+
+
+def _make_engine() -> wasmtime.Engine:
+    config = wasmtime.Config()
+    config.wasm_wide_arithmetic = True
+    config.cranelift_opt_level = "speed"
+    config.max_wasm_stack = _WASM_STACK
+    return wasmtime.Engine(config)
+
+
+class Runtime:
+    """Compiled interpreters, one a machine version; made on first use and kept.
+
+    `cache_directory`: where compiled code is kept between processes, or None. What lies there is native code that this
+    process will run, so it must be a directory of mode 0700 that belongs to the user; it is made if it is missing.
+    Raises PermissionError if it is open to others.
+    """
+
+    def __init__(self, cache_directory: Path | None = None) -> None:
+        self._engine = _make_engine()
+        self._modules: dict[int, wasmtime.Module] = {}
+        self._cache_directory = cache_directory
+        if cache_directory is not None:
+            cache_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_private(cache_directory)
+
+    def instantiate(self, version: int) -> "Instance":
+        """A fresh interpreter."""
+        module = self._modules.get(version)
+        if module is None:
+            module = self._modules[version] = self._load_or_compile(version)
+        return Instance(self._engine, module)
+
+    def _load_or_compile(self, version: int) -> wasmtime.Module:
+        if self._cache_directory is None:
+            return wasmtime.Module(self._engine, generate_interpreter(version))
+        path = self._cache_directory / f"{cache_key(version)}.cwasm"
+        if path.exists():
+            try:
+                return wasmtime.Module.deserialize_file(self._engine, str(path))
+            except wasmtime.WasmtimeError:  # damaged, or of another processor: make it anew
+                path.unlink(missing_ok=True)
+        module = wasmtime.Module(self._engine, generate_interpreter(version))
+        _write_atomically(path, bytes(module.serialize()))
+        return module
+
+
+def cache_key(version: int) -> str:
+    """Names what a cached interpreter was made from: wasmtime, the generator, and the machine version."""
+    wasmtime_version = importlib.metadata.version("wasmtime")
+    text = f"interpreter {version} generator {GENERATOR_VERSION} wasmtime {wasmtime_version}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _check_private(directory: Path) -> None:
+    status = directory.stat()
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise PermissionError(f"compiled code is only kept in a directory that nobody else may enter: {directory}")
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+class Instance:
+    """One interpreter with its linear memory. Belongs to one thread at a time."""
+
+    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module) -> None:
+        self._store = wasmtime.Store(engine)
+        instance = wasmtime.Instance(self._store, module, [])
+        exports = instance.exports(self._store)
+        memory, run = exports["memory"], exports["run"]
+        if not isinstance(memory, wasmtime.Memory) or not isinstance(run, wasmtime.Func):
+            raise TypeError("the interpreter lacks an export")
+        self._run = run._func  # noqa: SLF001 (the raw call needs it)
+        self._context = self._store._context()  # noqa: SLF001
+        self._raw = (ffi.wasmtime_val_raw_t * 1)()
+        self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
+        size = memory.data_len(self._store)
+        address = ctypes.addressof(memory.data_ptr(self._store).contents)
+        self.memory = memoryview((ctypes.c_uint8 * size).from_address(address)).cast("B")
+
+    def run(self) -> int:
+        """Call the exported function. Returns its status; raises Unexpected if it trapped, which it never should."""
+        error = ffi.wasmtime_func_call_unchecked(
+            self._context, ctypes.byref(self._run), self._raw, 1, ctypes.byref(self._trap)
+        )
+        self._raise_failure(error)
+        status: int = self._raw[0].i32
+        return status
+
+    def _raise_failure(self, error: Any) -> None:
+        """Pointers of the C interface are false if they are null."""
+        if error:
+            raise Unexpected(str(wasmtime.WasmtimeError._from_ptr(error)))  # noqa: SLF001
+        trap: Any = self._trap
+        if trap:
+            self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
+            raise Unexpected(str(wasmtime.Trap._from_ptr(trap)))  # noqa: SLF001
