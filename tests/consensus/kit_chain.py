@@ -1,0 +1,281 @@
+"""An in-memory chain for tests of the rules: builders of small blocks, and a ChainReader over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from consensus import mmr
+from consensus.dao import genesis_dao_field
+from consensus.difficulty import DIFFICULTY_TWO, compact_to_difficulty
+from consensus.epoch import genesis_block_issuance, genesis_epoch_ext, next_epoch_ext
+from consensus.hashing import ZERO_HASH, data_hash
+from consensus.params import Consensus, PowFunc
+from consensus.types.blockchain import (
+    HASH_TYPE_TYPE,
+    NULL_OUT_POINT,
+    Block,
+    CellbaseWitness,
+    CellDep,
+    CellInput,
+    CellOutput,
+    Header,
+    OutPoint,
+    RawHeader,
+    RawTransaction,
+    Script,
+    Transaction,
+    UncleBlock,
+    out_point_key,
+)
+from consensus.types.core import BlockExt, CellMeta, EpochExt, EpochFraction, ResolvedTransaction, TransactionInfo
+
+SHANNONS = 100_000_000
+
+
+def script(args: bytes = b"", code_hash: bytes = b"\x01" * 32, hash_type: int = HASH_TYPE_TYPE) -> Script:
+    return Script(code_hash=code_hash, hash_type=hash_type, args=args)
+
+
+def output(capacity: int, lock: Script | None = None, type_: Script | None = None) -> CellOutput:
+    return CellOutput(capacity=capacity, lock=lock or script(), type_=type_)
+
+
+def transaction(
+    inputs: Sequence[CellInput] = (),
+    outputs: Sequence[CellOutput] = (),
+    outputs_data: Sequence[bytes] | None = None,
+    header_deps: Sequence[bytes] = (),
+    witnesses: Sequence[bytes] = (),
+    cell_deps: Sequence[CellDep] = (),
+    version: int = 0,
+) -> Transaction:
+    body = RawTransaction(
+        version=version,
+        cell_deps=cell_deps,
+        header_deps=header_deps,
+        inputs=inputs,
+        outputs=outputs,
+        outputs_data=[b""] * len(outputs) if outputs_data is None else outputs_data,
+    )
+    return Transaction(body=body, witnesses=witnesses)
+
+
+def cell_input(tx_hash: bytes, index: int = 0, since: int = 0) -> CellInput:
+    return CellInput(since=since, previous_output=OutPoint(tx_hash=tx_hash, index=index))
+
+
+def cellbase(
+    number: int, outputs: Sequence[CellOutput] = (), lock: Script | None = None, message: bytes = b""
+) -> Transaction:
+    """A cellbase whose witness names `lock` as the miner's."""
+    witness = CellbaseWitness(lock=lock or script(), message=message)
+    return transaction(
+        inputs=[CellInput(since=number, previous_output=NULL_OUT_POINT)], outputs=outputs, witnesses=[witness.raw]
+    )
+
+
+def header(**fields: Any) -> Header:
+    """A header with the given fields; `epoch` may be an EpochFraction."""
+    values: dict[str, Any] = {
+        "version": 0,
+        "compact_target": DIFFICULTY_TWO,
+        "timestamp": 0,
+        "number": 0,
+        "epoch": 0,
+        "parent_hash": ZERO_HASH,
+        "transactions_root": ZERO_HASH,
+        "proposals_hash": ZERO_HASH,
+        "extra_hash": ZERO_HASH,
+        "dao": bytes(32),
+    }
+    nonce = fields.pop("nonce", 0)
+    values |= fields
+    if isinstance(values["epoch"], EpochFraction):
+        values["epoch"] = values["epoch"].pack()
+    return Header(body=RawHeader(**values), nonce=nonce)
+
+
+def block(
+    head: Header,
+    transactions: Sequence[Transaction] = (),
+    proposals: Sequence[bytes] = (),
+    uncles: Sequence[UncleBlock] = (),
+    extension: bytes | None = None,
+) -> Block:
+    """A block whose header commits to its body."""
+    built = Block(header=head, uncles=uncles, transactions=transactions, proposals=proposals, extension=extension)
+    return built.with_roots()
+
+
+def cell_meta(
+    cell: CellOutput, data: bytes = b"", info: TransactionInfo | None = None, out_point: bytes | None = None
+) -> CellMeta:
+    key = out_point_key(b"\x07" * 32, 0) if out_point is None else out_point
+    return CellMeta(key, cell, len(data), data_hash(data), info, lambda: data)
+
+
+def resolved(tx: Transaction, inputs: Sequence[CellMeta] = ()) -> ResolvedTransaction:
+    return ResolvedTransaction(tx, inputs, (), ())
+
+
+def make_consensus(genesis_transactions: Sequence[Transaction] | None = None, **changes: Any) -> Consensus:
+    """A dummy chain with RFC parameters; `changes` are fields of Consensus, and `genesis_length`."""
+    length = changes.pop("genesis_length", 1000)
+    target = changes.pop("genesis_compact_target", DIFFICULTY_TWO)
+    params: dict[str, Any] = {"id": "test", "pow_func": PowFunc.DUMMY} | changes
+    primary = params.get("initial_primary_epoch_reward", 191_780_821_917_808)
+    secondary = params.get("secondary_epoch_reward", 61_369_863_013_698)
+    first = cellbase(0, [output(1_000 * SHANNONS)])
+    transactions = [first] if genesis_transactions is None else list(genesis_transactions)
+    draft = Consensus(
+        genesis_block=block(header(compact_target=target), transactions),
+        genesis_epoch=genesis_epoch_ext(
+            primary,
+            target,
+            length,
+            params.get("epoch_duration_target_s", 4 * 60 * 60),
+            params.get("orphan_rate_target", Consensus.__dataclass_fields__["orphan_rate_target"].default),
+        ),
+        **params,
+    )
+    dao = genesis_dao_field(
+        transactions,
+        draft.satoshi_pubkey_hash,
+        draft.satoshi_cell_occupied_ratio,
+        genesis_block_issuance(primary, length),
+        genesis_block_issuance(secondary, length),
+    )
+    genesis = block(header(compact_target=target, dao=dao), transactions)
+    return Consensus(genesis_block=genesis, genesis_epoch=draft.genesis_epoch, **params)
+
+
+@dataclass
+class MemoryChain:
+    """A ChainReader over blocks that are attached without any check. The tip is the last block attached."""
+
+    consensus: Consensus
+    main: list[bytes] = field(default_factory=list)
+    blocks: dict[bytes, Block] = field(default_factory=dict)
+    headers: dict[bytes, Header] = field(default_factory=dict)
+    exts: dict[bytes, BlockExt] = field(default_factory=dict)
+    epochs: dict[bytes, EpochExt] = field(default_factory=dict)
+    live: dict[bytes, CellMeta] = field(default_factory=dict)
+    infos: dict[bytes, TransactionInfo] = field(default_factory=dict)
+    mmr_nodes: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def with_genesis(cls, consensus: Consensus) -> MemoryChain:
+        chain = cls(consensus)
+        chain.attach(consensus.genesis_block, consensus.genesis_epoch)
+        return chain
+
+    def attach(self, new: Block, epoch: EpochExt | None = None, fees: Sequence[int] = ()) -> Block:
+        """Make `new` the tip; its epoch follows from the parent's unless given."""
+        if epoch is None:
+            parent = self.headers[new.parent_hash]
+            epoch = next_epoch_ext(self.consensus, parent, self.epochs[parent.hash], self)
+        self.store(new, epoch, fees)
+        self.main.append(new.hash)
+        for index, tx in enumerate(new.transactions):
+            info = TransactionInfo(new.hash, new.number, new.header.epoch, index)
+            self.infos[tx.hash] = info
+            for spent in tx.body.inputs:
+                self.live.pop(spent.previous_output.raw, None)
+            for key, made, data in zip(tx.output_keys(), tx.body.outputs, tx.body.outputs_data, strict=True):
+                self.live[key] = cell_meta(made, data, info, key)
+        if new.number == len(self.main) - 1:
+            self.mmr_nodes += mmr.nodes_of_block(self, new.header)[1]
+        return new
+
+    def store(self, new: Block, epoch: EpochExt, fees: Sequence[int] = ()) -> None:
+        """Keep a block and its facts, on the main chain or not."""
+        parent_ext = self.exts.get(new.parent_hash)
+        self.blocks[new.hash] = new
+        self.headers[new.hash] = new.header
+        self.epochs[new.hash] = epoch
+        self.exts[new.hash] = BlockExt(
+            total_difficulty=(parent_ext.total_difficulty if parent_ext else 0)
+            + compact_to_difficulty(new.header.compact_target),
+            total_uncles_count=(parent_ext.total_uncles_count if parent_ext else 0) + len(new.uncles),
+            received_at=0,
+            txs_fees=list(fees),
+            verified_flag=None,
+        )
+
+    def extend(
+        self,
+        transactions: Sequence[Transaction] = (),
+        *,
+        fees: Sequence[int] = (),
+        message: bytes = b"",
+        lock: Script | None = None,
+        **parts: Any,
+    ) -> Block:
+        """Attach the next block, with a cellbase and the given transactions; 8 s after the tip unless told."""
+        tip = self.tip_header()
+        number = tip.number + 1
+        epoch = next_epoch_ext(self.consensus, tip, self.epochs[tip.hash], self)
+        head = header(
+            number=number,
+            parent_hash=tip.hash,
+            epoch=epoch.fraction_at(number),
+            compact_target=epoch.compact_target,
+            timestamp=parts.pop("timestamp", tip.timestamp + 8_000),
+            dao=parts.pop("dao", tip.dao),
+        )
+        body = [cellbase(number, message=message, lock=lock), *transactions]
+        return self.attach(block(head, body, **parts), epoch, fees)
+
+    # ChainReader
+
+    def cell(self, out_point: bytes) -> CellMeta | None:
+        return self.live.get(out_point)
+
+    def header(self, block_hash: bytes) -> Header | None:
+        return self.headers.get(block_hash)
+
+    def block(self, block_hash: bytes) -> Block | None:
+        return self.blocks.get(block_hash)
+
+    def block_ext(self, block_hash: bytes) -> BlockExt | None:
+        return self.exts.get(block_hash)
+
+    def block_epoch(self, block_hash: bytes) -> EpochExt | None:
+        return self.epochs.get(block_hash)
+
+    def proposal_ids(self, block_hash: bytes) -> frozenset[bytes] | None:
+        found = self.blocks.get(block_hash)
+        return None if found is None else frozenset(found.union_proposal_ids())
+
+    def tip_header(self) -> Header:
+        return self.headers[self.main[-1]]
+
+    def tip_epoch(self) -> EpochExt:
+        return self.epochs[self.main[-1]]
+
+    def main_hash(self, number: int) -> bytes | None:
+        """By the header's number, so that a test may begin a chain above genesis."""
+        first = self.headers[self.main[0]].number if self.main else 0
+        return self.main[number - first] if first <= number < first + len(self.main) else None
+
+    def is_main(self, block_hash: bytes) -> bool:
+        return block_hash in self.main
+
+    def uncle(self, uncle_hash: bytes) -> Header | None:
+        for block_hash in self.main:
+            for embedded in self.blocks[block_hash].uncles:
+                if embedded.hash == uncle_hash:
+                    return embedded.header
+        return None
+
+    def transaction_info(self, tx_hash: bytes) -> TransactionInfo | None:
+        return self.infos.get(tx_hash)
+
+    def transaction(self, tx_hash: bytes) -> Transaction | None:
+        info = self.infos.get(tx_hash)
+        return None if info is None else self.blocks[info.block_hash].transactions[info.index]
+
+    def mmr_node(self, position: int) -> bytes | None:
+        return self.mmr_nodes[position] if position < len(self.mmr_nodes) else None
