@@ -244,7 +244,7 @@ class ChainTxn(ChainState):
                 delete(CELL + out_point)
 
     def _move_cells_back(self, block: Block) -> None:
-        """Delete all outputs and rebuild the cells that the block consumed, those of its own excepted."""
+        """Rebuild the cells that the block consumed (its own need not be), then delete all its outputs."""
         layouts = transaction_layouts(block.raw)
         own = {transaction.hash for transaction in block.transactions}
         sources = _Sources(self)
