@@ -32,6 +32,7 @@ from ckb_node.rpc.services import (
 from consensus.params import BLOCK_VERSION, NEVER, TX_VERSION, TYPE_ID_CODE_HASH, Consensus, Deployment
 from consensus.types.blockchain import UncleBlock
 from consensus.types.core import CellMeta, EpochFraction
+from consensus.versionbits import DeploymentState
 
 
 class BlockWithCyclesJson(Struct, frozen=True):
@@ -353,8 +354,8 @@ def deployment_json(deployment: Deployment) -> DeploymentJson:
     )
 
 
-def deployment_info_json(deployment: Deployment) -> DeploymentInfoJson:
-    """A deployment's parameters and its state, for deployments that are switched by the chain spec alone."""
+def deployment_info_json(deployment: Deployment, state: DeploymentState, since: int) -> DeploymentInfoJson:
+    """A deployment's parameters, its state, and the first epoch that has it."""
     plain = deployment_json(deployment)
     return DeploymentInfoJson(
         plain.bit,
@@ -363,8 +364,8 @@ def deployment_info_json(deployment: Deployment) -> DeploymentInfoJson:
         plain.min_activation_epoch,
         plain.period,
         plain.threshold,
-        hexed(0),
-        "active" if deployment.is_always_active else "failed",
+        hexed(since),
+        state.value,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import structlog
@@ -91,19 +91,20 @@ class Dispatcher:
         is_notification = request.id is msgspec.UNSET
         identity = None if isinstance(request.id, msgspec.UnsetType) else request.id
         try:
-            answer = _success(identity, await self._result(request))
+            answer = b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (await self._result(request), _encode(identity))
         except RpcError as error:
             answer = _failure(identity, error)
         return None if is_notification else answer
 
-    async def _result(self, request: Request) -> Any:
+    async def _result(self, request: Request) -> bytes:
+        """The result as JSON, or RpcError."""
         if request.jsonrpc is None:
             raise RpcError(Code.InvalidRequest, "Unsupported JSON-RPC protocol version")
         method = self._registry.get(request.method)
         if method is None:
             raise RpcError(Code.MethodNotFound, "Method not found")
         try:
-            return await self._registry.call(method, request.params)
+            return _encode(await self._registry.call(method, request.params))
         except RpcError:
             raise
         except KNOWN_EXCEPTIONS as error:
@@ -146,10 +147,6 @@ def _id_of(raw: bytes | msgspec.Raw) -> int | str | None:
         return _ID_ONLY.decode(raw).id
     except _UNREADABLE:
         return None
-
-
-def _success(identity: int | str | None, result: Any) -> bytes:
-    return b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (_encode(result), _encode(identity))
 
 
 def _failure(identity: int | str | None, error: RpcError) -> bytes:

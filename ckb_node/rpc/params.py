@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ckb_node.rpc import hextext, jsontypes
-from ckb_node.rpc.services import FeePriority, OutputsValidator
+from ckb_node.rpc import chainresults, hextext, jsontypes
+from ckb_node.rpc.services import BlockTemplate, FeePriority, OutputsValidator
 from consensus.types.blockchain import Block, OutPoint, Script, Transaction
 
 
@@ -56,4 +56,7 @@ ValidatorParam = Annotated[OutputsValidator, Codec("OutputsValidator", OutputsVa
 PriorityParam = Annotated[FeePriority, Codec("EstimateMode", FeePriority, _itself)]
 WithdrawingParam = Annotated[
     bytes | OutPoint, Codec("DaoWithdrawingCalculationKind", str | jsontypes.OutPointJson, _read_withdrawing)
+]
+TemplateParam = Annotated[
+    BlockTemplate, Codec("BlockTemplate", chainresults.BlockTemplateJson, chainresults.read_template)
 ]

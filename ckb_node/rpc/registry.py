@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 import msgspec
 
@@ -37,15 +38,8 @@ class Module(Enum):
 UNHEARD_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RICH_INDEXER})
 """Methods of these modules do not exist while the module is off; all others say how to switch it on."""
 
-Handler = Callable[..., Any] | Callable[..., Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A call and its answer, as JSON values; tests run them."""
-
-    params: Sequence[Any]
-    result: Any
+Handler = Callable[..., Any]
+F = TypeVar("F", bound=Handler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +69,6 @@ class Method:
     module: Module
     handler: Handler = field(repr=False)
     params: tuple[Param, ...]
-    example: Example
     doc: str
     is_async: bool
     deprecated: str | None = None
@@ -125,27 +118,28 @@ class Methods:
     def __iter__(self) -> Iterator[Method]:
         return iter(self._methods)
 
-    def method(
-        self, *, params: Sequence[Any] = (), result: Any, deprecated: str | None = None
-    ) -> Callable[[Handler], Handler]:
-        """Register a function `(services, …) -> result` under its own name; `params` and `result` are its example."""
+    @overload
+    def method(self, handler: F) -> F: ...
+    @overload
+    def method(self, *, deprecated: str) -> Callable[[F], F]: ...
+    def method(self, handler: F | None = None, *, deprecated: str | None = None) -> F | Callable[[F], F]:
+        """Register a function `(services, …) -> result` under its own name; its docstring is the documentation."""
 
-        def register(handler: Handler) -> Handler:
+        def register(function: F) -> F:
             self._methods.append(
                 Method(
-                    name=handler.__name__,
+                    name=function.__name__,
                     module=self.module,
-                    handler=handler,
-                    params=_params_of(handler),
-                    example=Example(params, result),
-                    doc=inspect.getdoc(handler) or "",
-                    is_async=inspect.iscoroutinefunction(handler),
+                    handler=function,
+                    params=_params_of(function),
+                    doc=inspect.getdoc(function) or "",
+                    is_async=inspect.iscoroutinefunction(function),
                     deprecated=deprecated,
                 )
             )
-            return handler
+            return function
 
-        return register
+        return register if handler is None else register(handler)
 
 
 def _params_of(handler: Handler) -> tuple[Param, ...]:
@@ -155,9 +149,9 @@ def _params_of(handler: Handler) -> tuple[Param, ...]:
 
 
 def _param(parameter: inspect.Parameter, hint: Any) -> Param:
-    is_optional = get_origin(hint) is Union
-    plain = next(item for item in get_args(hint) if item is not type(None)) if is_optional else hint
-    codec = next(extra for extra in getattr(plain, "__metadata__", ()) if isinstance(extra, Codec))
+    is_optional = get_origin(hint) in (Union, UnionType)
+    plain = next(item for item in get_args(hint) if item is not NoneType) if is_optional else hint
+    codec = next(extra for extra in plain.__metadata__ if isinstance(extra, Codec))
     default = None if parameter.default is inspect.Parameter.empty else parameter.default
     return Param(parameter.name, codec, is_optional, default, codec.decoder(optional=is_optional))
 

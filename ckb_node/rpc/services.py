@@ -8,13 +8,13 @@ since 1970. Methods raise the typed errors of the rules (`CkbError`) and of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
 from consensus.context import ChainReader
 from consensus.params import Consensus
-from consensus.types.blockchain import Block, Header, RawHeader, Transaction, UncleBlock
+from consensus.types.blockchain import Block, Header, RawHeader, Script, Transaction, UncleBlock
 from consensus.types.core import CellMeta, EpochExt
 
 # ---------------------------------------------------------------- chain
@@ -269,6 +269,14 @@ class PoolService(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class WellKnownScripts:
+    """Scripts that `well_known_scripts_only` lets pass besides the system's own."""
+
+    locks: Sequence[Script] = ()
+    types: Sequence[Script] = ()
+
+
 class FeeEstimateError(Exception):
     """The fee estimator cannot tell (yet)."""
 
@@ -322,6 +330,10 @@ class BlockTemplate:
     work_id: int
     dao: bytes
     extension: bytes | None = None
+
+    def with_dao(self, dao: bytes) -> BlockTemplate:
+        """The same template with another dao field."""
+        return replace(self, dao=dao)
 
     def to_block(self) -> Block:
         """The block with all the template offers, its roots computed and nonce 0."""
@@ -518,5 +530,6 @@ class Services:
     clock: Clock
     miner: MinerService | None = None
     testing: TestingService | None = None
+    extra_well_known: WellKnownScripts = WellKnownScripts()
     extensions: Mapping[type, object] = field(default_factory=dict)
     """Services of modules that are declared elsewhere (the indexer), found by their Protocol."""

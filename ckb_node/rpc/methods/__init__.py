@@ -1,0 +1,31 @@
+"""The methods, one file for each module of the interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ckb_node.rpc.methods import (
+    chain_blocks,
+    chain_rewards,
+    chain_transactions,
+    experiment,
+    integration_test,
+    miner,
+    net,
+    pool,
+    stats,
+)
+from ckb_node.rpc.registry import Methods
+
+OWN_MODULES: Iterable[Methods] = (
+    net.METHODS,
+    pool.METHODS,
+    miner.METHODS,
+    chain_blocks.METHODS,
+    chain_transactions.METHODS,
+    chain_rewards.METHODS,
+    stats.METHODS,
+    experiment.METHODS,
+    integration_test.METHODS,
+)
+"""Other packages (the indexer) make `Methods` of their own; the assembly adds them to the registry beside these."""

@@ -1,0 +1,215 @@
+"""Module Chain: blocks, headers, epochs, parameters."""
+
+from __future__ import annotations
+
+from ckb_node.rpc.chainresults import (
+    BlockFilterJson,
+    BlockWithCyclesJson,
+    ConsensusJson,
+    consensus_json,
+    optional_hash,
+)
+from ckb_node.rpc.errors import Code, RpcError, invalid_params
+from ckb_node.rpc.hextext import bytes_text, uint_text
+from ckb_node.rpc.jsontypes import (
+    BlockViewJson,
+    EpochViewJson,
+    HeaderViewJson,
+    block_view_json,
+    epoch_json,
+    header_view_json,
+)
+from ckb_node.rpc.params import H256, Bool, Uint32, Uint64
+from ckb_node.rpc.registry import Methods, Module
+from ckb_node.rpc.services import ChainView, Services
+from consensus.header import median_time
+from consensus.types.blockchain import Block, Header
+
+METHODS = Methods(Module.CHAIN)
+
+HEX, HEADER_JSON, BLOCK_JSON = 0, 1, 2
+"""Levels of `verbosity`."""
+
+
+# ---------------------------------------------------------------- blocks and headers
+
+
+def _block_answer(block: Block, verbosity: int) -> BlockViewJson | str:
+    if verbosity == BLOCK_JSON:
+        return block_view_json(block)
+    if verbosity == HEX:
+        return bytes_text(block.raw)
+    raise invalid_params("invalid verbosity level")
+
+
+def _header_answer(header: Header, verbosity: int) -> HeaderViewJson | str:
+    if verbosity == HEADER_JSON:
+        return header_view_json(header)
+    if verbosity == HEX:
+        return bytes_text(header.raw)
+    raise invalid_params("invalid verbosity level")
+
+
+def _check_verbosity(verbosity: int, json_level: int) -> None:
+    """Refuse an unknown level also where there is nothing to show."""
+    if verbosity not in (HEX, json_level):
+        raise invalid_params("invalid verbosity level")
+
+
+def _main_block_answer(
+    view: ChainView, block_hash: bytes, verbosity: int | None, *, with_cycles: bool | None
+) -> BlockViewJson | str | BlockWithCyclesJson | None:
+    """A main-chain block; None when the store has it not."""
+    level = BLOCK_JSON if verbosity is None else verbosity
+    _check_verbosity(level, BLOCK_JSON)
+    block = view.block(block_hash)
+    if block is None:
+        return None
+    answer = _block_answer(block, level)
+    if not with_cycles:
+        return answer
+    ext = view.block_ext(block_hash)
+    cycles = None if ext is None or ext.cycles is None else [uint_text(each) for each in ext.cycles]
+    return BlockWithCyclesJson(answer, cycles)
+
+
+def _inconsistent(number: int, block_hash: bytes) -> RpcError:
+    return RpcError(
+        Code.ChainIndexIsInconsistent,
+        f"Chain Index says block #{number} is {bytes_text(block_hash)}, but that block is not in the database",
+    )
+
+
+@METHODS.method
+def get_block(
+    services: Services, block_hash: H256, verbosity: Uint32 | None = None, with_cycles: Bool | None = None
+) -> BlockViewJson | str | BlockWithCyclesJson | None:
+    """A block of the main chain by its hash; null when the hash is unknown or not on the main chain.
+
+    `verbosity` 2 (default) answers JSON, 0 the serialised block in hex. `with_cycles` wraps either as
+    `{block, cycles}`, with the cycles of all transactions but the cellbase.
+    """
+    view = services.chain.view()
+    if not view.is_main(block_hash):
+        return None
+    return _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
+
+
+@METHODS.method
+def get_block_by_number(
+    services: Services, block_number: Uint64, verbosity: Uint32 | None = None, with_cycles: Bool | None = None
+) -> BlockViewJson | str | BlockWithCyclesJson | None:
+    """A block of the main chain by its number; null above the tip. Parameters as of `get_block`."""
+    view = services.chain.view()
+    block_hash = view.main_hash(block_number)
+    if block_hash is None:
+        return None
+    answer = _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
+    if answer is None:
+        raise _inconsistent(block_number, block_hash)
+    return answer
+
+
+@METHODS.method
+def get_header(services: Services, block_hash: H256, verbosity: Uint32 | None = None) -> HeaderViewJson | str | None:
+    """A header of the main chain by its hash; null when unknown or not on the main chain.
+
+    `verbosity` 1 (default) answers JSON, 0 the serialised header in hex.
+    """
+    view = services.chain.view()
+    if not view.is_main(block_hash):
+        return None
+    level = HEADER_JSON if verbosity is None else verbosity
+    _check_verbosity(level, HEADER_JSON)
+    header = view.header(block_hash)
+    return None if header is None else _header_answer(header, level)
+
+
+@METHODS.method
+def get_header_by_number(
+    services: Services, block_number: Uint64, verbosity: Uint32 | None = None
+) -> HeaderViewJson | str | None:
+    """A header of the main chain by its number; null above the tip. `verbosity` as of `get_header`."""
+    view = services.chain.view()
+    block_hash = view.main_hash(block_number)
+    if block_hash is None:
+        return None
+    level = HEADER_JSON if verbosity is None else verbosity
+    _check_verbosity(level, HEADER_JSON)
+    header = view.header(block_hash)
+    if header is None:
+        raise _inconsistent(block_number, block_hash)
+    return _header_answer(header, level)
+
+
+@METHODS.method
+def get_tip_header(services: Services, verbosity: Uint32 | None = None) -> HeaderViewJson | str:
+    """The header of the tip. `verbosity` as of `get_header`."""
+    return _header_answer(services.chain.view().tip_header(), HEADER_JSON if verbosity is None else verbosity)
+
+
+@METHODS.method
+def get_tip_block_number(services: Services) -> str:
+    """The number of the tip."""
+    return uint_text(services.chain.view().tip_header().number)
+
+
+@METHODS.method
+def get_block_hash(services: Services, block_number: Uint64) -> str | None:
+    """The hash of a main-chain block by its number; null above the tip."""
+    return optional_hash(services.chain.view().main_hash(block_number))
+
+
+@METHODS.method
+def get_fork_block(services: Services, block_hash: H256, verbosity: Uint32 | None = None) -> BlockViewJson | str | None:
+    """A stored block that is not on the main chain; null otherwise. `verbosity` as of `get_block`."""
+    view = services.chain.view()
+    if view.is_main(block_hash):
+        return None
+    level = BLOCK_JSON if verbosity is None else verbosity
+    _check_verbosity(level, BLOCK_JSON)
+    block = view.block(block_hash)
+    return None if block is None else _block_answer(block, level)
+
+
+@METHODS.method
+def get_block_filter(services: Services, block_hash: H256) -> BlockFilterJson | None:
+    """The filter of a main-chain block (RFC 44, RFC 45); null when the block is not there or filters are off."""
+    view = services.chain.view()
+    if not view.is_main(block_hash):
+        return None
+    block_filter = view.block_filter(block_hash)
+    return (
+        None if block_filter is None else BlockFilterJson(bytes_text(block_filter.data), bytes_text(block_filter.hash))
+    )
+
+
+@METHODS.method
+def get_block_median_time(services: Services, block_hash: H256) -> str | None:
+    """Median timestamp (ms) of up to 37 blocks that end in this one; null when it is not on the main chain."""
+    view = services.chain.view()
+    if not view.is_main(block_hash):
+        return None
+    return uint_text(median_time(view, block_hash, services.chain.consensus.median_time_block_count))
+
+
+# ---------------------------------------------------------------- epochs and parameters
+
+
+@METHODS.method
+def get_current_epoch(services: Services) -> EpochViewJson:
+    """The epoch of the tip."""
+    return epoch_json(services.chain.view().tip_epoch())
+
+
+@METHODS.method
+def get_epoch_by_number(services: Services, epoch_number: Uint64) -> EpochViewJson | None:
+    """An epoch of the main chain by its number; null when the chain is not there yet."""
+    epoch = services.chain.view().epoch_by_number(epoch_number)
+    return None if epoch is None else epoch_json(epoch)
+
+
+@METHODS.method
+def get_consensus(services: Services) -> ConsensusJson:
+    """The parameters of the chain, with hard fork features by RFC number and softforks."""
+    return consensus_json(services.chain.consensus)

@@ -1,0 +1,138 @@
+"""Module Chain: transactions and cells."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ckb_node.rpc.chainresults import (
+    CellWithStatusJson,
+    CyclesJson,
+    TransactionWithStatusJson,
+    TxStatusJson,
+    cell_status_json,
+    optional_uint,
+)
+from ckb_node.rpc.errors import invalid_params
+from ckb_node.rpc.hextext import bytes_text, uint_text
+from ckb_node.rpc.jsontypes import TransactionViewJson, transaction_view_json
+from ckb_node.rpc.params import H256, Bool, OutPointParam, TransactionParam, Uint32
+from ckb_node.rpc.registry import Methods, Module
+from ckb_node.rpc.services import (
+    CellLookup,
+    CellState,
+    ChainView,
+    PoolTransaction,
+    RejectedTransaction,
+    Services,
+    TxState,
+)
+from consensus.types.blockchain import Transaction
+from consensus.types.core import TransactionInfo
+
+METHODS = Methods(Module.CHAIN)
+
+HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION = 0, 1, 2
+"""Levels of `verbosity`."""
+
+
+@METHODS.method
+async def get_transaction(
+    services: Services, tx_hash: H256, verbosity: Uint32 | None = None, only_committed: Bool | None = None
+) -> TransactionWithStatusJson:
+    """A transaction and where it is: pending, proposed, committed, rejected or unknown.
+
+    `verbosity` 2 (default) answers JSON, 0 the serialised transaction in hex, 1 leaves the transaction out.
+    `only_committed` does not ask the pool. `cycles` of a committed transaction is null for the cellbase.
+    """
+    level = WITH_TRANSACTION if verbosity is None else verbosity
+    if level not in (HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION):
+        raise invalid_params("invalid verbosity level")
+    committed = _committed(services.chain.view(), tx_hash, level)
+    if committed is not None:
+        return committed
+    if only_committed:
+        return _without_transaction(TxState.UNKNOWN)
+    match await services.pool.transaction(tx_hash):
+        case PoolTransaction() as entry:
+            return _in_pool(entry, level)
+        case RejectedTransaction() as rejected:
+            return _without_transaction(TxState.REJECTED, _reason_text(rejected))
+        case None:
+            # It may have left the pool for the chain while the pool was asked.
+            return _committed(services.chain.view(), tx_hash, level) or _without_transaction(TxState.UNKNOWN)
+
+
+def _reason_text(rejected: RejectedTransaction) -> str:
+    """JSON in a string: clients parse it."""
+    return msgspec.json.encode({"type": rejected.kind, "description": rejected.description}).decode()
+
+
+def _transaction_answer(transaction: Transaction | None, level: int) -> TransactionViewJson | str | None:
+    if transaction is None or level == WITHOUT_TRANSACTION:
+        return None
+    return bytes_text(transaction.raw) if level == HEX else transaction_view_json(transaction)
+
+
+def _cycles_text(view: ChainView, info: TransactionInfo) -> str | None:
+    """Cycles of a committed transaction; null for a cellbase and where they were not kept."""
+    ext = None if info.is_cellbase else view.block_ext(info.block_hash)
+    if ext is None or ext.cycles is None or info.index > len(ext.cycles):
+        return None
+    return uint_text(ext.cycles[info.index - 1])
+
+
+def _committed(view: ChainView, tx_hash: bytes, level: int) -> TransactionWithStatusJson | None:
+    info = view.transaction_info(tx_hash)
+    if info is None:
+        return None
+    transaction = None if level == WITHOUT_TRANSACTION else view.transaction(tx_hash)
+    status = TxStatusJson(
+        TxState.COMMITTED.value, uint_text(info.block_number), bytes_text(info.block_hash), uint_text(info.index)
+    )
+    return TransactionWithStatusJson(
+        _transaction_answer(transaction, level), _cycles_text(view, info), None, status, None, None
+    )
+
+
+def _in_pool(entry: PoolTransaction, level: int) -> TransactionWithStatusJson:
+    status, cycles = TxStatusJson(entry.state.value), uint_text(entry.cycles)
+    if level == WITHOUT_TRANSACTION:
+        return TransactionWithStatusJson(None, cycles, None, status, None, None)
+    return TransactionWithStatusJson(
+        _transaction_answer(entry.transaction, level),
+        cycles,
+        uint_text(entry.time_added),
+        status,
+        uint_text(entry.fee),
+        optional_uint(entry.min_replace_fee),
+    )
+
+
+def _without_transaction(state: TxState, reason: str | None = None) -> TransactionWithStatusJson:
+    return TransactionWithStatusJson(None, None, None, TxStatusJson(state.value, reason=reason), None, None)
+
+
+@METHODS.method
+async def get_live_cell(
+    services: Services, out_point: OutPointParam, with_data: Bool, include_tx_pool: Bool | None = None
+) -> CellWithStatusJson:
+    """A cell by its out point: live, or unknown when it was spent or never was.
+
+    `with_data` adds the cell's data and its hash. `include_tx_pool` looks at the chain as it would be after the
+    transactions of the pool: a cell that one of them spends is dead.
+    """
+    if include_tx_pool:
+        lookup = await services.pool.live_cell(out_point.raw)
+    else:
+        cell = services.chain.view().cell(out_point.raw)
+        lookup = CellLookup(CellState.UNKNOWN if cell is None else CellState.LIVE, cell)
+    return cell_status_json(lookup, with_data=with_data)
+
+
+@METHODS.method
+async def estimate_cycles(services: Services, tx: TransactionParam) -> CyclesJson:
+    """Cycles that a transaction's scripts take at the tip, without admission to the pool.
+
+    Errors: -301 when an out point cannot be resolved, -302 when a script fails.
+    """
+    return CyclesJson(uint_text(await services.chain.estimate_cycles(tx)))

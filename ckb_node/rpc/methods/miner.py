@@ -1,0 +1,56 @@
+"""Module Miner: work and solved blocks. Needs `[block_assembler]` in the configuration."""
+
+from __future__ import annotations
+
+import structlog
+
+from ckb_node.rpc.chainresults import BlockTemplateJson, template_json
+from ckb_node.rpc.errors import Code, module_is_disabled, with_code
+from ckb_node.rpc.hextext import bytes_text
+from ckb_node.rpc.params import BlockParam, Text, Uint32, Uint64
+from ckb_node.rpc.registry import Methods, Module
+from ckb_node.rpc.services import MinerService, Services
+from consensus.errors import CkbError
+
+METHODS = Methods(Module.MINER)
+
+log = structlog.get_logger("rpc")
+
+
+def miner_of(services: Services) -> MinerService:
+    """The source of templates; -4 when none is configured."""
+    if services.miner is None:
+        raise module_is_disabled(Module.MINER.value)
+    return services.miner
+
+
+@METHODS.method
+async def get_block_template(
+    services: Services,
+    bytes_limit: Uint64 | None = None,
+    proposals_limit: Uint64 | None = None,
+    max_version: Uint32 | None = None,
+) -> BlockTemplateJson:
+    """A block to be mined on the tip. The miner computes the roots of the header from the body.
+
+    The parameters are checked and then ignored, as all CKB nodes do.
+    """
+    del bytes_limit, proposals_limit, max_version
+    return template_json(await miner_of(services).block_template())
+
+
+@METHODS.method
+async def submit_block(services: Services, work_id: Text, block: BlockParam) -> str:
+    """Verify, store and announce a solved block; its hash.
+
+    The three roots in the header are computed from the body, whatever was sent. `work_id` is only logged. Any rule
+    that the block breaks is error -3.
+    """
+    solved = block.with_roots()
+    try:
+        block_hash = await services.chain.submit_block(solved)
+    except CkbError as error:
+        log.warning("submitted block refused", work_id=work_id, number=solved.number, reason=str(error))
+        raise with_code(Code.Invalid, error) from error
+    log.info("submitted block taken", work_id=work_id, number=solved.number, hash=bytes_text(block_hash))
+    return bytes_text(block_hash)

@@ -1,0 +1,119 @@
+"""Module Net: this node and its peers."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from ckb_node.rpc.errors import invalid_params
+from ckb_node.rpc.noderesults import (
+    BannedAddressJson,
+    LocalNodeJson,
+    RemoteNodeJson,
+    SyncStateJson,
+    banned_json,
+    local_node_json,
+    remote_node_json,
+    sync_state_json,
+)
+from ckb_node.rpc.params import Bool, Text, Uint64
+from ckb_node.rpc.registry import Methods, Module
+from ckb_node.rpc.services import Clock, Services
+
+METHODS = Methods(Module.NET)
+
+DEFAULT_BAN_MS = 24 * 60 * 60 * 1000
+MAX_REASON = 1000
+
+
+@METHODS.method
+def local_node_info(services: Services) -> LocalNodeJson:
+    """This node: version, id, addresses, protocols, and the number of its connections."""
+    return local_node_json(services.net.local_node())
+
+
+@METHODS.method
+def get_peers(services: Services) -> list[RemoteNodeJson]:
+    """The connected peers."""
+    return [remote_node_json(peer) for peer in services.net.peers()]
+
+
+@METHODS.method
+def get_banned_addresses(services: Services) -> list[BannedAddressJson]:
+    """Bans that have not run out."""
+    return [banned_json(ban) for ban in services.net.banned()]
+
+
+@METHODS.method
+def clear_banned_addresses(services: Services) -> None:
+    """Lift all bans."""
+    services.net.clear_bans()
+
+
+@METHODS.method
+def set_ban(
+    services: Services,
+    address: Text,
+    command: Text,
+    ban_time: Uint64 | None = None,
+    absolute: Bool | None = None,
+    reason: Text | None = None,
+) -> None:
+    """Ban an IP address or network, or lift the ban.
+
+    `address` is an IP address or a network such as `192.0.2.0/24`; `command` is `insert` or `delete`. `ban_time` is
+    the length in milliseconds (default: a day), or with `absolute` the time in milliseconds since 1970 when it ends.
+    """
+    network = _network_text(address)
+    if command == "delete":
+        services.net.unban(network)
+        return
+    if command != "insert":
+        raise invalid_params(f"Expected `params[1]` to be in the list [insert, delete], got {command}")
+    services.net.ban(network, _ban_end(services.clock, ban_time, absolute), (reason or "")[:MAX_REASON])
+
+
+def _ban_end(clock: Clock, ban_time: int | None, absolute: bool | None) -> int:
+    if absolute:
+        return ban_time or 0
+    return clock.now_ms() + (DEFAULT_BAN_MS if ban_time is None else ban_time)
+
+
+def _network_text(address: str) -> str:
+    """The address in its usual writing; a network's host bits are cleared. One address is a network of itself."""
+    try:
+        network = ip_network(address, strict=False)
+    except ValueError:
+        raise invalid_params(f"Expected `params[0]` to be a valid IP address, got {address}") from None
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+@METHODS.method
+def sync_state(services: Services) -> SyncStateJson:
+    """How far the node is, and what it knows of better chains."""
+    return sync_state_json(services.net.sync_state())
+
+
+@METHODS.method
+def set_network_active(services: Services, state: Bool) -> None:
+    """Switch all connections on or off."""
+    services.net.set_active(active=state)
+
+
+@METHODS.method
+def add_node(services: Services, peer_id: Text, address: Text) -> None:
+    """Connect to a node by its multiaddress; the peer id is added where the address has none."""
+    if not address.startswith("/"):
+        raise invalid_params(f"Error parsing address '{address}': a multiaddress starts with a slash")
+    services.net.add_node(address if "/p2p/" in address else f"{address}/p2p/{peer_id}")
+
+
+@METHODS.method
+def remove_node(services: Services, peer_id: Text) -> None:
+    """Disconnect a node and keep it away."""
+    services.net.remove_node(peer_id)
+
+
+@METHODS.method
+def ping_peers(services: Services) -> None:
+    """Ask all peers for a sign of life now."""
+    services.net.ping_peers()
