@@ -17,12 +17,11 @@ typedef struct {
 } fe;
 
 void fe_mul(fe *r, const fe *a, const fe *b);
+void fe_sqr(fe *r, const fe *a);
 /* r = a^(2^count), count >= 1 */
 void fe_sqr_n(fe *r, const fe *a, unsigned count);
 void fe_add(fe *r, const fe *a, const fe *b);
 void fe_sub(fe *r, const fe *a, const fe *b);
-/* r = a / 2 */
-void fe_half(fe *r, const fe *a);
 void fe_normalize(fe *a);
 /* 1 when a = 0 (mod p) */
 int fe_is_zero(const fe *a);
@@ -34,7 +33,5 @@ int fe_sqrt(fe *r, const fe *a);
 void fe_from_bytes(fe *r, const uint8_t bytes[32]);
 /* a must be normalized */
 void fe_to_bytes(uint8_t bytes[32], const fe *a);
-
-static inline void fe_sqr(fe *r, const fe *a) { fe_sqr_n(r, a, 1); }
 
 #endif

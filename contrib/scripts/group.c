@@ -1,5 +1,7 @@
 #include "group.h"
 
+#include "field_inline.h"
+
 /* Jacobian coordinates: the point (x / z^2, y / z^3). */
 typedef struct {
   fe x, y, z;
@@ -13,6 +15,7 @@ typedef struct {
 /* Scalars come in halves below 2^128; signed digits may need one place more. */
 #define DIGITS 129
 
+static const fe ZERO = {{0}};
 static const fe ONE = {{1, 0, 0, 0}};
 static const fe BETA = {{BETA_WORDS}};
 
@@ -27,7 +30,6 @@ int affine_from_x(affine *r, const fe *x, unsigned odd) {
   fe_normalize(&r->y);
   if ((r->y.n[0] & 1) != odd) {
     /* y = 0 is on no point of this curve, so p - y has the other parity */
-    static const fe ZERO = {{0}};
     fe_sub(&r->y, &ZERO, &r->y);
     fe_normalize(&r->y);
   }
@@ -43,34 +45,35 @@ int affine_from_x(affine *r, const fe *x, unsigned odd) {
 static void point_double(jacobian *a) {
   fe l, s, t, u;
   if (a->infinity) return;
-  fe_sqr(&l, &a->x);
-  fe_half(&s, &l);
-  fe_add(&l, &l, &s);
-  fe_sqr(&s, &a->y);
-  fe_mul(&a->z, &a->y, &a->z);
-  fe_mul(&t, &a->x, &s);
-  fe_sqr(&u, &l);
-  fe_sub(&u, &u, &t);
-  fe_sub(&a->x, &u, &t);
-  fe_sub(&t, &t, &a->x);
-  fe_mul(&l, &l, &t);
-  fe_sqr(&s, &s);
-  fe_sub(&a->y, &l, &s);
+  fe_sqr_inline(&l, &a->x);
+  fe_half_inline(&s, &l);
+  fe_add_inline(&l, &l, &s);
+  fe_sqr_inline(&s, &a->y);
+  fe_mul_inline(&a->z, &a->y, &a->z);
+  fe_mul_inline(&t, &a->x, &s);
+  fe_sqr_inline(&u, &l);
+  fe_sub_inline(&u, &u, &t);
+  fe_sub_inline(&a->x, &u, &t);
+  fe_sub_inline(&t, &t, &a->x);
+  fe_mul_inline(&l, &l, &t);
+  fe_sqr_inline(&s, &s);
+  fe_sub_inline(&a->y, &l, &s);
 }
 
 /*
- * a += b, where b is affine once its coordinates are divided by (zb / a.z)^2 and
+ * a += b, or a -= b when negative, where b is affine once its coordinates are divided by (zb / a.z)^2 and
  * ^3: pass a.z itself for zb when a and b are on the same model of the curve.
  * ratio gets what z was multiplied by. a must not be infinity.
  */
-static void point_add(jacobian *a, const affine *b, const fe *zb, fe *ratio) {
+static void point_add(jacobian *a, const affine *b, int negative, const fe *zb, fe *ratio) {
   fe u, s, h, hh, v, w;
-  fe_sqr(&u, zb);
-  fe_mul(&s, &u, zb);
-  fe_mul(&u, &u, &b->x);
-  fe_mul(&s, &s, &b->y);
-  fe_sub(&h, &u, &a->x);
-  fe_sub(&s, &s, &a->y);
+  fe_sqr_inline(&u, zb);
+  fe_mul_inline(&s, &u, zb);
+  fe_mul_inline(&u, &u, &b->x);
+  fe_mul_inline(&s, &s, &b->y);
+  if (negative) fe_sub_inline(&s, &ZERO, &s);
+  fe_sub_inline(&h, &u, &a->x);
+  fe_sub_inline(&s, &s, &a->y);
   if (fe_is_zero(&h)) {
     if (fe_is_zero(&s)) {
       point_double(a);
@@ -79,18 +82,18 @@ static void point_add(jacobian *a, const affine *b, const fe *zb, fe *ratio) {
     }
     return;
   }
-  fe_sqr(&hh, &h);
-  fe_mul(&v, &a->x, &hh);
-  fe_mul(&hh, &hh, &h);
-  fe_mul(&a->z, &a->z, &h);
-  fe_sqr(&u, &s);
-  fe_sub(&u, &u, &hh);
-  fe_sub(&u, &u, &v);
-  fe_sub(&a->x, &u, &v);
-  fe_sub(&v, &v, &a->x);
-  fe_mul(&v, &v, &s);
-  fe_mul(&w, &a->y, &hh);
-  fe_sub(&a->y, &v, &w);
+  fe_sqr_inline(&hh, &h);
+  fe_mul_inline(&v, &a->x, &hh);
+  fe_mul_inline(&hh, &hh, &h);
+  fe_mul_inline(&a->z, &a->z, &h);
+  fe_sqr_inline(&u, &s);
+  fe_sub_inline(&u, &u, &hh);
+  fe_sub_inline(&u, &u, &v);
+  fe_sub_inline(&a->x, &u, &v);
+  fe_sub_inline(&v, &v, &a->x);
+  fe_mul_inline(&v, &v, &s);
+  fe_mul_inline(&w, &a->y, &hh);
+  fe_sub_inline(&a->y, &v, &w);
   *ratio = h;
 }
 
@@ -120,7 +123,7 @@ static void odd_multiples(affine table[R_TABLE_SIZE], fe *z, const affine *r) {
   rescale(&table[0], r, &first_z);
   point = (jacobian){table[0].x, table[0].y, ONE, 0};
   for (int i = 1; i < R_TABLE_SIZE; i++) {
-    point_add(&point, &twice, &point.z, &ratio[i]);
+    point_add(&point, &twice, 0, &point.z, &ratio[i]);
     table[i] = (affine){point.x, point.y};
   }
   fe_mul(z, &point.z, &first_z);
@@ -171,19 +174,17 @@ static int scalar_digits(int16_t digits[DIGITS], const scalar *k, int window) {
 
 /* acc += digit * base for the table of base's odd multiples, on the model with z left out. */
 static void add_digit(jacobian *acc, const affine *table, int digit, const fe *z) {
-  affine point = table[(digit < 0 ? -digit : digit) >> 1];
+  const affine *point = &table[(digit < 0 ? -digit : digit) >> 1];
   fe zb, unused;
-  if (digit < 0) {
-    static const fe ZERO = {{0}};
-    fe_sub(&point.y, &ZERO, &point.y);
-  }
   if (acc->infinity) {
-    if (z) rescale(&point, &point, z);
-    *acc = (jacobian){point.x, point.y, ONE, 0};
+    affine first = *point;
+    if (digit < 0) fe_sub(&first.y, &ZERO, &first.y);
+    if (z) rescale(&first, &first, z);
+    *acc = (jacobian){first.x, first.y, ONE, 0};
     return;
   }
   if (z) fe_mul(&zb, &acc->z, z);
-  point_add(acc, &point, z ? &zb : &acc->z, &unused);
+  point_add(acc, point, digit < 0, z ? &zb : &acc->z, &unused);
 }
 
 int multiply_add(affine *q, const scalar *a, const affine *r, const scalar *b, const generator_table *table) {

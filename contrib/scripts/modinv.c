@@ -24,12 +24,13 @@ typedef struct {
  * together with q and r, f's row (u, v) is doubled, which keeps whole numbers.
  */
 static int64_t divsteps(int64_t delta, uint64_t f, uint64_t g, matrix *out) {
-  uint64_t u = 1, v = 0, q = 0, r = 1;
-  for (int i = 0; i < BITS; i++) {
+  uint64_t u = 1, v = 0, q = 0, r = 1, t;
+  /* delta grows with each step, except where it changes its sign: sum = delta + left stays */
+  int64_t sum = delta + BITS;
+  for (int64_t left = BITS; left > 0; left--) {
     if (g & 1) {
-      if (delta > 0) {
-        uint64_t t;
-        delta = -delta;
+      if (sum > left) {
+        sum = 2 * left - sum;
         t = f, f = g, g -= t;
         t = u, u = q, q -= t;
         t = v, v = r, r -= t;
@@ -39,7 +40,6 @@ static int64_t divsteps(int64_t delta, uint64_t f, uint64_t g, matrix *out) {
         r += v;
       }
     }
-    delta++;
     g >>= 1;
     u <<= 1;
     v <<= 1;
@@ -48,7 +48,7 @@ static int64_t divsteps(int64_t delta, uint64_t f, uint64_t g, matrix *out) {
   out->v = (int64_t)v;
   out->q = (int64_t)q;
   out->r = (int64_t)r;
-  return delta;
+  return sum;
 }
 
 /* (f, g) = s (f, g) / 2^62, which is exact */
@@ -56,8 +56,8 @@ static void apply(const matrix *s, num *f, num *g) {
   i128 tf = 0, tg = 0;
   for (int i = 0; i < WORDS; i++) {
     int64_t fi = f->w[i], gi = g->w[i];
-    tf += (i128)s->u * fi + (i128)s->v * gi;
-    tg += (i128)s->q * fi + (i128)s->r * gi;
+    tf = mul_add_signed(mul_add_signed(tf, s->u, fi), s->v, gi);
+    tg = mul_add_signed(mul_add_signed(tg, s->q, fi), s->r, gi);
     if (i > 0) {
       f->w[i - 1] = (int64_t)((uint64_t)tf & MASK);
       g->w[i - 1] = (int64_t)((uint64_t)tg & MASK);
@@ -81,22 +81,27 @@ static int64_t cofactor(i128 t, const modinv_modulus *modulus) {
  * inputs need, still far inside five words.
  */
 static void apply_mod(const matrix *s, num *d, num *e, const modinv_modulus *modulus) {
-  i128 td = (i128)s->u * d->w[0] + (i128)s->v * e->w[0];
-  i128 te = (i128)s->q * d->w[0] + (i128)s->r * e->w[0];
-  int64_t kd = cofactor(td, modulus), ke = cofactor(te, modulus);
-  td += (i128)kd * modulus->m[0];
-  te += (i128)ke * modulus->m[0];
-  for (int i = 1; i < WORDS; i++) {
+  i128 td = 0, te = 0;
+  int64_t kd = 0, ke = 0;
+  for (int i = 0; i < WORDS; i++) {
     int64_t di = d->w[i], ei = e->w[i], mi = modulus->m[i];
+    td = mul_add_signed(mul_add_signed(td, s->u, di), s->v, ei);
+    te = mul_add_signed(mul_add_signed(te, s->q, di), s->r, ei);
+    if (i == 0) {
+      kd = cofactor(td, modulus);
+      ke = cofactor(te, modulus);
+    }
+    td = mul_add_signed(td, kd, mi);
+    te = mul_add_signed(te, ke, mi);
+    if (i > 0) {
+      d->w[i - 1] = (int64_t)((uint64_t)td & MASK);
+      e->w[i - 1] = (int64_t)((uint64_t)te & MASK);
+    }
     td >>= BITS;
     te >>= BITS;
-    td += (i128)s->u * di + (i128)s->v * ei + (i128)kd * mi;
-    te += (i128)s->q * di + (i128)s->r * ei + (i128)ke * mi;
-    d->w[i - 1] = (int64_t)((uint64_t)td & MASK);
-    e->w[i - 1] = (int64_t)((uint64_t)te & MASK);
   }
-  d->w[WORDS - 1] = (int64_t)(td >> BITS);
-  e->w[WORDS - 1] = (int64_t)(te >> BITS);
+  d->w[WORDS - 1] = (int64_t)td;
+  e->w[WORDS - 1] = (int64_t)te;
 }
 
 /* a = factor * a + sign * m, factor being 1 or -1 */

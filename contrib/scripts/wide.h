@@ -16,6 +16,9 @@ typedef __int128 i128;
 
 #if defined(__riscv)
 
+/* `add d, a, d` must not become the compressed `add d, a`, which is `add d, d, a`: that order is not fused. */
+#define ADD_SWAPPED(d, a) ".option push\n\t.option norvc\n\tadd " d ", " a ", " d "\n\t.option pop\n\t"
+
 /* *hi:*lo = a * b */
 static inline void mul_wide(uint64_t *hi, uint64_t *lo, uint64_t a, uint64_t b) {
   uint64_t h, l;
@@ -32,13 +35,13 @@ static inline uint64_t mul_add(uint64_t *acc, uint64_t a, uint64_t b) {
   uint64_t h, l, s = *acc;
   __asm__("mulhu %1, %3, %4\n\t"
           "mul %2, %3, %4\n\t"
-          "add %0, %2, %0\n\t"
+          ADD_SWAPPED("%0", "%2")
           "sltu %2, %0, %2\n\t"
-          "add %1, %2, %1"
+          "add %2, %2, %1"
           : "+r"(s), "=&r"(h), "=r"(l)
           : "r"(a), "r"(b));
   *acc = s;
-  return h;
+  return l;
 }
 
 /* *acc = low word of *acc + a * b + carry; the high word is returned (it always fits) */
@@ -46,16 +49,30 @@ static inline uint64_t mul_add_carry(uint64_t *acc, uint64_t a, uint64_t b, uint
   uint64_t h, l, s = *acc;
   __asm__("mulhu %2, %4, %5\n\t"
           "mul %3, %4, %5\n\t"
-          "add %0, %3, %0\n\t"
+          ADD_SWAPPED("%0", "%3")
           "sltu %3, %0, %3\n\t"
-          "add %2, %3, %2\n\t"
-          "add %0, %1, %0\n\t"
+          "add %3, %3, %2\n\t"
+          ADD_SWAPPED("%0", "%1")
           "sltu %1, %0, %1\n\t"
-          "add %2, %1, %2"
+          "add %1, %1, %3"
           : "+r"(s), "+r"(carry), "=&r"(h), "=r"(l)
           : "r"(a), "r"(b));
   *acc = s;
-  return h;
+  return carry;
+}
+
+/* acc + a * b, signed; the sum must fit */
+static inline i128 mul_add_signed(i128 acc, int64_t a, int64_t b) {
+  uint64_t h, l, low = (uint64_t)acc, high = (uint64_t)(acc >> 64);
+  __asm__("mulh %2, %4, %5\n\t"
+          "mul %3, %4, %5\n\t"
+          ADD_SWAPPED("%0", "%3")
+          "sltu %3, %0, %3\n\t"
+          "add %3, %3, %2\n\t"
+          "add %1, %1, %3"
+          : "+r"(low), "+r"(high), "=&r"(h), "=r"(l)
+          : "r"(a), "r"(b));
+  return (i128)((u128)high << 64 | low);
 }
 
 /* *acc += b; the carry is returned */
@@ -125,6 +142,8 @@ static inline uint64_t mul_add_carry(uint64_t *acc, uint64_t a, uint64_t b, uint
   *acc = (uint64_t)t;
   return (uint64_t)(t >> 64);
 }
+
+static inline i128 mul_add_signed(i128 acc, int64_t a, int64_t b) { return acc + (i128)a * b; }
 
 static inline uint64_t add_carry(uint64_t *acc, uint64_t b, uint64_t carry) {
   u128 t = (u128)*acc + b + carry;
