@@ -6,7 +6,6 @@ from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT, U64_MASK, VERS
 from vm.errors import MemOutOfBound, Unexpected
 from vm.isa.block import Block, decode_block
 from vm.isa.table import CODE
-from vm.machine import MachineState, Words
 from vm.memory import Memory
 from vm.reference import bitmanip, carry, control, integer, load_store, multiply
 from vm.reference.core import Core, semantics_table
@@ -30,23 +29,12 @@ class ReferenceMachine(Core):
         memory = Memory(bytearray(MEMORY_SIZE), bytearray(PAGE_COUNT))
         super().__init__(version, max_cycles, [0] * REGISTER_COUNT, memory)
         self._blocks: dict[int, Block] = {}
-        self._slots: Words = [0] * SLOT_COUNT  # 1 + address of the block that was entered last in each slot
-
-    @classmethod
-    def sharing(cls, state: MachineState, slots: Words) -> "ReferenceMachine":
-        """A machine that goes on with the registers, memory and slots of another one, in place."""
-        machine = cls.__new__(cls)
-        MachineState.__init__(machine, state.version, state.max_cycles, state.registers, state.memory)
-        machine.pc, machine.cycles = state.pc, state.cycles
-        machine._blocks = {}  # noqa: SLF001
-        machine._slots = slots  # noqa: SLF001
-        return machine
+        self._slots = [0] * SLOT_COUNT  # 1 + address of the block that was entered last in each slot
 
     def reset(self) -> None:
         super().reset()
         self._blocks.clear()
-        for slot in range(SLOT_COUNT):
-            self._slots[slot] = 0
+        self._slots = [0] * SLOT_COUNT
 
     def run(self) -> None:
         while not self._run_block():

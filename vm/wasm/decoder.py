@@ -20,7 +20,7 @@ _OK: Final = const(I32, Status.OK)
 
 
 def generate_decoder(module: Module, version: int) -> Function:
-    """`decode_block(pc) -> address of the block`, or 0 after setting FAULT_STATUS. `pc` is even and in the memory."""
+    """`decode_block(pc) -> address of the block`, or 0 after setting FAULT_STATUS. `pc` is in the memory."""
     decode_single = _generate_decode_single(module)
     fuse = generate_fuse(module, decode_single, version)
     return _generate_decode_block(module, decode_single, fuse)
@@ -59,15 +59,16 @@ def _generate_fetch(module: Module) -> Function:
     f = module.function((I32,), (I32,))
     pc = f.param(0)
     bits = f.local(I32)
-    _check_fetch(f, pc.value)
     with f.if_((pc.value & (PAGE_SIZE - 1)).compare("lt_u", PAGE_SIZE - 2)):
+        _check_fetch(f, pc.value, 4)
         f.set(bits, load(I32, 4, pc.value, at.GUEST))
         with f.if_((bits.value & 3).compare("ne", 3)):
             f.set(bits, bits.value & 0xFFFF)
         f.else_()
+        _check_fetch(f, pc.value, 2)
         f.set(bits, load(I32, 2, pc.value, at.GUEST))
         with f.if_((bits.value & 3).compare("eq", 3)):
-            _check_fetch(f, pc.value + 2)
+            _check_fetch(f, pc.value + 2, 2)
             f.set(bits, bits.value | load(I32, 2, pc.value + 2, at.GUEST) << 16)
     f.store(4, ZERO, bits.value, at.FAULT_BITS)
     f.return_(_OK)
@@ -75,12 +76,13 @@ def _generate_fetch(module: Module) -> Function:
     return f
 
 
-def _check_fetch(f: Function, pc: Value) -> None:
-    """Return a status unless `pc` lies in an executable page."""
-    with f.if_(pc.compare("ge_u", MEMORY_SIZE)):
-        f.return_(const(I32, Status.OUT_OF_BOUND))
-    with f.if_((load(I32, 1, pc.shr_u(PAGE_SHIFT), at.FLAGS) & FLAG_EXECUTABLE).eqz()):
-        f.return_(const(I32, Status.PERMISSION))
+def _check_fetch(f: Function, pc: Value, size: int) -> None:
+    """Return a status unless the bytes at `pc` lie in executable pages."""
+    for address in (pc, pc + (size - 1)):
+        with f.if_(address.compare("ge_u", MEMORY_SIZE)):
+            f.return_(const(I32, Status.OUT_OF_BOUND))
+        with f.if_((load(I32, 1, address.shr_u(PAGE_SHIFT), at.FLAGS) & FLAG_EXECUTABLE).eqz()):
+            f.return_(const(I32, Status.PERMISSION))
 
 
 def _decode_word(f: Function, bits: Local, record: Local) -> None:
@@ -264,7 +266,8 @@ def _generate_decode_block(module: Module, decode_single: Function, fuse: Functi
     f.set(d.own, d.behind.value - d.length.value)
     d.append_last()
     f.store(4, d.start.value, d.cost.value, at.BLOCK_COST)
-    f.store(4, d.pc.value << 1, d.start.value, at.BLOCKS)
+    table = (d.pc.value & 1) * (at.BLOCKS_ODD - at.BLOCKS)
+    f.store(4, table + (d.pc.value.shr_u(1) << 2), d.start.value, at.BLOCKS)
     f.store(4, ZERO, d.out.value, at.ARENA_NEXT)
     f.return_(d.start.value)
     f.unreachable()

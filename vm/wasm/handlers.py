@@ -7,7 +7,7 @@ set the local `target` and say so.
 from collections.abc import Callable
 from typing import Final
 
-from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE, VERSION0
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE, VERSION0, VERSION2
 from vm.isa.table import CODE
 from vm.registers import RA
 from vm.wasm import layout as at
@@ -147,6 +147,9 @@ class Handlers:
         self.f = f
         self.version = version
         self.ip, self.target, self.status = ip, target, status
+        # Whether it can be observed which blocks are cached, so that the pc may have a high half; see the reference.
+        self.has_slots = version < VERSION2
+        self.high = f.local(I64)
         self.a, self.b, self.c, self.d = (f.local(I64) for _ in range(4))
         self.leave = Label(0)
         self._claim = _generate_claim(module)
@@ -253,20 +256,22 @@ class Handlers:
 
     # Control
 
+    def _code_address(self, offset: int) -> Value:
+        """An address in the entry, which is relative to the high half of the pc if there is one."""
+        low = load(I64, 4, self.ip.value, offset, signed=True)
+        return low + self.high.value if self.has_slots else low
+
     def _behind(self) -> Value:
         """The address behind the block."""
-        return load(I64, 4, self.ip.value, at.ENTRY_NEXT, signed=True)
-
-    def _own_address(self) -> Value:
-        return load(I64, 4, self.ip.value, at.ENTRY_SELF, signed=True)
+        return self._code_address(at.ENTRY_NEXT)
 
     def _goto(self) -> bool:
-        self.f.set(self.target, self.immediate())
+        self.f.set(self.target, self._code_address(at.ENTRY_IMM))
         return True
 
     def _branch(self, name: str) -> bool:
         taken = self.register(at.ENTRY_RS1).compare(_BRANCHES[name], self.register(at.ENTRY_RS2))
-        self.f.set(self.target, select(taken, self.immediate(), self._behind()))
+        self.f.set(self.target, select(taken, self._code_address(at.ENTRY_IMM), self._behind()))
         return True
 
     def _jal(self) -> bool:
@@ -287,7 +292,7 @@ class Handlers:
 
     def _far_jump_rel_(self) -> bool:
         self.f.store(8, const(I32, 8 * RA), self._behind(), at.REGISTERS)
-        self.f.set(self.target, self._own_address() + self.immediate() & -2)
+        self.f.set(self.target, self._code_address(at.ENTRY_SELF) + self.immediate() & -2)
         return True
 
     def _far_jump_abs_(self) -> bool:
@@ -296,7 +301,7 @@ class Handlers:
         return True
 
     def _auipc(self) -> bool:
-        self.write_register(at.ENTRY_RD, self._own_address() + self.immediate())
+        self.write_register(at.ENTRY_RD, self._code_address(at.ENTRY_SELF) + self.immediate())
         self.f.set(self.target, self._behind())
         return True
 

@@ -6,10 +6,10 @@ The guest's registers, page flags and memory, and the blocks decoded so far, liv
 
 from typing import Final
 
-from vm.constants import MEMORY_SIZE, VERSION2
+from vm.constants import MEMORY_SIZE
 from vm.wasm import layout as at
 from vm.wasm.decoder import generate_decoder
-from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, load
+from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, if_else, load
 from vm.wasm.handlers import Handlers
 from vm.wasm.status import Status
 from vm.wasm.tables import OP_COUNT, compressed_table, op_info, word_tables
@@ -54,29 +54,52 @@ def _generate_run(module: Module, decode_block: Function, version: int) -> None:
 def _enter_block(f: Function, h: Handlers, decode_block: Function, cost: Local, remaining: Local) -> None:
     """Find or decode the block at `target`, charge it, and set `ip` to its first entry."""
     target, ip = h.target.value, h.ip.value
-    _leave_if(f, h, target.compare("ge_u", MEMORY_SIZE), Status.OUTSIDE)
-    with f.if_(f.tee(h.ip, load(I32, 4, target.wrap() << 1, at.BLOCKS)).eqz()):
+    halved = h.a  # a multiple of two becomes its half; an odd number becomes huge
+    with f.if_(f.tee(halved, target.binary("rotr", 1)).compare("ge_u", MEMORY_SIZE // 2)):
+        _find_unusual_block(f, h)
+        f.else_()
+        f.set(h.ip, load(I32, 4, halved.value.wrap() << 2, at.BLOCKS))
+        if h.has_slots:
+            f.set(h.high, 0)
+    with f.if_(ip.eqz()):
         f.set(h.ip, f.call(decode_block, target.wrap()))
         f.set(h.status, load(I32, 4, _ZERO, at.FAULT_STATUS))
         f.branch_if(h.leave, ip.eqz())
     f.set(cost, load(I32, 4, ip, at.BLOCK_COST))
-    if version_has_slots(h.version):
-        slot = target.wrap() & ((at.SLOT_COUNT - 1) << 2)
-        f.store(4, slot, target.wrap() + 1, at.SLOTS)
-    _leave_if(f, h, remaining.value.compare("lt_u", cost.value.extend_u()), Status.CYCLES)
+    if h.has_slots:
+        f.store(4, _slot(target.wrap()), target.wrap() + 1, at.SLOTS)
+    with f.if_(remaining.value.compare("lt_u", cost.value.extend_u())):
+        f.store(4, _ZERO, cost.value, at.REFUSED_COST)
+        _leave(f, h, Status.CYCLES)
     f.set(remaining, remaining.value - cost.value.extend_u())
     f.set(h.ip, ip + at.BLOCK_HEADER)
 
 
-def version_has_slots(version: int) -> bool:
-    """Whether it can be observed which blocks are cached, see the reference engine."""
-    return version < VERSION2
+def _find_unusual_block(f: Function, h: Handlers) -> None:
+    """Set `ip` for a target that is odd or outside of the memory. See `ReferenceMachine._block_at`."""
+    target = h.target.value
+    with f.if_(target.compare("ge_u", MEMORY_SIZE)):
+        if h.has_slots:
+            f.set(h.high, target & (0xFFFF_FFFF << 32))
+            with f.if_(load(I32, 4, _slot(target.wrap()), at.SLOTS).compare("ne", target.wrap() + 1)):
+                _leave(f, h, Status.OUT_OF_BOUND)
+        else:
+            _leave(f, h, Status.OUT_OF_BOUND)
+        if h.has_slots:
+            f.else_()
+            f.set(h.high, 0)
+    index = target.wrap().shr_u(1) << 2
+    is_odd = target.wrap() & 1
+    f.set(h.ip, if_else(is_odd, load(I32, 4, index, at.BLOCKS_ODD), load(I32, 4, index, at.BLOCKS)))
 
 
-def _leave_if(f: Function, h: Handlers, condition: Value, status: Status) -> None:
-    with f.if_(condition):
-        f.set(h.status, status)
-        f.branch(h.leave)
+def _slot(address: Value) -> Value:
+    return address & ((at.SLOT_COUNT - 1) << 2)
+
+
+def _leave(f: Function, h: Handlers, status: Status) -> None:
+    f.set(h.status, status)
+    f.branch(h.leave)
 
 
 def _dispatch(f: Function, h: Handlers, enter: Label, following: Label) -> None:

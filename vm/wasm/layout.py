@@ -19,6 +19,7 @@ FAULT_BITS: Final = REMAINING + 8  # u32: bits of an invalid instruction
 FAULT_PC: Final = FAULT_BITS + 4  # u32: its address
 FAULT_STATUS: Final = FAULT_PC + 4  # u32: why a block could not be decoded
 ARENA_NEXT: Final = FAULT_STATUS + 4  # u32: end of the decoded blocks; 0 before the first
+REFUSED_COST: Final = ARENA_NEXT + 4  # u32: the cost of the block that exceeded the limit
 PARTS: Final = 512  # 5 records of single instructions, see below; then one for the result of fusion
 PART_SIZE: Final = 16
 # a record: op, rd, rs1, rs2, immediate i32 (fused: rs3, rs4 in its first bytes), length u32, pc u32
@@ -40,7 +41,8 @@ CONSTANTS_END: Final = OP_INFO + 16 * 256
 
 # Decoded code.
 BLOCKS: Final = 1 * _MIB  # u32 for each even address of the guest: the decoded block, or 0
-BLOCKS_SIZE: Final = 4 * (MEMORY_SIZE // 2)
+BLOCKS_ODD: Final = BLOCKS + 4 * (MEMORY_SIZE // 2)  # the same for odd addresses, which only an odd entry leads to
+BLOCKS_SIZE: Final = 4 * MEMORY_SIZE  # both
 ARENA: Final = BLOCKS + BLOCKS_SIZE
 ARENA_SIZE: Final = 16 * _MIB
 MAX_BLOCK_SIZE: Final = 512  # bytes that one decoded block takes at most

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT, VERSION2
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT
 from vm.errors import (
     InvalidInstruction,
     MemOutOfBound,
@@ -12,13 +12,12 @@ from vm.errors import (
 )
 from vm.machine import MachineState
 from vm.memory import Memory
-from vm.reference.engine import ReferenceMachine
 from vm.wasm import layout as at
 from vm.wasm.runtime import Runtime
 from vm.wasm.status import Status
 
 # Cycles that one call into the interpreter may use: after that, signals and other threads' wishes get their turn.
-_SLICE: Final = 1 << 30
+_SLICE: Final = 1 << 28
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
 
 
@@ -45,14 +44,8 @@ class WasmMachine(MachineState):
 
     def run(self) -> None:
         while True:
-            if self.pc & 1:
-                self._run_in_reference()  # odd addresses have no place in the table of blocks
-                return
             status = self._run_slice()
             if status == Status.ECALL:
-                return
-            if status == Status.OUTSIDE and self.version < VERSION2:
-                self._run_in_reference()  # may run a cached block, see there
                 return
             if status == Status.CYCLES:
                 self._check_next_block()
@@ -70,18 +63,13 @@ class WasmMachine(MachineState):
         return status
 
     def _check_next_block(self) -> None:
-        """Raise CyclesExceeded or CyclesOverflow unless the block at pc may run in a new slice."""
+        """Raise CyclesExceeded or CyclesOverflow unless the block that did not fit the slice may still run."""
         cycles = self.cycles
-        self.add_cycles(self._cost_of_block(self.pc))
+        self.add_cycles(self._words[at.REFUSED_COST // 4])
         self.cycles = cycles
 
-    def _cost_of_block(self, pc: int) -> int:
-        block = int.from_bytes(self._blocks[2 * pc : 2 * pc + 4], "little")
-        header = self._instance.memory[block + at.BLOCK_COST : block + at.BLOCK_COST + 4]
-        return int.from_bytes(header, "little")
-
     def _failure(self, status: int) -> VmError:
-        if status in {Status.OUT_OF_BOUND, Status.OUTSIDE}:
+        if status == Status.OUT_OF_BOUND:
             return MemOutOfBound()
         if status == Status.PERMISSION:
             return MemWriteOnExecutablePage()
@@ -90,11 +78,3 @@ class WasmMachine(MachineState):
         if status == Status.STALLED:
             return Unexpected("a block of 256 bytes is never entered")
         return Unexpected(f"status {status}")
-
-    def _run_in_reference(self) -> None:
-        """Go on in the reference engine, on the same registers and memory, until the next ecall."""
-        reference = ReferenceMachine.sharing(self, self._slots)
-        try:
-            reference.run()
-        finally:
-            self.pc, self.cycles = reference.pc, reference.cycles

@@ -11,4 +11,3 @@ class Status(IntEnum):
     PERMISSION = 4  # a store to an executable page, or a fetch from one that is not
     INVALID_INSTRUCTION = 5
     STALLED = 6  # a block of exactly 256 bytes
-    OUTSIDE = 7  # pc is not within the memory
