@@ -81,7 +81,8 @@ def _find_unusual_block(f: Function, h: Handlers) -> None:
     with f.if_(target.compare("ge_u", MEMORY_SIZE)):
         if h.has_slots:
             f.set(h.high, target & (0xFFFF_FFFF << 32))
-            with f.if_(load(I32, 4, _slot(target.wrap()), at.SLOTS).compare("ne", target.wrap() + 1)):
+            is_cached = load(I32, 4, _slot(target.wrap()), at.SLOTS).compare("eq", target.wrap() + 1)
+            with f.if_((target.wrap().compare("lt_u", MEMORY_SIZE) & is_cached).eqz()):
                 _leave(f, h, Status.OUT_OF_BOUND)
         else:
             _leave(f, h, Status.OUT_OF_BOUND)
