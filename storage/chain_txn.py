@@ -120,6 +120,17 @@ class ChainTxn(ChainState):
         if self._overlay.get(EPOCH + key) is None:
             self._overlay.put(EPOCH + key, epoch.raw)
 
+    def delete_block(self, header: Header) -> None:
+        """Forget a block that is not on the main chain; its body stays in the archive as bytes nothing points at."""
+        self._refuse_when_ended()
+        block_hash = header.hash
+        if self.is_main(block_hash):
+            raise ValueError(f"block {header.number} is on the main chain")
+        for kind in (HEADER, EXT, EPOCH_OF_BLOCK, PROPOSALS):
+            self._overlay.delete(kind + block_hash)
+        self._overlay.delete(number_key(STORED_NUMBER, header.number) + block_hash)
+        self._fresh_headers.pop(block_hash, None)
+
     def put_spec_hash(self, spec_hash: bytes) -> None:
         """Note the chain spec that this database belongs to."""
         self._refuse_when_ended()

@@ -1,0 +1,1 @@
+"""The cell indexer: live cells and transactions by script, for wallets (modules Indexer of the RPC)."""

@@ -1,0 +1,189 @@
+"""Searches over the index: pages of live cells and of transactions by script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from ckb_node.indexer.keys import (
+    CELL,
+    CELL_BY_LOCK,
+    CELL_BY_TYPE,
+    CELL_TAIL,
+    TX_BY_LOCK,
+    TX_BY_TYPE,
+    TX_TAIL,
+    IndexedCell,
+    script_bytes,
+)
+from consensus.types.blockchain import CellOutput, Script, out_point_key
+from storage.kv import Reader
+
+MAX_SCANNED = 1_000_000
+"""Rows that one search may look at: a filter that matches nothing must not hold the node up."""
+
+Range = tuple[int, int]
+"""[start, end)"""
+
+
+class ScriptType(Enum):
+    LOCK = "lock"
+    TYPE = "type"
+
+
+class SearchMode(Enum):
+    PREFIX = "prefix"
+    EXACT = "exact"
+    PARTIAL = "partial"
+
+
+class QueryError(Exception):
+    """A search that this indexer cannot do; the message is for the caller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellFilter:
+    """Conditions on cells; None means any. `script` and `script_length` concern the script that is not searched by."""
+
+    script: Script | None = None
+    script_length: Range | None = None
+    data: bytes | None = None
+    data_mode: SearchMode = SearchMode.PREFIX
+    data_length: Range | None = None
+    capacity: Range | None = None
+    block: Range | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What to look for. Partial search of scripts is not served."""
+
+    script: Script
+    script_type: ScriptType
+    mode: SearchMode = SearchMode.PREFIX
+    filter: CellFilter = CellFilter()
+
+    @property
+    def other_type(self) -> ScriptType:
+        return ScriptType.TYPE if self.script_type is ScriptType.LOCK else ScriptType.LOCK
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCell:
+    """A live cell; `out_point` is 36 bytes, `cursor` its place in the index."""
+
+    out_point: bytes
+    cell: IndexedCell
+    cursor: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTransaction:
+    """A transaction that has a cell of the script as input or output `io_index`."""
+
+    tx_hash: bytes
+    number: int
+    tx_index: int
+    io_index: int
+    is_output: bool
+    cursor: bytes
+
+
+def find_cells(reader: Reader, search: Search, *, after: bytes | None, is_descending: bool) -> Iterator[FoundCell]:
+    """Live cells in the order of the index, after a cursor. Raises QueryError."""
+    prefix = {ScriptType.LOCK: CELL_BY_LOCK, ScriptType.TYPE: CELL_BY_TYPE}[search.script_type]
+    for key, tx_hash in _scan(reader, prefix, search, CELL_TAIL.size, after, is_descending):
+        number, tx_index, index = CELL_TAIL.unpack_from(key, len(key) - CELL_TAIL.size)
+        out_point = out_point_key(tx_hash, index)
+        packed = reader.get(CELL + out_point)
+        if packed is None:
+            continue
+        cell = IndexedCell.unpack(packed)
+        if (cell.number, cell.tx_index) == (number, tx_index) and _matches(search, cell):
+            yield FoundCell(out_point, cell, key)
+
+
+def find_transactions(
+    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool
+) -> Iterator[FoundTransaction]:
+    """Inputs and outputs of transactions in the order of the index. Filters: block range, other script."""
+    _refuse_cell_filters(search.filter)
+    prefix = {ScriptType.LOCK: TX_BY_LOCK, ScriptType.TYPE: TX_BY_TYPE}[search.script_type]
+    other = TX_BY_TYPE if search.script_type is ScriptType.LOCK else TX_BY_LOCK
+    for key, tx_hash in _scan(reader, prefix, search, TX_TAIL.size, after, is_descending):
+        tail = key[-TX_TAIL.size :]
+        number, tx_index, io_index, io_type = TX_TAIL.unpack(tail)
+        if not _in_range(number, search.filter.block):
+            continue
+        wanted = search.filter.script
+        if wanted is not None and reader.get(other + script_bytes(wanted) + tail) is None:
+            continue
+        yield FoundTransaction(tx_hash, number, tx_index, io_index, io_type == 1, key)
+
+
+def _refuse_cell_filters(conditions: CellFilter) -> None:
+    for name, value in (
+        ("script_len_range", conditions.script_length),
+        ("output_data", conditions.data),
+        ("output_data_len_range", conditions.data_length),
+        ("output_capacity_range", conditions.capacity),
+    ):
+        if value is not None:
+            raise QueryError(f"doesn't support search_key.filter.{name} parameter")
+
+
+def _scan(
+    reader: Reader, kind: bytes, search: Search, tail_size: int, after: bytes | None, is_descending: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    if search.mode is SearchMode.PARTIAL:
+        raise QueryError("the CKB indexer doesn't support search_key.script_search_mode partial search mode")
+    prefix = kind + script_bytes(search.script)
+    start = stop = None
+    if after is not None:
+        if not after.startswith(prefix):
+            raise QueryError("the cursor belongs to another search")
+        start, stop = (None, after) if is_descending else (after + b"\0", None)
+    rows = reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending)
+    for scanned, (key, value) in enumerate(rows):
+        if scanned >= MAX_SCANNED:
+            raise QueryError("Indexer request timeout")
+        if search.mode is SearchMode.EXACT and len(key) != len(prefix) + tail_size:
+            continue
+        yield key, value
+
+
+def _matches(search: Search, cell: IndexedCell) -> bool:
+    conditions = search.filter
+    other = _script_of(cell.output, search.other_type)
+    if conditions.script is not None and not other.startswith(script_bytes(conditions.script)):
+        return False
+    return (
+        _in_range(len(other), conditions.script_length)
+        and _data_matches(cell.data, conditions)
+        and _in_range(len(cell.data), conditions.data_length)
+        and _in_range(cell.output.capacity, conditions.capacity)
+        and _in_range(cell.number, conditions.block)
+    )
+
+
+def _script_of(output: CellOutput, script_type: ScriptType) -> bytes:
+    """Script bytes; none for a missing type script."""
+    script = output.lock if script_type is ScriptType.LOCK else output.type_
+    return b"" if script is None else script_bytes(script)
+
+
+def _in_range(value: int, limits: Range | None) -> bool:
+    return limits is None or limits[0] <= value < limits[1]
+
+
+def _data_matches(data: bytes, conditions: CellFilter) -> bool:
+    if conditions.data is None:
+        return True
+    match conditions.data_mode:
+        case SearchMode.PREFIX:
+            return data.startswith(conditions.data)
+        case SearchMode.EXACT:
+            return data == conditions.data
+        case SearchMode.PARTIAL:
+            return conditions.data in data
