@@ -1,0 +1,226 @@
+"""config.toml: typed, checked at start, unknown keys refused by name. Names follow ckb.toml where it has them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ckb_node.mining.assembler import MinerConfig
+from ckb_node.rpc.hextext import BadTextError, parse_bytes, parse_hash
+from ckb_node.rpc.jsontypes import parse_hash_type
+from ckb_node.rpc.registry import Module
+from ckb_node.specs import bundled_text, cell_file, files_of
+from ckb_node.txpool.limits import PoolLimits
+from consensus.errors import SpecError
+from consensus.genesis_build import LoadCellFile
+from consensus.spec import ChainSpec, parse_spec
+from consensus.types.blockchain import Script
+
+CONFIG_NAME = "config.toml"
+MAX_CONFIG_BYTES = 1 << 20
+VERSION_PREFIX = b"ckb-node"
+
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Positive = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names file and key."""
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class SpecSource(Section, frozen=True):
+    """Where the chain spec is: one that comes with the node, or a file relative to the directory."""
+
+    bundled: str | None = None
+    file: str | None = None
+
+
+class ChainSection(Section, frozen=True):
+    """[chain]"""
+
+    spec: SpecSource = SpecSource(bundled="mainnet")
+
+
+class LoggerSection(Section, frozen=True):
+    """[logger]: `filter` is error, warn, info or debug."""
+
+    filter: str = "info"
+    color: bool = True
+    log_to_file: bool = True
+    log_to_stdout: bool = True
+
+
+class RpcSection(Section, frozen=True):
+    """[rpc]: sizes in bytes. `modules` names what is open."""
+
+    listen_address: str = "127.0.0.1:8114"
+    max_request_body_size: Positive = 10 << 20
+    rpc_batch_limit: Positive | None = None
+    modules: list[Module] = msgspec.field(
+        default_factory=lambda: [
+            Module.NET,
+            Module.POOL,
+            Module.MINER,
+            Module.CHAIN,
+            Module.STATS,
+            Module.EXPERIMENT,
+            Module.INDEXER,
+        ]
+    )
+    enable_deprecated_rpc: bool = False
+
+
+class PoolSection(Section, frozen=True):
+    """[tx_pool]: sizes in bytes, rates in shannons per 1000 bytes."""
+
+    max_tx_pool_size: Positive = 180_000_000
+    min_fee_rate: Count = 1000
+    min_rbf_rate: Count = 1500
+    max_tx_verify_cycles: Positive = 70_000_000
+    max_ancestors_count: Positive = 1000
+    max_tx_verify_workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    expiry_hours: Positive = 12
+    persisted_data: str = "tx_pool/persisted_data.v1"
+
+    def limits(self) -> PoolLimits:
+        return PoolLimits(
+            max_size=self.max_tx_pool_size,
+            min_fee_rate=self.min_fee_rate,
+            min_rbf_rate=self.min_rbf_rate,
+            max_verify_cycles=self.max_tx_verify_cycles,
+            max_ancestors=self.max_ancestors_count,
+            expiry_ms=self.expiry_hours * 60 * 60 * 1000,
+        )
+
+
+class AssemblerSection(Section, frozen=True):
+    """[block_assembler]: who is paid for blocks that are made from this node's templates."""
+
+    code_hash: str
+    args: str
+    hash_type: str
+    message: str = "0x"
+    use_binary_version_as_message_prefix: bool = True
+
+
+class MinerSection(Section, frozen=True):
+    """[miner]: the dev chain's own miner, milliseconds between blocks."""
+
+    interval_millis: Annotated[int, Meta(ge=1, le=3_600_000)] = 3000
+
+
+class FileConfig(Section, frozen=True):
+    """The whole file."""
+
+    data_dir: str = "data"
+    chain: ChainSection = ChainSection()
+    logger: LoggerSection = LoggerSection()
+    rpc: RpcSection = RpcSection()
+    tx_pool: PoolSection = PoolSection()
+    block_assembler: AssemblerSection | None = None
+    miner: MinerSection = MinerSection()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration of the node in directory `root`."""
+
+    root: Path
+    file: FileConfig
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything lies that the node writes."""
+        return self.root / self.file.data_dir
+
+    @property
+    def rpc_address(self) -> tuple[str, int]:
+        """Host and port. Raises ConfigError."""
+        return parse_address("rpc.listen_address", self.file.rpc.listen_address)
+
+    def load_spec(self) -> tuple[ChainSpec, LoadCellFile]:
+        """The chain spec, and how it gets its files. Raises ConfigError."""
+        source = self.file.chain.spec
+        try:
+            if source.bundled is not None and source.file is None:
+                return parse_spec(bundled_text(source.bundled)), cell_file
+            if source.file is not None and source.bundled is None:
+                path = self.root / source.file
+                return parse_spec(_read_text(path)), files_of(path.parent)
+        except SpecError as error:
+            raise ConfigError(f"chain.spec: {error}") from error
+        raise ConfigError("chain.spec: give one of `bundled` and `file`")
+
+    def miner_config(self, version: str) -> MinerConfig | None:
+        """The lock and message for cellbases, None when the section is missing. Raises ConfigError."""
+        section = self.file.block_assembler
+        if section is None:
+            return None
+        try:
+            lock = Script(
+                code_hash=parse_hash(section.code_hash),
+                hash_type=parse_hash_type(section.hash_type),
+                args=parse_bytes(section.args),
+            )
+            message = parse_bytes(section.message)
+        except BadTextError as error:
+            raise ConfigError(f"block_assembler: {error}") from error
+        if section.use_binary_version_as_message_prefix:
+            message = b" ".join(part for part in (VERSION_PREFIX + b"/" + version.encode(), message) if part)
+        return MinerConfig(lock, message)
+
+
+def load_config(root: Path) -> Config:
+    """Read `config.toml` of a directory. Raises ConfigError with the file and the key."""
+    path = root / CONFIG_NAME
+    return Config(root, parse_config(_read_text(path), str(path)))
+
+
+def parse_config(text: str, name: str = CONFIG_NAME) -> FileConfig:
+    """The file's text, checked. Raises ConfigError."""
+    try:
+        return msgspec.convert(tomllib.loads(text), FileConfig)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not valid TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_plain(str(error))}") from error
+
+
+def parse_address(key: str, text: str) -> tuple[str, int]:
+    """`host:port`, with IPv6 hosts in brackets. Raises ConfigError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{key}: {text!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _plain(message: str) -> str:
+    """`Object contains unknown field `x` - at `$.rpc`` as `rpc: unknown key `x``."""
+    what, _, where = message.partition(" - at `$")
+    path = where.strip("`.")
+    what = what.replace("Object contains unknown field", "unknown key").replace(
+        "Object missing required field", "missing"
+    )
+    return f"{path}: {what}" if path else what
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; make one with `ckb-node init -C {path.parent}`") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
