@@ -23,8 +23,10 @@ from consensus.errors import MoleculeError
 
 T = TypeVar("T")
 V = TypeVar("V", bound="Composite")
+Check = Callable[[bytes, int, int, bool], None]
 
 _U32 = ByteStruct("<I")
+_TWO_U32 = ByteStruct("<2I")
 NUMBER_SIZE = 4
 
 
@@ -34,9 +36,14 @@ class Kind(Generic[T]):
     name: str
     size: int | None
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         """Raise MoleculeError unless buf[start:end] is exactly one value; extra fields pass only if compatible."""
         raise NotImplementedError
+
+    @property
+    def checker(self) -> Check:
+        """`check`, or what it would only hand on to."""
+        return self.check
 
     def read(self, buf: bytes, start: int, end: int) -> T:
         """The value at checked bytes."""
@@ -48,7 +55,7 @@ class Kind(Generic[T]):
 
     def parse(self, data: bytes, *, compatible: bool = False) -> T:
         """Check and read bytes from outside."""
-        self.check(data, 0, len(data), compatible=compatible)
+        self.check(data, 0, len(data), compatible)
         return self.read(data, 0, len(data))
 
 
@@ -65,7 +72,7 @@ class UintKind(Kind[int]):
     def __init__(self, name: str, size: int) -> None:
         self.name, self.size = name, size
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         _check_size(self.name, start, end, self.size)
 
     def read(self, buf: bytes, start: int, end: int) -> int:
@@ -78,6 +85,16 @@ class UintKind(Kind[int]):
             raise MoleculeError(self.name, f"{value} does not fit {self.size} bytes") from None
 
 
+class BigEndianKind(UintKind):
+    """An unsigned big-endian integer: keys of the reference's database, so that they sort by number."""
+
+    def read(self, buf: bytes, start: int, end: int) -> int:
+        return int.from_bytes(buf[start:end], "big")
+
+    def pack(self, value: int) -> bytes:
+        return super().pack(value)[::-1]
+
+
 class ByteArrayKind(Kind[bytes]):
     """A fixed number of bytes."""
 
@@ -86,7 +103,7 @@ class ByteArrayKind(Kind[bytes]):
     def __init__(self, name: str, size: int) -> None:
         self.name, self.size = name, size
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         _check_size(self.name, start, end, self.size)
 
     def read(self, buf: bytes, start: int, end: int) -> bytes:
@@ -113,7 +130,7 @@ class BytesKind(Kind[bytes]):
     name = "Bytes"
     size = None
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         _vector_count(self.name, buf, start, end, 1)
 
     def read(self, buf: bytes, start: int, end: int) -> bytes:
@@ -126,10 +143,12 @@ class BytesKind(Kind[bytes]):
 class Vec(Sequence[T]):
     """A lazy view of a vector: items are read when asked for and kept."""
 
-    __slots__ = ("_buf", "_cache", "_end", "_item", "_slices", "_start")
+    __slots__ = ("_bounds", "_buf", "_cache", "_count", "_end", "_item", "_start")
 
-    def __init__(self, item: Kind[T], buf: bytes, start: int, end: int, slices: Sequence[tuple[int, int]]) -> None:
-        self._item, self._buf, self._start, self._end, self._slices = item, buf, start, end, slices
+    def __init__(self, item: Kind[T], buf: bytes, start: int, end: int, bounds: Sequence[int]) -> None:
+        """Item i lies at buf[bounds[i]:bounds[i + 1]]; the vector itself at buf[start:end]."""
+        self._item, self._buf, self._start, self._end, self._bounds = item, buf, start, end, bounds
+        self._count = len(bounds) - 1
         self._cache: dict[int, T] = {}
 
     @property
@@ -138,7 +157,7 @@ class Vec(Sequence[T]):
         return self._buf[self._start : self._end]
 
     def __len__(self) -> int:
-        return len(self._slices)
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -146,22 +165,21 @@ class Vec(Sequence[T]):
     def __getitem__(self, index: slice) -> Sequence[T]: ...
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
         if isinstance(index, slice):
-            return [self._at(i) for i in range(*index.indices(len(self._slices)))]
+            return [self._at(i) for i in range(*index.indices(self._count))]
         if index < 0:
-            index += len(self._slices)
-        if not 0 <= index < len(self._slices):
+            index += self._count
+        if not 0 <= index < self._count:
             raise IndexError(index)
         return self._at(index)
 
     def _at(self, index: int) -> T:
         value = self._cache.get(index)
         if value is None:
-            start, end = self._slices[index]
-            value = self._cache[index] = self._item.read(self._buf, start, end)
+            value = self._cache[index] = self._item.read(self._buf, self._bounds[index], self._bounds[index + 1])
         return value
 
     def __iter__(self) -> Iterator[T]:
-        return (self._at(i) for i in range(len(self._slices)))
+        return map(self._at, range(self._count))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Sequence):
@@ -185,13 +203,11 @@ class FixVecKind(Kind[Sequence[T]]):
             raise TypeError(f"{item.name} has no fixed size")
         self.item, self.item_size, self.name = item, item.size, f"{item.name}Vec"
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         _vector_count(self.name, buf, start, end, self.item_size)
 
     def read(self, buf: bytes, start: int, end: int) -> Sequence[T]:
-        size = self.item_size
-        slices = [(at, at + size) for at in range(start + NUMBER_SIZE, end, size)]
-        return Vec(self.item, buf, start, end, slices)
+        return Vec(self.item, buf, start, end, range(start + NUMBER_SIZE, end + 1, self.item_size))
 
     def pack(self, value: Iterable[T]) -> bytes:
         items = [self.item.pack(item) for item in value]
@@ -201,20 +217,18 @@ class FixVecKind(Kind[Sequence[T]]):
 def _offsets(name: str, buf: bytes, start: int, end: int) -> list[int]:
     """Checked absolute bounds of the parts of a dynvec or table: part i is [result[i], result[i+1]). Empty: [end]."""
     length = end - start
-    if length < NUMBER_SIZE:
-        raise MoleculeError(name, f"expected at least {NUMBER_SIZE} bytes, got {length}")
-    if _U32.unpack_from(buf, start)[0] != length:
-        raise MoleculeError(name, f"declares {_U32.unpack_from(buf, start)[0]} bytes, has {length}")
-    if length == NUMBER_SIZE:
-        return [end]
     if length < 2 * NUMBER_SIZE:
-        raise MoleculeError(name, "the header is broken")
-    first: int = _U32.unpack_from(buf, start + NUMBER_SIZE)[0]
+        if length != NUMBER_SIZE or _U32.unpack_from(buf, start)[0] != NUMBER_SIZE:
+            raise MoleculeError(name, f"the header is broken: {length} bytes")
+        return [end]
+    total, first = _TWO_U32.unpack_from(buf, start)
+    if total != length:
+        raise MoleculeError(name, f"declares {total} bytes, has {length}")
     if first % NUMBER_SIZE or first < 2 * NUMBER_SIZE or first > length:
         raise MoleculeError(name, f"the first offset {first} is impossible")
     bounds = [start + offset for offset in unpack_from(f"<{first // NUMBER_SIZE - 1}I", buf, start + NUMBER_SIZE)]
     bounds.append(end)
-    if any(a > b for a, b in itertools.pairwise(bounds)):
+    if bounds != sorted(bounds):
         raise MoleculeError(name, "the offsets are not in order")
     return bounds
 
@@ -237,14 +251,13 @@ class DynVecKind(Kind[Sequence[T]]):
     def __init__(self, item: Kind[T]) -> None:
         self.item, self.name = item, f"{item.name}Vec"
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
-        bounds = _offsets(self.name, buf, start, end)
-        for a, b in itertools.pairwise(bounds):
-            self.item.check(buf, a, b, compatible=compatible)
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
+        check_item = self.item.checker
+        for a, b in itertools.pairwise(_offsets(self.name, buf, start, end)):
+            check_item(buf, a, b, compatible)
 
     def read(self, buf: bytes, start: int, end: int) -> Sequence[T]:
-        bounds = _offsets(self.name, buf, start, end)
-        return Vec(self.item, buf, start, end, list(itertools.pairwise(bounds)))
+        return Vec(self.item, buf, start, end, _offsets(self.name, buf, start, end))
 
     def pack(self, value: Iterable[T]) -> bytes:
         return _pack_parts([self.item.pack(item) for item in value])
@@ -258,9 +271,9 @@ class OptionKind(Kind[T | None]):
     def __init__(self, item: Kind[T]) -> None:
         self.item, self.name = item, f"{item.name}Opt"
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         if start != end:
-            self.item.check(buf, start, end, compatible=compatible)
+            self.item.check(buf, start, end, compatible)
 
     def read(self, buf: bytes, start: int, end: int) -> T | None:
         return None if start == end else self.item.read(buf, start, end)
@@ -333,7 +346,7 @@ class Composite:
         raise NotImplementedError
 
     @classmethod
-    def _check(cls, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
         raise NotImplementedError
 
     def _read_field(self, declared: Field[Any]) -> Any:
@@ -349,7 +362,7 @@ class Composite:
     @classmethod
     def parse(cls, data: bytes, *, compatible: bool = False) -> Self:
         """Check bytes from outside and view them; MoleculeError if they are not exactly one value of this type."""
-        cls._check(data, 0, len(data), compatible=compatible)
+        cls.check(data, 0, len(data), compatible)
         return cls.view(data, 0, len(data))
 
     @classmethod
@@ -360,12 +373,11 @@ class Composite:
     @property
     def raw(self) -> bytes:
         """The serialised value."""
-        if self._start == 0 and self._end == len(self._buf):
-            return self._buf
-        self._buf = self._buf[self._start : self._end]
-        self._end -= self._start
-        self._start = 0
-        return self._buf
+        # Kept in one assignment, never by moving the view: threads share blocks.
+        raw: bytes | None = self.__dict__.get("_raw")
+        if raw is None:
+            raw = self.__dict__["_raw"] = self._buf[self._start : self._end]
+        return raw
 
     @property
     def raw_size(self) -> int:
@@ -414,7 +426,7 @@ class Struct(Composite):
         return b"".join(f.kind.pack(value) for f, value in zip(cls.FIELDS, values, strict=True))
 
     @classmethod
-    def _check(cls, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
         _check_size(cls.__name__, start, end, cls.SIZE)
 
     def _read_field(self, declared: Field[Any]) -> Any:
@@ -424,6 +436,15 @@ class Struct(Composite):
 
 class Table(Composite):
     """Fields of any size behind a header of offsets."""
+
+    # Bytes of any value of the right size are a value of a fixed-size type, so only the others need their own check.
+    _CHECKS: ClassVar[tuple[tuple[int | None, Check], ...]] = ()
+    _REQUIRED: ClassVar[int] = 0
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._CHECKS = tuple((declared.kind.size, declared.kind.checker) for declared in cls.FIELDS)
+        cls._REQUIRED = sum(not declared.is_trailing for declared in cls.FIELDS)
 
     @classmethod
     def _build(cls, values: Sequence[Any]) -> bytes:
@@ -435,14 +456,14 @@ class Table(Composite):
         return _pack_parts(parts)
 
     @classmethod
-    def _check(cls, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
         bounds = _offsets(cls.__name__, buf, start, end)
         count = len(bounds) - 1
-        required = sum(not declared.is_trailing for declared in cls.FIELDS)
-        if count < required or (count > len(cls.FIELDS) and not compatible):
+        if count < cls._REQUIRED or (count > len(cls.FIELDS) and not compatible):
             raise MoleculeError(cls.__name__, f"expected {len(cls.FIELDS)} fields, got {count}")
-        for declared, a, b in zip(cls.FIELDS, bounds, bounds[1:], strict=False):
-            declared.kind.check(buf, a, b, compatible=compatible)
+        for (size, check_field), a, b in zip(cls._CHECKS, bounds, bounds[1:], strict=False):
+            if b - a != size:
+                check_field(buf, a, b, compatible)
 
     @property
     def field_count(self) -> int:
@@ -476,8 +497,12 @@ class CompositeKind(Kind[V]):
         self.view_class, self.name = view_class, view_class.__name__
         self.size = view_class.SIZE if issubclass(view_class, Struct) else None
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
-        self.view_class._check(buf, start, end, compatible=compatible)  # noqa: SLF001 - same module
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
+        self.view_class.check(buf, start, end, compatible)
+
+    @property
+    def checker(self) -> Check:
+        return self.view_class.check
 
     def read(self, buf: bytes, start: int, end: int) -> V:
         return self.view_class.view(buf, start, end)
@@ -495,20 +520,20 @@ class UnionKind(Kind[Composite]):
 
     def __init__(self, name: str, items: dict[int, type[Composite]]) -> None:
         self.name = name
-        self._classes = dict(items)
+        self.classes = dict(items)
         self._ids = {view_class: item_id for item_id, view_class in items.items()}
 
-    def check(self, buf: bytes, start: int, end: int, *, compatible: bool) -> None:
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         if end - start < NUMBER_SIZE:
             raise MoleculeError(self.name, f"expected at least {NUMBER_SIZE} bytes, got {end - start}")
         item_id = _U32.unpack_from(buf, start)[0]
-        if item_id not in self._classes:
+        if item_id not in self.classes:
             raise MoleculeError(self.name, f"unknown item id {item_id}")
-        self._classes[item_id]._check(buf, start + NUMBER_SIZE, end, compatible=compatible)  # noqa: SLF001
+        self.classes[item_id].check(buf, start + NUMBER_SIZE, end, compatible)
 
     def read(self, buf: bytes, start: int, end: int) -> Composite:
         item_id = _U32.unpack_from(buf, start)[0]
-        return self._classes[item_id].view(buf, start + NUMBER_SIZE, end)
+        return self.classes[item_id].view(buf, start + NUMBER_SIZE, end)
 
     def pack(self, value: Composite) -> bytes:
         if type(value) not in self._ids:
@@ -533,6 +558,9 @@ def vector(item: Kind[T]) -> Kind[Sequence[T]]:
 
 
 BYTE = UintKind("byte", 1)
+BOOL = ByteArrayKind("Bool", 1)
+UINT16 = UintKind("Uint16", 2)
+BE_UINT32 = BigEndianKind("BeUint32", 4)
 UINT32 = UintKind("Uint32", 4)
 UINT64 = UintKind("Uint64", 8)
 UINT128 = UintKind("Uint128", 16)
@@ -541,5 +569,8 @@ BYTE32 = ByteArrayKind("Byte32", 32)
 BYTES = BytesKind()
 BYTES_OPT = optional(BYTES)
 BYTES_VEC = vector(BYTES)
+BYTES_OPT_VEC = vector(BYTES_OPT)
 BYTE32_VEC = vector(BYTE32)
+UINT32_VEC = vector(UINT32)
+UINT256_VEC = vector(UINT256)
 UINT64_VEC = vector(UINT64)

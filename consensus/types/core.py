@@ -8,12 +8,12 @@ from fractions import Fraction
 from functools import cached_property
 
 from consensus.molecule import (
+    BOOL,
     BYTE32,
     UINT32,
     UINT64,
     UINT64_VEC,
     UINT256,
-    ByteArrayKind,
     Field,
     Struct,
     Table,
@@ -92,9 +92,6 @@ class EpochExt(Struct):
     def fraction_at(self, number: int) -> EpochFraction:
         """The epoch field of block `number` of this epoch."""
         return EpochFraction(self.number, number - self.start_number, self.length)
-
-
-BOOL = ByteArrayKind("Bool", 1)
 
 
 class BlockExt(Table):
