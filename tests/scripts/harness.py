@@ -6,8 +6,9 @@ A second, much smaller reading of that RFC than the node's own: made for these t
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from consensus.hashing import data_hash
 from consensus.types.blockchain import Script
-from tests.scripts.mock import Cell, Mock, data_hash
+from tests.scripts.mock import Cell, Mock
 from vm import create_machine
 from vm.machine import Machine
 
@@ -27,7 +28,7 @@ class Result:
     cycles: int
 
 
-class LoadFailed(Exception):
+class LoadFailedError(Exception):
     """A system call's result other than success."""
 
     def __init__(self, code: int) -> None:
@@ -57,7 +58,7 @@ def type_group(mock: Mock, script: Script) -> Group:
 
 
 class Items:
-    """What the loading calls find: one method each, giving bytes or raising LoadFailed."""
+    """What the loading calls find: one method each, giving bytes or raising LoadFailedError."""
 
     def __init__(self, mock: Mock, group: Group) -> None:
         self.mock = mock
@@ -79,14 +80,14 @@ class Items:
             return index, source
         members = {INPUT: self.group.inputs, OUTPUT: self.group.outputs}[source & ~GROUP_FLAG]
         if index >= len(members):
-            raise LoadFailed(INDEX_OUT_OF_BOUND)
+            raise LoadFailedError(INDEX_OUT_OF_BOUND)
         return members[index], source & ~GROUP_FLAG
 
     def cell(self, index: int, source: int) -> Cell:
         index, source = self.position(index, source)
         cells = {INPUT: self.mock.inputs, OUTPUT: self.mock.outputs, CELL_DEP: self.mock.deps}[source]
         if index >= len(cells):
-            raise LoadFailed(INDEX_OUT_OF_BOUND)
+            raise LoadFailedError(INDEX_OUT_OF_BOUND)
         return cells[index]
 
     def cell_field(self, index: int, source: int, field: int) -> bytes:
@@ -99,7 +100,7 @@ class Items:
                 return data_hash(cell.data)
             case 5:
                 if cell.type_ is None:
-                    raise LoadFailed(ITEM_MISSING)
+                    raise LoadFailedError(ITEM_MISSING)
                 return cell.type_.hash
             case 6:
                 return output.occupied_capacity(len(cell.data)).to_bytes(8, "little")
@@ -113,17 +114,17 @@ class Items:
         index, source = self.position(index, source)
         if source == HEADER_DEP:
             if index >= len(self.mock.header_deps):
-                raise LoadFailed(INDEX_OUT_OF_BOUND)
+                raise LoadFailedError(INDEX_OUT_OF_BOUND)
             return self.mock.header_deps[index].raw
         header = self.cell(index, source).header
         if header is None or header not in self.mock.header_deps:
-            raise LoadFailed(ITEM_MISSING)
+            raise LoadFailedError(ITEM_MISSING)
         return header.raw
 
     def witness(self, index: int, source: int, _: int) -> bytes:
         index, _ = self.position(index, source)
         if index >= len(self.mock.witnesses):
-            raise LoadFailed(INDEX_OUT_OF_BOUND)
+            raise LoadFailedError(INDEX_OUT_OF_BOUND)
         return self.mock.witnesses[index]
 
 
@@ -133,7 +134,7 @@ def _load(machine: Machine, items: Items) -> int:
     address, size_address, offset, index, source, field = (machine.get_register(A0 + i) for i in range(6))
     try:
         item = items.calls[call](index, source, field)
-    except LoadFailed as failure:
+    except LoadFailedError as failure:
         return failure.code
     room = machine.memory.load64(size_address)
     part = item[offset:][:room]
