@@ -69,6 +69,8 @@ def proposer_reward(consensus: Consensus, parent: Header, target: Header, reader
 
     A transaction pays the earliest block that proposed it inside its window. Walk commits back from `parent`; with each
     step one older block comes into the window of the commits seen, and what it proposed, the target did not do first.
+    The walk ends at block 1 even when that is the target itself, so block 1 is paid for commits in block 11 only: an
+    oddity that all nodes share.
     """
     pending = set(require(reader.proposal_ids(target.hash), "proposals", target.hash))
     proposed_earlier: set[bytes] = set()
