@@ -19,6 +19,7 @@ from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction, HeaderDigest
 
 _GENESIS_EPOCH = EpochFraction(0, 0, 0)
+_ONE_BLOCK = 1 << 24  # what the packed epoch grows by from one block of an epoch to the next
 # children hash, total difficulty, number, epoch and timestamp (first and last block each), compact target likewise
 _NODE = Struct("<32s32sQQQQQQII")
 
@@ -93,6 +94,9 @@ def merge(left: bytes, right: bytes) -> bytes:
 
 
 def _check_epochs_adjacent(left_end: int, right_start: int) -> None:
+    # Nearly always the next block of the same epoch: said in packed numbers, since every block bags a dozen peaks.
+    if right_start - left_end == _ONE_BLOCK and (left_end >> 24 & 0xFFFF) + 1 < left_end >> 40 & 0xFFFF:
+        return
     end, start = EpochFraction.unpack(left_end), EpochFraction.unpack(right_start)
     if end != _GENESIS_EPOCH and not start.is_successor_of(end):
         raise MmrEpochError(end, start)
