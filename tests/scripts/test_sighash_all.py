@@ -14,7 +14,7 @@ NO_SIGNATURE = bytes(65)
 
 OK = 0
 ARGUMENTS_LENGTH, ENCODING, SYSCALL, NO_KEY, BAD_SIGNATURE = -1, -2, -3, -11, -14
-WITNESS_SIZE, KEY_HASH, DATA_CELL, RECOVERY_ID = -22, -31, -101, -102
+SCRIPT_TOO_LONG, WITNESS_SIZE, KEY_HASH, DATA_CELL, RECOVERY_ID = -21, -22, -31, -101, -102
 
 
 def cell(key: Key = ALICE, version: int = 2) -> Cell:
@@ -197,6 +197,11 @@ def test_other_witnesses_have_a_size_limit(group: bool) -> None:
 def test_refuses_args_of_another_size(size: int) -> None:
     mock = payment(inputs=(Cell(lock=script(SIGHASH, bytes(size))),))
     assert unlock(mock).code == ARGUMENTS_LENGTH
+
+
+def test_refuses_a_script_beyond_the_size_limit() -> None:
+    mock = payment(inputs=(Cell(lock=script(SIGHASH, bytes(32768))),))
+    assert unlock(mock).code == SCRIPT_TOO_LONG
 
 
 def test_needs_the_data_cell() -> None:
