@@ -69,31 +69,22 @@ def endomorphism() -> tuple[int, int]:
     return beta, lam
 
 
-def short_basis(lam: int) -> tuple[Point, Point]:
-    """Two short vectors (x, y) with x + y lambda = 0 (mod n) and determinant n (extended Euclid)."""
-    rows = [(N, 0), (lam, 1)]  # (r, t) with r = t lambda (mod n)
-    while rows[-1][0] >= isqrt(N):
+def short_basis(lam: int) -> list[Point]:
+    """Two short vectors (x, y) with x + y lambda = 0 (mod n), y negative in the first and positive in the second."""
+    rows = [(N, 0), (lam, 1)]  # (r, t) with r = t lambda (mod n), by Euclid's algorithm
+    while rows[-2][0] >= isqrt(N):
         quotient = rows[-2][0] // rows[-1][0]
         rows.append((rows[-2][0] - quotient * rows[-1][0], rows[-2][1] - quotient * rows[-1][1]))
-    quotient = rows[-2][0] // rows[-1][0]
-    following = (rows[-2][0] - quotient * rows[-1][0], rows[-2][1] - quotient * rows[-1][1])
-    first = (rows[-1][0], -rows[-1][1])
-    second = min(rows[-2], following, key=lambda row: row[0] ** 2 + row[1] ** 2)
-    second = (second[0], -second[1])
-    if second[1] < 0:
-        second = (-second[0], -second[1])
-    if first[0] * second[1] - second[0] * first[1] != N:
-        first, second = (-first[0], -first[1]), second
-    assert first[0] * second[1] - second[0] * first[1] == N
-    return first, second
+    # The first row below the square root, and the shorter of those around it; the signs of t alternate.
+    before, middle, after = ((r, -t) for r, t in rows[-3:])
+    return sorted((middle, min(before, after, key=lambda v: v[0] ** 2 + v[1] ** 2)), key=lambda v: v[1])
 
 
 def split_constants(lam: int) -> dict[str, int]:
     """What scalar_split multiplies by."""
     (a1, b1), (a2, b2) = short_basis(lam)
-    if b2 < 0 or b1 > 0:
-        (a1, b1), (a2, b2) = (-a2, -b2), (a1, b1)
-    assert b2 > 0 > b1
+    assert b1 < 0 < b2
+    assert a1 * b2 - a2 * b1 == N
     assert all((x + y * lam) % N == 0 for x, y in ((a1, b1), (a2, b2)))
     # Rounding leaves at most half of each basis vector; the C code wants halves below 2^128.
     assert abs(a1) + abs(a2) < 2**129 - 2**100
