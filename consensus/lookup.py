@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from consensus.errors import CkbError
-
 T = TypeVar("T")
 
 
-class ChainDataError(CkbError):
-    """The reader lacks what it must have: the database is broken, not the block."""
+class ChainDataError(Exception):
+    """The reader lacks what it must have: the database is broken, not the block. Hence no CkbError."""
 
     def __init__(self, what: str, key: bytes | int) -> None:
         shown = f"0x{key.hex()}" if isinstance(key, bytes) else str(key)
