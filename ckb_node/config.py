@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from ckb_node.mining.assembler import MinerConfig
 from ckb_node.rpc.hextext import BadTextError, parse_bytes, parse_hash
-from ckb_node.rpc.jsontypes import parse_hash_type
+from ckb_node.rpc.jsontypes import ScriptJson, parse_hash_type, read_script
 from ckb_node.rpc.registry import Module
+from ckb_node.rpc.services import WellKnownScripts
 from ckb_node.specs import bundled_text, cell_file, files_of
 from ckb_node.txpool.limits import PoolLimits
 from consensus.errors import SpecError
 from consensus.genesis_build import LoadCellFile
+from consensus.hardfork import ENABLED_HASH_TYPES
+from consensus.params import Consensus
 from consensus.spec import ChainSpec, parse_spec
-from consensus.types.blockchain import Script
+from consensus.types.blockchain import HASH_TYPE_TYPE, Script
 
 CONFIG_NAME = "config.toml"
 MAX_CONFIG_BYTES = 1 << 20
 VERSION_PREFIX = b"ckb-node"
+BUNDLED_SPEC = re.compile(r"(?:specs/)?([a-z]+)(?:\.toml)?")
+LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
+PUBKEY_HASH_SIZE = 20
 
+T = TypeVar("T")
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Positive = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
 
@@ -51,7 +60,7 @@ class ChainSection(Section, frozen=True):
 
 
 class LoggerSection(Section, frozen=True):
-    """[logger]: `filter` is error, warn, info or debug."""
+    """[logger]: `filter` is a level, and name=level for parts of the node that differ: `info,rpc=debug`."""
 
     filter: str = "info"
     color: bool = True
@@ -77,6 +86,8 @@ class RpcSection(Section, frozen=True):
         ]
     )
     enable_deprecated_rpc: bool = False
+    extra_well_known_lock_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
+    extra_well_known_type_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
 
 
 class PoolSection(Section, frozen=True):
@@ -113,9 +124,11 @@ class AssemblerSection(Section, frozen=True):
 
 
 class MinerSection(Section, frozen=True):
-    """[miner]: the dev chain's own miner, milliseconds between blocks."""
+    """[miner]: milliseconds between blocks of a dev chain; the node that `ckb-node miner` works for."""
 
     interval_millis: Annotated[int, Meta(ge=1, le=3_600_000)] = 3000
+    rpc_url: str = "http://127.0.0.1:8114/"
+    poll_interval_millis: Annotated[int, Meta(ge=1, le=3_600_000)] = 1000
 
 
 class FileConfig(Section, frozen=True):
@@ -136,11 +149,27 @@ class Config:
 
     root: Path
     file: FileConfig
+    ba_advanced: bool = False
+    """Any lock may be the block assembler's, not only the usual one (`run --ba-advanced`)."""
 
     @property
     def data_dir(self) -> Path:
         """Where everything lies that the node writes."""
         return self.root / self.file.data_dir
+
+    @property
+    def log_dir(self) -> Path:
+        """Where log files lie."""
+        return self.data_dir / "logs"
+
+    def with_ba_advanced(self) -> Config:
+        """The same with any block assembler's lock allowed."""
+        return replace(self, ba_advanced=True)
+
+    def with_interval(self, seconds: float) -> Config:
+        """The same with another pause between blocks of a dev chain."""
+        miner = msgspec.structs.replace(self.file.miner, interval_millis=max(1, round(seconds * 1000)))
+        return replace(self, file=msgspec.structs.replace(self.file, miner=miner))
 
     @property
     def rpc_address(self) -> tuple[str, int]:
@@ -152,7 +181,8 @@ class Config:
         source = self.file.chain.spec
         try:
             if source.bundled is not None and source.file is None:
-                return parse_spec(bundled_text(source.bundled)), cell_file
+                name = BUNDLED_SPEC.fullmatch(source.bundled)
+                return parse_spec(bundled_text(name[1] if name else source.bundled)), cell_file
             if source.file is not None and source.bundled is None:
                 path = self.root / source.file
                 return parse_spec(_read_text(path)), files_of(path.parent)
@@ -178,6 +208,28 @@ class Config:
             message = b" ".join(part for part in (VERSION_PREFIX + b"/" + version.encode(), message) if part)
         return MinerConfig(lock, message)
 
+    def block_assembler_fault(self, consensus: Consensus) -> str | None:
+        """Why the configured block assembler may only be used with `--ba-advanced`; None when it may be used."""
+        section = self.file.block_assembler
+        if section is None or self.ba_advanced:
+            return None
+        is_usual = (
+            parse_hash_type(section.hash_type) == HASH_TYPE_TYPE
+            and parse_hash(section.code_hash) == consensus.secp256k1_blake160_sighash_all_type_hash
+            and len(parse_bytes(section.args)) == PUBKEY_HASH_SIZE
+        )
+        if is_usual:
+            return None
+        return "block_assembler is not the usual lock of a public key's hash; `ckb-node run --ba-advanced` allows it"
+
+    def extra_well_known(self) -> WellKnownScripts:
+        """Scripts that `well_known_scripts_only` of send_transaction lets pass besides the system's."""
+        section = self.file.rpc
+        return WellKnownScripts(
+            [read_script(script) for script in section.extra_well_known_lock_scripts],
+            [read_script(script) for script in section.extra_well_known_type_scripts],
+        )
+
 
 def load_config(root: Path) -> Config:
     """Read `config.toml` of a directory. Raises ConfigError with the file and the key."""
@@ -188,11 +240,59 @@ def load_config(root: Path) -> Config:
 def parse_config(text: str, name: str = CONFIG_NAME) -> FileConfig:
     """The file's text, checked. Raises ConfigError."""
     try:
-        return msgspec.convert(tomllib.loads(text), FileConfig)
+        file = msgspec.convert(tomllib.loads(text), FileConfig)
+        _check(file)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: not valid TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {_plain(str(error))}") from error
+    return file
+
+
+def _check(file: FileConfig) -> None:
+    """What types alone do not say. Raises ConfigError with the key."""
+    if (file.chain.spec.bundled is None) == (file.chain.spec.file is None):
+        raise ConfigError("chain.spec: give one of `bundled` and `file`")
+    parse_address("rpc.listen_address", file.rpc.listen_address)
+    parse_filter(file.logger.filter)
+    _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)
+    _check_texts("rpc.extra_well_known_type_scripts", file.rpc.extra_well_known_type_scripts, read_script)
+    if file.block_assembler is not None:
+        _check_block_assembler(file.block_assembler)
+
+
+def _check_block_assembler(section: AssemblerSection) -> None:
+    _check_texts("block_assembler.code_hash", [section.code_hash], parse_hash)
+    _check_texts("block_assembler.args", [section.args], parse_bytes)
+    _check_texts("block_assembler.hash_type", [section.hash_type], parse_hash_type)
+    _check_texts("block_assembler.message", [section.message], parse_bytes)
+    if parse_hash_type(section.hash_type) not in ENABLED_HASH_TYPES:
+        raise ConfigError(f"block_assembler.hash_type: no lock may have the hash type `{section.hash_type}`")
+
+
+def _check_texts(key: str, values: Sequence[T], read: Callable[[T], object]) -> None:
+    try:
+        for value in values:
+            read(value)
+    except BadTextError as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def parse_filter(text: str) -> tuple[str, dict[str, str]]:
+    """The level of everything, and levels of parts by name, from `info,rpc=debug`. Raises ConfigError."""
+    general, parts = "info", {}
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        name, equals, level = item.rpartition("=")
+        if level not in LOG_LEVELS or (equals and not name):
+            levels = ", ".join(LOG_LEVELS)
+            raise ConfigError(f"logger.filter: `{item}` is no level and no name=level; levels are {levels}")
+        if equals:
+            parts[name] = level
+        else:
+            general = level
+    return general, parts
 
 
 def parse_address(key: str, text: str) -> tuple[str, int]:
@@ -204,12 +304,16 @@ def parse_address(key: str, text: str) -> tuple[str, int]:
 
 
 def _plain(message: str) -> str:
-    """`Object contains unknown field `x` - at `$.rpc`` as `rpc: unknown key `x``."""
+    """`Object contains unknown field `x` - at `$.rpc`` as `rpc.x: unknown key`."""
     what, _, where = message.partition(" - at `$")
     path = where.strip("`.")
-    what = what.replace("Object contains unknown field", "unknown key").replace(
-        "Object missing required field", "missing"
-    )
+    for said, fault in (
+        ("Object contains unknown field ", "unknown key"),
+        ("Object missing required field ", "missing"),
+    ):
+        if what.startswith(said):
+            name = what.removeprefix(said).strip("`")
+            path, what = f"{path}.{name}".removeprefix("."), fault
     return f"{path}: {what}" if path else what
 
 

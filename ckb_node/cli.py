@@ -1,0 +1,225 @@
+"""The command line: `ckb-node init|run|dev|miner|check|list-hashes`.
+
+Exit codes: 0 fine, 64 the command line is wrong, 65 the configuration is wrong, 66 files cannot be read or written,
+113 anything else. Errors are one line on standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from ckb_node.commands.init import DEV_LOCK_ARG, InitError, InitOptions, init_directory
+from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, hashes_of
+from ckb_node.commands.template import CHAINS
+from ckb_node.config import CONFIG_NAME, Config, ConfigError, load_config
+from consensus.errors import CkbError, SpecError
+from network.identity import IdentityError
+from storage.errors import StorageError
+
+EXIT_CLI, EXIT_CONFIG, EXIT_IO, EXIT_FAILURE = 64, 65, 66, 113
+
+_EXIT_CODES: dict[type[BaseException], int] = {
+    ConfigError: EXIT_CONFIG,
+    SpecError: EXIT_CONFIG,
+    StorageError: EXIT_IO,
+    IdentityError: EXIT_IO,
+    OSError: EXIT_IO,
+    InitError: EXIT_FAILURE,
+    CkbError: EXIT_FAILURE,
+}
+_KNOWN: Final = tuple(_EXIT_CODES)
+
+
+def _exit_code(error: BaseException) -> int:
+    return next(_EXIT_CODES[base] for base in type(error).__mro__ if base in _EXIT_CODES)
+
+
+class NodeGroup(click.Group):
+    """A group that ends with the exit codes of this program, and never with a traceback for a foreseen error."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run a command and exit."""
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(EXIT_CLI)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(EXIT_CLI)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            sys.exit(EXIT_FAILURE)
+        except _KNOWN as error:
+            click.echo(f"ckb-node: {_line(error)}", err=True)
+            sys.exit(_exit_code(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _take_directory(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        context.obj = value
+
+
+def directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`-C DIR`, before or after the sub-command."""
+    return click.option(
+        "-C",
+        "directory",
+        type=click.Path(path_type=Path),
+        callback=_take_directory,
+        expose_value=False,
+        help="Directory of the node: configuration, data.",
+    )(function)
+
+
+def _root(context: click.Context) -> Path:
+    return (context.obj or Path()).absolute()
+
+
+@click.group(cls=NodeGroup)
+@directory_option
+@click.version_option(
+    metadata.version("ckb-node"), "-V", "--version", prog_name="ckb-node", message="%(prog)s %(version)s"
+)
+def main() -> None:
+    """A full node of Nervos CKB."""
+
+
+# ---------------------------------------------------------------- init
+
+
+def _list_chains(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        for chain in CHAINS:
+            click.echo(chain)
+        context.exit()
+
+
+@main.command()
+@directory_option
+@click.option("-l", "--list-chains", is_flag=True, is_eager=True, expose_value=False, callback=_list_chains)
+@click.option("-c", "--chain", type=click.Choice(CHAINS), default="mainnet", show_default=True)
+@click.option("--import-spec", metavar="FILE|-", help="Use this chain spec; - reads it from standard input.")
+@click.option("--log-to", type=click.Choice(["file", "stdout", "both"]), default="both", show_default=True)
+@click.option("-f", "--force", is_flag=True, help="Overwrite a configuration that is there.")
+@click.option("--rpc-port", type=click.IntRange(0, 65535), default=8114, show_default=True)
+@click.option("--p2p-port", type=click.IntRange(0, 65535), help="Not used: this version has no peers.")
+@click.option("--ba-code-hash", help="Code hash of the lock that mined rewards go to.")
+@click.option("--ba-arg", multiple=True, help="Argument of that lock; several are put end to end.")
+@click.option("--ba-hash-type", type=click.Choice(["data", "type", "data1", "data2"]), default="type")
+@click.option("--ba-message", help="Message in mined blocks, 0x-prefixed hex.")
+@click.option("--genesis-message", help="Message in the genesis block of a dev chain; by default the time.")
+@click.pass_context
+def init(context: click.Context, /, log_to: str, p2p_port: int | None, ba_arg: tuple[str, ...], **options: Any) -> None:
+    """Make the files of a new node."""
+    if p2p_port is not None:
+        _warn("WARN: --p2p-port is not used: no peers connect to this version.")
+    if options["chain"] == "dev" and options["genesis_message"] is None:
+        options["genesis_message"] = str(time.time_ns() // 1_000_000)
+    spec_text = sys.stdin.read() if options["import_spec"] == "-" else None
+    asked = InitOptions(
+        root=_root(context),
+        log_to_file=log_to != "stdout",
+        log_to_stdout=log_to != "file",
+        ba_args=ba_arg,
+        spec_text=spec_text,
+        **options,
+    )
+    init_directory(asked, click.echo, _warn)
+
+
+def _warn(text: str) -> None:
+    click.echo(text, err=True)
+
+
+# ---------------------------------------------------------------- run
+
+
+@main.command()
+@directory_option
+@click.option("--ba-advanced", is_flag=True, help="Allow any lock as block assembler.")
+@click.pass_context
+def run(context: click.Context, ba_advanced: bool) -> int:
+    """Run the node."""
+    config = load_config(_root(context))
+    return _run(config.with_ba_advanced() if ba_advanced else config, mine=False)
+
+
+@main.command()
+@directory_option
+@click.option("--interval", type=click.FloatRange(min=0), help="Seconds between blocks; by default as configured.")
+@click.option("--rpc-port", type=click.IntRange(0, 65535), default=8114, help="Of a directory that is made now.")
+@click.pass_context
+def dev(context: click.Context, interval: float | None, rpc_port: int) -> int:
+    """Run a dev chain that mines: the directory is made when it is not there."""
+    root = _root(context)
+    if not (root / CONFIG_NAME).exists():
+        asked = InitOptions(root=root, chain="dev", rpc_port=rpc_port, ba_args=(DEV_LOCK_ARG,))
+        init_directory(asked, click.echo, _warn)
+    config = load_config(root)
+    return _run(config if interval is None else config.with_interval(interval), mine=True)
+
+
+def _run(config: Config, *, mine: bool) -> int:
+    # Imported here: the other commands need neither the VM nor the database, which take long to load.
+    from ckb_node.node import run_node
+
+    return run_node(config, mine=mine)
+
+
+@main.command()
+@directory_option
+@click.option("-l", "--limit", type=click.IntRange(min=0), default=0, help="Stop after so many blocks; 0 never stops.")
+@click.pass_context
+def miner(context: click.Context, limit: int) -> int:
+    """Mine for a node on a chain with Dummy proof of work."""
+    from ckb_node.commands.miner import run_miner
+    from ckb_node.logs import set_up_logs
+
+    config = load_config(_root(context))
+    set_up_logs(config, "miner")
+    return run_miner(config, limit)
+
+
+@main.command()
+@directory_option
+@click.pass_context
+def check(context: click.Context) -> int:
+    """Replay the stored chain from genesis in memory and compare the outcome with the database."""
+    from ckb_node.check import check_data
+
+    return check_data(load_config(_root(context)))
+
+
+# ---------------------------------------------------------------- list-hashes
+
+
+@main.command(name="list-hashes")
+@directory_option
+@click.option("-b", "--bundled", is_flag=True, help="All chains that come with the node.")
+@click.option("-f", "--format", "form", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
+@click.pass_context
+def list_hashes(context: click.Context, bundled: bool, form: str) -> None:
+    """Show where the system cells of the configured chain are."""
+    if bundled:
+        hashes = bundled_hashes(_warn)
+    else:
+        spec, load_cell_file = load_config(_root(context)).load_spec()
+        hashes = {spec.name: hashes_of(spec, load_cell_file)}
+    if form == "json":
+        click.echo(as_json(hashes))
+        return
+    click.echo(f"# Generated by: ckb-node list-hashes{' -b' if bundled else ''}\n\n{as_toml(hashes)}")

@@ -1,0 +1,147 @@
+"""`ckb-node init`: the files of a new node directory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
+from ckb_node.config import CONFIG_NAME, load_config, parse_config
+from ckb_node.rpc.hextext import bytes_text
+from ckb_node.specs import bundled_text
+from consensus.errors import SpecError
+from consensus.genesis_build import OUTPUT_SIGHASH_ALL, LoadCellFile, genesis_type_id
+from consensus.spec import ChainSpec, build_consensus
+
+Say = Callable[[str], None]
+
+DEV_LOCK_ARG = "0xc8328aabcd9b9e8e64fbc566c4385c3bdeb219d7"
+"""Of the dev chain's first funded account, whose private key everybody knows."""
+
+PUBKEY_HASH_TEXT_SIZE = 42
+
+
+class InitError(Exception):
+    """The directory cannot be made as asked for; one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitOptions:
+    """What the user asked for."""
+
+    root: Path
+    chain: str
+    force: bool = False
+    rpc_port: int = 8114
+    log_to_file: bool = True
+    log_to_stdout: bool = True
+    ba_code_hash: str | None = None
+    ba_args: tuple[str, ...] = ()
+    ba_hash_type: str = "type"
+    ba_message: str | None = None
+    genesis_message: str | None = None
+    import_spec: str | None = None
+    """A file, or the spec's own text after `-`, see `spec_text`."""
+    spec_text: str | None = None
+    """The text of a spec that came by standard input."""
+
+
+def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
+    """Write config.toml and, where the chain wants one, specs/<chain>.toml; tell what was done.
+
+    Raises InitError, ConfigError when the result cannot be used (nothing is rolled back then), and OSError.
+    """
+    if options.chain != "dev" and options.genesis_message is not None:
+        raise InitError("a genesis message can only be chosen for dev chains")
+    is_there = (options.root / CONFIG_NAME).exists()
+    if is_there and not options.force:
+        raise InitError("Config files already exist; use --force to overwrite.")
+    # All of it is checked before the first file is written.
+    text = config_text(_config_options(options, warn))
+    parse_config(text)
+    options.root.mkdir(parents=True, exist_ok=True)
+    say(f"{'Reinitialized' if is_there else 'Initialized'} CKB directory in {options.root}")
+    _write_spec(options, say)
+    say(f"Create {CONFIG_NAME}")
+    (options.root / CONFIG_NAME).write_text(text, encoding="utf-8")
+    spec, load_cell_file = load_config(options.root).load_spec()
+    say(f"Genesis Hash: {bytes_text(_genesis_hash(spec, load_cell_file, warn))}")
+
+
+def _genesis_hash(spec: ChainSpec, load_cell_file: LoadCellFile, warn: Say) -> bytes:
+    """Of the chain's genesis block, or what the spec says of a block that has to be got from elsewhere."""
+    try:
+        return build_consensus(spec, load_cell_file).genesis_hash
+    except SpecError as error:
+        if spec.genesis_hash is None:
+            raise
+        warn(f"WARN: the node cannot run yet: {error}")
+        return spec.genesis_hash
+
+
+def _config_options(options: InitOptions, warn: Say) -> ConfigOptions:
+    return ConfigOptions(
+        chain=options.chain,
+        is_spec_file=options.chain == "dev" or options.import_spec is not None,
+        rpc_port=options.rpc_port,
+        log_to_file=options.log_to_file,
+        log_to_stdout=options.log_to_stdout,
+        block_assembler=_assembler(options, warn),
+    )
+
+
+def _assembler(options: InitOptions, warn: Say) -> AssemblerOptions | None:
+    if options.ba_code_hash is None and not options.ba_args:
+        warn("WARN: Mining is disabled because no block assembler is configured (--ba-arg).")
+        return None
+    default = bytes_text(genesis_type_id(OUTPUT_SIGHASH_ALL).hash)
+    chosen = AssemblerOptions(
+        code_hash=options.ba_code_hash or default,
+        args="0x" + "".join(arg.removeprefix("0x") for arg in options.ba_args),
+        hash_type=options.ba_hash_type,
+        message=options.ba_message or "0x",
+    )
+    if (fault := _unusual(chosen, default)) is not None:
+        warn(f"WARN: {fault}. `ckb-node run --ba-advanced` is needed to mine with it.")
+    return chosen
+
+
+def _unusual(chosen: AssemblerOptions, default: str) -> str | None:
+    if chosen.hash_type != "type":
+        return f"the default lock has hash type `type`, not `{chosen.hash_type}`"
+    if chosen.code_hash != default:
+        return f"the default lock has code hash `{default}`, not `{chosen.code_hash}`"
+    if len(chosen.args) != PUBKEY_HASH_TEXT_SIZE:
+        return "the block assembler's argument is not the hash of a public key"
+    return None
+
+
+def _write_spec(options: InitOptions, say: Say) -> None:
+    target = options.root / "specs" / f"{options.chain}.toml"
+    if options.import_spec is None and options.chain != "dev":
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if options.spec_text is not None:
+        say(f"Create specs/{options.chain}.toml from stdin")
+        target.write_text(options.spec_text, encoding="utf-8")
+    elif options.import_spec is not None:
+        say(f"copy {options.import_spec} to specs/{options.chain}.toml")
+        shutil.copyfile(options.import_spec, target)
+    else:
+        say("Create specs/dev.toml")
+        target.write_text(dev_spec_text(options.genesis_message), encoding="utf-8")
+
+
+def dev_spec_text(message: str | None) -> str:
+    """The bundled dev spec, with another message in its genesis block when one is given."""
+    text = bundled_text("dev")
+    if message is None:
+        return text
+    old = 'message = "ckb_dev"'
+    if text.count(old) != 1:
+        raise InitError("the bundled dev spec has no message to replace")
+    # A JSON string is also a TOML string.
+    return text.replace(old, f"message = {json.dumps(message)}")

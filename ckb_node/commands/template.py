@@ -1,0 +1,130 @@
+"""The commented configuration that `ckb-node init` writes; `config.toml` at the top of the repository is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import Template
+
+CHAINS = ("mainnet", "testnet", "preview", "dev")
+
+_DEV_MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Experiment", "IntegrationTest", "Indexer")
+_MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Experiment")
+
+_TEXT = Template("""\
+# Configuration of ckb-node for the chain "$chain", made by `ckb-node init --chain $chain`.
+# Keys that are commented out show their defaults. Paths are relative to the directory of this file.
+
+data_dir = "data"
+
+[chain]
+# { bundled = "specs/mainnet.toml" }, testnet, preview or dev, or a file: { file = "specs/dev.toml" }
+spec = $spec
+
+[logger]
+# off, error, warn, info, debug or trace; parts of the node may differ: "info,rpc=debug"
+filter = "info"
+color = true
+# to data/logs/<command>.log
+log_to_file = $log_to_file
+log_to_stdout = $log_to_stdout
+
+[rpc]
+# Whoever reaches this address commands the node: keep it to this machine, or to machines that you trust.
+listen_address = "127.0.0.1:$rpc_port"
+# Larger requests are refused; bytes.
+# max_request_body_size = 10485760
+# Most calls in one batch.
+# rpc_batch_limit = 2000
+# Net, Pool, Miner, Chain, Stats, Experiment, Indexer; IntegrationTest on chains with Dummy proof of work.
+modules = [$modules]
+# enable_deprecated_rpc = false
+# Scripts that `well_known_scripts_only` of send_transaction lets pass besides the system's.
+# extra_well_known_lock_scripts = [{ code_hash = "0x…", hash_type = "type", args = "0x" }]
+# extra_well_known_type_scripts = []
+
+[tx_pool]
+# Bytes.
+# max_tx_pool_size = 180000000
+# Shannons per 1000 bytes. Transactions can be replaced by ones that pay more while the second is above the first.
+# min_fee_rate = 1000
+# min_rbf_rate = 1500
+# max_tx_verify_cycles = 70000000
+# Scripts of so many transactions run at a time.
+# max_tx_verify_workers = 2
+# max_ancestors_count = 1000
+# expiry_hours = 12
+# Where transactions are kept between runs, relative to data_dir.
+# persisted_data = "tx_pool/persisted_data.v1"
+
+# Mined rewards go to this lock; without it module Miner is off. The usual lock takes one argument, the first 20 bytes
+# of the blake2b hash of a compressed secp256k1 public key. The node's version stands before the message in the blocks
+# that it makes, unless use_binary_version_as_message_prefix = false.
+$block_assembler
+
+[miner]
+# On a chain with Dummy proof of work, mining a block is a pause of so many milliseconds.
+# interval_millis = 3000
+# The node that `ckb-node miner` works for, and how long it waits when that node gives no work, in milliseconds.
+rpc_url = "http://127.0.0.1:$rpc_port/"
+# poll_interval_millis = 1000
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssemblerOptions:
+    """The values of `[block_assembler]`, as texts."""
+
+    code_hash: str
+    args: str
+    hash_type: str = "type"
+    message: str = "0x"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigOptions:
+    """What differs between the configurations that `init` writes."""
+
+    chain: str
+    is_spec_file: bool
+    """The spec lies beside the configuration, not in the program."""
+    rpc_port: int = 8114
+    log_to_file: bool = True
+    log_to_stdout: bool = True
+    block_assembler: AssemblerOptions | None = None
+
+
+def config_text(options: ConfigOptions) -> str:
+    """The text of config.toml."""
+    kind = "file" if options.is_spec_file else "bundled"
+    modules = _DEV_MODULES if options.chain == "dev" else _MODULES
+    return _TEXT.substitute(
+        chain=options.chain,
+        spec=f'{{ {kind} = "specs/{options.chain}.toml" }}',
+        log_to_file=_toml_bool(value=options.log_to_file),
+        log_to_stdout=_toml_bool(value=options.log_to_stdout),
+        rpc_port=options.rpc_port,
+        modules=", ".join(f'"{module}"' for module in modules),
+        block_assembler=_assembler_text(options.block_assembler),
+    )
+
+
+def _toml_bool(*, value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _assembler_text(assembler: AssemblerOptions | None) -> str:
+    if assembler is None:
+        return (
+            "# [block_assembler]\n"
+            '# code_hash = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"\n'
+            '# args = "0x…"\n'
+            '# hash_type = "type"\n'
+            '# message = "0x"'
+        )
+    return (
+        "[block_assembler]\n"
+        f'code_hash = "{assembler.code_hash}"\n'
+        f'args = "{assembler.args}"\n'
+        f'hash_type = "{assembler.hash_type}"\n'
+        f'message = "{assembler.message}"'
+    )
