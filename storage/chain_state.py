@@ -214,6 +214,9 @@ class ChainState:
             return None
         return self._reader.get(number_key(MMR_NODE, position))
 
+    def block_filter(self, block_hash: bytes) -> None:
+        """Block filters (RFC 45) are not built yet, so there is none of any block."""
+
     def rows(self, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All rows whose key begins with `kind`, as stored, in key order."""
         return self._reader.iterator(prefix=kind)

@@ -76,6 +76,7 @@ class ChainTxn(ChainState):
         super().__init__(self._overlay, archive, path, headers, serial)
         self._store: Final = store
         self._fresh_headers: Final[dict[bytes, Header]] = {}
+        self._deleted: Final[list[bytes]] = []
         self._last_location: Location | None = None
         self._on_end: Callable[[], None] | None = on_end
 
@@ -130,6 +131,7 @@ class ChainTxn(ChainState):
             self._overlay.delete(kind + block_hash)
         self._overlay.delete(number_key(STORED_NUMBER, header.number) + block_hash)
         self._fresh_headers.pop(block_hash, None)
+        self._deleted.append(block_hash)
 
     def put_spec_hash(self, spec_hash: bytes) -> None:
         """Note the chain spec that this database belongs to."""
@@ -213,6 +215,8 @@ class ChainTxn(ChainState):
         for key, value in serial_changes(serial):
             self._overlay.put(key, value)
         self._overlay.commit(self._store, sync=sync)
+        for block_hash in self._deleted:
+            self._headers.forget(block_hash)
         for block_hash, header in self._fresh_headers.items():
             self._headers.put(block_hash, serial, header)
 

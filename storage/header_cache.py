@@ -38,3 +38,8 @@ class HeaderCache:
                 for old in list(islice(self._headers, max(1, self._size // 4))):
                     del self._headers[old]
             self._headers[block_hash] = (serial, header)
+
+    def forget(self, block_hash: bytes) -> None:
+        """Drop the header of a block that was deleted."""
+        with self._lock:
+            self._headers.pop(block_hash, None)

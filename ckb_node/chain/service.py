@@ -10,7 +10,9 @@ from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
 from consensus.header import UnknownParentError
 from consensus.params import Consensus
-from consensus.types.blockchain import Block
+from consensus.resolve import resolve_transaction
+from consensus.tx_env import TxEnv
+from consensus.types.blockchain import Block, Transaction
 from storage.chain_store import ChainView
 
 Listener = Callable[[ChainChanged], None]
@@ -55,6 +57,13 @@ class ChainService:
             raise UnknownParentError(block.parent_hash)
         await self.process(block)
         return block.hash
+
+    async def estimate_cycles(self, transaction: Transaction) -> int:
+        """Cycles of a transaction's scripts at the tip, up to a block's limit. Raises ResolveError or ScriptError."""
+        with self.view() as view:
+            rtx = resolve_transaction(transaction, view, view, frozenset())
+            runner, env = self._processor.scripts.over(view), TxEnv.submitted(view.tip_header())
+            return await asyncio.to_thread(runner.run, rtx, env, self.consensus.max_block_cycles)
 
     async def process(self, block: Block) -> Verdict:
         """Take a block from anywhere; orphans wait."""
