@@ -13,9 +13,9 @@ import msgspec
 import structlog
 
 from ckb_node.config import Config
-from ckb_node.rpc.chainresults import BlockTemplateJson, read_template
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.jsontypes import block_json
+from ckb_node.rpc.templatejson import BlockTemplateJson, read_template
 from consensus.params import PowFunc
 
 log = structlog.get_logger("miner")

@@ -6,31 +6,20 @@ from fractions import Fraction
 
 from msgspec import UNSET, Struct, UnsetType
 
-from ckb_node.rpc.hextext import bytes_text, parse_bytes, parse_hash, parse_short_id, parse_uint32, parse_uint64
+from ckb_node.rpc.hextext import bytes_text, parse_hash, parse_uint32
 from ckb_node.rpc.hextext import uint_text as hexed
 from ckb_node.rpc.jsontypes import (
     BlockViewJson,
     CellOutputJson,
-    HeaderJson,
-    TransactionJson,
     TransactionViewJson,
     cell_output_json,
-    header_json,
-    read_header,
-    read_transaction,
-    short_ids_json,
-    transaction_json,
 )
 from ckb_node.rpc.services import (
     AlertMessage,
-    BlockTemplate,
-    CellbaseTemplate,
     CellLookup,
-    TransactionTemplate,
-    UncleTemplate,
 )
+from consensus.merkle import TreeProof
 from consensus.params import BLOCK_VERSION, NEVER, TX_VERSION, TYPE_ID_CODE_HASH, Consensus, Deployment
-from consensus.types.blockchain import UncleBlock
 from consensus.types.core import CellMeta, EpochFraction
 from consensus.versionbits import DeploymentState
 
@@ -263,54 +252,6 @@ class DeploymentsInfoJson(Struct, frozen=True):
     deployments: dict[str, DeploymentInfoJson]
 
 
-class UncleTemplateJson(Struct, frozen=True):
-    """An uncle to embed."""
-
-    hash: str
-    required: bool
-    proposals: list[str]
-    header: HeaderJson
-
-
-class TransactionTemplateJson(Struct, frozen=True):
-    """A transaction to commit."""
-
-    hash: str
-    required: bool
-    cycles: str | None
-    depends: list[str] | None
-    data: TransactionJson
-
-
-class CellbaseTemplateJson(Struct, frozen=True):
-    """The cellbase."""
-
-    hash: str
-    cycles: str | None
-    data: TransactionJson
-
-
-class BlockTemplateJson(Struct, frozen=True):
-    """A block to be mined; the miner computes the three roots of its header."""
-
-    version: str
-    compact_target: str
-    current_time: str
-    number: str
-    epoch: str
-    parent_hash: str
-    cycles_limit: str
-    bytes_limit: str
-    uncles_count_limit: str
-    uncles: list[UncleTemplateJson]
-    transactions: list[TransactionTemplateJson]
-    proposals: list[str]
-    cellbase: CellbaseTemplateJson
-    work_id: str
-    dao: str
-    extension: str | None = None
-
-
 # ---------------------------------------------------------------- to JSON
 
 
@@ -334,6 +275,11 @@ def cell_status_json(lookup: CellLookup, *, with_data: bool) -> CellWithStatusJs
     """The answer of `get_live_cell`."""
     cell = None if lookup.cell is None else cell_info_json(lookup.cell, with_data=with_data)
     return CellWithStatusJson(cell, lookup.state.value)
+
+
+def merkle_proof_json(proof: TreeProof) -> MerkleProofJson:
+    """A Merkle proof."""
+    return MerkleProofJson([hexed(index) for index in proof.indices], [bytes_text(lemma) for lemma in proof.lemmas])
 
 
 def ratio_json(ratio: Fraction) -> RatioJson:
@@ -428,79 +374,11 @@ def alert_json(alert: AlertMessage) -> AlertMessageJson:
     return AlertMessageJson(hexed(alert.id), hexed(alert.priority), hexed(alert.notice_until), alert.message)
 
 
-def template_json(template: BlockTemplate) -> BlockTemplateJson:
-    """Work for a miner."""
-    return BlockTemplateJson(
-        version=hexed(template.version),
-        compact_target=hexed(template.compact_target),
-        current_time=hexed(template.current_time),
-        number=hexed(template.number),
-        epoch=hexed(template.epoch),
-        parent_hash=bytes_text(template.parent_hash),
-        cycles_limit=hexed(template.cycles_limit),
-        bytes_limit=hexed(template.bytes_limit),
-        uncles_count_limit=hexed(template.uncles_count_limit),
-        uncles=[_uncle_template_json(uncle) for uncle in template.uncles],
-        transactions=[_transaction_template_json(transaction) for transaction in template.transactions],
-        proposals=short_ids_json(template.proposals),
-        cellbase=_cellbase_template_json(template.cellbase),
-        work_id=hexed(template.work_id),
-        dao=bytes_text(template.dao),
-        extension=optional_hash(template.extension),
-    )
-
-
-def _uncle_template_json(template: UncleTemplate) -> UncleTemplateJson:
-    uncle = template.uncle
-    return UncleTemplateJson(
-        bytes_text(uncle.hash), template.required, short_ids_json(uncle.proposals), header_json(uncle.header)
-    )
-
-
-def _transaction_template_json(template: TransactionTemplate) -> TransactionTemplateJson:
-    return TransactionTemplateJson(
-        bytes_text(template.transaction.hash),
-        template.required,
-        optional_uint(template.cycles),
-        None if template.depends is None else [hexed(index) for index in template.depends],
-        transaction_json(template.transaction),
-    )
-
-
-def _cellbase_template_json(template: CellbaseTemplate) -> CellbaseTemplateJson:
-    transaction = template.transaction
-    return CellbaseTemplateJson(
-        bytes_text(transaction.hash), optional_uint(template.cycles), transaction_json(transaction)
-    )
-
-
 # ---------------------------------------------------------------- from JSON
 
 
-def read_template(template: BlockTemplateJson) -> BlockTemplate:
-    """A template that a client sends back; BadTextError on bad texts. Hashes in it are not looked at."""
-    return BlockTemplate(
-        version=parse_uint32(template.version),
-        compact_target=parse_uint32(template.compact_target),
-        current_time=parse_uint64(template.current_time),
-        number=parse_uint64(template.number),
-        epoch=parse_uint64(template.epoch),
-        parent_hash=parse_hash(template.parent_hash),
-        cycles_limit=parse_uint64(template.cycles_limit),
-        bytes_limit=parse_uint64(template.bytes_limit),
-        uncles_count_limit=parse_uint64(template.uncles_count_limit),
-        uncles=[_read_uncle_template(uncle) for uncle in template.uncles],
-        transactions=[TransactionTemplate(read_transaction(each.data)) for each in template.transactions],
-        proposals=[parse_short_id(short_id) for short_id in template.proposals],
-        cellbase=CellbaseTemplate(read_transaction(template.cellbase.data)),
-        work_id=parse_uint64(template.work_id),
-        dao=parse_hash(template.dao),
-        extension=None if template.extension is None else parse_bytes(template.extension),
+def read_merkle_proof(proof: MerkleProofJson) -> TreeProof:
+    """A Merkle proof; BadTextError on bad texts."""
+    return TreeProof(
+        tuple(parse_uint32(index) for index in proof.indices), tuple(parse_hash(lemma) for lemma in proof.lemmas)
     )
-
-
-def _read_uncle_template(template: UncleTemplateJson) -> UncleTemplate:
-    uncle = UncleBlock(
-        header=read_header(template.header), proposals=[parse_short_id(short_id) for short_id in template.proposals]
-    )
-    return UncleTemplate(uncle, template.required)

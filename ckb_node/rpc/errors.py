@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from ckb_node.rpc import rejects
+from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.services import FeeEstimateError
 from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError
 from storage.errors import ChainMismatch, StorageCorrupt, StorageError
@@ -67,6 +68,7 @@ _BY_EXCEPTION: dict[type[BaseException], Code] = {
     ScriptError: Code.TransactionFailedToVerify,
     DaoError: Code.DaoError,
     FeeEstimateError: Code.CKBInternalError,
+    BadTextError: Code.InvalidParams,
     StorageCorrupt: Code.DatabaseIsCorrupt,
     ChainMismatch: Code.DatabaseIsCorrupt,
     StorageError: Code.DatabaseError,
@@ -74,7 +76,7 @@ _BY_EXCEPTION: dict[type[BaseException], Code] = {
 }
 """The nearest class in an exception's own order of bases decides."""
 
-KNOWN_EXCEPTIONS = (CkbError, StorageError, FeeEstimateError)
+KNOWN_EXCEPTIONS = (CkbError, StorageError, FeeEstimateError, BadTextError)
 """Exceptions that are an answer to the caller. All others are faults of this program."""
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ckb_node.rpc import chainresults, hextext, jsontypes
+from ckb_node.rpc import chainresults, hextext, jsontypes, templatejson
 from ckb_node.rpc.services import BlockTemplate, FeePriority, OutputsValidator
 from consensus.types.blockchain import Block, OutPoint, Script, Transaction
 
@@ -57,6 +57,13 @@ PriorityParam = Annotated[FeePriority, Codec("EstimateMode", FeePriority, _itsel
 WithdrawingParam = Annotated[
     bytes | OutPoint, Codec("DaoWithdrawingCalculationKind", str | jsontypes.OutPointJson, _read_withdrawing)
 ]
+TransactionProofParam = Annotated[
+    chainresults.TransactionProofJson, Codec("TransactionProof", chainresults.TransactionProofJson, _itself)
+]
+TransactionAndWitnessProofParam = Annotated[
+    chainresults.TransactionAndWitnessProofJson,
+    Codec("TransactionAndWitnessProof", chainresults.TransactionAndWitnessProofJson, _itself),
+]
 TemplateParam = Annotated[
-    BlockTemplate, Codec("BlockTemplate", chainresults.BlockTemplateJson, chainresults.read_template)
+    BlockTemplate, Codec("BlockTemplate", templatejson.BlockTemplateJson, templatejson.read_template)
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ckb_node.rpc.methods import (
     chain_blocks,
+    chain_proofs,
     chain_rewards,
     chain_transactions,
     experiment,
@@ -24,6 +25,7 @@ OWN_MODULES: Iterable[Methods] = (
     chain_blocks.METHODS,
     chain_transactions.METHODS,
     chain_rewards.METHODS,
+    chain_proofs.METHODS,
     stats.METHODS,
     experiment.METHODS,
     integration_test.METHODS,

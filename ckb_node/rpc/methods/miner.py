@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import structlog
 
-from ckb_node.rpc.chainresults import BlockTemplateJson, template_json
 from ckb_node.rpc.errors import Code, module_is_disabled, with_code
 from ckb_node.rpc.hextext import bytes_text
 from ckb_node.rpc.params import BlockParam, Text, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import MinerService, Services
+from ckb_node.rpc.templatejson import BlockTemplateJson, template_json
 from consensus.errors import CkbError
 
 METHODS = Methods(Module.MINER)
