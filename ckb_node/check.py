@@ -10,12 +10,16 @@ from pathlib import Path
 from ckb_node.chain.processor import BlockProcessor, Verdict
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
+from ckb_node.config import Config
+from ckb_node.node import open_chain
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.params import Consensus
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
+
+PROGRESS_BLOCKS = 1000
 
 Progress = Callable[[int, int], None]
 """Takes blocks done and blocks in all."""
@@ -60,3 +64,20 @@ def _replay(view: ChainState, fresh: ChainStore, processor: BlockProcessor, prog
         progress(number, tip)
     with fresh.view() as replayed:
         return CheckReport(tip, transactions, state_differences(view, replayed))
+
+
+def check_data(config: Config) -> int:
+    """The command: 0 when the data is sound, 1 otherwise, with what was found. Raises the errors of opening."""
+    spec, _ = config.load_spec()
+    with open_chain(config) as (consensus, store, _):
+        report = check_store(consensus, store, spec.content_hash, _say_progress)
+    print(f"replayed {report.blocks} blocks with {report.transactions} transactions from genesis")  # noqa: T201
+    for fault in report.faults:
+        print(f"FAULT: {fault}")  # noqa: T201
+    print("the data is NOT sound" if report.faults else "the data equals the replay")  # noqa: T201
+    return 1 if report.faults else 0
+
+
+def _say_progress(done: int, total: int) -> None:
+    if done % PROGRESS_BLOCKS == 0:
+        print(f"{done} of {total} blocks", flush=True)  # noqa: T201

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 
 import structlog
 
+from ckb_node.banner import banner
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
@@ -22,6 +23,7 @@ from ckb_node.config import Config, ConfigError
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.indexer.service import IndexerService
 from ckb_node.local_net import LocalNet
+from ckb_node.logs import set_up_logs
 from ckb_node.mining.assembler import BlockAssembler
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
@@ -30,6 +32,7 @@ from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.registry import Module, Registry
 from ckb_node.rpc.services import Services
 from ckb_node.txpool.service import PoolService
+from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
 from consensus.spec import build_consensus
 from network.identity import load_or_create_identity
@@ -38,11 +41,10 @@ from storage.leveldb import LevelDbStore
 
 log = structlog.get_logger("node")
 
-VERSION = metadata.version("ckb-node")
 KEY_FILE = "network/secret_key"
 
 
-class AddressInUseError(Exception):
+class RpcAddressError(OSError):
     """The RPC address cannot be had."""
 
 
@@ -89,6 +91,8 @@ def open_node(config: Config) -> Iterator[Node]:
         executor = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scripts"))
         pool = PoolService(chain, settings.tx_pool.limits(), processor.scripts, executor, clock.now_ms, workers)
         net = LocalNet(chain, load_or_create_identity(config.data_dir / KEY_FILE), VERSION, clock.now_ms)
+        if (fault := config.block_assembler_fault(consensus)) is not None:
+            raise ConfigError(fault)
         miner_config = config.miner_config(VERSION)
         assembler = None if miner_config is None else BlockAssembler(chain, pool.pool, miner_config, clock.now_ms)
         indexer = None
@@ -104,6 +108,7 @@ def open_node(config: Config) -> Iterator[Node]:
             clock=clock,
             miner=assembler,
             testing=chain if Module.INTEGRATION_TEST in settings.rpc.modules else None,
+            extra_well_known=config.extra_well_known(),
             extensions={} if indexer is None else {IndexerService: indexer},
         )
         yield Node(config, consensus, store, chain, pool, net, assembler, indexer, services)
@@ -128,10 +133,8 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(serving(build_dispatcher(node), host, port, limits))
-        except OSError as error:
-            raise AddressInUseError(
-                f"cannot listen on {host}:{port} for RPC: {os.strerror(error.errno or 0)}"
-            ) from error
+        except ExceptionGroup as group:
+            raise _address_error(group, host, port) from None
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running_tasks = [tasks.create_task(node.pool.run(), name="pool")]
         running_tasks.append(tasks.create_task(_load_pool(node), name="pool-load"))
@@ -146,6 +149,21 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
                 task.cancel()
             count = node.pool.save(pool_file)
             log.info("pool saved", transactions=count)
+
+
+def _address_error(group: ExceptionGroup[Exception], host: str, port: int) -> Exception:
+    """What a person should read when the listener cannot be had."""
+    first = first_error(group)
+    if isinstance(first, OSError):
+        return RpcAddressError(f"cannot listen on {host}:{port} for RPC: {os.strerror(first.errno or 0)}")
+    return first
+
+
+def first_error(error: Exception) -> Exception:
+    """The first real error inside task groups' wrappings."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _load_pool(node: Node) -> None:
@@ -163,13 +181,27 @@ def _dev_miner(node: Node) -> DevMiner:
     return DevMiner(node.chain, node.assembler, node.config.file.miner.interval_millis / 1000)
 
 
-async def serve(node: Node, *, mine: bool) -> None:
-    """Run until SIGINT, SIGTERM or SIGHUP."""
+async def serve(config: Config, *, mine: bool) -> None:
+    """Open, say what a person needs, and run until SIGINT, SIGTERM or SIGHUP."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
-    async with running(node, mine=mine) as (host, port):
-        log.info("RPC is open", address=f"http://{host}:{port}")
-        await stop.wait()
-        log.info("stopping")
+    with open_node(config) as node:
+        async with running(node, mine=mine) as (host, port):
+            sys.stdout.write(banner(node, host, port, mine=mine))
+            sys.stdout.flush()
+            log.info("RPC is open", address=f"http://{host}:{port}")
+            await stop.wait()
+            log.info("stopping")
+    log.info("stopped")
+
+
+def run_node(config: Config, *, mine: bool) -> int:
+    """`ckb-node run` and `dev`: 0 when the node was told to stop. Raises the errors of opening."""
+    set_up_logs(config, "run")
+    try:
+        asyncio.run(serve(config, mine=mine))
+    except ExceptionGroup as group:
+        raise first_error(group) from group
+    return 0

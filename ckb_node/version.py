@@ -1,0 +1,5 @@
+"""The version of the installed package."""
+
+from importlib import metadata
+
+VERSION = metadata.version("ckb-node")
