@@ -6,6 +6,7 @@ import pytest
 
 from consensus.hardfork import (
     chain_root_is_required,
+    header_version_is_free,
     is_hash_type,
     since_counts_from_block_timestamp,
     type_script_vm_version,
@@ -14,7 +15,9 @@ from consensus.hardfork import (
 from consensus.params import Hardforks
 from tests.consensus.kit_block import a_consensus
 
-MAINNET = a_consensus(hardforks=Hardforks(rfc_0028=5414, rfc_0032=5414, rfc_0049=12_293), rfc_0044_epoch=8651)
+MAINNET = a_consensus(
+    hardforks=Hardforks(rfc_0028=5414, rfc_0032=5414, rfc_0048=12_293, rfc_0049=12_293), rfc_0044_epoch=8651
+)
 
 
 @pytest.mark.parametrize(("epoch", "version"), [(0, 0), (5413, 0), (5414, 1), (12_292, 1), (12_293, 2)])
@@ -32,6 +35,11 @@ def test_vm_versions_that_do_not_exist_are_never_active() -> None:
 @pytest.mark.parametrize(("epoch", "active"), [(5413, False), (5414, True)])
 def test_rfc_28(epoch: int, active: bool) -> None:
     assert since_counts_from_block_timestamp(MAINNET, epoch) is active
+
+
+@pytest.mark.parametrize(("epoch", "active"), [(12_292, False), (12_293, True)])
+def test_rfc_48(epoch: int, active: bool) -> None:
+    assert header_version_is_free(MAINNET, epoch) is active
 
 
 @pytest.mark.parametrize(("parent_epoch", "active"), [(8650, False), (8651, True)])

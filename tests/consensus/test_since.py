@@ -84,6 +84,19 @@ def test_absolute_epoch_compares_fractions() -> None:
     assert_turns(since, env_at(500, too_early), env_at(500, in_time), cell_at(1), a_consensus())
 
 
+def test_an_epoch_that_is_just_reached_is_in_time_whatever_its_denominator() -> None:
+    check(EPOCH | EpochFraction(5, 1, 2).pack(), env_at(500, EpochFraction(5, 50, 100)))
+    # The cell is of 3(50/100), so 1(3/4) later is 5(25/100).
+    since = RELATIVE | EPOCH | EpochFraction(1, 3, 4).pack()
+    assert_turns(
+        since,
+        env_at(500, EpochFraction(5, 24, 100)),
+        env_at(500, EpochFraction(5, 25, 100)),
+        cell_at(1),
+        a_consensus(),
+    )
+
+
 def test_absolute_timestamp_is_compared_with_the_median_of_the_parent() -> None:
     seconds = median_at(100) // 1000
     assert median_at(100) % 1000 == 0

@@ -164,6 +164,11 @@ def test_sums_beyond_64_bits_are_refused() -> None:
         verify_capacity(CONSENSUS, spend([a_cell(an_output(half))], half, half))
 
 
+def test_a_sum_of_64_bits_is_not_refused() -> None:
+    most = (1 << 64) - 1
+    verify_capacity(CONSENSUS, spend([a_cell(an_output(most))], most))
+
+
 def test_an_output_pays_for_its_bytes() -> None:
     inputs = [a_cell(an_output(10_000 * CKB))]
     verify_capacity(CONSENSUS, spend(inputs, OCCUPIED))

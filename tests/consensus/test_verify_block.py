@@ -11,6 +11,7 @@ from consensus.errors import ScriptError
 from consensus.header import verify_header
 from consensus.params import Hardforks
 from consensus.resolve import InvalidHeaderDepError, UnknownOutPointError
+from consensus.reward import BlockReward
 from consensus.since import ImmatureError
 from consensus.transaction import DaoLockSizeError, InsufficientCellCapacityError
 from consensus.two_phase import NotProposedError
@@ -222,6 +223,22 @@ def test_a_reward_that_cannot_make_a_cell_is_not_paid() -> None:
     check(chain, block)
     paying = a_cellbase(12, [an_output(1900 * CKB, MINER_LOCK)])
     assert_fault(CellbaseFault.REWARD_TARGET, chain, with_cellbase(chain, block, paying))
+
+
+@pytest.mark.parametrize(("missing", "is_paid"), [(0, True), (1, False)])
+def test_a_reward_that_just_makes_a_cell_is_paid(
+    chain: MemoryChain, monkeypatch: pytest.MonkeyPatch, missing: int, is_paid: bool
+) -> None:
+    chain.grow(11)
+    block = chain.next_block()
+    total = an_output(0, MINER_LOCK).occupied_capacity(0) - missing
+    reward = BlockReward(total=total, primary=total, secondary=0, tx_fee=0, proposal_reward=0)
+    monkeypatch.setattr("consensus.block_context.block_reward", lambda *_: (MINER_LOCK, reward))
+    paying = with_cellbase(chain, block, a_cellbase(12, [an_output(total, MINER_LOCK)]))
+    without = with_cellbase(chain, block, a_cellbase(12))
+    accepted, refused = (paying, without) if is_paid else (without, paying)
+    check(chain, accepted)
+    assert_fault(CellbaseFault.REWARD_AMOUNT if is_paid else CellbaseFault.REWARD_TARGET, chain, refused)
 
 
 def test_the_extension_starts_with_the_chain_root(chain: MemoryChain) -> None:
