@@ -125,10 +125,9 @@ class BlockProcessor:
         """Store a block that passed the rules which need no chain state."""
         parent_epoch = require(txn.block_epoch(parent.hash), "epoch", parent.hash)
         epoch = next_epoch_ext(self.consensus, parent, parent_epoch, txn)
-        uncles = 0 if epoch.is_head(block.number) else parent_ext.total_uncles_count
         ext = BlockExt(
             total_difficulty=parent_ext.total_difficulty + compact_to_difficulty(block.header.compact_target),
-            total_uncles_count=uncles + len(block.uncles),
+            total_uncles_count=parent_ext.total_uncles_count + len(block.uncles),
             received_at=self.now_ms(),
             txs_fees=[],
             verified_flag=None,
