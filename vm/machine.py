@@ -168,24 +168,29 @@ class MachineState:
             # The memory is zero already: argc = 0 need not be written.
             self.set_register(SP, (top - 8) & ~15)
             return top - self.get_register(SP)
+        # sp follows every step: after a failure the exec of version 1 goes on with what there is.
         sp = top
+        self.set_register(SP, sp)
         words = [len(args)]  # argc, then the addresses of the arguments
         for arg in args:
             sp = (sp - len(arg) - 1) & U64_MASK
-            self.memory.store_bytes(sp, arg + b"\0")
+            self.memory.store_bytes(sp, arg)
+            self.memory.store8((sp + len(arg)) & U64_MASK, 0)
             words.append(sp)
+            self.set_register(SP, sp)
             if self.version >= VERSION2 and sp < bottom:
                 raise MemOutOfStack
         if self.version != VERSION0:
             words.append(0)  # argv[argc]
             sp = (((sp - 8 * len(words)) & ~15) + 8 * len(words)) & U64_MASK
+            self.set_register(SP, sp)
         for word in reversed(words):
             sp = (sp - 8) & U64_MASK
             if self.version == VERSION0:
                 self.memory.store32(sp, word)  # version 0 writes the low half only
             else:
                 self.memory.store64(sp, word)
-        self.set_register(SP, sp)
+            self.set_register(SP, sp)
         if sp < bottom:
             raise MemOutOfStack
         return top - sp

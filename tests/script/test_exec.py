@@ -229,3 +229,15 @@ def test_version_1_runs_on_at_address_0_when_a_later_segment_cannot_be_loaded() 
     callee = make_elf(CODE, [Segment(0, PF_R | PF_X, code, len(code)), Segment(0, PF_R | PF_X, code, len(code))])
     assert "error code 6 on" in str(run(calling(1, exec_and_return_a0(1, 3, 0, 0), callee)))
     assert "MemWriteOnFreezedPage" in str(run(calling(2, exec_and_return_a0(1, 3, 0, 0), callee)))
+
+
+@pytest.mark.parametrize(("sizes", "sp"), [([4000, 5000], 0x400000 - 4001), ([3000] * 5, 0x400000 - 3001)])
+def test_version_1_goes_on_with_the_stack_as_far_as_it_was_laid_out(sizes: list[int], sp: int) -> None:
+    """The new program's code lies where its arguments should go; after the failure sp is behind the last that fit."""
+    callee = Program()
+    callee.expect(A0, 4, 1)
+    callee.expect(SP, sp, 2)
+    callee.exit(0)
+    code = callee.code()
+    elf = make_elf(0x3FE000, [Segment(0x3FE000, PF_R | PF_X, code, len(code))])
+    assert isinstance(run(calling(1, string_caller(sizes), elf)), int)
