@@ -5,6 +5,14 @@ from __future__ import annotations
 from consensus.errors import BlockError, CkbError
 
 
+class ForeignGenesisError(BlockError):
+    """A block of height 0 that is not this chain's genesis block."""
+
+    def __init__(self, block_hash: bytes) -> None:
+        super().__init__(f"block 0x{block_hash.hex()} of height 0 is not the genesis block of this chain")
+        self.block_hash = block_hash
+
+
 class InvalidParentError(BlockError):
     """The parent was found invalid."""
 

@@ -44,6 +44,15 @@ class OrphanPool:
         """Remove and return the blocks that waited for this parent, in order of arrival."""
         return [self._remove(block_hash) for block_hash in list(self._by_parent.get(parent_hash, ()))]
 
+    def drop_descendants(self, block_hash: bytes) -> int:
+        """Drop all that wait, directly or not, for this block; how many."""
+        count, doomed = 0, [block_hash]
+        while doomed:
+            children = self.take_children(doomed.pop())
+            doomed += (child.hash for child in children)
+            count += len(children)
+        return count
+
     def expire(self, tip_epoch: int) -> int:
         """Drop blocks that are too far behind; how many."""
         old = [each for each, block in self._blocks.items() if _epoch_number(block) + EXPIRE_EPOCHS < tip_epoch]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+import structlog
+
 from ckb_node.chain.errors import (
+    ForeignGenesisError,
     InvalidBranchError,
     InvalidParentError,
     KnownInvalidBlockError,
@@ -15,21 +19,29 @@ from ckb_node.chain.errors import (
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.orphans import OrphanPool
 from ckb_node.chain.scripts import ScriptService
-from consensus.block import verify_block_body
+from consensus.block import BodyMismatchError, verify_block_body
 from consensus.difficulty import compact_to_difficulty
-from consensus.epoch import next_epoch_ext
+from consensus.epoch import next_epoch_ext, verify_block_epoch
 from consensus.errors import CkbError
-from consensus.header import UnknownParentError, verify_header
-from consensus.lookup import require
+from consensus.header import TemporaryHeaderError, UnknownParentError, verify_header, verify_number
+from consensus.lookup import ChainDataError, require
 from consensus.mmr import nodes_of_block
 from consensus.params import Consensus
+from consensus.pow import verify_pow
 from consensus.types.blockchain import Block, Header
-from consensus.types.core import INVALID, VALID, BlockExt, EpochFraction
+from consensus.types.core import INVALID, VALID, BlockExt, EpochExt, EpochFraction
 from consensus.verify_block import BlockVerified, verify_block
+from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
+from storage.errors import StorageError
+
+log = structlog.get_logger("chain")
 
 TRUNCATE_LIMIT = 50_000
+
+Attach = Callable[[ChainTxn, Block], None]
+"""Puts a block on the tip, or raises _BadBlock."""
 
 
 class Verdict(Enum):
@@ -64,26 +76,46 @@ class BlockProcessor:
     ) -> None:
         self.consensus, self.store, self.scripts, self.now_ms = consensus, store, scripts, now_ms
         self.orphans = OrphanPool()
+        self._orphans_seen_epoch = 0
+
+    # ------------------------------------------------------------ blocks from anywhere
 
     def process(self, block: Block) -> Outcome:
-        """Take a block whose header commits to its body; raise the error of the rule that it breaks."""
-        outcome = self._process_one(block)
+        """Take a block; raise the error of the rule that it breaks."""
+        try:
+            outcome = self._process_one(block)
+        except CkbError as error:
+            self._forget_orphans_of(block, error)
+            raise
         if outcome.verdict in (Verdict.BEST, Verdict.SIDE):
             self._process_orphans_after(block.hash, outcome)
         return outcome
 
     def _process_orphans_after(self, parent_hash: bytes, outcome: Outcome) -> None:
         """Orphans were not asked for by this caller: their failures are theirs alone."""
-        parents = [parent_hash]
-        while parents:
-            for orphan in self.orphans.take_children(parents.pop()):
-                try:
-                    result = self._process_one(orphan)
-                except CkbError:
-                    continue
+        ready = deque(self.orphans.take_children(parent_hash))
+        while ready:
+            try:
+                result = self._process_one(ready[0])
+            except CkbError as error:
+                orphan = ready.popleft()
+                log.warning("an orphan block was refused", hash=orphan.hash.hex(), reason=str(error))
+                self._forget_orphans_of(orphan, error)
+            except (StorageError, ChainDataError) as error:
+                # What is on the chain already must be told to the listeners; the next block's caller meets this again.
+                log.error("orphan blocks must wait", reason=str(error))  # noqa: TRY400 - the text says it all
+                for orphan in ready:
+                    self.orphans.add(orphan)
+                return
+            else:
                 outcome.changes += result.changes
                 outcome.side_blocks += result.side_blocks
-                parents.append(orphan.hash)
+                ready += self.orphans.take_children(ready.popleft().hash)
+
+    def _forget_orphans_of(self, block: Block, error: CkbError) -> None:
+        """What waits for a block that can never be valid waits in vain."""
+        if not isinstance(error, (TemporaryHeaderError, BodyMismatchError)):
+            self.orphans.drop_descendants(block.hash)
 
     def _process_one(self, block: Block) -> Outcome:
         with self.store.begin() as txn:
@@ -92,39 +124,58 @@ class BlockProcessor:
                 if known.verified is False:
                     raise KnownInvalidBlockError(block.hash)
                 return Outcome(Verdict.KNOWN)
+            if block.number == 0:
+                raise ForeignGenesisError(block.hash)
             parent, parent_ext = txn.header(block.parent_hash), txn.block_ext(block.parent_hash)
             if parent is None or parent_ext is None:
-                self.orphans.add(block)
-                return Outcome(Verdict.ORPHAN)
+                return self._keep_orphan(block)
             if parent_ext.verified is False:
                 raise InvalidParentError(block.parent_hash)
-            verify_block_body(self.consensus, block)
             verify_header(self.consensus, block.header, txn, self.now_ms())
-            ext = self._insert(txn, block, parent, parent_ext)
+            epoch = self._epoch_after(txn, parent)
+            verify_block_epoch(epoch, block.header)
+            verify_block_body(self.consensus, block)
+            ext = self._insert(txn, block, epoch, parent_ext)
             try:
-                outcome = self._choose(txn, block, ext)
+                outcome = self._choose(txn, block, ext, self._verify_and_attach)
             except _BadBlock as bad:
                 failure = bad
             else:
                 txn.commit()
-                self.orphans.expire(EpochFraction.unpack(block.header.epoch).number)
+                self._expire_orphans(EpochFraction.unpack(block.header.epoch).number)
                 return outcome
-        self._mark_invalid(block, parent, parent_ext, failure.block_hash)
+        self._mark_invalid(block, epoch, parent_ext, failure.block_hash)
         if failure.block_hash == block.hash:
             raise failure.cause
         raise InvalidBranchError(failure.block_hash, failure.cause)
 
-    def _choose(self, txn: ChainTxn, block: Block, ext: BlockExt) -> Outcome:
-        """The heavier chain wins; of equals the one seen first stays."""
-        tip_ext = txn.block_ext(txn.tip_header().hash)
-        if tip_ext is not None and ext.total_difficulty <= tip_ext.total_difficulty:
-            return Outcome(Verdict.SIDE, side_blocks=[block])
-        return Outcome(Verdict.BEST, [self._switch(txn, block)])
+    def _keep_orphan(self, block: Block) -> Outcome:
+        """Room among the orphans costs at least the work of a header, and nobody can put a false body there."""
+        verify_pow(self.consensus, block.header)
+        verify_block_body(self.consensus, block)
+        self.orphans.add(block)
+        return Outcome(Verdict.ORPHAN)
 
-    def _insert(self, txn: ChainTxn, block: Block, parent: Header, parent_ext: BlockExt) -> BlockExt:
-        """Store a block that passed the rules which need no chain state."""
+    def _expire_orphans(self, epoch: int) -> None:
+        if epoch > self._orphans_seen_epoch:
+            self._orphans_seen_epoch = epoch
+            self.orphans.expire(epoch)
+
+    # ------------------------------------------------------------ fork choice
+
+    def _choose(self, txn: ChainTxn, block: Block, ext: BlockExt, attach: Attach) -> Outcome:
+        """The heavier chain wins; of equals the one seen first stays."""
+        tip_hash = txn.tip_header().hash
+        if ext.total_difficulty <= require(txn.block_ext(tip_hash), "block ext", tip_hash).total_difficulty:
+            return Outcome(Verdict.SIDE, side_blocks=[block])
+        return Outcome(Verdict.BEST, [self._switch(txn, block, attach)])
+
+    def _epoch_after(self, txn: ChainTxn, parent: Header) -> EpochExt:
         parent_epoch = require(txn.block_epoch(parent.hash), "epoch", parent.hash)
-        epoch = next_epoch_ext(self.consensus, parent, parent_epoch, txn)
+        return next_epoch_ext(self.consensus, parent, parent_epoch, txn)
+
+    def _insert(self, txn: ChainTxn, block: Block, epoch: EpochExt, parent_ext: BlockExt) -> BlockExt:
+        """Store a block. Its uncles are counted from genesis on: an epoch's are the difference of two such counts."""
         ext = BlockExt(
             total_difficulty=parent_ext.total_difficulty + compact_to_difficulty(block.header.compact_target),
             total_uncles_count=parent_ext.total_uncles_count + len(block.uncles),
@@ -137,30 +188,23 @@ class BlockProcessor:
         txn.insert_ext(block.hash, ext)
         return ext
 
-    def _switch(self, txn: ChainTxn, block: Block) -> ChainChanged:
-        """Make `block` the tip: detach down to the common ancestor, verify and attach the branch."""
+    def _switch(self, txn: ChainTxn, block: Block, attach: Attach) -> ChainChanged:
+        """Make `block` the tip: detach down to the common ancestor, attach the branch."""
         old_tip = txn.tip_header()
         branch = [block]
         while not txn.is_main(branch[-1].parent_hash):
             branch.append(_stored(txn, branch[-1].parent_hash))
-        detached = self._detach_to(txn, branch[-1].parent_hash)
+        detached = _detach_to(txn, branch[-1].parent_hash)
         attached = list(reversed(branch))
         for each in attached:
-            self._verify_and_attach(txn, each)
+            attach(txn, each)
         return ChainChanged(old_tip, block.header, detached, attached)
-
-    def _detach_to(self, txn: ChainTxn, ancestor_hash: bytes) -> list[Block]:
-        """Make an ancestor of the tip the tip; the blocks above it, newest first."""
-        detached = []
-        while txn.tip_header().hash != ancestor_hash:
-            tip = _stored(txn, txn.tip_header().hash)
-            txn.detach_block(tip)
-            detached.append(tip)
-        return detached
 
     def _verify_and_attach(self, txn: ChainTxn, block: Block) -> None:
         """A block that was on the main chain before need not prove itself again."""
         ext = require(txn.block_ext(block.hash), "block ext", block.hash)
+        if ext.verified is False:
+            raise _BadBlock(block.hash, KnownInvalidBlockError(block.hash))
         if ext.verified is None:
             try:
                 verified = verify_block(self.consensus, block, txn, self.scripts.over(txn))
@@ -169,45 +213,48 @@ class BlockProcessor:
             txn.insert_ext(block.hash, _verified_ext(ext, verified))
         txn.attach_block(block, nodes_of_block(txn, block.header)[1])
 
-    def _mark_invalid(self, block: Block, parent: Header, parent_ext: BlockExt, bad_hash: bytes) -> None:
-        """Remember the bad block and all of the branch above it, so that nothing is ever built on them again."""
+    def _mark_invalid(self, block: Block, epoch: EpochExt, parent_ext: BlockExt, bad_hash: bytes) -> None:
+        """Remember the bad block and all that stand on it, on whatever branch: nothing is ever built on them again."""
         with self.store.begin() as txn:
-            self._insert(txn, block, parent, parent_ext)
-            cursor = block.hash
-            while True:
-                ext = require(txn.block_ext(cursor), "block ext", cursor)
-                txn.insert_ext(cursor, ext.replace(verified_flag=INVALID))
-                if cursor == bad_hash:
-                    break
-                cursor = require(txn.header(cursor), "header", cursor).parent_hash
+            self._insert(txn, block, epoch, parent_ext)
+            bad = require(txn.header(bad_hash), "header", bad_hash)
+            for header in (bad, *stored_descendants(txn, bad)):
+                ext = require(txn.block_ext(header.hash), "block ext", header.hash)
+                txn.insert_ext(header.hash, ext.replace(verified_flag=INVALID))
             txn.commit()
 
+    # ------------------------------------------------------------ by hand (IntegrationTest)
+
     def process_unverified(self, block: Block) -> Outcome:
-        """Put a block on the chain with every rule skipped (IntegrationTest); its parent must be stored."""
+        """Store a block, and attach it if its branch is the heaviest, with every rule skipped.
+
+        Raises UnknownParentError, or NumberError: what has no place in the chain cannot be stored.
+        """
         with self.store.begin() as txn:
+            if txn.block_ext(block.hash) is not None:
+                return Outcome(Verdict.KNOWN)
             parent, parent_ext = txn.header(block.parent_hash), txn.block_ext(block.parent_hash)
             if parent is None or parent_ext is None:
                 raise UnknownParentError(block.parent_hash)
-            if txn.block_ext(block.hash) is not None:
-                return Outcome(Verdict.KNOWN)
-            ext = self._insert(txn, block, parent, parent_ext)
-            none = [0] * (len(block.transactions) - 1)
-            txn.insert_ext(block.hash, ext.replace(verified_flag=VALID, txs_fees=none, cycles=none, txs_sizes=none))
-            outcome = self._choose(txn, block, ext)
+            verify_number(block.header, parent)
+            ext = self._insert(txn, block, self._epoch_after(txn, parent), parent_ext)
+            outcome = self._choose(txn, block, ext, _attach_unverified)
             txn.commit()
-            return outcome
+        self._process_orphans_after(block.hash, outcome)
+        return outcome
 
     def truncate(self, block_hash: bytes) -> ChainChanged | None:
-        """Make a main-chain block the tip again and forget all blocks that came after it."""
+        """Make a main-chain block the tip again and forget all blocks that came after it, on whatever branch."""
         with self.store.begin() as txn:
             target, old_tip = txn.header(block_hash), txn.tip_header()
             if target is None or not txn.is_main(block_hash):
                 raise TruncateError(f"block 0x{block_hash.hex()} is not on the main chain")
             if old_tip.number - target.number > TRUNCATE_LIMIT:
                 raise TruncateError(f"more than {TRUNCATE_LIMIT} blocks would have to go")
-            detached = self._detach_to(txn, block_hash)
-            for block in detached:
-                txn.delete_block(block.header)
+            above = stored_descendants(txn, target)
+            detached = _detach_to(txn, block_hash)
+            for header in above:
+                txn.delete_block(header)
             txn.commit()
         return ChainChanged(old_tip, target, detached, []) if detached else None
 
@@ -235,6 +282,38 @@ class BlockProcessor:
             txn.attach_block(genesis, nodes_of_block(txn, genesis.header)[1])
             txn.put_spec_hash(spec_hash)
             txn.commit()
+
+
+def stored_descendants(state: ChainState, root: Header) -> list[Header]:
+    """Headers of all stored blocks that stand on `root`, on whatever branch, lowest first."""
+    found: list[Header] = []
+    parents, number = {root.hash}, root.number
+    while parents:
+        number += 1
+        stored = (require(state.header(each), "header", each) for each in state.stored_hashes(number))
+        children = [header for header in stored if header.parent_hash in parents]
+        found += children
+        parents = {header.hash for header in children}
+    return found
+
+
+def _detach_to(txn: ChainTxn, ancestor_hash: bytes) -> list[Block]:
+    """Make an ancestor of the tip the tip; the blocks above it, newest first."""
+    detached = []
+    while txn.tip_header().hash != ancestor_hash:
+        tip = _stored(txn, txn.tip_header().hash)
+        txn.detach_block(tip)
+        detached.append(tip)
+    return detached
+
+
+def _attach_unverified(txn: ChainTxn, block: Block) -> None:
+    """Nobody knows what the transactions paid and took: fees and cycles count as zero."""
+    ext = require(txn.block_ext(block.hash), "block ext", block.hash)
+    if ext.verified is not True:
+        none = [0] * (len(block.transactions) - 1)
+        txn.insert_ext(block.hash, ext.replace(verified_flag=VALID, txs_fees=none, cycles=none, txs_sizes=none))
+    txn.attach_block(block, nodes_of_block(txn, block.header)[1])
 
 
 def _verified_ext(ext: BlockExt, verified: BlockVerified) -> BlockExt:

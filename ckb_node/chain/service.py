@@ -60,10 +60,10 @@ class ChainService:
 
     async def estimate_cycles(self, transaction: Transaction) -> int:
         """Cycles of a transaction's scripts at the tip, up to a block's limit. Raises ResolveError or ScriptError."""
-        with self.view() as view:
-            rtx = resolve_transaction(transaction, view, view, frozenset())
-            runner, env = self._processor.scripts.over(view), TxEnv.submitted(view.tip_header())
-            return await asyncio.to_thread(runner.run, rtx, env, self.consensus.max_block_cycles)
+        view = self.view()  # not closed here: the thread goes on with it when the caller gives up
+        rtx = resolve_transaction(transaction, view, view, frozenset())
+        runner, env = self._processor.scripts.over(view), TxEnv.submitted(view.tip_header())
+        return await asyncio.to_thread(runner.run, rtx, env, self.consensus.max_block_cycles)
 
     async def process(self, block: Block) -> Verdict:
         """Take a block from anywhere; orphans wait."""
@@ -93,18 +93,19 @@ class ChainService:
 
         def run() -> Outcome:
             outcome = job()
-            loop.call_soon_threadsafe(self._publish, outcome)
+            self._publish(outcome, loop)
             return outcome
 
         return await loop.run_in_executor(self._writer, run)
 
-    def _publish(self, outcome: Outcome) -> None:
+    def _publish(self, outcome: Outcome, loop: asyncio.AbstractEventLoop) -> None:
+        """Each call is scheduled by itself, so that a listener's fault does not keep the event from the others."""
         for change in outcome.changes:
             for listener in self._listeners:
-                listener(change)
+                loop.call_soon_threadsafe(listener, change)
         for block in outcome.side_blocks:
             for side_listener in self._side_listeners:
-                side_listener(block)
+                loop.call_soon_threadsafe(side_listener, block)
 
     def close(self) -> None:
         """Finish the block at hand and stop the writer thread."""
