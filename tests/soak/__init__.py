@@ -1,0 +1,1 @@
+"""Long runs by hand (`make soak-…`); a short form of each is a test in tests/functional."""
