@@ -71,6 +71,8 @@ def parse_elf(program: bytes, version: int) -> ProgramMetadata:
 
 
 def _parse_header(program: bytes) -> tuple[ByteOrder, list[int]]:
+    if not program:
+        raise ElfParseError("bad offset 0")
     if len(program) < _IDENT_SIZE:
         raise ElfParseError("Malformed entity: Too small")
     if program[:4] != _MAGIC:

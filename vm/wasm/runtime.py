@@ -19,6 +19,7 @@ from vm.errors import Unexpected
 from vm.wasm.interpreter import GENERATOR_VERSION, generate_interpreter
 
 _WASM_STACK: Final = 1 << 20  # bytes
+_DIGEST_SIZE: Final = 32
 
 
 def _make_engine() -> wasmtime.Engine:
@@ -56,13 +57,14 @@ class Runtime:
         if self._cache_directory is None:
             return wasmtime.Module(self._engine, generate_interpreter(version))
         path = self._cache_directory / f"{cache_key(version)}.cwasm"
-        if path.exists():
+        kept = _read_checked(path)
+        if kept is not None:
             try:
-                return wasmtime.Module.deserialize_file(self._engine, str(path))
-            except wasmtime.WasmtimeError:  # damaged, or of another processor: make it anew
+                return wasmtime.Module.deserialize(self._engine, kept)
+            except wasmtime.WasmtimeError:  # made for another processor: make it anew
                 path.unlink(missing_ok=True)
         module = wasmtime.Module(self._engine, generate_interpreter(version))
-        _write_atomically(path, bytes(module.serialize()))
+        _write_checked(path, bytes(module.serialize()))
         return module
 
 
@@ -79,9 +81,20 @@ def _check_private(directory: Path) -> None:
         raise PermissionError(f"compiled code is only kept in a directory that nobody else may enter: {directory}")
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def _read_checked(path: Path) -> bytes | None:
+    """What `_write_checked` wrote, or None if it is missing or damaged. Damaged native code must not be run."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, code = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+    return code if hashlib.sha256(code).digest() == digest else None
+
+
+def _write_checked(path: Path, code: bytes) -> None:
+    """The digest, then the code; the file appears whole or not at all."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(content)
+    temporary.write_bytes(hashlib.sha256(code).digest() + code)
     temporary.replace(path)
 
 

@@ -1,0 +1,228 @@
+"""The interface: ecalls, arguments, faults, exec, snapshots."""
+
+import pytest
+
+from tests.vm.assembler import (
+    CODE_BASE,
+    DATA_BASE,
+    ECALL,
+    PF_R,
+    PF_X,
+    Segment,
+    branch,
+    elf,
+    exit_with,
+    half,
+    imm,
+    li,
+    lui,
+    program,
+    store,
+)
+from tests.vm.running import loaded, run_code
+from vm import create_machine
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED
+from vm.errors import (
+    ElfParseError,
+    InvalidEcall,
+    InvalidInstruction,
+    InvalidVersion,
+    MemOutOfBound,
+    MemOutOfStack,
+    MemWriteOnExecutablePage,
+)
+
+END = 4 << 20
+
+
+def test_ecalls_return_to_the_caller(engine: str) -> None:
+    code = imm("addi", 17, 0, 5) + ECALL + imm("addi", 10, 10, 1) + exit_with(0)[4:]
+    machine = loaded(program(code), 1, engine)
+    machine.run()
+    assert (machine.get_register(17), machine.pc, machine.cycles) == (5, CODE_BASE + 8, 501)
+    machine.set_register(10, 41)
+    machine.run()
+    assert (machine.get_register(17), machine.get_register(10), machine.cycles) == (93, 42, 1003)
+
+
+def test_memory_is_shared_between_calls(engine: str) -> None:
+    code = lui(5, DATA_BASE >> 12) + imm("lw", 6, 5, 0) + imm("addi", 6, 6, 1) + store("sw", 6, 5, 0) + ECALL
+    machine = loaded(program(code + code), 1, engine)
+    machine.run()
+    machine.memory.store32(DATA_BASE, 100 + machine.memory.load32(DATA_BASE))
+    machine.run()
+    assert machine.memory.load32(DATA_BASE) == 102
+
+
+def test_code_may_be_loaded_while_running(engine: str) -> None:
+    """As load_cell_data_as_code does: a page first read as data, then initialised as code."""
+    where = 0x30000
+    code = lui(5, where >> 12) + store("sd", 5, 5, 0) + ECALL + imm("jalr", 1, 5, 4)
+    machine = loaded(program(code), 1, engine)
+    machine.run()
+    machine.memory.init_pages(where, 4096, FLAG_EXECUTABLE | FLAG_FREEZED, imm("addi", 10, 0, 7) + ECALL, 4)
+    machine.run()
+    assert machine.get_register(10) == 7
+    assert machine.pc == where + 12
+
+
+def test_fetch_needs_an_executable_page(engine: str) -> None:
+    for target in (DATA_BASE, 0):
+        machine = loaded(program(li(5, target) + imm("jalr", 0, 5, 0)), 1, engine)
+        with pytest.raises(MemWriteOnExecutablePage):
+            machine.run()
+
+
+def test_code_at_the_end_of_a_page(engine: str) -> None:
+    """A word in the last two bytes is fetched in halves; one before them needs four executable bytes."""
+    compressed = half(0x0001)  # c.nop
+    code = compressed * 2047 + imm("addi", 10, 0, 7) + ECALL  # crosses into the next page
+    machine = run_code(code, 1, engine)
+    assert machine.get_register(10) == 7
+    machine = loaded(program(compressed * 2047 + compressed), 1, engine)
+    with pytest.raises(MemWriteOnExecutablePage):
+        machine.run()  # beyond the last page
+    machine = loaded(program(compressed * 2047 + ECALL[:2]), 1, engine)
+    with pytest.raises(MemWriteOnExecutablePage):
+        machine.run()  # the second half is missing
+
+
+def test_code_at_the_end_of_the_memory(engine: str) -> None:
+    last_page = Segment(END - 4096, half(0x0001) * 2047 + ECALL[:2], PF_R | PF_X)
+    machine = loaded(elf([last_page], entry=END - 4096), 1, engine)
+    with pytest.raises(MemOutOfBound):
+        machine.run()
+    falls_off = Segment(END - 4096, half(0x0001) * 2048, PF_R | PF_X)
+    machine = loaded(elf([falls_off], entry=END - 4096), 1, engine)
+    with pytest.raises(MemOutOfBound):
+        machine.run()
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        *((CODE_BASE, MemWriteOnExecutablePage), (CODE_BASE - 4, MemWriteOnExecutablePage), (END, MemOutOfBound)),
+        *((CODE_BASE + 4092, MemWriteOnExecutablePage), (END - 4, MemOutOfBound), ((1 << 64) - 4, MemOutOfBound)),
+        (1 << 63, MemOutOfBound),
+    ],
+)
+def test_forbidden_stores(engine: str, address: int, error: type[Exception]) -> None:
+    machine = loaded(program(li(5, address) + store("sd", 5, 5, 0) + ECALL), 1, engine)
+    with pytest.raises(error):
+        machine.run()
+
+
+def test_stores_mark_pages_dirty(engine: str) -> None:
+    code = li(5, 0x40000) + store("sb", 0, 5, 0) + li(5, 0x43FFC) + store("sd", 0, 5, 0) + ECALL
+    machine = run_code(code, 1, engine)
+    dirty = [page for page in range(0x3F, 0x50) if machine.memory.fetch_flag(page) & FLAG_DIRTY]
+    assert dirty == [0x40, 0x43, 0x44]
+
+
+def test_an_invalid_instruction_is_found_before_its_block_runs(engine: str) -> None:
+    machine = loaded(program(store("sd", 0, 0, 0) + imm("ld", 5, 0, -8) + bytes(2)), 1, engine)
+    with pytest.raises(InvalidInstruction) as raised:
+        machine.run()
+    assert (raised.value.pc, raised.value.instruction) == (CODE_BASE + 8, 0)
+    assert machine.cycles == 0
+    assert not machine.memory.fetch_flag(0)
+
+
+def test_registers(engine: str) -> None:
+    machine = create_machine(1, 100, engine)
+    machine.set_register(0, 5)
+    machine.set_register(31, -1)
+    assert machine.get_register(0) == 0
+    assert machine.get_register(31) == (1 << 64) - 1
+    with pytest.raises(IndexError):
+        machine.get_register(32)
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+class TestArguments:
+    def test_too_long(self, engine: str, version: int) -> None:
+        machine = create_machine(version, 100, engine)
+        with pytest.raises(MemOutOfStack):
+            machine.load_program(program(ECALL), [bytes(1 << 20)])
+        with pytest.raises(MemOutOfBound):
+            machine.initialize_stack([bytes(5 << 20)])
+
+    def test_just_fitting(self, engine: str, version: int) -> None:
+        machine = create_machine(version, 100, engine)
+        words = 2 if version == 0 else 3
+        assert machine.initialize_stack([bytes((1 << 20) - 1 - 8 * words)]) == 1 << 20
+        with pytest.raises(MemOutOfStack):
+            machine.initialize_stack([bytes((1 << 20) - 8 * words)])
+
+    def test_bytes_loaded(self, engine: str, version: int) -> None:
+        machine = create_machine(version, 100, engine)
+        assert machine.load_program(program(ECALL, b"data"), []) == 8 + (8 if version == 0 else 16)
+
+
+def test_exec(engine: str) -> None:
+    """Another program in the same machine: registers and memory are new, cycles go on."""
+    first = li(5, 1) + lui(6, DATA_BASE >> 12) + store("sd", 5, 6, 0) + ECALL
+    machine = loaded(program(first), 1, engine)
+    machine.run()
+    cycles = machine.cycles
+    machine.reset()
+    machine.load_program(program(lui(6, DATA_BASE >> 12) + imm("ld", 7, 6, 0) + ECALL), [])
+    machine.run()
+    assert (machine.get_register(5), machine.get_register(7)) == (0, 0)
+    assert machine.cycles == cycles + 503
+
+
+def test_exec_forgets_decoded_code(engine: str) -> None:
+    machine = loaded(program(imm("addi", 10, 0, 1) + ECALL), 0, engine)
+    machine.run()
+    machine.reset()
+    machine.load_program(program(imm("addi", 10, 0, 2) + ECALL), [])
+    machine.run()
+    assert machine.get_register(10) == 2
+
+
+def test_exec_forgets_cached_blocks(engine: str) -> None:
+    """What the cache of version 0 holds (see test_quirks) does not outlive the program."""
+    machine = loaded(program(ECALL), 0, engine)
+    machine.run()
+    machine.reset()
+    far_jump = Segment(0x30000, li(5, (1 << 32) + CODE_BASE) + imm("jalr", 0, 5, 0), PF_R | PF_X)
+    machine.load_program(elf([far_jump, Segment(CODE_BASE, ECALL, PF_R | PF_X)], entry=0x30000), [])
+    with pytest.raises(MemOutOfBound):
+        machine.run()
+
+
+def test_snapshot_goes_on_elsewhere(engine: str) -> None:
+    code = li(5, 100) + lui(6, DATA_BASE >> 12) + ECALL
+    loop = store("sd", 5, 6, 0) + imm("addi", 5, 5, -1) + branch("bne", 5, 0, -8) + ECALL
+    original = loaded(program(code + loop), 2, engine, max_cycles=5000)
+    original.run()
+    snapshot = original.snapshot()
+    original.run()
+    for other in ("reference", "wasm"):
+        copy = create_machine(2, 1, other)
+        copy.load_program(program(ECALL), [b"something else"])
+        copy.restore(snapshot)
+        copy.run()
+        assert copy.snapshot() == original.snapshot()
+        assert copy.max_cycles == 5000
+
+
+def test_snapshot_of_another_version(engine: str) -> None:
+    with pytest.raises(InvalidVersion):
+        create_machine(1, 1, engine).restore(create_machine(2, 1, engine).snapshot())
+
+
+def test_unknown_versions_and_engines() -> None:
+    for engine in ("auto", "reference", "wasm"):
+        with pytest.raises(InvalidVersion):
+            create_machine(3, 1, engine)
+    with pytest.raises(ValueError, match="quick"):
+        create_machine(1, 1, "quick")
+
+
+def test_texts_of_errors() -> None:
+    assert str(InvalidEcall(2178)) == "InvalidEcall(2178)"
+    assert str(MemOutOfBound()) == "MemOutOfBound"
+    assert str(ElfParseError('a "quoted" text')) == 'ElfParseError("a \\"quoted\\" text")'
+    assert str(InvalidInstruction(8, 514)) == "InvalidInstruction { pc: 8, instruction: 514 }"
