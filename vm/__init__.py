@@ -16,12 +16,12 @@ __all__ = ["Machine", "create_machine", "use_cache_directory"]
 
 ENGINES = ("auto", "reference", "wasm")
 
-_runtimes: dict[None, Runtime] = {}  # the one of this process, once it is needed
+_RUNTIME = Runtime()
 
 
-def use_cache_directory(directory: Path | None) -> None:
+def use_cache_directory(directory: Path) -> None:
     """Keep compiled engines in `directory` between processes. See `vm.wasm.runtime.Runtime` for what it must be."""
-    _runtimes[None] = Runtime(directory)
+    _RUNTIME.use_cache_directory(directory)
 
 
 def create_machine(version: int, max_cycles: int, engine: str = "auto") -> Machine:
@@ -36,6 +36,4 @@ def create_machine(version: int, max_cycles: int, engine: str = "auto") -> Machi
         raise InvalidVersion
     if engine == "reference":
         return ReferenceMachine(version, max_cycles)
-    if None not in _runtimes:
-        use_cache_directory(None)
-    return WasmMachine(_runtimes[None], version, max_cycles)
+    return WasmMachine(_RUNTIME, version, max_cycles)

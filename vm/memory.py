@@ -12,6 +12,11 @@ from vm.errors import MemOutOfBound, MemPageUnalignedAccess, MemWriteOnExecutabl
 
 _OFFSET_MASK: Final = PAGE_SIZE - 1
 _ZERO_PAGE: Final = bytes(PAGE_SIZE)
+# Flag bytes by what they allow, for looking at many pages at once.
+_WRITABLE_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_EXECUTABLE)
+_CLEAN_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_DIRTY)
+_THAWED_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_FREEZED)
+_DIRTIED: Final = bytes(flag | FLAG_DIRTY for flag in range(256))
 
 
 class Memory:
@@ -103,22 +108,31 @@ class Memory:
         size = len(data)
         if size == 0:
             return
-        for page in _pages(address, size):
-            self._claim_page(page)
+        pages = _pages(address, size)
+        flags = self._writable_flags(pages)
+        self.flags[pages] = flags.translate(_DIRTIED)
         self.data[address : address + size] = data
 
     def fill_zero(self, address: int, size: int) -> None:
         """Store `size` zero bytes."""
         if size == 0:
             return
-        for page in _pages(address, size):
-            flag = self.flags[page]
-            if flag & FLAG_EXECUTABLE:
-                raise MemWriteOnExecutablePage
-            if flag & FLAG_DIRTY:  # otherwise it is all zero
+        pages = _pages(address, size)
+        flags = self._writable_flags(pages)
+        if not flags.translate(None, delete=_CLEAN_FLAGS):
+            return  # all zero already
+        for page in range(pages.start, pages.stop):
+            if self.flags[page] & FLAG_DIRTY:
                 start = max(address, page << PAGE_SHIFT)
                 end = min(address + size, (page + 1) << PAGE_SHIFT)
                 self.data[start:end] = _ZERO_PAGE[: end - start]
+
+    def _writable_flags(self, pages: slice) -> bytes:
+        """The flags of pages that are going to be stored to."""
+        flags = bytes(self.flags[pages])
+        if flags.translate(None, delete=_WRITABLE_FLAGS):
+            raise MemWriteOnExecutablePage
+        return flags
 
     def load_cstring(self, address: int) -> bytes:
         """The bytes from `address` up to the next zero byte, without it."""
@@ -145,16 +159,15 @@ class Memory:
             raise MemPageUnalignedAccess
         if address + size > MEMORY_SIZE or offset > size:
             raise MemOutOfBound
-        pages = range(address >> PAGE_SHIFT, (address + size) >> PAGE_SHIFT)
-        if any(self.flags[page] & FLAG_FREEZED for page in pages):
+        pages = slice(address >> PAGE_SHIFT, (address + size) >> PAGE_SHIFT)
+        if bytes(self.flags[pages]).translate(None, delete=_THAWED_FLAGS):
             raise MemWriteOnFreezedPage
         content = memoryview(source)[: size - offset]
         self.fill_zero(address, offset)
         self.store_bytes(address + offset, content)
         filled = offset + len(content)
         self.fill_zero(address + filled, size - filled)
-        for page in pages:
-            self.flags[page] |= flags
+        self.flags[pages] = bytes(flag | flags for flag in self.flags[pages])
 
     def fetch_flag(self, page: int) -> int:
         if page >= PAGE_COUNT:
@@ -181,9 +194,9 @@ class Memory:
         self.flags[:] = bytes(PAGE_COUNT)
 
 
-def _pages(address: int, size: int) -> range:
+def _pages(address: int, size: int) -> slice:
     """The pages of a range that is not empty."""
     end = address + size
     if end > MEMORY_SIZE:
         raise MemOutOfBound
-    return range(address >> PAGE_SHIFT, ((end - 1) >> PAGE_SHIFT) + 1)
+    return slice(address >> PAGE_SHIFT, ((end - 1) >> PAGE_SHIFT) + 1)

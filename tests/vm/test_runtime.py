@@ -11,7 +11,9 @@ from vm.wasm.machine import WasmMachine
 from vm.wasm.runtime import Runtime, cache_key
 
 
-def run_one(runtime: Runtime) -> None:
+def run_one(directory: Path) -> None:
+    runtime = Runtime()
+    runtime.use_cache_directory(directory)
     machine = WasmMachine(runtime, 1, 1000)
     machine.load_program(program(ECALL), [])
     machine.run()
@@ -21,11 +23,11 @@ def run_one(runtime: Runtime) -> None:
 class TestCache:
     def test_compiled_code_is_kept(self, tmp_path: Path) -> None:
         directory = tmp_path / "engines"
-        run_one(Runtime(directory))
+        run_one(directory)
         assert [path.name for path in directory.iterdir()] == [f"{cache_key(1)}.cwasm"]
         assert directory.stat().st_mode & 0o777 == 0o700
         before = (directory / f"{cache_key(1)}.cwasm").stat().st_mtime_ns
-        run_one(Runtime(directory))
+        run_one(directory)
         assert (directory / f"{cache_key(1)}.cwasm").stat().st_mtime_ns == before
 
     def test_keys_differ(self) -> None:
@@ -34,15 +36,15 @@ class TestCache:
     @pytest.mark.parametrize("content", [b"", b"junk" * 1000])
     def test_damaged_file_is_made_anew(self, tmp_path: Path, content: bytes) -> None:
         directory = tmp_path / "engines"
-        run_one(Runtime(directory))
+        run_one(directory)
         path = directory / f"{cache_key(1)}.cwasm"
         path.write_bytes(content)
-        run_one(Runtime(directory))
+        run_one(directory)
         assert path.stat().st_size > 100_000
         damaged = bytearray(path.read_bytes())
         damaged[len(damaged) // 2] ^= 1
         path.write_bytes(damaged)
-        run_one(Runtime(directory))
+        run_one(directory)
         assert path.read_bytes() != damaged
 
     def test_directory_open_to_others_is_refused(self, tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ class TestCache:
         directory.mkdir(mode=0o755)
         directory.chmod(0o755)
         with pytest.raises(PermissionError):
-            Runtime(directory)
+            Runtime().use_cache_directory(directory)
 
 
 class TestEmitter:

@@ -33,18 +33,23 @@ def _make_engine() -> wasmtime.Engine:
 class Runtime:
     """Compiled interpreters, one a machine version; made on first use and kept.
 
-    `cache_directory`: where compiled code is kept between processes, or None. What lies there is native code that this
-    process will run, so it must be a directory of mode 0700 that belongs to the user; it is made if it is missing.
-    Raises PermissionError if it is open to others.
+    Compiling starts threads, so a process that forks should do so before its first machine.
     """
 
-    def __init__(self, cache_directory: Path | None = None) -> None:
+    def __init__(self) -> None:
         self._engine = _make_engine()
         self._modules: dict[int, wasmtime.Module] = {}
-        self._cache_directory = cache_directory
-        if cache_directory is not None:
-            cache_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_private(cache_directory)
+        self._cache_directory: Path | None = None
+
+    def use_cache_directory(self, directory: Path) -> None:
+        """Keep compiled code in `directory` between processes.
+
+        What lies there is native code that this process will run, so it must be a directory of mode 0700 that belongs
+        to the user; it is made if it is missing. Raises PermissionError if it is open to others.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_private(directory)
+        self._cache_directory = directory
 
     def instantiate(self, version: int) -> "Instance":
         """A fresh interpreter."""
