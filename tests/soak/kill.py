@@ -33,7 +33,7 @@ from tests.kit.process import NodeProcess, RpcClient, RpcFailure, free_port, run
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
 
 MINING_INTERVAL_S = 0.1
-WORK_S = 2.0
+WORK_S = 3.0
 """A kill comes at most so long after the node is ready."""
 KILL_WHILE_STARTING = 0.2
 """Share of rounds in which the node is killed before it is ready."""
@@ -208,6 +208,7 @@ class Soak:
         killer = threading.Timer(after_s, node.kill)
         killer.start()
         try:
+            submit_block(node.rpc, self.acknowledged)
             self._sender.send_again(node.rpc)
             while True:
                 note_tip(node.rpc, self.acknowledged)
