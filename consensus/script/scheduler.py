@@ -39,7 +39,7 @@ from consensus.script.syscalls.numbers import (
     transfer_cycles,
 )
 from vm.constants import STACK_SIZE, U64_MASK, U64_MAX
-from vm.elf import parse_elf
+from vm.elf import ProgramMetadata, parse_elf
 from vm.errors import CyclesExceeded, InvalidEcall, MemOutOfBound, MemOutOfStack, Unexpected, VmError
 from vm.machine import Machine
 from vm.memory import Memory
@@ -167,18 +167,20 @@ class Scheduler:
     def _boot(self, program: Program, args: list[bytes]) -> int:
         process = Process(self._next_id, self._create_machine(self._vm_version, U64_MAX), self._group)
         self._next_id += 1
-        self._load(process, program, args)
+        self._load(process, program, self._parse(program), args)
         while len(self._instantiated) >= MAX_INSTANTIATED:
             self._uninstantiate(min(self._instantiated))
         self._processes[process.id] = process
         self._instantiated.add(process.id)
         return process.id
 
-    def _load(self, process: Process, program: Program, args: list[bytes]) -> None:
+    def _parse(self, program: Program) -> ProgramMetadata:
+        return parse_elf(self._group.read(program), self._vm_version)
+
+    def _load(self, process: Process, program: Program, metadata: ProgramMetadata, args: list[bytes]) -> None:
         """Load a program into an empty machine and charge its transfer."""
-        machine, data = process.machine, self._group.read(program)
-        metadata = parse_elf(data, machine.version)
-        size = machine.load_metadata(data, metadata) + machine.initialize_stack(args)
+        machine = process.machine
+        size = machine.load_metadata(self._group.read(program), metadata) + machine.initialize_stack(args)
         process.pages.program_loaded(machine.memory, metadata, program)
         machine.add_cycles_unchecked(transfer_cycles(size))
 
@@ -247,9 +249,10 @@ class Scheduler:
     def _exec(self, process: Process, request: ExecRequest) -> None:
         machine = process.machine
         machine.add_cycles_unchecked(EXEC_CYCLES)
+        metadata = self._parse(request.program)
         args = _read_args(machine.memory, request.argc, request.argv)
         machine.reset()
-        self._load(process, request.program, args)
+        self._load(process, request.program, metadata, args)
 
     def _spawn(self, process: Process, request: SpawnRequest) -> int:
         if not all(self._fds.is_owned(fd, process.id) for fd in request.fds):

@@ -27,7 +27,7 @@ EPOCHS = (0, 5, 10)
 """Epochs in which `type` scripts run on VM 0, 1, 2."""
 DATA_HASH_TYPES = (0, 2, 4)
 NO_SCRIPT = Script(code_hash=ZERO_HASH, hash_type=HASH_TYPE_DATA, args=b"")
-COMMITTED = TransactionInfo(block_hash=ZERO_HASH, block_number=1, block_epoch=0, index=1)
+COMMITTED = TransactionInfo(block_hash=ZERO_HASH, block_number=1, block_epoch=0, tx_index=1)
 
 
 @dataclass(frozen=True)

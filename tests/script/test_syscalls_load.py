@@ -33,7 +33,7 @@ EXTENSION = b"extension of a block"
 
 
 def info_of(block_hash: bytes) -> TransactionInfo:
-    return TransactionInfo(block_hash=block_hash, block_number=1, block_epoch=0, index=1)
+    return TransactionInfo(block_hash=block_hash, block_number=1, block_epoch=0, tx_index=1)
 
 
 def make_rtx() -> ResolvedTransaction:

@@ -31,7 +31,8 @@ def load_header_by_field(process: Process) -> int:
             return load_u64(process, epoch.number)
         case 1:
             if header.number < epoch.index:
-                raise Unexpected(f"Unexpected header epoch number index overflow {epoch}")
+                shown = f"Epoch {{ number: {epoch.number}, index: {epoch.index}, length: {epoch.length} }}"
+                raise Unexpected(f"Unexpected header epoch number index overflow {shown}")
             return load_u64(process, header.number - epoch.index)
         case 2:
             return load_u64(process, epoch.length)
