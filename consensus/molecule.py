@@ -282,12 +282,18 @@ class OptionKind(Kind[T | None]):
         return b"" if value is None else self.item.pack(value)
 
 
+def _unbound(view: object) -> Any:
+    raise TypeError(f"{type(view).__name__} declares no such field")
+
+
 class Field(Generic[T]):
     """One declared field: reads through the view once, then the instance's own dictionary answers."""
 
     def __init__(self, kind: Kind[Any], *, is_trailing: bool) -> None:
         self.kind, self.is_trailing = kind, is_trailing
         self.name, self.index = "", -1
+        self.read: Callable[[Any], Any] = _unbound
+        """Reads the field of a view; set by the class that it is declared in, which knows where the field lies."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -299,8 +305,7 @@ class Field(Generic[T]):
     def __get__(self, view: Composite | None, owner: type) -> Self | T:
         if view is None:
             return self
-        value = view._read_field(self)  # noqa: SLF001 - a field is a part of its view
-        view.__dict__[self.name] = value
+        value = view.__dict__[self.name] = self.read(view)
         return cast(T, value)
 
     if TYPE_CHECKING:
@@ -347,9 +352,6 @@ class Composite:
 
     @classmethod
     def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
-        raise NotImplementedError
-
-    def _read_field(self, declared: Field[Any]) -> Any:
         raise NotImplementedError
 
     @classmethod
@@ -408,18 +410,17 @@ class Struct(Composite):
     """Fields of fixed sizes, end to end."""
 
     SIZE: ClassVar[int] = 0
-    _AT: ClassVar[tuple[tuple[int, int], ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        at, places = 0, []
+        at = 0
         for declared in cls.FIELDS:
             size = declared.kind.size
             if size is None:
                 raise TypeError(f"{cls.__name__}.{declared.name} has no fixed size")
-            places.append((at, at + size))
+            declared.read = _struct_reader(declared.kind.read, at, at + size)
             at += size
-        cls.SIZE, cls._AT = at, tuple(places)
+        cls.SIZE = at
 
     @classmethod
     def _build(cls, values: Sequence[Any]) -> bytes:
@@ -429,9 +430,15 @@ class Struct(Composite):
     def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
         _check_size(cls.__name__, start, end, cls.SIZE)
 
-    def _read_field(self, declared: Field[Any]) -> Any:
-        a, b = self._AT[declared.index]
-        return declared.kind.read(self._buf, self._start + a, self._start + b)
+
+def _struct_reader(read: Callable[[bytes, int, int], Any], start: int, end: int) -> Callable[[Any], Any]:
+    """Reads bytes [start, end) of a struct."""
+
+    def read_field(view: Struct) -> Any:
+        at = view._start  # noqa: SLF001 - a field is a part of its view
+        return read(view._buf, at + start, at + end)  # noqa: SLF001
+
+    return read_field
 
 
 class Table(Composite):
@@ -445,6 +452,11 @@ class Table(Composite):
         super().__init_subclass__()
         cls._CHECKS = tuple((declared.kind.size, declared.kind.checker) for declared in cls.FIELDS)
         cls._REQUIRED = sum(not declared.is_trailing for declared in cls.FIELDS)
+        for declared in cls.FIELDS:
+            # The next field's offset ends this one; the last one needed and those after it may end the table.
+            is_inner = declared.index + 1 < cls._REQUIRED
+            make = _inner_reader if is_inner else _last_reader
+            declared.read = make(declared.kind.read, declared.index)
 
     @classmethod
     def _build(cls, values: Sequence[Any]) -> bytes:
@@ -483,11 +495,30 @@ class Table(Composite):
         start, end = unpack_from("<2I", self._buf, at)
         return start, end
 
-    def _read_field(self, declared: Field[Any]) -> Any:
-        if declared.is_trailing and declared.index >= self.field_count:
+
+def _inner_reader(read: Callable[[bytes, int, int], Any], index: int) -> Callable[[Any], Any]:
+    """Reads a field of a table that another field follows in all of its serialisations."""
+    at = NUMBER_SIZE * (index + 1)
+
+    def read_field(view: Table) -> Any:
+        buf, start = view._buf, view._start  # noqa: SLF001 - a field is a part of its view
+        a, b = _TWO_U32.unpack_from(buf, start + at)
+        return read(buf, start + a, start + b)
+
+    return read_field
+
+
+def _last_reader(read: Callable[[bytes, int, int], Any], index: int) -> Callable[[Any], Any]:
+    """Reads a field of a table that may be its last, or may be missing (then it is None)."""
+
+    def read_field(view: Table) -> Any:
+        if index >= view.field_count:
             return None
-        a, b = self.field_span(declared.index)
-        return declared.kind.read(self._buf, self._start + a, self._start + b)
+        start = view._start  # noqa: SLF001 - a field is a part of its view
+        a, b = view.field_span(index)
+        return read(view._buf, start + a, start + b)  # noqa: SLF001
+
+    return read_field
 
 
 class CompositeKind(Kind[V]):

@@ -102,7 +102,7 @@ def resolve_cell_deps(
     cell_deps: list[CellMeta] = []
     dep_groups: list[CellMeta] = []
     for dep in transaction.body.cell_deps:
-        members = [dep.out_point.raw]
+        members: Sequence[bytes] = (dep.out_point.raw,)
         if dep.dep_type == DEP_TYPE_DEP_GROUP:
             group = _live_cell(dep.out_point.raw, cells, spent)
             members = dep_group_members(group)
@@ -113,7 +113,7 @@ def resolve_cell_deps(
     return cell_deps, dep_groups
 
 
-def dep_group_members(group: CellMeta) -> list[bytes]:
+def dep_group_members(group: CellMeta) -> Sequence[bytes]:
     """Out points (36 bytes) that a dep group's data lists; InvalidDepGroupError when it lists none."""
     data = group.data
     try:
@@ -141,8 +141,15 @@ class BlockCells:
         self._block, self._below = block, below
         self._epoch = block.header.epoch
         self._positions = {tx.hash: position for position, tx in enumerate(block.transactions)}
+        self._found: dict[bytes, CellMeta | None] = {}
 
     def cell(self, out_point: bytes) -> CellMeta | None:
+        """The cell, spent within the block or not; looked up once, since transactions share their deps."""
+        if out_point not in self._found:
+            self._found[out_point] = self._find(out_point)
+        return self._found[out_point]
+
+    def _find(self, out_point: bytes) -> CellMeta | None:
         position = self._positions.get(out_point[:32])
         if position is not None:
             cell = self._output(position, out_point)

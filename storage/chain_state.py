@@ -233,13 +233,13 @@ class ChainState:
         return EpochExt.trusted(self._required(self._reader.get(EPOCH + key), "an epoch"))
 
     def _data_loader(self, cell: CellRecord) -> Callable[[], bytes]:
-        if cell.location is None:
+        if cell.packed_location is None:
             return partial(bytes, cell.data or b"")
-        return partial(self._archived_data, cell.location, cell.data_start, cell.data_size, cell.data_hash)
+        return partial(self._archived_data, cell.packed_location, cell.data_start, cell.data_size, cell.data_hash)
 
-    def _archived_data(self, location: Location, start: int, size: int, expected: bytes) -> bytes:
+    def _archived_data(self, location: bytes, start: int, size: int, expected: bytes) -> bytes:
         """A slice has no checksum of its own, but a cell's data has its hash."""
-        data = self._archive.read_slice(location, start, size)
+        data = self._archive.read_slice(Location.unpack(location), start, size)
         if ckb_hash(data) != expected:
             raise StorageCorrupt(self._path, f"stored data of a cell has changed: expected hash 0x{expected.hex()}")
         return data

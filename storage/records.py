@@ -77,7 +77,8 @@ def pack_cell(created: TransactionRecord, output: bytes, data: bytes, data_start
 
 
 class CellRecord(NamedTuple):
-    """A live cell as stored. `data` is None when it is in the archive, at `data_start` of the record at `location`."""
+    """A live cell as stored. `data` is None when it is in the archive, at `data_start` of the record at
+    `location`."""
 
     block_hash: bytes
     block_number: int
@@ -87,7 +88,7 @@ class CellRecord(NamedTuple):
     data_size: int
     data_hash: bytes
     data: bytes | None
-    location: Location | None
+    packed_location: bytes | None
     data_start: int
 
     @classmethod
@@ -100,4 +101,9 @@ class CellRecord(NamedTuple):
             return cls(block_hash, number, epoch, index, packed[at + size :], size, hash_of_data(data), data, None, 0)
         hashed, location, start = _ARCHIVED_DATA.unpack_from(packed, at)
         output = packed[at + _ARCHIVED_DATA.size :]
-        return cls(block_hash, number, epoch, index, output, size, hashed, None, Location.unpack(location), start)
+        return cls(block_hash, number, epoch, index, output, size, hashed, None, location, start)
+
+    @property
+    def location(self) -> Location | None:
+        """Where the data is; unpacked only when it is wanted."""
+        return None if self.packed_location is None else Location.unpack(self.packed_location)

@@ -38,6 +38,11 @@ HASH_TYPE_TYPE = 1
 HASH_TYPE_DATA1 = 2
 HASH_TYPE_DATA2 = 4
 
+SCRIPT_HEADERS = 16 + 4
+"""Bytes of a serialised Script that are not its content: table header, length of the arguments."""
+OUTPUT_HEADERS = 16 + SCRIPT_HEADERS
+"""Bytes of a serialised CellOutput with no type that are not its content."""
+
 DEP_TYPE_CODE = 0
 DEP_TYPE_DEP_GROUP = 1
 
@@ -98,7 +103,18 @@ class CellOutput(Table):
     type_: Field[Script | None] = field(optional(kind(Script)))
 
     def occupied_capacity(self, data_size: int) -> int:
-        """Shannons that this cell takes with `data_size` bytes of data: 8 for the capacity, lock, type and data."""
+        """Shannons that this cell takes with `data_size` bytes of data: 8 for the capacity, lock, type and data.
+
+        A strict serialisation holds these parts and its headers, nothing else, so its length tells; this runs for every
+        cell of a block. The plain sum stands beside it as `occupied_capacity_by_parts`.
+        """
+        size = self.raw_size - OUTPUT_HEADERS + data_size
+        if self.field_span(2)[0] != self.raw_size:
+            size -= SCRIPT_HEADERS
+        return size * SHANNONS_PER_BYTE
+
+    def occupied_capacity_by_parts(self, data_size: int) -> int:
+        """The same, as RFC 20 says it."""
         size = 8 + self.lock.occupied_bytes + data_size
         if self.type_ is not None:
             size += self.type_.occupied_bytes

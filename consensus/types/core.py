@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from typing import NamedTuple
 
 from consensus.molecule import (
     BOOL,
@@ -131,42 +131,51 @@ class HeaderDigest(Struct):
     end_compact_target: Field[int] = molecule_field(UINT32)
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionInfo:
-    """Where a transaction was committed. `epoch` is the packed epoch field of the block; index 0 is the cellbase."""
+class TransactionInfo(NamedTuple):
+    """Where a transaction was committed. `block_epoch` is the packed epoch field; `tx_index` 0 is the cellbase."""
 
     block_hash: bytes
     block_number: int
     block_epoch: int
-    index: int
+    tx_index: int
 
     @property
     def is_cellbase(self) -> bool:
-        return self.index == 0
+        return self.tx_index == 0
 
     @property
     def is_genesis(self) -> bool:
         return self.block_number == 0
 
 
-@dataclass(frozen=True, eq=False)
 class CellMeta:
     """A live cell with what verification reads. The data itself is loaded when a script asks for it.
 
-    `out_point` is the 36-byte key; `info` is None for a cell whose transaction waits in the pool.
+    `out_point` is the 36-byte key; `info` is None for a cell whose transaction waits in the pool. Never changed; plain
+    slots because import makes several of them per transaction.
     """
 
-    out_point: bytes
-    output: CellOutput
-    data_size: int
-    data_hash: bytes
-    info: TransactionInfo | None
-    load_data: Callable[[], bytes] = field(repr=False)
+    __slots__ = ("_data", "_load_data", "data_hash", "data_size", "info", "out_point", "output")
 
-    @cached_property
+    def __init__(
+        self,
+        out_point: bytes,
+        output: CellOutput,
+        data_size: int,
+        data_hash: bytes,
+        info: TransactionInfo | None,
+        load_data: Callable[[], bytes],
+    ) -> None:
+        self.out_point, self.output, self.data_size, self.data_hash = out_point, output, data_size, data_hash
+        self.info, self._load_data = info, load_data
+        self._data: bytes | None = None
+
+    @property
     def data(self) -> bytes:
         """The cell's data, read once."""
-        return self.load_data()
+        if self._data is None:
+            self._data = self._load_data()
+        return self._data
 
     @property
     def tx_hash(self) -> bytes:

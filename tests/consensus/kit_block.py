@@ -105,7 +105,9 @@ def a_cell(
     transaction = a_transaction(outputs=[output or an_output()], data=[data])
     cell = cell_of_output(transaction, out_point_key(transaction.hash, 0), info)
     assert cell is not None
-    return cell if key is None else replace(cell, out_point=key)
+    if key is None:
+        return cell
+    return CellMeta(key, cell.output, cell.data_size, cell.data_hash, cell.info, lambda: data)
 
 
 def resolved(
@@ -233,7 +235,7 @@ class MemoryChain:
 
     def transaction(self, tx_hash: bytes) -> Transaction | None:
         info = self.transaction_info(tx_hash)
-        return None if info is None else self.stored[info.block_hash].transactions[info.index]
+        return None if info is None else self.stored[info.block_hash].transactions[info.tx_index]
 
     def mmr_node(self, position: int) -> bytes | None:
         return self.nodes[position] if position < len(self.nodes) else None

@@ -275,7 +275,7 @@ class MemoryChain:
 
     def transaction(self, tx_hash: bytes) -> Transaction | None:
         info = self.infos.get(tx_hash)
-        return None if info is None else self.blocks[info.block_hash].transactions[info.index]
+        return None if info is None else self.blocks[info.block_hash].transactions[info.tx_index]
 
     def mmr_node(self, position: int) -> bytes | None:
         return self.mmr_nodes[position] if position < len(self.mmr_nodes) else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from consensus.errors import MoleculeError
@@ -168,7 +166,7 @@ def test_a_transaction_spends_and_reads_what_earlier_ones_of_the_block_create() 
     cell = resolve_block(block, chain, chain)[2].inputs[0]
     assert (cell.data, cell.data_size, cell.capacity) == (b"code", 4, parent.body.outputs[0].capacity)
     assert cell.info is not None
-    assert (cell.info.block_hash, cell.info.block_number, cell.info.index) == (block.hash, 1, 1)
+    assert (cell.info.block_hash, cell.info.block_number, cell.info.tx_index) == (block.hash, 1, 1)
     assert chain.cell(parent.output_keys()[0]) is None
 
 
@@ -217,7 +215,8 @@ def test_data_of_a_dep_group_is_read_from_the_cell_and_not_before() -> None:
     def fail() -> bytes:
         raise MoleculeError("test", "data was read")
 
-    cell = replace(a_cell(an_output(), key=key(1)), load_data=fail)
+    known = a_cell(an_output(), key=key(1))
+    cell = CellMeta(known.out_point, known.output, known.data_size, known.data_hash, known.info, fail)
 
     class One:
         def cell(self, out_point: bytes) -> CellMeta | None:

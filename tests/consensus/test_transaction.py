@@ -35,6 +35,7 @@ from consensus.types.blockchain import (
     HASH_TYPE_DATA2,
     HASH_TYPE_TYPE,
     NULL_OUT_POINT,
+    CellOutput,
     Script,
     Transaction,
 )
@@ -327,3 +328,15 @@ def test_pool_deposits_are_limited() -> None:
 )
 def test_old_deposits_phase_two_and_other_cells_are_free(free: ResolvedTransaction) -> None:
     verify_dao_lock_sizes(CONSENSUS, free)
+
+
+@pytest.mark.parametrize("lock_args", [b"", bytes(20), bytes(300)])
+@pytest.mark.parametrize("type_args", [None, b"", bytes(32)])
+@pytest.mark.parametrize("data_size", [0, 1, 8, 4096])
+def test_occupied_capacity_from_the_length_equals_the_sum_of_the_parts(
+    lock_args: bytes, type_args: bytes | None, data_size: int
+) -> None:
+    lock = Script(code_hash=bytes(32), hash_type=1, args=lock_args)
+    type_ = None if type_args is None else Script(code_hash=bytes(32), hash_type=0, args=type_args)
+    output = CellOutput(capacity=1, lock=lock, type_=type_)
+    assert output.occupied_capacity(data_size) == output.occupied_capacity_by_parts(data_size)

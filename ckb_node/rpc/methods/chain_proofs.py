@@ -103,9 +103,9 @@ def _locate(view: ChainView, tx_hashes: list[bytes], block_hash: bytes | None) -
         if found_hash not in (None, info.block_hash):
             raise invalid_params("Not all transactions found in retrieved block")
         found_hash = info.block_hash
-        if info.index in positions:
+        if info.tx_index in positions:
             raise invalid_params(f"Duplicated tx_hash {bytes_text(tx_hash)}")
-        positions.add(info.index)
+        positions.add(info.tx_index)
     if block_hash not in (None, found_hash):
         raise invalid_params("Not all transactions found in specified block")
     block = None if found_hash is None else view.block(found_hash)

@@ -76,9 +76,9 @@ def _transaction_answer(transaction: Transaction | None, level: int) -> Transact
 def _cycles_text(view: ChainView, info: TransactionInfo) -> str | None:
     """Cycles of a committed transaction; null for a cellbase and where they were not kept."""
     ext = None if info.is_cellbase else view.block_ext(info.block_hash)
-    if ext is None or ext.cycles is None or info.index > len(ext.cycles):
+    if ext is None or ext.cycles is None or info.tx_index > len(ext.cycles):
         return None
-    return uint_text(ext.cycles[info.index - 1])
+    return uint_text(ext.cycles[info.tx_index - 1])
 
 
 def _committed(view: ChainView, tx_hash: bytes, level: int) -> TransactionWithStatusJson | None:
@@ -87,7 +87,7 @@ def _committed(view: ChainView, tx_hash: bytes, level: int) -> TransactionWithSt
         return None
     transaction = None if level == WITHOUT_TRANSACTION else view.transaction(tx_hash)
     status = TxStatusJson(
-        TxState.COMMITTED.value, uint_text(info.block_number), bytes_text(info.block_hash), uint_text(info.index)
+        TxState.COMMITTED.value, uint_text(info.block_number), bytes_text(info.block_hash), uint_text(info.tx_index)
     )
     return TransactionWithStatusJson(
         _transaction_answer(transaction, level), _cycles_text(view, info), None, status, None, None
