@@ -264,7 +264,6 @@ class BlockProcessor:
             if not txn.is_empty():
                 return
             genesis = self.consensus.genesis_block
-            none = [0] * (len(genesis.transactions) - 1)
             txn.insert_block(genesis)
             txn.insert_epoch(genesis.hash, self.consensus.genesis_epoch)
             txn.insert_ext(
@@ -273,10 +272,10 @@ class BlockProcessor:
                     total_difficulty=compact_to_difficulty(genesis.header.compact_target),
                     total_uncles_count=0,
                     received_at=genesis.header.timestamp,
-                    txs_fees=none,
+                    txs_fees=[],
                     verified_flag=VALID,
-                    cycles=none,
-                    txs_sizes=none,
+                    cycles=[],
+                    txs_sizes=[],
                 ),
             )
             txn.attach_block(genesis, nodes_of_block(txn, genesis.header)[1])
