@@ -16,9 +16,13 @@ from typing import Any, Final, NoReturn
 import click
 
 from ckb_node.commands.init import DEV_LOCK_ARG, InitError, InitOptions, init_directory
-from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, hashes_of
+from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, configured_hashes
 from ckb_node.commands.template import CHAINS
 from ckb_node.config import CONFIG_NAME, Config, ConfigError, load_config
+from ckb_node.genesis.crates import CratesSource
+from ckb_node.genesis.files import FileSource
+from ckb_node.genesis.obtain import GenesisSource, obtain_consensus
+from ckb_node.genesis.rpc import RpcSource
 from consensus.errors import CkbError, SpecError
 from network.identity import IdentityError
 from storage.errors import StorageError
@@ -85,6 +89,32 @@ def directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+_GENESIS_OPTIONS = (
+    click.option("--genesis", type=click.Path(path_type=Path), help="File with the genesis block, molecule or JSON."),
+    click.option("--crates", type=click.Path(path_type=Path), help="Directory of ckb-resource, ckb-system-scripts."),
+    click.option("--genesis-rpc", metavar="URL", help="JSON-RPC of a node of the chain, to get the genesis block."),
+)
+
+
+def genesis_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the genesis block may be got from."""
+    for option in reversed(_GENESIS_OPTIONS):
+        function = option(function)
+    return function
+
+
+def _genesis_sources(genesis: Path | None, crates: Path | None, genesis_rpc: str | None) -> list[GenesisSource]:
+    """Nearest first."""
+    sources: list[GenesisSource] = []
+    if genesis is not None:
+        sources.append(FileSource(genesis))
+    if crates is not None:
+        sources.append(CratesSource(crates))
+    if genesis_rpc is not None:
+        sources.append(RpcSource(genesis_rpc))
+    return sources
+
+
 def _root(context: click.Context) -> Path:
     return (context.obj or Path()).absolute()
 
@@ -122,8 +152,24 @@ def _list_chains(context: click.Context, _: click.Parameter, value: bool) -> Non
 @click.option("--ba-hash-type", type=click.Choice(["data", "type", "data1", "data2"]), default="type")
 @click.option("--ba-message", help="Message in mined blocks, 0x-prefixed hex.")
 @click.option("--genesis-message", help="Message in the genesis block of a dev chain; by default the time.")
+@click.option(
+    "--system-cells",
+    type=click.Path(path_type=Path),
+    help="Directory with the public chains' system cells, for a dev chain that uses them.",
+)
+@genesis_options
 @click.pass_context
-def init(context: click.Context, /, log_to: str, p2p_port: int | None, ba_arg: tuple[str, ...], **options: Any) -> None:
+def init(
+    context: click.Context,
+    /,
+    log_to: str,
+    p2p_port: int | None,
+    ba_arg: tuple[str, ...],
+    genesis: Path | None,
+    crates: Path | None,
+    genesis_rpc: str | None,
+    **options: Any,
+) -> None:
     """Make the files of a new node."""
     if p2p_port is not None:
         _warn("WARN: --p2p-port is not used: no peers connect to this version.")
@@ -136,6 +182,7 @@ def init(context: click.Context, /, log_to: str, p2p_port: int | None, ba_arg: t
         log_to_stdout=log_to != "file",
         ba_args=ba_arg,
         spec_text=spec_text,
+        genesis_sources=_genesis_sources(genesis, crates, genesis_rpc),
         **options,
     )
     init_directory(asked, click.echo, _warn)
@@ -151,10 +198,15 @@ def _warn(text: str) -> None:
 @main.command()
 @directory_option
 @click.option("--ba-advanced", is_flag=True, help="Allow any lock as block assembler.")
+@genesis_options
 @click.pass_context
-def run(context: click.Context, ba_advanced: bool) -> int:
+def run(
+    context: click.Context, ba_advanced: bool, genesis: Path | None, crates: Path | None, genesis_rpc: str | None
+) -> int:
     """Run the node."""
     config = load_config(_root(context))
+    if sources := _genesis_sources(genesis, crates, genesis_rpc):
+        obtain_consensus(config, sources, click.echo)
     return _run(config.with_ba_advanced() if ba_advanced else config, mine=False)
 
 
@@ -214,11 +266,7 @@ def check(context: click.Context) -> int:
 @click.pass_context
 def list_hashes(context: click.Context, bundled: bool, form: str) -> None:
     """Show where the system cells of the configured chain are."""
-    if bundled:
-        hashes = bundled_hashes(_warn)
-    else:
-        spec, load_cell_file = load_config(_root(context)).load_spec()
-        hashes = {spec.name: hashes_of(spec, load_cell_file)}
+    hashes = bundled_hashes() if bundled else configured_hashes(load_config(_root(context)))
     if form == "json":
         click.echo(as_json(hashes))
         return

@@ -20,6 +20,7 @@ from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config, ConfigError
+from ckb_node.genesis.obtain import load_consensus
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.indexer.service import IndexerService
 from ckb_node.local_net import LocalNet
@@ -34,7 +35,6 @@ from ckb_node.rpc.services import Services
 from ckb_node.txpool.service import PoolService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
-from consensus.spec import build_consensus
 from network.identity import load_or_create_identity
 from storage.chain_store import ChainStore
 from storage.leveldb import LevelDbStore
@@ -66,8 +66,8 @@ class Node:
 @contextmanager
 def open_chain(config: Config) -> Iterator[tuple[Consensus, ChainStore, BlockProcessor]]:
     """Chain spec, database and the processor that writes it. Raises ConfigError, SpecError, StorageError."""
-    spec, load_cell_file = config.load_spec()
-    consensus = build_consensus(spec, load_cell_file)
+    spec, _ = config.load_spec()
+    consensus = load_consensus(config)
     store = ChainStore.open(config.data_dir / "chain")
     try:
         store.check_identity(consensus.genesis_hash, spec.content_hash)

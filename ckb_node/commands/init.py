@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
 from ckb_node.config import CONFIG_NAME, load_config, parse_config
+from ckb_node.genesis.crates import official_cells
+from ckb_node.genesis.obtain import GenesisMissingError, GenesisSource, obtain_consensus
 from ckb_node.rpc.hextext import bytes_text
-from ckb_node.specs import bundled_text
-from consensus.errors import SpecError
-from consensus.genesis_build import OUTPUT_SIGHASH_ALL, LoadCellFile, genesis_type_id
-from consensus.spec import ChainSpec, build_consensus
+from ckb_node.specs import CELL_PREFIX, bundled_text
+from ckb_node.specs.published import OFFICIAL_CELLS
+from consensus.genesis_build import OUTPUT_SIGHASH_ALL, genesis_type_id
 
 Say = Callable[[str], None]
 
@@ -47,15 +48,22 @@ class InitOptions:
     """A file, or the spec's own text after `-`, see `spec_text`."""
     spec_text: str | None = None
     """The text of a spec that came by standard input."""
+    system_cells: Path | None = None
+    """Directory with the public chains' system cells, for a dev chain that uses them instead of the bundled ones."""
+    genesis_sources: Sequence[GenesisSource] = ()
+    """Where the genesis block may be got from, when it cannot be built from the spec."""
 
 
 def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
     """Write config.toml and, where the chain wants one, specs/<chain>.toml; tell what was done.
 
-    Raises InitError, ConfigError when the result cannot be used (nothing is rolled back then), and OSError.
+    Raises InitError, ConfigError or SpecError when the result cannot be used (nothing is rolled back then), and
+    OSError.
     """
     if options.chain != "dev" and options.genesis_message is not None:
         raise InitError("a genesis message can only be chosen for dev chains")
+    if options.system_cells is not None and (options.chain != "dev" or options.import_spec is not None):
+        raise InitError("system cells can only be chosen for dev chains that come with the node")
     is_there = (options.root / CONFIG_NAME).exists()
     if is_there and not options.force:
         raise InitError("Config files already exist; use --force to overwrite.")
@@ -67,19 +75,20 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
     _write_spec(options, say)
     say(f"Create {CONFIG_NAME}")
     (options.root / CONFIG_NAME).write_text(text, encoding="utf-8")
-    spec, load_cell_file = load_config(options.root).load_spec()
-    say(f"Genesis Hash: {bytes_text(_genesis_hash(spec, load_cell_file, warn))}")
+    say(f"Genesis Hash: {bytes_text(_genesis_hash(options, say, warn))}")
 
 
-def _genesis_hash(spec: ChainSpec, load_cell_file: LoadCellFile, warn: Say) -> bytes:
-    """Of the chain's genesis block, or what the spec says of a block that has to be got from elsewhere."""
+def _genesis_hash(options: InitOptions, say: Say, warn: Say) -> bytes:
+    """Of the chain's genesis block, or what the spec says of a block that nobody told where to get."""
+    config = load_config(options.root)
     try:
-        return build_consensus(spec, load_cell_file).genesis_hash
-    except SpecError as error:
-        if spec.genesis_hash is None:
+        return obtain_consensus(config, options.genesis_sources, say).genesis_hash
+    except GenesisMissingError as error:
+        expected = config.load_spec()[0].genesis_hash
+        if options.genesis_sources or expected is None:
             raise
         warn(f"WARN: the node cannot run yet: {error}")
-        return spec.genesis_hash
+        return expected
 
 
 def _config_options(options: InitOptions, warn: Say) -> ConfigOptions:
@@ -132,7 +141,22 @@ def _write_spec(options: InitOptions, say: Say) -> None:
         shutil.copyfile(options.import_spec, target)
     else:
         say("Create specs/dev.toml")
-        target.write_text(dev_spec_text(options.genesis_message), encoding="utf-8")
+        text = dev_spec_text(options.genesis_message)
+        if options.system_cells is not None:
+            _copy_official_cells(options.system_cells, target.parent / "cells", say)
+            text = text.replace(f'bundled = "{CELL_PREFIX}', 'file = "cells/')
+        target.write_text(text, encoding="utf-8")
+
+
+def _copy_official_cells(source: Path, target: Path, say: Say) -> None:
+    """Copy the four files beside the spec. SpecError unless they are the public chains' own."""
+    load = official_cells([source])
+    contents = {cell.file: load(cell.file) for cell in OFFICIAL_CELLS}
+    target.mkdir(parents=True, exist_ok=True)
+    for name, data in contents.items():
+        base = name.removeprefix(CELL_PREFIX)
+        say(f"copy {source / base} to specs/cells/{base}")
+        (target / base).write_bytes(data)
 
 
 def dev_spec_text(message: str | None) -> str:

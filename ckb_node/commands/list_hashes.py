@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from ckb_node.config import Config
+from ckb_node.genesis.obtain import load_consensus
 from ckb_node.rpc.hextext import bytes_text
-from ckb_node.specs import BUNDLED, files_of, load_bundled
-from consensus.errors import SpecError
-from consensus.genesis_build import GenesisRecipe, LoadCellFile
+from ckb_node.specs import BUNDLED, cell_file, load_bundled
+from ckb_node.specs.published import DEP_GROUPS, OFFICIAL_CELLS, PUBLISHED_GENESIS
+from consensus.genesis_build import GenesisRecipe, genesis_type_id
 from consensus.hashing import data_hash
+from consensus.params import Consensus
 from consensus.spec import ChainSpec, build_consensus
 
 
@@ -45,9 +47,9 @@ class SpecHashes(Struct, frozen=True):
     dep_groups: Sequence[DepGroupHashes]
 
 
-def hashes_of(spec: ChainSpec, load_cell_file: LoadCellFile) -> SpecHashes:
-    """The hashes of one chain. SpecError."""
-    genesis = build_consensus(spec, load_cell_file).genesis_block
+def hashes_of(spec: ChainSpec, consensus: Consensus) -> SpecHashes:
+    """The hashes of one chain, from its genesis block."""
+    genesis = consensus.genesis_block
     recipe = spec.genesis if isinstance(spec.genesis, GenesisRecipe) else None
     cellbase = genesis.transactions[0]
     system_cells = []
@@ -69,17 +71,39 @@ def hashes_of(spec: ChainSpec, load_cell_file: LoadCellFile) -> SpecHashes:
     )
 
 
-def bundled_hashes(warn: Callable[[str], None]) -> dict[str, SpecHashes]:
-    """The hashes of the bundled chains, by each chain's own name; tells of chains whose genesis is not at hand."""
-    load_cell_file = files_of(Path())
-    hashes = {}
-    for name in BUNDLED:
-        spec = load_bundled(name)
-        try:
-            hashes[spec.name] = hashes_of(spec, load_cell_file)
-        except SpecError as error:
-            warn(f"WARN: {name} is left out: {error}")
-    return hashes
+def published_hashes_of(spec: ChainSpec) -> SpecHashes | None:
+    """The same of a public chain, whose genesis block need not be at hand; None for other chains."""
+    if spec.genesis_hash is None or spec.genesis_hash not in PUBLISHED_GENESIS:
+        return None
+    published = PUBLISHED_GENESIS[spec.genesis_hash]
+    cellbase = bytes_text(published.cellbase)
+    system_cells = [
+        SystemCellHashes(
+            _shown(cell.file),
+            cellbase,
+            cell.output_index,
+            bytes_text(cell.data_hash),
+            bytes_text(genesis_type_id(cell.output_index).hash) if cell.has_type_id else UNSET,
+        )
+        for cell in OFFICIAL_CELLS
+    ]
+    dep_groups = [
+        DepGroupHashes([_shown(file) for file in files], bytes_text(published.dep_groups), index)
+        for index, files in enumerate(DEP_GROUPS)
+    ]
+    return SpecHashes(bytes_text(spec.content_hash), bytes_text(spec.genesis_hash), cellbase, system_cells, dep_groups)
+
+
+def bundled_hashes() -> dict[str, SpecHashes]:
+    """The hashes of the bundled chains, by each chain's own name."""
+    specs = [load_bundled(name) for name in BUNDLED]
+    return {spec.name: published_hashes_of(spec) or hashes_of(spec, build_consensus(spec, cell_file)) for spec in specs}
+
+
+def configured_hashes(config: Config) -> dict[str, SpecHashes]:
+    """The hashes of the configured chain. SpecError when its genesis block is needed and not at hand."""
+    spec, _ = config.load_spec()
+    return {spec.name: published_hashes_of(spec) or hashes_of(spec, load_consensus(config))}
 
 
 def _shown(file: str) -> str:

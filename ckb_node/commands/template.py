@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from string import Template
 
-CHAINS = ("mainnet", "testnet", "preview", "dev")
+CHAINS = ("mainnet", "testnet", "preview", "staging", "dev")
 
 _DEV_MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Experiment", "IntegrationTest", "Indexer")
 _MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Experiment")
@@ -17,7 +17,7 @@ _TEXT = Template("""\
 data_dir = "data"
 
 [chain]
-# { bundled = "specs/mainnet.toml" }, testnet, preview or dev, or a file: { file = "specs/dev.toml" }
+# { bundled = "specs/mainnet.toml" }, testnet, preview, staging or dev, or a file: { file = "specs/dev.toml" }
 spec = $spec
 
 [logger]

@@ -1,0 +1,80 @@
+"""Blocks as JSON texts with their hashes: what `get_block` answers and what a line of an exported chain holds.
+
+Texts come from files and other nodes, so nothing in them is believed: the header's hash is compared when it is given,
+members that are not known are passed over, and whoever reads must bound the text before.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from ckb_node.rpc.hextext import BadTextError, bytes_text, parse_bytes, parse_short_id
+from ckb_node.rpc.jsontypes import HeaderJson, TransactionJson, block_view_json, read_header, read_transaction
+from consensus.errors import MoleculeError
+from consensus.types.blockchain import Block, UncleBlock
+
+
+class BlockTextError(Exception):
+    """The text is no block."""
+
+
+class _HeaderText(HeaderJson, frozen=True, forbid_unknown_fields=False, gc=False):
+    hash: str | None = None
+
+
+class _TransactionText(TransactionJson, frozen=True, forbid_unknown_fields=False, gc=False):
+    pass
+
+
+class _UncleText(Struct, frozen=True, gc=False):
+    header: _HeaderText
+    proposals: list[str]
+
+
+class _BlockText(Struct, frozen=True, gc=False):
+    header: _HeaderText
+    uncles: list[_UncleText]
+    transactions: list[_TransactionText]
+    proposals: list[str]
+    extension: str | UnsetType | None = UNSET
+
+
+_DECODER = msgspec.json.Decoder(_BlockText)
+_ENCODER = msgspec.json.Encoder()
+
+
+def decode_block_view(text: bytes) -> Block:
+    """The block of a JSON text. BlockTextError says what is wrong with it.
+
+    Whether the header commits to the body is the rules' to find out (consensus.block.verify_block_body).
+    """
+    try:
+        view = _DECODER.decode(text)
+        block = _block(view)
+    except RecursionError:
+        raise BlockTextError("nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, BadTextError, MoleculeError) as error:
+        raise BlockTextError(str(error)) from error
+    claimed = view.header.hash
+    if claimed is not None and claimed != bytes_text(block.hash):
+        raise BlockTextError(f"the header says that its hash is {claimed[:66]}, but it is {bytes_text(block.hash)}")
+    return block
+
+
+def encode_block_view(block: Block) -> bytes:
+    """The text of a block, in one line."""
+    return _ENCODER.encode(block_view_json(block))
+
+
+def _block(view: _BlockText) -> Block:
+    return Block(
+        header=read_header(view.header),
+        uncles=[
+            UncleBlock(header=read_header(uncle.header), proposals=[parse_short_id(each) for each in uncle.proposals])
+            for uncle in view.uncles
+        ],
+        transactions=[read_transaction(transaction) for transaction in view.transactions],
+        proposals=[parse_short_id(each) for each in view.proposals],
+        extension=parse_bytes(view.extension) if isinstance(view.extension, str) else None,
+    )
