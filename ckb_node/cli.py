@@ -17,12 +17,14 @@ import click
 
 from ckb_node.commands.init import DEV_LOCK_ARG, InitError, InitOptions, init_directory
 from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, configured_hashes
+from ckb_node.commands.miner import MinerError, run_miner
 from ckb_node.commands.template import CHAINS
 from ckb_node.config import CONFIG_NAME, Config, ConfigError, load_config
 from ckb_node.genesis.crates import CratesSource
 from ckb_node.genesis.files import FileSource
 from ckb_node.genesis.obtain import GenesisSource, obtain_consensus
 from ckb_node.genesis.rpc import RpcSource
+from ckb_node.logs import set_up_logs
 from consensus.errors import CkbError, SpecError
 from network.identity import IdentityError
 from storage.errors import StorageError
@@ -36,6 +38,7 @@ _EXIT_CODES: dict[type[BaseException], int] = {
     IdentityError: EXIT_IO,
     OSError: EXIT_IO,
     InitError: EXIT_FAILURE,
+    MinerError: EXIT_FAILURE,
     CkbError: EXIT_FAILURE,
 }
 _KNOWN: Final = tuple(_EXIT_CODES)
@@ -238,9 +241,6 @@ def _run(config: Config, *, mine: bool) -> int:
 @click.pass_context
 def miner(context: click.Context, limit: int) -> int:
     """Mine for a node on a chain with Dummy proof of work."""
-    from ckb_node.commands.miner import run_miner
-    from ckb_node.logs import set_up_logs
-
     config = load_config(_root(context))
     set_up_logs(config, "miner")
     return run_miner(config, limit)

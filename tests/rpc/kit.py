@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,39 +9,15 @@ from typing import Any
 
 from ckb_node.local_net import LocalNet
 from ckb_node.rpc.dispatch import Dispatcher
-from ckb_node.rpc.methods import OWN_MODULES
-from ckb_node.rpc.registry import Methods, Module, Registry
+from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import Services
-from consensus.types.blockchain import OutPoint, Transaction
+from consensus.types.blockchain import Block, OutPoint, Transaction
 from network.identity import Identity
 from tests.kit.devchain import DevChain, dev_chain
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
+from tests.rpc.asking import as_json, call, dispatcher_of
 
 FEE = 100_000
-
-
-class RpcFailure(Exception):  # noqa: N818 - an answer, not a fault of the test
-    """An error object."""
-
-    def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(f"{error['code']}: {error['message']}")
-        self.code: int = error["code"]
-        self.message: str = error["message"]
-        self.data: str | None = error.get("data")
-
-
-async def ask(dispatcher: Dispatcher, request: Any) -> Any:
-    """The decoded answer to a request given as a JSON value; None when there is none."""
-    answer = await dispatcher.dispatch(json.dumps(request).encode())
-    return json.loads(answer) if answer else None
-
-
-async def call(dispatcher: Dispatcher, method: str, *params: Any) -> Any:
-    """The result of a call. Raises RpcFailure."""
-    answer = await ask(dispatcher, {"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-    if "error" in answer:
-        raise RpcFailure(answer["error"])
-    return answer["result"]
 
 
 @dataclass
@@ -71,20 +46,6 @@ class RpcChain:
         return dispatcher_of(self.services, modules, with_deprecated=with_deprecated)
 
 
-def dispatcher_of(
-    services: Any,
-    modules: Iterable[Module] = tuple(Module),
-    methods: Iterable[Methods] = OWN_MODULES,
-    *,
-    with_deprecated: bool = False,
-) -> Dispatcher:
-    """A dispatcher over services."""
-    registry = Registry(services, modules, with_deprecated=with_deprecated)
-    for each in methods:
-        registry.add(each)
-    return Dispatcher(registry)
-
-
 @asynccontextmanager
 async def rpc_chain() -> AsyncIterator[RpcChain]:
     """Open a dev chain with its RPC."""
@@ -99,3 +60,13 @@ async def rpc_chain() -> AsyncIterator[RpcChain]:
             testing=node.chain,
         )
         yield RpcChain(node, services, dispatcher_of(services))
+
+
+async def commit(rpc: RpcChain, transaction: Transaction) -> Block:
+    """Send a transaction and mine until it is on the chain; the block that holds it."""
+    await rpc.call("send_transaction", as_json(transaction))
+    for _ in range(10):
+        block = await rpc.node.mine()
+        if any(each.hash == transaction.hash for each in block.transactions):
+            return block
+    raise AssertionError("not committed within ten blocks")

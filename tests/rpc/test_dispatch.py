@@ -11,7 +11,7 @@ from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import H256, Bool, Hashes, Text, TransactionParam, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module, Registry
-from tests.rpc.kit import RpcFailure, ask, call, dispatcher_of
+from tests.rpc.asking import RpcFailure, ask, call, dispatcher_of
 
 METHODS = Methods(Module.CHAIN)
 SEEN: list[str] = []

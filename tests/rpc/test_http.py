@@ -14,7 +14,7 @@ import pytest
 from ckb_node.rpc.http import HttpLimits, HttpServer, serving
 from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module
-from tests.rpc.kit import dispatcher_of
+from tests.rpc.asking import dispatcher_of
 
 
 class Services:

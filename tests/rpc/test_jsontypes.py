@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from ckb_node.rpc import jsontypes as js
 from ckb_node.rpc.hextext import BadTextError
+from ckb_node.specs import cell_file, load_bundled
+from consensus.spec import load_genesis
 from consensus.types.blockchain import (
     Block,
     CellDep,
@@ -25,7 +27,8 @@ from consensus.types.blockchain import (
     Transaction,
     UncleBlock,
 )
-from tests.kit.devchain import dev_consensus
+
+GENESIS = load_genesis(load_bundled("dev"), cell_file)
 
 HASHES = st.binary(min_size=32, max_size=32)
 SHORT_IDS = st.binary(min_size=10, max_size=10)
@@ -123,7 +126,7 @@ def test_views_add_the_hashes_and_nothing_else(block: Block) -> None:
 
 
 def test_the_shape_of_the_genesis_block() -> None:
-    view = json.loads(msgspec.json.encode(js.block_view_json(dev_consensus().genesis_block)))
+    view = json.loads(msgspec.json.encode(js.block_view_json(GENESIS)))
     assert set(view) == {"header", "uncles", "transactions", "proposals"}, "no extension member when there is none"
     assert set(view["header"]) == {
         "version", "compact_target", "timestamp", "number", "epoch", "parent_hash", "transactions_root",
@@ -177,6 +180,6 @@ def test_what_clients_may_not_send(kind: Any, value: Any) -> None:
 def test_a_missing_type_script_and_a_null_extension_are_none() -> None:
     output = msgspec.convert({"capacity": "0x1", "lock": SCRIPT}, js.CellOutputJson)
     assert js.read_cell_output(output).type_ is None
-    block = js.block_json(dev_consensus().genesis_block)
+    block = js.block_json(GENESIS)
     null = msgspec.convert(msgspec.to_builtins(block) | {"extension": None}, js.BlockJson)
-    assert js.read_block(null) == dev_consensus().genesis_block
+    assert js.read_block(null) == GENESIS

@@ -1,0 +1,323 @@
+"""The command line with click's runner: files, texts, exit codes, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import ckb_node.commands.miner as miner_command
+from ckb_node.cli import main
+from ckb_node.commands.list_hashes import as_toml, bundled_hashes
+from ckb_node.config import load_config
+from consensus.spec import build_consensus
+
+OK, CLI, CONFIG, IO, FAILURE = 0, 64, 65, 66, 113
+
+
+def invoke(*arguments: str, stdin: str | None = None) -> Result:
+    result = CliRunner().invoke(main, arguments, input=stdin)
+    assert result.exception is None or isinstance(result.exception, SystemExit), "a traceback"
+    return result
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "node"
+
+
+@pytest.fixture
+def dev(root: Path) -> Path:
+    assert invoke("init", "-C", str(root), "-c", "dev", "--genesis-message", "hello").exit_code == OK
+    return root
+
+
+# ---------------------------------------------------------------- the program itself
+
+
+def test_help_and_version() -> None:
+    assert invoke("--version").output.startswith("ckb-node ")
+    assert invoke("-V").exit_code == OK
+    assert "list-hashes" in invoke("--help").output
+    assert invoke("init", "--help").exit_code == OK
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("fly",),
+        ("init", "--fast"),
+        ("init", "-c", "moon"),
+        ("init", "--rpc-port", "x"),
+        ("init", "--rpc-port", "65536"),
+        ("init", "--log-to", "printer"),
+        ("init", "--ba-hash-type", "data3"),
+        ("run", "more"),
+        ("dev", "--interval", "-1"),
+        ("miner", "--limit", "x"),
+        ("list-hashes", "-f", "xml"),
+        ("-C",),
+    ],
+)
+def test_a_wrong_command_line_is_64(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == CLI
+    assert "Error: " in result.stderr or "Usage: " in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "miner", "check", "list-hashes"])
+def test_a_directory_without_configuration_is_65(command: str, tmp_path: Path) -> None:
+    for arguments in ((command, "-C", str(tmp_path)), ("-C", str(tmp_path), command)):
+        result = invoke(*arguments)
+        assert result.exit_code == CONFIG
+        assert result.stderr.count("\n") == 1
+        assert f"{tmp_path}/config.toml: no such file" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "miner", "check"])
+def test_a_wrong_configuration_is_65_with_the_key(command: str, dev: Path) -> None:
+    (dev / "config.toml").write_text("[tx_pool]\nmin_fee = 1\n")
+    result = invoke(command, "-C", str(dev))
+    assert result.exit_code == CONFIG
+    assert result.stderr == f"ckb-node: {dev}/config.toml: tx_pool.min_fee: unknown key\n"
+
+
+# ---------------------------------------------------------------- init
+
+
+def test_init_makes_a_dev_chain(root: Path) -> None:
+    result = invoke("init", "-C", str(root), "-c", "dev", "--rpc-port", "9000", "--genesis-message", 'say "hi"\\n')
+    assert result.exit_code == OK
+    config = load_config(root)
+    assert config.rpc_address == ("127.0.0.1", 9000)
+    spec, load_cell_file = config.load_spec()
+    genesis = build_consensus(spec, load_cell_file).genesis_hash.hex()
+    assert result.stdout == (
+        f"Initialized CKB directory in {root}\nCreate specs/dev.toml\nCreate config.toml\nGenesis Hash: 0x{genesis}\n"
+    )
+    assert "Mining is disabled" in result.stderr
+    assert tomllib.loads((root / "specs/dev.toml").read_text())["genesis"]["genesis_cell"]["message"] == 'say "hi"\\n'
+
+
+def test_two_dev_chains_differ_by_their_messages(tmp_path: Path) -> None:
+    hashes = set()
+    for name, message in (("a", "1"), ("b", "2"), ("c", "1"), ("d", None)):
+        more = ("--genesis-message", message) if message else ()
+        result = invoke("init", "-C", str(tmp_path / name), "-c", "dev", *more)
+        hashes.add(result.stdout.splitlines()[-1])
+    assert len(hashes) == 3
+
+
+def test_init_does_not_overwrite_unless_forced(dev: Path) -> None:
+    before = (dev / "config.toml").read_text()
+    result = invoke("init", "-C", str(dev), "-c", "dev", "--rpc-port", "9000")
+    assert result.exit_code == FAILURE
+    assert "--force" in result.stderr
+    assert (dev / "config.toml").read_text() == before
+    result = invoke("init", "-C", str(dev), "-c", "dev", "--rpc-port", "9000", "--force")
+    assert result.exit_code == OK
+    assert result.stdout.startswith("Reinitialized CKB directory")
+    assert load_config(dev).rpc_address[1] == 9000
+
+
+@pytest.mark.parametrize("chain", ["mainnet", "testnet", "preview"])
+def test_init_of_a_public_chain(root: Path, chain: str) -> None:
+    result = invoke("init", "-C", str(root), "-c", chain)
+    assert result.exit_code == OK
+    assert not (root / "specs").exists()
+    spec, _ = load_config(root).load_spec()
+    assert spec.genesis_hash is not None
+    assert f"Genesis Hash: 0x{spec.genesis_hash.hex()}\n" in result.stdout
+
+
+def test_the_default_chain_is_mainnet(root: Path) -> None:
+    assert (
+        "0x92b197aa1fba0f63633922c61c92375c9c074a93e85963554f5499fe1450d0e5" in invoke("init", "-C", str(root)).stdout
+    )
+
+
+def test_chains_are_listed() -> None:
+    assert invoke("init", "--list-chains").stdout.split() == ["mainnet", "testnet", "preview", "staging", "dev"]
+    assert invoke("init", "-l").exit_code == OK
+
+
+def test_a_genesis_message_is_for_dev_chains(root: Path) -> None:
+    result = invoke("init", "-C", str(root), "-c", "testnet", "--genesis-message", "x")
+    assert result.exit_code == FAILURE
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (("--ba-arg", "0x" + "11" * 20), None),
+        (("--ba-arg", "0x" + "11" * 20, "--ba-message", "0x6869"), None),
+        (("--ba-arg", "0x1111"), "not the hash of a public key"),
+        (("--ba-arg", "0x" + "11" * 20, "--ba-hash-type", "data1"), "hash type"),
+        (("--ba-code-hash", "0x" + "11" * 32, "--ba-arg", "0x"), "code hash"),
+    ],
+)
+def test_a_block_assembler(root: Path, options: tuple[str, ...], warning: str | None) -> None:
+    result = invoke("init", "-C", str(root), "-c", "dev", *options)
+    assert result.exit_code == OK
+    section = load_config(root).file.block_assembler
+    assert section is not None
+    assert (warning or "") in result.stderr
+    assert bool(result.stderr) is (warning is not None)
+
+
+def test_a_wrong_block_assembler_writes_nothing(root: Path) -> None:
+    result = invoke("init", "-C", str(root), "-c", "dev", "--ba-arg", "xyz")
+    assert result.exit_code == CONFIG
+    assert "block_assembler.args" in result.stderr
+    assert not root.exists()
+
+
+def test_arguments_of_the_lock_are_put_end_to_end(root: Path) -> None:
+    invoke("init", "-C", str(root), "-c", "dev", "--ba-arg", "0x11", "--ba-arg", "0x22")
+    section = load_config(root).file.block_assembler
+    assert section is not None
+    assert section.args == "0x1122"
+
+
+def test_a_spec_of_ones_own(dev: Path, tmp_path: Path) -> None:
+    spec = (dev / "specs/dev.toml").read_text().replace('"ckb_dev"', '"my_chain"')
+    (tmp_path / "my.toml").write_text(spec)
+    result = invoke("init", "-C", str(tmp_path / "a"), "-c", "testnet", "--import-spec", str(tmp_path / "my.toml"))
+    assert result.exit_code == OK
+    assert load_config(tmp_path / "a").load_spec()[0].name == "my_chain"
+    result = invoke("init", "-C", str(tmp_path / "b"), "--import-spec", "-", stdin=spec)
+    assert result.exit_code == OK
+    assert "from stdin" in result.stdout
+    assert load_config(tmp_path / "b").load_spec()[0].name == "my_chain"
+    result = invoke("init", "-C", str(tmp_path / "c"), "--import-spec", str(tmp_path / "missing"))
+    assert result.exit_code == IO
+
+
+def test_logs_go_where_one_says(tmp_path: Path) -> None:
+    for value, expected in (("file", (True, False)), ("stdout", (False, True)), ("both", (True, True))):
+        invoke("init", "-C", str(tmp_path / value), "--log-to", value)
+        logger = load_config(tmp_path / value).file.logger
+        assert (logger.log_to_file, logger.log_to_stdout) == expected
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written_is_66(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert invoke("init", "-C", str(tmp_path / "node")).exit_code == IO
+
+
+def test_a_file_in_the_place_of_the_directory_is_66(tmp_path: Path) -> None:
+    (tmp_path / "node").write_text("")
+    result = invoke("init", "-C", str(tmp_path / "node"))
+    assert result.exit_code == IO
+    assert result.stderr.splitlines()[-1].startswith("ckb-node: ")
+
+
+# ---------------------------------------------------------------- list-hashes
+
+
+def test_hashes_of_the_configured_chain(dev: Path) -> None:
+    result = invoke("list-hashes", "-C", str(dev))
+    assert result.exit_code == OK
+    assert result.stdout.startswith("# Generated by: ckb-node list-hashes\n")
+    by_toml = tomllib.loads(result.stdout)
+    assert by_toml == json.loads(invoke("list-hashes", "-C", str(dev), "-f", "json").stdout)
+    hashes = by_toml["ckb_dev"]
+    spec, load_cell_file = load_config(dev).load_spec()
+    genesis = build_consensus(spec, load_cell_file).genesis_block
+    assert hashes["genesis"] == "0x" + genesis.hash.hex()
+    assert hashes["cellbase"] == "0x" + genesis.transactions[0].hash.hex()
+    cells = hashes["system_cells"]
+    assert [cell["index"] for cell in cells] == [1, 2, 3, 4]
+    assert cells[0]["path"] == "Bundled(specs/cells/secp256k1_blake160_sighash_all)"
+    # The type hashes of the reference's docs/hashes.toml, the same on every chain.
+    assert cells[0]["type_hash"] == "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
+    assert cells[1]["type_hash"] == "0x82d76d1b75fe2fd9a27dfbaa65a039221a380d76c926f378d3f81cf3e7e13f2e"
+    assert "type_hash" not in cells[2]
+    assert cells[3]["type_hash"] == "0x5c5069eb0857efc65e1bca0c07df34c31663b3622fd3876c876320fc9634e2a8"
+    assert [group["index"] for group in hashes["dep_groups"]] == [0, 1]
+    assert hashes["dep_groups"][0]["tx_hash"] == "0x" + genesis.transactions[1].hash.hex()
+
+
+def test_hashes_of_the_bundled_chains(tmp_path: Path) -> None:
+    result = invoke("list-hashes", "-b", "-C", str(tmp_path))
+    assert result.exit_code == OK
+    shown = tomllib.loads(result.stdout)
+    assert {"ckb", "ckb_testnet", "ckb_dev"} <= shown.keys()
+    # docs/hashes.toml of the reference.
+    assert shown["ckb"]["genesis"] == "0x92b197aa1fba0f63633922c61c92375c9c074a93e85963554f5499fe1450d0e5"
+    assert shown["ckb"]["cellbase"] == "0xe2fb199810d49a4d8beec56718ba2593b665db9d52299a0f9e6e75416d73ff5c"
+    assert tomllib.loads(as_toml(bundled_hashes())) == shown
+
+
+# ---------------------------------------------------------------- miner
+
+
+class FakeNode:
+    """Answers like a node whose templates are all one."""
+
+    def __init__(self, template: Any) -> None:
+        self.template = template
+        self.submitted: list[Any] = []
+        self.refuse = 0
+
+    def call(self, method: str, *params: Any) -> Any:
+        if method == "get_block_template":
+            return self.template
+        if self.refuse:
+            self.refuse -= 1
+            raise miner_command.MinerError("submit_block: refused")
+        self.submitted.append(params)
+        return "0x" + "00" * 32
+
+
+def test_the_miner_turns_templates_into_blocks(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ckb_node.rpc.examples import EXAMPLES
+
+    node = FakeNode(EXAMPLES["get_block_template"].result)
+    node.refuse = 1
+    monkeypatch.setattr(miner_command, "NodeClient", lambda url: node)
+    pauses: list[float] = []
+    assert miner_command.run_miner(load_config(dev), limit=2, sleep=pauses.append) == OK
+    assert len(node.submitted) == 2
+    assert pauses == [3.0] * 3
+    work_id, block = node.submitted[0]
+    assert (work_id, block["header"]["number"]) == ("0x0", "0x401")
+    assert block["header"]["transactions_root"] != "0x" + "00" * 32
+    assert block["extension"] == node.template["extension"]
+
+
+def test_the_miner_waits_when_there_is_no_work(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(miner_command, "NodeClient", lambda url: FakeNode({"version": "0x0"}))
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        miner_command.run_miner(load_config(dev), sleep=sleep)
+    assert pauses == [1.0] * 3
+
+
+def test_the_miner_knows_only_dummy_work(root: Path) -> None:
+    invoke("init", "-C", str(root), "-c", "mainnet")
+    result = invoke("miner", "-C", str(root))
+    assert result.exit_code == FAILURE
+    assert "Eaglesong" in result.stderr
+
+
+def test_the_miner_refuses_a_url_that_it_cannot_use(dev: Path) -> None:
+    text = (dev / "config.toml").read_text().replace("http://127.0.0.1:8114/", "ftp://x")
+    (dev / "config.toml").write_text(text)
+    result = invoke("miner", "-C", str(dev))
+    assert result.exit_code == FAILURE
+    assert "miner.rpc_url" in result.stderr

@@ -1,0 +1,167 @@
+"""config.toml: what it says, and how it is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
+from ckb_node.config import CONFIG_NAME, Config, ConfigError, load_config, parse_config, parse_filter
+from ckb_node.rpc.registry import Module
+from ckb_node.specs import cell_file, load_bundled
+from consensus.spec import build_consensus
+
+CHAIN = '[chain]\nspec = { bundled = "dev" }\n'
+SIGHASH = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
+DEV = build_consensus(load_bundled("dev"), cell_file)
+
+
+def assembler(code_hash: str = SIGHASH, args: str = "0x" + "00" * 20, hash_type: str = "type", more: str = "") -> str:
+    return f'{CHAIN}[block_assembler]\ncode_hash = "{code_hash}"\nargs = "{args}"\nhash_type = "{hash_type}"\n{more}\n'
+
+
+def config(text: str) -> Config:
+    return Config(Path("/node"), parse_config(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("x =", "not valid TOML"),
+        ("[rpc]\nlisten = 1", "rpc.listen: unknown key"),
+        ("speed = 1", "speed: unknown key"),
+        ("[fast]", "fast: unknown key"),
+        ("data_dir = 1", "data_dir: Expected `str`, got `int`"),
+        ("[chain]\nspec = {}", "chain.spec: give one of"),
+        ('[chain]\nspec = { bundled = "dev", file = "x" }', "chain.spec: give one of"),
+        ('[chain]\nspec = "dev"', "chain.spec: Expected `object`, got `str`"),
+        ("[tx_pool]\nmin_fee_rate = -1", "tx_pool.min_fee_rate: Expected `int` >= 0"),
+        ('[tx_pool]\nmin_fee_rate = "1"', "tx_pool.min_fee_rate: Expected `int`, got `str`"),
+        ("[tx_pool]\nmax_tx_pool_size = 0", "tx_pool.max_tx_pool_size: Expected `int` >= 1"),
+        ("[tx_pool]\nexpiry_hours = 1.5", "tx_pool.expiry_hours: Expected `int`, got `float`"),
+        ('[rpc]\nmodules = ["Net", "Nett"]', "rpc.modules[1]: Invalid enum value 'Nett'"),
+        ('[rpc]\nlisten_address = "8114"', "rpc.listen_address"),
+        ('[rpc]\nlisten_address = "localhost:99999"', "rpc.listen_address"),
+        ('[rpc]\nlisten_address = "localhost:"', "rpc.listen_address"),
+        ("[rpc]\nmax_request_body_size = 0", "rpc.max_request_body_size"),
+        ("[rpc]\nextra_well_known_lock_scripts = [{}]", "rpc.extra_well_known_lock_scripts[0].code_hash: missing"),
+        (
+            '[rpc]\nextra_well_known_type_scripts = [{ code_hash = "0x", hash_type = "type", args = "0x" }]',
+            "rpc.extra_well_known_type_scripts: Invalid H256",
+        ),
+        ('[logger]\nfilter = "loud"', "logger.filter: `loud`"),
+        ('[logger]\nfilter = "info,=debug"', "logger.filter: `=debug`"),
+        ("[miner]\ninterval_millis = 0", "miner.interval_millis"),
+        ("[block_assembler]", "block_assembler.code_hash: missing"),
+        (assembler(code_hash="0x00"), "block_assembler.code_hash: Invalid H256"),
+        (assembler(args="00"), "block_assembler.args: "),
+        (assembler(hash_type="data9"), "block_assembler.hash_type: "),
+        (assembler(hash_type="types"), "block_assembler.hash_type: unknown hash_type"),
+        (assembler(more='message = "hello"'), "block_assembler.message: "),
+    ],
+)
+def test_what_is_refused_names_the_file_and_the_key(text: str, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "dir/config.toml")
+    message = str(caught.value)
+    assert message.startswith("dir/config.toml: ")
+    assert fault in message
+    assert "\n" not in message
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path)
+    (tmp_path / CONFIG_NAME).write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_config(tmp_path)
+    (tmp_path / CONFIG_NAME).unlink()
+    (tmp_path / CONFIG_NAME).mkdir()
+    with pytest.raises(ConfigError, match=r"config\.toml"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dev", "specs/dev.toml"])
+def test_bundled_specs_by_either_name(name: str) -> None:
+    spec, _ = config(f'[chain]\nspec = {{ bundled = "{name}" }}').load_spec()
+    assert spec.name == "ckb_dev"
+
+
+@pytest.mark.parametrize("name", ["nothing", "../dev", "specs/../../etc/passwd", ""])
+def test_bundled_specs_that_do_not_exist(name: str) -> None:
+    with pytest.raises(ConfigError, match="chain"):
+        config(f'[chain]\nspec = {{ bundled = "{name}" }}').load_spec()
+
+
+def test_a_spec_file_that_is_missing_or_wrong(tmp_path: Path) -> None:
+    at = Config(tmp_path, parse_config('[chain]\nspec = { file = "my.toml" }'))
+    with pytest.raises(ConfigError, match=r"my\.toml"):
+        at.load_spec()
+    (tmp_path / "my.toml").write_text("name = 1")
+    with pytest.raises(ConfigError):
+        at.load_spec()
+
+
+def test_places_and_values() -> None:
+    plain = config(CHAIN)
+    assert plain.data_dir == Path("/node/data")
+    assert plain.log_dir == Path("/node/data/logs")
+    assert plain.rpc_address == ("127.0.0.1", 8114)
+    assert config(CHAIN + '[rpc]\nlisten_address = "[::1]:0"').rpc_address == ("::1", 0)
+    assert config(CHAIN + "[tx_pool]\nexpiry_hours = 1").file.tx_pool.limits().expiry_ms == 3_600_000
+    assert plain.with_interval(0.5).file.miner.interval_millis == 500
+
+
+def test_levels_of_the_log() -> None:
+    assert parse_filter("") == ("info", {})
+    assert parse_filter("warn") == ("warn", {})
+    assert parse_filter("warn, rpc=debug,chain=off") == ("warn", {"rpc": "debug", "chain": "off"})
+
+
+def test_which_block_assembler_needs_advanced() -> None:
+    assert config(CHAIN).block_assembler_fault(DEV) is None
+    assert config(assembler()).block_assembler_fault(DEV) is None
+    for text in (assembler(args="0x"), assembler(hash_type="data1"), assembler(code_hash="0x" + "11" * 32)):
+        assert "--ba-advanced" in (config(text).block_assembler_fault(DEV) or "")
+        assert config(text).with_ba_advanced().block_assembler_fault(DEV) is None
+
+
+def test_the_message_of_the_cellbase() -> None:
+    prefixed = config(assembler(more='message = "0x6869"')).miner_config("1.2.3")
+    assert prefixed is not None
+    assert prefixed.message == b"ckb-node/1.2.3 hi"
+    plain = config(assembler(more="use_binary_version_as_message_prefix = false")).miner_config("1.2.3")
+    assert plain is not None
+    assert plain.message == b""
+    assert config(CHAIN).miner_config("1.2.3") is None
+
+
+def test_what_init_writes_is_accepted_and_says_the_defaults() -> None:
+    for chain in ("mainnet", "testnet", "preview", "dev"):
+        text = config_text(ConfigOptions(chain=chain, is_spec_file=chain == "dev", rpc_port=1234, log_to_file=False))
+        file = parse_config(text)
+        assert file.rpc.listen_address == "127.0.0.1:1234"
+        assert (file.logger.log_to_file, file.logger.log_to_stdout) == (False, True)
+        assert (Module.INTEGRATION_TEST in file.rpc.modules) is (chain == "dev")
+        assert file.block_assembler is None
+
+
+def test_commented_keys_show_the_defaults() -> None:
+    text = config_text(ConfigOptions(chain="dev", is_spec_file=True))
+    opened, count = re.subn(r"^# (?=[a-z_]+ = (?:\d+|true|false|\[\]|\"tx_pool.*)$)", "", text, flags=re.MULTILINE)
+    assert count >= 12
+    assert parse_config(opened) == parse_config(text)
+
+
+def test_a_block_assembler_of_ones_own() -> None:
+    options = AssemblerOptions(code_hash=SIGHASH, args="0x" + "22" * 20, message="0x01")
+    file = parse_config(config_text(ConfigOptions(chain="dev", is_spec_file=True, block_assembler=options)))
+    assert file.block_assembler is not None
+    assert (file.block_assembler.args, file.block_assembler.message) == (options.args, "0x01")
+
+
+def test_the_sample_at_the_top_of_the_repository() -> None:
+    sample = Path(__file__).parents[2] / "config.toml"
+    assert sample.read_text(encoding="utf-8") == config_text(ConfigOptions(chain="mainnet", is_spec_file=False))
