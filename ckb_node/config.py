@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ckb_node.mining.assembler import MinerConfig
+from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT
 from ckb_node.rpc.hextext import BadTextError, parse_bytes, parse_hash
 from ckb_node.rpc.jsontypes import ScriptJson, parse_hash_type, read_script
 from ckb_node.rpc.registry import Module
@@ -73,7 +74,7 @@ class RpcSection(Section, frozen=True):
 
     listen_address: str = "127.0.0.1:8114"
     max_request_body_size: Positive = 10 << 20
-    rpc_batch_limit: Positive | None = None
+    rpc_batch_limit: Positive = DEFAULT_BATCH_LIMIT
     modules: list[Module] = msgspec.field(
         default_factory=lambda: [
             Module.NET,
