@@ -38,9 +38,9 @@ bench: bench-node
 bench-node: setup
 	$(BIN)/python -m tests.benches.node
 
-## Property tests with many more examples (FUZZ_EXAMPLES, default 5000).
+## Property tests with many times the examples (FUZZ_FACTOR, default 50).
 fuzz: setup
-	CKB_FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(PYTEST) -q -m fuzz --timeout 3000
+	CKB_FUZZ_FACTOR=$${FUZZ_FACTOR:-50} $(PYTEST) -q -n $(JOBS) -m fuzz
 
 ## kill -9 at random moments, 50 times, while mining and sending.
 soak-kill: setup

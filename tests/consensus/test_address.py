@@ -21,6 +21,7 @@ from consensus.address import (
 )
 from consensus.hashing import blake160
 from consensus.types.blockchain import HASH_TYPE_DATA, HASH_TYPE_TYPE, Script
+from tests.kit.fuzz import examples
 
 SIGHASH = bytes.fromhex("9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8")
 MULTISIG = bytes.fromhex("5c5069eb0857efc65e1bca0c07df34c31663b3622fd3876c876320fc9634e2a8")
@@ -175,7 +176,7 @@ def test_a_wrong_character_is_always_found(script: Script, position: int, shift:
         decode_address(text[:position] + wrong + text[position + 1 :])
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(text=st.text(max_size=120) | st.text(alphabet=CHARSET, max_size=120).map("ckb1".__add__))
 def test_noise_is_refused_by_address_errors_only(text: str) -> None:
     with pytest.raises(AddressError):

@@ -36,6 +36,7 @@ from consensus.types.blockchain import Block, OutPoint
 from consensus.types.core import BlockExt
 from consensus.types.messages import SYNC_MESSAGE, InIBD
 from tests.consensus.schemas import UNIONS, declared_types, is_valid, plain, rebuilt, values_of
+from tests.kit.fuzz import examples
 
 
 def bytes_of(text: str) -> bytes:
@@ -309,7 +310,7 @@ kinds = pytest.mark.parametrize("kind_", KINDS, ids=lambda kind_: kind_.name)
 
 
 @kinds
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(data=st.data())
 def test_round_trip(kind_: Kind[Any], data: st.DataObject) -> None:
     value = data.draw(values_of(kind_))
@@ -338,7 +339,7 @@ def mutated(packed: bytes, draw: Any) -> bytes:
 
 
 @kinds
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(data=st.data())
 def test_broken_bytes_are_refused_or_mean_what_they_say(kind_: Kind[Any], data: st.DataObject) -> None:
     """Molecule is canonical: what the strict check accepts is exactly what its fields serialise to."""
@@ -355,7 +356,7 @@ def test_broken_bytes_are_refused_or_mean_what_they_say(kind_: Kind[Any], data: 
             assert kind_.pack(rebuilt(value)) == broken
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.binary(max_size=200), compatible=st.booleans())
 def test_noise_is_refused_by_molecule_errors_only(data: bytes, compatible: bool) -> None:
     kinds_of_noise: list[Kind[Any]] = [CompositeKind(Block), CompositeKind(BlockExt), *UNIONS]

@@ -22,6 +22,7 @@ from storage.errors import (
     StorageCorrupt,
     WritesRefused,
 )
+from tests.kit.fuzz import examples
 
 HEAD = 12
 
@@ -168,7 +169,7 @@ def test_changed_last_record_is_found_at_open(tmp_path: Path) -> None:
         BlockArchive(tmp_path, last)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(offset=st.integers(0, HEAD + 39), mask=st.integers(1, 255))
 def test_every_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, offset: int, mask: int) -> None:
     path = tmp_path_factory.mktemp("archive")

@@ -14,6 +14,7 @@ from storage.kv import KeyValueStore, Reader, Snapshot
 from storage.leveldb import LevelDbOptions, LevelDbStore
 from storage.memory import MemoryStore
 from storage.overlay import Overlay
+from tests.kit.fuzz import examples
 
 KEYS = st.binary(max_size=3).map(lambda key: bytes(b"\x00\x01\xfe\xff"[b % 4] for b in key))
 VALUES = st.binary(max_size=4)
@@ -142,6 +143,6 @@ class MemoryMachine(EngineMachine):
 
 
 TestLevelDbModel = LevelDbMachine.TestCase
-TestLevelDbModel.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestLevelDbModel.settings = settings(max_examples=examples(30), stateful_step_count=20, deadline=None)
 TestMemoryModel = MemoryMachine.TestCase
-TestMemoryModel.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestMemoryModel.settings = settings(max_examples=examples(100), stateful_step_count=30, deadline=None)

@@ -1,0 +1,18 @@
+"""Property tests are found by their marker: `pytest -m fuzz`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.fuzz import FACTOR
+
+FUZZ_TIMEOUT_S = 3000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of hypothesis are fuzz tests; with many examples they may take long."""
+    for item in items:
+        if item.get_closest_marker("hypothesis") is not None:
+            item.add_marker(pytest.mark.fuzz)
+            if FACTOR > 1:
+                item.add_marker(pytest.mark.timeout(FUZZ_TIMEOUT_S))
