@@ -9,8 +9,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from ckb_node.rpc.fastjson import block_view_json
 from ckb_node.rpc.hextext import BadTextError, bytes_text, parse_bytes, parse_short_id
-from ckb_node.rpc.jsontypes import HeaderJson, TransactionJson, block_view_json, read_header, read_transaction
+from ckb_node.rpc.jsontypes import HeaderJson, TransactionJson, read_header, read_transaction
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, UncleBlock
 

@@ -41,7 +41,7 @@ from consensus.types.core import EpochExt
 # data, type, data1, data2, … data127: the number of the VM is the byte without its lowest bit (RFC 32, RFC 51).
 HASH_TYPE_NAMES = {0: "data", 1: "type"} | {number << 1: f"data{number}" for number in range(1, 128)}
 _HASH_TYPES = {name: byte for byte, name in HASH_TYPE_NAMES.items()}
-_DEP_TYPE_NAMES: tuple[Literal["code"], Literal["dep_group"]] = ("code", "dep_group")
+DEP_TYPE_NAMES: tuple[Literal["code"], Literal["dep_group"]] = ("code", "dep_group")
 
 
 class Sent(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -214,7 +214,7 @@ def cell_output_json(output: CellOutput) -> CellOutputJson:
 
 def cell_dep_json(dep: CellDep) -> CellDepJson:
     """A cell dep."""
-    return CellDepJson(out_point_json(dep.out_point), _DEP_TYPE_NAMES[dep.dep_type])
+    return CellDepJson(out_point_json(dep.out_point), DEP_TYPE_NAMES[dep.dep_type])
 
 
 def transaction_json(transaction: Transaction) -> TransactionJson:
@@ -309,17 +309,6 @@ def block_json(block: Block) -> BlockJson:
     )
 
 
-def block_view_json(block: Block) -> BlockViewJson:
-    """A block with its hashes."""
-    return BlockViewJson(
-        header_view_json(block.header),
-        [uncle_view_json(uncle) for uncle in block.uncles],
-        [transaction_view_json(transaction) for transaction in block.transactions],
-        short_ids_json(block.proposals),
-        UNSET if block.extension is None else bytes_text(block.extension),
-    )
-
-
 def epoch_json(epoch: EpochExt) -> EpochViewJson:
     """An epoch."""
     return EpochViewJson(
@@ -368,7 +357,7 @@ def read_cell_output(output: CellOutputJson) -> CellOutput:
 
 def read_cell_dep(dep: CellDepJson) -> CellDep:
     """A cell dep."""
-    return CellDep(out_point=read_out_point(dep.out_point), dep_type=_DEP_TYPE_NAMES.index(dep.dep_type))
+    return CellDep(out_point=read_out_point(dep.out_point), dep_type=DEP_TYPE_NAMES.index(dep.dep_type))
 
 
 def read_transaction(transaction: TransactionJson) -> Transaction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ class Module(Enum):
 
 UNHEARD_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RICH_INDEXER})
 """Methods of these modules do not exist while the module is off; all others say how to switch it on."""
+
+LARGE_BYTES = 64 << 10
+"""Parameters from this size on (blocks) are read beside the event loop, which they would hold up."""
 
 Handler = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
@@ -193,5 +197,9 @@ class Registry:
         """Run a method; RpcError and the typed errors of the rules pass through."""
         if (closed := self.refusal(method)) is not None:
             raise closed
-        answer = method.handler(self._services, *method.arguments(params))
+        if memoryview(params).nbytes < LARGE_BYTES:
+            arguments = method.arguments(params)
+        else:
+            arguments = await asyncio.to_thread(method.arguments, params)
+        answer = method.handler(self._services, *arguments)
         return await answer if method.is_async else answer

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckb_node.rpc import fastjson
 from ckb_node.rpc import jsontypes as js
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.specs import cell_file, load_bundled
@@ -104,6 +105,11 @@ def test_transactions_round_trip(transaction: Transaction) -> None:
     assert js.read_transaction(sent) == transaction
 
 
+@given(transactions())
+def test_the_fast_way_writes_the_same(transaction: Transaction) -> None:
+    assert fastjson.transaction_view_json(transaction) == js.transaction_view_json(transaction)
+
+
 @given(headers())
 def test_headers_round_trip(header: Header) -> None:
     assert js.read_header(through_text(js.header_json(header), js.HeaderJson)) == header
@@ -116,7 +122,7 @@ def test_blocks_round_trip(block: Block) -> None:
 
 @given(blocks())
 def test_views_add_the_hashes_and_nothing_else(block: Block) -> None:
-    view = msgspec.to_builtins(js.block_view_json(block))
+    view = msgspec.to_builtins(fastjson.block_view_json(block))
     assert view["header"].pop("hash") == "0x" + block.hash.hex()
     for uncle, seen in zip(block.uncles, view["uncles"], strict=True):
         assert seen["header"].pop("hash") == "0x" + uncle.hash.hex()
@@ -126,7 +132,7 @@ def test_views_add_the_hashes_and_nothing_else(block: Block) -> None:
 
 
 def test_the_shape_of_the_genesis_block() -> None:
-    view = json.loads(msgspec.json.encode(js.block_view_json(GENESIS)))
+    view = json.loads(msgspec.json.encode(fastjson.block_view_json(GENESIS)))
     assert set(view) == {"header", "uncles", "transactions", "proposals"}, "no extension member when there is none"
     assert set(view["header"]) == {
         "version", "compact_target", "timestamp", "number", "epoch", "parent_hash", "transactions_root",

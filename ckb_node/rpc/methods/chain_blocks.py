@@ -10,12 +10,12 @@ from ckb_node.rpc.chainresults import (
     optional_hash,
 )
 from ckb_node.rpc.errors import Code, RpcError, invalid_params
+from ckb_node.rpc.fastjson import block_view_json
 from ckb_node.rpc.hextext import bytes_text, uint_text
 from ckb_node.rpc.jsontypes import (
     BlockViewJson,
     EpochViewJson,
     HeaderViewJson,
-    block_view_json,
     epoch_json,
     header_view_json,
 )

@@ -13,8 +13,9 @@ from ckb_node.rpc.chainresults import (
     optional_uint,
 )
 from ckb_node.rpc.errors import invalid_params
+from ckb_node.rpc.fastjson import transaction_view_json
 from ckb_node.rpc.hextext import bytes_text, uint_text
-from ckb_node.rpc.jsontypes import TransactionViewJson, transaction_view_json
+from ckb_node.rpc.jsontypes import TransactionViewJson
 from ckb_node.rpc.params import H256, Bool, OutPointParam, TransactionParam, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import (
