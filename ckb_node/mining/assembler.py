@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import islice
+
+import structlog
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
-from ckb_node.mining.uncles import CandidateUncles
+from ckb_node.mining.uncles import CandidateUncles, choose_uncles
 from ckb_node.rpc.services import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool
-from ckb_node.txpool.selector import select_for_block
+from ckb_node.txpool.selector import Candidate, candidates_of, select_for_block
 from consensus.context import ChainReader
-from consensus.dao import dao_field
+from consensus.dao import dao_field, dao_field_in_epoch
 from consensus.epoch import next_epoch_ext
 from consensus.errors import CkbError
 from consensus.hardfork import chain_root_is_required
@@ -41,6 +46,8 @@ from consensus.types.blockchain import (
 )
 from consensus.types.core import EpochExt, ResolvedTransaction
 
+log = structlog.get_logger("mining")
+
 
 @dataclass(frozen=True, slots=True)
 class MinerConfig:
@@ -50,6 +57,17 @@ class MinerConfig:
     message: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a template is made of: one state of the chain and what pool and uncles offered at it; nobody changes it."""
+
+    reader: ChainReader
+    pending: Sequence[bytes]
+    candidates: Mapping[bytes, Candidate]
+    uncles: Sequence[UncleBlock]
+    work_id: int
+
+
 class BlockAssembler:
     """Makes templates on demand and keeps the last one while nothing changed. Satisfies rpc.services.MinerService."""
 
@@ -57,7 +75,9 @@ class BlockAssembler:
         self._chain, self._pool, self._config, self._now_ms = chain, pool, config, now_ms
         self.uncles = CandidateUncles()
         self._work_id = 0
-        self._cached: tuple[tuple[bytes, int, int], BlockTemplate] | None = None
+        self._building = asyncio.Lock()
+        self._state: tuple[int, int] | None = None
+        self._template: BlockTemplate | None = None
         chain.listen(self._on_change)
         chain.listen_side(self.on_side_block)
 
@@ -71,29 +91,43 @@ class BlockAssembler:
 
     async def block_template(self) -> BlockTemplate:
         """The newest template; only its time differs from the last one while tip, pool and uncles are the same."""
-        reader = self._chain.view()
-        state = (reader.tip_header().hash, self._pool.updated_at, len(self.uncles))
-        if self._cached is None or self._cached[0] != state:
-            self._work_id += 1
-            self._cached = (state, self._build(reader))
-        template = self._cached[1]
-        least = median_time(reader, template.parent_hash, self._chain.consensus.median_time_block_count) + 1
-        return replace(template, current_time=max(self._now_ms(), least))
+        async with self._building:
+            template = self._template
+            self.uncles.forget_before(self._pool.reader.tip_epoch().start_number)
+            state = self._pool.version, self.uncles.version
+            if template is None or state != self._state:
+                template = await asyncio.to_thread(self._build, self._offer())
+                self._template, self._state = template, state
+        return replace(template, current_time=max(self._now_ms(), template.current_time))
 
-    def _build(self, reader: ChainReader) -> BlockTemplate:
-        consensus = self._chain.consensus
+    def _offer(self) -> _Offer:
+        """The pool's own view of the chain, so that what it offers is of that very state."""
+        self._work_id += 1
+        pending = self._pool.graph.by_score((Status.PENDING,))
+        enough = self._chain.consensus.max_block_proposals * (1 + self._chain.consensus.max_uncles)
+        return _Offer(
+            reader=self._pool.reader,
+            pending=[entry.short_id for entry in islice(pending, enough)],
+            candidates=candidates_of(self._pool.graph),
+            uncles=self.uncles.lowest_first(),
+            work_id=self._work_id,
+        )
+
+    def _build(self, offer: _Offer) -> BlockTemplate:
+        """In a worker thread: a full block takes longer than the event loop may wait. `current_time` is the least."""
+        consensus, reader = self._chain.consensus, offer.reader
         parent = reader.tip_header()
         epoch = next_epoch_ext(consensus, parent, reader.tip_epoch(), reader)
-        draft = draft_header(consensus, parent, epoch)
-        self.uncles.forget_before(epoch.start_number)
-        cellbase = build_cellbase(consensus, parent, self._config, reader)
-        bare = Block(header=draft, uncles=[], transactions=[cellbase], proposals=[])
-        uncles = self.uncles.choose(consensus, bare, epoch, reader)
-        extension = build_extension(consensus, parent, reader)
-        proposals = self._proposals(uncles)
-        empty = Block(header=draft, uncles=uncles, transactions=[cellbase], proposals=proposals, extension=extension)
+        draft = draft_header(consensus, parent, epoch, reader)
+        empty = Block(
+            header=draft,
+            uncles=(uncles := choose_uncles(consensus, offer.uncles, epoch, reader)),
+            transactions=[cellbase := build_cellbase(consensus, parent, self._config, reader)],
+            proposals=choose_proposals(offer.pending, uncles, consensus.max_block_proposals),
+            extension=build_extension(consensus, parent, reader),
+        )
         room = consensus.max_block_bytes - empty.size_without_uncle_proposals()
-        entries = select_for_block(self._pool.graph, room, consensus.max_block_cycles)
+        entries = select_for_block(offer.candidates, room, consensus.max_block_cycles)
         entries, resolved = committable(consensus, empty, entries, reader)
         return BlockTemplate(
             version=draft.version,
@@ -106,20 +140,13 @@ class BlockAssembler:
             bytes_limit=consensus.max_block_bytes,
             uncles_count_limit=consensus.max_uncles,
             uncles=[UncleTemplate(uncle) for uncle in uncles],
-            transactions=_transaction_templates(entries),
-            proposals=proposals,
+            transactions=transaction_templates(entries),
+            proposals=empty.proposals,
             cellbase=CellbaseTemplate(cellbase),
-            work_id=self._work_id,
-            dao=dao_field(consensus, resolved, parent, reader),
-            extension=extension,
+            work_id=offer.work_id,
+            dao=dao_field_in_epoch(consensus, resolved, parent, epoch, reader),
+            extension=empty.extension,
         )
-
-    def _proposals(self, uncles: Sequence[UncleBlock]) -> list[bytes]:
-        """Short ids of pending transactions, best paying first, that no uncle proposes already."""
-        known = {short_id for uncle in uncles for short_id in uncle.proposals}
-        pending = self._pool.graph.by_score((Status.PENDING,))
-        ids = [entry.short_id for entry in pending if entry.short_id not in known]
-        return ids[: self._chain.consensus.max_block_proposals]
 
     async def calculate_dao_field(self, template: BlockTemplate) -> bytes:
         """The dao field that a block of exactly this template has. Raises ResolveError or DaoError."""
@@ -131,13 +158,17 @@ class BlockAssembler:
         return dao_field(self._chain.consensus, resolved, parent, reader)
 
 
-def draft_header(consensus: Consensus, parent: Header, epoch: EpochExt) -> Header:
-    """The header of the block after `parent`, without time, roots and dao."""
+def draft_header(consensus: Consensus, parent: Header, epoch: EpochExt, reader: ChainReader) -> Header:
+    """The header of the block after `parent` at the earliest time that it may have, without roots and dao.
+
+    Later than the parent's, though the median of its ancestors would do: epochs must not end before they began.
+    """
     number = parent.number + 1
+    median = median_time(reader, parent.hash, consensus.median_time_block_count)
     raw = RawHeader(
         version=BLOCK_VERSION,
         compact_target=epoch.compact_target,
-        timestamp=parent.timestamp + 1,
+        timestamp=max(parent.timestamp, median) + 1,
         number=number,
         epoch=epoch.fraction_at(number).pack(),
         parent_hash=parent.hash,
@@ -147,6 +178,12 @@ def draft_header(consensus: Consensus, parent: Header, epoch: EpochExt) -> Heade
         dao=ZERO_HASH,
     )
     return Header(body=raw, nonce=0)
+
+
+def choose_proposals(pending: Iterable[bytes], uncles: Sequence[UncleBlock], limit: int) -> list[bytes]:
+    """Short ids of pending transactions, best paying first, that no uncle proposes already."""
+    known = {short_id for uncle in uncles for short_id in uncle.proposals}
+    return list(islice((each for each in pending if each not in known), limit))
 
 
 def build_cellbase(consensus: Consensus, parent: Header, config: MinerConfig, reader: ChainReader) -> Transaction:
@@ -192,19 +229,17 @@ def committable(
     cells = BlockCells(block, reader)
     env = TxEnv.committed(empty.header)
     spent: set[bytes] = set()
-    chosen: list[PoolEntry] = []
     taken = {cellbase.hash}
+    chosen: list[PoolEntry] = []
     resolved = [resolve_transaction(cellbase, cells, reader, spent)]
     for entry in entries:
         try:
             rtx = resolve_transaction(entry.tx, cells, reader, spent)
             verify_in_time(consensus, rtx, env, reader)
-        except CkbError:
+        except CkbError as error:
+            log.info("left out of the template", hash=entry.hash.hex(), reason=str(error))
             continue
-        used = (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups)
-        if any(
-            cell.info is not None and cell.info.block_hash == block.hash and cell.tx_hash not in taken for cell in used
-        ):
+        if not _parents_are_taken(rtx, block.hash, taken):
             continue
         spent.update(cell.out_point for cell in rtx.inputs)
         taken.add(entry.hash)
@@ -213,19 +248,19 @@ def committable(
     return chosen, resolved
 
 
-def _parents_are_taken(rtx: ResolvedTransaction, block_hash: bytes, taken: set[bytes]) -> bool:
-    """No cell that it uses comes from a transaction of the block that was left out."""
+def _parents_are_taken(rtx: ResolvedTransaction, block_hash: bytes, taken: AbstractSet[bytes]) -> bool:
+    """Cells that it uses come from the chain, or from earlier transactions of the block that were not left out."""
     used = (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups)
     of_block = (cell for cell in used if cell.info is not None and cell.info.block_hash == block_hash)
     return all(cell.tx_hash in taken for cell in of_block)
 
 
-def _transaction_templates(entries: Sequence[PoolEntry]) -> list[TransactionTemplate]:
+def transaction_templates(entries: Sequence[PoolEntry]) -> list[TransactionTemplate]:
+    """With the positions of what each needs."""
     positions = {entry.hash: position for position, entry in enumerate(entries)}
     templates = []
     for entry in entries:
-        parents = {cell_input.previous_output.tx_hash for cell_input in entry.tx.body.inputs}
-        parents |= {dep.out_point.tx_hash for dep in entry.tx.body.cell_deps}
-        depends = sorted(positions[parent] for parent in parents if parent in positions)
+        used = {key[:32] for key in (*entry.input_keys, *entry.dep_keys)}
+        depends = sorted(positions[parent] for parent in used if parent in positions)
         templates.append(TransactionTemplate(entry.tx, cycles=entry.cycles, depends=depends or None))
     return templates

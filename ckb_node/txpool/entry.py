@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cmp_to_key
 
-from consensus.types.blockchain import Transaction
+from consensus.types.blockchain import SHORT_ID_SIZE, Transaction
 from consensus.types.core import ResolvedTransaction
 
 BYTES_PER_CYCLE = 0.000_170_571_4
 """What a cycle weighs: block bytes limit over block cycles limit of mainnet."""
+
+_RATE_BITS = 64
+"""Binary digits of a score behind the point: weights stay below 2³², so rates that differ differ within them."""
 
 
 class Status(Enum):
@@ -62,25 +63,43 @@ class Sums:
 
 
 class PoolEntry:
-    """One transaction. `size` counts 4 bytes for its offset in a block; both sums include itself."""
+    """One transaction. `size` counts 4 bytes for its offset in a block; both sums include itself.
 
-    __slots__ = ("ancestors", "cycles", "descendants", "fee", "rtx", "short_id", "size", "status", "timestamp", "tx")
+    It keeps names of the cells that it uses, not the cells: their data would be kept as often as they are used.
+    """
+
+    __slots__ = (
+        "ancestors",
+        "cycles",
+        "dep_keys",
+        "descendants",
+        "fee",
+        "hash",
+        "input_keys",
+        "short_id",
+        "size",
+        "status",
+        "timestamp",
+        "tx",
+    )
 
     def __init__(self, rtx: ResolvedTransaction, fee: int, cycles: int, status: Status, timestamp: int) -> None:
-        self.rtx = rtx
-        self.tx: Transaction = rtx.transaction
-        self.short_id = self.tx.short_id
-        self.size = self.tx.size_in_block
+        tx = rtx.transaction
+        self.hash = tx.hash
+        self.short_id = self.hash[:SHORT_ID_SIZE]
+        self.tx = Transaction.trusted(tx.raw)
+        """A view of its own bytes: the one that came may hold a whole block in memory."""
+        self.input_keys = tuple(cell_input.previous_output.raw for cell_input in tx.body.inputs)
+        """36-byte out points of the cells that it spends."""
+        self.dep_keys = tuple(dict.fromkeys(cell.out_point for cell in (*rtx.cell_deps, *rtx.dep_groups)))
+        """36-byte out points of all cells that it reads: expanded deps and group cells."""
+        self.size = tx.size_in_block
         self.fee = fee
         self.cycles = cycles
         self.status = status
         self.timestamp = timestamp
         self.ancestors = Sums(1, self.size, fee, cycles)
         self.descendants = Sums(1, self.size, fee, cycles)
-
-    @property
-    def hash(self) -> bytes:
-        return self.tx.hash
 
     @property
     def weight(self) -> int:
@@ -91,44 +110,22 @@ class PoolEntry:
         """Shannons per 1000 weight units."""
         return fee_rate(self.fee, self.weight)
 
-    def reset_sums(self) -> None:
-        """As if it stood alone."""
-        self.ancestors = Sums(1, self.size, self.fee, self.cycles)
-        self.descendants = Sums(1, self.size, self.fee, self.cycles)
 
-    def dep_keys(self) -> list[bytes]:
-        """36-byte out points of all cells that it reads: expanded deps and group cells."""
-        return [cell.out_point for cell in (*self.rtx.cell_deps, *self.rtx.dep_groups)]
-
-    def input_keys(self) -> list[bytes]:
-        """36-byte out points of the cells that it spends."""
-        return [cell_input.previous_output.raw for cell_input in self.tx.body.inputs]
-
-
-Score = tuple[int, int, int]
-"""Fee, weight and ancestors' weight: the fee rate that a miner gets for the entry with all it needs."""
+Score = tuple[int, int]
+"""Fee rate (fixed point, shannons per weight unit) that a miner can count on, and the ancestors' weight for ties."""
 
 
 def score(entry: PoolEntry, ancestors: Sums) -> Score:
     """The lower of the entry's own fee rate and that of it with its ancestors."""
-    own_weight, with_ancestors = entry.weight, ancestors.weight
-    if entry.fee * with_ancestors < ancestors.fee * own_weight:
-        return entry.fee, own_weight, with_ancestors
-    return ancestors.fee, with_ancestors, with_ancestors
+    ancestors_weight = ancestors.weight
+    own = (entry.fee << _RATE_BITS) // entry.weight
+    return min(own, (ancestors.fee << _RATE_BITS) // ancestors_weight), ancestors_weight
 
 
-def compare_scores(a: Score, b: Score) -> int:
-    """By fee rate, cross-multiplied so that nothing is rounded; ties by the ancestors' weight."""
-    left, right = a[0] * b[1], b[0] * a[1]
-    if left == right:
-        left, right = a[2], b[2]
-    return (left > right) - (left < right)
+EvictKey = tuple[int, int, int]
 
 
-score_key: Callable[[Score], object] = cmp_to_key(compare_scores)
-
-
-def evict_key(entry: PoolEntry) -> tuple[int, int, int]:
+def evict_key(entry: PoolEntry) -> EvictKey:
     """Who leaves a full pool first: lowest fee rate with descendants, then fewest descendants, then the oldest."""
     down = entry.descendants
     return max(entry.fee_rate, fee_rate(down.fee, down.weight)), down.count, entry.timestamp

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from ckb_node.rpc.rejects import Duplicated, TooManyAncestors
-from ckb_node.txpool.entry import PoolEntry, Status, evict_key, score, score_key
-from consensus.types.blockchain import Transaction
+from ckb_node.txpool.entry import PoolEntry, Status, Sums
+from ckb_node.txpool.orders import PoolOrders
+from consensus.types.blockchain import SHORT_ID_SIZE
+
+NOBODY: AbstractSet[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """Entries that left for another one: those that it replaced, and readers of its inputs that were too many."""
+
+    replaced: Sequence[PoolEntry]
+    crowded_out: Sequence[PoolEntry]
 
 
 class PoolGraph:
@@ -15,155 +28,52 @@ class PoolGraph:
     def __init__(self, max_ancestors: int) -> None:
         self.max_ancestors = max_ancestors
         self.entries: dict[bytes, PoolEntry] = {}
+        """In the order in which they came."""
         self.spenders: dict[bytes, bytes] = {}
         """Out point → short id of the entry that spends it."""
         self.total_size = 0
         self.total_cycles = 0
         self._readers: dict[bytes, set[bytes]] = {}
-        self._header_deps: dict[bytes, set[bytes]] = {}
+        self._with_header_dep: dict[bytes, set[bytes]] = {}
         self._parents: dict[bytes, set[bytes]] = {}
         self._children: dict[bytes, set[bytes]] = {}
+        self._orders = PoolOrders()
+
+    # ------------------------------------------------------------ looking
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __contains__(self, short_id: bytes) -> bool:
+    def __contains__(self, short_id: object) -> bool:
         return short_id in self.entries
+
+    def __iter__(self) -> Iterator[PoolEntry]:
+        """In the order in which they came; the graph must not change meanwhile."""
+        return iter(self.entries.values())
 
     def by_hash(self, tx_hash: bytes) -> PoolEntry | None:
         """The entry of exactly this transaction."""
-        entry = self.entries.get(tx_hash[:10])
+        entry = self.entries.get(tx_hash[:SHORT_ID_SIZE])
         return entry if entry is not None and entry.hash == tx_hash else None
 
     def count(self, status: Status) -> int:
-        return sum(entry.status is status for entry in self.entries.values())
+        return self._orders.count(status)
+
+    def parents(self, short_id: bytes) -> AbstractSet[bytes]:
+        """What must be committed directly before it."""
+        return self._parents.get(short_id, NOBODY)
 
     def ancestors(self, short_id: bytes) -> set[bytes]:
         """All that must be committed before it."""
-        return _closure(self._parents.get(short_id, ()), self._parents)
+        return _closure(self._parents.get(short_id, NOBODY), self._parents)
 
     def descendants(self, short_id: bytes) -> set[bytes]:
         """All that need it."""
-        return _closure(self._children.get(short_id, ()), self._children)
+        return _closure(self._children.get(short_id, NOBODY), self._children)
 
-    def add(self, entry: PoolEntry) -> list[PoolEntry]:
-        """Insert; the entries that had to leave for it. Duplicated or TooManyAncestors: nothing changed."""
-        if entry.short_id in self.entries:
-            raise Duplicated(entry.hash)
-        parents, readers = self._parents_of(entry.tx)
-        evicted = self._make_room_among_ancestors(parents, readers)
-        self.entries[entry.short_id] = entry
-        self._link(entry, parents - {gone.short_id for gone in evicted})
-        self.total_size += entry.size
-        self.total_cycles += entry.cycles
-        return evicted
-
-    def _parents_of(self, tx: Transaction) -> tuple[set[bytes], set[bytes]]:
-        """Parents, and those of them that are parents only because they read a cell that `tx` spends."""
-        parents: set[bytes] = set()
-        readers: set[bytes] = set()
-        for cell_input in tx.body.inputs:
-            out_point = cell_input.previous_output
-            readers.update(self._readers.get(out_point.raw, ()))
-            if out_point.tx_hash[:10] in self.entries:
-                parents.add(out_point.tx_hash[:10])
-        for dep in tx.body.cell_deps:
-            if dep.out_point.tx_hash[:10] in self.entries:
-                parents.add(dep.out_point.tx_hash[:10])
-        return parents | readers, readers
-
-    def _make_room_among_ancestors(self, parents: set[bytes], readers: set[bytes]) -> list[PoolEntry]:
-        """Evict the cheapest readers of cells about to be spent while there are too many ancestors."""
-        count = len(_closure(parents, self._parents)) + 1
-        if count <= self.max_ancestors:
-            return []
-        if count - len(readers) > self.max_ancestors:
-            raise TooManyAncestors
-        evicted: list[PoolEntry] = []
-        left = set(parents)
-        for short_id in sorted(readers, key=lambda each: evict_key(self.entries[each])):
-            if len(_closure(left, self._parents)) < self.max_ancestors:
-                break
-            left.discard(short_id)
-            evicted += self.remove_with_descendants(short_id)
-        return evicted
-
-    def _link(self, entry: PoolEntry, parents: set[bytes]) -> None:
-        short_id = entry.short_id
-        for key in entry.input_keys():
-            self.spenders[key] = short_id
-        for key in entry.dep_keys():
-            self._readers.setdefault(key, set()).add(short_id)
-        if entry.tx.body.header_deps:
-            self._header_deps[short_id] = set(entry.tx.body.header_deps)
-        children = self._children_of(entry) - parents
-        self._parents[short_id], self._children[short_id] = parents, children
-        for parent in parents:
-            self._children[parent].add(short_id)
-        for child in children:
-            self._parents[child].add(short_id)
-        for each in self.ancestors(short_id):
-            ancestor = self.entries[each]
-            entry.ancestors.add(ancestor)
-            ancestor.descendants.add(entry)
-        for each in self.descendants(short_id):
-            descendant = self.entries[each]
-            entry.descendants.add(descendant)
-            descendant.ancestors.add(entry)
-
-    def _children_of(self, entry: PoolEntry) -> set[bytes]:
-        """Entries that spend or read its outputs; a reorg brings parents back after their children."""
-        children: set[bytes] = set()
-        for key in entry.tx.output_keys():
-            children.update(self._readers.get(key, ()))
-            if key in self.spenders:
-                children.add(self.spenders[key])
-        return children
-
-    def remove(self, short_id: bytes) -> PoolEntry | None:
-        """Remove one entry and leave its descendants: it was committed, or they are handled by the caller."""
-        entry = self.entries.get(short_id)
-        if entry is None:
-            return None
-        for each in self.ancestors(short_id):
-            self.entries[each].descendants.subtract(entry)
-        for each in self.descendants(short_id):
-            self.entries[each].ancestors.subtract(entry)
-        self._unlink(entry)
-        return entry
-
-    def remove_with_descendants(self, short_id: bytes) -> list[PoolEntry]:
-        """Remove an entry and all that need it, children last."""
-        if short_id not in self.entries:
-            return []
-        ids = [short_id, *sorted(self.descendants(short_id), key=lambda each: self.entries[each].ancestors.count)]
-        removed = [self.remove(each) for each in ids]
-        return [entry for entry in removed if entry is not None]
-
-    def _unlink(self, entry: PoolEntry) -> None:
-        short_id = entry.short_id
-        del self.entries[short_id]
-        for key in entry.input_keys():
-            if self.spenders.get(key) == short_id:
-                del self.spenders[key]
-        for key in entry.dep_keys():
-            readers = self._readers.get(key)
-            if readers is not None:
-                readers.discard(short_id)
-                if not readers:
-                    del self._readers[key]
-        self._header_deps.pop(short_id, None)
-        for parent in self._parents.pop(short_id):
-            self._children[parent].discard(short_id)
-        for child in self._children.pop(short_id):
-            self._parents[child].discard(short_id)
-        self.total_size -= entry.size
-        self.total_cycles -= entry.cycles
-
-    def conflicts(self, tx: Transaction) -> set[bytes]:
-        """Entries that spend a cell which `tx` spends."""
-        keys = (cell_input.previous_output.raw for cell_input in tx.body.inputs)
-        return {self.spenders[key] for key in keys if key in self.spenders}
+    def conflicts(self, input_keys: Iterable[bytes]) -> set[bytes]:
+        """Entries that spend one of these cells."""
+        return {self.spenders[key] for key in input_keys if key in self.spenders}
 
     def users_of(self, out_point: bytes) -> set[bytes]:
         """Entries that spend or read a cell."""
@@ -172,36 +82,219 @@ class PoolGraph:
             users.add(self.spenders[out_point])
         return users
 
-    def with_header_deps(self, hashes: set[bytes]) -> list[tuple[bytes, bytes]]:
-        """(short id, header hash) of entries that depend on one of the headers."""
-        return [(each, next(iter(deps & hashes))) for each, deps in self._header_deps.items() if deps & hashes]
+    def with_header_dep(self, block_hash: bytes) -> set[bytes]:
+        """Entries that name a block as header dep."""
+        return set(self._with_header_dep.get(block_hash, ()))
 
-    def by_score(self, statuses: Iterable[Status]) -> list[PoolEntry]:
-        """Entries of some statuses, the best paying first."""
-        wanted = set(statuses)
-        chosen = [entry for entry in self.entries.values() if entry.status in wanted]
-        chosen.sort(key=lambda entry: score_key(score(entry, entry.ancestors)), reverse=True)  # type: ignore[arg-type, return-value]
-        return chosen
+    def creators(self, out_points: Iterable[bytes]) -> set[bytes]:
+        """Entries whose outputs these are."""
+        return {key[:SHORT_ID_SIZE] for key in out_points if key[:SHORT_ID_SIZE] in self.entries}
+
+    def by_score(self, statuses: Iterable[Status]) -> Iterator[PoolEntry]:
+        """Entries of some statuses, the best paying first; the graph must not change meanwhile."""
+        return (self.entries[short_id] for short_id in self._orders.by_score(statuses))
 
     def first_to_evict(self) -> PoolEntry | None:
         """Whom a full pool drops next: pending before gap before proposed."""
-        for status in (Status.PENDING, Status.GAP, Status.PROPOSED):
-            chosen = [entry for entry in self.entries.values() if entry.status is status]
-            if chosen:
-                return min(chosen, key=evict_key)
-        return None
+        first = self._orders.first_to_evict()
+        return None if first is None else self.entries[first]
 
-    def __iter__(self) -> Iterator[PoolEntry]:
-        return iter(list(self.entries.values()))
+    # ------------------------------------------------------------ changing
+
+    def add(self, entry: PoolEntry, replaced: Collection[bytes] = ()) -> Departed:
+        """Insert an entry in place of others (their descendants leave with them).
+
+        Duplicated or TooManyAncestors: nothing changed.
+        """
+        if entry.short_id in self.entries:
+            raise Duplicated(entry.hash)
+        leaving = self._with_descendants(replaced)
+        contradictory = self._with_descendants(self._contradictory(entry)) - leaving
+        parents, crowd = self._choose_parents(entry, leaving | contradictory)
+        left = Departed(self._take_out(leaving), self._take_out(contradictory | self._with_descendants(crowd)))
+        self._link(entry, parents)
+        return left
+
+    def _with_descendants(self, short_ids: Iterable[bytes]) -> set[bytes]:
+        found: set[bytes] = set()
+        for each in short_ids:
+            if each in self.entries and each not in found:
+                found |= {each} | self.descendants(each)
+        return found
+
+    def _contradictory(self, entry: PoolEntry) -> set[bytes]:
+        """Entries that need `entry` and would have to be committed before it: they read what it, or what it needs,
+        spends. A reorg can bring a parent back after such a child came.
+        """
+        children = self._children_of(entry)
+        if not children:
+            return set()
+        before = self.creators((*entry.input_keys, *entry.dep_keys)) | self._readers_of(entry.input_keys)
+        return _closure(before, self._parents) & _closure(children, self._children)
+
+    def _readers_of(self, out_points: Iterable[bytes]) -> set[bytes]:
+        readers: set[bytes] = set()
+        for key in out_points:
+            readers |= self._readers.get(key, NOBODY)
+        return readers
+
+    def _choose_parents(self, entry: PoolEntry, leaving: AbstractSet[bytes]) -> tuple[set[bytes], set[bytes]]:
+        """Parents, and entries that must go because there would be too many ancestors.
+
+        Creators of the cells that it uses are needed. Who reads a cell that it spends must be committed before it too,
+        but is only there by chance: of these the best paying stay, as many as the limit allows.
+        """
+        needed = self.creators((*entry.input_keys, *entry.dep_keys)) - leaving
+        readers = self._readers_of(entry.input_keys) - leaving
+        ancestors = _closure(needed, self._parents, leaving)
+        limit = self.max_ancestors - 1
+        if len(ancestors) > limit:
+            raise TooManyAncestors
+        for each in sorted(readers - ancestors, key=self._orders.evict_place, reverse=True):
+            more = _closure({each}, self._parents, ancestors | leaving)
+            if len(ancestors) + len(more) > limit:
+                break
+            ancestors |= more
+        return needed | (readers & ancestors), readers - ancestors
+
+    def _link(self, entry: PoolEntry, parents: set[bytes]) -> None:
+        short_id = entry.short_id
+        self.entries[short_id] = entry
+        self.total_size += entry.size
+        self.total_cycles += entry.cycles
+        for key in entry.input_keys:
+            self.spenders[key] = short_id
+        for key in entry.dep_keys:
+            self._readers.setdefault(key, set()).add(short_id)
+        for block_hash in entry.tx.body.header_deps:
+            self._with_header_dep.setdefault(block_hash, set()).add(short_id)
+        children = self._children_of(entry)
+        self._parents[short_id], self._children[short_id] = parents, children
+        for parent in parents:
+            self._children[parent].add(short_id)
+        for child in children:
+            self._parents[child].add(short_id)
+        self._count_in(entry, joins=bool(children))
+
+    def _children_of(self, entry: PoolEntry) -> set[bytes]:
+        """Entries that spend or read its outputs; a reorg brings parents back after their children."""
+        children: set[bytes] = set()
+        for key in entry.tx.output_keys():
+            children |= self.users_of(key)
+        return children
+
+    def _count_in(self, entry: PoolEntry, *, joins: bool) -> None:
+        """Bring the sums up to date. An entry that `joins` its ancestors with descendants makes them each other's."""
+        ancestors = [self.entries[each] for each in self.ancestors(entry.short_id)]
+        for ancestor in ancestors:
+            entry.ancestors.add(ancestor)
+            if not joins:
+                ancestor.descendants.add(entry)
+        if joins:
+            descendants = [self.entries[each] for each in self.descendants(entry.short_id)]
+            for descendant in descendants:
+                entry.descendants.add(descendant)
+                self._recount(descendant, self.ancestors(descendant.short_id), descendant.ancestors)
+                self._orders.rank_by_score(descendant)
+            for ancestor in ancestors:
+                self._recount(ancestor, self.descendants(ancestor.short_id), ancestor.descendants)
+        for ancestor in ancestors:
+            self._orders.rank_by_eviction(ancestor)
+        self._rank(entry)
+
+    def _rank(self, entry: PoolEntry) -> None:
+        self._orders.rank_by_score(entry)
+        self._orders.rank_by_eviction(entry)
+
+    def _recount(self, entry: PoolEntry, others: Iterable[bytes], sums: Sums) -> None:
+        sums.count = sums.size = sums.fee = sums.cycles = 0
+        sums.add(entry)
+        for each in others:
+            sums.add(self.entries[each])
+
+    def set_status(self, entry: PoolEntry, status: Status) -> None:
+        """Move an entry on in the two-step commit, or back."""
+        entry.status = status
+        self._rank(entry)
+
+    def remove_with_descendants(self, short_ids: Iterable[bytes]) -> list[PoolEntry]:
+        """Remove entries and all that need them, parents first."""
+        return self._take_out(self._with_descendants(short_ids))
+
+    def remove_committed(self, tx_hashes: Iterable[bytes]) -> list[PoolEntry]:
+        """Remove what a block committed; what needs it stays and needs it no more."""
+        found = (self.by_hash(each) for each in tx_hashes)
+        return self._take_out({entry.short_id for entry in found if entry is not None})
+
+    def _take_out(self, gone: AbstractSet[bytes]) -> list[PoolEntry]:
+        """Remove entries together, and return them parents first. Sums of what stays forget them."""
+        order = sorted((self.entries[each] for each in gone), key=lambda entry: entry.ancestors.count)
+        above, below = set[bytes](), set[bytes]()
+        for entry, outside in _outside(order, gone, self._parents):
+            above |= outside
+            for each in outside:
+                self.entries[each].descendants.subtract(entry)
+        for entry, outside in _outside(order[::-1], gone, self._children):
+            below |= outside
+            for each in outside:
+                self.entries[each].ancestors.subtract(entry)
+        for entry in order:
+            self._unlink(entry)
+        for each in above:
+            self._orders.rank_by_eviction(self.entries[each])
+        for each in below:
+            self._orders.rank_by_score(self.entries[each])
+        return order
+
+    def _unlink(self, entry: PoolEntry) -> None:
+        short_id = entry.short_id
+        self._orders.forget(short_id)
+        del self.entries[short_id]
+        for key in entry.input_keys:
+            if self.spenders.get(key) == short_id:
+                del self.spenders[key]
+        for key in entry.dep_keys:
+            _discard(self._readers, key, short_id)
+        for block_hash in entry.tx.body.header_deps:
+            _discard(self._with_header_dep, block_hash, short_id)
+        for parent in self._parents.pop(short_id):
+            self._children[parent].discard(short_id)
+        for child in self._children.pop(short_id):
+            self._parents[child].discard(short_id)
+        self.total_size -= entry.size
+        self.total_cycles -= entry.cycles
 
 
-def _closure(start: Iterable[bytes], links: dict[bytes, set[bytes]]) -> set[bytes]:
-    """Everything that can be reached from `start`, itself included."""
-    seen = set(start)
+def _closure(
+    start: Iterable[bytes], links: Mapping[bytes, AbstractSet[bytes]], known: AbstractSet[bytes] = NOBODY
+) -> set[bytes]:
+    """Everything that can be reached from `start`, itself included, without what is `known` and what that leads to."""
+    seen = set(start) - known
     stack = list(seen)
     while stack:
-        for each in links.get(stack.pop(), ()):
-            if each not in seen:
-                seen.add(each)
-                stack.append(each)
+        more = links[stack.pop()] - seen - known
+        seen |= more
+        stack.extend(more)
     return seen
+
+
+def _outside(
+    order: Iterable[PoolEntry], inside: AbstractSet[bytes], links: Mapping[bytes, AbstractSet[bytes]]
+) -> Iterator[tuple[PoolEntry, AbstractSet[bytes]]]:
+    """For each entry what its links lead to outside of the set. In `order` what an entry links to comes before it."""
+    reached: dict[bytes, AbstractSet[bytes]] = {}
+    for entry in order:
+        found: set[bytes] = set()
+        for link in links[entry.short_id]:
+            found |= reached[link] if link in inside else _closure({link}, links, found)
+        reached[entry.short_id] = found - inside
+        yield entry, reached[entry.short_id]
+
+
+def _discard(sets: dict[bytes, set[bytes]], key: bytes, member: bytes) -> None:
+    """Take a member out of one of the sets; empty sets go."""
+    members = sets.get(key)
+    if members is not None:
+        members.discard(member)
+        if not members:
+            del sets[key]

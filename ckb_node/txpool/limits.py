@@ -19,6 +19,7 @@ class PoolLimits:
     min_fee_rate: int = 1000
     min_rbf_rate: int = 1500
     max_verify_cycles: int = 70_000_000
+    """For transactions that return after a reorg. New ones may take what a block may, or what the peer declared."""
     max_ancestors: int = 1000
     expiry_ms: int = 12 * 60 * 60 * 1000
 

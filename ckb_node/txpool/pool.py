@@ -6,7 +6,7 @@ Synchronous and single-threaded (the event loop owns it); scripts run elsewhere,
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 from ckb_node.chain.events import ChainChanged
@@ -24,11 +24,12 @@ from ckb_node.rpc.rejects import (
     VerificationFailed,
 )
 from ckb_node.txpool.cells import PoolCells
+from ckb_node.txpool.conflicted import Conflicted
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
-from ckb_node.txpool.rbf import removed_by, verify_replacement
-from ckb_node.txpool.window import proposal_table
+from ckb_node.txpool.rbf import verify_replacement
+from ckb_node.txpool.window import ProposalReader, ProposalTable
 from consensus.context import ChainReader
 from consensus.dao import transaction_fee
 from consensus.errors import CkbError, ResolveError
@@ -45,7 +46,7 @@ from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction
 
 MAX_REMEMBERED = 10_000
-"""Transactions kept aside as conflicting, and reasons of refused ones that RPC can tell."""
+"""Reasons of refused transactions that RPC can tell."""
 
 PROPOSED_FOR = 1
 """Blocks since its proposal that a proposed transaction can be sure of."""
@@ -70,14 +71,28 @@ class TxPool:
         self.consensus, self.limits, self.now_ms = consensus, limits, now_ms
         self.graph = PoolGraph(limits.max_ancestors)
         self.rejected: OrderedDict[bytes, Reject] = OrderedDict()
-        self.conflicted: OrderedDict[bytes, Transaction] = OrderedDict()
-        self.updated_at = now_ms()
+        self.conflicted = Conflicted()
+        self.version = 0
+        """Grows with every change of what the pool offers to miners."""
+        self._freed: list[Transaction] = []
+        self._proposal_reader = ProposalReader(consensus.proposal_window)
+        self.proposals = ProposalTable()
         self._set_reader(reader)
 
     def _set_reader(self, reader: ChainReader) -> None:
+        """Stand on another state of the chain; entries move on or back in the two-step commit."""
         self.reader = reader
         self.tip = reader.tip_header()
-        self.proposals = proposal_table(reader, self.consensus.proposal_window)
+        before, self.proposals = self.proposals, self._proposal_reader.table(reader)
+        for short_id in self.proposals.changed_since(before):
+            entry = self.graph.entries.get(short_id)
+            if entry is not None:
+                self.graph.set_status(entry, self.proposals.status(short_id))
+
+    @property
+    def updated_at(self) -> int:
+        """When the newest entry came, ms; 0 while there is none."""
+        return next((entry.timestamp for entry in reversed(self.graph.entries.values())), 0)
 
     # ------------------------------------------------------------ admission
 
@@ -115,13 +130,15 @@ class TxPool:
             raise ResolveFailed(error) from error
 
     def _resolve_as_replacement(self, tx: Transaction, dead: DeadOutPointError) -> ResolvedTransaction:
-        """Resolve once more as if nothing of the pool spent its cells; only direct conflicts can be replaced."""
+        """Resolve once more as if nothing of the pool spent its cells.
+
+        It goes on to its scripts even where nothing can be replaced: only a valid transaction is kept as conflicting.
+        """
         try:
             rtx = self._resolve(tx, ())
         except DeadOutPointError as error:
             raise ResolveFailed(error) from error
-        if not self.graph.conflicts(tx) or not self.limits.is_rbf_enabled:
-            self._keep_conflicted(tx)
+        if not self.graph.conflicts(cell.out_point for cell in rtx.inputs):
             raise ResolveFailed(dead)
         return rtx
 
@@ -143,49 +160,39 @@ class TxPool:
 
     def admit(self, checked: Checked, cycles: int) -> PoolEntry:
         """Insert a transaction whose scripts passed; what changed since `check` is checked again. Raises Reject."""
-        tx, status = checked.rtx.transaction, checked.status
+        tx = checked.rtx.transaction
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
-        rtx = checked.rtx
         if checked.tip != self.tip.hash:
-            again = self.check(tx)
-            rtx, status = again.rtx, again.status
+            checked = self.check(tx)
             try:
-                verify_in_time(self.consensus, rtx, self.env(status), self.reader)
+                verify_in_time(self.consensus, checked.rtx, self.env(checked.status), self.reader)
             except CkbError as error:
                 raise VerificationFailed(error) from error
-        conflicts = self._conflicts_to_replace(tx, checked.fee)
-        self._verify_parents_are_here(rtx, conflicts)
-        self._replace(tx, conflicts)
-        entry = PoolEntry(rtx, checked.fee, cycles, status, self.now_ms())
-        for evicted in self.graph.add(entry):
-            self._drop(evicted, Invalidated(f"invalidated by tx 0x{tx.hash.hex()}"))
-        self.conflicted.pop(tx.hash, None)
-        self.rejected.pop(tx.hash, None)
-        self.updated_at = self.now_ms()
+        entry = PoolEntry(checked.rtx, checked.fee, cycles, checked.status, self.now_ms())
+        conflicts = self._conflicts_to_replace(entry)
+        self._verify_cells_are_here(checked.rtx, conflicts)
+        self._insert(entry, conflicts)
         self._shrink_to_limit()
-        if tx.short_id not in self.graph:
-            raise PoolFull(f"the fee_rate for this transaction is: {entry.fee_rate} shannons/KW")
+        if entry.short_id not in self.graph:
+            raise _full(entry)
         return entry
 
-    def _conflicts_to_replace(self, tx: Transaction, fee: int) -> set[bytes]:
+    def _conflicts_to_replace(self, entry: PoolEntry) -> set[bytes]:
         if self.limits.is_rbf_enabled:
             try:
-                return verify_replacement(self.graph, tx, fee, self.reader, self.limits)
+                return verify_replacement(self.graph, entry, self.reader, self.limits)
             except RbfRejected:
-                self._keep_conflicted(tx)
+                self.conflicted.keep(entry.tx)
                 raise
-        conflicts = self.graph.conflicts(tx)
-        if conflicts:
-            self._keep_conflicted(tx)
-            first = next(
-                each.previous_output.raw for each in tx.body.inputs if each.previous_output.raw in self.graph.spenders
-            )
-            raise ResolveFailed(DeadOutPointError(first))
-        return conflicts
+        dead = next((key for key in entry.input_keys if key in self.graph.spenders), None)
+        if dead is not None:
+            self.conflicted.keep(entry.tx)
+            raise ResolveFailed(DeadOutPointError(dead))
+        return set()
 
-    def _verify_parents_are_here(self, rtx: ResolvedTransaction, conflicts: set[bytes]) -> None:
-        """Cells of the pool that it uses may have gone while its scripts ran."""
+    def _verify_cells_are_here(self, rtx: ResolvedTransaction, conflicts: set[bytes]) -> None:
+        """Cells of the pool that it uses may have gone while its scripts ran, and what it reads may be spent now."""
         for cell in (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups):
             if cell.info is None and self.graph.by_hash(cell.tx_hash) is None:
                 raise ResolveFailed(UnknownOutPointError(cell.out_point))
@@ -195,23 +202,33 @@ class TxPool:
             if spender is not None and spender not in conflicts and cell.out_point not in inputs:
                 raise ResolveFailed(DeadOutPointError(cell.out_point))
 
-    def _replace(self, tx: Transaction, conflicts: set[bytes]) -> None:
-        for old in removed_by(self.graph, conflicts):
-            self._keep_conflicted(old.tx)
-            self._drop(old, RbfRejected(f"replaced by tx 0x{tx.hash.hex()}"))
+    def _insert(self, entry: PoolEntry, conflicts: set[bytes]) -> None:
+        departed = self.graph.add(entry, conflicts)
+        freed = {key for old in departed.replaced for key in old.input_keys} - set(entry.input_keys)
+        self._freed += self.conflicted.spending(freed)
+        for old in departed.replaced:
+            self.conflicted.keep(old.tx)
+            self.remember_rejected(old.hash, RbfRejected(f"replaced by tx 0x{entry.hash.hex()}"))
+        for old in departed.crowded_out:
+            self.remember_rejected(old.hash, Invalidated(f"invalidated by tx 0x{entry.hash.hex()}"))
+        self.conflicted.drop(entry.hash)
+        self.rejected.pop(entry.hash, None)
+        self.version += 1
 
     def _shrink_to_limit(self) -> None:
         while self.graph.total_size > self.limits.max_size:
             victim = self.graph.first_to_evict()
             if victim is None:
                 return
-            for entry in self.graph.remove_with_descendants(victim.short_id):
-                self._drop(entry, PoolFull(f"the fee_rate for this transaction is: {entry.fee_rate} shannons/KW"))
+            for entry in self.graph.remove_with_descendants((victim.short_id,)):
+                self.remember_rejected(entry.hash, _full(entry))
+
+    def take_freed(self) -> list[Transaction]:
+        """Transactions that lost a conflict whose winner was replaced since: they should be submitted again."""
+        freed, self._freed = self._freed, []
+        return freed
 
     # ------------------------------------------------------------ what is remembered
-
-    def _drop(self, entry: PoolEntry, reason: Reject) -> None:
-        self.remember_rejected(entry.hash, reason)
 
     def remember_rejected(self, tx_hash: bytes, reason: Reject) -> None:
         """Keep the reason for RPC; a duplicate is no reason."""
@@ -222,11 +239,11 @@ class TxPool:
         if len(self.rejected) > MAX_REMEMBERED:
             self.rejected.popitem(last=False)
 
-    def _keep_conflicted(self, tx: Transaction) -> None:
-        self.conflicted[tx.hash] = tx
-        self.conflicted.move_to_end(tx.hash)
-        if len(self.conflicted) > MAX_REMEMBERED:
-            self.conflicted.popitem(last=False)
+    def _drop(self, short_ids: Iterable[bytes], reason: Reject) -> None:
+        """Entries and all that need them leave, for one reason."""
+        for entry in self.graph.remove_with_descendants(short_ids):
+            self.remember_rejected(entry.hash, reason)
+            self.version += 1
 
     # ------------------------------------------------------------ what the chain does
 
@@ -234,71 +251,62 @@ class TxPool:
         """Follow the chain to `reader`'s tip; the detached transactions that should be submitted again, in order."""
         self._set_reader(reader)
         attached = {tx.hash: tx for block in change.attached for tx in block.transactions[1:]}
-        for tx in attached.values():
-            self._remove_committed(tx)
-        self._remove_dead_header_deps({block.hash for block in change.detached})
-        self._move_statuses()
+        self._remove_committed(attached.values())
+        for block in change.detached:
+            if not reader.is_main(block.hash):
+                self._drop(self.graph.with_header_dep(block.hash), ResolveFailed(InvalidHeaderDepError(block.hash)))
         self._remove_expired()
-        self.updated_at = self.now_ms()
+        self.version += 1
         return [tx for block in reversed(change.detached) for tx in block.transactions[1:] if tx.hash not in attached]
 
-    def _remove_committed(self, tx: Transaction) -> None:
-        entry = self.graph.by_hash(tx.hash)
-        if entry is not None:
-            self.graph.remove(entry.short_id)
-        self.conflicted.pop(tx.hash, None)
-        self.rejected.pop(tx.hash, None)
-        for cell_input in tx.body.inputs:
-            out_point = cell_input.previous_output.raw
-            for user in self.graph.users_of(out_point):
-                for dead in self.graph.remove_with_descendants(user):
-                    self._drop(dead, ResolveFailed(DeadOutPointError(out_point)))
-
-    def _remove_dead_header_deps(self, detached: set[bytes]) -> None:
-        gone = {each for each in detached if not self.reader.is_main(each)}
-        if not gone:
-            return
-        for short_id, block_hash in self.graph.with_header_deps(gone):
-            for entry in self.graph.remove_with_descendants(short_id):
-                self._drop(entry, ResolveFailed(InvalidHeaderDepError(block_hash)))
-
-    def _move_statuses(self) -> None:
-        for entry in self.graph:
-            entry.status = self.proposals.status(entry.short_id)
+    def _remove_committed(self, transactions: Iterable[Transaction]) -> None:
+        """What was committed is done; what uses a cell that was spent is dead."""
+        transactions = list(transactions)
+        self.graph.remove_committed(tx.hash for tx in transactions)
+        for tx in transactions:
+            self.conflicted.drop(tx.hash)
+            self.rejected.pop(tx.hash, None)
+            for cell_input in tx.body.inputs:
+                out_point = cell_input.previous_output.raw
+                self._drop(self.graph.users_of(out_point), ResolveFailed(DeadOutPointError(out_point)))
 
     def _remove_expired(self) -> None:
+        """Entries come in the order of time, so the first young one ends the search."""
         oldest = self.now_ms() - self.limits.expiry_ms
+        expired = []
         for entry in self.graph:
-            if entry.timestamp < oldest and entry.short_id in self.graph:
-                for gone in self.graph.remove_with_descendants(entry.short_id):
-                    self._drop(gone, Expired(gone.timestamp))
+            if entry.timestamp >= oldest:
+                break
+            expired.append(entry)
+        for entry in expired:
+            self._drop((entry.short_id,), Expired(entry.timestamp))
 
-    def drop_orphaned(self) -> None:
-        """After a reorg: refresh what each entry stands on, and drop those whose parents did not come back."""
-        for entry in sorted(self.graph, key=lambda each: each.ancestors.count):
-            if entry.short_id not in self.graph:
+    def drop_orphaned(self, detached: Iterable[Transaction]) -> None:
+        """Once detached transactions were tried again: drop what stands on those that did not come back."""
+        for tx in detached:
+            if self.graph.by_hash(tx.hash) is not None or self.reader.transaction_info(tx.hash) is not None:
                 continue
-            try:
-                self._resolve_in_place(entry)
-            except Reject as reason:
-                for gone in self.graph.remove_with_descendants(entry.short_id):
-                    self._drop(gone, reason)
-
-    def _resolve_in_place(self, entry: PoolEntry) -> None:
-        try:
-            entry.rtx = self._resolve(entry.tx, ())
-        except DeadOutPointError as error:
-            raise ResolveFailed(error) from error
+            for key in tx.output_keys():
+                self._drop(self.graph.users_of(key), ResolveFailed(UnknownOutPointError(key)))
 
     # ------------------------------------------------------------ by hand
 
     def remove(self, tx_hash: bytes) -> bool:
         """Take a transaction and its descendants out."""
         entry = self.graph.by_hash(tx_hash)
-        return entry is not None and bool(self.graph.remove_with_descendants(entry.short_id))
+        if entry is None:
+            return False
+        self.graph.remove_with_descendants((entry.short_id,))
+        self.version += 1
+        return True
 
     def clear(self) -> None:
         """Forget everything."""
         self.graph = PoolGraph(self.limits.max_ancestors)
-        self.conflicted.clear()
-        self.updated_at = self.now_ms()
+        self.conflicted = Conflicted()
+        self._freed = []
+        self.version += 1
+
+
+def _full(entry: PoolEntry) -> PoolFull:
+    return PoolFull(f"the fee_rate for this transaction is: {entry.fee_rate} shannons/KW")

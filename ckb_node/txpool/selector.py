@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ckb_node.txpool.entry import PoolEntry, Score, Status, Sums, compare_scores, score
+from ckb_node.txpool.entry import PoolEntry, Status, Sums, score
 from ckb_node.txpool.graph import PoolGraph
 
 MAX_CONSECUTIVE_FAILURES = 4000
@@ -13,74 +14,94 @@ MAX_CONSECUTIVE_FAILURES = 4000
 
 
 @dataclass(slots=True)
-class _Candidate:
-    score: Score
+class Candidate:
+    """A proposed entry all of whose ancestors are proposed too. `package` sums it and its ancestors not yet taken."""
+
     entry: PoolEntry
-    ancestors: Sums = field(repr=False)
+    package: Sums
+    parents: frozenset[bytes]
+    children: list[bytes] = field(default_factory=list)
 
-    def __lt__(self, other: _Candidate) -> bool:
-        return compare_scores(self.score, other.score) > 0
+
+def candidates_of(graph: PoolGraph) -> dict[bytes, Candidate]:
+    """What a block could commit, parents first; a copy that the pool's changes do not touch."""
+    proposed = sorted(graph.by_score((Status.PROPOSED,)), key=lambda entry: entry.ancestors.count)
+    found: dict[bytes, Candidate] = {}
+    for entry in proposed:
+        parents = frozenset(graph.parents(entry.short_id))
+        if all(parent in found for parent in parents):
+            found[entry.short_id] = Candidate(entry, entry.ancestors.copy(), parents)
+            for parent in parents:
+                found[parent].children.append(entry.short_id)
+    return found
 
 
-def select_for_block(graph: PoolGraph, size_limit: int, cycles_limit: int) -> list[PoolEntry]:
-    """Proposed entries in an order that a block may have, within limits of bytes and cycles.
+_Place = tuple[int, int, bytes]
 
-    When a package is taken, what is left of its descendants' packages is scored anew, so the heap holds stale
-    candidates; one is stale if its sums are no longer the entry's current ones.
+
+def select_for_block(candidates: Mapping[bytes, Candidate], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
+    """Entries in an order that a block may have, within limits of bytes and cycles. Uses the candidates up.
+
+    When a package is taken, what is left of its descendants' packages is scored anew, so the heap holds stale places;
+    a place is stale if it is not the candidate's last one.
     """
-    current = {
-        entry.short_id: entry.ancestors.copy()
-        for entry in graph
-        if entry.status is Status.PROPOSED
-        and entry.ancestors.size <= size_limit
-        and entry.ancestors.cycles <= cycles_limit
-    }
-    heap = [
-        _Candidate(score(graph.entries[each], sums), graph.entries[each], sums.copy()) for each, sums in current.items()
-    ]
+    last_place = {short_id: _place(candidate) for short_id, candidate in candidates.items()}
+    heap = list(last_place.values())
     heapq.heapify(heap)
     taken: dict[bytes, PoolEntry] = {}
     size = cycles = failures = 0
     while heap and failures <= MAX_CONSECUTIVE_FAILURES:
-        candidate = heapq.heappop(heap)
-        short_id = candidate.entry.short_id
-        if short_id in taken or candidate.ancestors != current.get(short_id):
+        place = heapq.heappop(heap)
+        short_id = place[2]
+        if short_id in taken or last_place[short_id] != place:
             continue
-        sums = candidate.ancestors
-        package = _package(graph, candidate.entry, taken)
-        if package is None or size + sums.size > size_limit or cycles + sums.cycles > cycles_limit:
+        package = candidates[short_id].package
+        if size + package.size > size_limit or cycles + package.cycles > cycles_limit:
             failures += 1
             continue
         failures = 0
-        size, cycles = size + sums.size, cycles + sums.cycles
-        taken.update((entry.short_id, entry) for entry in package)
-        _rescore_descendants(graph, package, taken, current, heap)
+        size, cycles = size + package.size, cycles + package.cycles
+        members = _untaken(candidates, short_id, taken)
+        taken.update((member.short_id, member) for member in members)
+        for each in _shrink_packages(candidates, members, taken):
+            last_place[each] = _place(candidates[each])
+            heapq.heappush(heap, last_place[each])
     return list(taken.values())
 
 
-def _package(graph: PoolGraph, entry: PoolEntry, taken: dict[bytes, PoolEntry]) -> list[PoolEntry] | None:
-    """The entry behind those of its ancestors that are not taken yet, or None if one of them is not proposed."""
-    missing = [graph.entries[each] for each in graph.ancestors(entry.short_id) if each not in taken]
-    if any(ancestor.status is not Status.PROPOSED for ancestor in missing):
-        return None
-    missing.sort(key=lambda each: each.ancestors.count)
-    return [*missing, entry]
+def _place(candidate: Candidate) -> _Place:
+    """Lowest for the best: heaps give out the lowest first."""
+    rate, weight = score(candidate.entry, candidate.package)
+    return -rate, -weight, candidate.entry.short_id
 
 
-def _rescore_descendants(
-    graph: PoolGraph,
-    package: list[PoolEntry],
-    taken: dict[bytes, PoolEntry],
-    current: dict[bytes, Sums],
-    heap: list[_Candidate],
-) -> None:
+def _untaken(candidates: Mapping[bytes, Candidate], short_id: bytes, taken: Mapping[bytes, object]) -> list[PoolEntry]:
+    """The entry behind those of its ancestors that are not taken yet. Who is taken, has all his ancestors taken."""
+    seen, stack = {short_id}, [short_id]
+    while stack:
+        for parent in candidates[stack.pop()].parents:
+            if parent not in seen and parent not in taken:
+                seen.add(parent)
+                stack.append(parent)
+    members = [candidates[each] for each in seen]
+    members.sort(key=lambda each: each.package.count)
+    return [each.entry for each in members]
+
+
+def _shrink_packages(
+    candidates: Mapping[bytes, Candidate], members: list[PoolEntry], taken: Mapping[bytes, object]
+) -> set[bytes]:
+    """Take `members` out of the packages of their descendants; whose packages changed."""
     changed: set[bytes] = set()
-    for entry in package:
-        for each in graph.descendants(entry.short_id):
-            if each in current and each not in taken:
-                current[each].subtract(entry)
-                changed.add(each)
-    for each in changed:
-        heapq.heappush(
-            heap, _Candidate(score(graph.entries[each], current[each]), graph.entries[each], current[each].copy())
-        )
+    for member in members:
+        seen: set[bytes] = set()
+        stack = list(candidates[member.short_id].children)
+        while stack:
+            each = stack.pop()
+            if each not in seen:
+                seen.add(each)
+                stack.extend(candidates[each].children)
+                if each not in taken:
+                    candidates[each].package.subtract(member)
+        changed |= seen
+    return changed - taken.keys()

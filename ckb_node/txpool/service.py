@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.rpc import services as rpc
-from ckb_node.rpc.rejects import Duplicated, PoolFull, Reject, VerificationFailed
+from ckb_node.rpc.rejects import DeclaredWrongCycles, Duplicated, Invalidated, Reject, VerificationFailed
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import load_transactions, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
+from ckb_node.txpool.waiting import Ticket, Waiting
 from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_context
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
-
-MAX_WAITING = 10_000
-MAX_WAITING_BYTES = 256_000_000
-"""Transactions that may wait for their scripts to run, and their bytes."""
+from consensus.types.core import ResolvedTransaction
 
 CONFIRM_TARGETS = {
     rpc.FeePriority.NO_PRIORITY: 128,
@@ -34,6 +33,14 @@ CONFIRM_TARGETS = {
     rpc.FeePriority.HIGH_PRIORITY: 5,
 }
 """Blocks within which a transaction of each priority should be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """What should be submitted again; `lost` are all transactions that the chain does not hold any more."""
+
+    transactions: Sequence[Transaction]
+    lost: Sequence[Transaction] = ()
 
 
 class PoolService:
@@ -50,66 +57,66 @@ class PoolService:
     ) -> None:
         self._chain, self._scripts, self._workers = chain, scripts, workers
         self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms)
-        self._waiting: dict[bytes, int] = {}
-        self._waiting_bytes = 0
+        self._waiting = Waiting()
         self._slots = asyncio.Semaphore(parallel)
-        self._resubmit: asyncio.Queue[list[Transaction]] = asyncio.Queue()
-        self._cancelled: set[bytes] = set()
+        self._returning: asyncio.Queue[_Return] = asyncio.Queue()
         self._is_ready = False
         chain.listen(self._on_change)
 
     # ------------------------------------------------------------ admission
 
     async def submit(self, transaction: Transaction) -> bytes:
-        """Verify and admit; its hash. Raises Reject."""
+        """Verify and admit; its hash. Its scripts may take what a block may. Raises Reject."""
+        await self._submit(transaction, self._chain.consensus.max_block_cycles)
+        return transaction.hash
+
+    async def submit_remote(self, transaction: Transaction, declared_cycles: int) -> bytes:
+        """The same for a peer's transaction: the scripts must take what the peer declared, DeclaredWrongCycles."""
+        await self._submit(transaction, declared_cycles, declared_cycles)
+        return transaction.hash
+
+    async def _submit(self, transaction: Transaction, max_cycles: int, declared: int | None = None) -> PoolEntry:
         try:
-            await self._submit(transaction)
+            with self._waiting.enter(transaction) as ticket:
+                checked, cycles = await self._verify(ticket, max_cycles)
+                if declared is not None and declared != cycles:
+                    raise DeclaredWrongCycles(declared, cycles)
+                entry = self.pool.admit(checked, cycles)
         except Reject as reason:
             self.pool.remember_rejected(transaction.hash, reason)
             raise
-        return transaction.hash
-
-    async def _submit(self, transaction: Transaction) -> PoolEntry:
-        if transaction.short_id in self._waiting:
-            raise Duplicated(transaction.hash)
-        self._verify_room_to_wait(transaction)
-        self._waiting[transaction.short_id] = transaction.raw_size
-        self._waiting_bytes += transaction.raw_size
-        try:
-            checked = self.pool.check(transaction)
-            cycles = await self._run_scripts(checked, self.pool.limits.max_verify_cycles)
-            if transaction.short_id in self._cancelled:
-                raise Duplicated(transaction.hash)
-            return self.pool.admit(checked, cycles)
-        finally:
-            self._waiting_bytes -= self._waiting.pop(transaction.short_id, 0)
-            self._cancelled.discard(transaction.short_id)
-
-    def _verify_room_to_wait(self, transaction: Transaction) -> None:
-        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + transaction.raw_size > MAX_WAITING_BYTES:
-            raise PoolFull("too many transactions wait for verification")
+        self._return_later(_Return(self.pool.take_freed()))
+        return entry
 
     async def test_accept(self, transaction: Transaction) -> rpc.Accepted:
-        """What `submit` would say, with the cycle limit of a block. Raises Reject."""
-        if transaction.short_id in self._waiting:
+        """What `submit` would say, short of replacing others. Raises Reject."""
+        if transaction in self._waiting:
             raise Duplicated(transaction.hash)
-        checked = self.pool.check(transaction)
-        cycles = await self._run_scripts(checked, self._chain.consensus.max_block_cycles)
+        checked, cycles = await self._verify(Ticket(transaction), self._chain.consensus.max_block_cycles)
         return rpc.Accepted(cycles=cycles, fee=checked.fee)
 
-    async def _run_scripts(self, checked: Checked, max_cycles: int) -> int:
-        env, reader = self.pool.env(checked.status), self.pool.reader
+    async def _verify(self, ticket: Ticket, max_cycles: int) -> tuple[Checked, int]:
+        """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
+        checked = self.pool.check(ticket.transaction)
         async with self._slots:
+            ticket.verify_wanted()
+            if checked.tip != self.pool.tip.hash:
+                checked = self.pool.check(ticket.transaction)
+            env, reader = self.pool.env(checked.status), self.pool.reader
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._workers, self._verify, checked, env, reader, max_cycles)
+            cycles = await loop.run_in_executor(
+                self._workers, self._verify_in_worker, checked.rtx, env, reader, max_cycles
+            )
+        ticket.verify_wanted()
+        return checked, cycles
 
-    def _verify(self, checked: Checked, env: TxEnv, reader: ChainReader, max_cycles: int) -> int:
-        """In a worker: the rules that need the chain, then the scripts."""
+    def _verify_in_worker(self, rtx: ResolvedTransaction, env: TxEnv, reader: ChainReader, max_cycles: int) -> int:
+        """The rules that need the chain, then the scripts."""
         consensus = self._chain.consensus
         try:
-            verify_transaction_in_context(consensus, checked.rtx, env, reader)
-            cycles = self._scripts.over(reader).run(checked.rtx, env, max_cycles)
-            verify_dao_lock_sizes(consensus, checked.rtx)
+            verify_transaction_in_context(consensus, rtx, env, reader)
+            cycles = self._scripts.over(reader).run(rtx, env, max_cycles)
+            verify_dao_lock_sizes(consensus, rtx)
         except CkbError as error:
             raise VerificationFailed(error) from error
         return cycles
@@ -118,32 +125,41 @@ class PoolService:
 
     def _on_change(self, change: ChainChanged) -> None:
         again = self.pool.on_change(change, self._chain.view())
-        if change.detached:
-            self._resubmit.put_nowait(again)
+        for block in change.attached:
+            for tx in block.transactions[1:]:
+                self._waiting.withdraw(tx.hash, Duplicated(tx.hash))
+        lost = [tx for block in change.detached for tx in block.transactions]
+        self._return_later(_Return(again, lost))
+
+    def _return_later(self, returning: _Return) -> None:
+        if returning.transactions or returning.lost:
+            self._returning.put_nowait(returning)
 
     async def run(self) -> None:
-        """Bring detached transactions back after reorgs; runs until it is cancelled."""
+        """Bring transactions back after reorgs and replacements; runs until it is cancelled."""
         while True:
-            transactions = await self._resubmit.get()
-            await self._bring_back(transactions)
-            self._resubmit.task_done()
-
-    async def _bring_back(self, transactions: list[Transaction]) -> None:
-        for transaction in transactions:
+            returning = await self._returning.get()
             try:
-                await self.submit(transaction)
+                await self._bring_back(returning)
+            finally:
+                self._returning.task_done()
+
+    async def _bring_back(self, returning: _Return) -> None:
+        for transaction in returning.transactions:
+            try:
+                await self._submit(transaction, self.pool.limits.max_verify_cycles)
             except Reject:
                 continue
-        self.pool.drop_orphaned()
+        self.pool.drop_orphaned(returning.lost)
 
     async def settled(self) -> None:
-        """Wait until all detached transactions of past reorgs were tried again."""
-        await self._resubmit.join()
+        """Wait until all transactions that were to return have been tried again."""
+        await self._returning.join()
 
     async def load(self, path: Path) -> int:
         """Submit again what a former run kept on disk; how many came in."""
         count = 0
-        for transaction in load_transactions(path):
+        for transaction in await asyncio.to_thread(load_transactions, path):
             try:
                 await self.submit(transaction)
                 count += 1
@@ -162,18 +178,18 @@ class PoolService:
 
     async def remove(self, tx_hash: bytes) -> bool:
         """Take a transaction and its descendants out, waiting for verification or not."""
-        if tx_hash[:10] in self._waiting:
-            self._cancelled.add(tx_hash[:10])
-            return True
-        return self.pool.remove(tx_hash)
+        return self._waiting.withdraw(tx_hash, Invalidated("removed by request")) or self.pool.remove(tx_hash)
 
     async def clear(self) -> None:
-        """Forget every transaction."""
+        """Forget every transaction, those that should return after a reorg too."""
         self.pool.clear()
+        while not self._returning.empty():
+            self._returning.get_nowait()
+            self._returning.task_done()
 
     async def clear_verify_queue(self) -> None:
         """Forget transactions that wait for verification."""
-        self._cancelled.update(self._waiting)
+        self._waiting.withdraw_all(Invalidated("removed by request"))
 
     # ------------------------------------------------------------ answers
 
@@ -221,7 +237,7 @@ class PoolService:
             return rpc.PoolEntryDetail()
         rank = 0
         if entry.status is not Status.PROPOSED:
-            rank = graph.by_score((Status.PENDING, Status.GAP)).index(entry) + 1
+            rank = 1 + list(graph.by_score((Status.PENDING, Status.GAP))).index(entry)
         proposed = graph.count(Status.PROPOSED)
         return rpc.PoolEntryDetail(
             status=entry.status.value,
