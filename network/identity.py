@@ -58,11 +58,19 @@ def load_or_create_identity(path: Path) -> Identity:
         return _create(path)
     except OSError as error:
         raise IdentityError(f"cannot read the node key {path}: {error.strerror}") from error
+    if not _is_key(secret):
+        raise IdentityError(f"the node key {path} is not a 32-byte secp256k1 key")
+    return Identity(secret)
+
+
+def _is_key(secret: bytes) -> bool:
+    if len(secret) != SECRET_SIZE:  # the library would fill it up
+        return False
     try:
         PrivateKey(secret)
     except ValueError:
-        raise IdentityError(f"the node key {path} is not a 32-byte secp256k1 key") from None
-    return Identity(secret)
+        return False
+    return True
 
 
 def _create(path: Path) -> Identity:

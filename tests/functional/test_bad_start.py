@@ -1,0 +1,391 @@
+"""What a node cannot start (or go on) with: one clear line, an exit code, and data that is as good as before."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ckb_node.cli import main
+from ckb_node.commands.init import DEV_LOCK_ARG
+from tests.kit.process import NodeProcess, RpcFailure, dev_node, free_port, run_command
+
+pytestmark = pytest.mark.slow
+
+EXIT_CONFIG, EXIT_IO, EXIT_FAILURE = 65, 66, 113
+DATABASE_ERROR = -200
+BLOCKS = 5
+FAST = ("--interval", "0.02")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dev node's directory with some blocks; never changed by tests."""
+    directory = tmp_path_factory.mktemp("bad-start") / "node"
+    with dev_node(directory, interval_s=0.02) as node:
+        node.wait_for_tip(BLOCKS)
+        node.stop()
+    return directory
+
+
+@pytest.fixture
+def directory(made: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test, with a port of its own."""
+    copy = tmp_path / "node"
+    shutil.copytree(made, copy)
+    config = copy / "config.toml"
+    address = next(line for line in config.read_text().splitlines() if line.startswith("listen_address"))
+    config.write_text(config.read_text().replace(address, f'listen_address = "127.0.0.1:{free_port()}"'))
+    return copy
+
+
+def rpc_port(directory: Path) -> int:
+    text = (directory / "config.toml").read_text()
+    return int(text.split('listen_address = "127.0.0.1:')[1].split('"')[0])
+
+
+def edit(directory: Path, old: str, new: str, name: str = "config.toml") -> None:
+    """Replace the one occurrence of a text in a file of the directory."""
+    path = directory / name
+    text = path.read_text()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
+    path.write_text(text.replace(old, new))
+
+
+def run_here(capfd: pytest.CaptureFixture[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`ckb-node ARGS` in this process: for what ends before logs are set up, and much quicker."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capfd.readouterr()
+    assert isinstance(ended.value.code, int)
+    return subprocess.CompletedProcess(arguments, ended.value.code, out, err)
+
+
+def assert_fails(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """One line on standard error that says what is wrong."""
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("ckb-node: ")
+    for word in words:
+        assert word in lines[0]
+    assert "Traceback" not in done.stdout
+
+
+def assert_starts(directory: Path) -> None:
+    """The data equals a replay, and the node mines on from where it was."""
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["check", "-C", str(directory)])
+    node = NodeProcess(directory, "dev", *FAST, port=rpc_port(directory))
+    try:
+        node.wait_until_ready()
+        tip = node.rpc.tip()
+        assert tip >= BLOCKS
+        node.wait_for_tip(tip + 1)
+    finally:
+        node.kill()
+
+
+def fingerprint(directory: Path) -> dict[str, str]:
+    """What the data files hold, without logs."""
+    files = (path for path in (directory / "data").rglob("*") if path.is_file() and "LOG" not in path.name)
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.suffix != ".log"} | {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in (directory / "data/chain").rglob("*.log")
+    }
+
+
+# ---------------------------------------------------------------- somebody else has it
+
+
+def test_port_in_use(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", rpc_port(directory))):
+        done = run_command("run", "-C", str(directory))
+    assert_fails(done, EXIT_IO, f"cannot listen on 127.0.0.1:{rpc_port(directory)}", "in use")
+    assert_starts(directory)
+
+
+def test_second_node_on_the_same_data(directory: Path) -> None:
+    first = NodeProcess(directory, "dev", *FAST, port=rpc_port(directory))
+    try:
+        first.wait_until_ready()
+        for command in (("run",), ("dev", *FAST), ("check",)):
+            assert_fails(
+                run_command(*command, "-C", str(directory)), EXIT_IO, "data/chain", "in use by another process"
+            )
+        first.wait_for_tip(first.rpc.tip() + 2)
+        first.stop()
+    finally:
+        if first.process.poll() is None:
+            first.kill()
+    assert_starts(directory)
+
+
+# ---------------------------------------------------------------- files that cannot be written or used
+
+
+@pytest.mark.parametrize("name", ["data", "data/chain", "data/chain/db", "data/chain/blocks", "data/indexer"])
+def test_a_file_in_place_of_a_directory(directory: Path, name: str) -> None:
+    place, aside = directory / name, directory / "aside"
+    place.rename(aside)
+    place.write_text("in the way\n")
+    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(place))
+    place.unlink()
+    aside.rename(place)
+    assert_starts(directory)
+
+
+@pytest.mark.parametrize("command", [("init", "--ba-arg", DEV_LOCK_ARG), ("dev",)])
+def test_a_file_in_place_of_the_node_directory(tmp_path: Path, command: tuple[str, ...]) -> None:
+    place = tmp_path / "node"
+    place.write_text("in the way\n")
+    done = run_command(*command, "-C", str(place))
+    assert_fails(done, EXIT_IO, str(place), "exists")
+    assert place.read_text() == "in the way\n"
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no place that even root cannot write")
+def test_a_data_directory_that_nobody_can_write(directory: Path) -> None:
+    edit(directory, 'data_dir = "data"', 'data_dir = "/sys/kernel/ckb-node"')
+    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, "/sys/kernel/ckb-node")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_data_directory_without_permission(directory: Path) -> None:
+    database = directory / "data/chain/db"
+    database.chmod(0o500)
+    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(database), "ermission")
+    database.chmod(0o700)
+    assert_starts(directory)
+
+
+def test_a_key_file_that_holds_no_key(directory: Path) -> None:
+    key = directory / "data/network/secret_key"
+    secret = key.read_bytes()
+    key.unlink()
+    key.write_bytes(b"short")
+    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(key), "is not a 32-byte secp256k1 key")
+    key.write_bytes(secret)
+    assert_starts(directory)
+
+
+def test_a_database_without_its_first_file(directory: Path) -> None:
+    current = directory / "data/chain/db/CURRENT"
+    text = current.read_bytes()
+    current.unlink()
+    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, "data/chain/db", "CURRENT is missing")
+    current.write_bytes(text)
+    assert_starts(directory)
+
+
+def test_missing_block_bodies(directory: Path) -> None:
+    bodies, aside = directory / "data/chain/blocks", directory / "aside"
+    bodies.rename(aside)
+    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(bodies))
+    shutil.rmtree(bodies, ignore_errors=True)
+    aside.rename(bodies)
+    assert_starts(directory)
+
+
+# ---------------------------------------------------------------- no room
+
+
+def file_limit(size: int) -> Callable[[], None]:
+    """For a child process: every file ends at `size` bytes, as on a disk that is full (EFBIG, not ENOSPC)."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def run_limited(directory: Path, size: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ckb_node", "dev", *FAST, "-C", str(directory)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=file_limit(size),
+    )
+
+
+def largest_file(directory: Path) -> int:
+    return max(path.stat().st_size for path in (directory / "data").rglob("*") if path.is_file())
+
+
+def test_no_room_for_a_new_chain(tmp_path: Path) -> None:
+    """The configuration still fits; the genesis block does not."""
+    directory, port = tmp_path / "node", free_port()
+    options = ("--chain", "dev", "--ba-arg", DEV_LOCK_ARG, "--rpc-port", str(port))
+    assert run_command("init", *options, "-C", str(directory)).returncode == 0
+    assert_fails(run_limited(directory, 4096), EXIT_IO, str(directory / "data"), "too large")
+    node = NodeProcess(directory, "dev", *FAST, port=port)
+    try:
+        node.wait_until_ready()
+        node.wait_for_tip(2)
+    finally:
+        node.kill()
+
+
+def test_no_room_at_start(directory: Path) -> None:
+    assert_fails(run_limited(directory, 1), EXIT_IO, str(directory / "data"), "too large")
+    assert_starts(directory)
+
+
+@pytest.mark.parametrize("room", [0, 500, 5000])
+def test_room_runs_out_while_mining(directory: Path, room: int) -> None:
+    """Somewhere in a block: in its body, in the database's log, or in the indexer."""
+    done = run_limited(directory, largest_file(directory) + room)
+    assert_fails(done, EXIT_IO, str(directory / "data"), "too large")
+    assert_starts(directory)
+
+
+def generate_blocks(node: NodeProcess, count: int) -> None:
+    for _ in range(count):
+        node.rpc.call("generate_block")
+
+
+def test_room_runs_out_while_serving(directory: Path) -> None:
+    """A block from outside is refused, never half taken; reading goes on, and the node stops in order."""
+    node = NodeProcess(directory, "run", port=rpc_port(directory))
+    try:
+        node.wait_until_ready()
+        size = largest_file(directory)
+        resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (size, size))
+        with pytest.raises(RpcFailure, match="File too large") as full:
+            generate_blocks(node, 100)
+        assert full.value.code == DATABASE_ERROR
+        tip = node.rpc.call("get_tip_header")
+        with pytest.raises(RpcFailure) as again:
+            node.rpc.call("generate_block")
+        assert again.value.code == DATABASE_ERROR
+        assert node.rpc.call("get_tip_header") == tip
+        node.stop()
+    finally:
+        if node.process.poll() is None:
+            node.kill()
+    assert_starts(directory)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB; only root in a real machine can have one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("no right to mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_while_mining(directory: Path, small_disk: Path) -> None:
+    shutil.move(directory, small_disk / "node")
+    full = small_disk / "node"
+    ballast = small_disk / "ballast"
+    room = os.statvfs(small_disk)
+    ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - 100_000))
+    done = run_command("dev", *FAST, "-C", str(full))
+    assert_fails(done, EXIT_IO, str(full / "data"), "No space left on device")
+    done = run_command("dev", *FAST, "-C", str(full))
+    assert_fails(done, EXIT_IO, str(full / "data"), "No space left on device")
+    ballast.unlink()
+    assert_starts(full)
+
+
+# ---------------------------------------------------------------- another chain
+
+
+def test_data_of_another_chain(directory: Path) -> None:
+    message = 'message = "ckb_dev"'
+    edit(directory, message, 'message = "another"', "specs/dev.toml")
+    for command in (("run",), ("dev", *FAST), ("check",)):
+        done = run_command(*command, "-C", str(directory))
+        assert_fails(done, EXIT_IO, "data/chain", "belongs to another chain", "genesis")
+    edit(directory, 'message = "another"', message, "specs/dev.toml")
+    assert_starts(directory)
+
+
+def test_data_of_the_same_genesis_with_other_parameters(directory: Path) -> None:
+    edit(directory, "max_block_cycles = 10_000_000_000", "max_block_cycles = 9_000_000_000", "specs/dev.toml")
+    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, "belongs to another chain", "chain spec")
+
+
+# ---------------------------------------------------------------- configuration
+
+CONFIG_FAULTS = {
+    "unknown key": ("[rpc]", '[rpc]\nlisten_adress = "127.0.0.1:1"', ["rpc.listen_adress", "unknown key"]),
+    "unknown section": ("[miner]", "[stratum]\n[miner]", ["stratum", "unknown key"]),
+    "wrong type": ('filter = "info"', "filter = 3", ["logger.filter", "str"]),
+    "number out of range": ("# min_fee_rate = 1000", "min_fee_rate = -1", ["tx_pool.min_fee_rate", ">= 0"]),
+    "bad TOML": ("[tx_pool]", "[tx_pool", ["config.toml", "line"]),
+    "unknown module": ('"Net"', '"Nett"', ["rpc.modules", "Nett"]),
+    "bad address": ('listen_address = "127.0.0.1:', 'listen_address = "127.0.0.1', ["rpc.listen_address", "host:port"]),
+    "bad log level": ('filter = "info"', 'filter = "loud"', ["logger.filter", "loud"]),
+    "bad code hash": ('code_hash = "0x9bd7', 'code_hash = "9bd7', ["block_assembler.code_hash"]),
+    "bad hash type": ('\nhash_type = "type"', '\nhash_type = "types"', ["block_assembler.hash_type", "types"]),
+    "missing value": ("[block_assembler]\ncode_hash", "[block_assembler]\n# code_hash", ["block_assembler.code_hash"]),
+    "unknown bundled chain": (
+        'spec = { file = "specs/dev.toml"',
+        'spec = { bundled = "specs/main.toml"',
+        ["chain.spec", "main"],
+    ),
+    "no spec file": (
+        'spec = { file = "specs/dev.toml"',
+        'spec = { file = "specs/none.toml"',
+        ["specs/none.toml", "no such file"],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", CONFIG_FAULTS)
+def test_broken_configuration(directory: Path, fault: str, capfd: pytest.CaptureFixture[str]) -> None:
+    old, new, words = CONFIG_FAULTS[fault]
+    edit(directory, old, new)
+    before = fingerprint(directory)
+    assert_fails(run_here(capfd, "run", "-C", str(directory)), EXIT_CONFIG, *words)
+    assert fingerprint(directory) == before
+
+
+def test_no_configuration(tmp_path: Path) -> None:
+    done = run_command("run", "-C", str(tmp_path / "nowhere"))
+    assert_fails(done, EXIT_CONFIG, "nowhere/config.toml", "no such file", "ckb-node init")
+    assert not (tmp_path / "nowhere").exists()
+
+
+SPEC_FAULTS = {
+    "unknown key": ("cellbase_maturity = 0", "cellbase_maturityy = 0", ["cellbase_maturityy"]),
+    "wrong type": ("cellbase_maturity = 0", 'cellbase_maturity = "none"', ["cellbase_maturity"]),
+    "unknown proof of work": ('func = "Dummy"', 'func = "Scrypt"', ["Scrypt"]),
+    "missing file": ('{ bundled = "specs/cells/dao" }', '{ file = "cells/none" }', ["cells/none"]),
+}
+
+
+@pytest.mark.parametrize("fault", SPEC_FAULTS)
+def test_broken_chain_spec(directory: Path, fault: str, capfd: pytest.CaptureFixture[str]) -> None:
+    old, new, words = SPEC_FAULTS[fault]
+    edit(directory, old, new, "specs/dev.toml")
+    before = fingerprint(directory)
+    assert_fails(run_here(capfd, "check", "-C", str(directory)), EXIT_CONFIG, *words)
+    assert fingerprint(directory) == before
+
+
+def test_init_does_not_overwrite(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = (directory / "config.toml").read_bytes()
+    done = run_here(capfd, "init", "--chain", "dev", "--ba-arg", DEV_LOCK_ARG, "-C", str(directory))
+    assert_fails(done, EXIT_FAILURE, "already exist", "--force")
+    assert (directory / "config.toml").read_bytes() == before
+
+
+def test_unknown_option() -> None:
+    done = run_command("run", "--no-such-option")
+    assert done.returncode == 64
+    assert "no-such-option" in done.stderr
+    assert "Traceback" not in done.stderr
