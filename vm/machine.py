@@ -4,11 +4,14 @@ An engine never calls back. `run` returns just after each `ecall`, when the call
 system call (exit is system call 93 and nothing special here), sets a0 and calls `run` again.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 from vm.constants import (
+    FLAG_EXECUTABLE,
     MEMORY_SIZE,
     PAGE_SHIFT,
     PAGE_SIZE,
@@ -168,8 +171,32 @@ class MachineState:
             # The memory is zero already: argc = 0 need not be written.
             self.set_register(SP, (top - 8) & ~15)
             return top - self.get_register(SP)
-        # sp follows every step: after a failure the exec of version 1 goes on with what there is.
-        sp = top
+        if self.version == VERSION0 or not self._store_stack_at_once(args):
+            self._store_stack_by_steps(args)
+        sp = self.get_register(SP)
+        if sp < bottom:
+            raise MemOutOfStack
+        return top - sp
+
+    def _store_stack_at_once(self, args: Sequence[bytes]) -> bool:
+        """The whole stack in two stores, from version 1 on; False, and nothing done, if a store could fail.
+
+        A hostile program may pass 131072 empty strings with every exec: this takes a tenth of the time of steps.
+        """
+        sizes = accumulate(map(len, args))
+        addresses = [MEMORY_SIZE - size - count for count, size in enumerate(sizes, 1)]
+        words = [len(args), *addresses, 0]
+        sp = (addresses[-1] - 8 * len(words)) & ~15
+        if sp < 0 or any(flag & FLAG_EXECUTABLE for flag in self.memory.flags[sp >> PAGE_SHIFT :]):
+            return False
+        self.memory.store_bytes(addresses[-1], b"\0".join([*reversed(args), b""]))
+        self.memory.store_bytes(sp, struct.pack(f"<{len(words)}Q", *words))
+        self.set_register(SP, sp)
+        return True
+
+    def _store_stack_by_steps(self, args: Sequence[bytes]) -> None:
+        """Value by value. sp follows every step: after a failure the exec of version 1 goes on with what there is."""
+        sp, bottom = MEMORY_SIZE, MEMORY_SIZE - STACK_SIZE
         self.set_register(SP, sp)
         words = [len(args)]  # argc, then the addresses of the arguments
         for arg in args:
@@ -191,9 +218,6 @@ class MachineState:
             else:
                 self.memory.store64(sp, word)
             self.set_register(SP, sp)
-        if sp < bottom:
-            raise MemOutOfStack
-        return top - sp
 
     def reset(self) -> None:
         for index in range(REGISTER_COUNT):

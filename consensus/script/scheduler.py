@@ -8,6 +8,7 @@ really swapped out here but for what that changes in memory (consensus.script.pa
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ from consensus.script.process import (
     WriteRequest,
 )
 from consensus.script.syscalls import SYSCALLS
+from consensus.script.syscalls.execute import read_strings
 from consensus.script.syscalls.numbers import (
     EXEC_CYCLES,
     EXIT,
@@ -40,7 +42,7 @@ from consensus.script.syscalls.numbers import (
 )
 from vm.constants import STACK_SIZE, U64_MASK, U64_MAX
 from vm.elf import ProgramMetadata, parse_elf
-from vm.errors import CyclesExceeded, InvalidEcall, MemOutOfBound, MemOutOfStack, Unexpected, VmError
+from vm.errors import CyclesExceeded, InvalidEcall, MemOutOfStack, Unexpected, VmError
 from vm.machine import Machine
 from vm.memory import Memory
 from vm.registers import A0, A7
@@ -255,12 +257,13 @@ class Scheduler:
         self._load(process, request.program, metadata, args)
 
     def _spawn(self, process: Process, request: SpawnRequest) -> int:
-        if not all(self._fds.is_owned(fd, process.id) for fd in request.fds):
+        handed_on = set(request.fds)
+        if not all(self._fds.is_owned(fd, process.id) for fd in handed_on):
             return INVALID_FD
         if len(self._processes) > MAX_PROCESSES:
             return MAX_VMS_SPAWNED
         child_id = self._boot(request.program, _read_args(process.machine.memory, request.argc, request.argv))
-        for fd in request.fds:
+        for fd in handed_on:
             self._fds.give(fd, child_id)
         self._inherited_fds[child_id] = request.fds
         self._instantiate(process.id).machine.memory.store64(request.process_id_address, child_id)
@@ -296,12 +299,8 @@ class Scheduler:
     def _list_inherited_fds(self, process: Process, request: InheritedFdRequest) -> int:
         """What was inherited, even if it was closed or given away since. The first process inherited nothing."""
         memory, fds = process.machine.memory, self._inherited_fds.get(process.id, ())
-        room = memory.load64(request.length_address)
-        for position, fd in enumerate(fds[:room]):
-            address = request.buffer_address + 8 * position
-            if address > U64_MAX:
-                raise MemOutOfBound
-            memory.store64(address, fd)
+        stored = fds[: memory.load64(request.length_address)]
+        memory.store_bytes(request.buffer_address, struct.pack(f"<{len(stored)}Q", *stored))
         memory.store64(request.length_address, len(fds))
         return SUCCESS
 
@@ -344,14 +343,13 @@ class Scheduler:
 
 
 def _read_args(memory: Memory, argc: int, argv: int) -> list[bytes]:
-    """The argument strings that a process passes to a program. Raises MemOutOfStack when they cannot fit its stack."""
-    total, strings = 0, []
-    for position in range(argc):
-        string = memory.load_cstring(memory.load64((argv + 8 * position) & U64_MASK))
-        total += len(string) + 1
-        if total > STACK_SIZE:
-            raise MemOutOfStack
-        strings.append(string)
+    """The argument strings that a process passes to a program. Raises MemOutOfStack when they cannot fit its stack.
+
+    On the stack each has a zero byte behind it and a pointer to it.
+    """
+    strings = read_strings(memory, argc, argv, each=1 + 8, limit=STACK_SIZE)
+    if strings is None:
+        raise MemOutOfStack
     return strings
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from consensus.script.fds import is_read_end
 from consensus.script.process import (
     CloseRequest,
@@ -22,9 +24,14 @@ from consensus.script.syscalls.numbers import (
     YIELD_CYCLES,
 )
 from consensus.script.syscalls.partial import parse_source
-from vm.constants import U64_MASK
+from vm.constants import MEMORY_SIZE, U64_MASK
+from vm.errors import MemOutOfBound
 from vm.memory import Memory
 from vm.registers import A0, A1, A2, A4
+
+_ZERO_WORD = bytes(8)
+_NEAR = 4096
+"""Bytes in which the end of a list of descriptors is looked for first."""
 
 
 def spawn(process: Process) -> SpawnRequest | int:
@@ -95,11 +102,27 @@ def close(process: Process) -> CloseRequest:
 
 
 def _read_fds(memory: Memory, address: int) -> tuple[int, ...]:
-    """A list of file descriptors that 0 ends; none if the address is 0."""
-    fds: list[int] = []
+    """A list of file descriptors that 0 ends; none if the address is 0.
+
+    It may fill the memory and is not charged, hence the search for its end in bulk.
+    """
     if address == 0:
         return ()
-    while fd := memory.load64(address):
-        fds.append(fd)
-        address += 8
-    return tuple(fds)
+    size = _NEAR
+    while True:
+        available = min(size, max(MEMORY_SIZE - address, 0))
+        content = memory.load_bytes(address, available)
+        end = _find_zero_word(content)
+        if end is not None:
+            return struct.unpack(f"<{end // 8}Q", content[:end])
+        if available < size:
+            raise MemOutOfBound
+        size = MEMORY_SIZE
+
+
+def _find_zero_word(content: bytes) -> int | None:
+    """Offset of the first aligned u64 that is 0."""
+    at = content.find(_ZERO_WORD)
+    while at >= 0 and at % 8:
+        at = content.find(_ZERO_WORD, at + 8 - at % 8)
+    return None if at < 0 else at
