@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import is_hypothesis_test
 
 from tests.kit.fuzz import FACTOR
 
 FUZZ_TIMEOUT_S = 3000
 
 
+@pytest.hookimpl(tryfirst=True)  # before the items are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of hypothesis are fuzz tests; with many examples they may take long."""
     for item in items:
-        if item.get_closest_marker("hypothesis") is not None:
+        if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
             item.add_marker(pytest.mark.fuzz)
             if FACTOR > 1:
                 item.add_marker(pytest.mark.timeout(FUZZ_TIMEOUT_S))
