@@ -17,19 +17,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from ckb_node.chain.processor import BlockProcessor, Verdict
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.clock import SystemClock
-from ckb_node.rpc.jsontypes import transaction_json
 from consensus.types.blockchain import Block, OutPoint, Transaction
 from storage.chain_store import ChainStore
 from tests.benches.report import BENCH_DIR, Report
 from tests.benches.rpc_load import requests_per_second
 from tests.kit.devchain import dev_chain, dev_consensus
-from tests.kit.process import NodeProcess, RpcClient, free_port, run_command
+from tests.kit.process import NodeProcess, RpcClient
+from tests.kit.quiet import empty_block, init_directory, quiet_node, send
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
 
 STARTS = 5
@@ -38,7 +36,6 @@ SMALL_BLOCKS = 1500
 POOL_TRANSACTIONS = 1000
 TIPS_FOR_TEMPLATES = 7
 """Fewer than the proposal window is long, so that the transactions stay proposed."""
-BOB_ARG = "0x470dcdc5e44064909650113a274b3b36aecb6dc7"
 
 
 def main() -> int:
@@ -58,29 +55,6 @@ def main() -> int:
 
 
 # ---------------------------------------------------------------- a real process
-
-
-@contextmanager
-def quiet_node(directory: Path, port: int) -> Iterator[NodeProcess]:
-    """A node that does not mine, in a directory made by `init_directory`."""
-    node = NodeProcess(directory, "run", port=port)
-    try:
-        node.wait_until_ready()
-        yield node
-        node.stop()
-    finally:
-        if node.process.poll() is None:
-            node.kill()
-
-
-def init_directory(directory: Path) -> int:
-    """Make a dev node; the RPC port."""
-    port = free_port()
-    made = run_command("init", "--chain", "dev", "--ba-arg", BOB_ARG, "--rpc-port", str(port),
-                       "--genesis-message", "ckb_dev", "-C", str(directory))  # fmt: skip
-    if made.returncode != 0:
-        raise RuntimeError(made.stderr)
-    return port
 
 
 def bench_process(report: Report, directory: Path) -> None:
@@ -154,12 +128,6 @@ def median_template_ms(rpc: RpcClient, transactions: int) -> float:
     return statistics.median(times)
 
 
-def empty_block(rpc: RpcClient) -> None:
-    """A new tip that neither proposes nor commits."""
-    template = rpc.call("get_block_template")
-    rpc.call("generate_block_with_template", template | {"transactions": [], "proposals": []})
-
-
 def fund_and_make_transfers(rpc: RpcClient) -> list[Transaction]:
     """Split Alice's money into one cell for each transfer, committed; the transfers, not sent yet."""
     consensus, alice, bob = dev_consensus(), Wallet(ALICE_KEY), Wallet(BOB_KEY)
@@ -174,11 +142,6 @@ def fund_and_make_transfers(rpc: RpcClient) -> list[Transaction]:
         rpc.call("generate_block")
     cells = [OutPoint(tx_hash=split.hash, index=index) for index in range(POOL_TRANSACTIONS)]
     return [alice.transfer(consensus, [(each, amount)], [(bob.lock, amount - 100_000)]) for each in cells]
-
-
-def send(rpc: RpcClient, transaction: Transaction) -> None:
-    """Into the pool."""
-    rpc.call("send_transaction", msgspec.to_builtins(transaction_json(transaction)), "passthrough")
 
 
 # ---------------------------------------------------------------- import

@@ -1,0 +1,67 @@
+"""A real dev node that mines only when it is asked: for tests and benchmarks that decide about each block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from ckb_node.rpc.jsontypes import block_json, transaction_json
+from ckb_node.rpc.templatejson import BlockTemplateJson, read_template
+from consensus.types.blockchain import Block, Transaction
+from tests.kit.process import NodeProcess, RpcClient, free_port, run_command
+
+BOB_ARG = "0x470dcdc5e44064909650113a274b3b36aecb6dc7"
+
+
+def init_directory(directory: Path, edit: Callable[[str], str] = str) -> int:
+    """Make a dev node's directory, its chain that of `dev_consensus`, its miner Bob; the RPC port.
+
+    `edit` may change the text of config.toml.
+    """
+    port = free_port()
+    options = ("--chain", "dev", "--genesis-message", "ckb_dev", "--ba-arg", BOB_ARG, "--rpc-port", str(port))
+    made = run_command("init", *options, "-C", str(directory))
+    if made.returncode != 0:
+        raise RuntimeError(made.stderr)
+    config = directory / "config.toml"
+    config.write_text(edit(config.read_text(encoding="utf-8")), encoding="utf-8")
+    return port
+
+
+@contextmanager
+def quiet_node(directory: Path, port: int) -> Iterator[NodeProcess]:
+    """A node over a directory made by `init_directory`; it must end in order."""
+    node = NodeProcess(directory, "run", port=port)
+    try:
+        node.wait_until_ready()
+        yield node
+        node.stop()
+    finally:
+        if node.process.poll() is None:
+            node.kill()
+
+
+def send(rpc: RpcClient, transaction: Transaction) -> str:
+    """`send_transaction`; the hash."""
+    answer: str = rpc.call("send_transaction", msgspec.to_builtins(transaction_json(transaction)), "passthrough")
+    return answer
+
+
+def template_block(rpc: RpcClient) -> Block:
+    """`get_block_template` as the block that a miner would submit."""
+    return read_template(msgspec.convert(rpc.call("get_block_template"), BlockTemplateJson)).to_block()
+
+
+def submit(rpc: RpcClient, block: Block) -> str:
+    """`submit_block`; the hash."""
+    answer: str = rpc.call("submit_block", "0x1", msgspec.to_builtins(block_json(block)))
+    return answer
+
+
+def empty_block(rpc: RpcClient) -> None:
+    """A new tip that neither proposes nor commits."""
+    template = rpc.call("get_block_template")
+    rpc.call("generate_block_with_template", template | {"transactions": [], "proposals": []})
