@@ -307,11 +307,10 @@ def _detach_to(txn: ChainTxn, ancestor_hash: bytes) -> list[Block]:
 
 
 def _attach_unverified(txn: ChainTxn, block: Block) -> None:
-    """Nobody knows what the transactions paid and took: fees and cycles count as zero."""
+    """Nobody knows what the transactions paid and took, so nobody is paid for them."""
     ext = require(txn.block_ext(block.hash), "block ext", block.hash)
     if ext.verified is not True:
-        none = [0] * (len(block.transactions) - 1)
-        txn.insert_ext(block.hash, ext.replace(verified_flag=VALID, txs_fees=none, cycles=none, txs_sizes=none))
+        txn.insert_ext(block.hash, ext.replace(verified_flag=VALID))
     txn.attach_block(block, nodes_of_block(txn, block.header)[1])
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice, pairwise
+
 from ckb_node.indexer.keys import (
     BLOCK,
     CELL,
     CELL_BY_LOCK,
     CELL_BY_TYPE,
     CELL_TAIL,
+    CLEARING,
     IO_INPUT,
     IO_OUTPUT,
     TX_BY_LOCK,
@@ -21,11 +25,14 @@ from ckb_node.indexer.keys import (
     unpack_undo,
 )
 from consensus.types.blockchain import Block, CellOutput, out_point_key
-from storage.kv import KeyValueStore, Reader
+from storage.kv import KeyValueStore, Pair, Reader
 from storage.overlay import Overlay
 
 KEPT_UNDO = 1000
 """Blocks that can be rolled back; a deeper reorganisation builds the index anew."""
+
+CLEARED_AT_ONCE = 10_000
+"""Rows that one batch deletes."""
 
 
 class IndexTooOldError(Exception):
@@ -53,8 +60,20 @@ class Index:
             return int.from_bytes(key[1:], "big"), block_hash
         return None
 
-    def append(self, block: Block) -> None:
-        """Index the block after the tip."""
+    def is_sound(self, blocks: int) -> bool:
+        """No clearing was cut short, and none of the last `blocks` blocks is missing: a power cut may leave a hole."""
+        if self.store.get(CLEARING) is not None:
+            return False
+        numbers = [int.from_bytes(key[1:], "big") for key, _ in islice(self._blocks_down(), blocks)]
+        return all(high == low + 1 for high, low in pairwise(numbers)) and (
+            len(numbers) in (0, blocks) or not numbers[-1]
+        )
+
+    def _blocks_down(self) -> Iterator[Pair]:
+        return self.store.iterator(prefix=BLOCK, reverse=True)
+
+    def append(self, block: Block, *, sync: bool = False) -> None:
+        """Index the block after the tip. With `sync` it and all before it are on the disk afterwards."""
         overlay = Overlay(self.store)
         consumed: list[tuple[bytes, bytes]] = []
         for tx_index, tx in enumerate(block.transactions):
@@ -76,7 +95,7 @@ class Index:
         overlay.put(number_key(UNDO, block.number), pack_undo(consumed))
         if block.number >= KEPT_UNDO:
             overlay.delete(number_key(UNDO, block.number - KEPT_UNDO))
-        overlay.commit(self.store, sync=False)
+        overlay.commit(self.store, sync=sync)
 
     def rollback(self, block: Block) -> None:
         """Take the last indexed block, which is `block`, back. Raises IndexTooOldError."""
@@ -104,9 +123,12 @@ class Index:
         overlay.commit(self.store, sync=False)
 
     def clear(self) -> None:
-        """Forget everything."""
-        keys = [key for key, _ in self.store.iterator()]
-        self.store.write_batch(((key, None) for key in keys), sync=False)
+        """Forget everything. Cut short, it leaves an index that is not sound."""
+        self.store.write_batch([(CLEARING, b"")], sync=True)
+        rows = (key for key, _ in self.store.iterator() if key != CLEARING)
+        while keys := list(islice(rows, CLEARED_AT_ONCE)):
+            self.store.write_batch(((key, None) for key in keys), sync=False)
+        self.store.write_batch([(CLEARING, None)], sync=True)
 
 
 def _cell_keys(out_point: bytes, cell: IndexedCell) -> list[bytes]:

@@ -7,6 +7,7 @@
 | `L` / `T` script bytes, number, tx index, io index, io type (0 input, 1 output) | tx hash |
 | `b` number | block hash of the indexed chain |
 | `u` number | undo record: the cells that the block consumed |
+| `x` | empty; there while the index is being cleared |
 
 Script bytes are code hash, hash type and arguments without lengths: a shorter script's key is a prefix of a longer
 one's, which is what prefix search means.
@@ -21,6 +22,7 @@ from typing import NamedTuple
 from consensus.types.blockchain import CellOutput, Script
 
 CELL, BLOCK, UNDO = b"o", b"b", b"u"
+CLEARING = b"x"
 CELL_BY_LOCK, CELL_BY_TYPE = b"l", b"t"
 TX_BY_LOCK, TX_BY_TYPE = b"L", b"T"
 IO_INPUT, IO_OUTPUT = 0, 1

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from msgspec import Struct
 
 from ckb_node.indexer.index import Index
 from ckb_node.indexer.query import (
     CellFilter,
+    FoundCell,
     FoundTransaction,
     QueryError,
     Range,
@@ -34,11 +35,12 @@ from ckb_node.rpc.jsontypes import (
 from ckb_node.rpc.params import Codec, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import Services
-from consensus.types.blockchain import OutPoint
+from consensus.types.blockchain import OutPoint, Script
+from storage.kv import Snapshot
 
-MAX_LIMIT = 0xFFFFFFFF
 MAX_ARGS = 65535
-MAX_GROUPED_CELLS = 100_000
+
+T = TypeVar("T")
 
 METHODS = Methods(Module.INDEXER)
 
@@ -78,11 +80,8 @@ class SearchKey(Struct, frozen=True):
 
 
 def _read_search_key(key: SearchKeyJson) -> SearchKey:
-    script = read_script(key.script)
-    if len(script.args) > MAX_ARGS:
-        raise invalid_params("search_key.script.args len should be less than 65535")
     search = Search(
-        script=script,
+        script=_read_short_script(key.script, "search_key.script"),
         script_type=ScriptType(key.script_type),
         mode=SearchMode(key.script_search_mode or "prefix"),
         filter=_read_filter(key.filter or FilterJson()),
@@ -90,9 +89,16 @@ def _read_search_key(key: SearchKeyJson) -> SearchKey:
     return SearchKey(search, key.with_data is not False, key.group_by_transaction is True)
 
 
+def _read_short_script(script: ScriptJson, place: str) -> Script:
+    found = read_script(script)
+    if len(found.args) > MAX_ARGS:
+        raise invalid_params(f"{place}.args len should be less than {MAX_ARGS}")
+    return found
+
+
 def _read_filter(conditions: FilterJson) -> CellFilter:
     return CellFilter(
-        script=None if conditions.script is None else read_script(conditions.script),
+        script=None if conditions.script is None else _read_short_script(conditions.script, "search_key.filter.script"),
         script_length=_read_range(conditions.script_len_range),
         data=None if conditions.output_data is None else parse_bytes(conditions.output_data),
         data_mode=SearchMode(conditions.output_data_filter_mode or "prefix"),
@@ -178,7 +184,7 @@ def _indexer(services: Services) -> IndexerService:
 def _checked_limit(limit: int) -> int:
     if limit == 0:
         raise invalid_params("limit should be greater than 0")
-    return min(limit, MAX_LIMIT)
+    return limit
 
 
 @METHODS.method
@@ -188,8 +194,15 @@ def get_indexer_tip(services: Services) -> IndexerTipJson | None:
     return None if tip is None else IndexerTipJson(bytes_text(tip[1]), uint_text(tip[0]))
 
 
+async def _search(services: Services, read: Callable[[Snapshot], T]) -> T:
+    try:
+        return await _indexer(services).search(read)
+    except QueryError as error:
+        raise invalid_params(str(error)) from None
+
+
 @METHODS.method
-def get_cells(
+async def get_cells(
     services: Services,
     search_key: SearchKeyParam,
     order: OrderParam,
@@ -202,30 +215,31 @@ def get_cells(
     with_data. `order`: `asc` or `desc` by block. `after`: the `last_cursor` of the page before.
     """
     count = _checked_limit(limit)
-    with_data = search_key.with_data
-    snapshot = _indexer(services).snapshot()
-    try:
+
+    def read(snapshot: Snapshot) -> CellsPageJson:
         found = find_cells(snapshot, search_key.search, after=after, is_descending=order == "desc")
-        page = list(islice(found, count))
-    except QueryError as error:
-        raise invalid_params(str(error)) from None
-    finally:
-        snapshot.close()
-    objects = [
-        IndexerCellJson(
-            cell_output_json(each.cell.output),
-            bytes_text(each.cell.data) if with_data else None,
-            out_point_json(OutPoint.trusted(each.out_point)),
-            uint_text(each.cell.number),
-            uint_text(each.cell.tx_index),
-        )
-        for each in page
-    ]
-    return CellsPageJson(objects, bytes_text(page[-1].cursor if page else b""))
+        objects, cursor = [], b""
+        for each in islice(found, count):
+            objects.append(_cell_json(each, with_data=search_key.with_data))
+            cursor = each.cursor
+        return CellsPageJson(objects, bytes_text(cursor))
+
+    return await _search(services, read)
+
+
+def _cell_json(found: FoundCell, *, with_data: bool) -> IndexerCellJson:
+    cell = found.cell
+    return IndexerCellJson(
+        cell_output_json(cell.output),
+        bytes_text(cell.data) if with_data else None,
+        out_point_json(OutPoint.trusted(found.out_point)),
+        uint_text(cell.number),
+        uint_text(cell.tx_index),
+    )
 
 
 @METHODS.method
-def get_transactions(
+async def get_transactions(
     services: Services,
     search_key: SearchKeyParam,
     order: OrderParam,
@@ -234,33 +248,31 @@ def get_transactions(
 ) -> TransactionsPageJson:
     """Transactions with an input or output of a script, in pages; `group_by_transaction` gathers a transaction's."""
     count = _checked_limit(limit)
-    snapshot = _indexer(services).snapshot()
-    try:
+    page = _grouped_page if search_key.is_grouped else _plain_page
+
+    def read(snapshot: Snapshot) -> TransactionsPageJson:
         found = find_transactions(snapshot, search_key.search, after=after, is_descending=order == "desc")
-        if search_key.is_grouped:
-            return _grouped_page(found, count)
-        page = list(islice(found, count))
-    except QueryError as error:
-        raise invalid_params(str(error)) from None
-    finally:
-        snapshot.close()
-    objects = [
-        IndexerTxJson(
-            bytes_text(each.tx_hash),
-            uint_text(each.number),
-            uint_text(each.tx_index),
-            uint_text(each.io_index),
-            _io_type(each),
+        return page(found, count)
+
+    return await _search(services, read)
+
+
+def _plain_page(found: Iterable[FoundTransaction], count: int) -> TransactionsPageJson:
+    objects, cursor = [], b""
+    for each in islice(found, count):
+        tx_hash, number = bytes_text(each.tx_hash), uint_text(each.number)
+        objects.append(
+            IndexerTxJson(tx_hash, number, uint_text(each.tx_index), uint_text(each.io_index), _io_type(each))
         )
-        for each in page
-    ]
-    return TransactionsPageJson(objects, bytes_text(page[-1].cursor if page else b""))
+        cursor = each.cursor
+    return TransactionsPageJson(objects, bytes_text(cursor))
 
 
-def _grouped_page(found: Iterator[FoundTransaction], count: int) -> TransactionsPageJson:
+def _grouped_page(found: Iterable[FoundTransaction], count: int) -> TransactionsPageJson:
+    """Rows of one transaction stand together, except under a prefix that several of its scripts share."""
     groups: list[IndexerGroupedTxJson] = []
     cursor = last_hash = b""
-    for each in islice(found, MAX_GROUPED_CELLS):
+    for each in found:
         if each.tx_hash != last_hash:
             if len(groups) == count:
                 break
@@ -278,17 +290,13 @@ def _io_type(found: FoundTransaction) -> str:
 
 
 @METHODS.method
-def get_cells_capacity(services: Services, search_key: SearchKeyParam) -> CellsCapacityJson | None:
+async def get_cells_capacity(services: Services, search_key: SearchKeyParam) -> CellsCapacityJson | None:
     """Sum of the capacities of all live cells of a script, and the block that it is of."""
-    snapshot = _indexer(services).snapshot()
-    try:
+
+    def read(snapshot: Snapshot) -> CellsCapacityJson | None:
         tip = Index.tip_of(snapshot)
-        if tip is None:
-            return None
         found = find_cells(snapshot, search_key.search, after=None, is_descending=False)
         capacity = sum(each.cell.output.capacity for each in found)
-    except QueryError as error:
-        raise invalid_params(str(error)) from None
-    finally:
-        snapshot.close()
-    return CellsCapacityJson(uint_text(capacity), bytes_text(tip[1]), uint_text(tip[0]))
+        return None if tip is None else CellsCapacityJson(uint_text(capacity), bytes_text(tip[1]), uint_text(tip[0]))
+
+    return await _search(services, read)

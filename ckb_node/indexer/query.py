@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from time import monotonic
 
 from ckb_node.indexer.keys import (
     CELL,
@@ -20,8 +21,8 @@ from ckb_node.indexer.keys import (
 from consensus.types.blockchain import CellOutput, Script, out_point_key
 from storage.kv import Reader
 
-MAX_SCANNED = 1_000_000
-"""Rows that one search may look at: a filter that matches nothing must not hold the node up."""
+SECONDS = 10.0
+"""How long one search may take: a filter that matches nothing must not hold the node up."""
 
 Range = tuple[int, int]
 """[start, end)"""
@@ -40,6 +41,13 @@ class SearchMode(Enum):
 
 class QueryError(Exception):
     """A search that this indexer cannot do; the message is for the caller."""
+
+
+class SearchTimeoutError(QueryError):
+    """The search took too long."""
+
+    def __init__(self) -> None:
+        super().__init__("Indexer request timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,18 +144,19 @@ def _refuse_cell_filters(conditions: CellFilter) -> None:
 def _scan(
     reader: Reader, kind: bytes, search: Search, tail_size: int, after: bytes | None, is_descending: bool
 ) -> Iterator[tuple[bytes, bytes]]:
+    """Rows of a script after a cursor; none after the cursor of another search."""
     if search.mode is SearchMode.PARTIAL:
         raise QueryError("the CKB indexer doesn't support search_key.script_search_mode partial search mode")
     prefix = kind + script_bytes(search.script)
     start = stop = None
     if after is not None:
         if not after.startswith(prefix):
-            raise QueryError("the cursor belongs to another search")
+            return
         start, stop = (None, after) if is_descending else (after + b"\0", None)
-    rows = reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending)
-    for scanned, (key, value) in enumerate(rows):
-        if scanned >= MAX_SCANNED:
-            raise QueryError("Indexer request timeout")
+    deadline = monotonic() + SECONDS
+    for key, value in reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending):
+        if monotonic() > deadline:
+            raise SearchTimeoutError
         if search.mode is SearchMode.EXACT and len(key) != len(prefix) + tail_size:
             continue
         yield key, value

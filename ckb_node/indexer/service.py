@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import structlog
 
@@ -19,14 +21,24 @@ log = structlog.get_logger(__name__)
 BATCH = 256
 """Blocks that are indexed before the task looks whether it should stop."""
 
+CHECKED_BLOCKS = 100_000
+"""Blocks from the tip down that must be there when the index is opened."""
+
+SEARCHERS = 2
+"""Searches at a time; others wait."""
+
+T = TypeVar("T")
+
 
 class IndexerService:
-    """Owns the index; writes in one thread of its own, so that searches and blocks do not wait for it."""
+    """Owns the index; writes in one thread of its own and searches in others, so that nobody waits for it."""
 
     def __init__(self, chain: ChainService, store: KeyValueStore) -> None:
         self._chain, self._store = chain, store
         self._index = Index(store)
+        self._is_checked = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="indexer")
+        self._searchers = ThreadPoolExecutor(SEARCHERS, thread_name_prefix="search")
         self._wake = asyncio.Event()
         self._wake.set()
         chain.listen(self._on_change)
@@ -45,6 +57,7 @@ class IndexerService:
 
     def step(self) -> bool:
         """Index a batch of blocks; True when the index is at the tip of the chain."""
+        self._check_once()
         with self._chain.view() as view:
             try:
                 self._roll_back_to_main(view)
@@ -54,10 +67,19 @@ class IndexerService:
             tip = self._index.tip()
             first = 0 if tip is None else tip[0] + 1
             last = view.tip_header().number
-            for number in range(first, min(first + BATCH, last + 1)):
+            end = min(first + BATCH, last + 1)
+            for number in range(first, end):
                 block_hash = require(view.main_hash(number), "main-chain block", number)
-                self._index.append(require(view.block(block_hash), "block", block_hash))
-            return first + BATCH > last
+                block = require(view.block(block_hash), "block", block_hash)
+                self._index.append(block, sync=number == end - 1)
+            return end > last
+
+    def _check_once(self) -> None:
+        """The end of each batch is synced, so what a power cut took is not far from the tip."""
+        if not self._is_checked and not self._index.is_sound(CHECKED_BLOCKS):
+            log.warning("the index is built anew", reason="it was not closed as it should be")
+            self._index.clear()
+        self._is_checked = True
 
     def _roll_back_to_main(self, view: ChainView) -> None:
         tip = self._index.tip()
@@ -72,11 +94,20 @@ class IndexerService:
         """Height and hash of the last indexed block."""
         return self._index.tip()
 
-    def snapshot(self) -> Snapshot:
-        """A consistent state to search in."""
-        return self._store.snapshot()
+    async def search(self, read: Callable[[Snapshot], T]) -> T:
+        """What `read` makes of one consistent state, in a thread of its own."""
+
+        def run() -> T:
+            snapshot = self._store.snapshot()
+            try:
+                return read(snapshot)
+            finally:
+                snapshot.close()
+
+        return await asyncio.get_running_loop().run_in_executor(self._searchers, run)
 
     def close(self) -> None:
-        """Stop the writer thread and close the store."""
+        """Stop the threads and close the store."""
         self._writer.shutdown(wait=True, cancel_futures=True)
+        self._searchers.shutdown(wait=True, cancel_futures=True)
         self._store.close()

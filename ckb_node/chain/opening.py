@@ -1,0 +1,29 @@
+"""Opening the chain of a node's directory, for the node itself and for commands that work on its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.scripts import ScriptService
+from ckb_node.clock import SystemClock
+from ckb_node.config import Config
+from ckb_node.genesis.obtain import load_consensus
+from consensus.params import Consensus
+from storage.chain_store import ChainStore
+
+
+@contextmanager
+def open_chain(config: Config) -> Iterator[tuple[Consensus, ChainStore, BlockProcessor]]:
+    """Chain spec, database and the processor that writes it. Raises ConfigError, SpecError, StorageError."""
+    spec, _ = config.load_spec()
+    consensus = load_consensus(config)
+    store = ChainStore.open(config.data_dir / "chain")
+    try:
+        store.check_identity(consensus.genesis_hash, spec.content_hash)
+        processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
+        processor.start(spec.content_hash)
+        yield consensus, store, processor
+    finally:
+        store.close()
