@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor, Verdict
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config
-from ckb_node.node import open_chain
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.params import Consensus

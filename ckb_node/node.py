@@ -15,12 +15,10 @@ from dataclasses import dataclass
 import structlog
 
 from ckb_node.banner import banner
-from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.chain.opening import open_chain
 from ckb_node.chain.service import ChainService
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config, ConfigError
-from ckb_node.genesis.obtain import load_consensus
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.indexer.service import IndexerService
 from ckb_node.local_net import LocalNet
@@ -61,21 +59,6 @@ class Node:
     assembler: BlockAssembler | None
     indexer: IndexerService | None
     services: Services
-
-
-@contextmanager
-def open_chain(config: Config) -> Iterator[tuple[Consensus, ChainStore, BlockProcessor]]:
-    """Chain spec, database and the processor that writes it. Raises ConfigError, SpecError, StorageError."""
-    spec, _ = config.load_spec()
-    consensus = load_consensus(config)
-    store = ChainStore.open(config.data_dir / "chain")
-    try:
-        store.check_identity(consensus.genesis_hash, spec.content_hash)
-        processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-        processor.start(spec.content_hash)
-        yield consensus, store, processor
-    finally:
-        store.close()
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""The commands that work on a chain's data while the node is down: import, export, replay, stats.
+
+What does the work is imported when a command runs: the VM and the database take long to load.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ckb_node.cli_options import directory_option, root_of
+from ckb_node.config import load_config
+
+THREADS = click.IntRange(1, 256)
+HEIGHT = click.IntRange(min=0)
+
+
+@click.command("import")
+@directory_option
+@click.argument("source", metavar="FILE|-")
+@click.option("--num-threads", type=THREADS, help="Threads that run scripts; by default one for each processor.")
+@click.option("--skip-script-verify", is_flag=True, help="Check everything but scripts.")
+@click.option("--skip-all-verify", is_flag=True, help="Check nothing.")
+@click.pass_context
+def import_command(
+    context: click.Context, source: str, num_threads: int | None, skip_script_verify: bool, skip_all_verify: bool
+) -> int:
+    """Take blocks from a file of one JSON block a line, or from standard input."""
+    from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
+
+    if skip_script_verify and skip_all_verify:
+        raise click.UsageError("--skip-script-verify and --skip-all-verify exclude each other")
+    checks = Checks.NONE if skip_all_verify else Checks.ALL_BUT_SCRIPTS if skip_script_verify else Checks.ALL
+    return import_blocks(load_config(root_of(context)), ImportOptions(source, checks, num_threads))
+
+
+@click.command("export")
+@directory_option
+@click.option("-t", "--target", required=True, metavar="DIR|-", help="Directory for the file, or standard output.")
+@click.option("--from", "first", metavar="NUMBER|HASH", help="First block; by default genesis.")
+@click.option("--to", "last", metavar="NUMBER|HASH", help="Last block; by default the tip.")
+@click.pass_context
+def export_command(context: click.Context, target: str, first: str | None, last: str | None) -> int:
+    """Write blocks of the main chain to a file of one JSON block a line."""
+    from ckb_node.commands.export_blocks import ExportOptions, export_blocks
+
+    return export_blocks(load_config(root_of(context)), ExportOptions(target, first, last))
+
+
+@click.command("replay")
+@directory_option
+@click.option(
+    "--tmp-target", type=click.Path(path_type=Path), required=True, help="Directory for a database that is thrown away."
+)
+@click.option("--profile", is_flag=True, help="Measure how fast blocks FROM to TO pass all rules.")
+@click.option("--sanity-check", is_flag=True, help="Check the whole chain, each block by itself.")
+@click.option("--full-verification", is_flag=True, help="With --sanity-check: by all rules, scripts too.")
+@click.option("--num-threads", type=THREADS, help="Threads that run scripts; by default one for each processor.")
+@click.argument("first", metavar="[FROM]", type=HEIGHT, required=False)
+@click.argument("last", metavar="[TO]", type=HEIGHT, required=False)
+@click.pass_context
+def replay_command(
+    context: click.Context,
+    tmp_target: Path,
+    profile: bool,
+    sanity_check: bool,
+    full_verification: bool,
+    num_threads: int | None,
+    first: int | None,
+    last: int | None,
+) -> int:
+    """Process the stored chain once more, into a database that is thrown away."""
+    from ckb_node.commands import replay
+
+    if profile == sanity_check:
+        raise click.UsageError("give one of --profile and --sanity-check")
+    config, options = load_config(root_of(context)), replay.ReplayOptions(tmp_target, num_threads)
+    if profile:
+        return replay.profile(config, options, first, last)
+    return replay.sanity_check(config, options, full_verification=full_verification)
+
+
+@click.command("stats")
+@directory_option
+@click.option("--from", "first", type=HEIGHT, help="Block above which uncles are counted; by default genesis.")
+@click.option("--to", "last", type=HEIGHT, help="Last block; by default the tip.")
+@click.pass_context
+def stats_command(context: click.Context, first: int | None, last: int | None) -> int:
+    """Show the rate of uncles, and who mined the last blocks."""
+    from ckb_node.commands.stats import stats
+
+    return stats(load_config(root_of(context)), first, last)
+
+
+DATA_COMMANDS = (import_command, export_command, replay_command, stats_command)

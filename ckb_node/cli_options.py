@@ -1,0 +1,31 @@
+"""Options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _take_directory(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        context.obj = value
+
+
+def directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`-C DIR`, before or after the sub-command."""
+    return click.option(
+        "-C",
+        "directory",
+        type=click.Path(path_type=Path),
+        callback=_take_directory,
+        expose_value=False,
+        help="Directory of the node: configuration, data.",
+    )(function)
+
+
+def root_of(context: click.Context) -> Path:
+    """The node's directory: that of `-C`, else the current one."""
+    return (context.obj or Path()).absolute()

@@ -1,0 +1,46 @@
+"""Ctrl-C in the middle of a long job: the job ends at the next good moment; a second one ends it at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from ckb_node.commands.errors import CommandError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(CommandError):  # noqa: N818 - somebody asked for it
+    """The user stopped the job; what was done is kept."""
+
+
+class StopFlag:
+    """Whether the job was asked to stop."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def check(self) -> None:
+        """Raise Interrupted when it was."""
+        if self.is_set:
+            raise Interrupted("interrupted")
+
+
+@contextmanager
+def stop_flag() -> Iterator[StopFlag]:
+    """Signals set the flag while the context lasts. For the main thread."""
+    flag = StopFlag()
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        if flag.is_set:
+            raise KeyboardInterrupt
+        flag.is_set = True
+
+    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
