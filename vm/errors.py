@@ -13,6 +13,10 @@ class VmError(Exception):
         return type(self).__name__
 
 
+class EngineFailure(Exception):
+    """An engine broke down, not the program: no verdict. Run the script again from its beginning, on another engine."""
+
+
 class CyclesExceeded(VmError):
     """The next step would use more cycles than the limit; nothing of that step was executed or charged."""
 

@@ -191,6 +191,17 @@ class TestLimit:
         with pytest.raises(CyclesOverflow):
             machine.run()
 
+    def test_slices_of_a_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The interpreter is called for a limited number of cycles at a time, which must not be seen."""
+        loop = li(5, 100) + reg("mul", 6, 6, 6) * 5 + imm("addi", 5, 5, -1) + branch("bne", 5, 0, -24) + ECALL
+        monkeypatch.setattr("vm.wasm.machine._SLICE", 700)
+        enough, too_few = (loaded(program(loop), 1, "wasm", max_cycles=limit) for limit in (3413, 3412))
+        enough.run()
+        assert enough.cycles == 13 + 100 * 29 + 500
+        with pytest.raises(CyclesExceeded):
+            too_few.run()
+        assert too_few.cycles == 13 + 100 * 29
+
     def test_more_cycles_than_one_slice(self) -> None:
         loop = li(5, 30_000_000) + imm("addi", 5, 5, -1) + branch("bne", 5, 0, -4) + ECALL
         machine = loaded(program(loop), 1, "wasm", max_cycles=1 << 40)

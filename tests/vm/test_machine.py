@@ -14,6 +14,7 @@ from tests.vm.assembler import (
     exit_with,
     half,
     imm,
+    jal,
     li,
     lui,
     program,
@@ -87,6 +88,29 @@ def test_code_at_the_end_of_a_page(engine: str) -> None:
         machine.run()  # the second half is missing
 
 
+def test_compressed_code_in_the_last_bytes_of_a_page(engine: str) -> None:
+    """They need nothing of the next page, which is not executable here."""
+    code = jal(0, 4094) + imm("addi", 10, 0, 7) + ECALL
+    jump_back = half(0xB00D)  # c.j .-2014
+    target = 4094 - 2014
+    file = program(code.ljust(target, b"\0") + (jal(0, 4 - target)).ljust(4094 - target, b"\0") + jump_back)
+    machine = loaded(file, 1, engine)
+    machine.run()
+    assert machine.get_register(10) == 7
+
+
+def test_page_end_before_the_last_two_bytes(engine: str) -> None:
+    """At an odd address, one byte before, four bytes are fetched, and all must be executable."""
+    for entry, error in ((4091, None), (4093, MemWriteOnExecutablePage), (4095, MemWriteOnExecutablePage)):
+        code = bytes(entry) + ECALL[: 4096 - entry]
+        machine = loaded(elf([Segment(CODE_BASE, code, PF_R | PF_X)], entry=CODE_BASE + entry), 1, engine)
+        if error is None:
+            machine.run()
+        else:
+            with pytest.raises(error):
+                machine.run()
+
+
 def test_code_at_the_end_of_the_memory(engine: str) -> None:
     last_page = Segment(END - 4096, half(0x0001) * 2047 + ECALL[:2], PF_R | PF_X)
     machine = loaded(elf([last_page], entry=END - 4096), 1, engine)
@@ -110,6 +134,15 @@ def test_forbidden_stores(engine: str, address: int, error: type[Exception]) -> 
     machine = loaded(program(li(5, address) + store("sd", 5, 5, 0) + ECALL), 1, engine)
     with pytest.raises(error):
         machine.run()
+
+
+def test_store_from_a_written_page_into_code(engine: str) -> None:
+    before = CODE_BASE - 8
+    code = li(5, before) + store("sd", 5, 5, 0) + store("sd", 5, 5, 0) + store("sw", 5, 5, 6) + ECALL
+    machine = loaded(program(code), 1, engine)
+    with pytest.raises(MemWriteOnExecutablePage):
+        machine.run()
+    assert machine.memory.load64(before) == before
 
 
 def test_stores_mark_pages_dirty(engine: str) -> None:
@@ -186,10 +219,21 @@ def test_exec_forgets_cached_blocks(engine: str) -> None:
     machine = loaded(program(ECALL), 0, engine)
     machine.run()
     machine.reset()
-    far_jump = Segment(0x30000, li(5, (1 << 32) + CODE_BASE) + imm("jalr", 0, 5, 0), PF_R | PF_X)
-    machine.load_program(elf([far_jump, Segment(CODE_BASE, ECALL, PF_R | PF_X)], entry=0x30000), [])
+    far_jump = imm("addi", 0, 0, 0) * 16 + li(5, (1 << 32) + CODE_BASE) + imm("jalr", 0, 5, 0)
+    machine.load_program(elf([Segment(0x30000, far_jump, PF_R | PF_X)], entry=0x30000 + 64), [])
     with pytest.raises(MemOutOfBound):
         machine.run()
+
+
+def test_more_blocks_than_there_is_room_for() -> None:
+    """Decoded code is forgotten when it fills its space, and decoded again."""
+    count, size = 900_000, 1_800_000
+    filler = Segment(0x20000, half(0x8082) * count, PF_R | PF_X)  # c.jr ra: each is a block
+    loop = imm("jalr", 1, 5, 0) + imm("addi", 5, 5, 2) + branch("bltu", 5, 6, -8)
+    code = Segment(CODE_BASE, (li(5, 0x20000) + li(6, 0x20000 + size) + loop) * 2 + ECALL, PF_R | PF_X)
+    machine = loaded(elf([code, filler]), 1, "wasm", max_cycles=1 << 40)
+    machine.run()
+    assert machine.cycles == 2 * (26 + count * (3 + 3 + 1 + 3)) + 500
 
 
 def test_snapshot_goes_on_elsewhere(engine: str) -> None:

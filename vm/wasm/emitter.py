@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import groupby
 from typing import Final, Union
 
 PAGE: Final = 65536  # bytes of a WebAssembly memory page
@@ -64,6 +65,8 @@ _EXTEND16: Final = (0xC1, 0xC3)
 _EXTEND32: Final = 0xC4
 _IF, _ELSE, _END, _BLOCK, _LOOP, _EMPTY = 0x04, 0x05, 0x0B, 0x02, 0x03, 0x40
 _BR, _BR_IF, _BR_TABLE, _RETURN, _CALL, _DROP, _SELECT, _UNREACHABLE = 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x1A, 0x1B, 0x00
+_CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _FUNCREF = 0x11, 0x12, 0x13, 0x70
+_FUNCTION_KIND, _TABLE_KIND, _MEMORY_KIND = 0x00, 0x01, 0x02
 _LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _I32_CONST, _I64_CONST = 0x20, 0x21, 0x22, 0x41, 0x42
 _MUL_WIDE_S: Final = b"\xfc\x15"
 _MUL_WIDE_U: Final = b"\xfc\x16"
@@ -296,15 +299,43 @@ class Function:
         (result,) = function.results
         return Value(result, self._call(function, arguments))
 
+    def call_into(self, targets: Sequence[Local], function: "Function", *arguments: Value) -> None:
+        """A call whose results are put into locals."""
+        if tuple(target.type for target in targets) != function.results:
+            raise TypeError("wrong locals for the results of a call")
+        self.body += self._call(function, arguments)
+        for target in reversed(targets):
+            self.body += bytes([_LOCAL_SET]) + unsigned_leb(target.index)
+
+    def call_indirect_into(
+        self, targets: Sequence[Local], type_index: int, table: int, index: Value, *arguments: Value
+    ) -> None:
+        """Call an element of a table; `type_index` is from `Module.type_index`. The results are put into locals."""
+        code = b"".join(argument.code for argument in arguments) + index.code
+        self.body += code + bytes([_CALL_INDIRECT]) + unsigned_leb(type_index) + unsigned_leb(table)
+        for target in reversed(targets):
+            self.body += bytes([_LOCAL_SET]) + unsigned_leb(target.index)
+
+    def return_call(self, function: "Function", *arguments: Value) -> None:
+        """Return what a call returns, without keeping this function's frame."""
+        if function.results != self.results:
+            raise TypeError("a tail call has other results")
+        self.body += self._call(function, arguments, _RETURN_CALL)
+
+    def return_call_indirect(self, type_index: int, table: int, index: Value, *arguments: Value) -> None:
+        """A tail call of an element of a table; `type_index` is from `Module.type_index`."""
+        code = b"".join(argument.code for argument in arguments) + index.code
+        self.body += code + bytes([_RETURN_CALL_INDIRECT]) + unsigned_leb(type_index) + unsigned_leb(table)
+
     def call_statement(self, function: "Function", *arguments: Value) -> None:
         """A call whose results are dropped."""
         self.body += self._call(function, arguments) + bytes([_DROP]) * len(function.results)
 
     @staticmethod
-    def _call(function: "Function", arguments: Sequence[Value]) -> bytes:
+    def _call(function: "Function", arguments: Sequence[Value], opcode: int = _CALL) -> bytes:
         if tuple(argument.type for argument in arguments) != function.params:
             raise TypeError("wrong arguments of a call")
-        return b"".join(argument.code for argument in arguments) + bytes([_CALL]) + unsigned_leb(function.index)
+        return b"".join(argument.code for argument in arguments) + bytes([opcode]) + unsigned_leb(function.index)
 
     @contextmanager
     def block(self) -> Iterator[Label]:
@@ -355,25 +386,71 @@ class Function:
         self.body.append(_UNREACHABLE)
 
     def encode(self) -> bytes:
-        groups = b"".join(b"\x01" + bytes([type_]) for type_ in self.locals)
-        code = unsigned_leb(len(self.locals)) + groups + bytes(self.body) + bytes([_END])
+        runs = [(type_, len(list(run))) for type_, run in groupby(self.locals)]
+        groups = b"".join(unsigned_leb(count) + bytes([type_]) for type_, count in runs)
+        code = unsigned_leb(len(runs)) + groups + bytes(self.body) + bytes([_END])
         return unsigned_leb(len(code)) + code
 
 
 class Module:
-    """A module with one memory of fixed size and no imports."""
+    """A module with one memory of fixed size. Imports come before all functions."""
 
     def __init__(self, memory_pages: int) -> None:
         self._memory_pages = memory_pages
+        self._types: dict[tuple[tuple[Type, ...], tuple[Type, ...]], int] = {}
+        self._imports: list[bytes] = []
+        self._imported_functions = 0
+        self._imports_memory = False
         self._functions: list[Function] = []
-        self._exports: list[tuple[str, int, int]] = [("memory", 0x02, 0)]
+        self._imported_tables = 0
+        self._tables: list[int] = []
+        self._exports: list[bytes] = []
+        self._elements: list[bytes] = []
         self._data: list[tuple[int, bytes]] = []
 
+    def type_index(self, params: Sequence[Type], results: Sequence[Type]) -> int:
+        """The number of a function type."""
+        return self._types.setdefault((tuple(params), tuple(results)), len(self._types))
+
+    def import_memory(self, name: str) -> None:
+        """Use the memory of another module, in place of an own one that is exported."""
+        limits = b"\x01" + unsigned_leb(self._memory_pages) * 2
+        self._imports.append(_import_name(name) + bytes([_MEMORY_KIND]) + limits)
+        self._imports_memory = True
+
+    def import_table(self, name: str, size: int) -> int:
+        """Use a table of another module. Gives its number."""
+        self._imports.append(_import_name(name) + bytes([_TABLE_KIND, _FUNCREF]) + _table_limits(size))
+        self._imported_tables += 1
+        return self._imported_tables - 1
+
+    def import_function(self, name: str, params: Sequence[Type], results: Sequence[Type]) -> Function:
+        index = unsigned_leb(self.type_index(params, results))
+        self._imports.append(_import_name(name) + bytes([_FUNCTION_KIND]) + index)
+        self._imported_functions += 1
+        return Function(self._imported_functions - 1, tuple(params), tuple(results))
+
+    def table(self, size: int, export: str | None = None) -> int:
+        """A table of function references. Gives its number."""
+        self._tables.append(size)
+        number = self._imported_tables + len(self._tables) - 1
+        if export is not None:
+            self._exports.append(_name(export) + bytes([_TABLE_KIND]) + unsigned_leb(number))
+        return number
+
+    def elements(self, table: int, functions: Sequence[Function]) -> None:
+        """Fill a table from its beginning when the module is instantiated."""
+        head = b"\x02" + unsigned_leb(table) + const(I32, 0).code + bytes([_END, 0])
+        indices = b"".join(unsigned_leb(function.index) for function in functions)
+        self._elements.append(head + unsigned_leb(len(functions)) + indices)
+
     def function(self, params: Sequence[Type], results: Sequence[Type], export: str | None = None) -> Function:
-        function = Function(len(self._functions), tuple(params), tuple(results))
+        index = self._imported_functions + len(self._functions)
+        function = Function(index, tuple(params), tuple(results))
+        self.type_index(params, results)
         self._functions.append(function)
         if export is not None:
-            self._exports.append((export, 0x00, function.index))
+            self._exports.append(_name(export) + bytes([_FUNCTION_KIND]) + unsigned_leb(index))
         return function
 
     def data(self, address: int, content: bytes) -> None:
@@ -382,12 +459,13 @@ class Module:
 
     def encode(self) -> bytes:
         """The module in the binary format."""
-        types = sorted({(function.params, function.results) for function in self._functions})
-        numbers = {signature: index for index, signature in enumerate(types)}
-        type_codes = [b"\x60" + _type_list(params) + _type_list(results) for params, results in types]
-        uses = [unsigned_leb(numbers[function.params, function.results]) for function in self._functions]
-        limits = b"\x01" + unsigned_leb(self._memory_pages) * 2
-        exports = [_name(name) + bytes([kind]) + unsigned_leb(index) for name, kind, index in self._exports]
+        type_codes = [b"\x60" + _type_list(params) + _type_list(results) for params, results in self._types]
+        uses = [unsigned_leb(self.type_index(function.params, function.results)) for function in self._functions]
+        tables = [bytes([_FUNCREF]) + _table_limits(size) for size in self._tables]
+        memories, exports = [], list(self._exports)
+        if not self._imports_memory:
+            memories.append(b"\x01" + unsigned_leb(self._memory_pages) * 2)
+            exports.append(_name("memory") + bytes([_MEMORY_KIND, 0]))
         data = [
             b"\x00" + const(I32, address).code + bytes([_END]) + unsigned_leb(len(content)) + content
             for address, content in self._data
@@ -395,10 +473,18 @@ class Module:
         return b"\0asm\1\0\0\0" + b"".join(
             _section(number, items)
             for number, items in (
-                *((1, type_codes), (3, uses), (5, [limits]), (7, exports)),
-                *((10, [function.encode() for function in self._functions]), (11, data)),
+                *((1, type_codes), (2, self._imports), (3, uses), (4, tables), (5, memories), (7, exports)),
+                *((9, self._elements), (10, [function.encode() for function in self._functions]), (11, data)),
             )
         )
+
+
+def _import_name(name: str) -> bytes:
+    return _name("host") + _name(name)
+
+
+def _table_limits(size: int) -> bytes:
+    return b"\x01" + unsigned_leb(size) * 2
 
 
 def _type_list(types: Sequence[Type]) -> bytes:
@@ -411,5 +497,7 @@ def _name(text: str) -> bytes:
 
 
 def _section(number: int, items: Sequence[bytes]) -> bytes:
+    if not items:
+        return b""
     content = unsigned_leb(len(items)) + b"".join(items)
     return bytes([number]) + unsigned_leb(len(content)) + content

@@ -42,16 +42,16 @@ def _generate_run(module: Module, decode_block: Function, version: int) -> None:
     with f.block() as leave:
         handlers.leave = leave
         with f.loop() as enter:
-            _enter_block(f, handlers, decode_block, cost, remaining)
+            enter_block(f, handlers, decode_block, cost, remaining)
             with f.loop() as following:
-                _dispatch(f, handlers, enter, following)
+                dispatch(f, handlers, enter, following)
     f.store(8, _ZERO, target.value, at.PC)
     f.store(8, _ZERO, remaining.value, at.REMAINING)
     f.return_(status.value)
     f.unreachable()
 
 
-def _enter_block(f: Function, h: Handlers, decode_block: Function, cost: Local, remaining: Local) -> None:
+def enter_block(f: Function, h: Handlers, decode_block: Function, cost: Local, remaining: Local) -> None:
     """Find or decode the block at `target`, charge it, and set `ip` to its first entry."""
     target, ip = h.target.value, h.ip.value
     halved = h.a  # a multiple of two becomes its half; an odd number becomes huge
@@ -103,7 +103,7 @@ def _leave(f: Function, h: Handlers, status: Status) -> None:
     f.branch(h.leave)
 
 
-def _dispatch(f: Function, h: Handlers, enter: Label, following: Label) -> None:
+def dispatch(f: Function, h: Handlers, enter: Label, following: Label) -> None:
     """Jump to the handler of the entry at `ip`. Handlers are nested blocks: each lies behind the end of its own."""
 
     def nest(op: int, labels: list[Label]) -> None:

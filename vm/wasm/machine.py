@@ -1,6 +1,6 @@
 """The machine that the generated interpreter runs."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT
 from vm.errors import (
@@ -21,26 +21,42 @@ _SLICE: Final = 1 << 28
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
 
 
+class Runnable(Protocol):
+    """An instance of a generated module."""
+
+    memory: memoryview
+
+    def run(self) -> int: ...
+
+
+class Views:
+    """What lies in the linear memory of an instance, by `vm.wasm.layout`."""
+
+    def __init__(self, instance: Runnable) -> None:
+        self.instance = instance
+        linear = instance.memory
+        self.words = linear[: at.FLAGS].cast("I")
+        self.longs = linear[: at.FLAGS].cast("Q")
+        self.blocks = linear[at.BLOCKS : at.BLOCKS + at.BLOCKS_SIZE]
+        self.slots = linear[at.SLOTS : at.SLOTS + 4 * at.SLOT_COUNT].cast("I")
+        self.memory = Memory(linear[at.GUEST : at.GUEST + MEMORY_SIZE], linear[at.FLAGS : at.FLAGS + PAGE_COUNT])
+        self.registers = self.longs[at.REGISTERS // 8 : at.REGISTERS // 8 + REGISTER_COUNT]
+
+
 class WasmMachine(MachineState):
     """Registers, flags and memory lie in the linear memory of the interpreter. Follows `vm.machine.Machine`."""
 
     def __init__(self, runtime: Runtime, version: int, max_cycles: int) -> None:
-        self._instance = runtime.instantiate(version)
-        linear = self._instance.memory
-        self._words = linear[: at.FLAGS].cast("I")
-        self._longs = linear[: at.FLAGS].cast("Q")
-        self._blocks = linear[at.BLOCKS : at.BLOCKS + at.BLOCKS_SIZE]
-        self._slots = linear[at.SLOTS : at.SLOTS + 4 * at.SLOT_COUNT].cast("I")
-        memory = Memory(linear[at.GUEST : at.GUEST + MEMORY_SIZE], linear[at.FLAGS : at.FLAGS + PAGE_COUNT])
-        registers = self._longs[at.REGISTERS // 8 : at.REGISTERS // 8 + REGISTER_COUNT]
-        super().__init__(version, max_cycles, registers, memory)
+        views = Views(runtime.instantiate(version))
+        self.views = views
+        super().__init__(version, max_cycles, views.registers, views.memory)
 
     def reset(self) -> None:
         super().reset()
-        if self._words[_ARENA_WORD]:
-            self._blocks[:] = bytes(at.BLOCKS_SIZE)
-            self._slots[:] = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
-            self._words[_ARENA_WORD] = 0
+        if self.views.words[_ARENA_WORD]:
+            self.views.blocks[:] = bytes(at.BLOCKS_SIZE)
+            self.views.slots[:] = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
+            self.views.words[_ARENA_WORD] = 0
 
     def run(self) -> None:
         while True:
@@ -55,17 +71,17 @@ class WasmMachine(MachineState):
     def _run_slice(self) -> int:
         """Run until something happens, at most `_SLICE` cycles."""
         budget = min(max(self.max_cycles - self.cycles, 0), _SLICE)
-        self._longs[at.PC // 8] = self.pc
-        self._longs[at.REMAINING // 8] = budget
-        status = self._instance.run()
-        self.pc = self._longs[at.PC // 8]
-        self.cycles += budget - self._longs[at.REMAINING // 8]
+        self.views.longs[at.PC // 8] = self.pc
+        self.views.longs[at.REMAINING // 8] = budget
+        status = self.views.instance.run()
+        self.pc = self.views.longs[at.PC // 8]
+        self.cycles += budget - self.views.longs[at.REMAINING // 8]
         return status
 
     def _check_next_block(self) -> None:
         """Raise CyclesExceeded or CyclesOverflow unless the block that did not fit the slice may still run."""
         cycles = self.cycles
-        self.add_cycles(self._words[at.REFUSED_COST // 4])
+        self.add_cycles(self.views.words[at.REFUSED_COST // 4])
         self.cycles = cycles
 
     def _failure(self, status: int) -> VmError:
@@ -74,7 +90,7 @@ class WasmMachine(MachineState):
         if status == Status.PERMISSION:
             return MemWriteOnExecutablePage()
         if status == Status.INVALID_INSTRUCTION:
-            return InvalidInstruction(self._words[at.FAULT_PC // 4], self._words[at.FAULT_BITS // 4])
+            return InvalidInstruction(self.views.words[at.FAULT_PC // 4], self.views.words[at.FAULT_BITS // 4])
         if status == Status.STALLED:
             return Unexpected("a block of 256 bytes is never entered")
         return Unexpected(f"status {status}")

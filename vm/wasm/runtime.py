@@ -22,7 +22,8 @@ _WASM_STACK: Final = 1 << 20  # bytes
 _DIGEST_SIZE: Final = 32
 
 
-def _make_engine() -> wasmtime.Engine:
+def make_engine() -> wasmtime.Engine:
+    """With the settings that all compiled code here shares."""
     config = wasmtime.Config()
     config.wasm_wide_arithmetic = True
     config.cranelift_opt_level = "speed"
@@ -37,7 +38,7 @@ class Runtime:
     """
 
     def __init__(self) -> None:
-        self._engine = _make_engine()
+        self._engine = make_engine()
         self._modules: dict[int, wasmtime.Module] = {}
         self._cache_directory: Path | None = None
 
@@ -48,7 +49,7 @@ class Runtime:
         to the user; it is made if it is missing. Raises PermissionError if it is open to others.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_private(directory)
+        check_private(directory)
         self._cache_directory = directory
 
     def instantiate(self, version: int) -> "Instance":
@@ -62,14 +63,14 @@ class Runtime:
         if self._cache_directory is None:
             return wasmtime.Module(self._engine, generate_interpreter(version))
         path = self._cache_directory / f"{cache_key(version)}.cwasm"
-        kept = _read_checked(path)
+        kept = read_checked(path)
         if kept is not None:
             try:
                 return wasmtime.Module.deserialize(self._engine, kept)
             except wasmtime.WasmtimeError:  # made for another processor: make it anew
                 path.unlink(missing_ok=True)
         module = wasmtime.Module(self._engine, generate_interpreter(version))
-        _write_checked(path, bytes(module.serialize()))
+        write_checked(path, bytes(module.serialize()))
         return module
 
 
@@ -80,14 +81,15 @@ def cache_key(version: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _check_private(directory: Path) -> None:
+def check_private(directory: Path) -> None:
+    """Raises PermissionError unless the directory belongs to the user and is open to nobody else."""
     status = directory.stat()
     if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise PermissionError(f"compiled code is only kept in a directory that nobody else may enter: {directory}")
 
 
-def _read_checked(path: Path) -> bytes | None:
-    """What `_write_checked` wrote, or None if it is missing or damaged. Damaged native code must not be run."""
+def read_checked(path: Path) -> bytes | None:
+    """What `write_checked` wrote, or None if it is missing or damaged. Damaged native code must not be run."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -96,7 +98,7 @@ def _read_checked(path: Path) -> bytes | None:
     return code if hashlib.sha256(code).digest() == digest else None
 
 
-def _write_checked(path: Path, code: bytes) -> None:
+def write_checked(path: Path, code: bytes) -> None:
     """The digest, then the code; the file appears whole or not at all."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_bytes(hashlib.sha256(code).digest() + code)

@@ -1,0 +1,234 @@
+"""The statements of one translated block.
+
+What an instruction computes is said once, in `vm.wasm.handlers`; here its registers are locals instead of entries of a
+decoded block.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE, VERSION0
+from vm.isa.block import Block
+from vm.isa.instruction import Instruction
+from vm.isa.table import CODE, OPS
+from vm.translator import layout as to
+from vm.translator.flow import kind, registers, writes
+from vm.wasm import layout as at
+from vm.wasm.emitter import I32, I64, Function, Local, Module, Value, const, load
+from vm.wasm.handlers import Handlers
+from vm.wasm.tables import Kind
+
+_ZERO: Final = const(I32, 0)
+_ZERO64: Final = const(I64, 0)
+_CLEAN: Final = FLAG_DIRTY | FLAG_EXECUTABLE
+
+# Locals of a translated function: its parameters, registers 1 to 31, four for `Handlers`, and the next pc.
+REMAINING: Final = Local(I64, 0)
+DEPTH: Final = Local(I32, 1)
+_REGISTER_LOCALS: Final = tuple(Local(I64, index + 1) for index in range(32))  # that of x0 is not used
+_SCRATCH: Final = tuple(Local(I64, 33 + index) for index in range(4))
+TARGET: Final = Local(I64, 37)
+LOCAL_TYPES: Final = [I64] * 36
+
+_FIELDS: Final = {at.ENTRY_RD: "rd", at.ENTRY_RS1: "rs1", at.ENTRY_RS2: "rs2", at.ENTRY_RS3: "rs3", at.ENTRY_RS4: "rs4"}
+_LOADS: Final = {
+    CODE["lb"]: (1, True),
+    CODE["lh"]: (2, True),
+    CODE["lw"]: (4, True),
+    CODE["ld"]: (8, False),
+    CODE["lbu"]: (1, False),
+    CODE["lhu"]: (2, False),
+    CODE["lwu"]: (4, False),
+}
+_STORES: Final = {CODE["sb"]: 1, CODE["sh"]: 2, CODE["sw"]: 4, CODE["sd"]: 8}
+_ACCESS_SIZE: Final = {op: size for op, (size, _) in _LOADS.items()} | _STORES
+_AUIPC: Final = CODE["auipc"]
+
+
+@dataclass(slots=True)
+class Access:
+    """Loads or stores of one block by the same value of a register: offsets [low, high). Checked at the first."""
+
+    is_store: bool
+    base: int
+    low: int
+    high: int
+
+
+def accesses(block: Block) -> dict[int, Access]:
+    """What has to be checked, by the position of the instruction before which it is."""
+    found: dict[int, Access] = {}
+    current: dict[tuple[bool, int], Access] = {}
+    for index, instruction in enumerate(block.instructions):
+        size = _ACCESS_SIZE.get(instruction.op)
+        if size is not None:
+            key = (instruction.op in _STORES, instruction.rs1)
+            low, high = instruction.imm, instruction.imm + size
+            known = current.get(key)
+            if known is not None and max(known.high, high) - min(known.low, low) <= PAGE_SIZE:
+                known.low, known.high = min(known.low, low), max(known.high, high)
+            else:
+                current[key] = found[index] = Access(key[0], key[1], low, high)
+        for register in registers(writes(instruction)):
+            current.pop((False, register), None)
+            current.pop((True, register), None)
+    return found
+
+
+def entry_offset(block: Block, index: int) -> int:
+    """Where the entry of an instruction lies in the block as `vm.wasm.decoder` decodes it."""
+    entries = 0
+    for instruction in block.instructions[:index]:
+        form = kind(instruction)
+        if form in {Kind.PURE, Kind.LOAD} and not instruction.rd:
+            entries += 2 if form is Kind.LOAD else 0
+        else:
+            clears_zero = form is Kind.WIDE and not (instruction.rd and instruction.rs3)
+            entries += 2 if clears_zero else 1
+    return at.BLOCK_HEADER + at.ENTRY_SIZE * entries
+
+
+def read(register: int) -> Value:
+    return _REGISTER_LOCALS[register].value if register else _ZERO64
+
+
+class BlockEmitter(Handlers):
+    """Emits blocks into `f`, which changes from function to function."""
+
+    def __init__(self, module: Module, interpret: Function, version: int) -> None:
+        nowhere = Function(0, (), ())
+        super().__init__(module, nowhere, version, Local(I32, 0), TARGET, Local(I32, 0))
+        self.a, self.b, self.c, self.d = _SCRATCH
+        self.interpret = interpret
+        self._current = Instruction(0, 0, 0, 0, 0, 0)
+
+    # What `Handlers` builds on
+
+    def register(self, offset: int) -> Value:
+        return read(getattr(self._current, _FIELDS[offset]))
+
+    def write_register(self, offset: int, value: Value) -> None:
+        self.write(getattr(self._current, _FIELDS[offset]), value)
+
+    def immediate(self) -> Value:
+        return const(I64, self._current.imm)
+
+    def write(self, register: int, value: Value) -> None:
+        if register:
+            self.f.set(_REGISTER_LOCALS[register], value)
+
+    # Registers and memory
+
+    def spill(self, mask: int) -> None:
+        """Write registers to memory."""
+        for register in registers(mask):
+            self.f.store(8, _ZERO, read(register), at.REGISTERS + 8 * register)
+
+    def reload(self, mask: int) -> None:
+        for register in registers(mask):
+            self.write(register, load(I64, 8, _ZERO, at.REGISTERS + 8 * register))
+
+    # Ways to the interpreter. Registers must be in memory.
+
+    def to_interpreter(self, pc: Value) -> None:
+        """Go on in the interpreter."""
+        self.f.store(8, _ZERO, pc, at.PC)
+        self.f.return_call(self.interpret, REMAINING.value, DEPTH.value)
+
+    def leave_for_good(self, pc: int) -> None:
+        """Go on in the interpreter until the run ends."""
+        self.f.store(4, _ZERO, const(I32, 1), to.PURE)
+        self.to_interpreter(const(I64, pc))
+
+    def check_cycles(self, pc: int, bound: int, dirty: int) -> None:
+        """Leave for good unless `bound` cycles remain: only the interpreter knows how a run ends in their lack."""
+        with self.f.if_(REMAINING.value.compare("lt_u", bound)):
+            self.spill(dirty)
+            self.leave_for_good(pc)
+
+    # Blocks
+
+    def straight(self, pc: int, block: Block, dirty: int) -> None:
+        """Charge a block and execute it up to a last instruction that jumps. `dirty`: as in `Facts`."""
+        f = self.f
+        if self.has_slots:
+            slot = pc & ((at.SLOT_COUNT - 1) << 2)
+            f.store(4, _ZERO, const(I32, pc + 1), at.SLOTS + slot)
+        f.set(REMAINING, REMAINING.value - block.cost)
+        checks = accesses(block)
+        own = pc
+        for index, instruction in enumerate(block.instructions):
+            self._current = instruction
+            if index in checks:
+                self._check(checks[index], lambda i=index, d=dirty: self._resume(pc, block, i, d))  # type: ignore[misc]
+            self._execute(instruction, own)
+            dirty |= writes(instruction)
+            own += instruction.length
+
+    def _execute(self, instruction: Instruction, own: int) -> None:
+        form = kind(instruction)
+        if form is Kind.LOAD:
+            if instruction.rd:
+                size, signed = _LOADS[instruction.op]
+                address, offset = self._address(instruction)
+                self.write(instruction.rd, load(I64, size, address, at.GUEST + offset, signed))
+        elif form is Kind.STORE:
+            address, offset = self._address(instruction)
+            self.f.store(_STORES[instruction.op], address, read(instruction.rs2), at.GUEST + offset)
+        elif instruction.op == _AUIPC:
+            self.write(instruction.rd, const(I64, own + instruction.imm))
+        elif form is Kind.WIDE or (form is Kind.PURE and instruction.rd):
+            self.table[instruction.op]()
+
+    def _address(self, instruction: Instruction) -> tuple[Value, int]:
+        """Address and constant offset of an access that has been checked."""
+        base = read(instruction.rs1)
+        if instruction.imm < 0:
+            return (base + instruction.imm).wrap(), 0
+        return base.wrap(), instruction.imm
+
+    def _check(self, access: Access, slow: Callable[[], None]) -> None:
+        """`slow` unless accesses by this register are inside of the memory, for stores in writable pages.
+
+        It may also be taken when they are. Offsets from 0 on are added to the low half of the register, so the
+        register itself must not lie below the memory.
+        """
+        f, base = self.f, read(access.base)
+        low = min(access.low, 0)
+        first = base + low if low else base
+        limit = MEMORY_SIZE - (max(access.high, 0) - low)
+        if self.version == VERSION0 and not access.is_store:
+            limit -= 1
+        if not access.is_store:
+            with f.if_(first.compare("gt_u", limit)):
+                slow()
+            return
+        with f.block() as checked:
+            with f.block() as unusual:
+                f.branch_if(unusual, first.compare("gt_u", limit))
+                f.branch_if(checked, self._is_not_clean(base, access).eqz())
+                span = const(I32, access.high - access.low)
+                f.branch_if(checked, f.call(self._claim, base + access.low, span).eqz())
+            slow()
+
+    def _is_not_clean(self, base: Value, access: Access) -> Value:
+        """Not 0 if a page that is stored to is executable or not yet dirty. At most two pages are."""
+
+        def flag(offset: int) -> Value:
+            address = (base + offset).wrap() if offset else base.wrap()
+            return load(I32, 1, address.shr_u(PAGE_SHIFT), at.FLAGS)
+
+        bits = flag(access.low) & _CLEAN ^ FLAG_DIRTY
+        if access.high - access.low > 1:
+            bits = bits | flag(access.high - 1) & _CLEAN ^ FLAG_DIRTY
+        return bits
+
+    def _resume(self, pc: int, block: Block, index: int, dirty: int) -> None:
+        """Go on in the interpreter, in the middle of a block that has been charged."""
+        self.spill(dirty)
+        self.f.store(4, _ZERO, const(I32, entry_offset(block, index)), to.RESUME)
+        self.to_interpreter(const(I64, pc))
+
+
+assert len(OPS) <= 0xFF  # noqa: S101

@@ -1,0 +1,234 @@
+"""What machines of one process share: compiled interpreters, translated programs, the work of translating."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import wasmtime
+
+from vm.constants import VERSIONS
+from vm.errors import InvalidVersion
+from vm.machine import Machine
+from vm.reference.engine import ReferenceMachine
+from vm.translator.cache import TranslationCache, translation_key
+from vm.translator.machine import AutoMachine
+from vm.translator.program import TranslatedProgram
+from vm.translator.runtime import HostedRuntime
+from vm.translator.worker import compile_native
+from vm.wasm.machine import WasmMachine
+from vm.wasm.runtime import Runtime
+
+ENGINES: Final = ("auto", "reference", "wasm")
+
+DEFAULT_THRESHOLD: Final = 50_000_000
+DEFAULT_CACHE_BYTES: Final = 256 << 20
+
+_LOOK_UP_SHARE: Final = 10  # the disk is asked after this part of the threshold
+_MAX_KNOWN: Final = 4096  # programs whose cycles are counted
+_MAX_WAITING: Final = 16
+_MAX_READY: Final = 64
+_MAX_READY_BYTES: Final = 32 << 20  # of ELF files
+_SAMPLES: Final = 8
+_SAMPLE_SIZE: Final = 16
+_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened so far, for benchmarks and metrics."""
+
+    translated_runs: int = 0  # programs that were loaded with a translation
+    interpreted_runs: int = 0  # stretches that the interpreter ran
+    interpreted_cycles: int = 0
+    translations_started: int = 0
+    translations_finished: int = 0
+    translations_failed: int = 0
+    cache_hits: int = 0
+
+
+@dataclass(slots=True)
+class _Usage:
+    """How much of a program was interpreted, and what has been done about it."""
+
+    cycles: int = 0
+    was_looked_up: bool = False
+    was_requested: bool = False
+
+
+@dataclass(slots=True)
+class _Job:
+    """A translation under way."""
+
+    process: subprocess.Popen[bytes]
+    key: str
+    elf: bytes
+    version: int
+    source: Path
+
+
+class Engines:
+    """Makes machines. May be shared by threads. `close` it, or use it as a context, to end what runs beside.
+
+    `cache_directory`: where compiled code is kept between processes, see `TranslationCache`; if None, a temporary one.
+    `threshold`: cycles that one program has to be interpreted for before it is translated, in a process of its own,
+    one at a time.
+    """
+
+    def __init__(
+        self,
+        cache_directory: Path | None = None,
+        *,
+        threshold: int = DEFAULT_THRESHOLD,
+        max_cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        self._temporary = tempfile.mkdtemp(prefix="vm-engines-") if cache_directory is None else None
+        directory = cache_directory or Path(self._temporary or "")
+        self._cache = TranslationCache(directory, max_cache_bytes)
+        self.runtime = Runtime()
+        self.runtime.use_cache_directory(directory)
+        self.counters = Counters()
+        self._hosted = HostedRuntime()
+        self._threshold = threshold
+        self._usage: OrderedDict[tuple[int, int], _Usage] = OrderedDict()
+        self._ready: OrderedDict[tuple[object, ...], TranslatedProgram] = OrderedDict()
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._job: _Job | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End a translation under way, and remove what is temporary."""
+        self._waiting.clear()
+        if self._job is not None:
+            self._job.process.kill()
+            self._job.process.wait()
+            self._job.source.unlink(missing_ok=True)
+            self._job = None
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def create_machine(self, version: int, max_cycles: int, engine: str = "auto") -> Machine:
+        """As `vm.create_machine`."""
+        if engine not in ENGINES:
+            raise ValueError(f"no such engine: {engine}")
+        if version not in VERSIONS:
+            raise InvalidVersion
+        if engine == "reference":
+            return ReferenceMachine(version, max_cycles)
+        if engine == "wasm":
+            return WasmMachine(self.runtime, version, max_cycles)
+        return AutoMachine(self, version, max_cycles)
+
+    def translate(self, elf: bytes, version: int) -> None:
+        """Translate a program here and now. Raises TooLargeError, or what loading it raises."""
+        key = translation_key(elf, version)
+        if not self._load(key, elf, version):
+            self._cache.store(key, compile_native(elf, version))
+            self._load(key, elf, version)
+
+    def is_translated(self, elf: bytes, version: int) -> bool:
+        return self._lookup(elf, version) is not None
+
+    # What machines ask
+
+    def find(self, elf: bytes, version: int) -> TranslatedProgram | None:
+        """The translation of a program, if it is ready."""
+        if self._job is not None or self._waiting:
+            self.poll()
+        program = self._lookup(elf, version)
+        if program is not None:
+            self.counters.translated_runs += 1
+        return program
+
+    def used(self, elf: bytes, version: int, cycles: int) -> None:
+        """Count interpreted cycles; have the program translated once they are many."""
+        self.counters.interpreted_runs += 1
+        self.counters.interpreted_cycles += cycles
+        usage = self._usage.setdefault((hash(elf), version), _Usage())
+        if len(self._usage) > _MAX_KNOWN:
+            self._usage.popitem(last=False)
+        usage.cycles += cycles
+        if not usage.was_looked_up and usage.cycles >= self._threshold // _LOOK_UP_SHARE:
+            usage.was_looked_up = True
+            usage.was_requested = self._load(translation_key(elf, version), elf, version)
+        if not usage.was_requested and usage.cycles >= self._threshold and len(self._waiting) < _MAX_WAITING:
+            usage.was_requested = True
+            self._waiting.append((elf, version))
+            self.poll()
+
+    # Translations
+
+    def poll(self) -> None:
+        """Take over a translation that is finished, and begin the next."""
+        job = self._job
+        if job is not None:
+            if job.process.poll() is None:
+                return
+            self._job = None
+            job.source.unlink(missing_ok=True)
+            if job.process.returncode == 0 and self._load(job.key, job.elf, job.version):
+                self.counters.translations_finished += 1
+                self._cache.evict()
+            else:
+                self.counters.translations_failed += 1
+                self._cache.refuse(job.key)
+        if self._waiting and self._job is None:
+            self._job = self._start(*self._waiting.popleft())
+
+    def _start(self, elf: bytes, version: int) -> _Job:
+        self.counters.translations_started += 1
+        key = translation_key(elf, version)
+        output = self._cache.path(key)
+        source = output.with_suffix(f".{os.getpid()}.elf")
+        source.write_bytes(elf)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vm.translator.worker", str(version), str(source), str(output)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(_PACKAGE_ROOT)},
+        )
+        return _Job(process, key, elf, version, source)
+
+    def _load(self, key: str, elf: bytes, version: int) -> bool:
+        """Whether the cache knows a program. If it has code for it, that is ready from now on."""
+        native = self._cache.load(key)
+        if native is None:
+            return False
+        if native:
+            try:
+                module = self._hosted.load(native)
+            except wasmtime.WasmtimeError:  # made for another processor
+                self._cache.remove(key)
+                return False
+            self.counters.cache_hits += 1
+            self._ready[_sample(elf, version)] = TranslatedProgram(self._hosted, elf, version, module)
+            self._bound_ready()
+        return True
+
+    def _bound_ready(self) -> None:
+        while len(self._ready) > _MAX_READY or sum(len(p.elf) for p in self._ready.values()) > _MAX_READY_BYTES:
+            _, program = self._ready.popitem(last=False)
+            self._usage.pop((hash(program.elf), program.version), None)
+
+    def _lookup(self, elf: bytes, version: int) -> TranslatedProgram | None:
+        program = self._ready.get(_sample(elf, version))
+        if program is None or program.is_broken or program.elf != elf:
+            return None
+        return program
+
+
+def _sample(elf: bytes, version: int) -> tuple[object, ...]:
+    """Tells programs apart most of the time, without reading all of them: what is found has to be compared."""
+    step = max(len(elf) // _SAMPLES, 1)
+    return (version, len(elf), *(elf[start : start + _SAMPLE_SIZE] for start in range(0, len(elf), step)))

@@ -1,0 +1,94 @@
+"""A translated program, and instances in which it lies loaded, ready to run."""
+
+from collections import deque
+from typing import Final
+
+import wasmtime
+
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, PAGE_COUNT, PAGE_SHIFT, REGISTER_COUNT, VERSION2
+from vm.machine import MachineState
+from vm.translator.runtime import HostedRuntime
+from vm.wasm import layout as at
+from vm.wasm.machine import Views
+
+_MAX_IDLE: Final = 4  # instances of one program that wait for their next use
+_MAX_ARENA: Final = at.ARENA + (1 << 20)  # an instance that interpreted more code than this is not kept
+_EXECUTABLE: Final = bytes(flag & FLAG_EXECUTABLE for flag in range(256))
+_TO_CLEAN: Final = bytes(flag & (FLAG_DIRTY | FLAG_EXECUTABLE) == FLAG_DIRTY for flag in range(256))
+_ZERO_MEMORY: Final = memoryview(bytes(PAGE_COUNT << PAGE_SHIFT))
+_NO_REGISTERS: Final = memoryview(bytes(8 * REGISTER_COUNT)).cast("Q")
+_NO_SLOTS: Final = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
+_ARENA_WORD: Final = at.ARENA_NEXT // 4
+
+
+class TranslatedProgram:
+    """An ELF file, the machine version it was translated for, and its compiled code."""
+
+    def __init__(self, runtime: HostedRuntime, elf: bytes, version: int, module: wasmtime.Module) -> None:
+        self.elf, self.version = elf, version
+        self.is_broken = False  # it has trapped once: never again
+        self._runtime, self._module = runtime, module
+        self._idle: deque[LoadedInstance] = deque(maxlen=_MAX_IDLE)
+
+    def acquire(self) -> "LoadedInstance":
+        """An instance in which nothing has run since the program was loaded."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return LoadedInstance(self)
+
+    def release(self, loaded: "LoadedInstance") -> None:
+        """Give an instance back. Its memory must not be used any more."""
+        if not self.is_broken and loaded.refresh():
+            self._idle.append(loaded)
+
+    def new_views(self) -> Views:
+        return Views(self._runtime.instantiate(self.version, self._module))
+
+
+class LoadedInstance:
+    """An instance with a program in its memory, as just loaded: everything else is zero. `entry` is the first pc,
+    `size` the bytes that were read from the file."""
+
+    def __init__(self, program: TranslatedProgram) -> None:
+        self.program = program
+        self.views = views = program.new_views()
+        loader = MachineState(program.version, 0, views.registers, views.memory)
+        self.size = loader.load_elf(program.elf)
+        self.entry = loader.pc
+        self._flags = bytes(views.memory.flags)
+        self._executable = self._flags.translate(_EXECUTABLE)
+        self._written = [(start, bytes(views.memory.data[start:end])) for start, end in _ranges_to_clean(self._flags)]
+
+    def refresh(self) -> bool:
+        """Undo everything that happened since loading. False if that cannot be done.
+
+        Only pages that were written are touched. Executable pages cannot have been, as long as they are the same.
+        """
+        memory, views = self.views.memory, self.views
+        flags = bytes(memory.flags)
+        if flags.translate(_EXECUTABLE) != self._executable or views.words[_ARENA_WORD] > _MAX_ARENA:
+            return False
+        for start, end in _ranges_to_clean(flags):
+            memory.data[start:end] = _ZERO_MEMORY[start:end]
+        for start, content in self._written:
+            memory.data[start : start + len(content)] = content
+        memory.flags[:] = self._flags
+        views.registers[:] = _NO_REGISTERS
+        if self.program.version < VERSION2:
+            views.slots[:] = _NO_SLOTS
+        return True
+
+
+def _ranges_to_clean(flags: bytes) -> list[tuple[int, int]]:
+    """Addresses [start, end) of pages in a row that are dirty and not executable."""
+    wanted = flags.translate(_TO_CLEAN)
+    ranges = []
+    page = wanted.find(1)
+    while page >= 0:
+        end = wanted.find(0, page)
+        if end < 0:
+            end = PAGE_COUNT
+        ranges.append((page << PAGE_SHIFT, end << PAGE_SHIFT))
+        page = wanted.find(1, end)
+    return ranges

@@ -1,0 +1,35 @@
+"""Translates one program in a process of its own, whose time and memory are bounded.
+
+`python -m vm.translator.worker VERSION ELF OUTPUT`: the native code, behind its digest, goes to OUTPUT.
+"""
+
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Final
+
+from vm.translator.runtime import HostedRuntime
+from vm.translator.translate import translate
+from vm.wasm.runtime import write_checked
+
+CPU_SECONDS: Final = 30
+MEMORY_BYTES: Final = 2 << 30
+NICENESS: Final = 15
+
+
+def main(version: str, elf: str, output: str) -> None:
+    os.nice(NICENESS)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    write_checked(Path(output), compile_native(Path(elf).read_bytes(), int(version)))
+
+
+def compile_native(elf: bytes, version: int) -> bytes:
+    """Native code for this processor. Raises TooLargeError, or a VmError if the program cannot be loaded."""
+    return bytes(HostedRuntime().compile(translate(elf, version).code).serialize())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
