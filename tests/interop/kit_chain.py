@@ -78,22 +78,21 @@ class Mirror:
             assert_same_block(self.pair, block_hash)
         return view
 
-    def mine(
-        self,
-        count: int = 1,
-        *,
-        commit: Sequence[Transaction] = (),
-        propose: Sequence[Transaction] = (),
-        compare: bool = True,
-        **changes: Any,
+    def filled(
+        self, *, commit: Sequence[Transaction] = (), propose: Sequence[Transaction] = (), **changes: Any
     ) -> Json:
-        """`count` blocks with this content each; `changes` are of the template. The view of the last."""
+        """A template with this content; `changes` are of the template's members."""
+        content = {
+            "transactions": [committed(transaction) for transaction in commit],
+            "proposals": [hexed(transaction.short_id) for transaction in propose],
+        }
+        return self.template() | content | changes
+
+    def mine(self, count: int = 1, *, compare: bool = True, **content: Any) -> Json:
+        """`count` blocks with this content each (see `filled`). The view of the last."""
         view: Json = None
         for _ in range(count):
-            template = self.template() | changes
-            template["transactions"] = [committed(transaction) for transaction in commit]
-            template["proposals"] = [hexed(transaction.short_id) for transaction in propose]
-            view = self.copy(self.make(template), compare=compare)
+            view = self.copy(self.make(self.filled(**content)), compare=compare)
         return view
 
     def commit(self, *transactions: Transaction, **changes: Any) -> Json:
