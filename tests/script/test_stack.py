@@ -24,7 +24,7 @@ def lay_out(version: int, args: list[bytes], *, by_steps: bool) -> tuple[bytes, 
             machine.initialize_stack(args)
     except VmError as caught:
         error = str(caught)
-    return bytes(machine.memory.data), tuple(machine.registers), error
+    return bytes(machine.memory.data), tuple(machine.get_register(index) for index in range(32)), error
 
 
 @given(
