@@ -9,12 +9,11 @@ from vm.constants import VERSIONS
 from vm.errors import InvalidVersion
 from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
+from vm.translator.engines import ENGINES, Engines
 from vm.wasm.machine import WasmMachine
 from vm.wasm.runtime import Runtime
 
-__all__ = ["Machine", "create_machine", "use_cache_directory"]
-
-ENGINES = ("auto", "reference", "wasm")
+__all__ = ["Engines", "Machine", "create_machine", "use_cache_directory"]
 
 _RUNTIME = Runtime()
 
@@ -24,12 +23,15 @@ def use_cache_directory(directory: Path) -> None:
     _RUNTIME.use_cache_directory(directory)
 
 
-def create_machine(version: int, max_cycles: int, engine: str = "auto") -> Machine:
+def create_machine(version: int, max_cycles: int, engine: str = "auto", engines: Engines | None = None) -> Machine:
     """A machine without a program.
 
     `engine` is "reference" (plain Python, slow), "wasm" (the interpreter in WebAssembly) or "auto" (the fastest that
-    is exact). All give the same results. Raises InvalidVersion; ValueError if there is no such engine.
+    is exact: with `engines`, translated code where there is some). All give the same results. Raises InvalidVersion;
+    ValueError if there is no such engine.
     """
+    if engines is not None:
+        return engines.create_machine(version, max_cycles, engine)
     if engine not in ENGINES:
         raise ValueError(f"no such engine: {engine}")
     if version not in VERSIONS:

@@ -48,21 +48,24 @@ class AutoMachine(WasmMachine):
         self.views, self.registers, self.memory = views, views.registers, views.memory
 
     def load_metadata(self, elf: bytes, metadata: ProgramMetadata) -> int:
-        program = None if "views" in self.__dict__ else self._host.find(elf, self.version)
-        if program is None:
-            self._elf = elf
-            return super().load_metadata(elf, metadata)
-        self._loaded = program.acquire()
-        self._bind(self._loaded.views)
-        self.pc = self._loaded.entry
-        return self._loaded.size
+        size = self._load_translated(elf)
+        return super().load_metadata(elf, metadata) if size is None else size
 
     def load_elf(self, elf: bytes) -> int:
-        program = None if "views" in self.__dict__ else self._host.find(elf, self.version)
-        if program is None:
-            self._elf = elf
-            return super().load_elf(elf)
-        return self.load_metadata(elf, ProgramMetadata((), 0))
+        size = self._load_translated(elf)
+        return super().load_elf(elf) if size is None else size
+
+    def _load_translated(self, elf: bytes) -> int | None:
+        """Take an instance with the program, if there is a translation and nothing is bound yet. The bytes loaded."""
+        if self._elf is None and "views" not in self.__dict__:
+            program = self._host.find(elf, self.version)
+            if program is not None:
+                self._loaded = program.acquire()
+                self._bind(self._loaded.views)
+                self.pc = self._loaded.entry
+                return self._loaded.size
+        self._elf = elf
+        return None
 
     def reset(self) -> None:
         """As in the parent, but the next program may get another instance."""
