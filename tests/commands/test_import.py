@@ -1,0 +1,309 @@
+"""`ckb-node import` and `export`: what goes out comes in again, and what is wrong stops at its line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
+from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.rules import all_rules, scripts_in
+from ckb_node.chain.scripts import ScriptService
+from ckb_node.clock import SystemClock
+from ckb_node.commands.errors import CommandError
+from ckb_node.commands.export_blocks import ExportOptions, export_blocks
+from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
+from consensus.types.blockchain import Block, Transaction
+from consensus.verify_block import BlockTransactionError
+from storage.chain_store import ChainStore
+from storage.compare import state_differences
+from tests.commands.kit import (
+    BLOCKS,
+    CLI,
+    FAILURE,
+    IO,
+    OK,
+    PAYMENTS,
+    file_of,
+    invoke,
+    make_node,
+    mined,
+    stored,
+    tip_of,
+    with_block,
+)
+from tests.kit.devchain import dev_consensus
+
+FIRST_PAYMENT = next(block.number for block in mined() if len(block.transactions) > 1)
+
+
+def processed(blocks: Sequence[Block]) -> ChainStore:
+    """The state after blocks that went one by one the way of blocks from anywhere."""
+    consensus, store = dev_consensus(), ChainStore.in_memory()
+    processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
+    processor.start(bytes(32))
+    for block in blocks:
+        processor.process(block)
+    return store
+
+
+def with_bad_dao(block: Block) -> Block:
+    return block.replace(header=block.header.with_fields(dao=bytes(32)))
+
+
+def with_bad_signature(block: Block) -> Block:
+    """The payment's signature names another key; everything else fits."""
+    cellbase, payment = block.transactions[0], block.transactions[1]
+    witness = bytearray(payment.witnesses[0])
+    witness[-20] ^= 1
+    forged = Transaction(body=payment.body, witnesses=[bytes(witness)])
+    return block.replace(transactions=[cellbase, forged]).with_roots()
+
+
+# ---------------------------------------------------------------- round trip
+
+
+@pytest.mark.parametrize("checks", Checks)
+def test_export_of_an_import_is_the_same_file(tmp_path: Path, checks: Checks) -> None:
+    config, source = make_node(tmp_path / "node"), file_of(tmp_path / "chain.jsonl", mined())
+    assert import_blocks(config, ImportOptions(str(source), checks)) == 0
+    assert export_blocks(config, ExportOptions(str(tmp_path / "out"))) == 0
+    assert (tmp_path / "out" / f"ckb_dev-0-{BLOCKS}.jsonl").read_bytes() == source.read_bytes()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"ckb_dev-0-{BLOCKS}.jsonl"]
+
+
+def test_import_makes_the_state_that_single_blocks_make(tmp_path: Path) -> None:
+    config = make_node(tmp_path / "node")
+    import_blocks(config, ImportOptions(str(file_of(tmp_path / "chain.jsonl", mined())), threads=2))
+    one_by_one = processed(mined())
+    with stored(config) as view, one_by_one.view() as expected:
+        assert state_differences(view, expected) == []
+        for block in mined():
+            ours, theirs = view.block_ext(block.hash), expected.block_ext(block.hash)
+            assert ours is not None
+            assert theirs is not None
+            assert ours.replace(received_at=0) == theirs.replace(received_at=0)
+            assert view.block_epoch(block.hash) == expected.block_epoch(block.hash)
+    one_by_one.close()
+
+
+def test_what_is_known_is_passed_over(tmp_path: Path) -> None:
+    config, source = make_node(tmp_path / "node"), file_of(tmp_path / "chain.jsonl", mined()[:10])
+    root = str(config.root)
+    first = invoke("-C", root, "import", str(source))
+    assert first.exit_code == OK
+    assert first.stdout.startswith(f"Before import, current tip is 0-0x{dev_consensus().genesis_hash.hex()}\n")
+    assert f"After import, Current tip is 10-0x{mined()[9].hash.hex()}\n" in first.stdout
+    assert "imported 10 blocks" in first.stdout
+    source.write_bytes(file_of(tmp_path / "whole.jsonl", mined()).read_bytes())
+    assert f"imported {BLOCKS - 10} blocks" in invoke("-C", root, "import", str(source)).stdout
+    assert "imported 0 blocks" in invoke("-C", root, "import", str(source)).stdout
+
+
+def test_standard_input_and_output(tmp_path: Path) -> None:
+    config, source = make_node(tmp_path / "node"), file_of(tmp_path / "chain.jsonl", mined())
+    root = str(config.root)
+    assert invoke("-C", root, "import", "-", stdin=source.read_bytes()).exit_code == OK
+    out = invoke("-C", root, "export", "-t", "-")
+    assert out.exit_code == OK
+    assert out.stdout_bytes == source.read_bytes()
+
+
+def test_a_heavier_branch_in_the_file_is_taken(tmp_path: Path) -> None:
+    config = make_node(tmp_path / "node")
+    short, long = mined()[:10], mined(b"other", 14, 3)
+    import_blocks(config, ImportOptions(str(file_of(tmp_path / "a.jsonl", short))))
+    import_blocks(config, ImportOptions(str(file_of(tmp_path / "b.jsonl", long))))
+    expected = processed(long)
+    with stored(config) as view, expected.view() as wanted:
+        assert state_differences(view, wanted) == []
+    expected.close()
+
+
+# ---------------------------------------------------------------- groups
+
+
+def add_all(groups: BlockGroups, blocks: Sequence[Block]) -> None:
+    with groups:
+        for block in blocks:
+            groups.add(block)
+
+
+class CountingStore:
+    """Counts commits on the way to a store."""
+
+    def __init__(self, store: ChainStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tips: list[int] = []
+        begin = store.begin
+
+        def counted() -> object:
+            txn = begin()
+            commit = txn.commit
+
+            def noted(*, sync: bool = True) -> None:
+                self.tips.append(txn.tip_header().number)
+                assert sync
+                commit(sync=sync)
+
+            monkeypatch.setattr(txn, "commit", noted)
+            return txn
+
+        monkeypatch.setattr(store, "begin", counted)
+
+
+@pytest.mark.parametrize(
+    ("limits", "tips"),
+    [
+        (GroupLimits(blocks=10), [10, 20, BLOCKS]),
+        (GroupLimits(blocks=1), list(range(1, BLOCKS + 1))),
+        (GroupLimits(body_bytes=1), list(range(1, BLOCKS + 1))),
+        (GroupLimits(seconds=0), list(range(1, BLOCKS + 1))),
+        (GroupLimits(seconds=1e9), [BLOCKS]),
+    ],
+)
+def test_one_commit_for_each_group(limits: GroupLimits, tips: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    consensus, store = dev_consensus(), ChainStore.in_memory()
+    scripts, now_ms = ScriptService(consensus), SystemClock().now_ms
+    BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
+    counting = CountingStore(store, monkeypatch)
+    with (
+        ThreadPoolExecutor(2) as executor,
+        BlockGroups(store, all_rules(consensus, scripts_in(executor, scripts), now_ms), now_ms, limits) as groups,
+    ):
+        for block in mined():
+            groups.add(block)
+            assert groups.tip() == block.header
+            assert groups.knows(block.hash)
+    assert counting.tips == tips
+    store.close()
+
+
+@pytest.mark.parametrize("bad", [1, 2, FIRST_PAYMENT, BLOCKS])
+def test_a_group_keeps_what_came_before_a_bad_block(bad: int) -> None:
+    consensus, store = dev_consensus(), ChainStore.in_memory()
+    scripts, now_ms = ScriptService(consensus), SystemClock().now_ms
+    BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
+    chain = with_block(mined(), bad, with_bad_dao)
+    with ThreadPoolExecutor(1) as executor:
+        judge = all_rules(consensus, scripts_in(executor, scripts), now_ms)
+        with pytest.raises(RefusedBlockError) as caught:
+            add_all(BlockGroups(store, judge, now_ms), chain)
+    assert (caught.value.number, caught.value.block_hash) == (bad, chain[bad - 1].hash)
+    expected = processed(mined()[: bad - 1])
+    with store.view() as view, expected.view() as wanted:
+        assert state_differences(view, wanted) == []
+        assert view.block_ext(chain[bad - 1].hash) is None
+    with store.begin() as txn:  # nobody holds the writer's place
+        assert txn.tip_header().number == bad - 1
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_scripts_are_run_unless_skipped(tmp_path: Path) -> None:
+    chain = with_block(mined(), FIRST_PAYMENT, with_bad_signature)[:FIRST_PAYMENT]
+    source = file_of(tmp_path / "chain.jsonl", chain)
+    strict, trusting = make_node(tmp_path / "strict"), make_node(tmp_path / "trusting")
+    with pytest.raises(CommandError, match=f"line {FIRST_PAYMENT + 1}: block {FIRST_PAYMENT} .*") as caught:
+        import_blocks(strict, ImportOptions(str(source)))
+    refused = caught.value.__cause__
+    assert isinstance(refused, RefusedBlockError)
+    assert isinstance(refused.cause, BlockTransactionError)
+    assert refused.cause.index == 1
+    assert tip_of(strict) == FIRST_PAYMENT - 1
+    assert import_blocks(trusting, ImportOptions(str(source), Checks.ALL_BUT_SCRIPTS)) == 0
+    assert tip_of(trusting) == FIRST_PAYMENT
+
+
+def test_everything_else_is_checked_unless_skipped(tmp_path: Path) -> None:
+    source = file_of(tmp_path / "chain.jsonl", with_block(mined(), 7, with_bad_dao)[:7])
+    config = make_node(tmp_path / "node")
+    for flags in ((), ("--skip-script-verify",)):
+        result = invoke("-C", str(config.root), "import", *flags, str(source))
+        assert result.exit_code == FAILURE
+        assert "line 8: block 7" in result.stderr
+        assert "InvalidDAO" in result.stderr
+        assert "After import, Current tip is 6-" in result.stdout
+        assert len(result.stderr.splitlines()) == 1
+    assert invoke("-C", str(config.root), "import", "--skip-all-verify", str(source)).exit_code == OK
+    assert tip_of(config) == 7
+
+
+def test_a_header_that_does_not_commit_to_its_body(tmp_path: Path) -> None:
+    config = make_node(tmp_path / "node")
+    broken = mined()[2].replace(proposals=[b"0123456789"])
+    with pytest.raises(CommandError, match="line 4: block 3"):
+        import_blocks(config, ImportOptions(str(file_of(tmp_path / "chain.jsonl", [*mined()[:2], broken]))))
+    assert tip_of(config) == 2
+
+
+def test_a_bad_line_stops_there(tmp_path: Path) -> None:
+    config, source = make_node(tmp_path / "node"), file_of(tmp_path / "chain.jsonl", mined()[:5])
+    source.write_bytes(source.read_bytes() + b"{}\n")
+    result = invoke("-C", str(config.root), "import", str(source))
+    assert result.exit_code == FAILURE
+    assert "line 7: no block" in result.stderr
+    assert tip_of(config) == 5
+
+
+def test_files_of_other_chains_and_parts(tmp_path: Path) -> None:
+    config = make_node(tmp_path / "node")
+    genesis = dev_consensus().genesis_block
+    foreign = genesis.replace(header=genesis.header.with_fields(timestamp=1))
+    with pytest.raises(CommandError, match="of another chain"):
+        import_blocks(config, ImportOptions(str(file_of(tmp_path / "a", [foreign], genesis=False))))
+    with pytest.raises(CommandError, match=r"a block is 9-0x\w+, and its parent .* was not found .* tip is 0-0x"):
+        import_blocks(config, ImportOptions(str(file_of(tmp_path / "b", mined()[8:], genesis=False))))
+    assert tip_of(config) == 0
+
+
+def test_bad_branches_are_refused(tmp_path: Path) -> None:
+    config = make_node(tmp_path / "node")
+    import_blocks(config, ImportOptions(str(file_of(tmp_path / "a", mined()[:10]))))
+    branch = with_block(mined(b"other", 14, 3), 11, with_bad_dao)
+    with pytest.raises(CommandError, match="line 12: block 11"):
+        import_blocks(config, ImportOptions(str(file_of(tmp_path / "b", branch))))
+    assert tip_of(config) == 10
+
+
+def test_command_line(tmp_path: Path) -> None:
+    root = str(make_node(tmp_path / "node").root)
+    assert invoke("-C", root, "import", str(tmp_path / "absent")).exit_code == IO
+    assert invoke("-C", root, "import").exit_code == CLI
+    assert invoke("-C", root, "import", "x", "--skip-script-verify", "--skip-all-verify").exit_code == CLI
+    assert invoke("-C", root, "import", "x", "--num-threads", "0").exit_code == CLI
+    assert invoke("-C", root, "export").exit_code == CLI
+
+
+# ---------------------------------------------------------------- export
+
+
+def test_parts_by_number_and_hash(tmp_path: Path) -> None:
+    config = make_node(tmp_path / "node")
+    import_blocks(config, ImportOptions(str(file_of(tmp_path / "chain.jsonl", mined()))))
+    root, target = str(config.root), str(tmp_path / "out")
+    result = invoke("-C", root, "export", "-t", target, "--from", "3", "--to", f"0x{mined()[7].hash.hex()}")
+    assert result.exit_code == OK
+    assert f"Writing to {target}/ckb_dev-3-8.jsonl\n" in result.stdout
+    expected = file_of(tmp_path / "expected", mined()[2:8], genesis=False).read_bytes()
+    assert (tmp_path / "out" / "ckb_dev-3-8.jsonl").read_bytes() == expected
+
+    again = invoke("-C", root, "export", "-t", target, "--from", "3", "--to", mined()[7].hash.hex())
+    assert (again.exit_code, "is there already" in again.stderr) == (FAILURE, True)
+    for first, last, reason in (
+        ("9", "8", "Invalid range: from 9 to 8"),
+        ("0", str(BLOCKS + 1), f"there is no block {BLOCKS + 1}: the tip is {BLOCKS}"),
+        ("0", "0x" + "11" * 32, "is not on the main chain"),
+        ("-1", "5", "Invalid block hash provided: -1"),
+        ("0", "9" * 30, "Invalid block hash provided"),
+    ):
+        result = invoke("-C", root, "export", "-t", target, "--from", first, "--to", last)
+        assert (result.exit_code, reason in result.stderr) == (FAILURE, True), result.stderr
+
+
+def test_the_kit_chain_pays() -> None:
+    assert sum(len(block.transactions) - 1 for block in mined()) == PAYMENTS
+    assert dev_consensus().genesis_hash == mined()[0].parent_hash

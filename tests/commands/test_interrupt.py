@@ -1,0 +1,77 @@
+"""Whatever ends an import, what it leaves is a sound database from which it can go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ckb_node.chain.opening import open_chain
+from ckb_node.check import check_store
+from ckb_node.commands.import_blocks import ImportOptions, import_blocks
+from ckb_node.config import Config
+from tests.commands.kit import BLOCKS, FAILURE, file_of, make_node, mined, tip_of
+
+SENT_FIRST = 15
+
+
+def start_import(config: Config) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ckb_node", "-C", str(config.root), "import", "-"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def assert_sound(config: Config) -> None:
+    with open_chain(config) as (consensus, store, _):
+        assert check_store(consensus, store, bytes(32), lambda done, total: None).faults == []
+
+
+def wait_for_output(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"Before import")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    config = make_node(tmp_path / "node")
+    lines = file_of(tmp_path / "chain.jsonl", mined()).read_bytes().splitlines(keepends=True)
+    process = start_import(config)
+    wait_for_output(process)
+    assert process.stdin is not None
+    process.stdin.write(b"".join(lines[:SENT_FIRST]))
+    process.stdin.flush()
+    time.sleep(1.0)
+    process.send_signal(number)
+    time.sleep(0.2)
+    out, err = process.communicate(b"".join(lines[SENT_FIRST:]), timeout=60)
+    assert process.returncode == FAILURE
+    assert err.splitlines()[-1] == b"ckb-node: interrupted; what was imported so far is kept"
+    tip = tip_of(config)
+    assert 0 < tip < BLOCKS
+    assert f"After import, Current tip is {tip}-0x{mined()[tip - 1].hash.hex()}".encode() in out
+    assert_sound(config)
+    import_blocks(config, ImportOptions(str(tmp_path / "chain.jsonl")))
+    assert tip_of(config) == BLOCKS
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.3, 1.0])
+def test_a_kill_leaves_whole_groups(tmp_path: Path, wait_s: float) -> None:
+    config = make_node(tmp_path / "node")
+    lines = file_of(tmp_path / "chain.jsonl", mined()).read_bytes().splitlines(keepends=True)
+    process = start_import(config)
+    wait_for_output(process)
+    assert process.stdin is not None
+    process.stdin.write(b"".join(lines))
+    process.stdin.flush()
+    time.sleep(wait_s)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert_sound(config)
+    import_blocks(config, ImportOptions(str(tmp_path / "chain.jsonl")))
+    assert tip_of(config) == BLOCKS
+    assert_sound(config)
