@@ -56,7 +56,9 @@ def _file(path: Path) -> logging.FileHandler:
 
 
 def _handler(handler: logging.Handler, *, colors: bool) -> logging.Handler:
-    renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+    )
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],

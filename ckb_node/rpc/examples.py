@@ -309,5 +309,27 @@ _OTHERS = {
     "calculate_dao_field": Example([_TEMPLATE], _DAO),
 }
 
-EXAMPLES = _CHAIN | _POOL | _NET | _OTHERS
+_SEARCH_KEY = {"script": _LOCK, "script_type": "lock", "filter": {"output_capacity_range": ["0x0", "0x174876e800"]}}
+_FOUND_CELL = {
+    "output": _OUTPUT,
+    "output_data": "0x",
+    "out_point": _OUT_POINT,
+    "block_number": "0x400",
+    "tx_index": "0x1",
+}
+_FOUND_TX = {"tx_hash": _TX_HASH, "block_number": "0x400", "tx_index": "0x1", "io_index": "0x0", "io_type": "input"}
+
+_INDEXER = {
+    "get_indexer_tip": Example([], {"block_hash": _BLOCK_HASH, "block_number": "0x400"}),
+    "get_cells": Example([_SEARCH_KEY, "asc", "0x64"], {"objects": [_FOUND_CELL], "last_cursor": "0x409bd7e0"}),
+    "get_transactions": Example(
+        [{"script": _LOCK, "script_type": "lock"}, "desc", "0x64"],
+        {"objects": [_FOUND_TX], "last_cursor": "0x809bd7e0"},
+    ),
+    "get_cells_capacity": Example(
+        [_SEARCH_KEY], {"capacity": "0x2540be400", "block_hash": _BLOCK_HASH, "block_number": "0x400"}
+    ),
+}
+
+EXAMPLES = _CHAIN | _POOL | _NET | _OTHERS | _INDEXER
 """By method name."""

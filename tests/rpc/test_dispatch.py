@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
@@ -312,3 +314,34 @@ def test_two_methods_of_one_name_are_refused() -> None:
     registry.add(METHODS)
     with pytest.raises(ValueError, match="nothing is there already"):
         registry.add(METHODS)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=10,
+)
+NAMES = st.sampled_from(["nothing", "add", "both", "count", "take", "fault", "custom", "old", "closed"])
+REQUESTS = st.fixed_dictionaries(
+    {"jsonrpc": st.just("2.0") | JSON_VALUES, "method": NAMES | JSON_VALUES, "id": st.integers() | JSON_VALUES},
+    optional={"params": JSON_VALUES},
+)
+BODIES = st.binary(max_size=50) | (JSON_VALUES | REQUESTS | st.lists(REQUESTS, max_size=3)).map(
+    lambda value: json.dumps(value).encode()
+)
+
+
+@given(BODIES)
+@settings(max_examples=400)
+async def test_whatever_comes_is_answered_by_the_standard(body: bytes) -> None:
+    answer = await dispatcher_of(NoMiner(), [Module.CHAIN], [METHODS, NET]).dispatch(body)
+    if not answer:
+        return
+    decoded = json.loads(answer)
+    for each in decoded if isinstance(decoded, list) else [decoded]:
+        assert each["jsonrpc"] == "2.0"
+        assert ("result" in each) is not ("error" in each)
+        assert each["id"] is None or type(each["id"]) in (int, str)
+        if "error" in each:
+            assert type(each["error"]["code"]) is int
+            assert each["error"]["message"]
