@@ -15,6 +15,7 @@ from ckb_node.config import Config
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.params import Consensus
+from consensus.script.scheduler import MachineFactory
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
@@ -34,12 +35,14 @@ class CheckReport:
     faults: list[str]
 
 
-def check_store(consensus: Consensus, store: ChainStore, spec_hash: bytes, progress: Progress) -> CheckReport:
+def check_store(
+    store: ChainStore, consensus: Consensus, machines: MachineFactory, spec_hash: bytes, progress: Progress
+) -> CheckReport:
     """Replay into a temporary database beside the data: it needs as much free room as the chain takes."""
     with tempfile.TemporaryDirectory(prefix="check-", dir=store.path.parent) as directory:
         fresh = ChainStore.open(Path(directory))
         try:
-            processor = BlockProcessor(consensus, fresh, ScriptService(consensus), SystemClock().now_ms)
+            processor = BlockProcessor(consensus, fresh, ScriptService(consensus, machines), SystemClock().now_ms)
             processor.start(spec_hash)
             with store.view() as view:
                 return _replay(view, fresh, processor, progress)
@@ -69,8 +72,8 @@ def _replay(view: ChainState, fresh: ChainStore, processor: BlockProcessor, prog
 def check_data(config: Config) -> int:
     """The command: 0 when the data is sound, 1 otherwise, with what was found. Raises the errors of opening."""
     spec, _ = config.load_spec()
-    with open_chain(config) as (consensus, store, _):
-        report = check_store(consensus, store, spec.content_hash, _say_progress)
+    with open_chain(config) as (consensus, store, processor):
+        report = check_store(store, consensus, processor.scripts.machine_factory, spec.content_hash, _say_progress)
     print(f"replayed {report.blocks} blocks with {report.transactions} transactions from genesis")  # noqa: T201
     for fault in report.faults:
         print(f"FAULT: {fault}")  # noqa: T201

@@ -16,7 +16,7 @@ from consensus.hardfork import ENABLED_HASH_TYPES, is_hash_type
 from consensus.params import TX_VERSION, Consensus
 from consensus.since import verify_since
 from consensus.tx_env import TxEnv
-from consensus.types.blockchain import OutPoint, Transaction
+from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, OutPoint, Transaction
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction
 
 MAX_U64 = (1 << 64) - 1
@@ -105,6 +105,22 @@ class InvalidLockHashTypeError(TransactionError):
         self.hash_type = hash_type
 
 
+class InvalidDepTypeError(TransactionError):
+    """A cell dep is neither code nor a dep group."""
+
+    def __init__(self, dep_type: int) -> None:
+        super().__init__(f"InvalidDepType: {dep_type}")
+        self.dep_type = dep_type
+
+
+class InvalidTypeHashTypeError(TransactionError):
+    """The type script of an output has a hash type that no VM version can ever have."""
+
+    def __init__(self, hash_type: int) -> None:
+        super().__init__(f"InvalidScriptHashType: {hash_type}")
+        self.hash_type = hash_type
+
+
 class CellbaseImmatureError(TransactionError):
     """A cell of a cellbase is used too early; later the transaction may be valid."""
 
@@ -160,6 +176,7 @@ def verify_transaction_alone(consensus: Consensus, transaction: Transaction) -> 
     verify_no_duplicate_deps(transaction)
     verify_outputs_data(transaction)
     verify_lock_hash_types(transaction)
+    verify_enumerations(transaction)
 
 
 def verify_version(transaction: Transaction) -> None:
@@ -217,6 +234,19 @@ def verify_lock_hash_types(transaction: Transaction) -> None:
         if is_hash_type(hash_type):
             raise LockHashTypeNotPermittedError(hash_type)
         raise InvalidLockHashTypeError(hash_type)
+
+
+def verify_enumerations(transaction: Transaction) -> None:
+    """Bytes that name a kind of dep or a hash type name one that exists, now or in a future VM (RFC 22).
+
+    No JSON can say anything else, and peers drop a message that does: such a transaction is no transaction at all.
+    """
+    for dep in transaction.body.cell_deps:
+        if dep.dep_type > DEP_TYPE_DEP_GROUP:
+            raise InvalidDepTypeError(dep.dep_type)
+    for output in transaction.body.outputs:
+        if output.type_ is not None and not is_hash_type(output.type_.hash_type):
+            raise InvalidTypeHashTypeError(output.type_.hash_type)
 
 
 def verify_transaction_in_context(

@@ -12,6 +12,10 @@ from ckb_node.config import Config
 from ckb_node.genesis.obtain import load_consensus
 from consensus.params import Consensus
 from storage.chain_store import ChainStore
+from vm import Engines
+
+ENGINES_DIRECTORY = "vm"
+"""Compiled engines and translated programs, in the data directory; native code, so only this user may read it."""
 
 
 @contextmanager
@@ -22,8 +26,10 @@ def open_chain(config: Config) -> Iterator[tuple[Consensus, ChainStore, BlockPro
     store = ChainStore.open(config.data_dir / "chain")
     try:
         store.check_identity(consensus.genesis_hash, spec.content_hash)
-        processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-        processor.start(spec.content_hash)
-        yield consensus, store, processor
+        with Engines(config.data_dir / ENGINES_DIRECTORY) as engines:
+            scripts = ScriptService(consensus, engines.create_machine)
+            processor = BlockProcessor(consensus, store, scripts, SystemClock().now_ms)
+            processor.start(spec.content_hash)
+            yield consensus, store, processor
     finally:
         store.close()

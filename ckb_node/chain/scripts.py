@@ -10,9 +10,11 @@ from consensus.context import ChainReader
 from consensus.hardfork import type_script_vm_version
 from consensus.params import Consensus
 from consensus.script.errors import ExceededMaximumCycles
+from consensus.script.scheduler import MachineFactory
 from consensus.script.verifier import ScriptVerifier
 from consensus.tx_env import TxEnv
 from consensus.types.core import ResolvedTransaction
+from vm import create_machine
 
 MAX_VERIFIED = 30_000
 
@@ -47,10 +49,13 @@ class VerifiedTransactions:
 
 
 class ScriptService:
-    """What the chain and the pool share: one cache, one way to run scripts."""
+    """What the chain and the pool share: one cache, one way to run scripts.
 
-    def __init__(self, consensus: Consensus) -> None:
-        self.consensus = consensus
+    `machine_factory` makes the machines: a node gives that of its `vm.Engines`, which translate hot programs.
+    """
+
+    def __init__(self, consensus: Consensus, machine_factory: MachineFactory = create_machine) -> None:
+        self.consensus, self.machine_factory = consensus, machine_factory
         self.verified = VerifiedTransactions()
 
     def over(self, reader: ChainReader) -> CachedRunner:
@@ -75,7 +80,8 @@ class CachedRunner:
         key = (rtx.transaction.witness_hash, type_script_vm_version(consensus, env.epoch_without_proposal_window))
         cycles = verified.get(key)
         if cycles is None:
-            cycles = ScriptVerifier(consensus, self.reader).verify(rtx, env, max_cycles)
+            verifier = ScriptVerifier(consensus, self.reader, machine_factory=self.service.machine_factory)
+            cycles = verifier.verify(rtx, env, max_cycles)
             verified.put(key, cycles)
         elif cycles > max_cycles:
             raise ExceededMaximumCycles(max_cycles)

@@ -14,7 +14,9 @@ from consensus.transaction import (
     DuplicateHeaderDepsError,
     EmptyTransactionError,
     InsufficientCellCapacityError,
+    InvalidDepTypeError,
     InvalidLockHashTypeError,
+    InvalidTypeHashTypeError,
     LockHashTypeNotPermittedError,
     OutputsDataLengthError,
     OutputsSumOverflowError,
@@ -23,6 +25,7 @@ from consensus.transaction import (
     TransactionVersionError,
     verify_capacity,
     verify_dao_lock_sizes,
+    verify_enumerations,
     verify_in_time,
     verify_maturity,
     verify_transaction_alone,
@@ -35,7 +38,9 @@ from consensus.types.blockchain import (
     HASH_TYPE_DATA2,
     HASH_TYPE_TYPE,
     NULL_OUT_POINT,
+    CellDep,
     CellOutput,
+    OutPoint,
     Script,
     Transaction,
 )
@@ -93,7 +98,7 @@ def test_size_counts_the_offset_in_the_block() -> None:
 def test_inputs_and_outputs() -> None:
     assert text_of(EmptyTransactionError, a_transaction(inputs=[])) == "Empty(Inputs)"
     assert text_of(EmptyTransactionError, a_transaction(outputs=[])) == "Empty(Outputs)"
-    alone(a_transaction([an_input(NULL_OUT_POINT)], []))
+    alone(a_transaction([an_input(NULL_OUT_POINT)], [], witnesses=[b""]))
     two_inputs = [an_input(NULL_OUT_POINT), an_input(out_point())]
     assert text_of(EmptyTransactionError, a_transaction(two_inputs, [])) == "Empty(Outputs)"
 
@@ -133,10 +138,6 @@ def test_lock_hash_types(hash_type: int) -> None:
 )
 def test_lock_hash_types_that_are_not_enabled(hash_type: int, error: type[TransactionError]) -> None:
     text_of(error, a_transaction(outputs=[an_output(), an_output(lock=lock_script(hash_type=hash_type))]))
-
-
-def test_type_scripts_may_name_any_hash_type() -> None:
-    alone(a_transaction(outputs=[an_output(type_=lock_script(hash_type=3))]))
 
 
 # Capacity
@@ -340,3 +341,25 @@ def test_occupied_capacity_from_the_length_equals_the_sum_of_the_parts(
     type_ = None if type_args is None else Script(code_hash=bytes(32), hash_type=0, args=type_args)
     output = CellOutput(capacity=1, lock=lock, type_=type_)
     assert output.occupied_capacity(data_size) == output.occupied_capacity_by_parts(data_size)
+
+
+def test_the_kind_of_a_dep_is_one_that_exists() -> None:
+    known = CellDep(out_point=OutPoint(tx_hash=bytes(32), index=0), dep_type=1)
+    verify_enumerations(a_transaction(cell_deps=[known]))
+    with pytest.raises(InvalidDepTypeError) as caught:
+        verify_enumerations(a_transaction(cell_deps=[known.replace(dep_type=2)]))
+    assert caught.value.dep_type == 2
+
+
+@pytest.mark.parametrize(
+    ("hash_type", "is_known"), [(0, True), (1, True), (2, True), (3, False), (254, True), (255, False)]
+)
+def test_the_hash_type_of_a_type_script_may_be_of_a_future_vm(hash_type: int, is_known: bool) -> None:
+    output = an_output(type_=Script(code_hash=bytes(32), hash_type=hash_type, args=b""))
+    transaction = a_transaction(outputs=[output], data=[b""])
+    if is_known:
+        verify_enumerations(transaction)
+        return
+    with pytest.raises(InvalidTypeHashTypeError) as caught:
+        verify_enumerations(transaction)
+    assert caught.value.hash_type == hash_type
