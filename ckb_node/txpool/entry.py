@@ -74,13 +74,16 @@ class PoolEntry:
         "dep_keys",
         "descendants",
         "fee",
+        "fee_rate",
         "hash",
         "input_keys",
+        "scaled_rate",
         "short_id",
         "size",
         "status",
         "timestamp",
         "tx",
+        "weight",
     )
 
     def __init__(self, rtx: ResolvedTransaction, fee: int, cycles: int, status: Status, timestamp: int) -> None:
@@ -98,17 +101,12 @@ class PoolEntry:
         self.cycles = cycles
         self.status = status
         self.timestamp = timestamp
+        self.weight = weight(self.size, cycles)
+        self.fee_rate = fee_rate(fee, self.weight)
+        """Shannons per 1000 weight units."""
+        self.scaled_rate = (fee << _RATE_BITS) // self.weight
         self.ancestors = Sums(1, self.size, fee, cycles)
         self.descendants = Sums(1, self.size, fee, cycles)
-
-    @property
-    def weight(self) -> int:
-        return weight(self.size, self.cycles)
-
-    @property
-    def fee_rate(self) -> int:
-        """Shannons per 1000 weight units."""
-        return fee_rate(self.fee, self.weight)
 
 
 Score = tuple[int, int]
@@ -118,8 +116,7 @@ Score = tuple[int, int]
 def score(entry: PoolEntry, ancestors: Sums) -> Score:
     """The lower of the entry's own fee rate and that of it with its ancestors."""
     ancestors_weight = ancestors.weight
-    own = (entry.fee << _RATE_BITS) // entry.weight
-    return min(own, (ancestors.fee << _RATE_BITS) // ancestors_weight), ancestors_weight
+    return min(entry.scaled_rate, (ancestors.fee << _RATE_BITS) // ancestors_weight), ancestors_weight
 
 
 EvictKey = tuple[int, int, int]

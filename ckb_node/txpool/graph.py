@@ -123,14 +123,17 @@ class PoolGraph:
         return found
 
     def _contradictory(self, entry: PoolEntry) -> set[bytes]:
-        """Entries that need `entry` and would have to be committed before it: they read what it, or what it needs,
-        spends. A reorg can bring a parent back after such a child came.
+        """Entries that need `entry` and read what it, or what it needs, spends: they could not be committed.
+
+        A reorg can bring a parent back after such a child came.
         """
-        children = self._children_of(entry)
-        if not children:
-            return set()
+        below = _closure(self._children_of(entry), self._children)
+        if not below:
+            return below
         before = self.creators((*entry.input_keys, *entry.dep_keys)) | self._readers_of(entry.input_keys)
-        return _closure(before, self._parents) & _closure(children, self._children)
+        ancestors = _closure(before, self._parents)
+        spent = set(entry.input_keys).union(*(self.entries[each].input_keys for each in ancestors - below))
+        return {each for each in ancestors & below if not spent.isdisjoint(self.entries[each].dep_keys)}
 
     def _readers_of(self, out_points: Iterable[bytes]) -> set[bytes]:
         readers: set[bytes] = set()

@@ -42,18 +42,23 @@ _Place = tuple[int, int, bytes]
 def select_for_block(candidates: Mapping[bytes, Candidate], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
     """Entries in an order that a block may have, within limits of bytes and cycles. Uses the candidates up.
 
-    When a package is taken, what is left of its descendants' packages is scored anew, so the heap holds stale places;
-    a place is stale if it is not the candidate's last one.
+    When a package is taken, what is left of its descendants' packages ranks anew. A candidate's place in the heap is
+    never worse than its true one: who rose is put in again at once, who fell when he comes up.
     """
-    last_place = {short_id: _place(candidate) for short_id, candidate in candidates.items()}
-    heap = list(last_place.values())
+    places = {short_id: _place(candidate) for short_id, candidate in candidates.items()}
+    heap = list(places.values())
     heapq.heapify(heap)
     taken: dict[bytes, PoolEntry] = {}
     size = cycles = failures = 0
     while heap and failures <= MAX_CONSECUTIVE_FAILURES:
         place = heapq.heappop(heap)
         short_id = place[2]
-        if short_id in taken or last_place[short_id] != place:
+        if short_id in taken or places[short_id] != place:
+            continue
+        now = _place(candidates[short_id])
+        if now != place:
+            places[short_id] = now
+            heapq.heappush(heap, now)
             continue
         package = candidates[short_id].package
         if size + package.size > size_limit or cycles + package.cycles > cycles_limit:
@@ -64,8 +69,10 @@ def select_for_block(candidates: Mapping[bytes, Candidate], size_limit: int, cyc
         members = _untaken(candidates, short_id, taken)
         taken.update((member.short_id, member) for member in members)
         for each in _shrink_packages(candidates, members, taken):
-            last_place[each] = _place(candidates[each])
-            heapq.heappush(heap, last_place[each])
+            now = _place(candidates[each])
+            if now < places[each]:
+                places[each] = now
+                heapq.heappush(heap, now)
     return list(taken.values())
 
 
@@ -84,7 +91,7 @@ def _untaken(candidates: Mapping[bytes, Candidate], short_id: bytes, taken: Mapp
                 seen.add(parent)
                 stack.append(parent)
     members = [candidates[each] for each in seen]
-    members.sort(key=lambda each: each.package.count)
+    members.sort(key=lambda each: (each.package.count, each.entry.short_id))
     return [each.entry for each in members]
 
 

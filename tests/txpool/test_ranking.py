@@ -1,0 +1,59 @@
+"""The sorted set behind the pool's orders, against a sorted list."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ckb_node.txpool import ranking
+from ckb_node.txpool.ranking import Ranking
+
+
+@pytest.fixture(autouse=True)
+def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "BUCKET_SIZE", 4)
+
+
+@given(st.lists(st.integers(0, 60)))
+def test_equals_a_sorted_list(numbers: list[int]) -> None:
+    """Each number comes in when it is not there and goes when it is."""
+    ranks: Ranking[tuple[int]] = Ranking()
+    model: set[tuple[int]] = set()
+    for number in numbers:
+        key = (number,)
+        if key in model:
+            model.remove(key)
+            ranks.remove(key)
+        else:
+            model.add(key)
+            ranks.add(key)
+        assert list(ranks) == sorted(model)
+        assert list(reversed(ranks)) == sorted(model, reverse=True)
+        assert ranks.first() == min(model, default=None)
+        assert len(ranks) == len(model)
+
+
+def test_many_keys_in_any_order() -> None:
+    keys = [(number,) for number in range(2000)]
+    random.Random(1).shuffle(keys)
+    ranks: Ranking[tuple[int]] = Ranking()
+    for key in keys:
+        ranks.add(key)
+    assert list(ranks) == sorted(keys)
+    for key in keys[:1500]:
+        ranks.remove(key)
+    assert list(ranks) == sorted(keys[1500:])
+
+
+def test_a_key_that_is_not_there() -> None:
+    ranks: Ranking[tuple[int]] = Ranking()
+    with pytest.raises(KeyError):
+        ranks.remove((1,))
+    ranks.add((1,))
+    for missing in (0, 2):
+        with pytest.raises(KeyError):
+            ranks.remove((missing,))
+    assert list(ranks) == [(1,)]
