@@ -26,21 +26,21 @@ class TransactionsRootError(BodyMismatchError):
     """The transactions are not the header's."""
 
     def __init__(self) -> None:
-        super().__init__("Block(TransactionsRoot)")
+        super().__init__("Block(TransactionsRoot(No reason provided))")
 
 
 class ProposalsHashError(BodyMismatchError):
     """The proposals are not the header's."""
 
     def __init__(self) -> None:
-        super().__init__("Block(ProposalTransactionsHash)")
+        super().__init__("Block(ProposalTransactionsHash(No reason provided))")
 
 
 class ExtraHashError(BodyMismatchError):
     """The uncles or the extension are not the header's."""
 
     def __init__(self) -> None:
-        super().__init__("Block(InvalidExtraHash)")
+        super().__init__("Block(InvalidExtraHash(No reason provided))")
 
 
 class UncleProposalsHashError(BodyMismatchError):
@@ -55,7 +55,7 @@ class UnknownFieldsError(BodyMismatchError):
     """The serialised block has more fields than an extension; no header commits to them."""
 
     def __init__(self, fields: int) -> None:
-        super().__init__("Block(UnknownFields)")
+        super().__init__("Block(UnknownFields(No reason provided))")
         self.fields = fields
 
 
@@ -63,7 +63,7 @@ class TooManyProposalsError(BlockError):
     """More proposals than a block may have."""
 
     def __init__(self, limit: int, actual: int) -> None:
-        super().__init__("Block(ExceededMaximumProposalsLimit)")
+        super().__init__("Block(ExceededMaximumProposalsLimit(No reason provided))")
         self.limit, self.actual = limit, actual
 
 
@@ -71,7 +71,7 @@ class BlockSizeError(BlockError):
     """More bytes than a block may have."""
 
     def __init__(self, limit: int, actual: int) -> None:
-        super().__init__("Block(ExceededMaximumBlockBytes)")
+        super().__init__("Block(ExceededMaximumBlockBytes(No reason provided))")
         self.limit, self.actual = limit, actual
 
 
@@ -79,7 +79,7 @@ class DuplicateTransactionError(BlockError):
     """A transaction stands twice in the block."""
 
     def __init__(self, tx_hash: bytes) -> None:
-        super().__init__("Block(CommitTransactionDuplicate)")
+        super().__init__("Block(CommitTransactionDuplicate(No reason provided))")
         self.tx_hash = tx_hash
 
 
@@ -87,7 +87,7 @@ class DuplicateProposalError(BlockError):
     """A proposal stands twice in the block."""
 
     def __init__(self, short_id: bytes) -> None:
-        super().__init__("Block(ProposalTransactionDuplicate)")
+        super().__init__("Block(ProposalTransactionDuplicate(No reason provided))")
         self.short_id = short_id
 
 
@@ -95,14 +95,14 @@ class EmptyExtensionError(BlockError):
     """There is an extension of no bytes."""
 
     def __init__(self) -> None:
-        super().__init__("Block(EmptyBlockExtension)")
+        super().__init__("Block(EmptyBlockExtension(No reason provided))")
 
 
 class ExtensionSizeError(BlockError):
     """The extension has too many bytes."""
 
     def __init__(self, limit: int, actual: int) -> None:
-        super().__init__("Block(ExceededMaximumBlockExtensionBytes)")
+        super().__init__("Block(ExceededMaximumBlockExtensionBytes(No reason provided))")
         self.limit, self.actual = limit, actual
 
 
@@ -233,9 +233,7 @@ def verify_cellbase_outputs(cellbase: Transaction) -> None:
 
 
 def _is_cellbase_witness(cellbase: Transaction) -> bool:
-    """The first witness tells who is paid; there may be others."""
-    if not cellbase.witnesses:
-        return False
+    """Its one witness tells who is paid."""
     try:
         witness = CellbaseWitness.parse(cellbase.witnesses[0])
     except MoleculeError:

@@ -24,7 +24,7 @@ class DaoFieldMismatchError(BlockError):
     """The header's DAO field is not the computed one. Both are 32 bytes."""
 
     def __init__(self, expected: bytes, actual: bytes) -> None:
-        super().__init__("Block(InvalidDAO)")
+        super().__init__("Block(InvalidDAO(No reason provided))")
         self.expected, self.actual = expected, actual
 
 
@@ -32,14 +32,14 @@ class NoExtensionError(BlockError):
     """The extension with the chain root is missing."""
 
     def __init__(self) -> None:
-        super().__init__("Block(NoBlockExtension)")
+        super().__init__("Block(NoBlockExtension(No reason provided))")
 
 
 class ShortExtensionError(BlockError):
     """The extension is too short for a chain root."""
 
     def __init__(self, actual: int) -> None:
-        super().__init__("Block(InvalidBlockExtension)")
+        super().__init__("Block(InvalidBlockExtension(No reason provided))")
         self.actual = actual
 
 
@@ -47,7 +47,7 @@ class ChainRootError(BlockError):
     """The extension does not start with the chain root. Both are 32 bytes."""
 
     def __init__(self, expected: bytes, actual: bytes) -> None:
-        super().__init__("Block(InvalidChainRoot)")
+        super().__init__("Block(InvalidChainRoot(No reason provided))")
         self.expected, self.actual = expected, actual
 
 

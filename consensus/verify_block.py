@@ -52,7 +52,7 @@ class BlockCyclesError(BlockError):
     """The scripts of the block take more cycles than a block may."""
 
     def __init__(self, limit: int, actual: int) -> None:
-        super().__init__("Block(ExceededMaximumCycles)")
+        super().__init__("Block(ExceededMaximumCycles(No reason provided))")
         self.limit, self.actual = limit, actual
 
 

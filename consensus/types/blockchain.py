@@ -168,9 +168,9 @@ class Transaction(Table):
 
     @cached_property
     def is_cellbase(self) -> bool:
-        """Has exactly one input, which is null."""
+        """Has exactly one input, which is null, and exactly one witness."""
         inputs = self.body.inputs
-        return len(inputs) == 1 and inputs[0].previous_output.is_null
+        return len(inputs) == 1 and len(self.witnesses) == 1 and inputs[0].previous_output.is_null
 
     def output_keys(self) -> list[bytes]:
         """Out points (36 bytes) of its outputs."""

@@ -148,7 +148,7 @@ def test_proposals_limit() -> None:
     with pytest.raises(TooManyProposalsError) as caught:
         check(a_block(proposals=short_ids(1501)))
     assert (caught.value.limit, caught.value.actual) == (1500, 1501)
-    assert str(caught.value) == "Block(ExceededMaximumProposalsLimit)"
+    assert str(caught.value) == "Block(ExceededMaximumProposalsLimit(No reason provided))"
 
 
 def test_block_size_leaves_out_what_uncles_propose() -> None:
@@ -179,7 +179,7 @@ def test_duplicate_transactions_are_those_with_one_hash_whatever_their_witnesses
     check(a_block(first, a_transaction(version=0, header_deps=[bytes(32)])))
     with pytest.raises(DuplicateTransactionError) as caught:
         check(a_block(first, second))
-    assert str(caught.value) == "Block(CommitTransactionDuplicate)"
+    assert str(caught.value) == "Block(CommitTransactionDuplicate(No reason provided))"
 
 
 def test_duplicate_proposals() -> None:
@@ -238,13 +238,21 @@ def test_the_output_has_no_data_and_no_type_and_an_enabled_lock() -> None:
         assert_fault(CellbaseFault.OUTPUT_LOCK, a_block(cellbase=a_cellbase(NUMBER, [output])))
 
 
-def test_the_first_witness_names_the_miners_lock() -> None:
+def test_the_witness_names_the_miners_lock() -> None:
     witness = CellbaseWitness(lock=MINER_LOCK, message=b"any message").raw
     null_input = [an_input(NULL_OUT_POINT, NUMBER)]
-    check(a_block(cellbase=a_transaction(null_input, [], witnesses=[witness, b"more"])))
+    check(a_block(cellbase=a_transaction(null_input, [], witnesses=[witness])))
     bad_lock = CellbaseWitness(lock=lock_script(hash_type=6), message=b"").raw
-    for witnesses in ([], [b""], [witness + b"\0"], [b"more", witness], [bad_lock]):
-        assert_fault(CellbaseFault.WITNESS, a_block(cellbase=a_transaction(null_input, [], witnesses=witnesses)))
+    for content in (b"", witness + b"\0", bad_lock):
+        assert_fault(CellbaseFault.WITNESS, a_block(cellbase=a_transaction(null_input, [], witnesses=[content])))
+
+
+def test_a_cellbase_has_one_witness() -> None:
+    """With none or two it is no cellbase at all (seen at the reference, whose blocks must be ours)."""
+    witness = CellbaseWitness(lock=MINER_LOCK, message=b"").raw
+    for witnesses in ([], [witness, b""], [witness, witness]):
+        cellbase = a_transaction([an_input(NULL_OUT_POINT, NUMBER)], [], witnesses=witnesses)
+        assert_fault(CellbaseFault.QUANTITY, a_block(cellbase=cellbase))
 
 
 @pytest.mark.parametrize("since", [0, NUMBER - 1, NUMBER + 1])

@@ -144,10 +144,10 @@ def test_header_deps_are_on_the_main_chain() -> None:
 
 def test_a_cellbase_has_no_input_cells_but_its_deps_must_exist() -> None:
     cells = Cells(c1=b"")
-    cellbase = a_transaction([an_input(NULL_OUT_POINT, 5)], cell_deps=[a_dep(key(1))])
+    cellbase = a_transaction([an_input(NULL_OUT_POINT, 5)], cell_deps=[a_dep(key(1))], witnesses=[b""])
     assert resolve(cellbase, cells).inputs == []
     with pytest.raises(UnknownOutPointError):
-        resolve(a_transaction([an_input(NULL_OUT_POINT, 5)], cell_deps=[a_dep(key(2))]), cells)
+        resolve(a_transaction([an_input(NULL_OUT_POINT, 5)], cell_deps=[a_dep(key(2))], witnesses=[b""]), cells)
 
 
 def test_a_null_input_beside_another_is_not_a_cellbase() -> None:
