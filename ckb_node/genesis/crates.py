@@ -52,11 +52,16 @@ class CratesSource:
             return spec.genesis
         if spec.name != MAINNET:
             raise GenesisSourceError(f"{self.directory}: no crate describes the genesis block of {spec.name}")
+        fault = f"{self.directory}: found no ckb-resource*/specs/{MAINNET_SPEC_FILE} of {spec.name}"
         for path in _spec_files(self.directory):
-            theirs = _read_spec(path)
+            try:
+                theirs = _read_spec(path)
+            except GenesisSourceError as error:
+                fault = str(error)
+                continue
             if theirs.name == spec.name and isinstance(theirs.genesis, GenesisRecipe):
                 return theirs.genesis
-        raise GenesisSourceError(f"{self.directory}: found no ckb-resource*/specs/{MAINNET_SPEC_FILE} of {spec.name}")
+        raise GenesisSourceError(fault)
 
 
 def official_cells(directories: Iterable[Path]) -> LoadCellFile:
