@@ -4,7 +4,6 @@ What an instruction computes is said once, in `vm.wasm.handlers`; here its regis
 decoded block.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +14,7 @@ from vm.isa.table import CODE, OPS
 from vm.translator import layout as to
 from vm.translator.flow import kind, registers, writes
 from vm.wasm import layout as at
-from vm.wasm.emitter import I32, I64, Function, Local, Module, Value, const, load
+from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, if_else, load
 from vm.wasm.handlers import Handlers
 from vm.wasm.tables import Kind
 
@@ -29,7 +28,8 @@ DEPTH: Final = Local(I32, 1)
 _REGISTER_LOCALS: Final = tuple(Local(I64, index + 1) for index in range(32))  # that of x0 is not used
 _SCRATCH: Final = tuple(Local(I64, 33 + index) for index in range(4))
 TARGET: Final = Local(I64, 37)
-LOCAL_TYPES: Final = [I64] * 36
+RESUME: Final = Local(I32, 38)
+LOCAL_TYPES: Final = [I64] * 36 + [I32]
 
 _FIELDS: Final = {at.ENTRY_RD: "rd", at.ENTRY_RS1: "rs1", at.ENTRY_RS2: "rs2", at.ENTRY_RS3: "rs3", at.ENTRY_RS4: "rs4"}
 _LOADS: Final = {
@@ -118,6 +118,47 @@ class BlockEmitter(Handlers):
         if register:
             self.f.set(_REGISTER_LOCALS[register], value)
 
+    # Carry chains, by additions of 128 bits: for those the processor keeps the carry in a flag.
+
+    def _sum(self, left: Value, right: Value, more: Value = _ZERO64) -> None:
+        """Set `c` to a sum and `d` to its carry plus `more`."""
+        self.f.add_with_carry(self.c, self.d, left, right, more)
+
+    def _adc(self) -> bool:
+        self._sum(self.register(at.ENTRY_RD), self.register(at.ENTRY_RS1))
+        self.f.set(self.a, self.c.value)
+        self.f.set(self.b, self.d.value)
+        self._sum(self.a.value, self.register(at.ENTRY_RS2))
+        self.write_register(at.ENTRY_RD, self.c.value)
+        self.write_register(at.ENTRY_RS2, self.d.value)
+        self.write_register(at.ENTRY_RS1, self.b.value | self.d.value)
+        return False
+
+    def _adcs(self) -> bool:
+        self._sum(self.register(at.ENTRY_RS1), self.register(at.ENTRY_RS2))
+        self.write_register(at.ENTRY_RD, self.c.value)
+        self.write_register(at.ENTRY_RS3, self.d.value)
+        return False
+
+    def _add3a(self) -> bool:
+        return self._add3(at.ENTRY_RD, at.ENTRY_RS2)
+
+    def _add3b(self) -> bool:
+        return self._add3(at.ENTRY_RS2, at.ENTRY_RS1)
+
+    def _add3c(self) -> bool:
+        return self._add3(at.ENTRY_RS2, None)
+
+    def _add3(self, right: int, carry: int | None) -> bool:
+        """rd = rs1 + `right`; `carry` = its carry; rs3 = its carry + rs4, which is neither rd nor `carry`."""
+        self.f.set(self.a, self.register(at.ENTRY_RS1))
+        self._sum(self.a.value, self.register(right), self.register(at.ENTRY_RS4))
+        self.write_register(at.ENTRY_RD, self.c.value)
+        if carry is not None:
+            self.write_register(carry, self.c.value.compare("lt_u", self.a.value).extend_u())
+        self.write_register(at.ENTRY_RS3, self.d.value)
+        return False
+
     # Registers and memory
 
     def spill(self, mask: int) -> None:
@@ -157,13 +198,43 @@ class BlockEmitter(Handlers):
             f.store(4, _ZERO, const(I32, pc + 1), at.SLOTS + slot)
         f.set(REMAINING, REMAINING.value - block.cost)
         checks = accesses(block)
+        if not checks:
+            self._instructions(pc, block, {}, {})
+            return
+        with f.block() as done:
+            self._guarded(pc, block, dirty, checks, {}, done)
+            f.store(4, _ZERO, RESUME.value, to.RESUME)
+            self.to_interpreter(const(I64, pc))
+
+    def _guarded(
+        self, pc: int, block: Block, dirty: int, checks: dict[int, Access], slow: dict[int, Label], done: Label
+    ) -> None:
+        """The instructions, within a block for each check whose end is where the check leads to if it fails.
+
+        From there the registers that became dirty since the check before are written to memory, and so on back to the
+        first: all of them have their present values.
+        """
+        f = self.f
+        if len(slow) == len(checks):
+            self._instructions(pc, block, checks, slow)
+            f.branch(done)
+            return
+        index = list(checks)[len(slow)]
+        written = 0
+        for instruction in block.instructions[max(slow, default=0) : index]:
+            written |= writes(instruction)
+        with f.block() as label:
+            slow[index] = label
+            self._guarded(pc, block, dirty, checks, slow, done)
+        self.spill(written | (dirty if index == min(checks) else 0))
+
+    def _instructions(self, pc: int, block: Block, checks: dict[int, Access], slow: dict[int, Label]) -> None:
         own = pc
         for index, instruction in enumerate(block.instructions):
             self._current = instruction
             if index in checks:
-                self._check(checks[index], lambda i=index, d=dirty: self._resume(pc, block, i, d))  # type: ignore[misc]
+                self._check(checks[index], entry_offset(block, index), slow[index])
             self._execute(instruction, own)
-            dirty |= writes(instruction)
             own += instruction.length
 
     def _execute(self, instruction: Instruction, own: int) -> None:
@@ -188,11 +259,11 @@ class BlockEmitter(Handlers):
             return (base + instruction.imm).wrap(), 0
         return base.wrap(), instruction.imm
 
-    def _check(self, access: Access, slow: Callable[[], None]) -> None:
-        """`slow` unless accesses by this register are inside of the memory, for stores in writable pages.
+    def _check(self, access: Access, resume: int, slow: Label) -> None:
+        """Branch to `slow` unless accesses by this register are inside of the memory, for stores in writable pages.
 
-        It may also be taken when they are. Offsets from 0 on are added to the low half of the register, so the
-        register itself must not lie below the memory.
+        It may also happen when they are. Offsets from 0 on are added to the low half of the register, so the register
+        itself must not lie below the memory. `resume`: where the interpreter is to begin, see `vm.translator.layout`.
         """
         f, base = self.f, read(access.base)
         low = min(access.low, 0)
@@ -200,17 +271,15 @@ class BlockEmitter(Handlers):
         limit = MEMORY_SIZE - (max(access.high, 0) - low)
         if self.version == VERSION0 and not access.is_store:
             limit -= 1
-        if not access.is_store:
-            with f.if_(first.compare("gt_u", limit)):
-                slow()
-            return
-        with f.block() as checked:
-            with f.block() as unusual:
-                f.branch_if(unusual, first.compare("gt_u", limit))
-                f.branch_if(checked, self._is_not_clean(base, access).eqz())
-                span = const(I32, access.high - access.low)
-                f.branch_if(checked, f.call(self._claim, base + access.low, span).eqz())
-            slow()
+        is_outside = first.compare("gt_u", limit)
+        if access.is_store:
+            span = const(I32, access.high - access.low)
+            claim = f.call(self._claim, base + access.low, span)
+            is_refused = if_else(self._is_not_clean(base, access), claim, _ZERO)
+            is_outside = if_else(is_outside, const(I32, 1), is_refused)
+        with f.if_(is_outside):
+            f.set(RESUME, resume)
+            f.branch(slow)
 
     def _is_not_clean(self, base: Value, access: Access) -> Value:
         """Not 0 if a page that is stored to is executable or not yet dirty. At most two pages are."""
@@ -223,12 +292,6 @@ class BlockEmitter(Handlers):
         if access.high - access.low > 1:
             bits = bits | flag(access.high - 1) & _CLEAN ^ FLAG_DIRTY
         return bits
-
-    def _resume(self, pc: int, block: Block, index: int, dirty: int) -> None:
-        """Go on in the interpreter, in the middle of a block that has been charged."""
-        self.spill(dirty)
-        self.f.store(4, _ZERO, const(I32, entry_offset(block, index)), to.RESUME)
-        self.to_interpreter(const(I64, pc))
 
 
 assert len(OPS) <= 0xFF  # noqa: S101

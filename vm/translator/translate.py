@@ -18,7 +18,7 @@ from vm.translator.routine import RoutineEmitter
 from vm.wasm import layout as at
 from vm.wasm.emitter import I32, I64, Function, Local, Module, const, load
 
-TRANSLATOR_VERSION: Final = 1  # part of the key of cached modules: change it whenever the generated code changes
+TRANSLATOR_VERSION: Final = 2  # part of the key of cached modules: change it whenever the generated code changes
 
 _ZERO: Final = const(I32, 0)
 

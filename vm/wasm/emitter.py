@@ -68,6 +68,7 @@ _BR, _BR_IF, _BR_TABLE, _RETURN, _CALL, _DROP, _SELECT, _UNREACHABLE = 0x0C, 0x0
 _CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _FUNCREF = 0x11, 0x12, 0x13, 0x70
 _FUNCTION_KIND, _TABLE_KIND, _MEMORY_KIND = 0x00, 0x01, 0x02
 _LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _I32_CONST, _I64_CONST = 0x20, 0x21, 0x22, 0x41, 0x42
+_ADD_WIDE: Final = b"\xfc\x13"
 _MUL_WIDE_S: Final = b"\xfc\x15"
 _MUL_WIDE_U: Final = b"\xfc\x16"
 _MEMORY_FILL: Final = b"\xfc\x0b\x00"
@@ -285,6 +286,11 @@ class Function:
     def store(self, size: int, address: Value, value: Value, offset: int = 0) -> None:
         opcode = _STORES[value.type, size]
         self.body += address.code + value.code + bytes([opcode, 0]) + unsigned_leb(offset)
+
+    def add_with_carry(self, low: Local, high: Local, left: Value, right: Value, more: Value) -> None:
+        """Set `low` to the sum of two i64, and `high` to its carry plus `more` (wide-arithmetic proposal)."""
+        self.body += left.code + more.code + right.code + const(I64, 0).code + _ADD_WIDE
+        self.body += bytes([_LOCAL_SET]) + unsigned_leb(high.index) + bytes([_LOCAL_SET]) + unsigned_leb(low.index)
 
     def multiply_wide(self, low: Local, high: Local, left: Value, right: Value, signed: bool) -> None:
         """Set two locals to the halves of a 128-bit product (wide-arithmetic proposal)."""
