@@ -137,7 +137,7 @@ HEADERS: dict[str, tuple[Change, str]] = {
         lambda block: header(timestamp=block.header.timestamp + 60_000)(block),
         "Header(Timestamp(BlockTimeTooNew(max: ",
     ),
-    "dao": (header(dao=bytes(32)), "Block(InvalidDAO)"),
+    "dao": (header(dao=bytes(32)), "Block(InvalidDAO(No reason provided))"),
 }
 
 
@@ -218,7 +218,7 @@ BODIES: dict[str, tuple[Change, str]] = {
         cellbase_output(lambda output: output.replace(lock=FUTURE_LOCK)),
         "Block(Cellbase(InvalidOutputLock))",
     ),
-    "no witness": (cellbase_witness(), "Block(Cellbase(InvalidWitness))"),
+    "no witness": (cellbase_witness(), "Block(Cellbase(InvalidQuantity))"),
     "a witness that is no molecule": (cellbase_witness(b"\x01\x02\x03\x04\x05"), "Block(Cellbase(InvalidWitness))"),
     "a witness with a future lock": (
         cellbase_witness(CellbaseWitness(lock=FUTURE_LOCK, message=b"").raw),
@@ -237,24 +237,39 @@ BODIES: dict[str, tuple[Change, str]] = {
         cellbase_output(lambda output: output.replace(lock=LIKE_BOB)),
         "Block(Cellbase(InvalidRewardTarget))",
     ),
-    "too many proposals": (lambda block: block.replace(proposals=IDS), "Block(ExceededMaximumProposalsLimit)"),
+    "too many proposals": (
+        lambda block: block.replace(proposals=IDS),
+        "Block(ExceededMaximumProposalsLimit(No reason provided))",
+    ),
     "a proposal twice": (
         lambda block: block.replace(proposals=[IDS[0], IDS[0]]),
-        "Block(ProposalTransactionDuplicate)",
+        "Block(ProposalTransactionDuplicate(No reason provided))",
     ),
     "too large": (
         cellbase(lambda tx: tx.replace(witnesses=[*tx.witnesses, bytes(600_000)])),
-        "Block(ExceededMaximumBlockBytes)",
+        "Block(ExceededMaximumBlockBytes(No reason provided))",
     ),
-    "a transaction twice": (with_transactions(payment(), payment()), "Block(CommitTransactionDuplicate)"),
-    "no extension": (lambda block: block.replace(extension=None), "Block(NoBlockExtension)"),
-    "an empty extension": (lambda block: block.replace(extension=b""), "Block(EmptyBlockExtension)"),
-    "a short extension": (lambda block: block.replace(extension=bytes(31)), "Block(InvalidBlockExtension)"),
+    "a transaction twice": (
+        with_transactions(payment(), payment()),
+        "Block(CommitTransactionDuplicate(No reason provided))",
+    ),
+    "no extension": (lambda block: block.replace(extension=None), "Block(NoBlockExtension(No reason provided))"),
+    "an empty extension": (
+        lambda block: block.replace(extension=b""),
+        "Block(EmptyBlockExtension(No reason provided))",
+    ),
+    "a short extension": (
+        lambda block: block.replace(extension=bytes(31)),
+        "Block(InvalidBlockExtension(No reason provided))",
+    ),
     "a long extension": (
         lambda block: block.replace(extension=(block.extension or b"") + bytes(65)),
-        "Block(ExceededMaximumBlockExtensionBytes)",
+        "Block(ExceededMaximumBlockExtensionBytes(No reason provided))",
     ),
-    "another chain root": (lambda block: block.replace(extension=bytes(32)), "Block(InvalidChainRoot)"),
+    "another chain root": (
+        lambda block: block.replace(extension=bytes(32)),
+        "Block(InvalidChainRoot(No reason provided))",
+    ),
     # transactions: those that fail before anybody asks whether they were proposed
     "a transaction that nobody proposed": (with_transactions(payment()), "Block(Commit(Invalid))"),
     "a transaction of another version": (

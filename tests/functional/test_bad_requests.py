@@ -296,11 +296,22 @@ def test_over_long_script_in_a_transaction(node: NodeProcess) -> None:
     assert refused.value.code == -302
 
 
-def test_bad_cursor_and_limit(node: NodeProcess) -> None:
-    for limit, after in (("0x0", None), ("0x1", "0x" + "00" * 10_000), ("0x1", "0x00")):
-        with pytest.raises(RpcFailure) as refused:
-            node.rpc.call("get_cells", SEARCH, "asc", limit, *([after] if after else []))
-        assert refused.value.code in (INVALID_PARAMS, INDEXER_ERROR)
+def test_a_page_of_nothing(node: NodeProcess) -> None:
+    with pytest.raises(RpcFailure) as refused:
+        node.rpc.call("get_cells", SEARCH, "asc", "0x0")
+    assert refused.value.code in (INVALID_PARAMS, INDEXER_ERROR)
+
+
+@pytest.mark.parametrize("cursor", ["0x", "0x00", "0x" + "ff" * 200, "0x" + "00" * 100_000])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_cursor_of_no_search(node: NodeProcess, order: str, cursor: str) -> None:
+    """Nothing comes after it, or it is refused; cells of another script never come."""
+    try:
+        page = node.rpc.call("get_cells", SEARCH, order, "0x64", cursor)
+    except RpcFailure as refused:
+        assert refused.code in (INVALID_PARAMS, INDEXER_ERROR)
+    else:
+        assert page["objects"] == []
 
 
 def test_deprecated_method(node: NodeProcess) -> None:
