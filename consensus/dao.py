@@ -30,6 +30,8 @@ _FIELD = Struct("<4Q")
 class DaoOverflowError(DaoError):
     """An amount leaves the range of u64."""
 
+    word = "Overflow"
+
     def __init__(self, what: str, value: int) -> None:
         super().__init__(f"Dao(Overflow({what}: {value}))")
         self.what = what
@@ -39,6 +41,8 @@ class DaoOverflowError(DaoError):
 class DaoHeaderError(DaoError):
     """A header that the calculation needs is not known."""
 
+    word = "InvalidHeader"
+
     def __init__(self, block_hash: bytes) -> None:
         super().__init__(f"Dao(InvalidHeader(0x{block_hash.hex()}))")
         self.block_hash = block_hash
@@ -46,6 +50,8 @@ class DaoHeaderError(DaoError):
 
 class DaoOutPointError(DaoError):
     """A withdrawing input does not prove from which block to which it earned interest."""
+
+    word = "InvalidOutPoint"
 
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(f"Dao(InvalidOutPoint(input {index}: {reason}))")
@@ -56,6 +62,8 @@ class DaoOutPointError(DaoError):
 class DaoFormatError(DaoError):
     """The witness of a withdrawing input does not hold the 8-byte index of its deposit header."""
 
+    word = "InvalidDaoFormat"
+
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(f"Dao(InvalidDaoFormat(witness {index}: {reason}))")
         self.index = index
@@ -64,6 +72,8 @@ class DaoFormatError(DaoError):
 
 class DaoZeroError(DaoError):
     """A total or rate that everything is divided by is zero."""
+
+    word = "ZeroC"
 
     def __init__(self, what: str) -> None:
         super().__init__(f"Dao(ZeroC({what}))")

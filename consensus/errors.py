@@ -50,6 +50,9 @@ class ResolveError(CkbError):
 class DaoError(CkbError):
     """NervosDAO arithmetic is impossible for this block or transaction (RFC 23)."""
 
+    word: ClassVar[str] = "Unknown"
+    """The one word that clients know it by."""
+
 
 class ScriptError(CkbError):
     """A script group failed or could not be run."""

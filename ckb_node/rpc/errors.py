@@ -10,7 +10,7 @@ from enum import IntEnum
 from ckb_node.rpc import rejects
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.services import FeeEstimateError
-from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError
+from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError, text_with_kind
 from storage.errors import ChainMismatch, StorageCorrupt, StorageError
 
 
@@ -107,28 +107,68 @@ def from_exception(error: BaseException) -> RpcError:
     """The error object of one of the KNOWN_EXCEPTIONS."""
     for base in type(error).__mro__:
         if base in _BY_EXCEPTION:
-            return with_code(_BY_EXCEPTION[base], error)
+            # An error of resolving, and all that is no rule's, stands by itself; the others inside their family's name.
+            stands_alone = isinstance(error, ResolveError | rejects.Reject) or not isinstance(error, CkbError)
+            text = str(error) if stands_alone else _rule_text(error)
+            return RpcError(_BY_EXCEPTION[base], text, debug_text(error))
     raise TypeError(f"{type(error).__name__} has no RPC code") from error
 
 
-def with_code(code: Code, error: BaseException) -> RpcError:
-    """The error object of an exception under a code that the method decides."""
-    return RpcError(code, str(error), debug_text(error))
+def refused_block(code: Code, error: CkbError) -> RpcError:
+    """A block that breaks a rule, under a code that the method decides."""
+    return RpcError(code, text_with_kind(error), _rule_data(error))
 
 
 def debug_text(error: BaseException) -> str:
-    """The error with its fields in the way of Rust's Debug: `LowFeeRate(min_fee_rate: 1000, …): text`."""
-    fields = ", ".join(f"{name}: {_field_text(value)}" for name, value in vars(error).items())
-    head = f"{type(error).__name__}({fields})" if fields else type(error).__name__
-    return f"{head}: {error}"
+    """What `data` shows of an error, in the way of Rust's Debug, which clients match: `Malformed("Overflow", "…")`."""
+    match error:
+        case rejects.Reject():
+            return _reject_data(error)
+        case DaoError():
+            return error.word
+        case ResolveError():
+            return str(error)
+        case CkbError():
+            return _rule_data(error)
+        case _:
+            return str(error)
 
 
-def _field_text(value: object) -> str:
-    if isinstance(value, bytes):
-        return f"0x{value.hex()}"
-    if isinstance(value, BaseException):
-        return debug_text(value)
-    return str(value)
+def _rule_text(error: BaseException) -> str:
+    if isinstance(error, DaoError):
+        return error.word
+    return text_with_kind(error) if isinstance(error, CkbError) else str(error)
+
+
+def _rule_data(error: CkbError) -> str:
+    """`Block(InvalidDAO)` as `Error { kind: Block, inner: InvalidDAO }`."""
+    kind, _, inner = text_with_kind(error).partition("(")
+    return f"Error {{ kind: {kind}, inner: {inner.removesuffix(')')} }}" if inner else kind
+
+
+def _reject_data(reject: rejects.Reject) -> str:
+    match reject:
+        case rejects.LowFeeRate():
+            fields = f"FeeRate({reject.min_fee_rate}), {reject.required_fee}, {reject.fee}"
+        case rejects.TooLarge():
+            fields = f"{reject.size}, {reject.limit}"
+        case rejects.Duplicated():
+            fields = f"Byte32(0x{reject.tx_hash.hex()})"
+        case rejects.Malformed():
+            fields = f'"{reject.what}", "{reject.detail}"'
+        case rejects.DeclaredWrongCycles():
+            fields = f"{reject.declared}, {reject.actual}"
+        case rejects.ResolveFailed():
+            fields = debug_text(reject.cause)
+        case rejects.VerificationFailed():
+            fields = _rule_data(reject.cause)
+        case rejects.Expired():
+            fields = str(reject.timestamp)
+        case rejects.PoolFull() | rejects.RbfRejected() | rejects.Invalidated():
+            fields = f'"{reject.detail}"'
+        case _:
+            return reject.kind
+    return f"{reject.kind}({fields})"
 
 
 def module_is_disabled(module: str) -> RpcError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from consensus.errors import CkbError
+from consensus.errors import CkbError, text_with_kind
 
 
 class Reject(CkbError):  # noqa: N818 - the pool's own word, which clients see too
@@ -104,7 +104,7 @@ class VerificationFailed(Reject):
     kind = "Verification"
 
     def __init__(self, cause: CkbError) -> None:
-        super().__init__(f"Verification failed {cause}")
+        super().__init__(f"Verification failed {text_with_kind(cause)}")
         self.cause = cause
 
 

@@ -32,7 +32,7 @@ from ckb_node.txpool.rbf import verify_replacement
 from ckb_node.txpool.window import ProposalReader, ProposalTable
 from consensus.context import ChainReader
 from consensus.dao import transaction_fee
-from consensus.errors import CkbError, ResolveError
+from consensus.errors import CkbError, DaoError, ResolveError
 from consensus.params import Consensus
 from consensus.resolve import (
     DeadOutPointError,
@@ -146,7 +146,8 @@ class TxPool:
         try:
             fee = transaction_fee(self.consensus, rtx, self.reader)
         except CkbError as error:
-            raise Malformed(str(error), "expect (outputs capacity) <= (inputs capacity)") from error
+            what = error.word if isinstance(error, DaoError) else str(error)
+            raise Malformed(what, "expect (outputs capacity) <= (inputs capacity)") from error
         least = fee_at(self.limits.min_fee_rate, rtx.transaction.size_in_block)
         if fee < least:
             raise LowFeeRate(self.limits.min_fee_rate, least, fee)

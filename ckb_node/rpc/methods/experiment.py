@@ -9,7 +9,7 @@ from ckb_node.rpc.methods.chain_transactions import estimate_cycles
 from ckb_node.rpc.params import Bool, OutPointParam, PriorityParam, TransactionParam, WithdrawingParam
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import ChainView, FeePriority, Services
-from consensus.dao import DaoHeaderError, maximum_withdraw
+from consensus.dao import DaoHeaderError, DaoOutPointError, maximum_withdraw
 from consensus.types.blockchain import CellOutput, Header, OutPoint
 
 METHODS = Methods(Module.EXPERIMENT)
@@ -34,6 +34,8 @@ def calculate_dao_maximum_withdraw(services: Services, out_point: OutPointParam,
         withdrawing, cell = _committed_output(view, kind, "withdrawing_out_point")
     else:
         withdrawing, cell = _header(view, kind), deposit_cell
+    if deposit.number >= withdrawing.number:
+        raise DaoOutPointError(0, f"block {deposit.number} of the deposit is not before {withdrawing.number}")
     output, data_size = cell
     return uint_text(maximum_withdraw(output, data_size, deposit, withdrawing))
 

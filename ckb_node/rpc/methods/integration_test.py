@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckb_node.rpc.errors import Code, RpcError, module_is_disabled, with_code
+from ckb_node.rpc.errors import Code, RpcError, module_is_disabled, refused_block
 from ckb_node.rpc.hextext import bytes_text, uint_text
 from ckb_node.rpc.methods.miner import miner_of
 from ckb_node.rpc.params import H256, BlockParam, Bool, TemplateParam, Uint64
@@ -24,7 +24,7 @@ async def _submit(services: Services, template: BlockTemplate) -> bytes:
     try:
         return await services.chain.submit_block(template.to_block())
     except CkbError as error:
-        raise with_code(Code.CKBInternalError, error) from error
+        raise refused_block(Code.CKBInternalError, error) from error
 
 
 @METHODS.method
@@ -50,7 +50,7 @@ async def truncate(services: Services, target_tip_hash: H256) -> None:
     try:
         await _testing_of(services).truncate(target_tip_hash)
     except CkbError as error:
-        raise with_code(Code.Invalid, error) from error
+        raise refused_block(Code.Invalid, error) from error
     await services.pool.clear()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from ckb_node.rpc.errors import Code, module_is_disabled, with_code
+from ckb_node.rpc.errors import Code, module_is_disabled, refused_block
 from ckb_node.rpc.hextext import bytes_text
 from ckb_node.rpc.params import BlockParam, Text, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
@@ -51,6 +51,6 @@ async def submit_block(services: Services, work_id: Text, block: BlockParam) -> 
         block_hash = await services.chain.submit_block(solved)
     except CkbError as error:
         log.warning("submitted block refused", work_id=work_id, number=solved.number, reason=str(error))
-        raise with_code(Code.Invalid, error) from error
+        raise refused_block(Code.Invalid, error) from error
     log.info("submitted block taken", work_id=work_id, number=solved.number, hash=bytes_text(block_hash))
     return bytes_text(block_hash)
