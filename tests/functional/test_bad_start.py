@@ -80,10 +80,15 @@ def assert_fails(done: subprocess.CompletedProcess[str], code: int, *words: str)
     assert "Traceback" not in done.stdout
 
 
-def assert_starts(directory: Path) -> None:
-    """The data equals a replay, and the node mines on from where it was."""
+def assert_sound(directory: Path) -> None:
+    """The data opens again and equals a replay."""
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["check", "-C", str(directory)])
+
+
+def assert_starts(directory: Path) -> None:
+    """The data is sound, and a node mines on from where it was."""
+    assert_sound(directory)
     node = NodeProcess(directory, "dev", *FAST, port=rpc_port(directory))
     try:
         node.wait_until_ready()
@@ -109,17 +114,15 @@ def test_port_in_use(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", rpc_port(directory))):
         done = run_command("run", "-C", str(directory))
     assert_fails(done, EXIT_IO, f"cannot listen on 127.0.0.1:{rpc_port(directory)}", "in use")
-    assert_starts(directory)
+    assert_sound(directory)
 
 
 def test_second_node_on_the_same_data(directory: Path) -> None:
     first = NodeProcess(directory, "dev", *FAST, port=rpc_port(directory))
     try:
         first.wait_until_ready()
-        for command in (("run",), ("dev", *FAST), ("check",)):
-            assert_fails(
-                run_command(*command, "-C", str(directory)), EXIT_IO, "data/chain", "in use by another process"
-            )
+        for command in ("run", "check"):
+            assert_fails(run_command(command, "-C", str(directory)), EXIT_IO, "data/chain", "in use by another process")
         first.wait_for_tip(first.rpc.tip() + 2)
         first.stop()
     finally:
@@ -131,7 +134,7 @@ def test_second_node_on_the_same_data(directory: Path) -> None:
 # ---------------------------------------------------------------- files that cannot be written or used
 
 
-@pytest.mark.parametrize("name", ["data", "data/chain", "data/chain/db", "data/chain/blocks", "data/indexer"])
+@pytest.mark.parametrize("name", ["data", "data/chain/db", "data/chain/blocks", "data/indexer"])
 def test_a_file_in_place_of_a_directory(directory: Path, name: str) -> None:
     place, aside = directory / name, directory / "aside"
     place.rename(aside)
@@ -163,7 +166,7 @@ def test_a_data_directory_without_permission(directory: Path) -> None:
     database.chmod(0o500)
     assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(database), "ermission")
     database.chmod(0o700)
-    assert_starts(directory)
+    assert_sound(directory)
 
 
 def test_a_key_file_that_holds_no_key(directory: Path) -> None:
@@ -173,7 +176,7 @@ def test_a_key_file_that_holds_no_key(directory: Path) -> None:
     key.write_bytes(b"short")
     assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(key), "is not a 32-byte secp256k1 key")
     key.write_bytes(secret)
-    assert_starts(directory)
+    assert_sound(directory)
 
 
 def test_a_database_without_its_first_file(directory: Path) -> None:
@@ -182,7 +185,7 @@ def test_a_database_without_its_first_file(directory: Path) -> None:
     current.unlink()
     assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, "data/chain/db", "CURRENT is missing")
     current.write_bytes(text)
-    assert_starts(directory)
+    assert_sound(directory)
 
 
 def test_missing_block_bodies(directory: Path) -> None:
@@ -191,7 +194,7 @@ def test_missing_block_bodies(directory: Path) -> None:
     assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(bodies))
     shutil.rmtree(bodies, ignore_errors=True)
     aside.rename(bodies)
-    assert_starts(directory)
+    assert_sound(directory)
 
 
 # ---------------------------------------------------------------- no room
@@ -234,7 +237,7 @@ def test_no_room_for_a_new_chain(tmp_path: Path) -> None:
 
 def test_no_room_at_start(directory: Path) -> None:
     assert_fails(run_limited(directory, 1), EXIT_IO, str(directory / "data"), "too large")
-    assert_starts(directory)
+    assert_sound(directory)
 
 
 @pytest.mark.parametrize("room", [0, 500, 5000])
@@ -306,8 +309,8 @@ def test_a_full_disk_while_mining(directory: Path, small_disk: Path) -> None:
 def test_data_of_another_chain(directory: Path) -> None:
     message = 'message = "ckb_dev"'
     edit(directory, message, 'message = "another"', "specs/dev.toml")
-    for command in (("run",), ("dev", *FAST), ("check",)):
-        done = run_command(*command, "-C", str(directory))
+    for command in ("run", "check"):
+        done = run_command(command, "-C", str(directory))
         assert_fails(done, EXIT_IO, "data/chain", "belongs to another chain", "genesis")
     edit(directory, 'message = "another"', message, "specs/dev.toml")
     assert_starts(directory)
