@@ -7,7 +7,7 @@ from typing import Any
 
 from consensus.types.blockchain import Block, CellOutput, OutPoint, Script, Transaction
 
-HASH_TYPES = {0: "data", 1: "type", 2: "data1", 4: "data2"}
+HASH_TYPES = {0: "data", 1: "type"} | {number << 1: f"data{number}" for number in range(1, 128)}
 DEP_TYPES = ("code", "dep_group")
 
 Json = Any

@@ -1,0 +1,53 @@
+"""What the two programs say to a block that may be bad: the verdict must be the same, and so must the words."""
+
+from __future__ import annotations
+
+import re
+
+from tests.interop.kit_block import block_of
+from tests.interop.kit_chain import COUNTS, Mirror
+from tests.interop.kit_json import Json
+from tests.interop.kit_mirror import tip_hash
+from tests.kit.process import RpcClient, RpcFailure
+
+
+def answers(mirror: Mirror, block: Json) -> tuple[str, str]:
+    """The reference's answer to submit_block, and ours: the block's hash, or code and message."""
+    return said(mirror.pair.reference.rpc, block), said(mirror.pair.ours.rpc, block)
+
+
+def said(rpc: RpcClient, block: Json) -> str:
+    try:
+        return str(rpc.call("submit_block", "0x0", block))
+    except RpcFailure as failure:
+        # Clock times differ.
+        return re.sub(r"\d{13}", "TIME", f"{failure.code} {failure.message}")
+
+
+def same_verdict(mirror: Mirror, block: Json) -> bool:
+    """Whether both made the block their tip; fails when only one did, or for other reasons. The tip is restored."""
+    tip = block["header"]["parent_hash"]
+    before = tip_hash(mirror.source)
+    theirs, ours = answers(mirror, block)
+    COUNTS["verdicts"] += 1
+    moved = [tip_hash(rpc) != before for rpc in (mirror.pair.reference.rpc, mirror.pair.ours.rpc)]
+    assert moved[0] == moved[1], f"reference: {theirs}, ours: {ours}"
+    assert theirs == ours
+    if any(moved):
+        assert tip == before
+        for rpc in (mirror.source, mirror.target):
+            rpc.call("truncate", before)
+    return any(moved)
+
+
+def block_with(mirror: Mirror, template: Json) -> Json:
+    """The block of a template with the dao field of its content; both must compute the same, if any."""
+    fields, codes = [], []
+    for rpc in (mirror.pair.reference.rpc, mirror.pair.ours.rpc):
+        try:
+            fields.append(rpc.call("calculate_dao_field", template))
+        except RpcFailure as failure:
+            codes.append(failure.code)
+    assert len(set(fields)) <= 1
+    assert not (fields and codes), f"one computes a dao field, the other fails with {codes}"
+    return block_of(template | ({"dao": fields[0]} if fields else {}))
