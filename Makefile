@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 ROOMS := ckb_node consensus vm storage network
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node fuzz soak-kill scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node fuzz soak-kill conformance-vm fuzz-vm scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
 run: setup
@@ -45,6 +45,15 @@ fuzz: setup
 ## kill -9 at random moments, 50 times, while mining and sending.
 soak-kill: setup
 	$(BIN)/python -m tests.soak.kill --rounds $${ROUNDS:-50}
+
+## Run ELF programs on every engine of the VM and on the reference's debugger, and compare:
+##   make conformance-vm PROGRAMS=<directory> ORACLE=<ckb-debugger.wasm, of the npm package ckb-testtool>
+conformance-vm: setup
+	$(BIN)/python -m tests.conformance $(PROGRAMS) $(ORACLE)
+
+## Random programs on every engine of the VM, for SECONDS (default 120).
+fuzz-vm: setup
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),120)
 
 ## Rebuild the on-chain scripts of the dev chain (needs riscv64-unknown-elf-gcc); `scripts-check` proves they are unchanged.
 scripts:
