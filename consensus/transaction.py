@@ -142,6 +142,8 @@ class OutputsSumOverflowError(TransactionError):
 class CapacityOverflowError(CkbError):
     """A sum of capacities exceeds 64 bits."""
 
+    kind = "Internal"
+
     def __init__(self) -> None:
         super().__init__("CapacityOverflow(OccupiedCapacity: overflow)")
 

@@ -154,7 +154,11 @@ class BlockAssembler:
         block = template.to_block()
         parent = require(reader.header(template.parent_hash), "header", template.parent_hash)
         cells = BlockCells(block, reader)
-        resolved = [resolve_transaction(tx, cells, reader, frozenset()) for tx in block.transactions]
+        resolved: list[ResolvedTransaction] = []
+        spent: set[bytes] = set()
+        for transaction in block.transactions:
+            resolved.append(resolve_transaction(transaction, cells, reader, spent))
+            spent.update(cell.out_point for cell in resolved[-1].inputs)
         return dao_field(self._chain.consensus, resolved, parent, reader)
 
 
