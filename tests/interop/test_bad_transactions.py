@@ -289,8 +289,8 @@ def test_each_transaction_gets_the_same_verdict(mirror: Mirror) -> None:
     verdicts = {}
     found = []
     for name, transactions in cases:
-        block = block_with(mirror, mirror.filled(commit=transactions) | {"uncles": []})
         try:
+            block = block_with(mirror, mirror.filled(commit=transactions) | {"uncles": []})
             verdicts[name] = same_verdict(mirror, block)
         except AssertionError as error:
             found.append(f"{name}: {error}")
