@@ -10,11 +10,16 @@ from consensus.types.blockchain import Block
 from tests.kit.devchain import DevChain, dev_chain, dev_consensus
 
 
-async def branch(
-    message: bytes, count: int, base: Sequence[Block] = (), *, consensus: Consensus | None = None
-) -> list[Block]:
-    """`count` blocks on top of `base`, which may break rules."""
-    async with dev_chain(consensus, message=message) as other:
+async def branch(message: bytes, count: int, base: Sequence[Block] = ()) -> list[Block]:
+    """`count` blocks on top of `base`."""
+    async with dev_chain(message=message) as other:
+        await submit_all(other, base)
+        return [await other.mine() for _ in range(count)]
+
+
+async def branch_on_bad(message: bytes, count: int, base: Sequence[Block]) -> list[Block]:
+    """`count` blocks on top of `base`, which breaks rules."""
+    async with dev_chain(message=message) as other:
         for block in base:
             assert await other.chain.process_block_without_verify(block)
         return [await other.mine() for _ in range(count)]

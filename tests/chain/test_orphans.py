@@ -16,7 +16,7 @@ from consensus.params import PowFunc
 from consensus.pow import PowError
 from consensus.types.blockchain import Block
 from storage.errors import StorageError
-from tests.chain.kit_branches import branch, is_stored, tip_of, with_wrong_dao
+from tests.chain.kit_branches import branch, branch_on_bad, is_stored, tip_of, with_wrong_dao
 from tests.kit.devchain import dev_chain, dev_consensus
 
 
@@ -108,7 +108,7 @@ async def test_a_header_without_work_gets_no_room() -> None:
 async def test_they_do_not_wait_for_an_invalid_block() -> None:
     made = await branch(b"other", 1)
     bad = with_wrong_dao(made[0])
-    children = await branch(b"other", 3, [bad])
+    children = await branch_on_bad(b"other", 3, [bad])
     async with dev_chain() as dev:
         for block in children:
             await dev.chain.process(block)
@@ -123,7 +123,7 @@ async def test_they_do_not_wait_for_an_invalid_block() -> None:
 async def test_an_invalid_orphan_takes_its_descendants_with_it() -> None:
     made = await branch(b"other", 2)
     bad = with_wrong_dao(made[1])
-    children = await branch(b"other", 2, [made[0], bad])
+    children = await branch_on_bad(b"other", 2, [made[0], bad])
     async with dev_chain() as dev:
         for block in (*children, bad):
             await dev.chain.process(block)

@@ -24,6 +24,7 @@ from storage.compare import state_differences
 from tests.chain.kit_branches import (
     adjusting_consensus,
     branch,
+    branch_on_bad,
     is_stored,
     submit_all,
     tip_of,
@@ -119,7 +120,7 @@ async def test_an_invalid_block_is_remembered_and_changes_nothing() -> None:
         assert verified_flag(dev, bad) is False
         with pytest.raises(KnownInvalidBlockError):
             await dev.chain.process(bad)
-        child = (await branch(b"more", 1, [*ours[:2], bad]))[0]
+        child = (await branch_on_bad(b"more", 1, [*ours[:2], bad]))[0]
         with pytest.raises(InvalidParentError):
             await dev.chain.process(child)
         await dev.chain.submit_block(ours[2])
@@ -130,7 +131,7 @@ async def test_all_that_stand_on_an_invalid_block_are_invalid() -> None:
     """An invalid block with children on two branches: the switch to one finds out, the other must not win either."""
     ours = await branch(b"ours", 3)
     root = with_wrong_dao((await branch(b"theirs", 1))[0])
-    one, two = await branch(b"one", 3, [root]), await branch(b"two", 3, [root])
+    one, two = await branch_on_bad(b"one", 3, [root]), await branch_on_bad(b"two", 3, [root])
     async with dev_chain() as dev:
         await submit_all(dev, ours)
         for block in (root, *one[:2], *two[:2]):
@@ -150,7 +151,7 @@ async def test_all_that_stand_on_an_invalid_block_are_invalid() -> None:
 async def test_an_invalid_block_in_the_middle_leaves_what_is_below_it() -> None:
     ours, theirs = await branch(b"ours", 3), await branch(b"theirs", 3)
     bad = with_wrong_dao(theirs[2])
-    last = (await branch(b"last", 1, [*theirs[:2], bad]))[0]
+    last = (await branch_on_bad(b"last", 1, [*theirs[:2], bad]))[0]
     async with dev_chain() as dev:
         await submit_all(dev, ours)
         for block in (*theirs[:2], bad):
@@ -300,7 +301,7 @@ async def test_an_unverified_block_needs_its_place() -> None:
 async def test_an_unverified_block_can_lift_a_branch_that_breaks_rules() -> None:
     ours, theirs = await branch(b"ours", 1), await branch(b"theirs", 1)
     bad = with_wrong_dao(theirs[0])
-    child = (await branch(b"child", 1, [bad]))[0]
+    child = (await branch_on_bad(b"child", 1, [bad]))[0]
     async with dev_chain() as dev:
         await submit_all(dev, ours)
         assert await verdict_of(dev, bad) is Verdict.SIDE
