@@ -22,7 +22,7 @@ from ckb_node.indexer.query import (
     find_transactions,
 )
 from ckb_node.indexer.service import IndexerService
-from ckb_node.rpc.errors import invalid_params
+from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.hextext import bytes_text, parse_bytes, parse_uint64, uint_text
 from ckb_node.rpc.jsontypes import (
     CellOutputJson,
@@ -92,8 +92,13 @@ def _read_search_key(key: SearchKeyJson) -> SearchKey:
 def _read_short_script(script: ScriptJson, place: str) -> Script:
     found = read_script(script)
     if len(found.args) > MAX_ARGS:
-        raise invalid_params(f"{place}.args len should be less than {MAX_ARGS}")
+        raise _refused(f"{place}.args len should be less than {MAX_ARGS}")
     return found
+
+
+def _refused(text: str) -> RpcError:
+    """-1200: the indexer does not do this."""
+    return RpcError(Code.Indexer, f"Invalid params {text}")
 
 
 def _read_filter(conditions: FilterJson) -> CellFilter:
@@ -183,7 +188,7 @@ def _indexer(services: Services) -> IndexerService:
 
 def _checked_limit(limit: int) -> int:
     if limit == 0:
-        raise invalid_params("limit should be greater than 0")
+        raise _refused("limit should be greater than 0")
     return limit
 
 
@@ -198,7 +203,7 @@ async def _search(services: Services, read: Callable[[Snapshot], T]) -> T:
     try:
         return await _indexer(services).search(read)
     except QueryError as error:
-        raise invalid_params(str(error)) from None
+        raise _refused(str(error)) from None
 
 
 @METHODS.method

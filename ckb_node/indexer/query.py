@@ -146,7 +146,10 @@ def _scan(
 ) -> Iterator[tuple[bytes, bytes]]:
     """Rows of a script after a cursor; none after the cursor of another search."""
     if search.mode is SearchMode.PARTIAL:
-        raise QueryError("the CKB indexer doesn't support search_key.script_search_mode partial search mode")
+        raise QueryError(
+            "the CKB indexer doesn't support search_key.script_search_mode partial search mode, "
+            "please use the CKB rich-indexer for such search"
+        )
     prefix = kind + script_bytes(search.script)
     start = stop = None
     if after is not None:

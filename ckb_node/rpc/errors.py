@@ -99,8 +99,20 @@ _PLAIN = frozenset({Code.ParseError, Code.InvalidRequest, Code.MethodNotFound, C
 
 
 def invalid_params(text: str) -> RpcError:
-    """-32602."""
+    """-32602 that a method gives."""
     return RpcError(Code.InvalidParams, text)
+
+
+class BadParameterError(RpcError):
+    """-32602 for parameters that no method ever saw: the text has no name before it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Code.InvalidParams, text)
+
+    @property
+    def message(self) -> str:
+        """What clients read."""
+        return self.text
 
 
 def from_exception(error: BaseException) -> RpcError:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 
 import msgspec
 
-from ckb_node.rpc.errors import RpcError, invalid_params, method_is_deprecated, module_is_disabled
+from ckb_node.rpc.errors import BadParameterError, RpcError, method_is_deprecated, module_is_disabled
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.params import Codec
 from ckb_node.rpc.services import Services
@@ -62,7 +62,7 @@ class Param:
             value = self.decoder.decode(raw)
             return self.default if value is None else self.codec.read(value)
         except (msgspec.MsgspecError, BadTextError, RecursionError) as error:
-            raise invalid_params(f"Invalid parameter for `{self.name}`: {error}") from None
+            raise BadParameterError(f"Invalid parameter for `{self.name}`: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +90,23 @@ class Method:
         # Clients written against the reference may send more than a method takes when its last ones are optional.
         if len(given) > len(self.params) and not (self.params and self.params[-1].is_optional):
             if not self.params:
-                raise invalid_params("No parameters were expected")
-            raise invalid_params(f"invalid length {len(given)}, expected {len(self.params)} parameters")
+                raise BadParameterError("Invalid parameters: No parameters were expected")
+            raise BadParameterError(
+                f"Invalid params: invalid length {len(given)}, expected {len(self.params)} parameters"
+            )
         values = [param.read(raw) for param, raw in zip(self.params, given, strict=False)]
         values.extend(_default(param) for param in self.params[len(given) :])
         return values
 
     def _named(self, given: dict[str, msgspec.Raw]) -> list[Any]:
         if unknown := given.keys() - {param.name for param in self.params}:
-            raise invalid_params(f"unknown parameter `{min(unknown)}`")
+            raise BadParameterError(f"Invalid params: unknown parameter `{min(unknown)}`")
         return [param.read(given[param.name]) if param.name in given else _default(param) for param in self.params]
 
 
 def _default(param: Param) -> Any:
     if not param.is_optional:
-        raise invalid_params(f"Missing required parameter `{param.name}`")
+        raise BadParameterError(f"Missing required parameter `{param.name}`")
     return param.default
 
 

@@ -285,7 +285,7 @@ class PoolService:
     async def estimate_fee_rate(self, priority: rpc.FeePriority, *, fallback: bool) -> int:
         """Shannons per 1000 weight units, from what the pool holds: the rate that is committed within the target."""
         if not fallback:
-            raise rpc.FeeEstimateError("no fee estimator is configured")
+            raise rpc.FeeEstimateError("dummy fee estimator is used")
         consensus = self._chain.consensus
         left = CONFIRM_TARGETS[priority] - consensus.proposal_window.closest
         size = cycles = 0

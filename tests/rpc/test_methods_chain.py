@@ -211,7 +211,7 @@ async def test_live_cells(rpc: RpcChain) -> None:
         **live,
         "cell": {**live["cell"], "data": {"content": "0x", "hash": "0x" + "00" * 32}},
     }
-    assert await rpc.call("get_live_cell", point, True, True) == {"cell": None, "status": "dead"}
+    assert await rpc.call("get_live_cell", point, True, True) == {"cell": None, "status": "unknown"}
     made = {"tx_hash": hexed(transaction.hash), "index": "0x0"}
     assert await rpc.call("get_live_cell", made, True) == nothing
     assert (await rpc.call("get_live_cell", made, True, True))["status"] == "live"

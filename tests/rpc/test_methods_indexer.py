@@ -100,7 +100,16 @@ async def test_a_payment_moves_cells_and_capacity(indexed: Indexed) -> None:
 async def test_wrong_searches(indexed: Indexed, params: list[Any]) -> None:
     with pytest.raises(RpcFailure) as caught:
         await indexed.call("get_cells", *params)
-    assert caught.value.code == -32602
+    assert caught.value.code in {-32602, -1200}
+
+
+async def test_the_indexer_says_what_it_does_not_do(indexed: Indexed) -> None:
+    for params, text in (
+        ([key_of(ALICE_KEY), "asc", "0x0"], "limit should be greater than 0"),
+        ([key_of(ALICE_KEY, script_search_mode="partial"), "asc", "0x1"], "partial search mode"),
+    ):
+        with pytest.raises(RpcFailure, match="^-1200: Indexer: Invalid params .*" + text):
+            await indexed.call("get_cells", *params)
 
 
 async def test_methods_do_not_exist_while_the_module_is_off(indexed: Indexed) -> None:

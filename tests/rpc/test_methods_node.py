@@ -57,8 +57,8 @@ async def test_bans(rpc: RpcChain) -> None:
     assert await rpc.call("set_ban", "192.0.2.77/24", "insert", hex(1000), None, "noise") is None
     assert await rpc.call("set_ban", "2001:DB8::/32", "insert", hex(now + 5_000_000), True, "x" * 5000) is None
     bans = {ban["address"]: ban for ban in await rpc.call("get_banned_addresses")}
-    assert set(bans) == {"192.0.2.7", "192.0.2.0/24", "2001:db8::/32"}
-    assert 0 <= int(bans["192.0.2.7"]["ban_until"], 16) - now - 24 * 3600 * 1000 < 1000
+    assert set(bans) == {"192.0.2.7/32", "192.0.2.0/24", "2001:db8::/32"}
+    assert 0 <= int(bans["192.0.2.7/32"]["ban_until"], 16) - now - 24 * 3600 * 1000 < 1000
     assert bans["192.0.2.0/24"]["ban_reason"] == "noise"
     assert bans["2001:db8::/32"]["ban_until"] == hex(now + 5_000_000)
     assert len(bans["2001:db8::/32"]["ban_reason"]) == 1000

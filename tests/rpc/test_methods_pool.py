@@ -137,7 +137,7 @@ async def test_well_known_scripts_only(rpc: RpcChain) -> None:
             with pytest.raises(RpcFailure, match="well_known_scripts_only") as caught:
                 await rpc.call(method, transaction, "well_known_scripts_only")
             assert caught.value.code == -1102
-            assert caught.value.data == f"output index: 0, error: {reason}"
+            assert caught.value.data == f'"output index: 0, error: {reason}"'
     with pytest.raises(RpcFailure, match="`outputs_validator`"):
         await rpc.call("send_transaction", as_json(with_outputs(rpc, ours)), "anything")
     assert await rpc.call("send_transaction", as_json(with_outputs(rpc, ours)), "well_known_scripts_only")

@@ -120,14 +120,15 @@ async def get_live_cell(
     """A cell by its out point: live, or unknown when it was spent or never was.
 
     `with_data` adds the cell's data and its hash. `include_tx_pool` looks at the chain as it would be after the
-    transactions of the pool: a cell that one of them spends is dead.
+    transactions of the pool, whose own cells always come with their data.
     """
     if include_tx_pool:
-        lookup = await services.pool.live_cell(out_point.raw)
+        cell = (await services.pool.live_cell(out_point.raw)).cell
     else:
         cell = services.chain.view().cell(out_point.raw)
-        lookup = CellLookup(CellState.UNKNOWN if cell is None else CellState.LIVE, cell)
-    return cell_status_json(lookup, with_data=with_data)
+    is_of_pool = cell is not None and cell.info is None
+    lookup = CellLookup(CellState.UNKNOWN if cell is None else CellState.LIVE, cell)
+    return cell_status_json(lookup, with_data=with_data or is_of_pool)
 
 
 @METHODS.method

@@ -68,7 +68,7 @@ def set_ban(
         services.net.unban(network)
         return
     if command != "insert":
-        raise invalid_params(f"Expected `params[1]` to be in the list [insert, delete], got {command}")
+        raise invalid_params(f"Expected `params[1]` to be in the list [insert, delete], got {address}")
     services.net.ban(network, _ban_end(services.clock, ban_time, absolute), (reason or "")[:MAX_REASON])
 
 
@@ -84,7 +84,7 @@ def _network_text(address: str) -> str:
         network = ip_network(address, strict=False)
     except ValueError:
         raise invalid_params(f"Expected `params[0]` to be a valid IP address, got {address}") from None
-    return str(network.network_address) if network.num_addresses == 1 else str(network)
+    return str(network)
 
 
 @METHODS.method
@@ -103,7 +103,7 @@ def set_network_active(services: Services, state: Bool) -> None:
 def add_node(services: Services, peer_id: Text, address: Text) -> None:
     """Connect to a node by its multiaddress; the peer id is added where the address has none."""
     if not address.startswith("/"):
-        raise invalid_params(f"Error parsing address '{address}': a multiaddress starts with a slash")
+        raise invalid_params(f"Error parsing address '{address}': invalid multiaddr")
     services.net.add_node(address if "/p2p/" in address else f"{address}/p2p/{peer_id}")
 
 

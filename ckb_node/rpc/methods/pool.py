@@ -36,7 +36,7 @@ def check_outputs(services: Services, transaction: Transaction, validator: Outpu
             f"The transaction is rejected by OutputsValidator set in params[1]: {validator.value}. "
             "Please check the related information in "
             "https://github.com/nervosnetwork/ckb/wiki/Transaction-%C2%BB-Default-Outputs-Validator",
-            str(error),
+            f'"{error}"',
         ) from error
 
 
