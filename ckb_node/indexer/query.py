@@ -160,7 +160,9 @@ def _scan(
     for key, value in reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending):
         if monotonic() > deadline:
             raise SearchTimeoutError
-        if search.mode is SearchMode.EXACT and len(key) != len(prefix) + tail_size:
+        # A shorter script with its numbers may begin like a longer one.
+        more_args = len(key) - len(prefix) - tail_size
+        if more_args < 0 or (more_args and search.mode is SearchMode.EXACT):
             continue
         yield key, value
 

@@ -1,0 +1,111 @@
+"""The index against fresh ones: whatever blocks came and went, it holds what the chain holds now."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ckb_node.indexer import index
+from ckb_node.indexer.index import Index, IndexTooOldError
+from ckb_node.indexer.keys import BLOCK, CELL, UNDO, number_key
+from storage.kv import KeyValueStore
+from storage.memory import MemoryStore
+from tests.indexer.kit_index import Model, a_chain
+
+
+def rows(store: KeyValueStore) -> dict[bytes, bytes]:
+    return dict(store.iterator())
+
+
+def fresh_rows(chain: list) -> dict[bytes, bytes]:  # type: ignore[type-arg]
+    fresh = Index(MemoryStore())
+    for block in chain:
+        fresh.append(block)
+    return rows(fresh.store)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_appending_and_rolling_back_equals_a_fresh_index(seed: int) -> None:
+    rng = random.Random(seed)
+    kept = Index(MemoryStore())
+    chain = a_chain(rng, 4)
+    for block in chain:
+        kept.append(block)
+    for _ in range(12):
+        if rng.random() < 0.5:
+            for _ in range(rng.randint(1, len(chain))):
+                kept.rollback(chain.pop())
+        longer = a_chain(rng, rng.randint(1, 3), chain)
+        for block in longer[len(chain) :]:
+            kept.append(block)
+        chain = longer
+        assert kept.tip() == (chain[-1].number, chain[-1].hash)
+        assert rows(kept.store) == fresh_rows(chain)
+        live = {key[1:] for key, _ in kept.store.iterator(prefix=CELL)}
+        assert live == set(Model(chain).live_outputs())
+
+
+def test_rolling_back_to_nothing() -> None:
+    kept = Index(MemoryStore())
+    chain = a_chain(random.Random(1), 5)
+    for block in chain:
+        kept.append(block)
+    for block in reversed(chain):
+        kept.rollback(block)
+    assert kept.tip() is None
+    assert rows(kept.store) == {}
+
+
+def test_undo_is_kept_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "KEPT_UNDO", 3)
+    kept = Index(MemoryStore())
+    chain = a_chain(random.Random(2), 8)
+    for block in chain:
+        kept.append(block)
+    assert len(list(kept.store.iterator(prefix=UNDO))) == 3
+    for block in reversed(chain[5:]):
+        kept.rollback(block)
+    with pytest.raises(IndexTooOldError) as caught:
+        kept.rollback(chain[4])
+    assert caught.value.number == 4
+    assert kept.tip() == (4, chain[4].hash)
+
+
+def test_clearing_goes_in_steps_and_is_finished_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "CLEARED_AT_ONCE", 2)
+    kept = Index(MemoryStore())
+    for block in a_chain(random.Random(3), 5):
+        kept.append(block)
+    assert kept.is_sound(100)
+    write_batch, batches = kept.store.write_batch, 0
+
+    def crash_at_the_third(changes: object, /, *, sync: bool) -> None:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            raise RuntimeError("power cut")
+        write_batch(changes, sync=sync)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kept.store, "write_batch", crash_at_the_third)
+    with pytest.raises(RuntimeError):
+        kept.clear()
+    assert not kept.is_sound(100)
+    kept.clear()
+    assert rows(kept.store) == {}
+    assert kept.is_sound(100)
+
+
+@pytest.mark.parametrize("missing", [0, 3, 8])
+def test_a_missing_block_is_noticed(missing: int) -> None:
+    kept = Index(MemoryStore())
+    for block in a_chain(random.Random(4), 10):
+        kept.append(block)
+    assert all(kept.is_sound(blocks) for blocks in (2, 9, 10, 11, 100))
+    kept.store.delete(number_key(BLOCK, missing))
+    assert not kept.is_sound(100)
+    assert kept.is_sound(10 - missing - 1)
+
+
+def test_an_empty_index_is_sound() -> None:
+    assert Index(MemoryStore()).is_sound(100)

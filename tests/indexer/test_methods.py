@@ -1,0 +1,263 @@
+"""The methods of module Indexer as clients call them, over a node's chain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from ckb_node.indexer import service as indexer_service
+from ckb_node.indexer.methods import METHODS
+from ckb_node.indexer.service import IndexerService
+from ckb_node.local_net import LocalNet
+from ckb_node.rpc.dispatch import Dispatcher
+from ckb_node.rpc.registry import Module, Registry
+from ckb_node.rpc.services import Services
+from consensus.types.blockchain import Script
+from network.identity import Identity
+from storage.memory import MemoryStore
+from tests.chain.kit_branches import branch
+from tests.kit.devchain import DevChain
+from tests.txpool.kit_pool import ALICE, BOB, CELL, cell_of, funded
+
+INDEXER_REFUSES = -1200
+
+
+class Client:
+    """Calls by name."""
+
+    def __init__(self, dev: DevChain, indexer: IndexerService) -> None:
+        self.indexer = indexer
+        net = LocalNet(dev.chain, Identity(bytes(31) + b"\1"), "test", dev.clock.now_ms)
+        services = Services(
+            chain=dev.chain, pool=dev.pool, net=net, clock=dev.clock, extensions={IndexerService: indexer}
+        )
+        registry = Registry(services, [Module.INDEXER])
+        registry.add(METHODS)
+        self._dispatcher = Dispatcher(registry)
+
+    async def answer(self, method: str, *params: object) -> Any:
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return json.loads(await self._dispatcher.dispatch(json.dumps(request).encode()))
+
+    async def call(self, method: str, *params: object) -> Any:
+        answer = await self.answer(method, *params)
+        assert "result" in answer, answer
+        return answer["result"]
+
+    async def error(self, method: str, *params: object) -> tuple[int, str]:
+        error = (await self.answer(method, *params))["error"]
+        return error["code"], error["message"]
+
+    def catch_up(self) -> None:
+        while not self.indexer.step():
+            pass
+
+
+@asynccontextmanager
+async def indexed(dev: DevChain) -> AsyncIterator[Client]:
+    indexer = IndexerService(dev.chain, MemoryStore())
+    try:
+        yield Client(dev, indexer)
+    finally:
+        indexer.close()
+
+
+def search_key(script: Script, script_type: str = "lock", **more: object) -> dict[str, object]:
+    kinds = {0: "data", 1: "type", 2: "data1", 4: "data2"}
+    shown = {
+        "code_hash": "0x" + script.code_hash.hex(),
+        "hash_type": kinds[script.hash_type],
+        "args": "0x" + script.args.hex(),
+    }
+    return {"script": shown, "script_type": script_type, **more}
+
+
+async def test_tip() -> None:
+    async with funded() as funds, indexed(funds.dev) as client:
+        assert await client.call("get_indexer_tip") is None
+        assert await client.call("get_cells_capacity", search_key(ALICE.lock)) is None
+        client.catch_up()
+        tip = funds.dev.chain.view().tip_header()
+        expected = {"block_hash": "0x" + tip.hash.hex(), "block_number": hex(tip.number)}
+        assert await client.call("get_indexer_tip") == expected
+
+
+async def test_cells_and_capacity_follow_the_chain() -> None:
+    async with funded(4) as funds, indexed(funds.dev) as client:
+        client.catch_up()
+        page = await client.call("get_cells", search_key(ALICE.lock), "asc", "0x64")
+        assert len(page["objects"]) == 5
+        first = page["objects"][0]
+        assert first["out_point"] == {"tx_hash": "0x" + funds.splitting.hash.hex(), "index": "0x0"}
+        assert first["output"]["capacity"] == hex(CELL)
+        assert first["output_data"] == "0x"
+        assert first["tx_index"] == "0x1"
+        total = int((await client.call("get_cells_capacity", search_key(ALICE.lock)))["capacity"], 16)
+        tx = funds.spend(to=BOB.lock)
+        await funds.submit(tx)
+        await funds.dev.mine(4)
+        client.catch_up()
+        after = await client.call("get_cells_capacity", search_key(ALICE.lock))
+        assert int(after["capacity"], 16) == total - CELL
+        assert after["block_number"] == hex(funds.dev.chain.view().tip_header().number)
+        page = await client.call("get_cells", search_key(BOB.lock), "desc", "0x64")
+        assert "0x" + tx.hash.hex() in [each["out_point"]["tx_hash"] for each in page["objects"]]
+
+
+async def test_pages_both_ways() -> None:
+    async with funded(7) as funds, indexed(funds.dev) as client:
+        client.catch_up()
+        whole = (await client.call("get_cells", search_key(ALICE.lock), "asc", "0x64"))["objects"]
+        for order, expected in (("asc", whole), ("desc", whole[::-1])):
+            cursor, joined, sizes = None, [], []
+            while True:
+                page = await client.call("get_cells", search_key(ALICE.lock), order, "0x3", cursor)
+                if not page["objects"]:
+                    assert page["last_cursor"] == "0x"
+                    break
+                joined += page["objects"]
+                sizes.append(len(page["objects"]))
+                cursor = page["last_cursor"]
+            assert joined == expected
+            assert sizes == [3, 3, 2]
+        page = await client.call("get_cells", search_key(ALICE.lock), "asc", "0x3", "0x")
+        assert page == {"objects": [], "last_cursor": "0x"}, "the empty cursor comes after the last page"
+
+
+async def test_without_data_and_with_filter() -> None:
+    async with funded(2) as funds, indexed(funds.dev) as client:
+        tx = funds.spend(data=b"note")
+        await funds.submit(tx)
+        await funds.dev.mine(4)
+        client.catch_up()
+        conditions = {"output_data": "0x" + b"no".hex()}
+        found = await client.call("get_cells", search_key(ALICE.lock, filter=conditions), "asc", "0x9")
+        assert [each["output_data"] for each in found["objects"]] == ["0x" + b"note".hex()]
+        bare = search_key(ALICE.lock, filter=conditions, with_data=False)
+        found = await client.call("get_cells", bare, "asc", "0x9")
+        assert [each["output_data"] for each in found["objects"]] == [None]
+        ranges = {"output_data_len_range": ["0x1", "0x5"], "block_range": ["0x0", "0xff"]}
+        found = await client.call("get_cells", search_key(ALICE.lock, filter=ranges), "asc", "0x9")
+        assert len(found["objects"]) == 1
+        ranges["output_data_len_range"] = ["0x1", "0x4"]
+        assert (await client.call("get_cells", search_key(ALICE.lock, filter=ranges), "asc", "0x9"))["objects"] == []
+
+
+async def test_transactions_plain_and_grouped() -> None:
+    async with funded(3) as funds, indexed(funds.dev) as client:
+        tx = funds.spend(funds.cells.pop(), funds.cells.pop(), outputs=2)
+        child = funds.spend(cell_of(tx))
+        await funds.submit(tx, child)
+        await funds.dev.mine(4)
+        client.catch_up()
+        plain = (await client.call("get_transactions", search_key(ALICE.lock), "asc", "0x64"))["objects"]
+        of_tx = [(each["io_type"], each["io_index"]) for each in plain if each["tx_hash"] == "0x" + tx.hash.hex()]
+        assert of_tx == [("input", "0x0"), ("output", "0x0"), ("input", "0x1"), ("output", "0x1")]
+        key = search_key(ALICE.lock, group_by_transaction=True)
+        grouped = (await client.call("get_transactions", key, "asc", "0x64"))["objects"]
+        assert [each["tx_hash"] for each in grouped] == list(dict.fromkeys(each["tx_hash"] for each in plain))
+        for each in grouped:
+            cells = [(row["io_type"], row["io_index"]) for row in plain if row["tx_hash"] == each["tx_hash"]]
+            assert [tuple(cell) for cell in each["cells"]] == cells
+        cursor, joined = None, []
+        for _ in grouped:
+            page = await client.call("get_transactions", key, "desc", "0x1", cursor)
+            assert len(page["objects"]) == 1
+            joined += page["objects"]
+            cursor = page["last_cursor"]
+        assert [each["tx_hash"] for each in joined] == [each["tx_hash"] for each in grouped[::-1]]
+        assert [sorted(each["cells"]) for each in joined] == [sorted(each["cells"]) for each in grouped[::-1]]
+        assert (await client.call("get_transactions", key, "desc", "0x1", cursor))["objects"] == []
+
+
+async def test_bad_requests() -> None:
+    async with funded(1) as funds, indexed(funds.dev) as client:
+        client.catch_up()
+        key = search_key(ALICE.lock)
+        for method in ("get_cells", "get_transactions"):
+            code, text = await client.error(method, key, "asc", "0x0")
+            assert code == INDEXER_REFUSES
+            assert "limit should be greater than 0" in text
+            code, text = await client.error(method, {**key, "script_search_mode": "partial"}, "asc", "0x1")
+            assert code == INDEXER_REFUSES
+            assert "partial search mode" in text
+            assert (await client.error(method, key, "up", "0x1"))[0] == -32602
+            assert (await client.error(method, {**key, "script_type": "data"}, "asc", "0x1"))[0] == -32602
+            long = search_key(ALICE.lock.replace(args=bytes(65536)))
+            code, text = await client.error(method, long, "asc", "0x1")
+            assert code == INDEXER_REFUSES
+            assert "search_key.script.args len should be less than 65535" in text
+            filtered = {**key, "filter": {"script": long["script"]}}
+            assert "search_key.filter.script.args" in (await client.error(method, filtered, "asc", "0x1"))[1]
+        conditions = {"output_data": "0x"}
+        code, text = await client.error("get_transactions", search_key(ALICE.lock, filter=conditions), "asc", "0x1")
+        assert "doesn't support search_key.filter.output_data parameter" in text
+        code, text = await client.error("get_cells_capacity", {**key, "script_search_mode": "partial"})
+        assert code == INDEXER_REFUSES
+
+
+async def test_searches_run_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with funded(1) as funds, indexed(funds.dev) as client:
+        client.catch_up()
+        threads = []
+        snapshot = client.indexer._store.snapshot
+
+        def watched() -> object:
+            threads.append(threading.current_thread())
+            return snapshot()
+
+        monkeypatch.setattr(client.indexer._store, "snapshot", watched)
+        await asyncio.gather(*(client.call("get_cells_capacity", search_key(ALICE.lock)) for _ in range(4)))
+        assert len(threads) == 4
+        assert threading.main_thread() not in threads
+
+
+async def test_the_task_follows_reorganisations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexer_service, "BATCH", 2)
+    longer = await branch(b"longer", 9)
+    async with funded(2) as funds, indexed(funds.dev) as client:
+        running = asyncio.get_running_loop().create_task(client.indexer.run())
+        await until_indexed(client, funds.dev)
+        for block in longer:
+            await funds.dev.chain.submit_block(block)
+        await until_indexed(client, funds.dev)
+        assert funds.dev.chain.view().tip_header() == longer[-1].header
+        capacity = await client.call("get_cells_capacity", search_key(ALICE.lock))
+        genesis = funds.dev.consensus.genesis_block.transactions[0]
+        assert int(capacity["capacity"], 16) == sum(
+            output.capacity for output in genesis.body.outputs if output.lock == ALICE.lock
+        )
+        running.cancel()
+
+
+async def until_indexed(client: Client, dev: DevChain) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            tip = dev.chain.view().tip_header()
+            if client.indexer.tip() == (tip.number, tip.hash):
+                return
+            await asyncio.sleep(0.005)
+
+
+async def test_a_truncated_chain_and_a_hole_build_the_index_anew() -> None:
+    async with funded(2) as funds, indexed(funds.dev) as client:
+        client.catch_up()
+        target = funds.dev.chain.view().main_hash(1)
+        await funds.dev.chain.truncate(target or b"")
+        client.catch_up()
+        assert client.indexer.tip() == (1, target)
+        await funds.dev.mine(3)
+        client.catch_up()
+        store = client.indexer._store
+        rows = dict(store.iterator())
+        store.delete(next(key for key in rows if key.startswith(b"b") and key.endswith(b"\x02")))
+        again = IndexerService(funds.dev.chain, store)
+        while not again.step():
+            pass
+        assert dict(store.iterator()) == rows
