@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 ROOMS := ckb_node consensus vm storage network
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node fuzz soak-kill conformance-vm isa-programs fuzz-vm scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node fuzz soak-kill interop conformance-vm isa-programs fuzz-vm scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
 run: setup
@@ -59,6 +59,16 @@ isa-programs: setup
 ## Random programs on every engine of the VM, for SECONDS (default 120).
 fuzz-vm: setup
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),120)
+
+## The same chains, blocks and requests to the reference node and to this one, both on loopback. Not part of `make test`:
+## it needs a built reference (REFERENCE=path of its `ckb`) and the official system scripts (CELLS=directory of the ELFs).
+interop: setup
+ifeq ($(and $(REFERENCE),$(CELLS)),)
+	@echo "SKIPPED: the node was NOT COMPARED with the reference." \
+		"Say: make interop REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files>"
+else
+	CKB_REFERENCE=$(abspath $(REFERENCE)) CKB_CELLS=$(abspath $(CELLS)) $(PYTEST) -q tests/interop
+endif
 
 ## Rebuild the on-chain scripts of the dev chain (needs riscv64-unknown-elf-gcc); `scripts-check` proves they are unchanged.
 scripts:

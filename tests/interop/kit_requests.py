@@ -153,7 +153,6 @@ def transaction_requests(facts: Facts) -> Iterator[Request]:
         point | {"tx_hash": "0x12"},
         None,
         "text",
-        [UNKNOWN, "0x0"],
     )
     for bad in bad_points:
         yield "get_live_cell", [bad, True]
