@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from vm.translator.cache import TranslationCache, translation_key
 from vm.translator.machine import AutoMachine
 from vm.translator.program import TranslatedProgram
 from vm.translator.runtime import HostedRuntime
-from vm.translator.worker import compile_native
+from vm.translator.worker import REFUSED, compile_native
 from vm.wasm.machine import WasmMachine
 from vm.wasm.runtime import Runtime
 
@@ -29,6 +31,8 @@ ENGINES: Final = ("auto", "reference", "wasm")
 DEFAULT_THRESHOLD: Final = 50_000_000
 DEFAULT_CACHE_BYTES: Final = 256 << 20
 
+WORKER: Final = "vm.translator.worker"
+_REFUSALS: Final = (REFUSED, -signal.SIGXCPU)  # how a worker ends that would end so again
 _LOOK_UP_SHARE: Final = 10  # the disk is asked after this part of the threshold
 _MAX_KNOWN: Final = 4096  # programs whose cycles are counted
 _MAX_WAITING: Final = 16
@@ -99,6 +103,7 @@ class Engines:
         self._ready: OrderedDict[tuple[object, ...], TranslatedProgram] = OrderedDict()
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._job: _Job | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -139,11 +144,15 @@ class Engines:
     def is_translated(self, elf: bytes, version: int) -> bool:
         return self._lookup(elf, version) is not None
 
+    def is_translating(self) -> bool:
+        """Whether there is anything that `poll` waits for."""
+        return self._job is not None or bool(self._waiting)
+
     # What machines ask
 
     def find(self, elf: bytes, version: int) -> TranslatedProgram | None:
         """The translation of a program, if it is ready."""
-        if self._job is not None or self._waiting:
+        if self.is_translating():
             self.poll()
         program = self._lookup(elf, version)
         if program is not None:
@@ -169,21 +178,27 @@ class Engines:
     # Translations
 
     def poll(self) -> None:
-        """Take over a translation that is finished, and begin the next."""
-        job = self._job
-        if job is not None:
-            if job.process.poll() is None:
-                return
-            self._job = None
-            job.source.unlink(missing_ok=True)
-            if job.process.returncode == 0 and self._load(job.key, job.elf, job.version):
-                self.counters.translations_finished += 1
-                self._cache.evict()
-            else:
-                self.counters.translations_failed += 1
-                self._cache.refuse(job.key)
-        if self._waiting and self._job is None:
-            self._job = self._start(*self._waiting.popleft())
+        """Take over a translation that is finished, and begin the next. Returns at once."""
+        if not self._lock.acquire(blocking=False):  # another thread is at it
+            return
+        try:
+            if self._job is not None and self._job.process.poll() is not None:
+                self._finish(self._job)
+                self._job = None
+            if self._waiting and self._job is None:
+                self._job = self._start(*self._waiting.popleft())
+        finally:
+            self._lock.release()
+
+    def _finish(self, job: _Job) -> None:
+        job.source.unlink(missing_ok=True)
+        if job.process.returncode == 0 and self._load(job.key, job.elf, job.version):
+            self.counters.translations_finished += 1
+            self._cache.evict()
+            return
+        self.counters.translations_failed += 1
+        if job.process.returncode in _REFUSALS:
+            self._cache.refuse(job.key)
 
     def _start(self, elf: bytes, version: int) -> _Job:
         self.counters.translations_started += 1
@@ -192,7 +207,7 @@ class Engines:
         source = output.with_suffix(f".{os.getpid()}.elf")
         source.write_bytes(elf)
         process = subprocess.Popen(
-            [sys.executable, "-m", "vm.translator.worker", str(version), str(source), str(output)],
+            [sys.executable, "-m", WORKER, str(version), str(source), str(output)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,246 @@
+"""Which programs are translated, where, and what is kept of it; bounds against hostile programs."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.vm.assembler import (
+    BRANCH_OPS,
+    CODE_BASE,
+    ECALL,
+    PF_R,
+    PF_X,
+    Segment,
+    branch,
+    elf,
+    exit_with,
+    imm,
+    jal,
+    program,
+    reg,
+    store,
+)
+from vm import Engines, create_machine
+from vm.errors import InvalidVersion
+from vm.machine import Machine
+from vm.reference.engine import ReferenceMachine
+from vm.translator import engines as engines_module
+from vm.translator.cache import TranslationCache, translation_key
+from vm.translator.graph import Order, discover
+from vm.translator.limits import Limits, TooLargeError
+from vm.translator.translate import translate
+
+LOOP = program(imm("addi", 5, 0, 1000) + imm("addi", 5, 5, -1) + branch("bne", 5, 0, -4) + exit_with())
+PATIENCE = 60.0  # seconds for a translation in the background
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Iterator[Engines]:
+    with Engines(tmp_path / "cache", threshold=10_000) as made:
+        yield made
+
+
+def run(engines: Engines, file: bytes = LOOP, version: int = 2) -> Machine:
+    machine = engines.create_machine(version, 100_000)
+    machine.load_program(file, [])
+    machine.run()
+    return machine
+
+
+def wait(engines: Engines) -> None:
+    """Until nothing is being translated."""
+    end = time.monotonic() + PATIENCE
+    while engines.is_translating():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+        engines.poll()
+
+
+def test_engines_by_name(engines: Engines) -> None:
+    assert isinstance(engines.create_machine(2, 1, "reference"), ReferenceMachine)
+    assert isinstance(create_machine(2, 1, "reference", engines), ReferenceMachine)
+    for name in ("wasm", "auto"):
+        assert create_machine(1, 7, name, engines).max_cycles == 7
+    with pytest.raises(ValueError, match="no such engine"):
+        engines.create_machine(2, 1, "other")
+    with pytest.raises(InvalidVersion):
+        engines.create_machine(3, 1)
+
+
+def test_hot_programs_are_translated_beside(engines: Engines) -> None:
+    cycles = run(engines).cycles
+    run(engines)
+    assert engines.counters.translations_started == 0
+    run(engines)  # beyond the threshold
+    assert engines.counters.translations_started == 1
+    wait(engines)
+    assert engines.counters.translations_finished == 1
+    assert engines.is_translated(LOOP, 2)
+    assert not engines.is_translated(LOOP, 1)
+    before = engines.counters.interpreted_runs
+    assert run(engines).cycles == cycles
+    assert (engines.counters.translated_runs, engines.counters.interpreted_runs) == (1, before)
+
+
+def test_translations_are_kept_between_processes(tmp_path: Path) -> None:
+    with Engines(tmp_path) as first:
+        first.translate(LOOP, 2)
+    with Engines(tmp_path, threshold=10_000) as second:
+        run(second)
+        assert second.is_translated(LOOP, 2), "the disk is asked long before the threshold"
+        assert second.counters.translations_started == 0
+        assert second.counters.cache_hits == 1
+
+
+def test_a_program_like_a_translated_one_is_another(engines: Engines) -> None:
+    other = bytearray(LOOP)
+    position = LOOP.index(imm("addi", 5, 0, 1000))
+    other[position : position + 4] = imm("addi", 5, 0, 900)
+    engines.translate(LOOP, 2)
+    assert run(engines).cycles == run(engines).cycles != run(engines, bytes(other)).cycles
+
+
+def test_without_a_directory_of_its_own() -> None:
+    with Engines() as engines:
+        engines.translate(LOOP, 2)
+        directory = engines._cache.path("x").parent
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert engines.is_translated(LOOP, 2)
+    assert not directory.exists()
+
+
+def test_a_directory_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    with pytest.raises(PermissionError):
+        Engines(tmp_path / "open")
+
+
+def test_damaged_native_code_is_not_run(tmp_path: Path) -> None:
+    with Engines(tmp_path) as engines:
+        engines.translate(LOOP, 2)
+    path = TranslationCache(tmp_path, 1 << 30).path(translation_key(LOOP, 2))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with Engines(tmp_path, threshold=10_000) as engines:
+        run(engines)
+        assert not engines.is_translated(LOOP, 2)
+        engines.translate(LOOP, 2)
+        assert engines.is_translated(LOOP, 2)
+
+
+def test_keys_tell_apart_what_makes_a_difference() -> None:
+    keys = {translation_key(file, version) for file in (LOOP, LOOP + b"\0") for version in (0, 1, 2)}
+    assert len(keys) == 6
+
+
+def test_what_was_not_used_longest_is_evicted(tmp_path: Path) -> None:
+    cache = TranslationCache(tmp_path, 2500)
+    for index, key in enumerate(("a", "b", "c")):
+        cache.store(key, bytes(1000))
+        os.utime(cache.path(key), (index, index)) if cache.path(key).exists() else None
+        if key == "b":
+            assert cache.load("a") == bytes(1000)  # used: b is older now
+    assert cache.load("a") is not None
+    assert cache.load("b") is None
+    assert cache.load("c") is not None
+
+
+@pytest.mark.parametrize(("ending", "again"), [("sys.exit(3)", 0), ("os.kill(os.getpid(), 24)", 0), ("sys.exit(1)", 1)])
+def test_failed_translations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, again: int) -> None:
+    """None is tried again by the same process; those that would fail again, by no other."""
+    (tmp_path / "failing_worker.py").write_text(f"import os, sys\n{ending}\n")
+    monkeypatch.setattr(engines_module, "WORKER", "failing_worker")
+    monkeypatch.setattr(engines_module, "_PACKAGE_ROOT", tmp_path)
+    directory = tmp_path / "cache"
+    for expected in (1, again):
+        with Engines(directory, threshold=10_000) as engines:
+            for _ in range(6):
+                run(engines)
+                wait(engines)
+            assert engines.counters.translations_started == engines.counters.translations_failed == expected
+    assert not [path for path in directory.iterdir() if path.suffix in {".elf", ".tmp"}]
+
+
+def test_close_ends_a_translation_under_way(tmp_path: Path) -> None:
+    engines = Engines(tmp_path, threshold=10_000)
+    for _ in range(3):
+        run(engines)
+    assert engines.is_translating()
+    engines.close()
+    assert not engines.is_translating()
+
+
+# Hostile programs
+
+
+def any_register(rng: random.Random) -> int:
+    return rng.randrange(5, 31)
+
+
+def branches(rng: random.Random, count: int) -> list[bytes]:
+    """Short blocks that branch to random others."""
+    code = []
+    for number in range(count):
+        code += [reg("add", any_register(rng), any_register(rng), any_register(rng)) for _ in range(3)]
+        target = rng.randrange(max(0, number - 200), min(count, number + 200))
+        name = rng.choice(list(BRANCH_OPS))
+        code.append(branch(name, any_register(rng), any_register(rng), (target - number) * 16 - 12))
+    return code
+
+
+def tails(rng: random.Random, count: int) -> list[bytes]:
+    """Tiny functions that call each other and run into the next."""
+    code = []
+    for number in range(count):
+        code += [reg("add", any_register(rng), any_register(rng), any_register(rng)) for _ in range(4)]
+        call, jump = (rng.randrange(max(0, number - 100), min(count, number + 100)) - number for _ in range(2))
+        code.append(jal(1, call * 28 - 16))
+        code.append(branch("bne", any_register(rng), any_register(rng), jump * 28 + 4))
+        code.append(reg("add", any_register(rng), any_register(rng), any_register(rng)))
+    return code
+
+
+def phases(rng: random.Random, count: int) -> list[bytes]:
+    """Straight code that is entered at each instruction, so that blocks overlap in all ways."""
+    code = [branch("beq", any_register(rng), any_register(rng), 4 * 900) for _ in range(900)]
+    return code + [reg("add", any_register(rng), any_register(rng), any_register(rng)) for _ in range(count)]
+
+
+def accesses(rng: random.Random, count: int) -> list[bytes]:
+    """Loads and stores by ever changing addresses: each is checked."""
+    loads = [imm("ld", any_register(rng), any_register(rng), 8 * rng.randrange(200)) for _ in range(count)]
+    return [rng.choice((load, store("sd", any_register(rng), any_register(rng), 8))) for load in loads]
+
+
+@pytest.mark.parametrize("make", [branches, tails, phases, accesses])
+def test_translation_grows_with_the_program_only(make: object) -> None:
+    assert callable(make)
+    code = b"".join(make(random.Random(1), 1000)) + ECALL
+    file = elf([Segment(CODE_BASE, code, PF_R | PF_X)])
+    count = len(code) // 4
+    limits = Limits()
+    machine = ReferenceMachine(2, 0)
+    machine.load_elf(file)
+    graph = discover(machine.memory, machine.pc, (), 2, limits)
+    assert set(graph.owners) <= set(graph.nodes), "one owner each"
+    assert len(graph.nodes) <= count
+    for entry, members in graph.functions().items():
+        order = Order.of(graph.nodes, entry, set(members))
+        assert len(members) <= limits.function_blocks
+        assert sum(len(graph.nodes[pc].block.instructions) for pc in members) <= limits.function_instructions
+        assert not order.irreducible_targets()
+    translation = translate(file, 2)
+    assert translation.instructions <= 16 * count
+    assert len(translation.code) < 500 * count + 10_000
+
+
+def test_large_programs_are_refused() -> None:
+    file = elf([Segment(CODE_BASE, b"".join(branches(random.Random(1), 500)), PF_R | PF_X)])
+    for limits in (Limits(blocks=100), Limits(instructions=100), Limits(functions=10)):
+        with pytest.raises(TooLargeError):
+            translate(file, 2, limits)
