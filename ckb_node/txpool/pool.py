@@ -23,6 +23,7 @@ from ckb_node.rpc.rejects import (
     TooLarge,
     VerificationFailed,
 )
+from ckb_node.rpc.services import RejectedTransaction
 from ckb_node.txpool.cells import PoolCells
 from ckb_node.txpool.conflicted import Conflicted
 from ckb_node.txpool.entry import PoolEntry, Status
@@ -70,7 +71,8 @@ class TxPool:
     ) -> None:
         self.consensus, self.limits, self.now_ms = consensus, limits, now_ms
         self.graph = PoolGraph(limits.max_ancestors)
-        self.rejected: OrderedDict[bytes, Reject] = OrderedDict()
+        self.rejected: OrderedDict[bytes, RejectedTransaction] = OrderedDict()
+        """Kind and text only: an exception would keep all that its traceback reaches, chain views and cell data too."""
         self.conflicted = Conflicted()
         self.version = 0
         """Grows with every change of what the pool offers to miners."""
@@ -235,7 +237,7 @@ class TxPool:
         """Keep the reason for RPC; a duplicate is no reason."""
         if isinstance(reason, Duplicated):
             return
-        self.rejected[tx_hash] = reason
+        self.rejected[tx_hash] = RejectedTransaction(reason.kind, str(reason))
         self.rejected.move_to_end(tx_hash)
         if len(self.rejected) > MAX_REMEMBERED:
             self.rejected.popitem(last=False)

@@ -256,8 +256,7 @@ class PoolService:
     async def transaction(self, tx_hash: bytes) -> rpc.PoolTransaction | rpc.RejectedTransaction | None:
         entry = self.pool.graph.by_hash(tx_hash)
         if entry is None:
-            reason = self.pool.rejected.get(tx_hash)
-            return None if reason is None else rpc.RejectedTransaction(reason.kind, str(reason))
+            return self.pool.rejected.get(tx_hash)
         is_proposed = entry.status is Status.PROPOSED
         return rpc.PoolTransaction(
             transaction=entry.tx,

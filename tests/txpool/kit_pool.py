@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from ckb_node.rpc import services as rpc
-from ckb_node.rpc.rejects import Reject
+from ckb_node.rpc.rejects import Duplicated, Reject
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.service import PoolService
 from consensus.params import Consensus
@@ -85,11 +87,12 @@ class Funds:
 
     async def refusal(self, tx: Transaction) -> Reject:
         """Why the pool does not take a transaction; RPC must tell the same afterwards."""
-        try:
+        with pytest.raises(Reject) as caught:
             await self.pool.submit(tx)
-        except Reject as reason:
-            return reason
-        raise AssertionError("the transaction was taken")
+        reason = caught.value
+        if not isinstance(reason, Duplicated):
+            assert await self.why_gone(tx) == rpc.RejectedTransaction(reason.kind, str(reason))
+        return reason
 
     async def status(self, tx: Transaction) -> str:
         return (await self.pool.detail(tx.hash)).status
@@ -97,13 +100,11 @@ class Funds:
     async def statuses(self, *transactions: Transaction) -> list[str]:
         return [await self.status(tx) for tx in transactions]
 
-    async def why_gone(self, tx: Transaction) -> Reject:
-        """What is remembered of a transaction that left the pool."""
+    async def why_gone(self, tx: Transaction) -> rpc.RejectedTransaction:
+        """What RPC tells of a transaction that left the pool."""
         answer = await self.pool.transaction(tx.hash)
         assert isinstance(answer, rpc.RejectedTransaction)
-        reason = self.pool.pool.rejected[tx.hash]
-        assert (answer.kind, answer.description) == (reason.kind, str(reason))
-        return reason
+        return answer
 
     def is_committed(self, tx: Transaction) -> bool:
         return self.dev.chain.view().transaction_info(tx.hash) is not None

@@ -137,11 +137,9 @@ async def test_header_deps_must_be_on_the_main_chain() -> None:
 
 async def test_scripts_must_pass() -> None:
     async with funded() as funds:
-        stolen = funds.spend(signer=BOB)
-        refused = await funds.refusal(stolen)
+        refused = await funds.refusal(funds.spend(signer=BOB))
         assert isinstance(refused, VerificationFailed)
         assert isinstance(refused.cause, TransactionScriptError)
-        assert await funds.why_gone(stolen) is refused
 
 
 async def test_rules_of_the_transaction_alone() -> None:
@@ -206,7 +204,7 @@ async def test_full_pool_drops_who_pays_least() -> None:
         await funds.submit(poor, rich, child)
         await funds.submit(richer)
         assert await funds.statuses(poor, child, rich, richer) == ["pending", "unknown", "pending", "pending"]
-        assert isinstance(await funds.why_gone(child), PoolFull)
+        assert (await funds.why_gone(child)).kind == PoolFull.kind
         refused = await funds.refusal(funds.spend(fee=FEE // 2))
         assert isinstance(refused, PoolFull)
         assert "shannons/KW" in str(refused)
@@ -233,7 +231,7 @@ async def test_a_spender_crowds_readers_out() -> None:
         await funds.submit(*readers)
         await funds.submit(funds.spend(cell))
         assert await funds.statuses(*readers) == ["pending", "unknown"]
-        assert isinstance(await funds.why_gone(readers[1]), Invalidated)
+        assert (await funds.why_gone(readers[1])).kind == Invalidated.kind
 
 
 async def test_waiting_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from ckb_node.rpc import services as rpc
 from ckb_node.rpc.rejects import Expired, ResolveFailed
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.window import ProposalReader
+from consensus.errors import ResolveError
 from consensus.resolve import DeadOutPointError, InvalidHeaderDepError, UnknownOutPointError
 from consensus.types.blockchain import Block, Transaction
 from tests.txpool.kit_pool import BOB, FEE, Funds, cell_of, funded
@@ -25,6 +26,12 @@ async def replay(funds: Funds, blocks: Sequence[Block]) -> None:
     for block in blocks:
         await funds.dev.chain.submit_block(block)
     await funds.dev.settle_pool()
+
+
+def told(cause: ResolveError) -> rpc.RejectedTransaction:
+    """What RPC says of a transaction that left for this."""
+    reason = ResolveFailed(cause)
+    return rpc.RejectedTransaction(reason.kind, str(reason))
 
 
 async def test_two_step_commit() -> None:
@@ -102,10 +109,7 @@ async def test_what_a_block_spends_is_dead_for_the_pool() -> None:
         await replay(funds, blocks)
         assert await funds.statuses(ours, child, reader, bystander) == ["unknown"] * 3 + ["pending"]
         for gone in (ours, child, reader):
-            reason = await funds.why_gone(gone)
-            assert isinstance(reason, ResolveFailed)
-            assert isinstance(reason.cause, DeadOutPointError)
-            assert reason.cause.out_point == cell[0].raw
+            assert await funds.why_gone(gone) == told(DeadOutPointError(cell[0].raw))
 
 
 async def test_children_of_committed_ones_stay() -> None:
@@ -157,10 +161,8 @@ async def test_children_of_lost_parents_leave() -> None:
         await replay(funds, longer)
         assert funds.is_committed(rival)
         assert await funds.statuses(parent, child, from_reward, bystander) == ["unknown"] * 3 + ["pending"]
-        for gone in (child, from_reward):
-            reason = await funds.why_gone(gone)
-            assert isinstance(reason, ResolveFailed)
-            assert isinstance(reason.cause, UnknownOutPointError)
+        assert await funds.why_gone(child) == told(UnknownOutPointError(cell_of(parent)[0].raw))
+        assert await funds.why_gone(from_reward) == told(UnknownOutPointError(reward[0].raw))
 
 
 async def test_header_deps_of_a_lost_branch() -> None:
@@ -174,10 +176,7 @@ async def test_header_deps_of_a_lost_branch() -> None:
         await funds.submit(good, bad, child)
         await replay(funds, longer)
         assert await funds.statuses(good, bad, child) == ["pending", "unknown", "unknown"]
-        reason = await funds.why_gone(bad)
-        assert isinstance(reason, ResolveFailed)
-        assert isinstance(reason.cause, InvalidHeaderDepError)
-        assert reason.cause.block_hash == lost
+        assert await funds.why_gone(bad) == told(InvalidHeaderDepError(lost))
 
 
 async def test_expiry() -> None:
@@ -195,8 +194,7 @@ async def test_expiry() -> None:
                 funds.dev.clock.advance(HOUR_MS)
                 await funds.dev.chain.submit_block(await other.dev.mine())
         assert await funds.statuses(old, child, young) == ["unknown", "unknown", "pending"]
-        assert isinstance(await funds.why_gone(old), Expired)
-        assert isinstance(await funds.why_gone(child), Expired)
+        assert (await funds.why_gone(old)).kind == (await funds.why_gone(child)).kind == Expired.kind
 
 
 async def test_truncating_and_clearing_leaves_nothing_behind() -> None:

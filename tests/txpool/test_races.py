@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Coroutine
 from typing import TypeVar
 
 import pytest
 
-from ckb_node.rpc.rejects import Duplicated, Invalidated, RbfRejected, Reject, ResolveFailed
+from ckb_node.rpc.rejects import Duplicated, Invalidated, RbfRejected, Reject, ResolveFailed, VerificationFailed
 from consensus.resolve import DeadOutPointError, UnknownOutPointError
 from consensus.types.blockchain import Transaction
-from tests.txpool.kit_pool import FEE, Funds, cell_of, funded, hold_scripts
+from tests.txpool.kit_pool import BOB, FEE, Funds, cell_of, funded, hold_scripts
 
 T = TypeVar("T")
 
@@ -171,6 +173,19 @@ async def test_committed_while_verifying() -> None:
         worker.release()
         assert isinstance(await run, Duplicated)
         assert await funds.pool.transaction(tx.hash) is None, "a committed transaction is not remembered as refused"
+
+
+async def test_refusals_keep_nothing_alive() -> None:
+    """A remembered exception would pin the chain views and cells of its whole traceback."""
+    async with funded() as funds:
+        views = weakref.WeakSet([funds.pool.pool.reader])
+        for _ in range(3):
+            assert isinstance(await outcome(funds, funds.spend(signer=BOB)), VerificationFailed)
+            await funds.dev.mine()
+            views.add(funds.pool.pool.reader)
+        assert len(funds.pool.pool.rejected) == 3
+        gc.collect()
+        assert list(views) == [funds.pool.pool.reader]
 
 
 async def test_the_tip_moves_while_verifying() -> None:
