@@ -104,16 +104,21 @@ class ReferenceNode:
                 self.process.wait(timeout=10)
 
 
+def init_ours(directory: Path, spec: Path) -> int:
+    """A directory of our program on a spec file, with all modules that both have; its RPC port."""
+    port = free_port()
+    arguments = ["init", "-C", str(directory), "-c", "dev", "--import-spec", str(spec)]
+    made = run_command(*arguments, "--rpc-port", str(port), "--ba-arg", MINER_ARG)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return port
+
+
 class OurNode(NodeProcess):
-    """This program, on a spec file, with all modules that both have."""
+    """This program."""
 
     name = "ours"
 
-    def __init__(self, directory: Path, spec: Path) -> None:
-        port = free_port()
-        arguments = ["init", "-C", str(directory), "-c", "dev", "--import-spec", str(spec)]
-        made = run_command(*arguments, "--rpc-port", str(port), "--ba-arg", MINER_ARG)
-        assert made.returncode == 0, made.stdout + made.stderr
+    def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory, "run", port=port)
 
 
@@ -139,7 +144,7 @@ def pair_of_nodes(directory: Path, text: str) -> Iterator[Pair]:
         reference = ReferenceNode(Path(REFERENCE), directory / "reference", spec_path)
         stack.callback(reference.stop)
         reference.start()
-        ours = OurNode(directory / "ours", spec_path)
+        ours = OurNode(directory / "ours", init_ours(directory / "ours", spec_path))
         stack.callback(_stop_ours, ours)
         ours.wait_until_ready()
         pair = Pair(reference, ours, spec_path)

@@ -1,0 +1,93 @@
+"""Files of blocks: what one program exports, the other imports with all checks; both write the same blocks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop import test_content, test_transfers
+from tests.interop.kit_chain import COUNTS, Mirror, mirror_of
+from tests.interop.kit_json import Json, differences
+from tests.interop.kit_mirror import assert_same_chain
+from tests.interop.kit_nodes import CELLS, REFERENCE, OurNode, Pair, ReferenceNode, init_ours, pair_of_nodes, spec_text
+from tests.interop.test_dao import Deposit
+from tests.kit.process import run_command
+
+pytestmark = pytest.mark.timeout(900)
+
+FORK_EPOCH = 2
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    text = spec_text(Path(CELLS), permanent_difficulty_in_dummy=False, ckb2023=FORK_EPOCH)
+    with pair_of_nodes(tmp_path, text) as nodes:
+        yield nodes
+
+
+def make_a_chain(mirror: Mirror) -> None:
+    """Transactions of each kind, uncles, epochs, the fork."""
+    test_transfers.test_multisig_two_of_three_waits_for_its_since(mirror)
+    test_content.test_uncles_with_proposals(mirror)
+    while mirror.tip_epoch()[0] < FORK_EPOCH:
+        mirror.mine()
+    test_content.test_dep_groups_header_deps_exec_and_spawn(mirror)
+    test_content.test_type_ids_and_code_found_by_type(mirror)
+    deposit = Deposit(mirror, mirror.alice)
+    mirror.mine(3)
+    mirror.commit(deposit.phase_one())
+    mirror.mine(extension=mirror.template()["extension"] + "ff" * 8)
+
+
+def reference_command(*arguments: str) -> None:
+    done = subprocess.run([REFERENCE, *arguments], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def our_command(*arguments: str) -> None:
+    done = run_command(*arguments, timeout_s=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def exported(directory: Path) -> list[Json]:
+    """The blocks of the one file in a directory."""
+    (file,) = directory.iterdir()
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_exports_are_imported_crosswise(pair: Pair, tmp_path: Path) -> None:
+    make_a_chain(mirror_of(pair, "reference"))
+    tip = pair.reference.rpc.call("get_tip_header")
+    pair.reference.stop()
+    pair.ours.stop()
+    by_reference, by_ours = tmp_path / "by_reference", tmp_path / "by_ours"
+    by_reference.mkdir()
+    by_ours.mkdir()
+    reference_command("export", "-C", str(pair.reference.directory), "-t", str(by_reference))
+    our_command("export", "-C", str(pair.ours.directory), "-t", str(by_ours))
+    theirs, ours = exported(by_reference), exported(by_ours)
+    assert len(theirs) == len(ours) == int(tip["number"], 16) + 1
+    assert not list(differences(theirs, ours))
+
+    fresh_reference = ReferenceNode(Path(REFERENCE), tmp_path / "fresh_reference", pair.spec_path)
+    reference_command("import", "-C", str(fresh_reference.directory), str(next(by_ours.iterdir())))
+    directory = tmp_path / "fresh_ours"
+    port = init_ours(directory, pair.spec_path)
+    our_command("import", "-C", str(directory), str(next(by_reference.iterdir())))
+    fresh_ours = OurNode(directory, port)
+    try:
+        fresh_reference.start()
+        fresh_ours.wait_until_ready()
+        fresh = Pair(fresh_reference, fresh_ours, pair.spec_path)
+        assert fresh_ours.rpc.call("get_tip_header") == tip
+        outputs = assert_same_chain(fresh)
+        COUNTS["imported blocks"] += 2 * len(ours)
+        assert outputs > 50
+    finally:
+        fresh_reference.stop()
+        if fresh_ours.process.poll() is None:
+            fresh_ours.kill()
