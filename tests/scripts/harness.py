@@ -128,7 +128,7 @@ class Items:
         return self.mock.witnesses[index]
 
 
-def _load(machine: Machine, items: Items) -> int:
+def load(machine: Machine, items: Items) -> int:
     """One loading call: to a0, at most *a1 bytes from offset a2 of the item; *a1 becomes what was there."""
     call = machine.get_register(A7)
     address, size_address, offset, index, source, field = (machine.get_register(A0 + i) for i in range(6))
@@ -154,4 +154,4 @@ def run(elf: bytes, mock: Mock, group: Group, version: int = 2, engine: str = "a
         if machine.get_register(A7) == EXIT:
             code = machine.get_register(A0) & 0xFF
             return Result(code - 256 if code > 127 else code, machine.cycles)
-        machine.set_register(A0, _load(machine, items))
+        machine.set_register(A0, load(machine, items))

@@ -4,12 +4,10 @@ from typing import Any, Final, Protocol
 
 from vm.elf import ProgramMetadata
 from vm.errors import EngineFailure
-from vm.translator import layout as to
 from vm.translator.program import LoadedInstance, TranslatedProgram
 from vm.wasm.machine import Views, WasmMachine
 from vm.wasm.runtime import Runtime
 
-_PURE: Final = to.PURE // 4
 _BOUND_LATE: Final = ("views", "registers", "memory")
 
 
@@ -76,21 +74,19 @@ class AutoMachine(WasmMachine):
         self.pc = 0
 
     def run(self) -> None:
+        if self._loaded is not None:
+            try:
+                super().run()
+            except EngineFailure:
+                self._loaded.program.is_broken = True
+                raise
+            return
         before = self.cycles
         try:
             super().run()
-        except EngineFailure:
-            if self._loaded is not None:
-                self._loaded.program.is_broken = True
-            raise
         finally:
             if self._elf is not None:
                 self._host.used(self._elf, self.version, self.cycles - before)
-
-    def _run_slice(self) -> int:
-        if self._loaded is not None:
-            self.views.words[_PURE] = 0
-        return super()._run_slice()
 
     def _release(self) -> None:
         loaded, self._loaded = self._loaded, None

@@ -5,10 +5,18 @@ from typing import Any, Final
 
 import wasmtime
 from wasmtime import _bindings as ffi
+from wasmtime._ffi import dll
 
 from vm.errors import EngineFailure
 from vm.translator.hosted import generate_hosted_interpreter
 from vm.wasm.runtime import make_engine
+
+_ERROR_POINTER: Final = ctypes.POINTER(ffi.wasmtime_error_t)
+_TRAP_POINTER: Final = ctypes.POINTER(ffi.wasm_trap_t)
+# As declared in the bindings, but with plain addresses, which cost half a microsecond less to pass.
+_call: Final[Any] = dll["wasmtime_func_call_unchecked"]
+_call.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+_call.restype = ctypes.c_void_p
 
 _EXPORTS: Final = ("memory", "translated", "interpret")
 
@@ -51,18 +59,21 @@ class HostedInstance:
         self.memory = memoryview((ctypes.c_uint8 * memory.data_len(store)).from_address(address)).cast("B")
         self._function = run._func  # noqa: SLF001 (the raw call needs it)
         self._raw = (ffi.wasmtime_val_raw_t * 1)()
-        self._trap: Any = ctypes.POINTER(ffi.wasm_trap_t)()
-        context = store._context()  # noqa: SLF001
-        self._arguments = (context, ctypes.byref(self._function), self._raw, 1, ctypes.byref(self._trap))
+        self._status = ctypes.c_int32.from_buffer(self._raw)
+        self._trap = ctypes.c_void_p()
+        context = ctypes.cast(store._context(), ctypes.c_void_p).value  # noqa: SLF001
+        addresses = [ctypes.addressof(item) for item in (self._function, self._raw, self._trap)]
+        self._arguments = (context, addresses[0], addresses[1], 1, addresses[2])
 
     def run(self) -> int:
         """Call `run`. Returns its status. Raises EngineFailure if native code trapped, as on a full native stack."""
-        error: Any = ffi.wasmtime_func_call_unchecked(*self._arguments)
+        error = _call(*self._arguments)
+        if error or self._trap.value:
+            raise EngineFailure(self._failure(error))
+        return self._status.value
+
+    def _failure(self, error: int | None) -> str:
         if error:
-            raise EngineFailure(str(wasmtime.WasmtimeError._from_ptr(error)))  # noqa: SLF001
-        if self._trap:
-            trap = ctypes.cast(self._trap, ctypes.POINTER(ffi.wasm_trap_t))
-            ctypes.memset(ctypes.byref(self._trap), 0, ctypes.sizeof(self._trap))
-            raise EngineFailure(str(wasmtime.Trap._from_ptr(trap)))  # noqa: SLF001
-        status: int = self._raw[0].i32
-        return status
+            return str(wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, _ERROR_POINTER)))  # noqa: SLF001
+        trap, self._trap.value = self._trap.value, None
+        return str(wasmtime.Trap._from_ptr(ctypes.cast(trap or 0, _TRAP_POINTER)))  # noqa: SLF001

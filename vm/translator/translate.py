@@ -18,7 +18,7 @@ from vm.translator.routine import RoutineEmitter
 from vm.wasm import layout as at
 from vm.wasm.emitter import I32, I64, Function, Local, Module, const, load
 
-TRANSLATOR_VERSION: Final = 2  # part of the key of cached modules: change it whenever the generated code changes
+TRANSLATOR_VERSION: Final = 3  # part of the key of cached modules: change it whenever the generated code changes
 
 _ZERO: Final = const(I32, 0)
 
@@ -51,7 +51,7 @@ def translate(elf: bytes, version: int, limits: Limits | None = None) -> Transla
     numbers = {entry: number for number, entry in enumerate(sorted(members), start=1)}
     own_table = module.table(len(numbers) + 1)
     dispatch = _generate_dispatch(module, own_table)
-    _generate_run(module, dispatch, interpret)
+    _generate_run(module, dispatch)
     functions = {entry: module.function(to.PARAMS, to.RESULTS) for entry in numbers}
     known = dict(numbers)
     for entry in numbers:
@@ -101,7 +101,7 @@ def _generate_dispatch(module: Module, own_table: int) -> Function:
     return f
 
 
-def _generate_run(module: Module, dispatch: Function, interpret: Function) -> None:
+def _generate_run(module: Module, dispatch: Function) -> None:
     """`run() -> status`: as that of the interpreter."""
     f = module.function((), (I32,), export="run")
     target, remaining = f.local(I64), f.local(I64)
@@ -109,14 +109,12 @@ def _generate_run(module: Module, dispatch: Function, interpret: Function) -> No
     f.store(4, _ZERO, _ZERO, to.STATUS)
     f.set(remaining, load(I64, 8, _ZERO, at.REMAINING))
     with f.loop() as again:
-        with f.if_(load(I32, 4, _ZERO, to.PURE)):
-            f.call_into((target, remaining), interpret, remaining.value, const(I32, to.STACK_BUDGET))
-            f.else_()
-            f.call_into((target, remaining), dispatch, remaining.value, const(I32, to.STACK_BUDGET))
+        f.call_into((target, remaining), dispatch, remaining.value, const(I32, to.STACK_BUDGET))
         f.set(status, load(I32, 4, _ZERO, to.STATUS))
         with f.if_(status.value.eqz()):
             f.store(8, _ZERO, target.value, at.PC)
             f.branch(again)
     f.store(8, _ZERO, remaining.value, at.REMAINING)
+    f.store(4, _ZERO, _ZERO, to.PURE)
     f.return_(status.value)
     f.unreachable()

@@ -19,6 +19,8 @@ from vm.wasm.status import Status
 # Cycles that one call into the interpreter may use: after that, signals and other threads' wishes get their turn.
 _SLICE: Final = 1 << 28
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
+_PC: Final = at.PC // 8
+_REMAINING: Final = at.REMAINING // 8
 
 
 class Runnable(Protocol):
@@ -70,12 +72,14 @@ class WasmMachine(MachineState):
 
     def _run_slice(self) -> int:
         """Run until something happens, at most `_SLICE` cycles."""
+        views = self.views
+        longs = views.longs
         budget = min(max(self.max_cycles - self.cycles, 0), _SLICE)
-        self.views.longs[at.PC // 8] = self.pc
-        self.views.longs[at.REMAINING // 8] = budget
-        status = self.views.instance.run()
-        self.pc = self.views.longs[at.PC // 8]
-        self.cycles += budget - self.views.longs[at.REMAINING // 8]
+        longs[_PC] = self.pc
+        longs[_REMAINING] = budget
+        status = views.instance.run()
+        self.pc = longs[_PC]
+        self.cycles += budget - longs[_REMAINING]
         return status
 
     def _check_next_block(self) -> None:
