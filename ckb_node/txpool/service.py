@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class PoolService:
         self._waiting = Waiting()
         self._slots = asyncio.Semaphore(parallel)
         self._returning: asyncio.Queue[_Return] = asyncio.Queue()
+        self._clearings = 0
         self._is_ready = False
         chain.listen(self._on_change)
 
@@ -145,11 +147,12 @@ class PoolService:
                 self._returning.task_done()
 
     async def _bring_back(self, returning: _Return) -> None:
+        clearings = self._clearings
         for transaction in returning.transactions:
-            try:
+            if self._clearings != clearings:
+                return
+            with suppress(Reject):
                 await self._submit(transaction, self.pool.limits.max_verify_cycles)
-            except Reject:
-                continue
         self.pool.drop_orphaned(returning.lost)
 
     async def settled(self) -> None:
@@ -181,8 +184,10 @@ class PoolService:
         return self._waiting.withdraw(tx_hash, Invalidated("removed by request")) or self.pool.remove(tx_hash)
 
     async def clear(self) -> None:
-        """Forget every transaction, those that should return after a reorg too."""
+        """Forget every transaction: in the pool, waiting for verification, or about to return after a reorg."""
         self.pool.clear()
+        self._clearings += 1
+        self._waiting.withdraw_all(Invalidated("the pool was cleared"))
         while not self._returning.empty():
             self._returning.get_nowait()
             self._returning.task_done()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from ckb_node.rpc import services as rpc
 from ckb_node.rpc.rejects import Expired, ResolveFailed
 from ckb_node.txpool.entry import Status
+from ckb_node.txpool.service import _Return
 from ckb_node.txpool.window import ProposalReader
 from consensus.errors import ResolveError
 from consensus.resolve import DeadOutPointError, InvalidHeaderDepError, UnknownOutPointError
 from consensus.types.blockchain import Block, Transaction
-from tests.txpool.kit_pool import BOB, FEE, Funds, cell_of, funded
+from tests.txpool.kit_pool import BOB, FEE, Funds, cell_of, funded, hold_scripts
 
 HOUR_MS = 60 * 60 * 1000
 
@@ -206,3 +208,20 @@ async def test_truncating_and_clearing_leaves_nothing_behind() -> None:
         await funds.dev.settle_pool()
         assert (await funds.pool.info()).pending == 0
         assert len(funds.pool.pool.conflicted) == 0
+
+
+async def test_clearing_reaches_what_is_just_being_verified() -> None:
+    async with funded() as funds:
+        worker = hold_scripts(funds)
+        transactions = [funds.spend() for _ in range(3)]
+        funds.pool._return_later(_Return(transactions))
+        returning = asyncio.get_running_loop().create_task(funds.pool.run())
+        async with asyncio.timeout(5):
+            while not worker.held:  # noqa: ASYNC110 - nobody sets an event for it
+                await asyncio.sleep(0)
+        await funds.pool.clear()
+        worker.release()
+        await funds.pool.settled()
+        returning.cancel()
+        assert await funds.statuses(*transactions) == ["unknown"] * 3
+        assert worker.held == []
