@@ -4,7 +4,7 @@ RFC 29, 30, 31, 36 and 38 were activated together with RFC 28 on the public chai
 breaks them: they are plain rules here, as in every node that syncs the public chains today.
 """
 
-from consensus.params import Consensus
+from consensus.params import Consensus, HasHardforks
 from consensus.types.blockchain import HASH_TYPE_DATA, HASH_TYPE_DATA1, HASH_TYPE_DATA2, HASH_TYPE_TYPE
 
 ENABLED_HASH_TYPES = frozenset({HASH_TYPE_DATA, HASH_TYPE_TYPE, HASH_TYPE_DATA1, HASH_TYPE_DATA2})
@@ -21,13 +21,13 @@ def since_counts_from_block_timestamp(consensus: Consensus, epoch_number: int) -
     return epoch_number >= consensus.hardforks.rfc_0028
 
 
-def vm_version_is_active(consensus: Consensus, vm_version: int, epoch_number: int) -> bool:
+def vm_version_is_active(consensus: HasHardforks, vm_version: int, epoch_number: int) -> bool:
     """RFC 32, RFC 49: scripts may run on this version of the VM with its syscalls."""
     first_epochs = (0, consensus.hardforks.rfc_0032, consensus.hardforks.rfc_0049)
     return 0 <= vm_version < len(first_epochs) and epoch_number >= first_epochs[vm_version]
 
 
-def type_script_vm_version(consensus: Consensus, epoch_number: int) -> int:
+def type_script_vm_version(consensus: HasHardforks, epoch_number: int) -> int:
     """RFC 32, RFC 49: scripts with hash type `type` run on the newest active version."""
     return max(version for version in (0, 1, 2) if vm_version_is_active(consensus, version, epoch_number))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from typing import Protocol
 
 from consensus.types.blockchain import Block
 from consensus.types.core import EpochExt
@@ -46,6 +47,13 @@ class Hardforks:
     rfc_0038: int = 0
     rfc_0048: int = 0
     rfc_0049: int = 0
+
+
+class HasHardforks(Protocol):
+    """All that scripts depend on of a chain's parameters; Consensus satisfies it."""
+
+    @property
+    def hardforks(self) -> Hardforks: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_c
 from consensus.two_phase import verify_two_phase
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, Header
-from consensus.types.core import EpochFraction, ResolvedTransaction
+from consensus.types.core import EpochExt, EpochFraction, ResolvedTransaction
 from consensus.uncles import verify_uncles
 
 
@@ -63,6 +63,9 @@ class PreparedBlock:
     resolved: Sequence[ResolvedTransaction]
     fees: Sequence[int]
     env: TxEnv
+    epoch: EpochExt
+    sizes: Sequence[int]
+    """Bytes that each transaction but the cellbase takes in the block."""
 
     @property
     def with_scripts(self) -> Sequence[ResolvedTransaction]:
@@ -87,15 +90,25 @@ def verify_block(consensus: Consensus, block: Block, reader: ChainReader, script
     CkbError: BlockError, ResolveError, EpochError, DaoError; BlockTransactionError around what one transaction breaks.
     """
     prepared = prepare_block(consensus, block, reader)
-    cycles: list[int] = []
-    budget = consensus.max_block_cycles
-    for index, rtx in enumerate(prepared.with_scripts, start=1):
+    return finish_block(consensus, prepared, run_scripts(consensus, prepared, scripts))
+
+
+def run_scripts(
+    consensus: Consensus, prepared: PreparedBlock, scripts: ScriptRunner, done: Sequence[int] = ()
+) -> list[int]:
+    """Run the scripts of `prepared.with_scripts` in order, each with the cycles that those before it left.
+
+    `done` are the cycles of the first transactions, where they are known already. Returns the cycles of all.
+    """
+    cycles = list(done)
+    budget = max(consensus.max_block_cycles - sum(cycles), 0)
+    for rtx in prepared.with_scripts[len(cycles) :]:
         try:
             cycles.append(scripts.run(rtx, prepared.env, budget))
         except CkbError as error:
-            raise BlockTransactionError(index, error) from error
+            raise BlockTransactionError(len(cycles) + 1, error) from error
         budget = max(budget - cycles[-1], 0)
-    return finish_block(consensus, prepared, cycles)
+    return cycles
 
 
 def prepare_block(consensus: Consensus, block: Block, reader: ChainReader) -> PreparedBlock:
@@ -113,7 +126,8 @@ def prepare_block(consensus: Consensus, block: Block, reader: ChainReader) -> Pr
     verify_chain_root(consensus, block, parent, reader)
     env = TxEnv.committed(block.header)
     fees = verify_block_transactions(consensus, resolved, env, parent, HeadersWith(block.header, reader))
-    return PreparedBlock(resolved, fees, env)
+    sizes = [rtx.transaction.size_in_block for rtx in resolved[1:]]
+    return PreparedBlock(resolved, fees, env, epoch, sizes)
 
 
 def verify_block_transactions(
@@ -142,8 +156,7 @@ def finish_block(consensus: Consensus, prepared: PreparedBlock, cycles: Sequence
     total = sum(cycles)
     if total > consensus.max_block_cycles:
         raise BlockCyclesError(consensus.max_block_cycles, total)
-    sizes = [rtx.transaction.size_in_block for rtx in prepared.with_scripts]
-    return BlockVerified(prepared.resolved, prepared.fees, cycles, sizes)
+    return BlockVerified(prepared.resolved, prepared.fees, cycles, prepared.sizes)
 
 
 class HeadersWith:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consensus.hardfork import ENABLED_HASH_TYPES, type_script_vm_version, vm_version_is_active
-from consensus.params import Consensus
+from consensus.params import HasHardforks
 from consensus.script.errors import InvalidScriptHashType, InvalidVmVersion, MultipleMatches, ScriptNotFound
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script
 from consensus.types.core import CellMeta
 
 
-def vm_version_for(consensus: Consensus, script: Script, epoch_number: int) -> int:
+def vm_version_for(consensus: HasHardforks, script: Script, epoch_number: int) -> int:
     """Version of the VM that runs a script in an epoch (RFC 32, RFC 49).
 
     `data`, `data1` and `data2` name it; `type` runs on the newest that is active. Raises InvalidScriptHashType,

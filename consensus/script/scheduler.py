@@ -9,7 +9,7 @@ really swapped out here but for what that changes in memory (consensus.script.pa
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from consensus.script.context import GroupContext, Program
@@ -55,6 +55,11 @@ MAX_INSTANTIATED = 4
 MachineFactory = Callable[[int, int], Machine]
 """Makes an empty machine of a version with a limit of cycles."""
 
+SLICE_CYCLES = 1 << 24
+Pause = Callable[[], None]
+"""Called before each stretch of a script, at most SLICE_CYCLES long: it may wait. To give the run up it raises what is
+no VmError; the scheduler and its machines must not be used any more then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -71,12 +76,15 @@ class Outcome:
     cycles: int
 
 
-def run_turn(process: Process) -> Request | Exit:
+def run_turn(process: Process, pause: Pause | None = None) -> Request | Exit:
     """Run a process until it ends or asks for something that only the scheduler can do. Raises VmError."""
     machine = process.machine
     handlers = SYSCALLS[machine.version]
     while True:
-        machine.run()
+        if pause is None:
+            machine.run()
+        else:
+            _run_in_slices(machine, pause)
         number = machine.get_register(A7)
         if number == EXIT:
             return Exit(_as_i8(machine.get_register(A0)))
@@ -92,10 +100,31 @@ def run_turn(process: Process) -> Request | Exit:
             raise CyclesExceeded
 
 
+def _run_in_slices(machine: Machine, pause: Pause) -> None:
+    """`Machine.run` in stretches: a machine that has used up its limit can go on when it gets a higher one."""
+    limit = machine.max_cycles
+    try:
+        while True:
+            pause()
+            machine.max_cycles = min(limit, machine.cycles + SLICE_CYCLES)
+            try:
+                machine.run()
+            except CyclesExceeded:
+                if machine.max_cycles == limit:
+                    raise
+            else:
+                return
+    finally:
+        machine.max_cycles = limit
+
+
 class Scheduler:
     """All processes of one group. Use it once: `run`."""
 
-    def __init__(self, group: GroupContext, vm_version: int, create_machine: MachineFactory) -> None:
+    def __init__(
+        self, group: GroupContext, vm_version: int, create_machine: MachineFactory, pause: Pause | None = None
+    ) -> None:
+        self._pause = pause
         self._group = group
         self._vm_version = vm_version
         self._create_machine = create_machine
@@ -111,9 +140,12 @@ class Scheduler:
         # after the accounting, and what it costs stays here, invisible to current_cycles during the next turn.
         self._pending_cycles = 0
 
-    def run(self, program: Program, max_cycles: int) -> Outcome:
-        """Run a program until its process ends, whatever those it spawned are doing. Raises VmError."""
-        self._boot(program, [])
+    def run(self, program: Program, max_cycles: int, args: Sequence[bytes] = ()) -> Outcome:
+        """Run a program until its process ends, whatever those it spawned are doing. Raises VmError.
+
+        `args`: its argv. Transactions give none; debuggers may.
+        """
+        self._boot(program, args)
         remaining = max_cycles
         while ROOT not in self._exit_codes:
             remaining = self._turn(remaining)
@@ -142,7 +174,7 @@ class Scheduler:
         machine.max_cycles = limit
         process.cycles_before = self._total_cycles
         try:
-            ending = run_turn(process)
+            ending = run_turn(process, self._pause)
         finally:
             self._pending_cycles += machine.cycles
             machine.cycles = 0
@@ -166,7 +198,7 @@ class Scheduler:
 
     # Processes: birth, death, and the four places in which they can run.
 
-    def _boot(self, program: Program, args: list[bytes]) -> int:
+    def _boot(self, program: Program, args: Sequence[bytes]) -> int:
         process = Process(self._next_id, self._create_machine(self._vm_version, U64_MAX), self._group)
         self._next_id += 1
         self._load(process, program, self._parse(program), args)
@@ -179,7 +211,7 @@ class Scheduler:
     def _parse(self, program: Program) -> ProgramMetadata:
         return parse_elf(self._group.read(program), self._vm_version)
 
-    def _load(self, process: Process, program: Program, metadata: ProgramMetadata, args: list[bytes]) -> None:
+    def _load(self, process: Process, program: Program, metadata: ProgramMetadata, args: Sequence[bytes]) -> None:
         """Load a program into an empty machine and charge its transfer."""
         machine = process.machine
         size = machine.load_metadata(self._group.read(program), metadata) + machine.initialize_stack(args)
