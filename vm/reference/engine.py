@@ -11,7 +11,8 @@ from vm.reference import bitmanip, carry, control, integer, load_store, multiply
 from vm.reference.core import Core, semantics_table
 
 _MODULES: Final = (bitmanip, carry, control, integer, load_store, multiply)  # they fill the table of semantics
-_SEMANTICS: Final = semantics_table()
+SEMANTICS: Final = semantics_table()
+"""The meaning of every instruction, by code."""
 _ECALL: Final = CODE["ecall"]
 
 SLOT_COUNT: Final = 8192
@@ -50,9 +51,13 @@ class ReferenceMachine(Core):
             raise Unexpected("a block of 256 bytes is never entered")
         self.add_cycles(block.cost)
         self.pc = (self.pc + length) & U64_MASK
-        for instruction in block.instructions:
-            _SEMANTICS[instruction.op](self, instruction)
+        self._execute(block)
         return block.instructions[-1].op == _ECALL
+
+    def _execute(self, block: Block) -> None:
+        """The instructions of a block that is charged already; pc points behind it."""
+        for instruction in block.instructions:
+            SEMANTICS[instruction.op](self, instruction)
 
     def _block_at(self, pc: int) -> Block:
         if pc < MEMORY_SIZE:
