@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.vm.assembler import (
     exit_with,
     imm,
     jal,
+    lui,
     program,
     reg,
     store,
@@ -173,6 +175,29 @@ def test_close_ends_a_translation_under_way(tmp_path: Path) -> None:
     assert engines.is_translating()
     engines.close()
     assert not engines.is_translating()
+
+
+def test_threads_share_engines(engines: Engines) -> None:
+    engines.translate(LOOP, 2)
+    cycles = run(engines).cycles
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: run(engines).cycles, range(400))) == {cycles}
+
+
+def test_few_instances_are_kept(engines: Engines) -> None:
+    engines.translate(LOOP, 2)
+    machines = [run(engines) for _ in range(20)]
+    del machines
+    assert len(engines._idle._instances) == 8
+
+
+def test_instances_that_wrote_much_are_not_kept(engines: Engines) -> None:
+    fill = lui(5, 0x100) + lui(6, 0x3F0) + store("sd", 5, 5, 0) + lui(7, 1) + reg("add", 5, 5, 7)
+    file = program(fill + branch("bltu", 5, 6, -12) + exit_with())
+    engines.translate(file, 2)
+    run(engines, file)
+    assert not engines._idle._instances
+    run(engines, LOOP)
 
 
 # Hostile programs

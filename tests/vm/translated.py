@@ -4,7 +4,7 @@ from vm.errors import VmError
 from vm.machine import Machine
 from vm.translator.limits import Limits, TooLargeError
 from vm.translator.machine import AutoMachine
-from vm.translator.program import TranslatedProgram
+from vm.translator.program import IdleInstances, TranslatedProgram
 from vm.translator.runtime import HostedRuntime
 from vm.translator.translate import translate
 from vm.wasm.runtime import Runtime
@@ -18,6 +18,7 @@ class EagerHost:
         self.limits = limits
         self.translated = 0  # loads that found a translation
         self._hosted = HostedRuntime()
+        self._idle = IdleInstances()
         self._last: TranslatedProgram | None = None
 
     def find(self, elf: bytes, version: int) -> TranslatedProgram | None:
@@ -26,7 +27,7 @@ class EagerHost:
                 code = translate(elf, version, self.limits).code
             except (VmError, TooLargeError):  # loading fails, too; or the interpreter runs it
                 return None
-            self._last = TranslatedProgram(self._hosted, elf, version, self._hosted.compile(code))
+            self._last = TranslatedProgram(self._hosted, self._idle, elf, version, self._hosted.compile(code))
         self.translated += 1
         return self._last
 

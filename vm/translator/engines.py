@@ -20,7 +20,7 @@ from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
 from vm.translator.cache import TranslationCache, translation_key
 from vm.translator.machine import AutoMachine
-from vm.translator.program import TranslatedProgram
+from vm.translator.program import IdleInstances, TranslatedProgram
 from vm.translator.runtime import HostedRuntime
 from vm.translator.worker import REFUSED, compile_native
 from vm.wasm.machine import WasmMachine
@@ -36,7 +36,7 @@ _REFUSALS: Final = (REFUSED, -signal.SIGXCPU)  # how a worker ends that would en
 _LOOK_UP_SHARE: Final = 10  # the disk is asked after this part of the threshold
 _MAX_KNOWN: Final = 4096  # programs whose cycles are counted
 _MAX_WAITING: Final = 16
-_MAX_READY: Final = 64
+_MAX_READY: Final = 32
 _MAX_READY_BYTES: Final = 32 << 20  # of ELF files
 _SAMPLES: Final = 8
 _SAMPLE_SIZE: Final = 16
@@ -98,6 +98,7 @@ class Engines:
         self.runtime.use_cache_directory(directory)
         self.counters = Counters()
         self._hosted = HostedRuntime()
+        self._idle = IdleInstances()
         self._threshold = threshold
         self._usage: OrderedDict[tuple[int, int], _Usage] = OrderedDict()
         self._ready: OrderedDict[tuple[object, ...], TranslatedProgram] = OrderedDict()
@@ -227,7 +228,7 @@ class Engines:
                 self._cache.remove(key)
                 return False
             self.counters.cache_hits += 1
-            self._ready[_sample(elf, version)] = TranslatedProgram(self._hosted, elf, version, module)
+            self._ready[_sample(elf, version)] = TranslatedProgram(self._hosted, self._idle, elf, version, module)
             self._bound_ready()
         return True
 

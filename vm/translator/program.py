@@ -1,6 +1,6 @@
 """A translated program, and instances in which it lies loaded, ready to run."""
 
-from collections import deque
+from threading import Lock
 from typing import Final
 
 import wasmtime
@@ -11,7 +11,8 @@ from vm.translator.runtime import HostedRuntime
 from vm.wasm import layout as at
 from vm.wasm.machine import Views
 
-_MAX_IDLE: Final = 4  # instances of one program that wait for their next use
+_MAX_IDLE: Final = 8  # instances, of all programs, that wait for their next use
+_MAX_WRITTEN: Final = 2 << 20  # bytes; an instance that wrote more is not kept, since its memory stays resident
 _MAX_ARENA: Final = at.ARENA + (1 << 20)  # an instance that interpreted more code than this is not kept
 _EXECUTABLE: Final = bytes(flag & FLAG_EXECUTABLE for flag in range(256))
 _TO_CLEAN: Final = bytes(flag & (FLAG_DIRTY | FLAG_EXECUTABLE) == FLAG_DIRTY for flag in range(256))
@@ -21,26 +22,46 @@ _NO_SLOTS: Final = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
 
 
+class IdleInstances:
+    """Instances between two uses, those used last at the end. For all threads."""
+
+    def __init__(self) -> None:
+        self._instances: list[LoadedInstance] = []
+        self._lock = Lock()
+
+    def take(self, program: "TranslatedProgram") -> "LoadedInstance | None":
+        with self._lock:
+            for index in reversed(range(len(self._instances))):
+                if self._instances[index].program is program:
+                    return self._instances.pop(index)
+        return None
+
+    def put(self, loaded: "LoadedInstance") -> None:
+        with self._lock:
+            self._instances.append(loaded)
+            dropped = self._instances[:-_MAX_IDLE]
+            del self._instances[:-_MAX_IDLE]
+        del dropped  # not within the lock: it takes a while
+
+
 class TranslatedProgram:
     """An ELF file, the machine version it was translated for, and its compiled code."""
 
-    def __init__(self, runtime: HostedRuntime, elf: bytes, version: int, module: wasmtime.Module) -> None:
+    def __init__(
+        self, runtime: HostedRuntime, idle: IdleInstances, elf: bytes, version: int, module: wasmtime.Module
+    ) -> None:
         self.elf, self.version = elf, version
         self.is_broken = False  # it has trapped once: never again
-        self._runtime, self._module = runtime, module
-        self._idle: deque[LoadedInstance] = deque(maxlen=_MAX_IDLE)
+        self._runtime, self._idle, self._module = runtime, idle, module
 
     def acquire(self) -> "LoadedInstance":
         """An instance in which nothing has run since the program was loaded."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return LoadedInstance(self)
+        return self._idle.take(self) or LoadedInstance(self)
 
     def release(self, loaded: "LoadedInstance") -> None:
         """Give an instance back. Its memory must not be used any more."""
         if not self.is_broken and loaded.refresh():
-            self._idle.append(loaded)
+            self._idle.put(loaded)
 
     def new_views(self) -> Views:
         return Views(self._runtime.instantiate(self.version, self._module))
@@ -69,7 +90,10 @@ class LoadedInstance:
         flags = bytes(memory.flags)
         if flags.translate(_EXECUTABLE) != self._executable or views.words[_ARENA_WORD] > _MAX_ARENA:
             return False
-        for start, end in _ranges_to_clean(flags):
+        written = _ranges_to_clean(flags)
+        if sum(end - start for start, end in written) > _MAX_WRITTEN:
+            return False
+        for start, end in written:
             memory.data[start:end] = _ZERO_MEMORY[start:end]
         for start, content in self._written:
             memory.data[start : start + len(content)] = content
