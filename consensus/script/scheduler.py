@@ -56,6 +56,7 @@ MachineFactory = Callable[[int, int], Machine]
 """Makes an empty machine of a version with a limit of cycles."""
 
 SLICE_CYCLES = 1 << 24
+"""Far more than any block of instructions costs, or there would be no progress."""
 Pause = Callable[[], None]
 """Called before each stretch of a script, at most SLICE_CYCLES long: it may wait. To give the run up it raises what is
 no VmError; the scheduler and its machines must not be used any more then."""

@@ -15,7 +15,7 @@ from consensus.types.core import ResolvedTransaction
 from tests.script.assembler import T0, T1, Program
 from tests.script.support import Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
 
-LOOPS = 1000
+LOOPS = 10_000
 
 
 class GivenUpError(Exception):
@@ -57,13 +57,13 @@ def verify(rtx: ResolvedTransaction, limit: int, pause: Pause | None = None) -> 
 
 @pytest.mark.parametrize("version", [0, 1, 2])
 def test_slices_change_neither_cycles_nor_limits(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
-    monkeypatch.setattr(scheduler, "SLICE_CYCLES", 256)
+    monkeypatch.setattr(scheduler, "SLICE_CYCLES", 1024)
     rtx, pause = counting(LOOPS, version), Counter()
     cycles = verify(rtx, 1 << 30)
     assert isinstance(cycles, int)
     assert cycles > 2 * LOOPS
     assert verify(rtx, 1 << 30, pause) == cycles
-    assert pause.calls >= 2 * LOOPS // 256
+    assert pause.calls >= 2 * LOOPS // 1024
     for limit in (cycles + 1, cycles, cycles - 1, cycles // 2, 1000, 1, 0):
         assert verify(rtx, limit, Counter()) == verify(rtx, limit), limit
 
