@@ -26,18 +26,23 @@ def said(rpc: RpcClient, block: Json) -> str:
 
 def same_verdict(mirror: Mirror, block: Json) -> bool:
     """Whether both made the block their tip; fails when only one did, or for other reasons. The tip is restored."""
-    tip = block["header"]["parent_hash"]
+    is_good, theirs, ours = common_verdict(mirror, block)
+    assert theirs == ours, f"reference: {theirs}, ours: {ours}"
+    return is_good
+
+
+def common_verdict(mirror: Mirror, block: Json) -> tuple[bool, str, str]:
+    """Whether both made the block their tip, and what they said; fails when only one did. The tip is restored."""
     before = tip_hash(mirror.source)
     theirs, ours = answers(mirror, block)
     COUNTS["verdicts"] += 1
     moved = [tip_hash(rpc) != before for rpc in (mirror.pair.reference.rpc, mirror.pair.ours.rpc)]
     assert moved[0] == moved[1], f"reference: {theirs}, ours: {ours}"
-    assert theirs == ours, f"reference: {theirs}, ours: {ours}"
     if any(moved):
-        assert tip == before
+        assert block["header"]["parent_hash"] == before
         for rpc in (mirror.source, mirror.target):
             rpc.call("truncate", before)
-    return any(moved)
+    return moved[0], theirs, ours
 
 
 def block_with(mirror: Mirror, template: Json) -> Json:
