@@ -234,7 +234,7 @@ GOOD = with_symbols(CODE, [Symbol("first", CODE_BASE, 8), Symbol("second", CODE_
 
 @given(
     changes=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=8),
-    size=st.integers(0, len(GOOD)),
+    size=st.just(len(GOOD)) | st.integers(0, len(GOOD)),
 )
 def test_broken_files_have_some_symbols_or_none(changes: list[tuple[int, int]], size: int) -> None:
     data = bytearray(GOOD)

@@ -1,0 +1,602 @@
+"""`ckb-node debug`: transactions from files and nodes, bare programs, traces, breakpoints, profiles."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ckb_node.debug.case import Rules, cell_in_block
+from ckb_node.rpc.hextext import bytes_text
+from ckb_node.rpc.jsontypes import header_view_json, transaction_json, transaction_view_json
+from consensus.params import NEVER, Hardforks
+from consensus.resolve import BlockCells, resolve_transaction
+from consensus.script.syscalls.numbers import DEBUG, EXEC, LOAD_BLOCK_EXTENSION, LOAD_HEADER
+from consensus.script.verifier import ScriptVerifier
+from consensus.types.blockchain import Block, CellDep, CellInput, OutPoint, Script, Transaction
+from consensus.types.core import CellMeta, ResolvedTransaction
+from tests.commands.kit import CLI, FAILURE, IO, OK, invoke
+from tests.commands.mocks import mock_file, mock_json
+from tests.commands.test_genesis import answering
+from tests.kit.devchain import dev_consensus
+from tests.kit.process import dev_node, run_command
+from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.script.assembler import DATA, Program
+from tests.script.support import Chain, Env, make_consensus, make_header, make_output, make_transaction, script_for
+from tests.script.test_spawn import Child, exiting, waiting_for_root
+from tests.vm.assembler import CODE_BASE, branch, exit_with, imm, jal, program, store
+from tests.vm.symbols import Symbol, with_symbols
+
+SCRIPT_FAILED = 1
+A0, RA, SP = 10, 1, 2
+
+
+def file_of(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)
+
+
+def cycles_in(output: str) -> list[int]:
+    """Of each group."""
+    return [int(cycles) for cycles in re.findall(r"exit code -?\d+, (\d+) cycles", output)]
+
+
+# ---------------------------------------------------------------- programs by themselves
+
+ARGUMENT_COUNT = program(imm("ld", A0, SP, 0) + imm("addi", 17, 0, 93) + bytes.fromhex("73000000"))
+"""Exits with argc. 12 bytes of code, one ld, one addi and one ecall."""
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference", "wasm"])
+def test_a_program_with_arguments(tmp_path: Path, engine: str) -> None:
+    result = invoke("debug", "--engine", engine, "--bin", file_of(tmp_path / "p", ARGUMENT_COUNT), "one", "--", "-two")
+    assert result.exit_code == SCRIPT_FAILED
+    # Stack: argc, two pointers and a null behind each other, then the strings: 32 + 4 + 5 bytes, 48 when aligned.
+    assert "  exit code 2, " in result.stdout
+    assert cycles_in(result.stdout) == [(12 + 48) // 4 + 2 + 1 + 500]
+    assert result.stdout.endswith("failed: 518 cycles\n")
+
+
+@pytest.mark.parametrize("vm_version", ["0", "1", "2"])
+def test_the_version_of_the_vm(tmp_path: Path, vm_version: str) -> None:
+    asking = Program()
+    asking.syscall(2041)
+    asking.exit_with_a0()
+    result = invoke("debug", "--vm-version", vm_version, "--bin", file_of(tmp_path / "p", asking.elf()))
+    if vm_version == "0":  # has no such system call
+        assert "failed: VM Internal Error: InvalidEcall(2041)" in result.stdout
+    else:
+        assert f"exit code {vm_version}," in result.stdout
+
+
+def test_what_scripts_print(tmp_path: Path) -> None:
+    printing = Program(data="héllo \x1b[31m\nline".encode() + b"\0")
+    printing.syscall(DEBUG, DATA)
+    printing.exit(0)
+    result = invoke("debug", "--bin", file_of(tmp_path / "p", printing.elf()))
+    assert result.exit_code == OK
+    assert "  debug: héllo \\x1b[31m\n  debug: line\n  exit code 0," in result.stdout
+
+
+def test_the_limit_of_cycles(tmp_path: Path) -> None:
+    endless = file_of(tmp_path / "p", program(jal(0, 0)))
+    result = invoke("debug", "--bin", endless, "--max-cycles", "10000")
+    assert (result.exit_code, result.stderr) == (SCRIPT_FAILED, "")
+    assert "failed: ExceededMaximumCycles: expect cycles <= 10000" in result.stdout
+
+
+# ---------------------------------------------------------------- transactions
+
+
+class Nowhere:
+    """No cells and no blocks but those of genesis."""
+
+    def cell(self, out_point: bytes) -> CellMeta | None:
+        return None
+
+    def is_main(self, block_hash: bytes) -> bool:
+        return False
+
+
+@cache
+def payment(key: bytes = ALICE_KEY) -> ResolvedTransaction:
+    """Alice pays Bob from her genesis cell on the dev chain, signed by a key."""
+    consensus, alice = dev_consensus(), Wallet(ALICE_KEY)
+    cell = issued_cell(consensus, alice)
+    unsigned = alice.transfer(consensus, [cell], [(Wallet(BOB_KEY).lock, 100 * CKB)])
+    signed = Wallet(key).sign(unsigned.body)
+    return resolve_transaction(signed, BlockCells(consensus.genesis_block, Nowhere()), Nowhere(), ())
+
+
+@cache
+def payment_cycles() -> int:
+    """What the node charges."""
+    return ScriptVerifier(dev_consensus(), Chain()).verify(payment(), Env(0), 70_000_000)
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_the_lock_of_the_dev_chain_at_its_exact_price(tmp_path: Path, engine: str) -> None:
+    name = mock_file(tmp_path / "tx.json", mock_json(payment()))
+    result = invoke("debug", "--engine", engine, "--tx-file", name)
+    assert result.exit_code == OK
+    assert cycles_in(result.stdout) == [payment_cycles()]
+    assert result.stdout.startswith(
+        "Inputs[0].Lock: code 0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8 type\n"
+    )
+    assert result.stdout.endswith(f"passed: {payment_cycles()} cycles\n")
+
+
+def test_a_wrong_signature(tmp_path: Path) -> None:
+    name = mock_file(tmp_path / "tx.json", mock_json(payment(BOB_KEY)))
+    result = invoke("debug", "--tx-file", name)
+    assert result.exit_code == SCRIPT_FAILED
+    assert "exit code -31," in result.stdout
+
+
+def test_a_profile_of_the_lock_accounts_for_every_cycle(tmp_path: Path) -> None:
+    name = mock_file(tmp_path / "tx.json", mock_json(payment()))
+    result = invoke("debug", "--tx-file", name, "--profile", str(tmp_path / "folded"))
+    assert cycles_in(result.stdout) == [payment_cycles()]
+    assert sum(folded((tmp_path / "folded").read_text()).values()) == payment_cycles()
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    result = invoke("debug", "--tx-file", "-", stdin=json.dumps(mock_json(payment())))
+    assert cycles_in(result.stdout) == [payment_cycles()]
+
+
+def made(*codes: bytes, lock: Script, types: Sequence[Script | None] = (None,), **parts: Any) -> ResolvedTransaction:
+    """Two inputs with a lock, the second with the first type script; outputs with all; the codes as cell deps."""
+
+    def cell(tag: int, data: bytes, lock: Script, type_: Script | None) -> CellMeta:
+        out_point = OutPoint(tx_hash=bytes([tag]) * 32, index=tag)
+        return cell_in_block(out_point.raw, make_output(lock, type_), data, parts.get("block_hash"))
+
+    inputs = [cell(1, b"", lock, None), cell(2, b"", lock, types[0])]
+    deps = [
+        cell(10 + index, code, Script(code_hash=bytes(32), hash_type=0, args=b""), None)
+        for index, code in enumerate(codes)
+    ]
+    transaction = make_transaction(
+        inputs=[CellInput(since=0, previous_output=each.as_out_point()) for each in inputs],
+        cell_deps=[CellDep(out_point=each.as_out_point(), dep_type=0) for each in deps],
+        outputs=[make_output(lock, type_) for type_ in types],
+        header_deps=parts.get("header_deps", ()),
+    )
+    return ResolvedTransaction(transaction, inputs, deps, [])
+
+
+GOOD, BAD = exiting(0).elf(), exiting(7).elf()
+GROUPS = made(GOOD, BAD, lock=script_for(GOOD, 1), types=[script_for(BAD, 2), script_for(GOOD, 2, b"other")])
+
+
+@pytest.mark.parametrize(
+    ("options", "sources", "code"),
+    [
+        ((), ["Inputs[0].Lock", "Inputs[1].Type", "Outputs[1].Type"], SCRIPT_FAILED),
+        (("--script-group-type", "lock"), ["Inputs[0].Lock"], OK),
+        (("--script-group-type", "type"), ["Inputs[1].Type", "Outputs[1].Type"], SCRIPT_FAILED),
+        (("--cell-index", "1"), ["Inputs[0].Lock", "Inputs[1].Type"], SCRIPT_FAILED),
+        (("--cell-index", "0"), ["Inputs[0].Lock"], OK),
+        (("--cell-type", "output"), ["Inputs[1].Type", "Outputs[1].Type"], SCRIPT_FAILED),
+        (("--cell-type", "output", "--cell-index", "0"), ["Inputs[1].Type"], SCRIPT_FAILED),
+        (("--cell-type", "output", "--cell-index", "1"), ["Outputs[1].Type"], OK),
+    ],
+)
+def test_choice_of_groups(tmp_path: Path, options: tuple[str, ...], sources: list[str], code: int) -> None:
+    result = invoke("debug", "--tx-file", mock_file(tmp_path / "tx.json", mock_json(GROUPS)), *options)
+    assert sorted(re.findall(r"^(\S+): code", result.stdout, re.MULTILINE)) == sorted(sources)
+    assert (result.exit_code, result.stderr) == (code, "")
+
+
+def test_another_program_for_a_group(tmp_path: Path) -> None:
+    name, other = mock_file(tmp_path / "tx.json", mock_json(GROUPS)), file_of(tmp_path / "p", exiting(9).elf())
+    result = invoke("debug", "--tx-file", name, "--script-group-type", "lock", "--bin", other)
+    assert "exit code 9," in result.stdout
+    several = invoke("debug", "--tx-file", name, "--bin", other)
+    assert several.exit_code == FAILURE
+    assert "choose one of the groups Inputs[0].Lock, " in several.stderr
+
+
+def test_headers_and_extensions(tmp_path: Path) -> None:
+    header = make_header(number=5, epoch=1 << 40)
+    reading = Program()
+    reading.set64(DATA, 0x1000)
+    reading.check(LOAD_HEADER, DATA + 8, DATA, 0, 0, 1, code=1)  # of the block of the first input
+    reading.set64(DATA, 0x1000)
+    reading.check(LOAD_BLOCK_EXTENSION, DATA + 8, DATA, 0, 0, 4, code=2)
+    reading.load_byte(A0, DATA + 8)
+    reading.exit_with_a0()
+    lock = script_for(reading.elf(), 2)
+    rtx = made(reading.elf(), lock=lock, header_deps=[header.hash], block_hash=header.hash)
+    content = mock_json(rtx, [header], {header.hash: b"\x21abc"})
+    result = invoke("debug", "--tx-file", mock_file(tmp_path / "tx.json", content))
+    assert "exit code 33," in result.stdout
+    del content["mock_info"]["extensions"]  # older files have none
+    without = invoke("debug", "--tx-file", mock_file(tmp_path / "tx.json", content))
+    assert "exit code 2," in without.stdout
+
+
+def test_the_built_in_script(tmp_path: Path) -> None:
+    built_in = Script(code_hash=bytes(25) + b"TYPE_ID", hash_type=1, args=bytes(32))
+    rtx = made(GOOD, lock=script_for(GOOD, 2), types=[built_in])
+    result = invoke("debug", "--tx-file", mock_file(tmp_path / "tx.json", mock_json(rtx)))
+    assert (
+        "Inputs[1].Type: code 0x00000000000000000000000000000000000000000000000000545950455f4944 type\n"
+        in result.stdout
+    )
+    assert 1_000_000 in cycles_in(result.stdout)
+    assert result.exit_code == OK
+
+
+# ---------------------------------------------------------------- watching
+
+
+def calls() -> bytes:
+    """_start calls twice, which calls leaf two times, and jumps to finish. Nothing here is fused."""
+    parts = {
+        "_start": jal(RA, 16) + jal(0, 60),
+        "twice": imm("addi", 8, RA, 0) + jal(RA, 28) + jal(RA, 24) + imm("addi", RA, 8, 0) + imm("jalr", 0, RA, 0),
+        "leaf": imm("addi", 5, 5, 1) * 2 + imm("jalr", 0, RA, 0),
+        "finish": exit_with(0),
+    }
+    places = {"_start": 0, "twice": 16, "leaf": 48, "finish": 64}
+    code = b""
+    for name, part in parts.items():
+        code = code.ljust(places[name], b"\0") + part
+    return with_symbols(program(code), [Symbol(name, CODE_BASE + at) for name, at in places.items()])
+
+
+CALLS = calls()
+PROFILE = {
+    "Inputs[0].Lock;[system]": (76 + 16) // 4,  # code and stack
+    "Inputs[0].Lock;_start": 3 + 3,
+    "Inputs[0].Lock;_start;twice": 1 + 3 + 3 + 1 + 3,
+    "Inputs[0].Lock;_start;twice;leaf": 2 * (1 + 1 + 3),
+    "Inputs[0].Lock;finish": 1 + 1 + 500,  # a tail call takes the place of its caller
+}
+
+
+def folded(text: str) -> dict[str, int]:
+    """Stack → cycles."""
+    pairs = [line.rsplit(" ", 1) for line in text.splitlines()]
+    assert len({stack for stack, _ in pairs}) == len(pairs)
+    return {stack: int(cycles) for stack, cycles in pairs}
+
+
+@pytest.mark.parametrize("vm_version", ["1", "2"])
+def test_profile_by_function(tmp_path: Path, vm_version: str) -> None:
+    options = (
+        "--bin",
+        file_of(tmp_path / "p", CALLS),
+        "--profile",
+        str(tmp_path / "folded"),
+        "--vm-version",
+        vm_version,
+    )
+    result = invoke("debug", *options)
+    assert folded((tmp_path / "folded").read_text()) == PROFILE
+    assert cycles_in(result.stdout) == [sum(PROFILE.values())]
+
+
+def test_profile_without_symbols(tmp_path: Path) -> None:
+    stripped = bytearray(CALLS)
+    stripped[40:48] = bytes(8)
+    result = invoke("debug", "--bin", file_of(tmp_path / "p", bytes(stripped)), "--profile", "-")
+    lines = [line for line in result.stdout.splitlines() if re.fullmatch(r"Inputs\[0\].Lock;\S+ \d+", line)]
+    start, twice, leaf = "Inputs[0].Lock;0x10000", ";0x10010", ";0x10030"
+    assert folded("\n".join(lines)) == {
+        "Inputs[0].Lock;[system]": 23,
+        start: 6 + 502,  # nothing tells a jump within a function from a tail call
+        start + twice: 11,
+        start + twice + leaf: 10,
+    }
+
+
+def recursion(depth: int) -> bytes:
+    """A function that calls itself so often, keeping ra on the stack, and returns as often."""
+    code = imm("addi", 5, 0, depth) + jal(RA, 8 + 12) + exit_with(0).ljust(16, b"\0")
+    body = imm("addi", SP, SP, -16) + store("sd", RA, SP, 0) + imm("addi", 5, 5, -1)
+    body += branch("beq", 5, 0, 8) + jal(RA, -16)
+    body += imm("ld", RA, SP, 0) + imm("addi", SP, SP, 16) + imm("jalr", 0, RA, 0)
+    return with_symbols(program(code + body), [Symbol("_start", CODE_BASE), Symbol("deep", CODE_BASE + 24)])
+
+
+@pytest.mark.parametrize("depth", [3, 600])
+def test_profile_of_recursion(tmp_path: Path, depth: int) -> None:
+    result = invoke("debug", "--bin", file_of(tmp_path / "p", recursion(depth)), "--profile", str(tmp_path / "folded"))
+    stacks = folded((tmp_path / "folded").read_text())
+    assert sum(stacks.values()) == cycles_in(result.stdout)[0]
+    deepest = max(stack.count(";deep") for stack in stacks)
+    assert deepest == min(depth, 512)
+    assert stacks["Inputs[0].Lock;_start"] == 1 + 3 + 502
+
+
+def spawning() -> ResolvedTransaction:
+    """Four processes that wait for the first: one more than may be instantiated together."""
+    root = Child()
+    for slot in range(4):
+        root.spawn(1, into=DATA + 0x200 + 8 * slot)
+    root.exit(0)
+    return made(root.elf(), waiting_for_root().elf(), lock=script_for(root.elf(), 2))
+
+
+def test_processes_have_stacks_of_their_own(tmp_path: Path) -> None:
+    name = mock_file(tmp_path / "tx.json", mock_json(spawning()))
+    expected = ScriptVerifier(make_consensus(), Chain()).verify(spawning(), Env(10), 10_000_000)
+    result = invoke(
+        "debug", "--tx-file", name, "--profile", str(tmp_path / "folded"), "--trace", str(tmp_path / "trace")
+    )
+    assert cycles_in(result.stdout) == [expected]
+    stacks = folded((tmp_path / "folded").read_text())
+    assert sum(stacks.values()) == expected
+    assert stacks["Inputs[0].Lock;process 3;0x10000"] > 500
+    assert stacks["Inputs[0].Lock;[switching]"] > 0
+    processes = {line.split()[0] for line in (tmp_path / "trace").read_text().splitlines()}
+    assert processes == {"0", "1", "2", "3", "4"}
+
+
+def test_a_program_that_another_replaces_has_its_own_names(tmp_path: Path) -> None:
+    root = Program()
+    root.syscall(EXEC, 1, 3, 0, 0, 0, 0)
+    root.exit(1)
+    rtx = made(root.elf(), CALLS, lock=script_for(root.elf(), 2))
+    name = mock_file(tmp_path / "tx.json", mock_json(rtx))
+    result = invoke("debug", "--tx-file", name, "--break", "leaf", "--profile", "-")
+    assert result.stdout.count("break leaf: process 0, ") == 2
+    assert "Inputs[0].Lock;_start;twice;leaf 10\n" in result.stdout
+    assert result.stderr == ""
+
+
+def test_trace(tmp_path: Path) -> None:
+    invoke("debug", "--bin", file_of(tmp_path / "p", CALLS), "--trace", str(tmp_path / "trace"))
+    lines = [line.split() for line in (tmp_path / "trace").read_text().splitlines()]
+    assert [" ".join(line) for line in lines[:4]] == [
+        "0 23 0x010000 _start+0x0 jal ra, 0x10010 ra=0x10004",
+        "0 26 0x010010 twice+0x0 addi s0, ra, 0 s0=0x10004",
+        "0 27 0x010014 twice+0x4 jal ra, 0x10030 ra=0x10018",
+        "0 30 0x010030 leaf+0x0 addi t0, t0, 1 t0=0x1",
+    ]
+    assert " ".join(lines[-1]) == "0 52 0x010048 finish+0x8 ecall"
+    assert len(lines) == 2 + 5 + 2 * 3 + 3
+
+
+def test_a_trace_ends(tmp_path: Path) -> None:
+    path = file_of(tmp_path / "p", CALLS)
+    result = invoke("debug", "--bin", path, "--trace", str(tmp_path / "trace"), "--trace-limit", "3")
+    lines = (tmp_path / "trace").read_text().splitlines()
+    assert lines[3:] == ["... the trace ends after 3 instructions"]
+    assert result.exit_code == OK
+
+
+def test_a_trace_shows_the_instruction_that_fails(tmp_path: Path) -> None:
+    path = file_of(tmp_path / "p", program(imm("addi", 5, 0, -8) + imm("ld", 6, 5, 0) + exit_with(0)))
+    result = invoke("debug", "--bin", path, "--trace", str(tmp_path / "trace"))
+    assert "failed: VM Internal Error: MemOutOfBound" in result.stdout
+    assert (tmp_path / "trace").read_text().splitlines()[-1].split() == [
+        *("0", "10", "0x010004", "0x10004", "ld", "t1,", "0(t0)", "failed")
+    ]
+
+
+def test_breakpoints(tmp_path: Path) -> None:
+    path = file_of(tmp_path / "p", CALLS)
+    result = invoke("debug", "--bin", path, "--break", "leaf", "--break", "0x10048", "--break", "nothing")
+    hits = re.findall(r"^break (.*)$", result.stdout, re.MULTILINE)
+    assert hits == [
+        "leaf: process 0, 30 cycles, pc 0x10030 leaf+0x0",
+        "leaf: process 0, 38 cycles, pc 0x10030 leaf+0x0",
+        "0x10048: process 0, 52 cycles, pc 0x10048 finish+0x8",
+    ]
+    second = result.stdout.split("break leaf")[2]
+    assert "t0 0x0000000000000002" in second
+    assert "ra 0x000000000001001c" in second
+    assert result.stderr == "--break nothing: no program that ran has this symbol\n"
+    assert result.exit_code == OK
+
+
+def test_breakpoints_are_counted(tmp_path: Path) -> None:
+    path = file_of(tmp_path / "p", CALLS)
+    result = invoke("debug", "--bin", path, "--break", "leaf", "--break-limit", "1")
+    assert result.stdout.count("break leaf") == 1
+
+
+# ---------------------------------------------------------------- what cannot be run
+
+
+def without(key: str) -> str:
+    content = mock_json(payment())
+    del content["mock_info"][key]
+    return json.dumps(content)
+
+
+def changed(part: str, key: str, value: object) -> str:
+    content = mock_json(payment())
+    content["mock_info"][part][0][key] = value
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no mock transaction: Input data was truncated"),
+        ("{}", "no mock transaction: Object missing required field `mock_info`"),
+        ("[" * 100_000, "no mock transaction: "),
+        ("\xff", "no mock transaction: "),
+        (without("inputs"), "missing required field `inputs`"),
+        (changed("inputs", "data", "0x0"), "expected an even number of digits"),
+        (changed("inputs", "header", "0x00"), "Invalid H256"),
+        (changed("inputs", "output", None), "Expected `object`, got `null`"),
+        (changed("cell_deps", "data", "0x01000000"), "InvalidDepGroup("),
+        (json.dumps(mock_json(payment()) | {"mock_info": {"inputs": [], "cell_deps": []}}), "Unknown(OutPoint("),
+        (json.dumps(mock_json(payment(), extensions={bytes(32): b""})), "which is not among header_deps"),
+    ],
+)
+def test_files_that_are_no_mock_transactions(tmp_path: Path, text: str, reason: str) -> None:
+    result = invoke("debug", "--tx-file", file_of(tmp_path / "tx.json", text.encode("latin-1")))
+    assert (result.exit_code, result.stdout) == (FAILURE, "")
+    assert reason in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_header_with_another_hash(tmp_path: Path) -> None:
+    content = mock_json(payment(), [make_header()])
+    content["mock_info"]["header_deps"][0]["number"] = "0x9"
+    result = invoke("debug", "--tx-file", mock_file(tmp_path / "tx.json", content))
+    assert "a header says that its hash is" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"text", CALLS[:100], bytes(200)])
+@pytest.mark.parametrize("watch", [(), ("--trace", "-", "--break", "main", "--profile", "-")])
+def test_files_that_are_no_programs(tmp_path: Path, content: bytes, watch: tuple[str, ...]) -> None:
+    result = invoke("debug", "--bin", file_of(tmp_path / "p", content), *watch)
+    assert result.exit_code == SCRIPT_FAILED
+    assert "  failed: VM Internal Error: Elf" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        ((), CLI, "give one of --rpc, --tx-file and --bin"),
+        (("--rpc", "http://127.0.0.1:1/", "--tx-file", "x"), CLI, "exclude each other"),
+        (("--rpc", "http://127.0.0.1:1/"), CLI, "needs one TX_HASH"),
+        (("--rpc", "http://127.0.0.1:1/", "0x12"), FAILURE, "Invalid H256"),
+        (("--rpc", "http://127.0.0.1:1/", "0x" + "00" * 32), FAILURE, "Connection refused"),
+        (("--rpc", "http://127.0.0.1:1/", "--vm-version", "1", "0x" + "00" * 32), CLI, "the chain decides"),
+        (("--tx-file", "/nowhere/file"), IO, "No such file"),
+        (("--tx-file", "/nowhere/file", "argument"), CLI, "takes no arguments"),
+        (("--bin", "/nowhere/file"), IO, "No such file"),
+        (("--bin", "/nowhere/file", "--engine", "wasm", "--trace", "-"), CLI, "need the reference engine"),
+    ],
+)
+def test_bad_command_lines(arguments: tuple[str, ...], code: int, reason: str) -> None:
+    result = invoke("debug", *arguments)
+    assert result.exit_code == code
+    assert reason in result.stderr
+
+
+@pytest.mark.parametrize("place", ["0x", "0xzz", "0x1" + "0" * 16])
+def test_bad_addresses(tmp_path: Path, place: str) -> None:
+    result = invoke("debug", "--bin", file_of(tmp_path / "p", CALLS), "--break", place)
+    assert result.exit_code == FAILURE
+    assert result.stderr.startswith(f"ckb-node: --break {place}: ")
+
+
+def test_a_group_that_is_not_there(tmp_path: Path) -> None:
+    name = mock_file(tmp_path / "tx.json", mock_json(payment()))
+    result = invoke("debug", "--tx-file", name, "--script-group-type", "type")
+    assert (result.exit_code, result.stdout) == (FAILURE, "")
+    assert "the transaction has no such script group" in result.stderr
+
+
+# ---------------------------------------------------------------- nodes
+
+
+class FakeNode:
+    """Answers what it knows by method and first parameter, null for everything else."""
+
+    def __init__(self) -> None:
+        genesis = dev_consensus().genesis_block
+        status = {"status": "committed", "block_hash": bytes_text(genesis.hash)}
+        self.answers: dict[tuple[str, str | None], Any] = {
+            ("get_transaction", bytes_text(tx.hash)): _transaction(tx, status) for tx in genesis.transactions
+        }
+        self.answers[("get_transaction", bytes_text(payment().hash))] = _transaction(
+            payment().transaction, {"status": "pending", "block_hash": None}
+        )
+        header = msgspec.to_builtins(header_view_json(genesis.header))
+        self.answers[("get_header", bytes_text(genesis.hash))] = self.answers[("get_tip_header", None)] = header
+        features = [{"rfc": "0032", "epoch_number": "0x0"}, {"rfc": "0049", "epoch_number": None}]
+        self.answers[("get_consensus", None)] = {"id": "ckb_dev", "hardfork_features": features}
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        key = (request["method"], request["params"][0] if request["params"] else None)
+        result = self.answers.get(key, {"transaction": None, "tx_status": {"status": "unknown"}})
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode())
+
+
+def _transaction(transaction: Transaction, status: dict[str, Any]) -> dict[str, Any]:
+    return {"transaction": msgspec.to_builtins(transaction_view_json(transaction)), "tx_status": status, "cycles": None}
+
+
+PAYMENT = bytes_text(payment().hash)
+
+
+def test_a_transaction_by_its_hash() -> None:
+    with answering(FakeNode().answer) as url:
+        result = invoke("debug", "--rpc", url, PAYMENT)
+    assert result.exit_code == OK, result.stderr
+    expected = ScriptVerifier(Rules(Hardforks(rfc_0049=NEVER)), Chain()).verify(payment(), Env(0), 70_000_000)
+    assert cycles_in(result.stdout) == [expected]
+
+
+def test_a_cellbase_has_nothing_to_run() -> None:
+    genesis = dev_consensus().genesis_block
+    with answering(FakeNode().answer) as url:
+        result = invoke("debug", "--rpc", url, bytes_text(genesis.transactions[0].hash), "--script-group-type", "lock")
+    assert (result.exit_code, "has no such script group" in result.stderr) == (FAILURE, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "reason"),
+    [
+        (("get_transaction", PAYMENT), {"tx_status": {"status": "unknown"}}, "does not know transaction"),
+        (("get_transaction", PAYMENT), {}, "missing required field"),
+        (("get_transaction", PAYMENT), [], "Expected `object`"),
+        (("get_consensus", None), {"hardfork_features": [{"rfc": "0032", "epoch_number": "x"}]}, "Invalid Uint64"),
+        (("get_tip_header", None), {}, "missing required field"),
+    ],
+)
+def test_answers_that_cannot_be_used(key: tuple[str, str | None], answer: object, reason: str) -> None:
+    node = FakeNode()
+    node.answers[key] = answer
+    with answering(node.answer) as url:
+        result = invoke("debug", "--rpc", url, PAYMENT)
+    assert (result.exit_code, result.stdout) == (FAILURE, "")
+    assert reason in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_another_transaction_than_was_asked_for() -> None:
+    node = FakeNode()
+    other = payment().transaction.body.inputs[0].previous_output.tx_hash
+    node.answers[("get_transaction", bytes_text(other))] = node.answers[("get_transaction", PAYMENT)]
+    with answering(node.answer) as url:
+        result = invoke("debug", "--rpc", url, PAYMENT)
+    assert f"answered {PAYMENT} for {bytes_text(other)}" in result.stderr
+
+
+def test_a_cell_that_the_node_does_not_know() -> None:
+    node = FakeNode()
+    other = payment().transaction.body.inputs[0].previous_output.tx_hash
+    del node.answers[("get_transaction", bytes_text(other))]
+    with answering(node.answer) as url:
+        result = invoke("debug", "--rpc", url, PAYMENT)
+    assert (result.exit_code, "Unknown(OutPoint(0x" in result.stderr) == (FAILURE, True)
+
+
+@pytest.mark.slow
+def test_transactions_of_a_running_node(tmp_path: Path) -> None:
+    with dev_node(tmp_path / "node") as node:
+        url = f"http://127.0.0.1:{node.rpc.port}/"
+        genesis = Block.parse(bytes.fromhex(node.rpc.call("get_block_by_number", "0x0", "0x0")[2:]))
+        consensus, alice = replace(dev_consensus(), genesis_block=genesis), Wallet(ALICE_KEY)
+        sent = alice.transfer(consensus, [issued_cell(consensus, alice)], [(alice.lock, 100 * CKB)])
+        tx_hash = node.rpc.call("send_transaction", msgspec.to_builtins(transaction_json(sent)), "passthrough")
+        waiting = run_command("debug", "--rpc", url, tx_hash)
+        while (known := node.rpc.call("get_transaction", tx_hash))["tx_status"]["status"] != "committed":
+            node.wait_for_tip(node.rpc.tip() + 1)
+        committed = run_command("debug", "--rpc", url, tx_hash)  # its input is spent now
+    for result in (waiting, committed):
+        assert (result.returncode, result.stderr) == (OK, "")
+        assert cycles_in(result.stdout) == [int(known["cycles"], 16)]
