@@ -19,10 +19,10 @@ from vm.errors import InvalidVersion
 from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
 from vm.translator.cache import TranslationCache, translation_key
+from vm.translator.limits import REFUSED
 from vm.translator.machine import AutoMachine
 from vm.translator.program import IdleInstances, TranslatedProgram
-from vm.translator.runtime import HostedRuntime
-from vm.translator.worker import REFUSED, compile_native
+from vm.translator.runtime import HostedRuntime, compile_native
 from vm.wasm.machine import WasmMachine
 from vm.wasm.runtime import Runtime
 
@@ -32,7 +32,7 @@ DEFAULT_THRESHOLD: Final = 50_000_000
 DEFAULT_CACHE_BYTES: Final = 256 << 20
 
 WORKER: Final = "vm.translator.worker"
-_REFUSALS: Final = (REFUSED, -signal.SIGXCPU)  # how a worker ends that would end so again
+_REFUSALS: Final = (REFUSED, -signal.SIGXCPU, -signal.SIGABRT)  # how a worker ends that would end so again
 _LOOK_UP_SHARE: Final = 10  # the disk is asked after this part of the threshold
 _MAX_KNOWN: Final = 4096  # programs whose cycles are counted
 _MAX_WAITING: Final = 16

@@ -315,16 +315,42 @@ def _cuts(nodes: dict[int, Node], owners: dict[int, int], limits: Limits) -> set
     """Blocks at which functions have to be cut."""
     cuts: set[int] = set()
     for entry, members in Graph(nodes, owners).functions().items():
-        order = Order.of(nodes, entry, set(members))
-        cuts |= order.irreducible_targets()
-        blocks = instructions = 0
-        for pc in order.blocks:
-            blocks += 1
-            instructions += len(nodes[pc].block.instructions)
-            if blocks > limits.function_blocks or instructions > limits.function_instructions:
-                cuts.add(pc)
-                blocks, instructions = 1, len(nodes[pc].block.instructions)
+        too_far = _size_cuts(nodes, _reverse_postorder(nodes, entry, set(members)), limits)
+        # Dominators of large functions would take long, and most of what is irreducible may be cut already.
+        cuts |= too_far or Order.of(nodes, entry, set(members)).irreducible_targets()
     return cuts
+
+
+def _size_cuts(nodes: dict[int, Node], blocks: list[int], limits: Limits) -> set[int]:
+    """Where to begin new functions, so that none of them has too many of these blocks."""
+    cuts: set[int] = set()
+    count = instructions = 0
+    for pc in blocks:
+        size = len(nodes[pc].block.instructions)
+        count += 1
+        instructions += size
+        if count > limits.function_blocks or instructions > limits.function_instructions:
+            cuts.add(pc)
+            count, instructions = 1, size
+    return cuts
+
+
+def _reverse_postorder(nodes: dict[int, Node], entry: int, members: set[int]) -> list[int]:
+    """The members of a function in an order in which, without loops, each comes before those that it leads to."""
+    postorder: list[int] = []
+    seen = {entry}
+    stack = [(entry, iter(nodes[entry].flow()))]
+    while stack:
+        pc, targets = stack[-1]
+        for target in targets:
+            if target in members and target not in seen:
+                seen.add(target)
+                stack.append((target, iter(nodes[target].flow())))
+                break
+        else:
+            postorder.append(pc)
+            stack.pop()
+    return postorder[::-1]
 
 
 @dataclass(slots=True)
@@ -339,20 +365,7 @@ class Order:
     @classmethod
     def of(cls, nodes: dict[int, Node], entry: int, members: set[int]) -> "Order":
         """Of the function that begins at `entry`: its members are reached through members only."""
-        postorder: list[int] = []
-        seen = {entry}
-        stack = [(entry, iter(nodes[entry].flow()))]
-        while stack:
-            pc, targets = stack[-1]
-            for target in targets:
-                if target in members and target not in seen:
-                    seen.add(target)
-                    stack.append((target, iter(nodes[target].flow())))
-                    break
-            else:
-                postorder.append(pc)
-                stack.pop()
-        blocks = postorder[::-1]
+        blocks = _reverse_postorder(nodes, entry, members)
         predecessors: dict[int, list[int]] = {pc: [] for pc in blocks}
         for pc in blocks:
             for target in nodes[pc].flow():

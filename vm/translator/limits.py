@@ -1,6 +1,9 @@
 """How much is translated at most. What exceeds a bound is left to the interpreter."""
 
 from dataclasses import dataclass
+from typing import Final
+
+REFUSED: Final = 3  # how `vm.translator.worker` ends if a program is too large
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from wasmtime._ffi import dll
 
 from vm.errors import EngineFailure
 from vm.translator.hosted import generate_hosted_interpreter
+from vm.translator.translate import translate
 from vm.wasm.runtime import make_engine
 
 _ERROR_POINTER: Final = ctypes.POINTER(ffi.wasmtime_error_t)
@@ -43,6 +44,11 @@ class HostedRuntime:
         if module is None:
             module = self._interpreters[version] = self.compile(generate_hosted_interpreter(version))
         return module
+
+
+def compile_native(elf: bytes, version: int) -> bytes:
+    """Native code for this processor. Raises TooLargeError, or a VmError if the program cannot be loaded."""
+    return bytes(HostedRuntime().compile(translate(elf, version).code).serialize())
 
 
 class HostedInstance:

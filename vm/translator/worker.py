@@ -10,15 +10,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from vm.translator.limits import TooLargeError
-from vm.translator.runtime import HostedRuntime
-from vm.translator.translate import translate
+from vm.translator.limits import REFUSED, TooLargeError
+from vm.translator.runtime import compile_native
 from vm.wasm.runtime import write_checked
 
 CPU_SECONDS: Final = 60
-MEMORY_BYTES: Final = 2 << 30
+MEMORY_BYTES: Final = 1 << 30
+MAX_NATIVE: Final = 16 << 20  # bytes of native code
 NICENESS: Final = 15
-REFUSED: Final = 3
 
 
 def main(version: str, elf: str, output: str) -> int:
@@ -30,13 +29,10 @@ def main(version: str, elf: str, output: str) -> int:
         native = compile_native(Path(elf).read_bytes(), int(version))
     except TooLargeError:
         return REFUSED
+    if len(native) > MAX_NATIVE:
+        return REFUSED
     write_checked(Path(output), native)
     return 0
-
-
-def compile_native(elf: bytes, version: int) -> bytes:
-    """Native code for this processor. Raises TooLargeError, or a VmError if the program cannot be loaded."""
-    return bytes(HostedRuntime().compile(translate(elf, version).code).serialize())
 
 
 if __name__ == "__main__":
