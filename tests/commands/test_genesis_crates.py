@@ -1,13 +1,7 @@
-"""The genesis blocks of the public chains from the official Rust crates, which cargo fetches: exact hashes.
-
-Nothing that is fetched stays: it goes to a temporary directory. Only where there is no cargo, or cargo cannot reach the
-crates, are these tests skipped.
-"""
+"""The genesis blocks of the public chains from the official Rust crates, which cargo fetches: exact hashes."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,50 +14,11 @@ from ckb_node.rpc.blockviews import encode_block_view
 from ckb_node.specs import load_bundled
 from consensus.spec import consensus_of
 from tests.commands.kit import OK, invoke
+from tests.kit.crates import fetch_crates
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-FETCH_S = 300
 UNCHECKED = "THE GENESIS HASHES OF MAINNET, TESTNET AND PREVIEW ARE NOT CHECKED in this run"
-UNREACHABLE = (
-    "download",
-    "could not resolve",
-    "couldn't resolve",
-    "couldn't connect",
-    "failed to connect",
-    "failed to query",
-    "failed to fetch",
-    "failed to get",
-    "network",
-    "timed out",
-    "timeout",
-    "offline",
-)
-"""What cargo says, in lower case, when the registry cannot be reached."""
-
-# Versions of the reference node 0.206. Of ckb-resource only the files are wanted, so the one dependency of it that
-# would bring a hundred crates along is replaced by an empty one.
-MANIFEST = """\
-[package]
-name = "genesis-files"
-version = "0.0.0"
-edition = "2018"
-[lib]
-path = "lib.rs"
-[dependencies]
-ckb-system-scripts = "=0.5.4"
-ckb-resource = "=1.1.0"
-[patch.crates-io]
-ckb-types = { path = "ckb-types" }
-"""
-EMPTY_CRATE = """\
-[package]
-name = "ckb-types"
-version = "1.1.0"
-edition = "2018"
-[lib]
-path = "lib.rs"
-"""
 
 PUBLISHED = {
     "mainnet": "92b197aa1fba0f63633922c61c92375c9c074a93e85963554f5499fe1450d0e5",
@@ -78,29 +33,7 @@ REFERENCE_DEV = "120ab9abd48e3b82f93b88eba8c50a0e1304cc2fffb5573fb14b56c6348f230
 @pytest.fixture(scope="module")
 def crates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the unpacked crates."""
-    if shutil.which("cargo") is None:
-        pytest.skip(f"no cargo: {UNCHECKED}")
-    project = tmp_path_factory.mktemp("crates")
-    for directory, manifest in ((project, MANIFEST), (project / "ckb-types", EMPTY_CRATE)):
-        directory.mkdir(exist_ok=True)
-        (directory / "Cargo.toml").write_text(manifest)
-        (directory / "lib.rs").write_text("")
-    try:
-        fetched = subprocess.run(
-            ["cargo", "vendor", "--quiet", "vendor"],
-            cwd=project,
-            capture_output=True,
-            text=True,
-            timeout=FETCH_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"cargo did not get the crates within {FETCH_S} s: {UNCHECKED}")
-    if fetched.returncode != 0:
-        if any(word in fetched.stderr.lower() for word in UNREACHABLE):
-            pytest.skip(f"cargo cannot reach the crates: {UNCHECKED}")
-        pytest.fail(f"cargo vendor: {fetched.stderr}")
-    return project / "vendor"
+    return fetch_crates(tmp_path_factory.mktemp("crates"), UNCHECKED)
 
 
 @pytest.mark.parametrize("chain", PUBLISHED)
