@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 ROOMS := ckb_node consensus vm storage network
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm fuzz soak-kill interop conformance-vm isa-programs fuzz-vm scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain fuzz soak-kill interop conformance-vm isa-programs fuzz-vm scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
 run: setup
@@ -34,9 +34,12 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 ## Benchmarks: a table for people, build/bench/<name>.json for programs.
-bench: bench-node bench-vm
+bench: bench-node bench-vm bench-chain
 bench-node: setup
 	$(BIN)/python -m tests.benches.node
+## Import of blocks: rates, memory, and (OPTIONS=--profile) where the time goes.
+bench-chain: setup
+	$(BIN)/python -m tests.benches.chain $(OPTIONS)
 bench-vm: setup
 	$(BIN)/python -m tests.benches.vm
 

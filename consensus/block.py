@@ -223,7 +223,7 @@ def verify_cellbase_outputs(cellbase: Transaction) -> None:
         raise CellbaseError(CellbaseFault.OUTPUT_QUANTITY)
     if any(outputs_data):
         raise CellbaseError(CellbaseFault.OUTPUT_DATA)
-    if not _is_cellbase_witness(cellbase):
+    if not is_cellbase_witness(cellbase.witnesses[0]):
         raise CellbaseError(CellbaseFault.WITNESS)
     for output in outputs:
         if output.type_ is not None:
@@ -232,13 +232,13 @@ def verify_cellbase_outputs(cellbase: Transaction) -> None:
             raise CellbaseError(CellbaseFault.OUTPUT_LOCK)
 
 
-def _is_cellbase_witness(cellbase: Transaction) -> bool:
-    """Its one witness tells who is paid."""
+def is_cellbase_witness(witness: bytes) -> bool:
+    """A cellbase's one witness tells who is paid."""
     try:
-        witness = CellbaseWitness.parse(cellbase.witnesses[0])
+        parsed = CellbaseWitness.parse(witness)
     except MoleculeError:
         return False
-    return witness.lock.hash_type in ENABLED_HASH_TYPES
+    return parsed.lock.hash_type in ENABLED_HASH_TYPES
 
 
 def verify_cellbase_input(cellbase: Transaction, number: int) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from consensus.block import CellbaseError, CellbaseFault
 from consensus.context import ChainReader
-from consensus.dao import dao_field_in_epoch
+from consensus.dao import CapacityMoves, dao_field_after, dao_field_in_epoch
 from consensus.errors import BlockError
 from consensus.hardfork import chain_root_is_required
 from consensus.hashing import HASH_SIZE
 from consensus.mmr import chain_root_hash
 from consensus.params import Consensus
 from consensus.reward import block_reward, has_finalization_target
-from consensus.types.blockchain import Block, CellOutput, Header
+from consensus.types.blockchain import Block, Header, bare_cell_capacity
 from consensus.types.core import EpochExt, EpochFraction, ResolvedTransaction
 
 
@@ -60,7 +60,17 @@ def verify_dao_field(
     reader: ChainReader,
 ) -> None:
     """RFC 23: the header's DAO field is the parent's moved on by the block's transactions (`epoch` is the block's)."""
-    expected = dao_field_in_epoch(consensus, resolved, parent, epoch, reader)
+    _compare_dao_field(header, dao_field_in_epoch(consensus, resolved, parent, epoch, reader))
+
+
+def verify_dao_field_after(
+    consensus: Consensus, header: Header, parent: Header, epoch: EpochExt, moves: CapacityMoves
+) -> None:
+    """The same when it is known how the transactions move capacity."""
+    _compare_dao_field(header, dao_field_after(consensus, parent, epoch, moves))
+
+
+def _compare_dao_field(header: Header, expected: bytes) -> None:
     if header.dao != expected:
         raise DaoFieldMismatchError(expected, header.dao)
 
@@ -76,8 +86,7 @@ def verify_reward(consensus: Consensus, block: Block, parent: Header, reader: Ch
             raise CellbaseError(CellbaseFault.REWARD_TARGET)
         return
     lock, reward = block_reward(consensus, parent, reader)
-    due = CellOutput(capacity=reward.total, lock=lock, type_=None)
-    if due.occupied_capacity(0) > reward.total:
+    if bare_cell_capacity(lock) > reward.total:
         if outputs:
             raise CellbaseError(CellbaseFault.REWARD_TARGET)
         return

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from struct import Struct
+from typing import NamedTuple
 
 from consensus.context import BlockFacts, HeaderProvider
 from consensus.epoch import next_epoch_ext, secondary_issuance
@@ -23,7 +24,7 @@ GENESIS_ACCUMULATE_RATE = 10**16
 DAO_DATA_SIZE = 8
 """Bytes of a DAO cell's data: zero for a deposit, else the number of the deposit's block."""
 
-_U64_MAX = (1 << 64) - 1
+MAX_U64 = (1 << 64) - 1
 _FIELD = Struct("<4Q")
 
 
@@ -81,7 +82,7 @@ class DaoZeroError(DaoError):
 
 
 def _u64(what: str, value: int) -> int:
-    if not 0 <= value <= _U64_MAX:
+    if not 0 <= value <= MAX_U64:
         raise DaoOverflowError(what, value)
     return value
 
@@ -145,7 +146,7 @@ def maximum_withdraw(output: CellOutput, data_size: int, deposit: Header, withdr
     deposit_rate = DaoField.unpack(deposit.dao).rate
     grown = _divide("deposit rate", counted * DaoField.unpack(withdrawing.dao).rate, deposit_rate)
     # Cut to u64, not checked: nodes have always computed it so, and it is consensus.
-    return _u64("maximum withdraw", (grown & _U64_MAX) + occupied)
+    return _u64("maximum withdraw", (grown & MAX_U64) + occupied)
 
 
 def transaction_fee(consensus: Consensus, rtx: ResolvedTransaction, reader: HeaderProvider) -> int:
@@ -223,9 +224,43 @@ def dao_field_in_epoch(
     reader: HeaderProvider,
 ) -> bytes:
     """As `dao_field`, when the epoch of the new block is known already."""
-    freed = _u64("freed capacity", sum(freed_capacity(consensus, rtx) for rtx in transactions))
-    added = _u64("added capacity", sum(added_capacity(rtx.transaction) for rtx in transactions))
-    interest = withdrawn_interest(consensus, transactions, reader)
+    return dao_field_after(consensus, parent, epoch, capacity_moves(consensus, transactions, reader))
+
+
+class CapacityMoves(NamedTuple):
+    """What the transactions of a block do to capacity, in shannons."""
+
+    added: int
+    """Occupied by new cells."""
+    freed: int
+    """Occupied by spent cells until now."""
+    worth: int
+    """Of all inputs, interest included."""
+    capacity: int
+    """Of all inputs."""
+
+    @property
+    def interest(self) -> int:
+        """Shannons of interest that leave the savings."""
+        return _u64("interest", _u64("worth of inputs", self.worth) - _u64("capacity of inputs", self.capacity))
+
+
+def capacity_moves(
+    consensus: Consensus, transactions: Sequence[ResolvedTransaction], reader: HeaderProvider
+) -> CapacityMoves:
+    """What these transactions do to capacity."""
+    return CapacityMoves(
+        added=sum(added_capacity(rtx.transaction) for rtx in transactions),
+        freed=sum(freed_capacity(consensus, rtx) for rtx in transactions),
+        worth=sum(transaction_maximum_withdraw(consensus, rtx, reader) for rtx in transactions),
+        capacity=sum(rtx.inputs_capacity() for rtx in transactions),
+    )
+
+
+def dao_field_after(consensus: Consensus, parent: Header, epoch: EpochExt, moves: CapacityMoves) -> bytes:
+    """The 32 bytes that the header after `parent` must carry; `epoch` is the new block's (RFC 23)."""
+    freed, added = _u64("freed capacity", moves.freed), _u64("added capacity", moves.added)
+    interest = moves.interest
 
     before = DaoField.unpack(parent.dao)
     number = parent.number + 1
@@ -265,15 +300,6 @@ def modified_occupied_capacity(consensus: Consensus, cell: CellMeta) -> int:
     if is_of_genesis and cell.output.lock.args == consensus.satoshi_pubkey_hash:
         return share("occupied share of the gift", cell.capacity, consensus.satoshi_cell_occupied_ratio)
     return cell.occupied_capacity()
-
-
-def withdrawn_interest(
-    consensus: Consensus, transactions: Sequence[ResolvedTransaction], reader: HeaderProvider
-) -> int:
-    """Shannons of interest that leave the savings: over all transactions, worth of inputs less their capacity."""
-    worth = sum(transaction_maximum_withdraw(consensus, rtx, reader) for rtx in transactions)
-    capacity = sum(rtx.inputs_capacity() for rtx in transactions)
-    return _u64("interest", _u64("worth of inputs", worth) - _u64("capacity of inputs", capacity))
 
 
 def primary_block_reward(target: Header, reader: BlockFacts) -> int:

@@ -115,12 +115,40 @@ def verify_not_in_future(consensus: Consensus, header: Header, now_ms: int) -> N
 
 def median_time(reader: HeaderProvider, block_hash: bytes, count: int) -> int:
     """Median timestamp in ms of `count` blocks (37) that end in `block_hash`, fewer near genesis; the upper of two."""
-    timestamps = []
+    timestamps = sorted(_timestamps_until(reader, block_hash, count))
+    return timestamps[len(timestamps) // 2]
+
+
+def ancestor_timestamps(reader: HeaderProvider, block_hash: bytes, count: int) -> list[int]:
+    """Timestamps of `count` blocks that end in `block_hash`, fewer near genesis; the oldest first."""
+    timestamps: list[int] = []
     for _ in range(count):
         header = require(reader.header(block_hash), "header", block_hash)
         timestamps.append(header.timestamp)
         if header.number == 0:
             break
         block_hash = header.parent_hash
-    timestamps.sort()
-    return timestamps[len(timestamps) // 2]
+    return timestamps[::-1]
+
+
+def _timestamps_until(reader: HeaderProvider, block_hash: bytes, count: int) -> list[int]:
+    """`ancestor_timestamps`, moved on by one from those of the parent where these are remembered.
+
+    A block's hash fixes all its ancestors, so what is remembered holds for every chain.
+    """
+    known = _remembered.get((block_hash, count))
+    if known is None:
+        header = require(reader.header(block_hash), "header", block_hash)
+        before = _remembered.get((header.parent_hash, count))
+        if before is None:
+            known = ancestor_timestamps(reader, block_hash, count)
+        else:
+            known = [*before, header.timestamp][-count:]
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[block_hash, count] = known
+    return known
+
+
+_MOST_REMEMBERED: Final = 256
+_remembered: Final[dict[tuple[bytes, int], list[int]]] = {}

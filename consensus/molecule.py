@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct as ByteStruct
+from struct import error as struct_error
 from struct import unpack_from
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast, dataclass_transform, overload
 
@@ -214,7 +215,7 @@ class FixVecKind(Kind[Sequence[T]]):
         return _U32.pack(len(items)) + b"".join(items)
 
 
-def _offsets(name: str, buf: bytes, start: int, end: int) -> list[int]:
+def part_bounds(name: str, buf: bytes, start: int, end: int) -> list[int]:
     """Checked absolute bounds of the parts of a dynvec or table: part i is [result[i], result[i+1]). Empty: [end]."""
     length = end - start
     if length < 2 * NUMBER_SIZE:
@@ -243,6 +244,20 @@ def _pack_parts(parts: Sequence[bytes]) -> bytes:
     return b"".join([ByteStruct(f"<{len(parts) + 1}I").pack(offset, *header), *parts])
 
 
+class Uint64VecKind(FixVecKind[int]):
+    """vector <Uint64>, read and built as a whole: blocks keep one number per transaction."""
+
+    def read(self, buf: bytes, start: int, end: int) -> Sequence[int]:
+        return list(unpack_from(f"<{(end - start) // 8}Q", buf, start + NUMBER_SIZE))
+
+    def pack(self, value: Iterable[int]) -> bytes:
+        items = list(value)
+        try:
+            return ByteStruct(f"<I{len(items)}Q").pack(len(items), *items)
+        except struct_error as error:
+            raise MoleculeError(self.name, str(error)) from None
+
+
 class DynVecKind(Kind[Sequence[T]]):
     """A vector of items whose sizes differ."""
 
@@ -253,11 +268,11 @@ class DynVecKind(Kind[Sequence[T]]):
 
     def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         check_item = self.item.checker
-        for a, b in itertools.pairwise(_offsets(self.name, buf, start, end)):
+        for a, b in itertools.pairwise(part_bounds(self.name, buf, start, end)):
             check_item(buf, a, b, compatible)
 
     def read(self, buf: bytes, start: int, end: int) -> Sequence[T]:
-        return Vec(self.item, buf, start, end, _offsets(self.name, buf, start, end))
+        return Vec(self.item, buf, start, end, part_bounds(self.name, buf, start, end))
 
     def pack(self, value: Iterable[T]) -> bytes:
         return _pack_parts([self.item.pack(item) for item in value])
@@ -469,7 +484,7 @@ class Table(Composite):
 
     @classmethod
     def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
-        bounds = _offsets(cls.__name__, buf, start, end)
+        bounds = part_bounds(cls.__name__, buf, start, end)
         count = len(bounds) - 1
         if count < cls._REQUIRED or (count > len(cls.FIELDS) and not compatible):
             raise MoleculeError(cls.__name__, f"expected {len(cls.FIELDS)} fields, got {count}")
@@ -604,4 +619,4 @@ BYTES_OPT_VEC = vector(BYTES_OPT)
 BYTE32_VEC = vector(BYTE32)
 UINT32_VEC = vector(UINT32)
 UINT256_VEC = vector(UINT256)
-UINT64_VEC = vector(UINT64)
+UINT64_VEC = Uint64VecKind(UINT64)

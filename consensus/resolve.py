@@ -164,11 +164,16 @@ class BlockCells:
 
     def verify_order(self) -> None:
         """A transaction may name outputs of earlier transactions only; OutOfOrderError otherwise."""
-        for position, transaction in enumerate(self._block.transactions):
-            for dep in transaction.body.cell_deps:
-                self._verify_earlier(dep.out_point, position)
-            for cell_input in transaction.body.inputs:
-                self._verify_earlier(cell_input.previous_output, position)
+        for position in range(len(self._block.transactions)):
+            self.verify_order_of(position)
+
+    def verify_order_of(self, position: int) -> None:
+        """The same of one transaction."""
+        body = self._block.transactions[position].body
+        for dep in body.cell_deps:
+            self._verify_earlier(dep.out_point, position)
+        for cell_input in body.inputs:
+            self._verify_earlier(cell_input.previous_output, position)
 
     def _verify_earlier(self, out_point: OutPoint, position: int) -> None:
         if self._positions.get(out_point.tx_hash, -1) >= position:

@@ -98,8 +98,7 @@ def _committed_fees(header: Header, reader: ChainReader) -> Iterator[tuple[bytes
     ext = require(reader.block_ext(header.hash), "block ext", header.hash)
     if not ext.txs_fees:
         return iter(())
-    transactions = _block(header, reader).transactions
-    return zip((tx.short_id for tx in transactions[1:]), ext.txs_fees, strict=False)
+    return zip(_block(header, reader).committed_ids, ext.txs_fees, strict=False)
 
 
 def _miner_lock(target: Header, reader: ChainReader) -> Script:

@@ -275,11 +275,12 @@ def verify_maturity(consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv) 
     """
     for source, cells in ((Source.INPUTS, rtx.inputs), (Source.CELL_DEPS, rtx.cell_deps)):
         for index, cell in enumerate(cells):
-            if not _is_mature(cell, env.epoch, consensus.cellbase_maturity_epochs):
+            if not is_mature(cell, env.epoch, consensus.cellbase_maturity_epochs):
                 raise CellbaseImmatureError(source, index)
 
 
-def _is_mature(cell: CellMeta, now: EpochFraction, maturity_epochs: int) -> bool:
+def is_mature(cell: CellMeta, now: EpochFraction, maturity_epochs: int) -> bool:
+    """A cell may be used in epoch `now`: it is of no cellbase, of genesis, or old enough."""
     info = cell.info
     if info is None or not info.is_cellbase or info.is_genesis:
         return True

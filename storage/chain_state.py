@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
 from consensus.errors import MoleculeError
 from consensus.hashing import ckb_hash
-from consensus.types.blockchain import Block, CellOutput, Header, Transaction
+from consensus.types.blockchain import Block, Header, Transaction
 from consensus.types.core import BlockExt, CellMeta, EpochExt, TransactionInfo
 from storage.archive import Archive, Location
 from storage.errors import StorageCorrupt
@@ -34,6 +33,7 @@ from storage.schema import (
     UNCLE,
     number_key,
 )
+from storage.stored_cell import StoredCell
 
 __all__ = ["ChainState"]
 
@@ -194,15 +194,7 @@ class ChainState:
         packed = self._reader.get(CELL + out_point)
         if packed is None:
             return None
-        cell = CellRecord.unpack(packed)
-        return CellMeta(
-            out_point,
-            CellOutput.trusted(cell.output),
-            cell.data_size,
-            cell.data_hash,
-            TransactionInfo(cell.block_hash, cell.block_number, cell.block_epoch, cell.tx_index),
-            self._data_loader(cell),
-        )
+        return StoredCell(out_point, packed, self._load_data)
 
     def is_live(self, out_point: bytes) -> bool:
         """The cell exists and is not spent; cheaper than `cell`."""
@@ -232,10 +224,10 @@ class ChainState:
     def _epoch(self, key: bytes) -> EpochExt:
         return EpochExt.trusted(self._required(self._reader.get(EPOCH + key), "an epoch"))
 
-    def _data_loader(self, cell: CellRecord) -> Callable[[], bytes]:
+    def _load_data(self, cell: CellRecord) -> bytes:
         if cell.packed_location is None:
-            return partial(bytes, cell.data or b"")
-        return partial(self._archived_data, cell.packed_location, cell.data_start, cell.data_size, cell.data_hash)
+            return cell.data or b""
+        return self._archived_data(cell.packed_location, cell.data_start, cell.data_size, cell.data_hash)
 
     def _archived_data(self, location: bytes, start: int, size: int, expected: bytes) -> bytes:
         """A slice has no checksum of its own, but a cell's data has its hash."""

@@ -8,6 +8,7 @@ Undo is not stored: what a detached block consumed is rebuilt from the transacti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,7 +22,8 @@ from storage.errors import StorageClosed, StorageCorrupt
 from storage.header_cache import HeaderCache
 from storage.kv import KeyValueStore
 from storage.overlay import Overlay
-from storage.records import BlockRecord, TransactionRecord, pack_cell
+from storage.recent import RecentFacts
+from storage.records import BlockRecord, TransactionRecord, cell_packer, pack_cell
 from storage.schema import (
     CELL,
     EPOCH,
@@ -51,6 +53,12 @@ def mmr_positions(number: int) -> range:
     return range(_mmr_size(number), _mmr_size(number + 1))
 
 
+@lru_cache(maxsize=64)
+def output_suffixes(count: int) -> tuple[bytes, ...]:
+    """What follows the transaction hash in the out points of so many outputs."""
+    return tuple(index.to_bytes(4, "little") for index in range(count))
+
+
 def _mmr_size(leaves: int) -> int:
     return 2 * leaves - leaves.bit_count()
 
@@ -77,6 +85,7 @@ class ChainTxn(ChainState):
         self._store: Final = store
         self._fresh_headers: Final[dict[bytes, Header]] = {}
         self._deleted: Final[list[bytes]] = []
+        self._recent: Final = RecentFacts()
         self._last_location: Location | None = None
         self._on_end: Callable[[], None] | None = on_end
 
@@ -89,6 +98,22 @@ class ChainTxn(ChainState):
     def header(self, block_hash: bytes) -> Header | None:
         """Header of a stored block, or of one inserted here."""
         return self._fresh_headers.get(block_hash) or super().header(block_hash)
+
+    def block(self, block_hash: bytes) -> Block | None:
+        """A stored block; those inserted lately come from memory."""
+        return self._recent.blocks.get_or(block_hash, super().block)
+
+    def block_ext(self, block_hash: bytes) -> BlockExt | None:
+        """What the node learnt of a block."""
+        return self._recent.exts.get_or(block_hash, super().block_ext)
+
+    def block_epoch(self, block_hash: bytes) -> EpochExt | None:
+        """The epoch that the block belongs to."""
+        return self._recent.epochs.get_or(block_hash, super().block_epoch)
+
+    def proposal_ids(self, block_hash: bytes) -> frozenset[bytes] | None:
+        """Short ids proposed by a stored block or its uncles."""
+        return self._recent.proposals.get_or(block_hash, super().proposal_ids)
 
     # Facts of blocks, on whatever branch
 
@@ -107,11 +132,14 @@ class ChainTxn(ChainState):
         if proposals := block.union_proposal_ids():
             put(PROPOSALS + block_hash, b"".join(sorted(proposals)))
         self._fresh_headers[block_hash] = header
+        self._recent.blocks.put(block_hash, block)
+        self._recent.proposals.put(block_hash, frozenset(proposals))
 
     def insert_ext(self, block_hash: bytes, ext: BlockExt) -> None:
         """Set what the node learnt of a block."""
         self._refuse_when_ended()
         self._overlay.put(EXT + block_hash, ext.raw)
+        self._recent.exts.put(block_hash, ext)
 
     def insert_epoch(self, block_hash: bytes, epoch: EpochExt) -> None:
         """Set the epoch that a block belongs to."""
@@ -120,6 +148,7 @@ class ChainTxn(ChainState):
         self._overlay.put(EPOCH_OF_BLOCK + block_hash, key)
         if self._overlay.get(EPOCH + key) is None:
             self._overlay.put(EPOCH + key, epoch.raw)
+        self._recent.epochs.put(block_hash, epoch)
 
     def delete_block(self, header: Header) -> None:
         """Forget a block that is not on the main chain; its body stays in the archive as bytes nothing points at."""
@@ -131,6 +160,7 @@ class ChainTxn(ChainState):
             self._overlay.delete(kind + block_hash)
         self._overlay.delete(number_key(STORED_NUMBER, header.number) + block_hash)
         self._fresh_headers.pop(block_hash, None)
+        self._recent.forget(block_hash)
         self._deleted.append(block_hash)
 
     def put_spec_hash(self, spec_hash: bytes) -> None:
@@ -242,20 +272,20 @@ class ChainTxn(ChainState):
 
     def _move_cells(self, block: Block, record: BlockRecord) -> None:
         """Add all outputs, then delete all inputs but the cellbase's: cells spent within the block vanish."""
-        header, raw = block.header, block.raw
-        block_hash, number, epoch = header.hash, header.number, header.epoch
+        header = block.header
+        block_hash, number, epoch, location = header.hash, header.number, header.epoch, record.location
         put, delete = self._overlay.put, self._overlay.delete
-        layouts = transaction_layouts(raw)
-        for index, (transaction, layout) in enumerate(zip(block.transactions, layouts, strict=True)):
-            size = layout.end - layout.start
-            created = TransactionRecord(block_hash, number, epoch, index, record.location, layout.start, size)
+        for index, transaction in enumerate(block.flat):
+            raw, shape, start = transaction.raw, transaction.shape, transaction.start
+            created = TransactionRecord(block_hash, number, epoch, index, location, start, shape.size)
             put(TRANSACTION + transaction.hash, created.pack())
-            cell_prefix = CELL + transaction.hash
-            for at, (output, data) in enumerate(zip(layout.outputs, layout.data, strict=True)):
-                cell = pack_cell(created, raw[output[0] : output[1]], raw[data[0] : data[1]], data[0])
-                put(cell_prefix + at.to_bytes(4, "little"), cell)
-        for layout in layouts[1:]:
-            for out_point in layout.consumed:
+            pack, cell_prefix = cell_packer(created), CELL + transaction.hash
+            for suffix, (a, b), (c, d) in zip(
+                output_suffixes(len(shape.outputs)), shape.outputs, shape.data, strict=True
+            ):
+                put(cell_prefix + suffix, pack(raw[a:b], raw[c:d], start + c))
+        for transaction in block.flat[1:]:
+            for out_point in transaction.consumed:
                 delete(CELL + out_point)
 
     def _move_cells_back(self, block: Block) -> None:

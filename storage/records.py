@@ -8,13 +8,14 @@ its hash (32 B), the block's archive location (12 B) and where in the block it b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
 
 from consensus.hashing import data_hash as hash_of_data
 from storage.archive import LOCATION_SIZE, Location
 
-__all__ = ["INLINE_DATA", "BlockRecord", "CellRecord", "TransactionRecord", "pack_cell"]
+__all__ = ["INLINE_DATA", "BlockRecord", "CellRecord", "TransactionRecord", "cell_head", "cell_packer", "pack_cell"]
 
 HEADER_SIZE: Final = 208
 INLINE_DATA: Final = 64
@@ -74,6 +75,31 @@ def pack_cell(created: TransactionRecord, output: bytes, data: bytes, data_start
     if len(data) <= INLINE_DATA:
         return head + data + output
     return head + _ARCHIVED_DATA.pack(hash_of_data(data), location.pack(), data_start) + output
+
+
+def cell_packer(created: TransactionRecord) -> Callable[[bytes, bytes, int], bytes]:
+    """`pack_cell` for many outputs of one transaction."""
+    block_hash, number, epoch, index, location, _, _ = created
+    without_data = _CELL_HEAD.pack(0, index, number, epoch, block_hash)
+    rest = without_data[_U32.size :]
+
+    def pack(output: bytes, data: bytes, data_start: int) -> bytes:
+        size = len(data)
+        if not size:
+            return without_data + output
+        if size <= INLINE_DATA:
+            return b"".join((_U32.pack(size), rest, data, output))
+        archived = _ARCHIVED_DATA.pack(hash_of_data(data), location.pack(), data_start)
+        return b"".join((_U32.pack(size), rest, archived, output))
+
+    return pack
+
+
+def cell_head(packed: bytes) -> tuple[int, int, int, int, bytes, int]:
+    """Of a cell's record: data size, transaction index, block number, epoch, block hash, where its output begins."""
+    size, index, number, epoch, block_hash = _CELL_HEAD.unpack_from(packed)
+    part = size if size <= INLINE_DATA else _ARCHIVED_DATA.size
+    return size, index, number, epoch, block_hash, _CELL_HEAD.size + part
 
 
 class CellRecord(NamedTuple):

@@ -90,7 +90,7 @@ class BlockGroups:
         except CkbError as error:
             raise RefusedBlockError(block, error) from error
         self._is_within_block = True
-        self._attach(txn, block, judged, mmr_nodes)
+        attach_judged(txn, block, judged, mmr_nodes, self._now_ms())
         self._is_within_block = False
         self._blocks, self._bytes = self._blocks + 1, self._bytes + len(block.raw)
         limits = self._limits
@@ -119,18 +119,20 @@ class BlockGroups:
         if txn is not None:
             txn.discard()
 
-    def _attach(self, txn: ChainTxn, block: Block, judged: Judged, mmr_nodes: list[bytes]) -> None:
-        parent = require(txn.block_ext(block.parent_hash), "block ext", block.parent_hash)
-        ext = BlockExt(
-            total_difficulty=parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
-            total_uncles_count=parent.total_uncles_count + len(block.uncles),
-            received_at=self._now_ms(),
-            txs_fees=judged.fees,
-            verified_flag=VALID,
-            cycles=judged.cycles,
-            txs_sizes=judged.sizes,
-        )
-        txn.insert_block(block)
-        txn.insert_epoch(block.hash, judged.epoch)
-        txn.insert_ext(block.hash, ext)
-        txn.attach_block(block, mmr_nodes)
+
+def attach_judged(txn: ChainTxn, block: Block, judged: Judged, mmr_nodes: list[bytes], received_at: int) -> None:
+    """Store a block and make it the tip; its parent is the tip. `received_at` in ms."""
+    parent = require(txn.block_ext(block.parent_hash), "block ext", block.parent_hash)
+    ext = BlockExt(
+        total_difficulty=parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
+        total_uncles_count=parent.total_uncles_count + len(block.uncles),
+        received_at=received_at,
+        txs_fees=judged.fees,
+        verified_flag=VALID,
+        cycles=judged.cycles,
+        txs_sizes=judged.sizes,
+    )
+    txn.insert_block(block)
+    txn.insert_epoch(block.hash, judged.epoch)
+    txn.insert_ext(block.hash, ext)
+    txn.attach_block(block, mmr_nodes)

@@ -16,9 +16,10 @@ from consensus.epoch import next_epoch_ext
 from consensus.errors import CkbError
 from consensus.header import verify_header, verify_number
 from consensus.params import Consensus
+from consensus.quick import prepare_block_quickly, verify_block_body_quickly
 from consensus.types.blockchain import Block
 from consensus.types.core import EpochExt
-from consensus.verify_block import BlockTransactionError, PreparedBlock, finish_block, prepare_block
+from consensus.verify_block import BlockTransactionError, PreparedBlock, finish_block
 from storage.chain_txn import ChainTxn
 
 
@@ -62,7 +63,7 @@ def scripts_in(executor: Executor, service: ScriptService) -> RunScripts:
 
 def scripts_trusted(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int]:
     """Take it that all scripts pass; nobody knows their cycles, which count as zero."""
-    return [0] * len(prepared.with_scripts)
+    return [0] * len(prepared.fees)
 
 
 def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[], int]) -> Judge:
@@ -70,10 +71,10 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
 
     def judge(txn: ChainTxn, block: Block) -> Judged:
         verify_header(consensus, block.header, txn, now_ms())
-        verify_block_body(consensus, block)
-        prepared = prepare_block(consensus, block, txn)
+        verify_block_body_quickly(consensus, block)
+        prepared = prepare_block_quickly(consensus, block, txn)
         verified = finish_block(consensus, prepared, run_scripts(txn, prepared))
-        return Judged(_epoch_of(consensus, txn), verified.fees, verified.cycles, verified.sizes)
+        return Judged(prepared.epoch, verified.fees, verified.cycles, verified.sizes)
 
     return judge
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
+from struct import Struct as ByteStruct
+from typing import Self
 
 from consensus.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
 from consensus.merkle import merkle_root
@@ -18,15 +21,18 @@ from consensus.molecule import (
     UINT64,
     UINT128,
     ByteArrayKind,
+    DynVecKind,
     Field,
     Struct,
     Table,
     field,
     kind,
     optional,
+    part_bounds,
     trailing,
     vector,
 )
+from consensus.types.shapes import Shapes
 
 SHORT_ID_SIZE = 10
 SHANNONS_PER_BYTE = 100_000_000
@@ -121,6 +127,11 @@ class CellOutput(Table):
         return size * SHANNONS_PER_BYTE
 
 
+def bare_cell_capacity(lock: Script) -> int:
+    """Shannons that a cell with this lock, no type and no data takes."""
+    return (8 + lock.occupied_bytes) * SHANNONS_PER_BYTE
+
+
 class CellDep(Struct):
     """A cell that scripts may read, or (dep_type 1) a cell whose data lists such cells."""
 
@@ -177,7 +188,51 @@ class Transaction(Table):
         return [out_point_key(self.hash, index) for index in range(len(self.body.outputs))]
 
 
-TRANSACTION_VEC = vector(kind(Transaction))
+SHAPES = Shapes(Transaction.check)
+"""Of all transactions that this process meets."""
+
+
+class TransactionVecKind(DynVecKind[Transaction]):
+    """vector <Transaction>, checked by shape where one is known."""
+
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
+        if compatible:
+            super().check(buf, start, end, compatible)
+            return
+        for a, b in pairwise(part_bounds(self.name, buf, start, end)):
+            SHAPES.check(buf, a, b)
+
+
+TRANSACTION_VEC = TransactionVecKind(kind(Transaction))
+
+
+class FlatTransaction:
+    """A transaction of a block as hot paths want it: its place in the block's bytes, its shape, its hashes.
+
+    `since_and_points` are since and out point (36 bytes) of each input in turn.
+    """
+
+    __slots__ = ("hash", "raw", "shape", "since_and_points", "start", "witness_hash")
+
+    def __init__(self, block: bytes, start: int, end: int) -> None:
+        """Of the strictly well formed transaction block[start:end]; MoleculeError when it is not."""
+        shape = self.shape = SHAPES.of(block, start, end)
+        self.start = start
+        raw = self.raw = block[start:end]
+        body_start, body_end = shape.body
+        self.hash = ckb_hash(raw[body_start:body_end])
+        self.witness_hash = ckb_hash(raw)
+        self.since_and_points: tuple[int | bytes, ...] = shape.inputs.unpack_from(raw, shape.inputs_at)
+
+    @property
+    def consumed(self) -> tuple[bytes, ...]:
+        """Out points of the inputs."""
+        return self.since_and_points[1::2]  # type: ignore[return-value]
+
+    @property
+    def sinces(self) -> tuple[int, ...]:
+        """Of the inputs."""
+        return self.since_and_points[0::2]  # type: ignore[return-value]
 
 
 class RawHeader(Struct):
@@ -193,6 +248,17 @@ class RawHeader(Struct):
     proposals_hash: Field[bytes] = field(BYTE32)
     extra_hash: Field[bytes] = field(BYTE32)
     dao: Field[bytes] = field(BYTE32)
+
+    @classmethod
+    def view(cls, buf: bytes, start: int, end: int) -> Self:
+        """All fields are read at once: whoever asks for one asks for most."""
+        self = super().view(buf, start, end)
+        self.__dict__.update(zip(_RAW_HEADER_FIELDS, _RAW_HEADER.unpack_from(buf, start), strict=True))
+        return self
+
+
+_RAW_HEADER = ByteStruct("<IIQQQ32s32s32s32s32s")
+_RAW_HEADER_FIELDS = tuple(declared.name for declared in RawHeader.FIELDS)
 
 
 class Header(Struct):
@@ -301,6 +367,18 @@ class Block(Table):
     @property
     def parent_hash(self) -> bytes:
         return self.header.parent_hash
+
+    @cached_property
+    def flat(self) -> Sequence[FlatTransaction]:
+        """Its transactions without objects for their parts. MoleculeError if one is not strictly well formed."""
+        raw = self.raw
+        start, end = self.field_span(2)
+        return [FlatTransaction(raw, a, b) for a, b in pairwise(part_bounds("TransactionVec", raw, start, end))]
+
+    @cached_property
+    def committed_ids(self) -> Sequence[bytes]:
+        """Short ids of its transactions but the cellbase."""
+        return [transaction.hash[:SHORT_ID_SIZE] for transaction in self.flat[1:]]
 
     def transactions_root(self) -> bytes:
         """Merkle root over the roots of transaction hashes and of witness hashes (RFC 6, RFC 27), from the body."""

@@ -190,6 +190,11 @@ class CellMeta:
         """Shannons."""
         return self.output.capacity
 
+    @property
+    def has_type(self) -> bool:
+        """It has a type script."""
+        return self.output.type_ is not None
+
     def occupied_capacity(self) -> int:
         """Shannons that the cell takes."""
         return self.output.occupied_capacity(self.data_size)

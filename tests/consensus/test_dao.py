@@ -13,6 +13,7 @@ from consensus.dao import (
     DaoOutPointError,
     DaoOverflowError,
     DaoZeroError,
+    capacity_moves,
     dao_field,
     dao_field_in_epoch,
     genesis_dao_field,
@@ -23,7 +24,6 @@ from consensus.dao import (
     secondary_block_reward,
     share,
     transaction_fee,
-    withdrawn_interest,
 )
 from consensus.types.blockchain import (
     HASH_TYPE_DATA,
@@ -364,7 +364,7 @@ def test_same_block_earns_nothing() -> None:
 
 
 def test_withdrawn_interest_leaves_the_savings() -> None:
-    assert withdrawn_interest(CONSENSUS, [withdrawal(), withdrawal(out=1)], READER) == 2 * (WORTH - CAPACITY)
+    assert capacity_moves(CONSENSUS, [withdrawal(), withdrawal(out=1)], READER).interest == 2 * (WORTH - CAPACITY)
     field = DaoField(500_000_000_123_000, 10_000_000_001_123_456, 400_000_000_123, 600_000_000_000)
     chain = chain_at(header(number=300, dao=field.pack()), epoch_from(300))
     chain.headers |= READER.by_hash
@@ -391,9 +391,9 @@ def test_interest_of_a_block_cannot_exceed_the_savings() -> None:
 def test_inputs_of_a_block_are_summed_in_u64() -> None:
     """A large cell that moves several times within one block is counted each time."""
     large = resolved(transaction(), [cell_meta(output(1 << 62))])
-    assert withdrawn_interest(CONSENSUS, [large] * 3, READER) == 0
+    assert capacity_moves(CONSENSUS, [large] * 3, READER).interest == 0
     with pytest.raises(DaoOverflowError, match="inputs"):
-        withdrawn_interest(CONSENSUS, [large] * 4, READER)
+        _ = capacity_moves(CONSENSUS, [large] * 4, READER).interest
 
 
 # Satoshi's gift, block rewards, genesis

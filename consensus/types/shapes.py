@@ -1,0 +1,220 @@
+"""Shapes of transactions: most have the same structure as one seen before, and then one comparison checks them.
+
+A strict molecule check (RFC 8) reads nothing of a transaction but its length and its structural bytes: sizes, offsets,
+counts. Two transactions that agree in these are both well formed or both not. So a shape is learnt from a transaction
+that passed the plain check, and a later one of the same length whose structural bytes are equal needs no walk. The
+bytes that say which rules apply (version, kinds of deps, hash types) count as structure too: what they decide is then
+decided once for all transactions of the shape.
+
+Shapes are kept up to bounds, the oldest making room; whoever sends ever new ones gains nothing over the plain walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import pairwise
+from struct import Struct
+from typing import Final, NamedTuple
+
+Check = Callable[[bytes, int, int, bool], None]
+Span = tuple[int, int]
+
+_U32 = Struct("<I")
+_DEP_SIZE, _HASH_SIZE, _INPUT_SIZE = 37, 32, 44
+_CAPACITY_AT = 16
+"""Offset of the capacity in a CellOutput: after its size and three offsets."""
+
+
+class Shape(NamedTuple):
+    """What all transactions of one structure share. Spans and offsets are relative to the transaction's start."""
+
+    structure: Struct
+    """Reads the runs of structural bytes, `expected` in this shape."""
+    expected: tuple[bytes, ...]
+    size: int
+    body: Span
+    version: int
+    cell_deps: Span
+    """The deps alone, without their count."""
+    dep_types: tuple[int, ...]
+    header_deps: int
+    """How many there are."""
+    inputs: Struct
+    """Reads since and out point (36 bytes) of each input in turn, from `inputs_at`."""
+    inputs_at: int
+    input_count: int
+    outputs: tuple[Span, ...]
+    capacities: Struct
+    """Reads the capacity of each output, from the transaction's start."""
+    occupied_bytes: tuple[int, ...]
+    """What each output takes, its data included; empty unless each output has data."""
+    lock_hash_types: tuple[int, ...]
+    type_hash_types: tuple[int, ...]
+    """Of those outputs that have a type script."""
+    data: tuple[Span, ...]
+    """Data of the outputs, without their lengths."""
+    witnesses: tuple[Span, ...]
+    """Likewise."""
+
+    def fits(self, buf: bytes, start: int) -> bool:
+        """The transaction of `size` bytes at `start` is of this shape."""
+        return self.structure.unpack_from(buf, start) == self.expected
+
+
+class Shapes:
+    """The shapes met lately. Safe from any thread: a race loses a shape at worst."""
+
+    def __init__(self, check: Check, limit: int = 2048, per_size: int = 16, largest: int = 4096) -> None:
+        """`check` is the plain strict check of a transaction; larger ones than `largest` bytes are not kept."""
+        self._check: Final = check
+        self._limit, self._per_size, self._largest = limit, per_size, largest
+        self._by_size: dict[int, tuple[Shape, ...]] = {}
+        self._count = 0
+
+    def of(self, buf: bytes, start: int, end: int) -> Shape:
+        """The shape of the transaction buf[start:end]; MoleculeError when it is not strictly well formed."""
+        for shape in self._by_size.get(end - start, ()):
+            if shape.structure.unpack_from(buf, start) == shape.expected:
+                return shape
+        self._check(buf, start, end, False)
+        shape = learn_shape(buf[start:end])
+        if shape.size <= self._largest:
+            self._keep(shape)
+        return shape
+
+    def check(self, buf: bytes, start: int, end: int) -> None:
+        """Raise MoleculeError unless the transaction buf[start:end] is strictly well formed."""
+        if end - start <= self._largest:
+            self.of(buf, start, end)
+        else:
+            self._check(buf, start, end, False)
+
+    def _keep(self, shape: Shape) -> None:
+        if self._count >= self._limit:
+            self._by_size, self._count = {}, 0
+        known = self._by_size.get(shape.size, ())
+        self._by_size[shape.size] = (shape, *known[: self._per_size - 1])
+        self._count += len(known) < self._per_size
+
+
+def learn_shape(raw: bytes) -> Shape:
+    """The shape of a transaction that passed the strict check."""
+    walk = _Walk(raw)
+    body_at, witnesses_at = walk.table(0)[:2]
+    version_at, deps_at, headers_at, inputs_at, outputs_at, data_at, body_end = walk.table(body_at)
+    walk.run(version_at, 4)
+    dep_count, header_count, input_count = walk.count(deps_at), walk.count(headers_at), walk.count(inputs_at)
+    dep_types = tuple(walk.byte(deps_at + 4 + _DEP_SIZE * (i + 1) - 1) for i in range(dep_count))
+    outputs = tuple(pairwise(walk.table(outputs_at)))
+    parts = [walk.output(span) for span in outputs]
+    data = tuple(walk.bytes_spans(data_at))
+    witnesses = tuple(walk.bytes_spans(witnesses_at))
+    sizes = [end - start for start, end in data] if len(data) == len(outputs) else []
+    structure, expected = walk.structure()
+    return Shape(
+        structure=structure,
+        expected=expected,
+        size=len(raw),
+        body=(body_at, body_end),
+        version=_U32.unpack_from(raw, version_at)[0],
+        cell_deps=(deps_at + 4, deps_at + 4 + _DEP_SIZE * dep_count),
+        dep_types=dep_types,
+        header_deps=header_count,
+        inputs=_inputs_struct(input_count),
+        inputs_at=inputs_at + 4,
+        input_count=input_count,
+        outputs=outputs,
+        capacities=_struct_of((start + _CAPACITY_AT, "Q", 8) for start, _ in outputs),
+        occupied_bytes=tuple(part.occupied + size for part, size in zip(parts, sizes, strict=False)),
+        lock_hash_types=tuple(part.lock_hash_type for part in parts),
+        type_hash_types=tuple(part.type_hash_type for part in parts if part.type_hash_type is not None),
+        data=data,
+        witnesses=witnesses,
+    )
+
+
+class _Output(NamedTuple):
+    occupied: int
+    lock_hash_type: int
+    type_hash_type: int | None
+
+
+class _Walk:
+    """Goes over a well formed transaction and notes its structural bytes."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._runs: list[Span] = []
+
+    def run(self, at: int, size: int) -> None:
+        """These bytes are structure."""
+        self._runs.append((at, at + size))
+
+    def byte(self, at: int) -> int:
+        """A structural byte."""
+        self.run(at, 1)
+        return self._raw[at]
+
+    def count(self, at: int) -> int:
+        """The item count of a fixvec, or the length of bytes."""
+        self.run(at, 4)
+        count: int = _U32.unpack_from(self._raw, at)[0]
+        return count
+
+    def table(self, at: int) -> list[int]:
+        """Bounds of the parts of a table or dynvec, the end included; of an empty one only the end."""
+        size = self.count(at)
+        if size == 4:
+            return [at + size]
+        first = self.count(at + 4)
+        self.run(at + 4, first - 4)
+        offsets = Struct(f"<{first // 4 - 1}I").unpack_from(self._raw, at + 4)
+        return [*(at + offset for offset in offsets), at + size]
+
+    def bytes_spans(self, at: int) -> Iterator[Span]:
+        """Contents of a vector of bytes."""
+        for start, end in pairwise(self.table(at)):
+            self.count(start)
+            yield start + 4, end
+
+    def output(self, span: Span) -> _Output:
+        """A CellOutput."""
+        capacity_at, lock_at, type_at, end = self.table(span[0])
+        lock_size, lock_hash_type = self._script(lock_at)
+        occupied = lock_at - capacity_at + lock_size
+        if type_at == end:
+            return _Output(occupied, lock_hash_type, None)
+        type_size, type_hash_type = self._script(type_at)
+        return _Output(occupied + type_size, lock_hash_type, type_hash_type)
+
+    def _script(self, at: int) -> tuple[int, int]:
+        """Bytes of capacity that a script takes, and its hash type."""
+        _, hash_type_at, args_at, end = self.table(at)
+        self.count(args_at)
+        return _HASH_SIZE + 1 + end - args_at - 4, self.byte(hash_type_at)
+
+    def structure(self) -> tuple[Struct, tuple[bytes, ...]]:
+        """A reader of all structural bytes, and what it reads here."""
+        runs: list[Span] = []
+        for start, end in sorted(self._runs):
+            if runs and start <= runs[-1][1]:
+                runs[-1] = runs[-1][0], max(end, runs[-1][1])
+            else:
+                runs.append((start, end))
+        reader = _struct_of((start, f"{end - start}s", end - start) for start, end in runs)
+        return reader, reader.unpack_from(self._raw, 0)
+
+
+def _struct_of(items: Iterator[tuple[int, str, int]]) -> Struct:
+    """A reader of (offset, format, size) in ascending order, skipping what lies between."""
+    parts, at = ["<"], 0
+    for start, form, size in items:
+        parts.append(f"{start - at}x{form}")
+        at = start + size
+    return Struct("".join(parts))
+
+
+@lru_cache(maxsize=256)
+def _inputs_struct(count: int) -> Struct:
+    return Struct("<" + "Q36s" * count)

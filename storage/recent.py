@@ -1,0 +1,58 @@
+"""What a transaction learnt or stored of blocks lately: the rules of each block ask for a dozen of those below it.
+
+Sound because one transaction is the only writer: whatever it changes, it changes here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from consensus.types.blockchain import Block
+from consensus.types.core import BlockExt, EpochExt
+
+__all__ = ["Recent", "RecentFacts"]
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """The last values put, by block hash; never a None."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit: Final = limit
+        self._values: Final[dict[bytes, T]] = {}
+
+    def get_or(self, block_hash: bytes, read: Callable[[bytes], T | None]) -> T | None:
+        """The value kept, else the one read, which is kept then."""
+        found = self._values.get(block_hash)
+        if found is None:
+            found = read(block_hash)
+            if found is not None:
+                self.put(block_hash, found)
+        return found
+
+    def put(self, block_hash: bytes, value: T) -> None:
+        """Keep a value; the oldest goes when there are too many."""
+        self._values[block_hash] = value
+        if len(self._values) > self._limit:
+            del self._values[next(iter(self._values))]
+
+    def forget(self, block_hash: bytes) -> None:
+        """The value is no longer true."""
+        self._values.pop(block_hash, None)
+
+
+class RecentFacts:
+    """Of blocks on whatever branch. Bodies are few, since each may be big."""
+
+    def __init__(self) -> None:
+        self.blocks: Final[Recent[Block]] = Recent(24)
+        self.exts: Final[Recent[BlockExt]] = Recent(64)
+        self.epochs: Final[Recent[EpochExt]] = Recent(64)
+        self.proposals: Final[Recent[frozenset[bytes]]] = Recent(64)
+
+    def forget(self, block_hash: bytes) -> None:
+        """The block is deleted."""
+        for facts in (self.blocks, self.exts, self.epochs, self.proposals):
+            facts.forget(block_hash)

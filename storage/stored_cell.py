@@ -1,0 +1,63 @@
+"""A live cell read from its record only as far as it is asked: most of a block's rules want little but its capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from struct import Struct
+from typing import Final
+
+from consensus.types.blockchain import OUTPUT_HEADERS, SCRIPT_HEADERS, SHANNONS_PER_BYTE, CellOutput
+from consensus.types.core import CellMeta, TransactionInfo
+from storage.records import CellRecord, cell_head
+
+__all__ = ["StoredCell"]
+
+_OUTPUT: Final = Struct("<IIIIQ")
+"""Head of a CellOutput: its size, offsets of capacity, lock and type; then the capacity."""
+
+
+class StoredCell(CellMeta):
+    """A CellMeta over its packed record. Output, hash and data are unpacked when they are asked for."""
+
+    def __init__(self, out_point: bytes, packed: bytes, load: Callable[[CellRecord], bytes]) -> None:
+        """`load` reads the data of a record."""
+        self.out_point = out_point
+        self._packed: Final = packed
+        self._load: Final = load
+        self._data = None
+        size, index, number, epoch, block_hash, output_at = cell_head(packed)
+        self.data_size = size
+        self.info = TransactionInfo(block_hash, number, epoch, index)
+        output_size, _, _, type_at, capacity = _OUTPUT.unpack_from(packed, output_at)
+        self._capacity: Final[int] = capacity
+        self._has_type: Final[bool] = type_at != output_size
+        # As CellOutput.occupied_capacity.
+        content = output_size - OUTPUT_HEADERS - (SCRIPT_HEADERS if self._has_type else 0)
+        self._occupied: Final[int] = (content + size) * SHANNONS_PER_BYTE
+
+    @cached_property
+    def _record(self) -> CellRecord:
+        return CellRecord.unpack(self._packed)
+
+    @cached_property
+    def output(self) -> CellOutput:  # type: ignore[override]  # never set
+        return CellOutput.trusted(self._record.output)
+
+    @cached_property
+    def data_hash(self) -> bytes:  # type: ignore[override]  # never set
+        return self._record.data_hash
+
+    def _load_data(self) -> bytes:
+        return self._load(self._record)
+
+    @property
+    def capacity(self) -> int:
+        return self._capacity
+
+    @property
+    def has_type(self) -> bool:
+        return self._has_type
+
+    def occupied_capacity(self) -> int:
+        return self._occupied

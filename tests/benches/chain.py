@@ -1,0 +1,195 @@
+"""Block import: blocks from raw bytes onto LevelDB in synced groups, with all rules, scripts trusted or run.
+
+`python -m tests.benches.chain` (or `make bench-chain`) makes the chains, then imports each in processes of their own,
+so that memory is the import's alone; `--profile` adds where the time goes. CPU seconds are what count: wall time says
+more about a shared machine's neighbours. `--blocks` sets how many blocks the chain for the memory figure has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from ckb_node.chain.groups import BlockGroups
+from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.rules import all_rules, scripts_in, scripts_trusted
+from ckb_node.chain.scripts import ScriptService
+from ckb_node.clock import SystemClock
+from consensus.types.blockchain import Block
+from storage.chain_store import ChainStore
+from tests.benches.chain_maker import ChainMaker, read_blocks, write_blocks
+from tests.benches.report import BENCH_DIR, Report
+from tests.kit.devchain import dev_consensus
+from vm import Engines
+
+SMALL_BLOCKS = 5000
+TWO_TX_BLOCKS = 2500
+BIG_BLOCKS = 40
+BIG_BLOCK_TRANSACTIONS = 500
+SCRIPT_BLOCKS = 8
+REPEATS = 3
+
+PHASES = (
+    ("parse", "parse"),
+    ("header rules", "verify_header"),
+    ("body rules", "verify_block_body"),
+    ("resolve cells", "resolve_block"),
+    ("two-phase", "verify_two_phase"),
+    ("DAO field", "verify_dao_field"),
+    ("reward", "verify_reward"),
+    ("chain root", "verify_chain_root"),
+    ("transaction rules", "verify_block_transactions"),
+    ("scripts", "run"),
+    ("MMR nodes", "nodes_of_block"),
+    ("attach", "attach_judged"),
+    ("commit", "flush"),
+)
+"""What to call the cumulative time of a function that holds a phase."""
+
+
+def main() -> int:
+    """Make chains and measure; or, as a child, import one."""
+    parser = argparse.ArgumentParser(description="Block import")
+    parser.add_argument("--profile", action="store_true", help="show where the time goes")
+    parser.add_argument("--blocks", type=int, default=SMALL_BLOCKS, help="empty blocks of the long chain")
+    parser.add_argument("--import", dest="source", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--scripts", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.source is not None:
+        print(json.dumps(import_chain(options.source, run_scripts=options.scripts, with_profile=options.profile)))
+        return 0
+    BENCH_DIR.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="chain-", dir=BENCH_DIR) as directory:
+        measure(Path(directory), options.blocks, with_profile=options.profile)
+    return 0
+
+
+def measure(directory: Path, long_chain: int, *, with_profile: bool) -> None:
+    """All figures."""
+    report = Report("chain")
+    empty, pairs, big, scripts = (directory / name for name in ("empty", "pairs", "big", "scripts"))
+    make_empty(empty, long_chain)
+    make_transfers(pairs, TWO_TX_BLOCKS, 2)
+    make_transfers(big, BIG_BLOCKS, BIG_BLOCK_TRANSACTIONS)
+    make_transfers(scripts, SCRIPT_BLOCKS, BIG_BLOCK_TRANSACTIONS)
+
+    runs = imported(empty)
+    report.add("assume_valid_blocks_per_s", best(runs, "blocks"), "blocks with only a cellbase, scripts trusted")
+    peak = max(run["peak_mib"] for run in runs)
+    runs = imported(pairs)
+    report.add("two_tx_blocks_per_s", best(runs, "blocks"), "blocks with two transfers, scripts trusted")
+    runs = imported(big)
+    report.add("assume_valid_tx_per_s", best(runs, "transactions"), "blocks of 500 transfers, scripts trusted")
+    peak = max(peak, *(run["peak_mib"] for run in runs))
+    runs = imported(scripts, "--scripts")
+    report.add("full_verify_tx_per_s", best(runs, "transactions", "wall_s"), "blocks of 500 transfers, all scripts run")
+    report.add("full_verify_tx_per_cpu_s", best(runs, "transactions"), "the same, per CPU second of all threads")
+    report.add("import_peak_mib", max(peak, *(run["peak_mib"] for run in runs)), f"of {long_chain} blocks and the rest")
+    report.write()
+    if with_profile:
+        for source in (empty, pairs, big):
+            print(f"\n{source.name} blocks")
+            child(source, "--profile")
+
+
+def make_empty(path: Path, count: int) -> None:
+    maker = ChainMaker()
+    for _ in range(count):
+        maker.add()
+    write_blocks(path, maker.raw_blocks)
+
+
+def make_transfers(path: Path, blocks: int, per_block: int) -> None:
+    maker = ChainMaker()
+    transfers = list(maker.transfers(maker.cells(blocks * per_block)))
+    maker.add_in_two_phases([transfers[at : at + per_block] for at in range(0, len(transfers), per_block)])
+    write_blocks(path, maker.raw_blocks)
+
+
+# ---------------------------------------------------------------- the child
+
+
+def imported(source: Path, *options: str) -> list[dict[str, float]]:
+    """What some imports of a file by fresh processes took."""
+    return [child(source, *options) for _ in range(REPEATS)]
+
+
+def child(source: Path, *options: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.benches.chain", "--import", str(source), *options]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    *shown, last = output.splitlines()
+    if shown:
+        print("\n".join(shown), flush=True)
+    figures: dict[str, float] = json.loads(last)
+    return figures
+
+
+def best(runs: Sequence[dict[str, float]], what: str, seconds: str = "cpu_s") -> float:
+    """The highest rate: noise only ever slows down."""
+    return max(run[what] / run[seconds] for run in runs)
+
+
+def import_chain(source: Path, *, run_scripts: bool, with_profile: bool) -> dict[str, float]:
+    """Import a file; seconds of processor and wall, counts, the process' peak memory in MiB."""
+    profiler = cProfile.Profile()
+    with tempfile.TemporaryDirectory(dir=source.parent) as directory, importer(Path(directory), run_scripts) as take:
+        raws = list(read_blocks(source))
+        cpu, wall = time.process_time(), time.perf_counter()
+        if with_profile:
+            blocks, transactions = profiler.runcall(take, raws)
+        else:
+            blocks, transactions = take(raws)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        if with_profile:
+            print_profile(profiler, blocks)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"cpu_s": cpu, "wall_s": wall, "blocks": blocks, "transactions": transactions, "peak_mib": peak}
+
+
+@contextmanager
+def importer(directory: Path, run_scripts: bool) -> Iterator[Callable[[Sequence[bytes]], tuple[int, int]]]:
+    """A function that imports raw blocks as `ckb-node import` does and counts them and the transactions of users."""
+    consensus, now_ms = dev_consensus(), SystemClock().now_ms
+    store = ChainStore.open(directory / "chain")
+    with Engines(directory / "vm") as engines, ThreadPoolExecutor(2) as executor:
+        scripts = ScriptService(consensus, engines.create_machine)
+        BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
+        judge = all_rules(consensus, scripts_in(executor, scripts) if run_scripts else scripts_trusted, now_ms)
+
+        def take(raws: Sequence[bytes]) -> tuple[int, int]:
+            transactions = 0
+            with BlockGroups(store, judge, now_ms) as groups:
+                for raw in raws:
+                    block = Block.parse(raw)
+                    groups.add(block)
+                    transactions += len(block.transactions) - 1
+            return len(raws), transactions
+
+        yield take
+    store.close()
+
+
+def print_profile(profiler: cProfile.Profile, blocks: int) -> None:
+    """Phases in µs per block, profiling included; then the functions that cost most."""
+    stats = pstats.Stats(profiler, stream=sys.stdout).strip_dirs()
+    spent: dict[str, float] = {}
+    for (_, _, function), (_, _, _, cumulative, _) in stats.stats.items():  # type: ignore[attr-defined]
+        spent[function] = max(spent.get(function, 0.0), cumulative)
+    for phase, function in PHASES:
+        print(f"  {phase:20} {spent.get(function, 0.0) / blocks * 1e6:10.1f} µs per block")
+    stats.sort_stats("tottime").print_stats(25)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,142 @@
+"""Chains for benchmarks: valid blocks on top of the dev chain, made with the rules themselves and checked by them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ckb_node.chain.groups import attach_judged
+from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.rules import all_rules, scripts_trusted
+from ckb_node.chain.scripts import ScriptService
+from consensus.dao import dao_field_in_epoch
+from consensus.epoch import next_epoch_ext
+from consensus.hashing import ZERO_HASH
+from consensus.mmr import chain_root_hash, nodes_of_block
+from consensus.resolve import resolve_block
+from consensus.reward import block_reward, has_finalization_target
+from consensus.types.blockchain import (
+    NULL_OUT_POINT,
+    Block,
+    CellbaseWitness,
+    CellInput,
+    CellOutput,
+    Header,
+    OutPoint,
+    RawHeader,
+    RawTransaction,
+    Transaction,
+)
+from storage.chain_store import ChainStore
+from tests.kit.devchain import dev_consensus
+from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+
+BLOCK_INTERVAL_MS = 8_000
+NOW_MS = 1 << 50
+CELL_CAPACITY = 1000 * CKB
+CELLS_PER_FAN = 2000
+FEE = 10_000
+
+Cell = tuple[OutPoint, int]
+
+
+class ChainMaker:
+    """A growing chain whose blocks pay Bob. `raw_blocks` are all of them but genesis, serialised."""
+
+    def __init__(self) -> None:
+        self.consensus = dev_consensus()
+        self.raw_blocks: list[bytes] = []
+        self._store = ChainStore.in_memory()
+        BlockProcessor(self.consensus, self._store, ScriptService(self.consensus), lambda: NOW_MS).start(bytes(32))
+        self._txn = self._store.begin()
+        self._judge = all_rules(self.consensus, scripts_trusted, lambda: NOW_MS)
+        self._alice, self._miner = Wallet(ALICE_KEY), Wallet(BOB_KEY).lock
+        self._purse = issued_cell(self.consensus, self._alice)
+
+    def add(self, transactions: Sequence[Transaction] = (), proposals: Sequence[Transaction] = ()) -> None:
+        """Put a block on the tip that commits and proposes these."""
+        consensus, txn, parent = self.consensus, self._txn, self._txn.tip_header()
+        number = parent.number + 1
+        epoch = next_epoch_ext(consensus, parent, txn.tip_epoch(), txn)
+        values = {
+            "version": 0,
+            "compact_target": epoch.compact_target,
+            "timestamp": parent.timestamp + BLOCK_INTERVAL_MS,
+            "number": number,
+            "epoch": epoch.fraction_at(number).pack(),
+            "parent_hash": parent.hash,
+            "transactions_root": ZERO_HASH,
+            "proposals_hash": ZERO_HASH,
+            "extra_hash": ZERO_HASH,
+            "dao": ZERO_HASH,
+        }
+        block = Block(
+            header=Header(body=RawHeader(**values), nonce=0),  # type: ignore[arg-type]
+            uncles=[],
+            transactions=[self._cellbase(parent), *transactions],
+            proposals=[transaction.short_id for transaction in proposals],
+            extension=chain_root_hash(txn, parent.number),
+        ).with_roots()
+        dao = dao_field_in_epoch(consensus, resolve_block(block, txn, txn), parent, epoch, txn)
+        block = block.replace(header=block.header.with_fields(dao=dao))
+        attach_judged(txn, block, self._judge(txn, block), nodes_of_block(txn, block.header)[1], NOW_MS)
+        self.raw_blocks.append(block.raw)
+
+    def add_in_two_phases(self, batches: Sequence[Sequence[Transaction]]) -> None:
+        """Propose and commit the batches, one for each block, all blocks but the first and last two doing both."""
+        waiting: deque[Sequence[Transaction]] = deque([(), ()], maxlen=2)
+        for batch in (*batches, (), ()):
+            self.add(waiting[0], batch)
+            waiting.append(batch)
+
+    def cells(self, count: int) -> list[Cell]:
+        """Fresh cells of Alice's, committed."""
+        fans, cells = [], []
+        for first in range(0, count, CELLS_PER_FAN):
+            wanted = min(CELLS_PER_FAN, count - first)
+            rest = self._purse[1] - wanted * CELL_CAPACITY - 100 * FEE
+            outputs = [(self._alice.lock, CELL_CAPACITY)] * wanted + [(self._alice.lock, rest)]
+            fan = self._alice.transfer(self.consensus, [self._purse], outputs)
+            cells += [(OutPoint(tx_hash=fan.hash, index=index), CELL_CAPACITY) for index in range(wanted)]
+            self._purse = OutPoint(tx_hash=fan.hash, index=wanted), rest
+            fans.append([fan])
+        self.add_in_two_phases(fans)
+        return cells
+
+    def transfers(self, cells: Sequence[Cell]) -> Iterator[Transaction]:
+        """For each cell a signed transfer: one input, a payment and the change."""
+        for cell in cells:
+            payment = CELL_CAPACITY * 2 // 5
+            outputs = [(self._miner, payment), (self._alice.lock, CELL_CAPACITY - payment - FEE)]
+            yield self._alice.transfer(self.consensus, [cell], outputs)
+
+    def _cellbase(self, parent: Header) -> Transaction:
+        number, outputs = parent.number + 1, []
+        if has_finalization_target(self.consensus, number):
+            lock, reward = block_reward(self.consensus, parent, self._txn)
+            due = CellOutput(capacity=reward.total, lock=lock, type_=None)
+            outputs = [due] if due.occupied_capacity(0) <= reward.total else []
+        body = RawTransaction(
+            version=0,
+            cell_deps=[],
+            header_deps=[],
+            inputs=[CellInput(since=number, previous_output=NULL_OUT_POINT)],
+            outputs=outputs,
+            outputs_data=[b""] * len(outputs),
+        )
+        return Transaction(body=body, witnesses=[CellbaseWitness(lock=self._miner, message=b"").raw])
+
+
+def write_blocks(path: Path, raw_blocks: Sequence[bytes]) -> None:
+    """A file of blocks, each behind its length (u32 LE)."""
+    with path.open("wb") as file:
+        for raw in raw_blocks:
+            file.write(len(raw).to_bytes(4, "little") + raw)
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """The blocks of such a file, one at a time."""
+    with path.open("rb") as file:
+        while head := file.read(4):
+            yield file.read(int.from_bytes(head, "little"))

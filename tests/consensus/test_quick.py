@@ -1,0 +1,290 @@
+"""The quick way decides as the plain rules do: on ordinary and odd transactions, on spoilt blocks, on spoilt bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from consensus.block import verify_block_body
+from consensus.context import ChainReader
+from consensus.errors import CkbError, MoleculeError
+from consensus.hashing import ckb_hash
+from consensus.params import Consensus
+from consensus.quick import prepare_block_quickly, verify_block_body_quickly
+from consensus.types.blockchain import HASH_TYPE_TYPE, Block, FlatTransaction, Script, Transaction, out_point_key
+from consensus.types.core import CellMeta
+from consensus.types.shapes import Shapes
+from consensus.verify_block import PreparedBlock, prepare_block
+from tests.consensus.kit_block import (
+    CKB,
+    GENESIS_CELL_CAPACITY,
+    GENESIS_CELLS,
+    MemoryChain,
+    a_cellbase,
+    a_consensus,
+    a_dep,
+    a_transaction,
+    an_input,
+    an_output,
+    lock_script,
+)
+from tests.kit.fuzz import examples
+
+DAO = Script(code_hash=b"\xda" * 32, hash_type=HASH_TYPE_TYPE, args=b"")
+OTHER_TYPE = Script(code_hash=b"\x77" * 32, hash_type=0, args=b"type")
+ABSOLUTE_NUMBER, RELATIVE_EPOCH = 5, 1 << 63 | 1 << 61 | 1 << 40
+
+
+Body = Callable[[Consensus, Block], None]
+Prepare = Callable[[Consensus, Block, ChainReader], PreparedBlock]
+
+
+def facts(consensus: Consensus, block: Block, reader: ChainReader, body: Body, prepare: Prepare) -> object:
+    """All that becomes of a block, comparable."""
+    try:
+        body(consensus, block)
+        prepared = prepare(consensus, block, reader)
+    except CkbError as error:
+        return type(error), str(error)
+    resolved = [(rtx.hash, *map(points, (rtx.inputs, rtx.cell_deps, rtx.dep_groups))) for rtx in prepared.resolved]
+    return resolved, list(prepared.fees), list(prepared.sizes), prepared.env, prepared.epoch
+
+
+def points(cells: Sequence[CellMeta]) -> list[bytes]:
+    return [cell.out_point for cell in cells]
+
+
+def agree(chain: MemoryChain, block: Block) -> object:
+    """What both ways say."""
+    plain = facts(chain.consensus, block, chain, verify_block_body, prepare_block)
+    assert facts(chain.consensus, block, chain, verify_block_body_quickly, prepare_block_quickly) == plain
+    return plain
+
+
+def is_valid(verdict: object) -> bool:
+    return isinstance(verdict, tuple) and isinstance(verdict[0], list)
+
+
+class Maker:
+    """Random transactions over the genesis cells: most ordinary, some odd, some wrong."""
+
+    def __init__(self, chain: MemoryChain, random: Random) -> None:
+        self.chain, self.random = chain, random
+        self.cells = [(chain.genesis_cell(i), GENESIS_CELL_CAPACITY) for i in range(GENESIS_CELLS)]
+
+    def transactions(self, count: int, oddity: float) -> list[Transaction]:
+        """In an order that usually is valid; outputs of one may be spent by the next."""
+        made = []
+        for _ in range(count):
+            spent = [
+                self.cells.pop(self.random.randrange(len(self.cells))) for _ in range(self.random.choice((1, 1, 2)))
+            ]
+            transaction = self._spending(spent, oddity)
+            made.append(transaction)
+            if self.random.random() < oddity:
+                output = transaction.body.outputs[0]
+                self.cells.append((out_point_key(transaction.hash, 0), output.capacity))
+        return made
+
+    def _spending(self, spent: list[tuple[bytes, int]], oddity: float) -> Transaction:
+        pick = self.random.choice
+
+        def is_odd() -> bool:
+            return self.random.random() < oddity
+
+        total = sum(capacity for _, capacity in spent) - CKB
+        types = [pick((None, DAO, OTHER_TYPE)) if is_odd() else None for _ in range(pick((1, 2, 3)))]
+        share = total // len(types) + (is_odd() and pick((0, 0, CKB)))
+        locks = [
+            lock_script(bytes(pick((0, 20))), pick((0, 1, 2, 3, 4, 6)) if is_odd() and is_odd() else 0) for _ in types
+        ]
+        outputs = [an_output(share, lock, type_) for lock, type_ in zip(locks, types, strict=True)]
+        if is_odd() and is_odd():
+            outputs.append(an_output(pick((10, 61)) * CKB))
+        data = [bytes(8) if type_ is DAO else pick((b"", b"x" * 70)) for type_ in types]
+        data += [b""] * (len(outputs) - len(types) - (is_odd() and is_odd() and is_odd()))
+        since = pick((0, ABSOLUTE_NUMBER, RELATIVE_EPOCH, 1 << 60)) if is_odd() and is_odd() else 0
+        inputs = [an_input(point, since) for point, _ in spent]
+        if is_odd() and is_odd() and is_odd():
+            inputs.append(inputs[0])
+        deps = [a_dep(self.chain.genesis_cell(pick((0, 1))), 0) for _ in range(pick((0, 1, 2)) if is_odd() else 0)]
+        headers = [pick((self.chain.consensus.genesis_hash, bytes(32)))] if is_odd() and is_odd() else []
+        version = int(is_odd() and is_odd() and is_odd())
+        return a_transaction(
+            inputs, outputs, data, cell_deps=deps, header_deps=headers, witnesses=[b"w"] * pick((0, 1)), version=version
+        )
+
+
+def candidate(chain: MemoryChain, random: Random, oddity: float) -> Block:
+    """A block on a chain that proposed its transactions, mostly."""
+    transactions = Maker(chain, random).transactions(random.randrange(4), oddity)
+    forgotten = random.random() < oddity / 4
+    chain.attach(chain.next_block(proposals=sorted({tx.short_id for tx in transactions[forgotten:]})))
+    chain.grow(chain.consensus.proposal_window.closest - 1)
+    if random.random() < oddity / 4:
+        random.shuffle(transactions)
+    if transactions and random.random() < oddity / 8:
+        transactions.append(transactions[0])
+    try:
+        return chain.next_block(transactions)
+    except CkbError:
+        block = chain.next_block()
+        return block.replace(transactions=[block.transactions[0], *transactions]).with_roots()
+
+
+@pytest.mark.fuzz
+@hypothesis_settings(max_examples=examples(60), deadline=None)
+@given(seed=st.integers(0, 1 << 32), oddity=st.sampled_from((0.0, 0.1, 0.4)))
+def test_blocks_of_any_transactions(seed: int, oddity: float) -> None:
+    random = Random(seed)
+    chain = MemoryChain(a_consensus(cellbase_maturity_epochs=0))
+    chain.grow(random.choice((0, 12)))
+    verdict = agree(chain, candidate(chain, random, oddity))
+    assert is_valid(verdict) or oddity > 0
+
+
+HEADER_SPOILS: dict[str, object] = {
+    "dao": bytes(32), "number": 7, "epoch": 3, "compact_target": 1, "parent_hash": bytes(32),
+    "transactions_root": bytes(32), "proposals_hash": b"\1" * 32, "extra_hash": bytes(32),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", HEADER_SPOILS)
+def test_spoilt_headers(field: str) -> None:
+    chain = MemoryChain(a_consensus())
+    chain.grow(12)
+    block = chain.next_block()
+    spoilt = block.replace(header=block.header.with_fields(**{field: HEADER_SPOILS[field]}))
+    assert not is_valid(agree(chain, spoilt))
+
+
+def spoilt_bodies(chain: MemoryChain) -> dict[str, Block]:
+    """Blocks with one thing wrong, their roots in order."""
+    block = chain.next_block()
+    cellbase, number = block.transactions[0], block.number
+    out = cellbase.body.outputs[0]
+
+    def with_cellbase(transaction: Transaction) -> Block:
+        return block.replace(transactions=[transaction]).with_roots()
+
+    def with_output(**changes: object) -> Block:
+        return with_cellbase(a_cellbase(number, [out.replace(**changes)]))
+
+    return {
+        "since": with_cellbase(a_cellbase(number + 1, [out])),
+        "reward": with_output(capacity=out.capacity + 1),
+        "target": with_output(lock=lock_script(b"thief")),
+        "type": with_output(type_=OTHER_TYPE),
+        "lock": with_output(lock=lock_script(b"miner", 3)),
+        "outputs": with_cellbase(a_cellbase(number, [out, out])),
+        "nothing": with_cellbase(a_cellbase(number)),
+        "witness": with_cellbase(a_cellbase(number, [out], b"?")),
+        "no witness": with_cellbase(cellbase.replace(witnesses=[])),
+        "data": with_cellbase(cellbase.replace(body=cellbase.body.replace(outputs_data=[b"x"]))),
+        "version": with_cellbase(cellbase.replace(body=cellbase.body.replace(version=1))),
+        "two": block.replace(transactions=[cellbase, a_cellbase(number, [out], cellbase.witnesses[0])]).with_roots(),
+        "another": block.replace(transactions=[cellbase, a_cellbase(number + 1, [out])]).with_roots(),
+        "none": block.replace(transactions=[]).with_roots(),
+        "proposal twice": block.replace(proposals=[b"1" * 10] * 2).with_roots(),
+        "no extension": block.replace(extension=None).with_roots(),
+        "empty extension": block.replace(extension=b"").with_roots(),
+        "long extension": block.replace(extension=bytes(97)).with_roots(),
+        "wrong root": block.replace(extension=bytes(32)).with_roots(),
+    }
+
+
+def test_spoilt_bodies() -> None:
+    chain = MemoryChain(a_consensus())
+    chain.grow(12)
+    for name, block in spoilt_bodies(chain).items():
+        assert not is_valid(agree(chain, block)), name
+
+
+def test_limits() -> None:
+    chain = MemoryChain(a_consensus(max_block_proposals=1))
+    assert not is_valid(agree(chain, chain.next_block(proposals=[b"1" * 10, b"2" * 10])))
+    size = chain.next_block().raw_size
+    for limit in (size, size - 1):
+        tight = MemoryChain(a_consensus(max_block_bytes=limit))
+        assert is_valid(agree(tight, tight.next_block())) == (limit == size)
+
+
+def test_young_cellbase_outputs_and_uncles() -> None:
+    chain = MemoryChain(a_consensus(cellbase_maturity_epochs=1))
+    chain.grow(13)
+    cellbase = chain.blocks[-1].transactions[0]
+    spend = a_transaction([an_input(out_point_key(cellbase.hash, 0))], [an_output(100 * CKB)])
+    chain.attach(chain.next_block(proposals=[spend.short_id]))
+    chain.grow(1)
+    assert not is_valid(agree(chain, chain.next_block([spend])))
+    assert is_valid(agree(chain, chain.next_block(uncles=[chain.an_uncle(chain.tip_header().number)])))
+
+
+# ---------------------------------------------------------------- shapes
+
+
+def spoilt(raw: bytes, random: Random) -> bytes:
+    """The bytes with a few of them changed, or cut, or longer."""
+    changed = bytearray(raw)
+    for _ in range(random.choice((1, 1, 2))):
+        changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
+    size = random.choice((len(raw),) * 8 + (len(raw) - 1, len(raw) + 1))
+    return bytes(changed[:size]).ljust(size, b"\0")
+
+
+def passes(check: Callable[[bytes], object], raw: bytes) -> bool:
+    try:
+        check(raw)
+    except MoleculeError:
+        return False
+    return True
+
+
+@pytest.mark.fuzz
+@hypothesis_settings(max_examples=examples(60), deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_shapes_pass_what_the_plain_check_passes(seed: int) -> None:
+    random = Random(seed)
+    shapes = Shapes(Transaction.check, limit=8, per_size=2)
+    maker = Maker(MemoryChain(a_consensus()), random)
+    for transaction in maker.transactions(3, 0.5):
+        raw = transaction.raw
+        for candidate_raw in (raw, raw, *(spoilt(raw, random) for _ in range(40))):
+            assert passes(lambda b: shapes.check(b, 0, len(b)), candidate_raw) == passes(
+                Transaction.parse, candidate_raw
+            )
+
+
+@pytest.mark.fuzz
+@hypothesis_settings(max_examples=examples(40), deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_flat_transactions_read_what_views_read(seed: int) -> None:
+    random = Random(seed)
+    for transaction in Maker(MemoryChain(a_consensus()), random).transactions(4, 0.5):
+        before = bytes(random.randrange(50))
+        raw = before + transaction.raw
+        flat, body = FlatTransaction(raw, len(before), len(raw)), transaction.body
+        shape = flat.shape
+        assert (flat.raw, flat.start, shape.size) == (transaction.raw, len(before), len(transaction.raw))
+        assert (flat.hash, flat.witness_hash) == (transaction.hash, ckb_hash(transaction.raw))
+        assert list(flat.consumed) == [each.previous_output.raw for each in body.inputs]
+        assert list(flat.sinces) == [each.since for each in body.inputs]
+        assert shape.version == body.version
+        assert shape.dep_types == tuple(dep.dep_type for dep in body.cell_deps)
+        assert flat.raw[slice(*shape.cell_deps)] == b"".join(dep.raw for dep in body.cell_deps)
+        assert (shape.header_deps, shape.input_count) == (len(body.header_deps), len(body.inputs))
+        assert [flat.raw[a:b] for a, b in shape.outputs] == [output.raw for output in body.outputs]
+        assert [flat.raw[a:b] for a, b in shape.data] == list(body.outputs_data)
+        assert [flat.raw[a:b] for a, b in shape.witnesses] == list(transaction.witnesses)
+        assert list(shape.capacities.unpack_from(flat.raw)) == [output.capacity for output in body.outputs]
+        assert shape.lock_hash_types == tuple(output.lock.hash_type for output in body.outputs)
+        assert shape.type_hash_types == tuple(o.type_.hash_type for o in body.outputs if o.type_ is not None)
+        if len(body.outputs) == len(body.outputs_data):
+            pairs = zip(body.outputs, body.outputs_data, strict=True)
+            occupied = [output.occupied_capacity_by_parts(len(data)) // CKB for output, data in pairs]
+            assert list(shape.occupied_bytes) == occupied
