@@ -83,6 +83,7 @@ def _case(
     from ckb_node.debug.case import bare_case
     from ckb_node.debug.mock import read_mock
     from ckb_node.debug.remote import fetch_case
+    from ckb_node.debug.templates import fill_templates
 
     version = 2 if vm_version is None else int(vm_version)
     if rpc is not None and tx_file is not None:
@@ -96,7 +97,8 @@ def _case(
     if tx_file is not None:
         if arguments:
             raise click.UsageError("--tx-file takes no arguments")
-        return read_mock(_read(tx_file), tx_file, version)
+        text = fill_templates(_read(tx_file), Path() if tx_file == "-" else Path(tx_file).parent)
+        return read_mock(text, tx_file, version)
     if program is None:
         raise click.UsageError("give one of --rpc, --tx-file and --bin")
     return bare_case(program, [argument.encode(errors="surrogateescape") for argument in arguments], version)

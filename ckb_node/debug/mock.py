@@ -8,8 +8,7 @@ The format is that of ckb-debugger and `ckb-cli mock-tx`:
                    "extensions":  [[block hash, hex]]},
      "tx": Transaction}
 
-`header` names the block that holds a cell. A dep group and each of its members have an entry in `cell_deps`. The
-templates that ckb-debugger fills in before it reads a file (`{{ … }}`) are not understood.
+`header` names the block that holds a cell. A dep group and each of its members have an entry in `cell_deps`.
 """
 
 from __future__ import annotations
