@@ -16,6 +16,7 @@ import structlog
 
 from ckb_node.banner import banner
 from ckb_node.chain.opening import open_chain
+from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config, ConfigError
@@ -53,6 +54,7 @@ class Node:
     config: Config
     consensus: Consensus
     store: ChainStore
+    scripts: ScriptService
     chain: ChainService
     pool: PoolService
     net: LocalNet
@@ -71,7 +73,7 @@ def open_node(config: Config) -> Iterator[Node]:
         stack.callback(chain.close)
         settings = config.file
         workers = settings.tx_pool.max_tx_verify_workers
-        executor = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scripts"))
+        executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
         pool = PoolService(chain, settings.tx_pool.limits(), processor.scripts, executor, clock.now_ms, workers)
         net = LocalNet(chain, load_or_create_identity(config.data_dir / KEY_FILE), VERSION, clock.now_ms)
         if (fault := config.block_assembler_fault(consensus)) is not None:
@@ -94,7 +96,8 @@ def open_node(config: Config) -> Iterator[Node]:
             extra_well_known=config.extra_well_known(),
             extensions={} if indexer is None else {IndexerService: indexer},
         )
-        yield Node(config, consensus, store, chain, pool, net, assembler, indexer, services)
+        stack.callback(processor.scripts.end_runs)
+        yield Node(config, consensus, store, processor.scripts, chain, pool, net, assembler, indexer, services)
 
 
 def build_dispatcher(node: Node) -> Dispatcher:
@@ -130,6 +133,7 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
         finally:
             for task in running_tasks:
                 task.cancel()
+            node.scripts.end_runs()
             count = node.pool.save(pool_file)
             log.info("pool saved", transactions=count)
 

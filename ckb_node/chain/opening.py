@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config
 from ckb_node.genesis.obtain import load_consensus
+from ckb_node.verification.service import ParallelScriptService
 from consensus.params import Consensus
 from storage.chain_store import ChainStore
 from vm import Engines
@@ -26,8 +26,8 @@ def open_chain(config: Config) -> Iterator[tuple[Consensus, ChainStore, BlockPro
     store = ChainStore.open(config.data_dir / "chain")
     try:
         store.check_identity(consensus.genesis_hash, spec.content_hash)
-        with Engines(config.data_dir / ENGINES_DIRECTORY) as engines:
-            scripts = ScriptService(consensus, engines.create_machine)
+        directory = config.data_dir / ENGINES_DIRECTORY
+        with Engines(directory) as engines, closing(ParallelScriptService(consensus, engines, directory)) as scripts:
             processor = BlockProcessor(consensus, store, scripts, SystemClock().now_ms)
             processor.start(spec.content_hash)
             yield consensus, store, processor

@@ -28,9 +28,10 @@ from consensus.lookup import ChainDataError, require
 from consensus.mmr import nodes_of_block
 from consensus.params import Consensus
 from consensus.pow import verify_pow
+from consensus.quick import prepare_block_quickly, verify_block_body_quickly
 from consensus.types.blockchain import Block, Header
 from consensus.types.core import INVALID, VALID, BlockExt, EpochExt, EpochFraction
-from consensus.verify_block import BlockVerified, verify_block
+from consensus.verify_block import BlockVerified, finish_block
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
@@ -134,7 +135,7 @@ class BlockProcessor:
             verify_header(self.consensus, block.header, txn, self.now_ms())
             epoch = self._epoch_after(txn, parent)
             verify_block_epoch(epoch, block.header)
-            verify_block_body(self.consensus, block)
+            verify_block_body_quickly(self.consensus, block)
             ext = self._insert(txn, block, epoch, parent_ext)
             try:
                 outcome = self._choose(txn, block, ext, self._verify_and_attach)
@@ -207,11 +208,16 @@ class BlockProcessor:
             raise _BadBlock(block.hash, KnownInvalidBlockError(block.hash))
         if ext.verified is None:
             try:
-                verified = verify_block(self.consensus, block, txn, self.scripts.over(txn))
+                verified = self._verify(txn, block)
             except CkbError as error:
                 raise _BadBlock(block.hash, error) from error
             txn.insert_ext(block.hash, _verified_ext(ext, verified))
         txn.attach_block(block, nodes_of_block(txn, block.header)[1])
+
+    def _verify(self, txn: ChainTxn, block: Block) -> BlockVerified:
+        """`consensus.verify_block.verify_block`, with scripts run as the service likes."""
+        prepared = prepare_block_quickly(self.consensus, block, txn)
+        return finish_block(self.consensus, prepared, self.scripts.run_block(txn, prepared))
 
     def _mark_invalid(self, block: Block, epoch: EpochExt, parent_ext: BlockExt, bad_hash: bytes) -> None:
         """Remember the bad block and all that stand on it, on whatever branch: nothing is ever built on them again."""

@@ -6,17 +6,24 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
+from ckb_node.verification.stopping import Gate, PoolPause, Stop, time_exceeded
 from consensus.context import ChainReader
 from consensus.hardfork import type_script_vm_version
 from consensus.params import Consensus
 from consensus.script.errors import ExceededMaximumCycles
-from consensus.script.scheduler import MachineFactory
+from consensus.script.scheduler import MachineFactory, Pause
 from consensus.script.verifier import ScriptVerifier
 from consensus.tx_env import TxEnv
 from consensus.types.core import ResolvedTransaction
+from consensus.verify_block import PreparedBlock, run_scripts
 from vm import create_machine
+from vm.errors import EngineFailure
 
 MAX_VERIFIED = 30_000
+
+QUICK_S = 0.1
+MIN_POOL_S = 2.0
+POOL_CYCLES_PER_S = 100e6
 
 CacheKey = tuple[bytes, int]
 """Witness hash, and the VM version that `type` scripts had: a hardfork may change the verdict."""
@@ -49,18 +56,63 @@ class VerifiedTransactions:
 
 
 class ScriptService:
-    """What the chain and the pool share: one cache, one way to run scripts.
+    """What the chain and the pool share: one cache, one way to run scripts, here in the caller's thread.
 
     `machine_factory` makes the machines: a node gives that of its `vm.Engines`, which translate hot programs.
+    `ckb_node.verification.service` does the same on several cores.
     """
 
     def __init__(self, consensus: Consensus, machine_factory: MachineFactory = create_machine) -> None:
         self.consensus, self.machine_factory = consensus, machine_factory
         self.verified = VerifiedTransactions()
+        self.stop, self.gate = Stop(), Gate()
 
-    def over(self, reader: ChainReader) -> CachedRunner:
-        """A runner whose scripts read headers of this state of the chain."""
-        return CachedRunner(self, reader)
+    def over(self, reader: ChainReader, pause: Pause | None = None) -> CachedRunner:
+        """A runner whose scripts read headers of this state of the chain. Raises what `pause` raises besides; without
+        one, ScriptsStopped after `end_runs`."""
+        return CachedRunner(self, reader, pause or self.stop.check)
+
+    def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
+        """Cycles of `prepared.with_scripts`; the pool waits meanwhile. Raises BlockTransactionError, ScriptsStopped."""
+        with self.gate.block():
+            return run_scripts(self.consensus, prepared, self.over(reader))
+
+    def run_quickly(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int | None:
+        """Cycles of a transaction of the pool, None if it takes long. Raises ScriptError, ScriptsStopped."""
+        pause = PoolPause(stop, self.gate, QUICK_S, _TakesLongError)
+        try:
+            return self.over(reader, pause).run(rtx, env, max_cycles)
+        except _TakesLongError:
+            return None
+
+    def run_patiently(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        """Cycles of a transaction of the pool. Raises ScriptError, ScriptsStopped; BudgetExceeded when it works longer
+        than `pool_seconds`."""
+        seconds = pool_seconds(max_cycles)
+        pause = PoolPause(stop, self.gate, seconds, lambda: time_exceeded(seconds))
+        return self.over(reader, pause).run(rtx, env, max_cycles)
+
+    def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:
+        """Under which a transaction's cycles are remembered."""
+        version = type_script_vm_version(self.consensus, env.epoch_without_proposal_window)
+        return rtx.transaction.witness_hash, version
+
+    def end_runs(self) -> None:
+        """For good. All runs end at their next pause; those who wait for them get ScriptsStopped."""
+        self.stop.set()
+
+
+def pool_seconds(max_cycles: int) -> float:
+    """Seconds of work that a transaction of the pool may take: twice what an honest script needs in the interpreter."""
+    return MIN_POOL_S + max_cycles / POOL_CYCLES_PER_S
+
+
+class _TakesLongError(Exception):
+    """A quick run has used its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +125,22 @@ class CachedRunner:
 
     service: ScriptService
     reader: ChainReader
+    pause: Pause
 
     def run(self, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
-        """Cycles of all scripts of a transaction. Raises ScriptError."""
-        consensus, verified = self.service.consensus, self.service.verified
-        key = (rtx.transaction.witness_hash, type_script_vm_version(consensus, env.epoch_without_proposal_window))
+        """Cycles of all scripts of a transaction. Raises ScriptError, and what `pause` raises."""
+        verified, key = self.service.verified, self.service.cache_key(rtx, env)
         cycles = verified.get(key)
         if cycles is None:
-            verifier = ScriptVerifier(consensus, self.reader, machine_factory=self.service.machine_factory)
-            cycles = verifier.verify(rtx, env, max_cycles)
+            try:
+                cycles = self._verify(self.service.machine_factory, rtx, env, max_cycles)
+            except EngineFailure:  # no verdict: the interpreter decides
+                cycles = self._verify(create_machine, rtx, env, max_cycles)
             verified.put(key, cycles)
         elif cycles > max_cycles:
             raise ExceededMaximumCycles(max_cycles)
         return cycles
+
+    def _verify(self, machines: MachineFactory, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
+        verifier = ScriptVerifier(self.service.consensus, self.reader, machine_factory=machines, pause=self.pause)
+        return verifier.verify(rtx, env, max_cycles)

@@ -59,11 +59,16 @@ class ChainService:
         return block.hash
 
     async def estimate_cycles(self, transaction: Transaction) -> int:
-        """Cycles of a transaction's scripts at the tip, up to a block's limit. Raises ResolveError or ScriptError."""
+        """Cycles of a transaction's scripts at the tip, up to a block's limit.
+
+        Raises ResolveError, ScriptError, BudgetExceeded.
+        """
         view = self.view()  # not closed here: the thread goes on with it when the caller gives up
         rtx = resolve_transaction(transaction, view, view, frozenset())
-        runner, env = self._processor.scripts.over(view), TxEnv.submitted(view.tip_header())
-        return await asyncio.to_thread(runner.run, rtx, env, self.consensus.max_block_cycles)
+        scripts, env = self._processor.scripts, TxEnv.submitted(view.tip_header())
+        return await asyncio.to_thread(
+            scripts.run_patiently, view, rtx, env, self.consensus.max_block_cycles, scripts.stop
+        )
 
     async def process(self, block: Block) -> Verdict:
         """Take a block from anywhere; orphans wait."""

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.scripts import ScriptService
@@ -20,12 +21,16 @@ from ckb_node.txpool.persist import load_transactions, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
 from ckb_node.txpool.waiting import Ticket, Waiting
+from ckb_node.verification.stopping import ScriptsStopped, Stop
 from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_context
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction
+
+T = TypeVar("T")
+_Run = Callable[[ChainReader, ResolvedTransaction, TxEnv, int, Stop], T]
 
 CONFIRM_TARGETS = {
     rpc.FeePriority.NO_PRIORITY: 128,
@@ -45,7 +50,10 @@ class _Return:
 
 
 class PoolService:
-    """Owns the pool on the event loop; `workers` run scripts. Satisfies ckb_node.rpc.services.PoolService."""
+    """Owns the pool on the event loop. Satisfies ckb_node.rpc.services.PoolService.
+
+    `workers` run scripts: `parallel` transactions, and one besides that takes long; the others go on meanwhile.
+    """
 
     def __init__(
         self,
@@ -58,8 +66,9 @@ class PoolService:
     ) -> None:
         self._chain, self._scripts, self._workers = chain, scripts, workers
         self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms)
-        self._waiting = Waiting()
+        self._waiting = Waiting(scripts.stop)
         self._slots = asyncio.Semaphore(parallel)
+        self._long_slot = asyncio.Semaphore(1)
         self._returning: asyncio.Queue[_Return] = asyncio.Queue()
         self._clearings = 0
         self._is_ready = False
@@ -94,30 +103,58 @@ class PoolService:
         """What `submit` would say, short of replacing others. Raises Reject."""
         if transaction in self._waiting:
             raise Duplicated(transaction.hash)
-        checked, cycles = await self._verify(Ticket(transaction), self._chain.consensus.max_block_cycles)
+        checked, cycles = await self._verify(self._waiting.outside(transaction), self._chain.consensus.max_block_cycles)
         return rpc.Accepted(cycles=cycles, fee=checked.fee)
 
     async def _verify(self, ticket: Ticket, max_cycles: int) -> tuple[Checked, int]:
         """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
         checked = self.pool.check(ticket.transaction)
         async with self._slots:
-            ticket.verify_wanted()
-            if checked.tip != self.pool.tip.hash:
-                checked = self.pool.check(ticket.transaction)
-            env, reader = self.pool.env(checked.status), self.pool.reader
-            loop = asyncio.get_running_loop()
-            cycles = await loop.run_in_executor(
-                self._workers, self._verify_in_worker, checked.rtx, env, reader, max_cycles
-            )
+            checked = self._check_again(ticket, checked)
+            cycles = await self._in_worker(self._run_quickly, ticket, checked, max_cycles)
+        if cycles is None:
+            async with self._long_slot:
+                checked = self._check_again(ticket, checked)
+                cycles = await self._in_worker(self._run_patiently, ticket, checked, max_cycles)
         ticket.verify_wanted()
         return checked, cycles
 
-    def _verify_in_worker(self, rtx: ResolvedTransaction, env: TxEnv, reader: ChainReader, max_cycles: int) -> int:
-        """The rules that need the chain, then the scripts."""
+    def _check_again(self, ticket: Ticket, checked: Checked) -> Checked:
+        """What has become of a transaction while it waited."""
+        ticket.verify_wanted()
+        return checked if checked.tip == self.pool.tip.hash else self.pool.check(ticket.transaction)
+
+    async def _in_worker(self, run: _Run[T], ticket: Ticket, checked: Checked, max_cycles: int) -> T:
+        """Have a worker verify what needs the chain and scripts. Raises VerificationFailed, or why nobody waits."""
+        env, reader = self.pool.env(checked.status), self.pool.reader
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._workers, run, reader, checked.rtx, env, max_cycles, ticket.stop)
+        except ScriptsStopped:
+            ticket.verify_wanted()
+            raise Invalidated("the node stops") from None
+
+    def _run_quickly(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int | None:
+        """Cycles; None if the scripts take long."""
         consensus = self._chain.consensus
         try:
             verify_transaction_in_context(consensus, rtx, env, reader)
-            cycles = self._scripts.over(reader).run(rtx, env, max_cycles)
+            cycles = self._scripts.run_quickly(reader, rtx, env, max_cycles, stop)
+            if cycles is not None:
+                verify_dao_lock_sizes(consensus, rtx)
+        except CkbError as error:
+            raise VerificationFailed(error) from error
+        return cycles
+
+    def _run_patiently(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        consensus = self._chain.consensus
+        try:
+            verify_transaction_in_context(consensus, rtx, env, reader)
+            cycles = self._scripts.run_patiently(reader, rtx, env, max_cycles, stop)
             verify_dao_lock_sizes(consensus, rtx)
         except CkbError as error:
             raise VerificationFailed(error) from error

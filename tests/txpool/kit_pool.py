@@ -14,6 +14,7 @@ from ckb_node.rpc import services as rpc
 from ckb_node.rpc.rejects import Duplicated, Reject
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.service import PoolService
+from ckb_node.verification.stopping import ScriptsStopped
 from consensus.params import Consensus
 from consensus.types.blockchain import (
     CellDep,
@@ -139,7 +140,7 @@ class HeldExecutor(Executor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(fn(*args, **kwargs))
-                except Reject as error:
+                except (Reject, ScriptsStopped) as error:
                     future.set_exception(error)
 
         self.held.append(run)

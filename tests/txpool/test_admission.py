@@ -23,6 +23,7 @@ from ckb_node.rpc.rejects import (
 from ckb_node.txpool import waiting
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
+from ckb_node.verification.stopping import Stop
 from consensus.resolve import DeadOutPointError, InvalidHeaderDepError, UnknownOutPointError
 from consensus.script.errors import ExceededMaximumCycles, TransactionScriptError
 from consensus.since import ImmatureError
@@ -237,7 +238,7 @@ async def test_a_spender_crowds_readers_out() -> None:
 async def test_waiting_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async with funded() as funds:
         worker = hold_scripts(funds)
-        funds.pool._waiting = waiting.Waiting(limit=2)
+        funds.pool._waiting = waiting.Waiting(Stop(), limit=2)
         transactions = [funds.spend() for _ in range(3)]
         async with asyncio.TaskGroup() as tasks:
             first = [tasks.create_task(funds.pool.submit(tx)) for tx in transactions[:2]]
@@ -247,7 +248,7 @@ async def test_waiting_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             worker.release()
         assert [await task for task in first] == [tx.hash for tx in transactions[:2]]
         assert (await funds.pool.info()).verify_queue_size == 0
-        funds.pool._waiting = waiting.Waiting(max_bytes=transactions[2].raw_size - 1)
+        funds.pool._waiting = waiting.Waiting(Stop(), max_bytes=transactions[2].raw_size - 1)
         assert isinstance(await funds.refusal(transactions[2]), PoolFull)
 
 

@@ -1,0 +1,1 @@
+"""Running scripts: when to stop, who goes first, and on which core."""

@@ -1,0 +1,146 @@
+"""The scripts of a block's transactions, run by several processes; the verdict is that of running them in order."""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from ckb_node.verification.messages import Done, Ending, Setup
+from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work
+from ckb_node.verification.stopping import LOOK_S, Stop
+from consensus.script.context import ScriptChain
+
+BATCH = 8
+"""Transactions that a process is given at once."""
+WORTH_STARTING = 32
+"""Transactions in a block for which processes are started; when they run already, two are worth it."""
+MAX_DEATHS = 3
+"""Processes that may die over one block before the rest of it is done without."""
+
+Plain = Callable[[Work], int | None]
+"""Runs a transaction's scripts in this thread: cycles, or None when they fail."""
+
+
+class BlockProcesses:
+    """Processes for blocks, one a core, started when a block is worth it. For one thread at a time, but `close`."""
+
+    def __init__(self, setup: Setup, count: int) -> None:
+        self._setup, self._count = setup, count
+        self._processes: list[ScriptProcess] = []
+
+    def is_worth_it(self, transactions: int) -> bool:
+        return transactions >= (2 if any(each.is_ready for each in self._processes) else WORTH_STARTING)
+
+    def run(self, work: Sequence[Work], chain: ScriptChain, plain: Plain, limit: int, stop: Stop) -> list[int]:
+        """Cycles of the longest beginning of `work` in which all pass and that fits `limit` cycles.
+
+        While no process is ready this thread works itself, so a process that dies costs time only. Raises
+        ScriptsStopped.
+        """
+        self._refresh()
+        block = _Block(work, limit)
+        deaths = 0
+        try:
+            while not block.is_decided:
+                stop.check()
+                ready = [process for process in self._processes if process.is_ready]
+                try:
+                    for process in ready:
+                        while process.has_room and (batch := block.take(BATCH)):
+                            process.give(batch, chain)
+                    if not ready:
+                        block.put_plain(plain)
+                    self._receive(block, LOOK_S if ready else 0)
+                except ProcessDiedError:
+                    deaths += 1
+                    self._replace_dead(block, with_new=deaths < MAX_DEATHS)
+        finally:
+            for process in self._processes:
+                process.forget_work()
+        return block.cycles
+
+    def _receive(self, block: _Block, wait_s: float) -> None:
+        if not self._processes:
+            return
+        readable, _, _ = select.select(self._processes, [], [], wait_s)
+        for process in readable:
+            for work, done in process.receive():
+                block.put(work, done)
+
+    def _replace_dead(self, block: _Block, *, with_new: bool) -> None:
+        """All of them: which one died is not worth finding out."""
+        self.close()
+        block.take_back()
+        if with_new:
+            self._start()
+
+    def _refresh(self) -> None:
+        for process in [each for each in self._processes if each.process.poll() is not None or each.is_stuck]:
+            process.close()
+            self._processes.remove(process)
+        for process in [each for each in self._processes if each.resident_bytes() > RETIRE_BYTES]:
+            process.close()
+            self._processes.remove(process)
+        self._start()
+
+    def _start(self) -> None:
+        while len(self._processes) < self._count:
+            self._processes.append(ScriptProcess(self._setup))
+
+    def close(self) -> None:
+        while self._processes:
+            self._processes.pop().close()
+
+
+class _Block:
+    """What is known of a block's transactions so far."""
+
+    def __init__(self, work: Sequence[Work], limit: int) -> None:
+        self._work, self._limit = work, limit
+        self._todo = deque(range(len(work)))
+        self._results: list[int | None] = [None] * len(work)
+        self._first_bad = len(work)
+        self.cycles: list[int] = []
+        self._used = 0
+
+    @property
+    def is_decided(self) -> bool:
+        """All that comes before the first that fails is known."""
+        while len(self.cycles) < self._first_bad:
+            known = self._results[len(self.cycles)]
+            if known is None:
+                return False
+            self._used += known
+            if self._used > self._limit:
+                self._first_bad = len(self.cycles)
+                return True
+            self.cycles.append(known)
+        return True
+
+    def take(self, count: int) -> list[Work]:
+        """The next transactions to run; none after one that failed."""
+        taken: list[Work] = []
+        while self._todo and len(taken) < count and self._todo[0] < self._first_bad:
+            taken.append(self._work[self._todo.popleft()])
+        return taken
+
+    def take_back(self) -> None:
+        """Whoever had taken some is gone."""
+        self._todo = deque(i for i in range(self._first_bad) if self._results[i] is None)
+
+    def put(self, work: Work, done: Done) -> None:
+        """The end of a run. One that could not be run to a verdict counts as failed: the caller runs that in order."""
+        if done.ending is Ending.PASSED:
+            self._results[work.index] = done.cycles
+        else:
+            self._first_bad = min(self._first_bad, work.index)
+
+    def put_plain(self, plain: Plain) -> None:
+        """Run the next one here."""
+        for work in self.take(1):
+            cycles = plain(work)
+            if cycles is None:
+                self._first_bad = min(self._first_bad, work.index)
+            else:
+                self._results[work.index] = cycles

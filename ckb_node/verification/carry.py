@@ -1,0 +1,87 @@
+"""Resolved transactions and script errors, carried from process to process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ckb_node.verification.messages import Cell, ErrorData, Job
+from consensus.errors import ScriptError
+from consensus.types.blockchain import CellOutput, Transaction
+from consensus.types.core import CellMeta, ResolvedTransaction, TransactionInfo
+from vm.errors import VmError
+
+INLINE_DATA = 1024
+"""Data of inputs up to this size goes along: most scripts read it. Bytes."""
+
+
+def make_job(job_id: int, rtx: ResolvedTransaction, epoch: int, max_cycles: int, seconds: float | None = None) -> Job:
+    """What a process needs to begin."""
+    return Job(
+        job_id,
+        rtx.transaction.raw,
+        [_pack_cell(cell, INLINE_DATA) for cell in rtx.inputs],
+        [_pack_cell(cell, 0) for cell in rtx.cell_deps],
+        epoch,
+        max_cycles,
+        seconds,
+    )
+
+
+def _pack_cell(cell: CellMeta, inline: int) -> Cell:
+    data = cell.data if cell.data_size <= inline else None
+    info = cell.info
+    return Cell(
+        cell.out_point,
+        cell.output.raw,
+        cell.data_size,
+        cell.data_hash,
+        None if info is None else (info.block_hash, info.block_number, info.block_epoch, info.tx_index),
+        data,
+    )
+
+
+def resolved_of(job: Job, load_data: Callable[[Cell], bytes]) -> ResolvedTransaction:
+    """The transaction of a job; `load_data` gets data that did not come along. Dep groups are no script's business."""
+
+    def cell_of(cell: Cell) -> CellMeta:
+        data, info = cell.data, cell.info
+        return CellMeta(
+            cell.out_point,
+            CellOutput.trusted(cell.output),
+            cell.data_size,
+            cell.data_hash,
+            None if info is None else TransactionInfo(*info),
+            (lambda: load_data(cell)) if data is None else (lambda: data),
+        )
+
+    return ResolvedTransaction(
+        Transaction.trusted(job.transaction),
+        [cell_of(cell) for cell in job.inputs],
+        [cell_of(cell) for cell in job.cell_deps],
+        [],
+    )
+
+
+def pack_error(error: ScriptError | VmError) -> ErrorData:
+    """An error with what it was made of; errors within it too."""
+    fields = vars(error)
+    errors = {name: pack_error(value) for name, value in fields.items() if isinstance(value, ScriptError | VmError)}
+    plain = {name: value for name, value in fields.items() if name not in errors}
+    return ErrorData(type(error).__name__, list(error.args), plain, errors)
+
+
+def unpack_error(data: ErrorData) -> ScriptError | VmError:
+    """The error again. Raises LookupError if there is no such class."""
+    error = _blank(data.name, *data.args)
+    vars(error).update(data.fields)
+    vars(error).update({name: unpack_error(value) for name, value in data.errors.items()})
+    return error
+
+
+def _blank(name: str, *args: object) -> ScriptError | VmError:
+    kinds: list[type[ScriptError | VmError]] = [ScriptError, VmError]
+    for kind in kinds:
+        if kind.__name__ == name:
+            return kind.__new__(kind, *args)
+        kinds += kind.__subclasses__()
+    raise LookupError(name)

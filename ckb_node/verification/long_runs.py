@@ -1,0 +1,113 @@
+"""A process for transactions of the pool that take long, one at a time."""
+
+from __future__ import annotations
+
+import select
+import time
+from threading import Lock
+
+from ckb_node.verification.carry import unpack_error
+from ckb_node.verification.messages import Done, Ending, Setup
+from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work
+from ckb_node.verification.stopping import LOOK_S, BudgetExceeded, Gate, ScriptsStopped, Stop, time_exceeded
+from consensus.script.context import ScriptChain
+
+ATTEMPTS = 2
+MAX_RESIDENT_BYTES = 1 << 30
+"""More than all the machines that one script may have at a time can take."""
+GRACE_S = 5.0
+"""A process is killed when it works on so much longer than it may: it hangs."""
+
+
+class LongRuns:
+    """Owns the process; started at the first use. From any thread."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup, self._lock = setup, Lock()
+        self._process: ScriptProcess | None = None
+
+    def run(self, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> int:
+        """Cycles. Raises ScriptError, BudgetExceeded, ScriptsStopped; ProcessDiedError when no process lives long
+        enough."""
+        while not self._lock.acquire(timeout=LOOK_S):
+            stop.check()
+        try:
+            return self._run(work, chain, stop, gate, ATTEMPTS)
+        finally:
+            self._lock.release()
+
+    def _run(self, work: Work, chain: ScriptChain, stop: Stop, gate: Gate, attempts: int) -> int:
+        process = self._usable()
+        try:
+            done = _follow(process, work, chain, stop, gate)
+        except ProcessDiedError:
+            self.close()
+            if attempts == 1:
+                raise
+            return self._run(work, chain, stop, gate, attempts - 1)
+        except BudgetExceeded:
+            self.close()
+            raise
+        finally:
+            process.forget_work()
+        return _cycles_of(work, done)
+
+    def _usable(self) -> ScriptProcess:
+        process = self._process
+        if process is not None and (process.process.poll() is not None or process.resident_bytes() > RETIRE_BYTES):
+            process.close()
+            process = None
+        if process is None:
+            process = self._process = ScriptProcess(self._setup)
+        return process
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+
+def _follow(process: ScriptProcess, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> Done:
+    """Give it the work and stand by."""
+    is_given, worked_s, looked = False, 0.0, time.monotonic()
+    while True:
+        stop.check()
+        if process.is_ready and not is_given:
+            process.give([work], chain)
+            is_given = True
+        process.control.is_paused = not gate.is_open
+        readable, _, _ = select.select([process], [], [], LOOK_S)
+        if readable:
+            for _, done in process.receive():
+                return done
+        now = time.monotonic()
+        if gate.is_open:
+            worked_s += now - looked
+        looked = now
+        _check_limits(process, work, worked_s)
+
+
+def _check_limits(process: ScriptProcess, work: Work, worked_s: float) -> None:
+    if process.is_stuck:
+        raise ProcessDiedError
+    if process.resident_bytes() > MAX_RESIDENT_BYTES:
+        raise BudgetExceeded("bytes of memory", str(MAX_RESIDENT_BYTES))
+    # The process counts its own time of work; on a busy machine that is much less than the clock says.
+    if work.seconds is not None and worked_s > 4 * work.seconds + GRACE_S:
+        raise time_exceeded(work.seconds)
+
+
+def _cycles_of(work: Work, done: Done) -> int:
+    match done.ending:
+        case Ending.PASSED:
+            return done.cycles
+        case Ending.STOPPED:
+            raise ScriptsStopped
+        case Ending.OUT_OF_TIME:
+            raise time_exceeded(work.seconds or 0)
+        case Ending.BROKEN:
+            raise ProcessDiedError
+        case Ending.FAILED:
+            if done.error is None:
+                raise ProcessDiedError
+            raise unpack_error(done.error)

@@ -1,0 +1,135 @@
+"""What the node and its script processes tell each other over a socket: msgpack behind a length of four bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+LENGTH_SIZE = 4
+
+
+class Setup(msgspec.Struct, array_like=True, frozen=True, tag=0):
+    """The first message. `hardforks` are the fields of consensus.params.Hardforks; `engines` a directory, see vm."""
+
+    hardforks: dict[str, int]
+    engines: str
+
+
+class Cell(msgspec.Struct, array_like=True, frozen=True):
+    """A CellMeta. `data` is None unless it is small: then the process asks for it."""
+
+    out_point: bytes
+    output: bytes
+    data_size: int
+    data_hash: bytes
+    info: tuple[bytes, int, int, int] | None
+    data: bytes | None
+
+
+class Job(msgspec.Struct, array_like=True, frozen=True):
+    """Run all scripts of a transaction. `seconds` of processor time, None: as long as it takes."""
+
+    id: int
+    transaction: bytes
+    inputs: list[Cell]
+    cell_deps: list[Cell]
+    epoch: int
+    max_cycles: int
+    seconds: float | None
+
+
+class Jobs(msgspec.Struct, array_like=True, frozen=True, tag=1):
+    """Work, in order of ids."""
+
+    jobs: list[Job]
+
+
+class Subject(IntEnum):
+    """What a process can ask for."""
+
+    CELL_DATA = 0
+    HEADER = 1
+    BLOCK = 2
+
+
+class Ask(msgspec.Struct, array_like=True, frozen=True, tag=2):
+    """A script reads something that did not come with the job. `key`: out point, or block hash."""
+
+    job: int
+    subject: Subject
+    key: bytes
+
+
+class Answer(msgspec.Struct, array_like=True, frozen=True, tag=3):
+    """To an Ask. `is_wanted` is false when nobody waits for the job any more."""
+
+    content: bytes | None
+    is_wanted: bool = True
+
+
+class ErrorData(msgspec.Struct, array_like=True, frozen=True):
+    """An error by the name of its class, its arguments and its fields: text, numbers, bytes, and errors within it."""
+
+    name: str
+    args: list[Any]
+    fields: dict[str, Any]
+    errors: dict[str, ErrorData]
+
+
+class Ending(IntEnum):
+    """How a job ended."""
+
+    PASSED = 0
+    FAILED = 1
+    STOPPED = 2
+    OUT_OF_TIME = 3
+    BROKEN = 4
+
+
+class Done(msgspec.Struct, array_like=True, frozen=True, tag=4):
+    """The end of a job: cycles if it passed, the ScriptError if it failed. BROKEN: the process could not tell."""
+
+    job: int
+    ending: Ending
+    cycles: int = 0
+    error: ErrorData | None = None
+
+
+class Ready(msgspec.Struct, array_like=True, frozen=True, tag=5):
+    """The process has started."""
+
+
+ToProcess = Setup | Jobs | Answer
+FromProcess = Ask | Done | Ready
+
+_ENCODER = msgspec.msgpack.Encoder()
+DECODE_TO_PROCESS = msgspec.msgpack.Decoder(ToProcess).decode
+DECODE_FROM_PROCESS = msgspec.msgpack.Decoder(FromProcess).decode
+
+
+def encode(message: ToProcess | FromProcess) -> bytes:
+    """A message with its length."""
+    body = _ENCODER.encode(message)
+    return len(body).to_bytes(LENGTH_SIZE, "little") + body
+
+
+class Frames:
+    """Cuts a stream of bytes into the bodies of messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The messages that are complete now."""
+        self._buffer += data
+        start = 0
+        while len(self._buffer) - start >= LENGTH_SIZE:
+            end = start + LENGTH_SIZE + int.from_bytes(self._buffer[start : start + LENGTH_SIZE], "little")
+            if end > len(self._buffer):
+                break
+            yield bytes(self._buffer[start + LENGTH_SIZE : end])
+            start = end
+        del self._buffer[:start]

@@ -1,0 +1,266 @@
+"""The process that runs scripts for the node: `python -m ckb_node.verification.process_main SOCKET CONTROL`.
+
+It reads jobs, runs one after the other, and asks for what scripts read besides. CONTROL is memory shared with the node:
+two u64, see `Control`. It ends with the node, or when the node closes the socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import socket
+import sys
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from ckb_node.verification.carry import pack_error, resolved_of
+from ckb_node.verification.messages import (
+    DECODE_TO_PROCESS,
+    Answer,
+    Ask,
+    Cell,
+    Done,
+    Ending,
+    Frames,
+    FromProcess,
+    Job,
+    Jobs,
+    Ready,
+    Setup,
+    Subject,
+    ToProcess,
+    encode,
+)
+from consensus.errors import ScriptError
+from consensus.params import Hardforks
+from consensus.script.verifier import ScriptVerifier
+from consensus.types.blockchain import Block, Header
+from vm import Engines, create_machine
+from vm.errors import EngineFailure
+
+RECEIVE_SIZE = 1 << 18
+KEPT_BYTES = 16 << 20
+"""Of cells' data, mostly code."""
+PAUSE_S = 0.005
+
+
+class Control:
+    """Memory that the node writes and the process reads: jobs with ids below the first number are not wanted any more;
+    while the second is not 0, the job at hand waits."""
+
+    SIZE = 16
+
+    def __init__(self, descriptor: int) -> None:
+        self._words = memoryview(mmap.mmap(descriptor, self.SIZE)).cast("Q")
+
+    @property
+    def first_wanted(self) -> int:
+        return self._words[0]
+
+    @first_wanted.setter
+    def first_wanted(self, job: int) -> None:
+        self._words[0] = job
+
+    @property
+    def is_paused(self) -> bool:
+        return self._words[1] != 0
+
+    @is_paused.setter
+    def is_paused(self, value: bool) -> None:
+        self._words[1] = value
+
+
+class NodeGoneError(Exception):
+    """The node closed the socket."""
+
+
+class _NotWantedError(Exception):
+    """The job at hand is not wanted any more."""
+
+
+class _OutOfTimeError(Exception):
+    """The job at hand has used its time."""
+
+
+class _Channel:
+    """Messages of the node; jobs that come while an answer is awaited wait."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._frames = Frames()
+        self._messages: deque[ToProcess] = deque()
+        self.jobs: deque[Job] = deque()
+
+    def send(self, message: FromProcess) -> None:
+        self._connection.sendall(encode(message))
+
+    def setup(self) -> Setup:
+        message = self._next()
+        if not isinstance(message, Setup):
+            raise TypeError("the first message must be the setup")
+        return message
+
+    def job(self) -> Job:
+        while not self.jobs:
+            self._keep_jobs(self._next())
+        return self.jobs.popleft()
+
+    def answer(self) -> Answer:
+        while True:
+            message = self._next()
+            if isinstance(message, Answer):
+                return message
+            self._keep_jobs(message)
+
+    def _keep_jobs(self, message: ToProcess) -> None:
+        if not isinstance(message, Jobs):
+            raise TypeError("nobody asked for that")
+        self.jobs += message.jobs
+
+    def _next(self) -> ToProcess:
+        while not self._messages:
+            data = self._connection.recv(RECEIVE_SIZE)
+            if not data:
+                raise NodeGoneError
+            self._messages += map(DECODE_TO_PROCESS, self._frames.feed(data))
+        return self._messages.popleft()
+
+
+class _Contents:
+    """Cells' data by hash; the least recently used leave."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._bytes = limit, 0
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def get(self, data_hash: bytes) -> bytes | None:
+        content = self._kept.get(data_hash)
+        if content is not None:
+            self._kept.move_to_end(data_hash)
+        return content
+
+    def put(self, data_hash: bytes, content: bytes) -> None:
+        self._kept[data_hash] = content
+        self._bytes += len(content)
+        while self._bytes > self._limit:
+            self._bytes -= len(self._kept.popitem(last=False)[1])
+
+
+@dataclass
+class _Run:
+    """One job at work: what its scripts can read (ScriptChain), and its pauses."""
+
+    job: Job
+    channel: _Channel
+    contents: _Contents
+    control: Control
+    parent: int
+
+    def __post_init__(self) -> None:
+        seconds = self.job.seconds
+        self._end = None if seconds is None else time.process_time() + seconds
+
+    def header(self, block_hash: bytes) -> Header | None:
+        raw = self._ask(Subject.HEADER, block_hash)
+        return None if raw is None else Header.trusted(raw)
+
+    def block(self, block_hash: bytes) -> Block | None:
+        raw = self._ask(Subject.BLOCK, block_hash)
+        return None if raw is None else Block.trusted(raw)
+
+    def data_of(self, cell: Cell) -> bytes:
+        content = self.contents.get(cell.data_hash)
+        if content is None:
+            content = self._ask(Subject.CELL_DATA, cell.out_point) or b""
+            self.contents.put(cell.data_hash, content)
+        return content
+
+    def _ask(self, subject: Subject, key: bytes) -> bytes | None:
+        self.channel.send(Ask(self.job.id, subject, key))
+        answer = self.channel.answer()
+        if not answer.is_wanted:
+            raise _NotWantedError
+        return answer.content
+
+    def pause(self) -> None:
+        """See consensus.script.scheduler.Pause."""
+        self._check_wanted()
+        while self.control.is_paused:
+            time.sleep(PAUSE_S)
+            self._check_wanted()
+        if self._end is not None and time.process_time() > self._end:
+            raise _OutOfTimeError
+
+    def _check_wanted(self) -> None:
+        if self.job.id < self.control.first_wanted:
+            raise _NotWantedError
+        if os.getppid() != self.parent:
+            raise NodeGoneError
+
+
+class ScriptProcess:
+    """Jobs in, endings out."""
+
+    def __init__(self, channel: _Channel, control: Control) -> None:
+        self._channel, self._control = channel, control
+        self._parent = os.getppid()
+        self._contents = _Contents(KEPT_BYTES)
+
+    def serve(self) -> NoReturn:
+        """Until the node is gone: NodeGoneError."""
+        setup = self._channel.setup()
+        self.hardforks = Hardforks(**setup.hardforks)
+        with Engines(Path(setup.engines)) as engines:
+            self._machine_factory = engines.create_machine
+            self._channel.send(Ready())
+            while True:
+                job = self._channel.job()
+                self._channel.send(self._done(job))
+
+    def _done(self, job: Job) -> Done:
+        run = _Run(job, self._channel, self._contents, self._control, self._parent)
+        try:
+            return Done(job.id, Ending.PASSED, self._verify(run))
+        except ScriptError as error:
+            return Done(job.id, Ending.FAILED, error=pack_error(error))
+        except _NotWantedError:
+            return Done(job.id, Ending.STOPPED)
+        except _OutOfTimeError:
+            return Done(job.id, Ending.OUT_OF_TIME)
+        except EngineFailure:
+            return Done(job.id, Ending.BROKEN)
+
+    def _verify(self, run: _Run) -> int:
+        run.pause()
+        job = run.job
+        rtx = resolved_of(job, run.data_of)
+        verifier = ScriptVerifier(self, run, machine_factory=self._machine_factory, pause=run.pause)
+        try:
+            return verifier.verify(rtx, _Env(job.epoch), job.max_cycles)
+        except EngineFailure:
+            verifier = ScriptVerifier(self, run, machine_factory=create_machine, pause=run.pause)
+            return verifier.verify(rtx, _Env(job.epoch), job.max_cycles)
+
+
+@dataclass(frozen=True)
+class _Env:
+    epoch_without_proposal_window: int
+
+
+def main(arguments: list[str]) -> int:
+    """Ctrl-C reaches the whole process group; only the node decides when this ends."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    descriptor, control = map(int, arguments)
+    with socket.socket(fileno=descriptor) as connection, contextlib.suppress(NodeGoneError, ConnectionError):
+        ScriptProcess(_Channel(connection), Control(control)).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,184 @@
+"""A process that runs scripts, as the node sees it. For one thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ckb_node.verification.carry import make_job
+from ckb_node.verification.messages import (
+    DECODE_FROM_PROCESS,
+    Answer,
+    Ask,
+    Done,
+    Frames,
+    Jobs,
+    Ready,
+    Setup,
+    Subject,
+    ToProcess,
+    encode,
+)
+from ckb_node.verification.process_main import RECEIVE_SIZE, Control
+from consensus.script.context import ScriptChain
+from consensus.types.core import ResolvedTransaction
+
+MODULE = "ckb_node.verification.process_main"
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+RETIRE_BYTES = 120 << 20
+"""A process that holds more than this between two jobs is replaced."""
+SENT_BYTES = 64 << 10
+"""Of jobs that wait in a process besides the one at work: so much that sending them never blocks."""
+START_S = 30.0
+
+
+class ProcessDiedError(Exception):
+    """The process is gone, or talks nonsense; what it was asked for has to be done by somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A transaction whose scripts are to run; `index` is its owner's. `epoch`: see ScriptEnv."""
+
+    index: int
+    rtx: ResolvedTransaction
+    epoch: int
+    max_cycles: int
+    seconds: float | None = None
+
+
+class ScriptProcess:
+    """Starts at once, but is of use only when `is_ready`. `chain` answers what scripts ask of the work at hand."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._connection, theirs = socket.socketpair()
+        control = os.memfd_create("scripts")
+        try:
+            os.ftruncate(control, Control.SIZE)
+            self.control = Control(control)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", MODULE, str(theirs.fileno()), str(control)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), control),
+                env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+            )
+        finally:
+            os.close(control)
+            theirs.close()
+        self._frames = Frames()
+        self._working: dict[int, tuple[Work, ScriptChain]] = {}
+        self._next_id = 1
+        self._sent_bytes = 0
+        self._started = time.monotonic()
+        self.is_ready = False
+        self._send(setup)
+
+    def fileno(self) -> int:
+        """For selectors."""
+        return self._connection.fileno()
+
+    @property
+    def is_idle(self) -> bool:
+        return self.is_ready and not self._working
+
+    @property
+    def has_room(self) -> bool:
+        """It is ready, and another `give` does not block."""
+        return self.is_ready and (not self._working or self._sent_bytes < SENT_BYTES // 2)
+
+    def give(self, work: Sequence[Work], chain: ScriptChain) -> None:
+        """More work, which is done in this order. Raises ProcessDiedError."""
+        jobs = []
+        for each in work:
+            jobs.append(make_job(self._next_id, each.rtx, each.epoch, each.max_cycles, each.seconds))
+            self._working[self._next_id] = each, chain
+            self._next_id += 1
+        self._sent_bytes += self._send(Jobs(jobs))
+
+    def receive(self) -> list[tuple[Work, Done]]:
+        """Wait for what the process has to say; what is done now, without what is not wanted. ProcessDiedError."""
+        try:
+            data = self._connection.recv(RECEIVE_SIZE)
+        except OSError as error:
+            raise ProcessDiedError from error
+        if not data:
+            raise ProcessDiedError
+        finished = []
+        try:
+            messages = [DECODE_FROM_PROCESS(body) for body in self._frames.feed(data)]
+        except msgspec.DecodeError as error:
+            raise ProcessDiedError from error
+        for message in messages:
+            match message:
+                case Ready():
+                    self.is_ready = True
+                case Ask():
+                    self._send(self._answer(message))
+                case Done():
+                    work = self._working.pop(message.job, None)
+                    if work is not None:
+                        finished.append((work[0], message))
+        if not self._working:
+            self._sent_bytes = 0
+        return finished
+
+    def _answer(self, ask: Ask) -> Answer:
+        asked = self._working.get(ask.job)
+        if asked is None:
+            return Answer(None, is_wanted=False)
+        work, chain = asked
+        match ask.subject:
+            case Subject.HEADER:
+                header = chain.header(ask.key)
+                return Answer(None if header is None else header.raw)
+            case Subject.BLOCK:
+                block = chain.block(ask.key)
+                return Answer(None if block is None else block.raw)
+            case Subject.CELL_DATA:
+                cells = (*work.rtx.inputs, *work.rtx.cell_deps)
+                return Answer(next((cell.data for cell in cells if cell.out_point == ask.key), None))
+
+    def _send(self, message: ToProcess) -> int:
+        data = encode(message)
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise ProcessDiedError from error
+        return len(data)
+
+    def forget_work(self) -> None:
+        """Nothing that was given is wanted any more; the process notices at its next pause."""
+        self.control.first_wanted = self._next_id
+        self.control.is_paused = False
+        self._working.clear()
+        self._sent_bytes = 0
+
+    @property
+    def is_stuck(self) -> bool:
+        """It was started long ago and is not ready."""
+        return not self.is_ready and time.monotonic() - self._started > START_S
+
+    def resident_bytes(self) -> int:
+        """Memory that the process holds; 0 when it is gone."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()
+        except OSError:
+            return 0
+        return int(fields[1]) * PAGE_SIZE if len(fields) > 1 else 0
+
+    def close(self) -> None:
+        """Kill it."""
+        with contextlib.suppress(OSError):
+            self._connection.close()
+        self.process.kill()
+        self.process.wait()

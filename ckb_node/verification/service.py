@@ -1,0 +1,104 @@
+"""Scripts on all cores: blocks by several processes, the pool's long transactions in one of their own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import structlog
+
+from ckb_node.chain.scripts import ScriptService, pool_seconds
+from ckb_node.verification.blocks import BlockProcesses
+from ckb_node.verification.long_runs import LongRuns
+from ckb_node.verification.messages import Setup
+from ckb_node.verification.processes import ProcessDiedError, Work
+from ckb_node.verification.stopping import Stop
+from consensus.context import ChainReader
+from consensus.errors import CkbError
+from consensus.params import Consensus
+from consensus.script.errors import ExceededMaximumCycles
+from consensus.tx_env import TxEnv
+from consensus.types.core import ResolvedTransaction
+from consensus.verify_block import PreparedBlock, run_scripts
+from vm import Engines
+
+log = structlog.get_logger("scripts")
+
+
+class ParallelScriptService(ScriptService):
+    """Verdicts are those of ScriptService. Processes start when there is work for them, at most `block_processes` and
+    one more; they share the compiled programs in `engines_directory`."""
+
+    def __init__(
+        self, consensus: Consensus, engines: Engines, engines_directory: Path, block_processes: int | None = None
+    ) -> None:
+        super().__init__(consensus, engines.create_machine)
+        setup = Setup(asdict(consensus.hardforks), str(engines_directory))
+        self.blocks = BlockProcesses(setup, block_processes or os.cpu_count() or 1)
+        self.long_runs = LongRuns(setup)
+
+    def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
+        """As ScriptService; an error, or cycles beyond the limit, come from running that transaction in order."""
+        with self.gate.block():
+            done = self._run_in_processes(reader, prepared)
+            return run_scripts(self.consensus, prepared, self.over(reader), done)
+
+    def _run_in_processes(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
+        """Cycles of the first transactions, as many as pass within the limit."""
+        env, limit = prepared.env, self.consensus.max_block_cycles
+        keys = [self.cache_key(rtx, env) for rtx in prepared.with_scripts]
+        known = [self.verified.get(key) for key in keys]
+        epoch = env.epoch_without_proposal_window
+        unknown = [index for index, cycles in enumerate(known) if cycles is None]
+        if not self.blocks.is_worth_it(len(unknown)):
+            return []
+        work = [Work(at, prepared.with_scripts[index], epoch, limit) for at, index in enumerate(unknown)]
+        runner = self.over(reader)
+
+        def plain(each: Work) -> int | None:
+            try:
+                return runner.run(each.rtx, env, limit)
+            except CkbError:
+                return None
+
+        found = self.blocks.run(work, reader, plain, limit, self.stop)
+        for index, cycles in zip(unknown, found, strict=False):
+            self.verified.put(keys[index], cycles)
+            known[index] = cycles
+        return _beginning(known, limit)
+
+    def run_patiently(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        """As ScriptService, but in a process of its own, so that it takes nobody's time."""
+        key = self.cache_key(rtx, env)
+        cycles = self.verified.get(key)
+        if cycles is not None:
+            if cycles > max_cycles:
+                raise ExceededMaximumCycles(max_cycles)
+            return cycles
+        work = Work(0, rtx, env.epoch_without_proposal_window, max_cycles, pool_seconds(max_cycles))
+        try:
+            cycles = self.long_runs.run(work, reader, stop, self.gate)
+        except ProcessDiedError:
+            log.warning("a script process died twice over one transaction", transaction=rtx.hash.hex())
+            return super().run_patiently(reader, rtx, env, max_cycles, stop)
+        self.verified.put(key, cycles)
+        return cycles
+
+    def close(self) -> None:
+        """End all processes, after everybody who runs scripts has ended."""
+        self.blocks.close()
+        self.long_runs.close()
+
+
+def _beginning(cycles: list[int | None], limit: int) -> list[int]:
+    """The first transactions that are known and together fit the limit."""
+    beginning: list[int] = []
+    for each in cycles:
+        if each is None or each > limit:
+            break
+        limit -= each
+        beginning.append(each)
+    return beginning

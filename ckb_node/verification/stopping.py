@@ -1,0 +1,103 @@
+"""Runs of scripts that nobody wants any more, that must wait for a block, or that take too long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Lock
+
+from consensus.errors import CkbError
+
+LOOK_S = 0.02
+"""How often whoever waits looks whether it should go on."""
+
+
+class ScriptsStopped(Exception):  # noqa: N818 - no fault of anybody
+    """The run was given up before there was a verdict: the node stops, or the transaction was withdrawn."""
+
+
+class BudgetExceeded(CkbError):  # noqa: N818 - reads as the rejects do
+    """No rule of consensus: the pool does not spend more on one transaction. `what` was limited to `limit`."""
+
+    kind = "Script"
+
+    def __init__(self, what: str, limit: str) -> None:
+        super().__init__(f"ExceededBudget: expect {what} <= {limit}")
+        self.what, self.limit = what, limit
+
+
+def time_exceeded(seconds: float) -> BudgetExceeded:
+    """What a transaction is told whose scripts ran too long."""
+    return BudgetExceeded("seconds of work", f"{seconds:.1f}")
+
+
+class Stop:
+    """A wish to stop; that of the parent is one too. From any thread."""
+
+    def __init__(self, parent: Stop | None = None) -> None:
+        self._parent = parent
+        self._is_set = False
+
+    @property
+    def is_set(self) -> bool:
+        return self._is_set or (self._parent is not None and self._parent.is_set)
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def check(self) -> None:
+        """Raises ScriptsStopped."""
+        if self.is_set:
+            raise ScriptsStopped
+
+
+class Gate:
+    """While a block is verified, the pool's scripts wait."""
+
+    def __init__(self) -> None:
+        self._blocks, self._lock = 0, Lock()
+        self._open = Event()
+        self._open.set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """A block is verified while the context lasts."""
+        with self._lock:
+            self._blocks += 1
+            self._open.clear()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if not self._blocks:
+                    self._open.set()
+
+    def wait(self, stop: Stop) -> None:
+        """Return when no block is verified. Raises ScriptsStopped."""
+        while not self._open.wait(LOOK_S):
+            stop.check()
+
+
+class PoolPause:
+    """The `pause` of a transaction of the pool, run in the thread that makes this.
+
+    Raises ScriptsStopped, or what `on_time_up` gives when the thread has worked for `seconds`: a busy machine, or a
+    block in between, costs the transaction nothing.
+    """
+
+    def __init__(self, stop: Stop, gate: Gate, seconds: float, on_time_up: Callable[[], Exception]) -> None:
+        self._stop, self._gate, self._on_time_up = stop, gate, on_time_up
+        self._end = time.thread_time() + seconds
+
+    def __call__(self) -> None:
+        self._stop.check()
+        if not self._gate.is_open:
+            self._gate.wait(self._stop)
+        if time.thread_time() > self._end:
+            raise self._on_time_up()
