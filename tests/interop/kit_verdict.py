@@ -37,11 +37,10 @@ def common_verdict(mirror: Mirror, block: Json) -> tuple[bool, str, str]:
     theirs, ours = answers(mirror, block)
     COUNTS["verdicts"] += 1
     moved = [tip_hash(rpc) != before for rpc in (mirror.pair.reference.rpc, mirror.pair.ours.rpc)]
-    assert moved[0] == moved[1], f"reference: {theirs}, ours: {ours}"
-    if any(moved):
-        assert block["header"]["parent_hash"] == before
-        for rpc in (mirror.source, mirror.target):
+    for rpc, has_moved in zip((mirror.pair.reference.rpc, mirror.pair.ours.rpc), moved, strict=True):
+        if has_moved:
             rpc.call("truncate", before)
+    assert moved[0] == moved[1], f"reference: {theirs}, ours: {ours}"
     return moved[0], theirs, ours
 
 
