@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ckb_node.rpc import rejects
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.services import FeeEstimateError
+from ckb_node.txpool import rejects
 from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError, text_with_kind
 from storage.errors import ChainMismatch, StorageCorrupt, StorageError
 

@@ -1,7 +1,7 @@
 """What the RPC methods need of the node, declared by the RPC; `ckb_node/node.py` puts real services in.
 
 Hashes are 32 bytes, cells are named by the 36 bytes of their out point, capacities are shannons, times milliseconds
-since 1970. Methods raise the typed errors of the rules (`CkbError`) and of the pool (`ckb_node.rpc.rejects.Reject`);
+since 1970. Methods raise the typed errors of the rules (`CkbError`) and of the pool (`ckb_node.txpool.rejects.Reject`);
 `ckb_node/rpc/errors.py` has the code of each.
 """
 

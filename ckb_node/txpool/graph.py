@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from ckb_node.rpc.rejects import Duplicated, TooManyAncestors
 from ckb_node.txpool.entry import PoolEntry, Status, Sums
 from ckb_node.txpool.orders import PoolOrders
+from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
 from consensus.types.blockchain import SHORT_ID_SIZE
 
 NOBODY: AbstractSet[bytes] = frozenset()

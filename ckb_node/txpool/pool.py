@@ -10,7 +10,14 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 from ckb_node.chain.events import ChainChanged
-from ckb_node.rpc.rejects import (
+from ckb_node.rpc.services import RejectedTransaction
+from ckb_node.txpool.cells import PoolCells
+from ckb_node.txpool.conflicted import Conflicted
+from ckb_node.txpool.entry import PoolEntry, Status
+from ckb_node.txpool.graph import PoolGraph
+from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
+from ckb_node.txpool.rbf import verify_replacement
+from ckb_node.txpool.rejects import (
     Duplicated,
     Expired,
     Invalidated,
@@ -23,13 +30,6 @@ from ckb_node.rpc.rejects import (
     TooLarge,
     VerificationFailed,
 )
-from ckb_node.rpc.services import RejectedTransaction
-from ckb_node.txpool.cells import PoolCells
-from ckb_node.txpool.conflicted import Conflicted
-from ckb_node.txpool.entry import PoolEntry, Status
-from ckb_node.txpool.graph import PoolGraph
-from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
-from ckb_node.txpool.rbf import verify_replacement
 from ckb_node.txpool.window import ProposalReader, ProposalTable
 from consensus.context import ChainReader
 from consensus.dao import transaction_fee

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ckb_node.rpc.rejects import RbfRejected
 from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.limits import MAX_REPLACED, PoolLimits, fee_at
+from ckb_node.txpool.rejects import RbfRejected
 from consensus.context import ChainReader
 
 

@@ -14,12 +14,12 @@ from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.rpc import services as rpc
-from ckb_node.rpc.rejects import DeclaredWrongCycles, Duplicated, Invalidated, Reject, VerificationFailed
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import load_transactions, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
+from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, Reject, VerificationFailed
 from ckb_node.txpool.waiting import Ticket, Waiting
 from ckb_node.verification.stopping import ScriptsStopped, Stop
 from consensus.context import ChainReader

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ckb_node.rpc.rejects import Duplicated, PoolFull, Reject
+from ckb_node.txpool.rejects import Duplicated, PoolFull, Reject
 from ckb_node.verification.stopping import Stop
 from consensus.types.blockchain import SHORT_ID_SIZE, Transaction
 

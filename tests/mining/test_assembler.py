@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ckb_node.mining.assembler import build_cellbase, choose_proposals, committable, transaction_templates
-from ckb_node.rpc.rejects import Reject
 from ckb_node.rpc.services import BlockTemplate
 from ckb_node.txpool.entry import PoolEntry, Status
+from ckb_node.txpool.rejects import Reject
 from consensus.dao import share
 from consensus.hashing import ckb_hash
 from consensus.mmr import chain_root_hash

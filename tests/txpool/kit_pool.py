@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ckb_node.rpc import services as rpc
-from ckb_node.rpc.rejects import Duplicated, Reject
 from ckb_node.txpool.limits import PoolLimits
+from ckb_node.txpool.rejects import Duplicated, Reject
 from ckb_node.txpool.service import PoolService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.params import Consensus

@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 
 from ckb_node.rpc import services as rpc
-from ckb_node.rpc.rejects import (
+from ckb_node.txpool import waiting
+from ckb_node.txpool.entry import Status
+from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
+from ckb_node.txpool.rejects import (
     DeclaredWrongCycles,
     Duplicated,
     Invalidated,
@@ -20,9 +23,6 @@ from ckb_node.rpc.rejects import (
     TooManyAncestors,
     VerificationFailed,
 )
-from ckb_node.txpool import waiting
-from ckb_node.txpool.entry import Status
-from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.verification.stopping import Stop
 from consensus.resolve import DeadOutPointError, InvalidHeaderDepError, UnknownOutPointError
 from consensus.script.errors import ExceededMaximumCycles, TransactionScriptError

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from ckb_node.rpc import services as rpc
-from ckb_node.rpc.rejects import Expired, ResolveFailed
 from ckb_node.txpool.entry import Status
+from ckb_node.txpool.rejects import Expired, ResolveFailed
 from ckb_node.txpool.service import _Return
 from ckb_node.txpool.window import ProposalReader
 from consensus.errors import ResolveError

@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ckb_node.rpc.rejects import Duplicated, TooManyAncestors
 from ckb_node.txpool.entry import PoolEntry, Status, evict_key, fee_rate, weight
 from ckb_node.txpool.graph import Departed, PoolGraph
+from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
 from tests.txpool.kit_graph import a_chain, an_entry, assert_consistent, chain_cell, ids, output_of, restart_serials
 
 MAX_ANCESTORS = 6

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from ckb_node.rpc.rejects import Duplicated, Invalidated, RbfRejected, Reject, ResolveFailed, VerificationFailed
+from ckb_node.txpool.rejects import Duplicated, Invalidated, RbfRejected, Reject, ResolveFailed, VerificationFailed
 from consensus.resolve import DeadOutPointError, UnknownOutPointError
 from consensus.types.blockchain import Transaction
 from tests.txpool.kit_pool import BOB, FEE, Funds, cell_of, funded, hold_scripts

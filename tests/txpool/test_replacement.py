@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ckb_node.rpc import services as rpc
-from ckb_node.rpc.rejects import RbfRejected, ResolveFailed, TooManyAncestors
 from ckb_node.txpool.limits import MAX_REPLACED, PoolLimits
+from ckb_node.txpool.rejects import RbfRejected, ResolveFailed, TooManyAncestors
 from consensus.types.blockchain import Transaction
 from tests.txpool.kit_pool import FEE, Funds, cell_of, funded
 
