@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ckb_node.rpc import errors, rejects
+from ckb_node.rpc import errors
 from ckb_node.rpc.errors import (
     Code,
     RpcError,
@@ -19,6 +19,7 @@ from ckb_node.rpc.errors import (
 )
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.services import FeeEstimateError
+from ckb_node.txpool import rejects
 from consensus.block import TransactionsRootError
 from consensus.dao import DaoHeaderError, DaoOverflowError
 from consensus.errors import BlockError, CkbError, HeaderError, TransactionError
