@@ -1,5 +1,6 @@
 """Which programs are translated, where, and what is kept of it; bounds against hostile programs."""
 
+import gc
 import os
 import random
 import time
@@ -188,16 +189,41 @@ def test_few_instances_are_kept(engines: Engines) -> None:
     engines.translate(LOOP, 2)
     machines = [run(engines) for _ in range(20)]
     del machines
-    assert len(engines._idle._instances) == 8
+    assert len(engines._idle) == 8
+    run(engines)
+    assert len(engines._idle) == 8
 
 
 def test_instances_that_wrote_much_are_not_kept(engines: Engines) -> None:
     fill = lui(5, 0x100) + lui(6, 0x3F0) + store("sd", 5, 5, 0) + lui(7, 1) + reg("add", 5, 5, 7)
     file = program(fill + branch("bltu", 5, 6, -12) + exit_with())
     engines.translate(file, 2)
-    run(engines, file)
-    assert not engines._idle._instances
-    run(engines, LOOP)
+    for _ in range(3):
+        run(engines, file)
+        assert len(engines._idle) == 1, "the one that was used last, not yet looked at"
+
+
+def test_machines_in_reference_cycles(engines: Engines) -> None:
+    """The garbage collector ends machines and native memory in any order."""
+    engines.translate(LOOP, 2)
+    expected = run(engines).memory.load_bytes(0, 1 << 20)
+    for _ in range(50):
+        cycle: list[object] = [run(engines) for _ in range(3)]
+        cycle.append(cycle)
+        del cycle
+        gc.collect()
+        assert run(engines).memory.load_bytes(0, 1 << 20) == expected
+
+
+def test_engines_in_reference_cycles(tmp_path: Path) -> None:
+    for _ in range(5):
+        engines = Engines(tmp_path)
+        engines.translate(LOOP, 2)
+        cycle: list[object] = [engines, run(engines), run(engines)]
+        cycle.append(cycle)
+        engines.close()
+        del cycle, engines
+        gc.collect()
 
 
 # Hostile programs

@@ -1,6 +1,8 @@
 """The machine that runs translated code where there is some, and is the interpreter otherwise."""
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
+from weakref import finalize
 
 from vm.elf import ProgramMetadata
 from vm.errors import EngineFailure
@@ -25,6 +27,10 @@ class Host(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """There is nothing to give back."""
+
+
 class AutoMachine(WasmMachine):
     """Follows `vm.machine.Machine`. Memory and registers are those of an instance that is chosen when a program is
     loaded, or when they are asked for before that; they must not be used after the machine itself."""
@@ -34,6 +40,7 @@ class AutoMachine(WasmMachine):
         self.version, self.cycles, self.max_cycles, self.pc = version, 0, max_cycles, 0
         self._host = host
         self._loaded: LoadedInstance | None = None
+        self._give_back: Callable[[], object] = _nothing
         self._elf: bytes | None = None  # the program, as long as only the interpreter knows it
 
     def __getattr__(self, name: str) -> Any:
@@ -58,17 +65,29 @@ class AutoMachine(WasmMachine):
         if self._elf is None and "views" not in self.__dict__:
             program = self._host.find(elf, self.version)
             if program is not None:
-                self._loaded = program.acquire()
-                self._bind(self._loaded.views)
-                self.pc = self._loaded.entry
-                return self._loaded.size
+                loaded = self._lend(program)
+                self.pc = loaded.entry
+                return loaded.size
         self._elf = elf
         return None
 
+    def _lend(self, program: TranslatedProgram) -> LoadedInstance:
+        """Take an instance, to be given back at `reset` or when this machine is no more.
+
+        The finalizer keeps the instance alive until then, also while the garbage collector ends a cycle that the
+        machine is part of. A `__del__` method might find the native memory freed already.
+        """
+        self._loaded = loaded = program.acquire()
+        give_back = finalize(self, program.release, loaded)
+        give_back.atexit = False
+        self._give_back = give_back
+        self._bind(loaded.views)
+        return loaded
+
     def reset(self) -> None:
         """As in the parent, but the next program may get another instance."""
-        self._release()
-        self._elf = None
+        self._loaded = self._elf = None
+        self._give_back()
         for name in _BOUND_LATE:
             self.__dict__.pop(name, None)
         self.pc = 0
@@ -87,12 +106,3 @@ class AutoMachine(WasmMachine):
         finally:
             if self._elf is not None:
                 self._host.used(self._elf, self.version, self.cycles - before)
-
-    def _release(self) -> None:
-        loaded, self._loaded = self._loaded, None
-        if loaded is not None:
-            loaded.program.release(loaded)
-
-    def __del__(self) -> None:
-        if "_loaded" in self.__dict__:
-            self._release()

@@ -1,5 +1,6 @@
 """A translated program, and instances in which it lies loaded, ready to run."""
 
+from collections import deque
 from threading import Lock
 from typing import Final
 
@@ -26,22 +27,29 @@ class IdleInstances:
     """Instances between two uses, those used last at the end. For all threads."""
 
     def __init__(self) -> None:
-        self._instances: list[LoadedInstance] = []
+        self._returned: deque[LoadedInstance] = deque(maxlen=_MAX_IDLE)
+        self._ready: list[LoadedInstance] = []
         self._lock = Lock()
 
+    def __len__(self) -> int:
+        return len(self._returned) + len(self._ready)
+
     def take(self, program: "TranslatedProgram") -> "LoadedInstance | None":
+        """One of a program, as just loaded."""
         with self._lock:
-            for index in reversed(range(len(self._instances))):
-                if self._instances[index].program is program:
-                    return self._instances.pop(index)
+            while self._returned:
+                loaded = self._returned.popleft()
+                if not loaded.program.is_broken and loaded.refresh():
+                    self._ready.append(loaded)
+            del self._ready[:-_MAX_IDLE]
+            for index in reversed(range(len(self._ready))):
+                if self._ready[index].program is program:
+                    return self._ready.pop(index)
         return None
 
     def put(self, loaded: "LoadedInstance") -> None:
-        with self._lock:
-            self._instances.append(loaded)
-            dropped = self._instances[:-_MAX_IDLE]
-            del self._instances[:-_MAX_IDLE]
-        del dropped  # not within the lock: it takes a while
+        """Give one back. Garbage collection may do so at any point of any thread, so nothing is waited for here."""
+        self._returned.append(loaded)
 
 
 class TranslatedProgram:
@@ -60,8 +68,7 @@ class TranslatedProgram:
 
     def release(self, loaded: "LoadedInstance") -> None:
         """Give an instance back. Its memory must not be used any more."""
-        if not self.is_broken and loaded.refresh():
-            self._idle.put(loaded)
+        self._idle.put(loaded)
 
     def new_views(self) -> Views:
         return Views(self._runtime.instantiate(self.version, self._module))
