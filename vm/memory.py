@@ -17,6 +17,8 @@ _WRITABLE_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_EX
 _CLEAN_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_DIRTY)
 _THAWED_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_FREEZED)
 _DIRTIED: Final = bytes(flag | FLAG_DIRTY for flag in range(256))
+_DIRTY_MARKS: Final = bytes(bool(flag & FLAG_DIRTY) for flag in range(256))
+_EXECUTABLE_MARKS: Final = bytes(bool(flag & FLAG_EXECUTABLE) for flag in range(256))
 
 
 class Memory:
@@ -185,7 +187,18 @@ class Memory:
         self.flags[page] &= ~flag & 0xFF
 
     def dirty_pages(self) -> Iterator[int]:
-        return (page for page in range(PAGE_COUNT) if self.flags[page] & FLAG_DIRTY)
+        return self._pages_by(_DIRTY_MARKS)
+
+    def executable_pages(self) -> Iterator[int]:
+        return self._pages_by(_EXECUTABLE_MARKS)
+
+    def _pages_by(self, marks: bytes) -> Iterator[int]:
+        """Pages whose flags have a mark. Few have, as a rule, so they are searched for."""
+        marked = bytes(self.flags).translate(marks)
+        page = marked.find(1)
+        while page >= 0:
+            yield page
+            page = marked.find(1, page + 1)
 
     def clear(self) -> None:
         """All zero, no flags: the state before a program is loaded."""

@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, PAGE_SIZE, REGISTER_COUNT
 from vm.errors import (
     InvalidInstruction,
     MemOutOfBound,
@@ -19,6 +19,8 @@ from vm.wasm.status import Status
 # Cycles that one call into the interpreter may use: after that, signals and other threads' wishes get their turn.
 _SLICE: Final = 1 << 28
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
+_PAGE_OF_BLOCKS: Final = 4 * (PAGE_SIZE // 2)  # bytes of the table for the even addresses of a page, or the odd
+_NO_BLOCKS: Final = bytes(_PAGE_OF_BLOCKS)
 _PC: Final = at.PC // 8
 _REMAINING: Final = at.REMAINING // 8
 
@@ -54,11 +56,22 @@ class WasmMachine(MachineState):
         super().__init__(version, max_cycles, views.registers, views.memory)
 
     def reset(self) -> None:
-        super().reset()
         if self.views.words[_ARENA_WORD]:
-            self.views.blocks[:] = bytes(at.BLOCKS_SIZE)
-            self.views.slots[:] = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
-            self.views.words[_ARENA_WORD] = 0
+            self._forget_blocks()
+        super().reset()
+
+    def _forget_blocks(self) -> None:
+        """Blocks begin on executable pages only, and those stay executable until `reset`: most of the table is empty.
+
+        To clear all of it would take a millisecond or two, which a hostile program may ask for with every exec.
+        """
+        blocks = self.views.blocks
+        for page in self.memory.executable_pages():
+            for table in (0, at.BLOCKS_ODD - at.BLOCKS):
+                start = table + page * _PAGE_OF_BLOCKS
+                blocks[start : start + _PAGE_OF_BLOCKS] = _NO_BLOCKS
+        self.views.slots[:] = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
+        self.views.words[_ARENA_WORD] = 0
 
     def run(self) -> None:
         while True:
