@@ -30,7 +30,17 @@ class BlockProcesses:
         self._processes: list[ScriptProcess] = []
 
     def is_worth_it(self, transactions: int) -> bool:
-        return transactions >= (2 if any(each.is_ready for each in self._processes) else WORTH_STARTING)
+        """Whether to run so many transactions' scripts here."""
+        return transactions >= (2 if self._has_ready() else WORTH_STARTING)
+
+    def _has_ready(self) -> bool:
+        for process in [each for each in self._processes if not each.is_ready]:
+            try:
+                process.hear_ready()
+            except ProcessDiedError:
+                process.close()
+                self._processes.remove(process)
+        return any(each.is_ready for each in self._processes)
 
     def run(self, work: Sequence[Work], chain: ScriptChain, plain: Plain, limit: int, stop: Stop) -> list[int]:
         """Cycles of the longest beginning of `work` in which all pass and that fits `limit` cycles.

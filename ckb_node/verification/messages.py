@@ -56,7 +56,7 @@ class Subject(IntEnum):
 
 
 class Ask(msgspec.Struct, array_like=True, frozen=True, tag=2):
-    """A script reads something that did not come with the job. `key`: out point, or block hash."""
+    """A script reads something that did not come with the job. `key`: hash of the data, or of the block."""
 
     job: int
     subject: Subject

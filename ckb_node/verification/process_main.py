@@ -176,7 +176,7 @@ class _Run:
     def data_of(self, cell: Cell) -> bytes:
         content = self.contents.get(cell.data_hash)
         if content is None:
-            content = self._ask(Subject.CELL_DATA, cell.out_point) or b""
+            content = self._ask(Subject.CELL_DATA, cell.data_hash) or b""
             self.contents.put(cell.data_hash, content)
         return content
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -132,6 +133,11 @@ class ScriptProcess:
             self._sent_bytes = 0
         return finished
 
+    def hear_ready(self) -> None:
+        """Find out whether it is ready by now. Raises ProcessDiedError."""
+        if select.select([self], [], [], 0)[0]:
+            self.receive()
+
     def _answer(self, ask: Ask) -> Answer:
         asked = self._working.get(ask.job)
         if asked is None:
@@ -146,7 +152,7 @@ class ScriptProcess:
                 return Answer(None if block is None else block.raw)
             case Subject.CELL_DATA:
                 cells = (*work.rtx.inputs, *work.rtx.cell_deps)
-                return Answer(next((cell.data for cell in cells if cell.out_point == ask.key), None))
+                return Answer(next((cell.data for cell in cells if cell.data_hash == ask.key), None))
 
     def _send(self, message: ToProcess) -> int:
         data = encode(message)
