@@ -7,7 +7,6 @@ block or transaction invalid.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from struct import Struct
 from typing import NamedTuple
@@ -98,8 +97,7 @@ def _divide(what: str, numerator: int, divisor: int) -> int:
     return numerator // divisor
 
 
-@dataclass(frozen=True, slots=True)
-class DaoField:
+class DaoField(NamedTuple):
     """The 32 bytes of a header's dao field: four little-endian u64."""
 
     total: int

@@ -8,6 +8,7 @@ leaf, then the parents that it completes. The root of a chain goes, hashed, into
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import Protocol
 
@@ -88,9 +89,15 @@ def merge(left: bytes, right: bytes) -> bytes:
     total = int.from_bytes(left_total, "little") + int.from_bytes(right_total, "little")
     if total > U256_MAX:
         raise MmrDifficultyError("the total difficulty exceeds 256 bits")
-    children = ckb_hash(ckb_hash(left) + ckb_hash(right))
+    children = ckb_hash(_left_hash(left) + ckb_hash(right))
     packed_total = total.to_bytes(32, "little")
     return _NODE.pack(children, packed_total, number, end, epoch, end_epoch, time, end_time, target, end_target)
+
+
+@lru_cache(maxsize=128)
+def _left_hash(node: bytes) -> bytes:
+    """Remembered: a peak is the left of a merge for as many blocks as it covers."""
+    return ckb_hash(node)
 
 
 def _check_epochs_adjacent(left_end: int, right_start: int) -> None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple, overload
 
 from consensus.block import FIELDS_WITHOUT_EXTENSION, is_cellbase_witness, verify_block_body, verify_extension_size
-from consensus.block_context import verify_chain_root, verify_dao_field_after, verify_reward
+from consensus.block_context import verify_chain_root, verify_dao_field_after
 from consensus.context import ChainReader
 from consensus.dao import (
     MAX_U64,
@@ -28,11 +29,12 @@ from consensus.dao import (
 from consensus.epoch import next_epoch_ext, verify_block_epoch
 from consensus.errors import BlockError, CkbError, MoleculeError
 from consensus.hardfork import ENABLED_HASH_TYPES, chain_root_is_required, is_hash_type
-from consensus.hashing import ckb_hash
+from consensus.hashing import ZERO_HASH, ckb_hash
 from consensus.lookup import require
 from consensus.merkle import merkle_root
 from consensus.params import TX_VERSION, Consensus
 from consensus.resolve import BlockCells, resolve_cell_deps, resolve_transaction
+from consensus.reward import block_reward, has_finalization_target
 from consensus.transaction import (
     is_mature,
     verify_dao_lock_sizes,
@@ -45,8 +47,11 @@ from consensus.types.blockchain import (
     DEP_TYPE_DEP_GROUP,
     NULL_OUT_POINT,
     SHANNONS_PER_BYTE,
+    SHORT_ID_SIZE,
     Block,
     FlatTransaction,
+    Header,
+    bare_cell_capacity,
 )
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction
 from consensus.types.shapes import Shape
@@ -54,6 +59,8 @@ from consensus.uncles import verify_uncles
 from consensus.verify_block import HeadersWith, NotOnTipError, PreparedBlock, prepare_block
 
 _NULL_POINT = NULL_OUT_POINT.raw
+_OUTPUT_HEAD = Struct("<IIIIQ")
+"""Of a CellOutput: its size, offsets of capacity, lock and type; then the capacity."""
 _BLOCK_ENTRY = 4
 """Bytes that a transaction takes in a block beside itself: its offset."""
 
@@ -90,10 +97,10 @@ def verify_block_body_quickly(consensus: Consensus, block: Block) -> None:
 
 def _has_ordinary_frame(consensus: Consensus, block: Block) -> bool:
     """Everything around the transactions: not genesis, no uncles, an extension of a fair size, no limit exceeded."""
-    proposals = block.proposals
-    if block.number == 0 or block.uncles or block.field_count > FIELDS_WITHOUT_EXTENSION + 1 or not block.flat:
+    fields, proposals = len(block.bounds) - 1, len(block.proposal_bytes) // SHORT_ID_SIZE
+    if block.number == 0 or block.has_uncles or fields > FIELDS_WITHOUT_EXTENSION + 1 or not block.flat:
         return False
-    if len(proposals) > consensus.max_block_proposals or len(set(proposals)) != len(proposals):
+    if proposals > consensus.max_block_proposals or (proposals and len(set(block.proposals)) != proposals):
         return False
     try:
         verify_extension_size(block)
@@ -105,10 +112,11 @@ def _has_ordinary_frame(consensus: Consensus, block: Block) -> bool:
 def _commits_to(block: Block, flat: Sequence[FlatTransaction]) -> bool:
     """The header's roots are those of the body, and no transaction stands twice."""
     header, hashes = block.header, [transaction.hash for transaction in flat]
+    proposals = block.proposal_bytes
     witness_root = merkle_root([transaction.witness_hash for transaction in flat])
     return (
         header.transactions_root == ckb_hash(merkle_root(hashes) + witness_root)
-        and header.proposals_hash == block.proposals_hash()
+        and header.proposals_hash == (ckb_hash(proposals) if proposals else ZERO_HASH)
         and header.extra_hash == block.extra_hash()
         and len(set(hashes)) == len(hashes)
     )
@@ -168,14 +176,15 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
         raise NotOnTipError(block.parent_hash, parent.hash)
     epoch = next_epoch_ext(consensus, parent, reader.tip_epoch(), reader)
     verify_block_epoch(epoch, block.header)
-    verify_uncles(consensus, block, epoch, reader)
+    if block.has_uncles:
+        verify_uncles(consensus, block, epoch, reader)
     _require_proposals(consensus, block, reader)
     pass_ = _Pass(consensus, block, reader)
     pass_.over_cellbase()
     for position in range(1, len(flat)):
         pass_.over(position)
     verify_dao_field_after(consensus, block.header, parent, epoch, pass_.moves())
-    verify_reward(consensus, block, parent, reader)
+    _require_reward(consensus, block, parent, reader)
     verify_chain_root(consensus, block, parent, reader)
     sizes = [transaction.shape.size + _BLOCK_ENTRY for transaction in flat[1:]]
     return PreparedBlock(_Resolved(block, pass_.found), pass_.fees, pass_.env, epoch, sizes)
@@ -190,6 +199,19 @@ def _require_proposals(consensus: Consensus, block: Block, reader: ChainReader) 
         block_hash = require(reader.main_hash(height), "main chain hash", height)
         missing -= require(reader.proposal_ids(block_hash), "proposal ids", block_hash)
     if missing:
+        raise _NotOrdinary
+
+
+def _require_reward(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> None:
+    """`verify_reward`: the cellbase's output is the one cell that may be due, or there is none."""
+    cellbase = block.flat[0]
+    due = b""
+    if has_finalization_target(consensus, block.number):
+        lock, reward = block_reward(consensus, parent, reader)
+        if bare_cell_capacity(lock) <= reward.total:
+            size = _OUTPUT_HEAD.size + lock.raw_size
+            due = _OUTPUT_HEAD.pack(size, 16, 24, size, reward.total) + lock.raw
+    if b"".join([cellbase.raw[start:end] for start, end in cellbase.shape.outputs]) != due:
         raise _NotOrdinary
 
 

@@ -8,7 +8,8 @@ committed, and 40 % of the fees of transactions that the target was the first to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from consensus.context import ChainReader
 from consensus.dao import DaoOverflowError, primary_block_reward, secondary_block_reward, share
@@ -19,8 +20,7 @@ from consensus.types.blockchain import Block, CellbaseWitness, Header, Script
 _U64_MAX = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class BlockReward:
+class BlockReward(NamedTuple):
     """Shannons. `tx_fee` is the committer's part of fees, `proposal_reward` the proposer's."""
 
     total: int
@@ -103,8 +103,13 @@ def _committed_fees(header: Header, reader: ChainReader) -> Iterator[tuple[bytes
 
 def _miner_lock(target: Header, reader: ChainReader) -> Script:
     """The lock that the target's miner named in the first witness of its cellbase."""
-    cellbase = _block(target, reader).transactions[0]
-    return CellbaseWitness.parse(cellbase.witnesses[0]).lock
+    return lock_of_witness(_block(target, reader).cellbase_witness)
+
+
+@lru_cache(maxsize=32)
+def lock_of_witness(witness: bytes) -> Script:
+    """The lock that a cellbase's witness names. A miner's blocks share it, so it is parsed once."""
+    return CellbaseWitness.parse(witness).lock
 
 
 def _block(header: Header, reader: ChainReader) -> Block:

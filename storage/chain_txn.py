@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from consensus.types.blockchain import Block, Header, out_point_key
-from consensus.types.core import BlockExt, EpochExt, HeaderDigest
+from consensus.types.core import BlockExt, CellMeta, EpochExt, HeaderDigest
 from storage.archive import Archive, Location
 from storage.block_layout import TransactionLayout, transaction_layout, transaction_layouts
 from storage.chain_state import ChainState
@@ -46,6 +46,10 @@ from storage.schema import (
 from storage.serials import serial_changes
 
 __all__ = ["ChainTxn", "mmr_positions"]
+
+_MOST_CELLS: Final = 4096
+"""Cells kept that were read and not spent."""
+_MOST_NODES: Final = 4096
 
 
 def mmr_positions(number: int) -> range:
@@ -86,6 +90,10 @@ class ChainTxn(ChainState):
         self._fresh_headers: Final[dict[bytes, Header]] = {}
         self._deleted: Final[list[bytes]] = []
         self._recent: Final = RecentFacts()
+        self._cells: Final[dict[bytes, CellMeta]] = {}
+        self._nodes: Final[dict[int, bytes]] = {}
+        self._highest: int | None = None
+        self._last_epoch_key: bytes | None = None
         self._last_location: Location | None = None
         self._on_end: Callable[[], None] | None = on_end
 
@@ -103,6 +111,10 @@ class ChainTxn(ChainState):
         """A stored block; those inserted lately come from memory."""
         return self._recent.blocks.get_or(block_hash, super().block)
 
+    def block_record(self, block_hash: bytes) -> BlockRecord | None:
+        """Header, place and transaction count of a stored block."""
+        return self._recent.records.get_or(block_hash, super().block_record)
+
     def block_ext(self, block_hash: bytes) -> BlockExt | None:
         """What the node learnt of a block."""
         return self._recent.exts.get_or(block_hash, super().block_ext)
@@ -115,6 +127,26 @@ class ChainTxn(ChainState):
         """Short ids proposed by a stored block or its uncles."""
         return self._recent.proposals.get_or(block_hash, super().proposal_ids)
 
+    def cell(self, out_point: bytes) -> CellMeta | None:
+        """The live cell; one that was asked for before comes from memory, as the cell deps of many blocks do."""
+        found = self._cells.get(out_point)
+        if found is None:
+            found = super().cell(out_point)
+            if found is not None:
+                if len(self._cells) >= _MOST_CELLS:
+                    self._cells.clear()
+                self._cells[out_point] = found
+        return found
+
+    def mmr_node(self, position: int) -> bytes | None:
+        """A node of the chain-root MMR; the peaks, which every block asks for, come from memory."""
+        found = self._nodes.get(position)
+        if found is None:
+            found = super().mmr_node(position)
+            if found is not None:
+                self._nodes[position] = found
+        return found
+
     # Facts of blocks, on whatever branch
 
     def insert_block(self, block: Block) -> None:
@@ -123,17 +155,28 @@ class ChainTxn(ChainState):
         header = block.header
         block_hash = header.hash
         put = self._overlay.put
-        if self._overlay.get(HEADER + block_hash) is not None:
+        if header.number <= self._highest_stored() and self._overlay.get(HEADER + block_hash) is not None:
             return
+        self._highest = max(self._highest_stored(), header.number)
         location = self._archive.append(block.raw)
         self._last_location = location
-        put(HEADER + block_hash, BlockRecord(header.raw, location, len(block.transactions)).pack())
+        record = BlockRecord(header.raw, location, len(block.flat))
+        put(HEADER + block_hash, record.pack())
+        self._recent.records.put(block_hash, record)
         put(number_key(STORED_NUMBER, header.number) + block_hash, b"")
         if proposals := block.union_proposal_ids():
             put(PROPOSALS + block_hash, b"".join(sorted(proposals)))
         self._fresh_headers[block_hash] = header
         self._recent.blocks.put(block_hash, block)
         self._recent.proposals.put(block_hash, frozenset(proposals))
+
+    def _highest_stored(self) -> int:
+        """No stored block is higher, so a higher one need not be looked for; -1 when there is none."""
+        if self._highest is None:
+            rows = self._store.iterator(prefix=STORED_NUMBER, reverse=True)
+            last = next(rows, None)
+            self._highest = -1 if last is None else int.from_bytes(last[0][1:9], "big")
+        return self._highest
 
     def insert_ext(self, block_hash: bytes, ext: BlockExt) -> None:
         """Set what the node learnt of a block."""
@@ -146,8 +189,9 @@ class ChainTxn(ChainState):
         self._refuse_when_ended()
         key = epoch.last_block_hash_in_previous_epoch
         self._overlay.put(EPOCH_OF_BLOCK + block_hash, key)
-        if self._overlay.get(EPOCH + key) is None:
+        if key != self._last_epoch_key and self._overlay.get(EPOCH + key) is None:
             self._overlay.put(EPOCH + key, epoch.raw)
+        self._last_epoch_key = key
         self._recent.epochs.put(block_hash, epoch)
 
     def delete_block(self, header: Header) -> None:
@@ -206,6 +250,7 @@ class ChainTxn(ChainState):
         self._move_cells_back(block)
         for position in mmr_positions(header.number):
             delete(number_key(MMR_NODE, position))
+            self._nodes.pop(position, None)
         delete(number_key(MAIN_NUMBER, header.number))
         for uncle in block.uncles:
             delete(UNCLE + uncle.hash)
@@ -267,8 +312,11 @@ class ChainTxn(ChainState):
         positions = mmr_positions(number)
         if len(nodes) != len(positions) or any(len(node) != HeaderDigest.SIZE for node in nodes):
             raise ValueError(f"block {number} adds {len(positions)} MMR nodes of {HeaderDigest.SIZE} bytes")
+        if len(self._nodes) >= _MOST_NODES:
+            self._nodes.clear()
         for position, node in zip(positions, nodes, strict=True):
             self._overlay.put(number_key(MMR_NODE, position), node)
+            self._nodes[position] = node
 
     def _move_cells(self, block: Block, record: BlockRecord) -> None:
         """Add all outputs, then delete all inputs but the cellbase's: cells spent within the block vanish."""
@@ -284,15 +332,18 @@ class ChainTxn(ChainState):
                 output_suffixes(len(shape.outputs)), shape.outputs, shape.data, strict=True
             ):
                 put(cell_prefix + suffix, pack(raw[a:b], raw[c:d], start + c))
+        forget = self._cells.pop
         for transaction in block.flat[1:]:
             for out_point in transaction.consumed:
                 delete(CELL + out_point)
+                forget(out_point, None)
 
     def _move_cells_back(self, block: Block) -> None:
         """Rebuild the cells that the block consumed (its own need not be), then delete all its outputs."""
         layouts = transaction_layouts(block.raw)
         own = {transaction.hash for transaction in block.transactions}
         sources = _Sources(self)
+        self._cells.clear()
         for layout in layouts[1:]:
             for out_point in layout.consumed:
                 if out_point[:32] not in own:

@@ -13,18 +13,13 @@ from storage.kv import KeyValueStore, Pair, Reader, key_range
 
 __all__ = ["Overlay"]
 
-_MOST_SEEN: Final = 20_000
-"""Values of the base kept at most: those that many blocks ask for (deps, recent blocks) are read once per group."""
-
 
 class Overlay:
     """A Reader with pending puts and deletes on top of `base`. Belongs to one thread."""
 
     def __init__(self, base: Reader) -> None:
-        """`base` does not change while this lives, but by `commit`."""
         self._base: Final = base
         self._pending: dict[bytes, bytes | None] = {}
-        self._seen: dict[bytes, bytes | None] = {}
 
     def __len__(self) -> int:
         """The number of pending changes."""
@@ -34,13 +29,7 @@ class Overlay:
         """The pending value if there is one, else that of the base."""
         if key in self._pending:
             return self._pending[key]
-        if key in self._seen:
-            return self._seen[key]
-        value = self._base.get(key)
-        if len(self._seen) >= _MOST_SEEN:
-            self._seen.clear()
-        self._seen[key] = value
-        return value
+        return self._base.get(key)
 
     def put(self, key: bytes, value: bytes, /) -> None:
         """Set a key, pending."""
@@ -71,13 +60,13 @@ class Overlay:
 
     def discard(self) -> None:
         """Forget the pending changes."""
-        self._pending, self._seen = {}, {}
+        self._pending = {}
 
     def commit(self, store: KeyValueStore, *, sync: bool) -> None:
         """Write the pending changes to `store` as one atomic batch and forget them; on an error they stay pending."""
         if self._pending:
             store.write_batch(self._pending.items(), sync=sync)
-        self.discard()
+        self._pending = {}
 
 
 def _merged(pending: list[tuple[bytes, bytes | None]], base: Iterator[Pair], reverse: bool) -> Iterator[Pair]:

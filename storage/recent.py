@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from consensus.types.blockchain import Block
 from consensus.types.core import BlockExt, EpochExt
+from storage.records import BlockRecord
 
 __all__ = ["Recent", "RecentFacts"]
 
@@ -48,11 +49,12 @@ class RecentFacts:
 
     def __init__(self) -> None:
         self.blocks: Final[Recent[Block]] = Recent(24)
+        self.records: Final[Recent[BlockRecord]] = Recent(64)
         self.exts: Final[Recent[BlockExt]] = Recent(64)
         self.epochs: Final[Recent[EpochExt]] = Recent(64)
         self.proposals: Final[Recent[frozenset[bytes]]] = Recent(64)
 
     def forget(self, block_hash: bytes) -> None:
         """The block is deleted."""
-        for facts in (self.blocks, self.exts, self.epochs, self.proposals):
+        for facts in (self.blocks, self.records, self.exts, self.epochs, self.proposals):
             facts.forget(block_hash)

@@ -18,7 +18,7 @@ from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.mmr import nodes_of_block
 from consensus.types.blockchain import Block, Header
-from consensus.types.core import VALID, BlockExt
+from consensus.types.core import valid_block_ext
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
 
@@ -123,14 +123,13 @@ class BlockGroups:
 def attach_judged(txn: ChainTxn, block: Block, judged: Judged, mmr_nodes: list[bytes], received_at: int) -> None:
     """Store a block and make it the tip; its parent is the tip. `received_at` in ms."""
     parent = require(txn.block_ext(block.parent_hash), "block ext", block.parent_hash)
-    ext = BlockExt(
-        total_difficulty=parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
-        total_uncles_count=parent.total_uncles_count + len(block.uncles),
-        received_at=received_at,
-        txs_fees=judged.fees,
-        verified_flag=VALID,
-        cycles=judged.cycles,
-        txs_sizes=judged.sizes,
+    ext = valid_block_ext(
+        parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
+        parent.total_uncles_count + len(block.uncles),
+        received_at,
+        judged.fees,
+        judged.cycles,
+        judged.sizes,
     )
     txn.insert_block(block)
     txn.insert_epoch(block.hash, judged.epoch)

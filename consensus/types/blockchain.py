@@ -371,9 +371,30 @@ class Block(Table):
     @cached_property
     def flat(self) -> Sequence[FlatTransaction]:
         """Its transactions without objects for their parts. MoleculeError if one is not strictly well formed."""
-        raw = self.raw
-        start, end = self.field_span(2)
+        raw, (_, _, start, end) = self.raw, self.bounds[:4]
         return [FlatTransaction(raw, a, b) for a, b in pairwise(part_bounds("TransactionVec", raw, start, end))]
+
+    @cached_property
+    def bounds(self) -> Sequence[int]:
+        """Where its fields lie in `raw`: field i from bounds[i] to bounds[i + 1]."""
+        return part_bounds("Block", self.raw, 0, self.raw_size)
+
+    @property
+    def has_uncles(self) -> bool:
+        """It embeds uncles; cheaper than to look at them."""
+        return self.bounds[2] - self.bounds[1] > 4
+
+    @property
+    def proposal_bytes(self) -> bytes:
+        """Its own proposals end to end."""
+        return self.raw[self.bounds[3] + 4 : self.bounds[4]]
+
+    @cached_property
+    def cellbase_witness(self) -> bytes:
+        """The first witness of the first transaction."""
+        cellbase = self.flat[0]
+        start, end = cellbase.shape.witnesses[0]
+        return cellbase.raw[start:end]
 
     @cached_property
     def committed_ids(self) -> Sequence[bytes]:
@@ -405,8 +426,9 @@ class Block(Table):
     def union_proposal_ids(self) -> set[bytes]:
         """Short ids proposed by the block or by its uncles."""
         ids = set(self.proposals)
-        for uncle in self.uncles:
-            ids.update(uncle.proposals)
+        if self.has_uncles:
+            for uncle in self.uncles:
+                ids.update(uncle.proposals)
         return ids
 
     def with_roots(self) -> Block:

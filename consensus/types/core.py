@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from struct import Struct as ByteStruct
 from typing import NamedTuple
 
 from consensus.molecule import (
@@ -29,12 +30,11 @@ EPOCH_NUMBER_MAX = (1 << 24) - 1
 EPOCH_PART_MAX = (1 << 16) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class EpochFraction:
+class EpochFraction(NamedTuple):
     """Epoch number with fraction `number + index/length`: 24, 16 and 16 bits of a header's epoch field (RFC 20)."""
 
     number: int
-    index: int
+    index: int  # type: ignore[assignment]  # the field, not the method of tuples
     length: int
 
     @classmethod
@@ -114,6 +114,33 @@ class BlockExt(Table):
 
 
 VALID, INVALID = b"\1", b"\0"
+_EXT_HEAD = ByteStruct("<8I32sQQ")
+
+
+def valid_block_ext(
+    total_difficulty: int,
+    total_uncles_count: int,
+    received_at: int,
+    txs_fees: Sequence[int],
+    cycles: Sequence[int],
+    txs_sizes: Sequence[int],
+) -> BlockExt:
+    """The BlockExt of a valid block, packed at once: import makes one for each block."""
+    fees, packed_cycles, sizes = (UINT64_VEC.pack(numbers) for numbers in (txs_fees, cycles, txs_sizes))
+    fees_at = _EXT_HEAD.size
+    flag_at = fees_at + len(fees)
+    cycles_at = flag_at + 1
+    sizes_at = cycles_at + len(packed_cycles)
+    total = sizes_at + len(sizes)
+    head = _EXT_HEAD.pack(
+        total, 32, 64, 72, fees_at, flag_at, cycles_at, sizes_at,
+        total_difficulty.to_bytes(32, "little"), total_uncles_count, received_at,
+    )  # fmt: skip
+    ext = BlockExt.trusted(b"".join((head, fees, VALID, packed_cycles, sizes)))
+    ext.__dict__.update(
+        total_difficulty=total_difficulty, total_uncles_count=total_uncles_count, txs_fees=list(txs_fees)
+    )
+    return ext
 
 
 class HeaderDigest(Struct):
