@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 DATA ?= devnet
 INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
-ROOMS := ckb_node consensus vm storage network
 JOBS ?= 2
 
 .PHONY: run test check fast format setup bench bench-node bench-vm bench-chain fuzz soak-kill interop conformance-vm isa-programs fuzz-vm scripts scripts-check lock clean
