@@ -42,18 +42,21 @@ class ParallelScriptService(ScriptService):
         """As ScriptService; an error, or cycles beyond the limit, come from running that transaction in order."""
         with self.gate.block():
             done = self._run_in_processes(reader, prepared)
+            if len(done) == len(prepared.fees):
+                return done
             return run_scripts(self.consensus, prepared, self.over(reader), done)
 
     def _run_in_processes(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
         """Cycles of the first transactions, as many as pass within the limit."""
         env, limit = prepared.env, self.consensus.max_block_cycles
-        keys = [self.cache_key(rtx, env) for rtx in prepared.with_scripts]
+        transactions = prepared.with_scripts
+        keys = [self.cache_key(rtx, env) for rtx in transactions]
         known = [self.verified.get(key) for key in keys]
         epoch = env.epoch_without_proposal_window
         unknown = [index for index, cycles in enumerate(known) if cycles is None]
         if not self.blocks.is_worth_it(len(unknown)):
             return []
-        work = [Work(at, prepared.with_scripts[index], epoch, limit) for at, index in enumerate(unknown)]
+        work = [Work(at, transactions[index], epoch, limit) for at, index in enumerate(unknown)]
         runner = self.over(reader)
 
         def plain(each: Work) -> int | None:

@@ -85,19 +85,22 @@ class Gate:
 
 
 class PoolPause:
-    """The `pause` of a transaction of the pool, run in the thread that makes this.
+    """The `pause` of a transaction of the pool.
 
-    Raises ScriptsStopped, or what `on_time_up` gives when the thread has worked for `seconds`: a busy machine, or a
-    block in between, costs the transaction nothing.
+    Raises ScriptsStopped, or what `on_time_up` gives when the thread has worked for `seconds` since the first script
+    began: a busy machine, a block in between, or an engine that is compiled first cost the transaction nothing.
     """
 
     def __init__(self, stop: Stop, gate: Gate, seconds: float, on_time_up: Callable[[], Exception]) -> None:
-        self._stop, self._gate, self._on_time_up = stop, gate, on_time_up
-        self._end = time.thread_time() + seconds
+        self._stop, self._gate, self._seconds, self._on_time_up = stop, gate, seconds, on_time_up
+        self._end: float | None = None
 
     def __call__(self) -> None:
         self._stop.check()
         if not self._gate.is_open:
             self._gate.wait(self._stop)
-        if time.thread_time() > self._end:
+        now = time.thread_time()
+        if self._end is None:
+            self._end = now + self._seconds
+        if now > self._end:
             raise self._on_time_up()
