@@ -42,11 +42,13 @@ class AutoMachine(WasmMachine):
         self._loaded: LoadedInstance | None = None
         self._give_back: Callable[[], object] = _nothing
         self._elf: bytes | None = None  # the program, as long as only the interpreter knows it
+        self._spare: Views | None = None  # of the interpreter's instance, which was reset
 
     def __getattr__(self, name: str) -> Any:
         if name not in _BOUND_LATE:
             raise AttributeError(name)
-        self._bind(Views(self._host.runtime.instantiate(self.version)))
+        self._bind(self._spare or Views(self._host.runtime.instantiate(self.version)))
+        self._spare = None
         return self.__dict__[name]
 
     def _bind(self, views: Views) -> None:
@@ -86,6 +88,9 @@ class AutoMachine(WasmMachine):
 
     def reset(self) -> None:
         """As in the parent, but the next program may get another instance."""
+        if self._loaded is None and "views" in self.__dict__:
+            super().reset()
+            self._spare = self.views
         self._loaded = self._elf = None
         self._give_back()
         for name in _BOUND_LATE:
