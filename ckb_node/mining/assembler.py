@@ -18,8 +18,8 @@ from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.selector import Candidate, candidates_of, select_for_block
 from consensus.context import ChainReader
-from consensus.dao import dao_field, dao_field_in_epoch
-from consensus.epoch import next_epoch_ext
+from consensus.dao import dao_field, dao_field_in_epoch, transaction_maximum_withdraw
+from consensus.epoch import U64_MAX, next_epoch_ext
 from consensus.errors import CkbError
 from consensus.hardfork import chain_root_is_required
 from consensus.hashing import ZERO_HASH
@@ -235,16 +235,20 @@ def committable(
     spent: set[bytes] = set()
     taken = {cellbase.hash}
     chosen: list[PoolEntry] = []
+    total_worth = 0
     resolved = [resolve_transaction(cellbase, cells, reader, spent)]
     for entry in entries:
         try:
             rtx = resolve_transaction(entry.tx, cells, reader, spent)
             verify_in_time(consensus, rtx, env, reader)
+            worth = transaction_maximum_withdraw(consensus, rtx, reader)
         except CkbError as error:
             log.info("left out of the template", hash=entry.hash.hex(), reason=str(error))
             continue
-        if not _parents_are_taken(rtx, block.hash, taken):
+        # All inputs of a block together are a number of 64 bits in the sums for its dao field, or the block is invalid.
+        if total_worth + worth > U64_MAX or not _parents_are_taken(rtx, block.hash, taken):
             continue
+        total_worth += worth
         spent.update(cell.out_point for cell in rtx.inputs)
         taken.add(entry.hash)
         chosen.append(entry)

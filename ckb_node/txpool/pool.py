@@ -211,7 +211,7 @@ class TxPool:
         self._freed += self.conflicted.spending(freed)
         for old in departed.replaced:
             self.conflicted.keep(old.tx)
-            self.remember_rejected(old.hash, RbfRejected(f"replaced by tx 0x{entry.hash.hex()}"))
+            self.remember_rejected(old.hash, RbfRejected(f"replaced by tx Byte32(0x{entry.hash.hex()})"))
         for old in departed.crowded_out:
             self.remember_rejected(old.hash, Invalidated(f"invalidated by tx 0x{entry.hash.hex()}"))
         self.conflicted.drop(entry.hash)

@@ -19,10 +19,11 @@ from consensus.dao import share
 from consensus.hashing import ckb_hash
 from consensus.mmr import chain_root_hash
 from consensus.resolve import resolve_transaction
-from consensus.types.blockchain import Block, CellbaseWitness, Transaction, UncleBlock
+from consensus.types.blockchain import Block, CellbaseWitness, OutPoint, Transaction, UncleBlock
 from consensus.types.core import CellMeta, EpochFraction
 from tests.chain.kit_branches import branch, submit_all
 from tests.kit.devchain import DevChain, dev_chain, dev_consensus
+from tests.kit.wallet import ALICE_KEY, Wallet, issued_cell
 from tests.txpool.kit_graph import an_entry
 from tests.txpool.kit_pool import BOB, FEE, Cell, Funds, cell_of, funded
 
@@ -277,6 +278,24 @@ async def test_bad_entries_are_dropped_with_their_children() -> None:
 
 
 # Rewards
+
+
+async def test_inputs_of_a_block_add_up_to_64_bits() -> None:
+    """A chain of transfers of a great sum is worth more than that: it is mined in several blocks."""
+    async with dev_chain() as dev:
+        await dev.mine(2)
+        point, capacity = issued_cell(dev.consensus, Wallet(ALICE_KEY))
+        per_block = ((1 << 64) - 1) // capacity
+        assert per_block == 9
+        for _ in range(12):
+            capacity -= 10_000
+            transaction = Wallet(ALICE_KEY).transfer(
+                dev.consensus, [(point, capacity + 10_000)], [(Wallet(ALICE_KEY).lock, capacity)]
+            )
+            await dev.pool.submit(transaction)
+            point = OutPoint(tx_hash=transaction.hash, index=0)
+        committed = [len((await dev.mine()).transactions) - 1 for _ in range(6)]
+        assert committed == [0, 0, per_block, 12 - per_block, 0, 0]
 
 
 async def test_fees_reach_the_miners_to_the_shannon() -> None:

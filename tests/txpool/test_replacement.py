@@ -31,7 +31,7 @@ async def test_replaces_with_descendants() -> None:
         await funds.submit(new)
         assert await funds.statuses(old, child, bystander, new) == ["unknown", "unknown", "pending", "pending"]
         for gone in (old, child):
-            text = f"RBF rejected: replaced by tx 0x{new.hash.hex()}"
+            text = f"RBF rejected: replaced by tx Byte32(0x{new.hash.hex()})"
             assert await funds.why_gone(gone) == rpc.RejectedTransaction("RBFRejected", text)
         assert set((await funds.pool.entries()).conflicted) == {old.hash, child.hash}
 
