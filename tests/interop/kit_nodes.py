@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ckb_node.specs import BUNDLED, bundled_text
+from ckb_node.specs import bundled_text
 from tests.kit.process import NodeProcess, RpcClient, free_port, run_command
 
 REFERENCE = os.environ.get("CKB_REFERENCE", "")
@@ -26,17 +26,9 @@ MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Experiment", "IntegrationT
 ASSEMBLER_CODE_HASH = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
 
 
-def spec_text(cells: Path, *, extra_cells: tuple[Path, ...] = (), **params: object) -> str:
-    """The dev chain with the official cells, `extra_cells` behind them, and changed `[params]`; both nodes read it.
-
-    `ckb2023` goes to `[params.hardfork]`.
-    """
-    assert "dev" in BUNDLED
+def spec_text(cells: Path, **params: object) -> str:
+    """The dev chain with the official cells and changed `[params]` or `[params.hardfork]`; both nodes read it."""
     text = re.sub(r'bundled = "specs/cells/(\w+)"', rf'file = "{cells}/\1"', bundled_text("dev"))
-    more = "".join(
-        f'[[genesis.system_cells]]\nfile = {{ file = "{path}" }}\ncreate_type_id = false\n\n' for path in extra_cells
-    )
-    text = _replaced(text, "# Nobody can open this lock", f"{more}# Nobody can open this lock")
     for key, value in params.items():
         line = f"{key} = {str(value).lower()}\n"
         old = re.search(rf"^{key} = .*\n", text, re.MULTILINE)

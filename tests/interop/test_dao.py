@@ -30,6 +30,7 @@ pytestmark = pytest.mark.timeout(900)
 
 AMOUNT = 123_456 * CKB + 789
 LOCK_EPOCHS = 180
+SHORT_EPOCHS: dict[str, object] = {"genesis_epoch_length": 2, "epoch_duration_target": 16}
 FEE = 100_000
 """What `Mirror.spend` leaves to the miner."""
 SINCE_EPOCH = 0x20 << 56
@@ -37,7 +38,7 @@ SINCE_EPOCH = 0x20 << 56
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    text = spec_text(Path(CELLS), genesis_epoch_length=2, epoch_duration_target=16)
+    text = spec_text(Path(CELLS), **SHORT_EPOCHS)
     with pair_of_nodes(tmp_path, text) as nodes:
         yield nodes
 

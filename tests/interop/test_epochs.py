@@ -15,12 +15,13 @@ from tests.interop.kit_nodes import CELLS, Pair, pair_of_nodes, spec_text
 
 pytestmark = pytest.mark.timeout(1200)
 
+MOVING_EPOCHS: dict[str, object] = {"permanent_difficulty_in_dummy": False, "genesis_epoch_length": 10}
 START_MS = 1_600_000_000_000
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    text = spec_text(Path(CELLS), permanent_difficulty_in_dummy=False, genesis_epoch_length=10)
+    text = spec_text(Path(CELLS), **MOVING_EPOCHS)
     with pair_of_nodes(tmp_path, text) as nodes:
         yield nodes
 
