@@ -5,6 +5,7 @@ import pytest
 from tests.fuzz.__main__ import read_seeds
 from tests.fuzz.compare import Engines, MachineFactory, Seed, compare
 from vm import Machine
+from vm.constants import FLAG_FREEZED
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_differences_are_seen(what: str) -> None:
             case "memory":
                 machine.memory.data[0x3F0000] = 1
             case _:
-                machine.memory.flags[0x3F0] = 4
+                machine.memory.flags[0x3F0] = FLAG_FREEZED
         return machine
 
     factory: MachineFactory = lying
