@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.interop.kit_block import block_of, shifted
 from tests.interop.kit_chain import Mirror, both_refuse
+from tests.interop.kit_hash import block_hash
 from tests.interop.kit_json import Json, hexed, sent_block, transaction_json
 from tests.interop.kit_mirror import assert_same_block, assert_same_chain, assert_same_tip, tip_hash
+from tests.interop.kit_verdict import answers
 from tests.kit.process import RpcClient
 from tests.kit.wallet import CKB, Wallet
 
@@ -75,3 +78,46 @@ def _grown(mirror: Mirror, **content: Any) -> Json:
     """A block of the source alone."""
     template = mirror.filled(**content)
     return mirror.source.call("get_block", mirror.make(template))
+
+
+def test_a_heavier_branch_with_a_bad_block_inside(mirror: Mirror) -> None:
+    mirror.mine(3)
+    root = tip_hash(mirror.source)
+    staying = [mirror.mine() for _ in range(2)]
+    tip = tip_hash(mirror.source)
+    mirror.source.call("truncate", root)
+    first = _grown(mirror)
+    template = mirror.template()
+    bad = block_of(template | {"uncles": []}, dao="0x" + "11" * 32)
+    above = [_on(bad)]
+    above += [_on(above[-1])]
+    mirror.source.call("truncate", root)
+    feed(mirror.source, staying)
+    if tip_hash(mirror.source) != tip:
+        # The reference knows what it truncated; a new block makes it choose.
+        mirror.target.call("generate_block")
+        tip = tip_hash(mirror.target)
+        feed(mirror.source, [mirror.target.call("get_block", tip)])
+    for block in (sent_block(first), bad, *above):
+        theirs, ours = answers(mirror, block)
+        assert theirs[:2] == ours[:2], f"reference: {theirs}, ours: {ours}"
+        assert tip_hash(mirror.source) == tip_hash(mirror.target) == tip
+    for block in (bad, *above, _on(above[-1])):
+        answers(mirror, block)  # once known as bad, it is told differently
+        assert tip_hash(mirror.source) == tip_hash(mirror.target) == tip
+    mirror.mine(3)
+    assert_same_chain(mirror.pair)
+
+
+def _on(parent: Json) -> Json:
+    """A block on a parent that is not on the chain: of the right form only."""
+    header, cellbase = parent["header"], parent["transactions"][0]
+    number = shifted(header["number"], 1)
+    child = header | {
+        "number": number,
+        "parent_hash": block_hash(parent),
+        "timestamp": shifted(header["timestamp"], 1),
+        "epoch": shifted(header["epoch"], 1 << 24),
+    }
+    cellbase = cellbase | {"inputs": [cellbase["inputs"][0] | {"since": number}]}
+    return parent | {"header": child, "transactions": [cellbase]}
