@@ -7,7 +7,7 @@ INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain fuzz soak-kill interop conformance-vm isa-programs fuzz-vm scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain fuzz soak-kill interop conformance-vm fuzz-vm scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
 run: setup
@@ -54,11 +54,6 @@ soak-kill: setup
 ##   make conformance-vm PROGRAMS=<directory> ORACLE=<ckb-debugger.wasm, of the npm package ckb-testtool>
 conformance-vm: setup
 	$(BIN)/python -m tests.conformance $(PROGRAMS) $(ORACLE)
-
-## Build riscv-tests and riscv-arch-test for conformance-vm (needs riscv64-unknown-elf-gcc):
-##   make isa-programs SOURCES=<directory with checkouts of both>; make conformance-vm PROGRAMS=build/isa ORACLE=...
-isa-programs: setup
-	$(BIN)/python -m tests.conformance.isa $(SOURCES) build/isa
 
 ## Random programs on every engine of the VM, for SECONDS (default 120).
 fuzz-vm: setup
