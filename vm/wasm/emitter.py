@@ -22,10 +22,12 @@ class Type(IntEnum):
 
     I32 = 0x7F
     I64 = 0x7E
+    V128 = 0x7B
 
 
 I32: Final = Type.I32
 I64: Final = Type.I64
+V128: Final = Type.V128
 
 # Instruction bytes per type: (i32, i64).
 _BINARY: Final = {
