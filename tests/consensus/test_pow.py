@@ -7,14 +7,14 @@ Headers: mainnet uncle 76243 of RFC 27's example, testnet block 7354354 as a pub
 import pytest
 
 from consensus.difficulty import compact_to_target
+from consensus.eaglesong import BIT_MATRIX, CONSTANTS, eaglesong
 from consensus.hashing import ckb_hash
 from consensus.params import PowFunc
 from consensus.pow import (
-    BIT_MATRIX,
-    CONSTANTS,
     PowError,
-    eaglesong,
     eaglesong_blake2b,
+    find_nonce,
+    first_without_work,
     is_solution,
     pow_message,
     verify_pow,
@@ -109,3 +109,23 @@ def test_no_target_no_solution(compact_target: int) -> None:
 
 def test_dummy_accepts_everything() -> None:
     verify_pow(make_consensus(), header(compact_target=0))
+
+
+def test_the_first_header_without_work_is_found() -> None:
+    eaglesong_chain = make_consensus(pow_func=PowFunc.EAGLESONG)
+    good, bad = MAINNET_HEADER.raw, TESTNET_HEADER.raw
+    assert first_without_work(eaglesong_chain, []) is None
+    assert first_without_work(eaglesong_chain, [good] * 5) is None
+    assert first_without_work(eaglesong_chain, [good] * 5 + [bad, good, bad]) == 5
+    testnet = make_consensus(pow_func=PowFunc.EAGLESONG_BLAKE2B)
+    assert first_without_work(testnet, [bad, bad, good]) == 2
+    assert first_without_work(make_consensus(), [bytes(208), good, bad]) is None
+
+
+@pytest.mark.parametrize("function", [PowFunc.EAGLESONG, PowFunc.EAGLESONG_BLAKE2B])
+def test_a_nonce_that_was_found_is_a_solution(function: PowFunc) -> None:
+    pow_hash, target = ckb_hash(b"work"), 1 << 251
+    nonce = find_nonce(function, pow_hash, target, 0, 1 << 10)
+    assert nonce is not None
+    assert [is_solution(function, pow_hash, n, target) for n in range(nonce + 1)] == [False] * nonce + [True]
+    assert find_nonce(PowFunc.DUMMY, pow_hash, 0, 7) == 7
