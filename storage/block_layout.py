@@ -11,7 +11,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
-__all__ = ["TransactionLayout", "transaction_layout", "transaction_layouts"]
+__all__ = ["TransactionLayout", "created_cell", "transaction_layouts"]
 
 _U32: Final = Struct("<I")
 _PAIR: Final = Struct("<II")
@@ -39,9 +39,15 @@ def transaction_layouts(block: bytes) -> list[TransactionLayout]:
     return [_layout(block, bounds[i], bounds[i + 1]) for i in range(len(bounds) - 1)]
 
 
-def transaction_layout(transaction: bytes) -> TransactionLayout:
-    """The layout of a serialised Transaction that stands alone."""
-    return _layout(transaction, 0, len(transaction))
+def created_cell(transaction: bytes, index: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Bounds of one output and of its data in a serialised Transaction that stands alone, however many it has."""
+    (body,) = _U32.unpack_from(transaction, 4)
+    outputs, data = (
+        body + _U32.unpack_from(transaction, body + 4 * (field + 1))[0]
+        for field in (_OUTPUTS_FIELD, _OUTPUTS_DATA_FIELD)
+    )
+    start, end = _part(transaction, data, index)
+    return _part(transaction, outputs, index), (start + 4, end)
 
 
 def _layout(raw: bytes, start: int, end: int) -> TransactionLayout:
@@ -68,6 +74,14 @@ def _bounds(raw: bytes, start: int) -> list[int]:
     _, first = _PAIR.unpack_from(raw, start)
     offsets = _offsets(first // 4 - 1).unpack_from(raw, start + 4)
     return [start + offset for offset in offsets] + [start + size]
+
+
+def _part(raw: bytes, start: int, index: int) -> tuple[int, int]:
+    """Absolute bounds of one part of a dynvec."""
+    size, first = _PAIR.unpack_from(raw, start)
+    (at,) = _U32.unpack_from(raw, start + 4 * (index + 1))
+    end = size if index + 2 > first // 4 - 1 else _U32.unpack_from(raw, start + 4 * (index + 2))[0]
+    return start + at, start + end
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from struct import Struct
 from typing import Final, TypeVar
 
 from consensus.errors import MoleculeError
@@ -40,6 +41,8 @@ __all__ = ["ChainState"]
 T = TypeVar("T")
 
 _SHORT_ID_SIZE: Final = 10
+_BODY: Final = Struct("<II")
+"""Behind a transaction's size: where its body begins and ends."""
 _NUMBER_END: Final = 1 << 64
 
 
@@ -177,17 +180,27 @@ class ChainState:
 
     def transaction(self, tx_hash: bytes) -> Transaction | None:
         """A transaction of the main chain, read alone; StorageCorrupt if it no longer has its hash."""
+        found = self.raw_transaction(tx_hash)
+        if found is None:
+            return None
+        try:
+            return Transaction.parse(found[1])
+        except MoleculeError as error:
+            raise StorageCorrupt(self._path, f"stored transaction 0x{tx_hash.hex()}: {error}") from error
+
+    def raw_transaction(self, tx_hash: bytes) -> tuple[TransactionRecord, bytes] | None:
+        """Where a transaction of the main chain was committed, and its bytes; StorageCorrupt if they have changed.
+
+        The hash is that of the body, which passed the strict molecule check before it was stored.
+        """
         record = self.transaction_record(tx_hash)
         if record is None:
             return None
         raw = self._archive.read_slice(record.location, record.start, record.length)
-        try:
-            transaction = Transaction.parse(raw)
-        except MoleculeError as error:
-            raise StorageCorrupt(self._path, f"stored transaction 0x{tx_hash.hex()}: {error}") from error
-        if transaction.hash != tx_hash:
+        body, witnesses = _BODY.unpack_from(raw, 4)
+        if ckb_hash(raw[body:witnesses]) != tx_hash:
             raise StorageCorrupt(self._path, f"stored transaction 0x{tx_hash.hex()} has changed")
-        return transaction
+        return record, raw
 
     def cell(self, out_point: bytes) -> CellMeta | None:
         """The live cell, None when it is spent or never was."""

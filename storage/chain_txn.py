@@ -16,7 +16,7 @@ from typing import Final, Self
 from consensus.types.blockchain import Block, Header, out_point_key
 from consensus.types.core import BlockExt, CellMeta, EpochExt, HeaderDigest
 from storage.archive import Archive, Location
-from storage.block_layout import TransactionLayout, transaction_layout, transaction_layouts
+from storage.block_layout import created_cell, transaction_layouts
 from storage.chain_state import ChainState
 from storage.errors import StorageClosed, StorageCorrupt
 from storage.header_cache import HeaderCache
@@ -362,19 +362,19 @@ class _Sources:
 
     def __init__(self, state: ChainState) -> None:
         self._state: Final = state
-        self._last: tuple[bytes, TransactionRecord, bytes, TransactionLayout] | None = None
+        self._last: tuple[bytes, TransactionRecord, bytes] | None = None
 
     def cell(self, out_point: bytes) -> bytes:
         """The cell's record as it was before it was consumed."""
         tx_hash, index = out_point[:32], int.from_bytes(out_point[32:], "little")
         if self._last is None or self._last[0] != tx_hash:
             self._last = self._load(tx_hash)
-        _, record, raw, layout = self._last
-        output, data = layout.outputs[index], layout.data[index]
+        _, record, raw = self._last
+        output, data = created_cell(raw, index)
         return pack_cell(record, raw[output[0] : output[1]], raw[data[0] : data[1]], record.start + data[0])
 
-    def _load(self, tx_hash: bytes) -> tuple[bytes, TransactionRecord, bytes, TransactionLayout]:
-        record, transaction = self._state.transaction_record(tx_hash), self._state.transaction(tx_hash)
-        if record is None or transaction is None:
+    def _load(self, tx_hash: bytes) -> tuple[bytes, TransactionRecord, bytes]:
+        found = self._state.raw_transaction(tx_hash)
+        if found is None:
             raise StorageCorrupt(self._state.path, f"the creator 0x{tx_hash.hex()} of a consumed cell is missing")
-        return tx_hash, record, transaction.raw, transaction_layout(transaction.raw)
+        return tx_hash, *found
