@@ -124,6 +124,12 @@ class AssemblerSection(Section, frozen=True):
     use_binary_version_as_message_prefix: bool = True
 
 
+class FiltersSection(Section, frozen=True):
+    """[block_filters]: whether filters of blocks are built, for light clients."""
+
+    enabled: bool = True
+
+
 class MinerSection(Section, frozen=True):
     """[miner]: milliseconds between blocks of a dev chain; the node that `ckb-node miner` works for."""
 
@@ -141,6 +147,7 @@ class FileConfig(Section, frozen=True):
     rpc: RpcSection = RpcSection()
     tx_pool: PoolSection = PoolSection()
     block_assembler: AssemblerSection | None = None
+    block_filters: FiltersSection = FiltersSection()
     miner: MinerSection = MinerSection()
 
 

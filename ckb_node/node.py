@@ -20,6 +20,7 @@ from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config, ConfigError
+from ckb_node.filters.service import FilterService
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.indexer.service import IndexerService
 from ckb_node.local_net import LocalNet
@@ -36,6 +37,7 @@ from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
 from network.identity import load_or_create_identity
 from storage.chain_store import ChainStore
+from storage.filters import FILTERS_DIRECTORY, FilterStore
 from storage.leveldb import LevelDbStore
 
 log = structlog.get_logger("node")
@@ -58,6 +60,7 @@ class Node:
     chain: ChainService
     pool: PoolService
     net: LocalNet
+    filters: FilterService
     assembler: BlockAssembler | None
     indexer: IndexerService | None
     services: Services
@@ -80,6 +83,8 @@ def open_node(config: Config) -> Iterator[Node]:
             raise ConfigError(fault)
         miner_config = config.miner_config(VERSION)
         assembler = None if miner_config is None else BlockAssembler(chain, pool.pool, miner_config, clock.now_ms)
+        filters = FilterService(chain, FilterStore.open(config.data_dir / FILTERS_DIRECTORY))
+        stack.callback(filters.close)
         indexer = None
         if Module.INDEXER in settings.rpc.modules:
             indexer = IndexerService(chain, LevelDbStore(config.data_dir / "indexer"))
@@ -91,13 +96,14 @@ def open_node(config: Config) -> Iterator[Node]:
             pool=pool,
             net=net,
             clock=clock,
+            filters=filters,
             miner=assembler,
             testing=chain if Module.INTEGRATION_TEST in settings.rpc.modules else None,
             extra_well_known=config.extra_well_known(),
             extensions={} if indexer is None else {IndexerService: indexer},
         )
         stack.callback(processor.scripts.end_runs)
-        yield Node(config, consensus, store, processor.scripts, chain, pool, net, assembler, indexer, services)
+        yield Node(config, consensus, store, processor.scripts, chain, pool, net, filters, assembler, indexer, services)
 
 
 def build_dispatcher(node: Node) -> Dispatcher:
@@ -124,6 +130,8 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running_tasks = [tasks.create_task(node.pool.run(), name="pool")]
         running_tasks.append(tasks.create_task(_load_pool(node), name="pool-load"))
+        if settings.block_filters.enabled:
+            running_tasks.append(tasks.create_task(node.filters.run(), name="filters"))
         if node.indexer is not None:
             running_tasks.append(tasks.create_task(node.indexer.run(), name="indexer"))
         if mine:

@@ -149,6 +149,11 @@ class ChainState:
             return None
         return self._reader.get(number_key(MAIN_NUMBER, number))
 
+    def main_hashes(self, first: int) -> Iterator[tuple[int, bytes]]:
+        """Height and hash of the main chain's blocks from height `first` on."""
+        for key, block_hash in self._reader.iterator(prefix=MAIN_NUMBER, start=number_key(MAIN_NUMBER, first)):
+            yield int.from_bytes(key[1:], "big"), block_hash
+
     def is_main(self, block_hash: bytes) -> bool:
         """The block is on the main chain."""
         header = self.header(block_hash)
@@ -218,9 +223,6 @@ class ChainState:
         if not 0 <= position < _NUMBER_END:
             return None
         return self._reader.get(number_key(MMR_NODE, position))
-
-    def block_filter(self, block_hash: bytes) -> None:
-        """Block filters (RFC 45) are not built yet, so there is none of any block."""
 
     def rows(self, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All rows whose key begins with `kind`, as stored, in key order."""

@@ -56,6 +56,10 @@ modules = [$modules]
 # Where transactions are kept between runs, relative to data_dir.
 # persisted_data = "tx_pool/persisted_data.v1"
 
+[block_filters]
+# Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows; built behind the tip.
+# enabled = true
+
 # Mined rewards go to this lock; without it module Miner is off. The usual lock takes one argument, the first 20 bytes
 # of the blake2b hash of a compressed secp256k1 public key. The node's version stands before the message in the blocks
 # that it makes, unless use_binary_version_as_message_prefix = false.

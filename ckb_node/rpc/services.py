@@ -16,16 +16,9 @@ from consensus.context import ChainReader
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header, RawHeader, Script, Transaction, UncleBlock
 from consensus.types.core import CellMeta, EpochExt
+from storage.filters import BlockFilter
 
 # ---------------------------------------------------------------- chain
-
-
-@dataclass(frozen=True, slots=True)
-class BlockFilter:
-    """A block's Golomb-coded set (RFC 44/45) and its place in the chain of filter hashes."""
-
-    data: bytes
-    hash: bytes
 
 
 class ChainView(ChainReader, Protocol):
@@ -33,10 +26,6 @@ class ChainView(ChainReader, Protocol):
 
     def epoch_by_number(self, number: int) -> EpochExt | None:
         """An epoch of the main chain."""
-        ...
-
-    def block_filter(self, block_hash: bytes) -> BlockFilter | None:
-        """The filter of a block; None while filters are off or not built yet."""
         ...
 
 
@@ -74,6 +63,14 @@ class TestingService(Protocol):
 
     async def truncate(self, block_hash: bytes) -> None:
         """Make a main-chain block the tip, forget what came after it, and clear the pool."""
+        ...
+
+
+class FilterService(Protocol):
+    """Block filters (RFC 45)."""
+
+    def block_filter(self, number: int, block_hash: bytes) -> BlockFilter | None:
+        """The filter of the block of this height and hash; None when it is not built (yet)."""
         ...
 
 
@@ -528,6 +525,7 @@ class Services:
     pool: PoolService
     net: NetService
     clock: Clock
+    filters: FilterService | None = None
     miner: MinerService | None = None
     testing: TestingService | None = None
     extra_well_known: WellKnownScripts = WellKnownScripts()

@@ -11,6 +11,7 @@ from tests.interop.kit_nodes import Pair
 from tests.kit.process import RpcClient
 
 TEMPLATE_S = 20.0
+FILTER_S = 60.0
 
 
 def copy_block(source: RpcClient, target: RpcClient, block_hash: str) -> Json:
@@ -98,3 +99,18 @@ def assert_same_chain(pair: Pair) -> int:
         found += asked(pair, "get_epoch_by_number", hex(epoch))
     assert not found, "\n".join(found)
     return outputs
+
+
+def assert_same_filters(pair: Pair) -> int:
+    """Wait until both have a filter of the tip, then compare those of all main-chain blocks; how many."""
+    tip = tip_hash(pair.ours.rpc)
+    deadline = time.monotonic() + FILTER_S
+    while None in pair.both("get_block_filter", tip):
+        assert time.monotonic() < deadline, "the tip gets no filter"
+        time.sleep(0.02)
+    count = int(pair.ours.rpc.call("get_tip_header")["number"], 16) + 1
+    found: list[str] = []
+    for number in range(count):
+        found += asked(pair, "get_block_filter", pair.ours.rpc.call("get_block_hash", hex(number)))
+    assert not found, "\n".join(found)
+    return count

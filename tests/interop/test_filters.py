@@ -1,19 +1,56 @@
-"""Block filters (RFC 43): the same bytes and the same chain of hashes."""
+"""Block filters (RFC 45): the same bytes and the same chain of hashes for every block, on either branch."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.interop.kit_chain import Mirror, wait_until
-from tests.interop.kit_mirror import asked
-from tests.interop.test_transfers import test_multisig_two_of_three_waits_for_its_since as make_a_chain
+from tests.interop.kit_chain import COUNTS, Mirror, mirror_of
+from tests.interop.kit_json import Json, sent_block
+from tests.interop.kit_mirror import asked, assert_same_filters, tip_hash
+from tests.interop.kit_nodes import CELLS, Pair, pair_of_nodes, spec_text
+from tests.interop.test_export import SCENES
+from tests.kit.wallet import CKB, Wallet
+
+pytestmark = pytest.mark.timeout(900)
+
+CAROL = Wallet(bytes(31) + b"\x0c")
 
 
-@pytest.mark.xfail(reason="this node builds no block filters yet")
-def test_filters(mirror: Mirror) -> None:
-    make_a_chain(mirror)
-    tip = mirror.source.tip()
-    hashes = [mirror.source.call("get_block_hash", hex(number)) for number in range(tip + 1)]
-    wait_until(lambda: mirror.pair.reference.rpc.call("get_block_filter", hashes[-1]) is not None)
-    found = [each for block_hash in hashes for each in asked(mirror.pair, "get_block_filter", block_hash)]
-    assert not found, "\n".join(found)
+@pytest.mark.parametrize("scene", SCENES)
+def test_filters_of_each_kind_of_block(tmp_path: Path, direction: str, scene: str) -> None:
+    make, params = SCENES[scene]
+    with pair_of_nodes(tmp_path, spec_text(Path(CELLS), **params)) as pair:
+        make(mirror_of(pair, direction))
+        COUNTS["filters"] += assert_same_filters(pair)
+
+
+def test_filters_follow_reorganisations(mirror: Mirror) -> None:
+    """A block that spends a cell stands on two branches, and so at two places in the chain of filter hashes."""
+    mirror.mine(3)
+    root = tip_hash(mirror.source)
+    transfer = mirror.transfer(mirror.alice, CAROL.lock, 100 * CKB)
+    mirror.commit(transfer)
+    first = [block_at(mirror.pair, number) for number in range(4, 7)]
+    assert_same_filters(mirror.pair)
+
+    mirror.source.call("truncate", root)
+    second = [_grown(mirror, propose=[transfer]) for _ in range(1)]
+    second += [_grown(mirror) for _ in range(2)]
+    second += [_grown(mirror, commit=[transfer]), _grown(mirror)]
+    for view in second:
+        mirror.target.call("submit_block", "0x0", sent_block(view))
+    assert tip_hash(mirror.target) == second[-1]["header"]["hash"]
+    COUNTS["filters"] += assert_same_filters(mirror.pair)
+    for view in first:
+        assert not list(asked(mirror.pair, "get_block_filter", view["header"]["hash"])), "null off the main chain"
+
+
+def block_at(pair: Pair, number: int) -> Json:
+    return pair.ours.rpc.call("get_block_by_number", hex(number))
+
+
+def _grown(mirror: Mirror, **content: object) -> Json:
+    """A block of the source alone."""
+    return mirror.source.call("get_block", mirror.make(mirror.filled(**content)))

@@ -174,14 +174,15 @@ def get_fork_block(services: Services, block_hash: H256, verbosity: Uint32 | Non
 
 @METHODS.method
 def get_block_filter(services: Services, block_hash: H256) -> BlockFilterJson | None:
-    """The filter of a main-chain block (RFC 44, RFC 45); null when the block is not there or filters are off."""
+    """The filter of a main-chain block (RFC 45) and its filter hash; null when the block is not on the main chain, or
+    its filter is not built.
+    """
     view = services.chain.view()
-    if not view.is_main(block_hash):
+    header = view.header(block_hash)
+    if services.filters is None or header is None or view.main_hash(header.number) != block_hash:
         return None
-    block_filter = view.block_filter(block_hash)
-    return (
-        None if block_filter is None else BlockFilterJson(bytes_text(block_filter.data), bytes_text(block_filter.hash))
-    )
+    found = services.filters.block_filter(header.number, block_hash)
+    return None if found is None else BlockFilterJson(bytes_text(found.data), bytes_text(found.hash))
 
 
 @METHODS.method

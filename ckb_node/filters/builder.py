@@ -1,0 +1,112 @@
+"""Builds the filters that the main chain still lacks, a batch at a time, from stored blocks alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from consensus.block_filter import (
+    BlockScripts,
+    ScriptHashes,
+    block_scripts,
+    filter_elements,
+    filter_hash,
+    golomb_coded_set,
+    script_hashes,
+)
+from consensus.hashing import ZERO_HASH
+from consensus.lookup import require
+from consensus.types.blockchain import Transaction
+from storage.chain_state import ChainState
+from storage.filters import BlockFilter, BlockPlace, BuiltFilter, FilterStore
+
+RECENT_CELLS = 1 << 16
+"""Cells of the last blocks whose script hashes are kept: most are spent soon. About 300 bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """A batch is written when one of these is reached."""
+
+    blocks: int = 1024
+    seconds: float = 0.5
+
+
+class FilterBuilder:
+    """Appends to a FilterStore. What it remembers are facts of transactions, which no reorganisation changes."""
+
+    def __init__(self, filters: FilterStore, limits: BatchLimits | None = None) -> None:
+        self._filters: Final = filters
+        self._limits: Final = limits or BatchLimits()
+        self._recent: Final = _RecentCells()
+        self.last_number = -1
+        """Height that the last step reached."""
+
+    def step(self, state: ChainState) -> bool:
+        """Build and write one batch; True when the filters have reached the tip of `state`. Raises StorageError."""
+        last = self._filters.last_built(state)
+        first = 0 if last is None else last.number + 1
+        parent = ZERO_HASH if last is None else require(self._filters.filter_hash(last), "filter hash", last.number)
+        until = time.monotonic() + self._limits.seconds
+        built: list[BuiltFilter] = []
+        creators = _Creators(state)
+        for number, block_hash in islice(state.main_hashes(first), self._limits.blocks):
+            place = BlockPlace(number, block_hash)
+            data = self._filter_data(state, block_hash, creators)
+            parent = filter_hash(parent, data)
+            built.append(BuiltFilter(place, BlockFilter(data, parent)))
+            if time.monotonic() >= until:
+                break
+        self._filters.append(built)
+        self.last_number = first + len(built) - 1
+        return self.last_number >= state.tip_header().number
+
+    def _filter_data(self, state: ChainState, block_hash: bytes, creators: _Creators) -> bytes:
+        scripts = block_scripts(require(state.block(block_hash), "block", block_hash))
+
+        def scripts_of(out_point: bytes) -> ScriptHashes | None:
+            return self._recent.take(out_point) or creators.scripts_of(out_point)
+
+        elements = filter_elements(scripts, scripts_of)
+        self._recent.add(scripts)
+        return golomb_coded_set(elements)
+
+
+class _RecentCells:
+    """Script hashes of cells that were made lately and not spent; the oldest quarter goes when there are too many."""
+
+    def __init__(self) -> None:
+        self._cells: Final[dict[bytes, ScriptHashes]] = {}
+
+    def add(self, scripts: BlockScripts) -> None:
+        self._cells.update(scripts.created)
+        if len(self._cells) > RECENT_CELLS:
+            for old in list(islice(self._cells, len(self._cells) - RECENT_CELLS * 3 // 4)):
+                del self._cells[old]
+
+    def take(self, out_point: bytes) -> ScriptHashes | None:
+        """Each cell is spent once on a chain; a branch that spends it again looks at its creator."""
+        return self._cells.pop(out_point, None)
+
+
+class _Creators:
+    """Reads cells from the main-chain transactions that made them.
+
+    Keeps the last such transaction, since neighbouring inputs often share it; not more, since each may be big.
+    """
+
+    def __init__(self, state: ChainState) -> None:
+        self._state: Final = state
+        self._last: tuple[bytes, Transaction | None] = b"", None
+
+    def scripts_of(self, out_point: bytes) -> ScriptHashes | None:
+        """None when the main chain has no such transaction or output."""
+        tx_hash, index = out_point[:32], int.from_bytes(out_point[32:], "little")
+        if self._last[0] != tx_hash:
+            self._last = tx_hash, self._state.transaction(tx_hash)
+        transaction = self._last[1]
+        if transaction is None or index >= len(transaction.body.outputs):
+            return None
+        return script_hashes(transaction.body.outputs[index].raw)
