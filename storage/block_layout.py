@@ -11,7 +11,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
-__all__ = ["TransactionLayout", "created_cell", "transaction_layouts"]
+__all__ = ["TransactionLayout", "created_cell", "created_output", "transaction_layouts"]
 
 _U32: Final = Struct("<I")
 _PAIR: Final = Struct("<II")
@@ -48,6 +48,17 @@ def created_cell(transaction: bytes, index: int) -> tuple[tuple[int, int], tuple
     )
     start, end = _part(transaction, data, index)
     return _part(transaction, outputs, index), (start + 4, end)
+
+
+def created_output(transaction: bytes, index: int) -> bytes | None:
+    """One output of a serialised Transaction that stands alone; None when it has not so many."""
+    (body,) = _U32.unpack_from(transaction, 4)
+    outputs = body + _U32.unpack_from(transaction, body + 4 * (_OUTPUTS_FIELD + 1))[0]
+    size, first = _PAIR.unpack_from(transaction, outputs)
+    if size == _U32.size or index >= first // 4 - 1:
+        return None
+    start, end = _part(transaction, outputs, index)
+    return transaction[start:end]
 
 
 def _layout(raw: bytes, start: int, end: int) -> TransactionLayout:

@@ -19,6 +19,7 @@ from ckb_node.commands.errors import CommandError
 from ckb_node.commands.progress import BlockProgress
 from ckb_node.commands.stopping import Interrupted, StopFlag, stop_flag
 from ckb_node.config import Config
+from ckb_node.filters.catch_up import catch_up_filters
 from ckb_node.rpc.hextext import bytes_text
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block, Header
@@ -62,6 +63,7 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
         finally:
             click.echo(f"After import, Current tip is {_tip_text(store)}")
             click.echo(f"imported {progress.counts.summary()}")
+        catch_up_filters(config, store, stop)
     return 0
 
 

@@ -18,7 +18,7 @@ from consensus.block_filter import (
 )
 from consensus.hashing import ZERO_HASH
 from consensus.lookup import require
-from consensus.types.blockchain import Transaction
+from storage.block_layout import created_output
 from storage.chain_state import ChainState
 from storage.filters import BlockFilter, BlockPlace, BuiltFilter, FilterStore
 
@@ -99,14 +99,14 @@ class _Creators:
 
     def __init__(self, state: ChainState) -> None:
         self._state: Final = state
-        self._last: tuple[bytes, Transaction | None] = b"", None
+        self._last: tuple[bytes, bytes | None] = b"", None
 
     def scripts_of(self, out_point: bytes) -> ScriptHashes | None:
         """None when the main chain has no such transaction or output."""
         tx_hash, index = out_point[:32], int.from_bytes(out_point[32:], "little")
         if self._last[0] != tx_hash:
-            self._last = tx_hash, self._state.transaction(tx_hash)
-        transaction = self._last[1]
-        if transaction is None or index >= len(transaction.body.outputs):
-            return None
-        return script_hashes(transaction.body.outputs[index].raw)
+            found = self._state.raw_transaction(tx_hash)
+            self._last = tx_hash, None if found is None else found[1]
+        raw = self._last[1]
+        output = None if raw is None else created_output(raw, index)
+        return None if output is None else script_hashes(output)
