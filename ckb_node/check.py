@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ckb_node.chain.processor import BlockProcessor, Verdict
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config
+from ckb_node.filters.check import FilterReport, check_filters
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.params import Consensus
@@ -19,6 +21,7 @@ from consensus.script.scheduler import MachineFactory
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
+from storage.filters import FILTERS_DIRECTORY, FilterStore
 
 PROGRESS_BLOCKS = 1000
 
@@ -74,11 +77,23 @@ def check_data(config: Config) -> int:
     spec, _ = config.load_spec()
     with open_chain(config) as (consensus, store, processor):
         report = check_store(store, consensus, processor.scripts.machine_factory, spec.content_hash, _say_progress)
+        filters = _check_filters(config, store)
     print(f"replayed {report.blocks} blocks with {report.transactions} transactions from genesis")  # noqa: T201
-    for fault in report.faults:
+    print(f"computed the filters of {filters.filters} blocks once more")  # noqa: T201
+    faults = [*report.faults, *filters.faults]
+    for fault in faults:
         print(f"FAULT: {fault}")  # noqa: T201
-    print("the data is NOT sound" if report.faults else "the data equals the replay")  # noqa: T201
-    return 1 if report.faults else 0
+    print("the data is NOT sound" if faults else "the data equals the replay")  # noqa: T201
+    return 1 if faults else 0
+
+
+def _check_filters(config: Config, store: ChainStore) -> FilterReport:
+    """Those that are built: without [block_filters], or after an import that was interrupted, fewer than blocks."""
+    path = config.data_dir / FILTERS_DIRECTORY
+    if not path.exists():
+        return FilterReport(0, [])
+    with closing(FilterStore.open(path)) as filters, store.view() as view:
+        return check_filters(view, filters)
 
 
 def _say_progress(done: int, total: int) -> None:

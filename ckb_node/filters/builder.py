@@ -34,13 +34,33 @@ class BatchLimits:
     seconds: float = 0.5
 
 
+class FilterMaker:
+    """Makes filters of consecutive blocks of one state's main chain, each from what is stored of the chain."""
+
+    def __init__(self, state: ChainState, recent: RecentCells | None = None) -> None:
+        """`recent` may have served for other states."""
+        self._state: Final = state
+        self._recent: Final = recent or RecentCells()
+        self._creators: Final = _Creators(state)
+
+    def filter_data(self, block_hash: bytes) -> bytes:
+        """The filter of a stored block. Raises StorageError, ChainDataError."""
+        scripts = block_scripts(require(self._state.block(block_hash), "block", block_hash))
+        elements = filter_elements(scripts, self._scripts_of)
+        self._recent.add(scripts)
+        return golomb_coded_set(elements)
+
+    def _scripts_of(self, out_point: bytes) -> ScriptHashes | None:
+        return self._recent.take(out_point) or self._creators.scripts_of(out_point)
+
+
 class FilterBuilder:
-    """Appends to a FilterStore. What it remembers are facts of transactions, which no reorganisation changes."""
+    """Appends to a FilterStore what the main chain's blocks lack."""
 
     def __init__(self, filters: FilterStore, limits: BatchLimits | None = None) -> None:
         self._filters: Final = filters
         self._limits: Final = limits or BatchLimits()
-        self._recent: Final = _RecentCells()
+        self._recent: Final = RecentCells()
         self.last_number = -1
         """Height that the last step reached."""
 
@@ -50,32 +70,24 @@ class FilterBuilder:
         first = 0 if last is None else last.number + 1
         parent = ZERO_HASH if last is None else require(self._filters.filter_hash(last), "filter hash", last.number)
         until = time.monotonic() + self._limits.seconds
+        maker = FilterMaker(state, self._recent)
         built: list[BuiltFilter] = []
-        creators = _Creators(state)
         for number, block_hash in islice(state.main_hashes(first), self._limits.blocks):
-            place = BlockPlace(number, block_hash)
-            data = self._filter_data(state, block_hash, creators)
+            data = maker.filter_data(block_hash)
             parent = filter_hash(parent, data)
-            built.append(BuiltFilter(place, BlockFilter(data, parent)))
+            built.append(BuiltFilter(BlockPlace(number, block_hash), BlockFilter(data, parent)))
             if time.monotonic() >= until:
                 break
         self._filters.append(built)
         self.last_number = first + len(built) - 1
         return self.last_number >= state.tip_header().number
 
-    def _filter_data(self, state: ChainState, block_hash: bytes, creators: _Creators) -> bytes:
-        scripts = block_scripts(require(state.block(block_hash), "block", block_hash))
 
-        def scripts_of(out_point: bytes) -> ScriptHashes | None:
-            return self._recent.take(out_point) or creators.scripts_of(out_point)
+class RecentCells:
+    """Script hashes of cells that were made lately and not spent; the oldest quarter goes when there are too many.
 
-        elements = filter_elements(scripts, scripts_of)
-        self._recent.add(scripts)
-        return golomb_coded_set(elements)
-
-
-class _RecentCells:
-    """Script hashes of cells that were made lately and not spent; the oldest quarter goes when there are too many."""
+    They are facts of transactions, which no reorganisation changes.
+    """
 
     def __init__(self) -> None:
         self._cells: Final[dict[bytes, ScriptHashes]] = {}
