@@ -19,7 +19,7 @@ HEIGHT = click.IntRange(min=0)
 @click.command("import")
 @directory_option
 @click.argument("source", metavar="FILE|-")
-@click.option("--num-threads", type=THREADS, help="Threads that run scripts; by default one for each processor.")
+@click.option("--num-threads", type=THREADS, help="Processes that run scripts; by default one for each processor.")
 @click.option("--skip-script-verify", is_flag=True, help="Check everything but scripts.")
 @click.option("--skip-all-verify", is_flag=True, help="Check nothing.")
 @click.pass_context
@@ -56,7 +56,7 @@ def export_command(context: click.Context, target: str, first: str | None, last:
 @click.option("--profile", is_flag=True, help="Measure how fast blocks FROM to TO pass all rules.")
 @click.option("--sanity-check", is_flag=True, help="Check the whole chain, each block by itself.")
 @click.option("--full-verification", is_flag=True, help="With --sanity-check: by all rules, scripts too.")
-@click.option("--num-threads", type=THREADS, help="Threads that run scripts; by default one for each processor.")
+@click.option("--num-threads", type=THREADS, help="Processes that run scripts; by default one for each processor.")
 @click.argument("first", metavar="[FROM]", type=HEIGHT, required=False)
 @click.argument("last", metavar="[TO]", type=HEIGHT, required=False)
 @click.pass_context

@@ -3,11 +3,15 @@
 A transaction is a `ChainReader` itself, at the tip that its own attaches and detaches have reached: a reorganisation
 detaches down to the fork, then verifies and attaches block after block against the transaction, and is committed whole.
 Undo is not stored: what a detached block consumed is rebuilt from the transactions that created it.
+
+Who has many blocks saves now and then instead of committing: a batch is written by another thread while the transaction
+goes on above it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -88,13 +92,16 @@ class ChainTxn(ChainState):
         super().__init__(self._overlay, archive, path, headers, serial)
         self._store: Final = store
         self._fresh_headers: Final[dict[bytes, Header]] = {}
-        self._deleted: Final[list[bytes]] = []
+        self._deleted: list[bytes] = []
         self._recent: Final = RecentFacts()
         self._cells: Final[dict[bytes, CellMeta]] = {}
         self._nodes: Final[dict[int, bytes]] = {}
         self._highest: int | None = None
         self._last_epoch_key: bytes | None = None
         self._last_location: Location | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._saving: Future[None] | None = None
+        self._saved: tuple[dict[bytes, Header], list[bytes]] = {}, []
         self._on_end: Callable[[], None] | None = on_end
 
     def __enter__(self) -> Self:
@@ -169,6 +176,10 @@ class ChainTxn(ChainState):
         self._fresh_headers[block_hash] = header
         self._recent.blocks.put(block_hash, block)
         self._recent.proposals.put(block_hash, frozenset(proposals))
+
+    def may_be_stored(self, number: int) -> bool:
+        """Whether blocks of this height need be looked for at all."""
+        return number <= self._highest_stored()
 
     def _highest_stored(self) -> int:
         """No stored block is higher, so a higher one need not be looked for; -1 when there is none."""
@@ -261,6 +272,26 @@ class ChainTxn(ChainState):
 
     # The end
 
+    def save(self) -> None:
+        """Let all that was done so far become durable as one atomic batch, in another thread, and go on.
+
+        What is saved is saved: only what comes after can still be discarded. Raises the error of the save before, for
+        which it waits; the transaction has ended then.
+        """
+        self._refuse_when_ended()
+        try:
+            self._end_save()
+        except BaseException:
+            self.discard()
+            raise
+        if not len(self._overlay):
+            return
+        self._add_commit_facts()
+        self._saved, self._deleted = (self._fresh_headers.copy(), self._deleted), []
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, "chain-save")
+        self._saving = self._writer.submit(self._write_synced, self._overlay.hand_over())
+
     def commit(self, *, sync: bool = True) -> None:
         """Make everything durable as one atomic batch, bodies first; the transaction ends, also on an error.
 
@@ -269,6 +300,7 @@ class ChainTxn(ChainState):
         """
         self._refuse_when_ended()
         try:
+            self._end_save()
             if len(self._overlay):
                 self._write(sync=sync)
         finally:
@@ -277,23 +309,50 @@ class ChainTxn(ChainState):
     def discard(self) -> None:
         """End without a commit. Harmless after the end."""
         if self._on_end is not None:
+            if self._writer is not None:
+                self._writer.shutdown()
             self._on_end()
             self._on_end = None
             self._overlay.discard()
 
     def _write(self, *, sync: bool) -> None:
-        serial = self._serial + 1
+        self._add_commit_facts()
+        if self._last_location is not None and sync:
+            self._archive.sync()
+        self._overlay.commit(self._store, sync=sync)
+        self._tell_cache(self._fresh_headers, self._deleted)
+
+    def _write_synced(self, changes: dict[bytes, bytes | None]) -> None:
+        """The other thread's part of `save`."""
+        if self._last_location is not None:
+            self._archive.sync()
+        self._store.write_batch(changes.items(), sync=True)
+
+    def _end_save(self) -> None:
+        """Wait for the other thread; raise its error."""
+        if self._saving is not None:
+            saving, self._saving = self._saving, None
+            saving.result()
+            self._overlay.forget_handed_over()
+            headers, deleted = self._saved
+            self._tell_cache(headers, deleted)
+            for block_hash, header in headers.items():
+                if self._fresh_headers.get(block_hash) is header:
+                    del self._fresh_headers[block_hash]
+
+    def _add_commit_facts(self) -> None:
+        self._serial += 1
         if self._last_location is not None:
             self._overlay.put(META_ARCHIVE, self._last_location.pack())
-            if sync:
-                self._archive.sync()
-        for key, value in serial_changes(serial):
+        for key, value in serial_changes(self._serial):
             self._overlay.put(key, value)
-        self._overlay.commit(self._store, sync=sync)
-        for block_hash in self._deleted:
+
+    def _tell_cache(self, headers: dict[bytes, Header], deleted: Sequence[bytes]) -> None:
+        """What the readers of the commit that was made last may know."""
+        for block_hash in deleted:
             self._headers.forget(block_hash)
-        for block_hash, header in self._fresh_headers.items():
-            self._headers.put(block_hash, serial, header)
+        for block_hash, header in headers.items():
+            self._headers.put(block_hash, self._serial, header)
 
     def _refuse_when_ended(self) -> None:
         if self._on_end is None:

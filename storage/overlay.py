@@ -15,11 +15,12 @@ __all__ = ["Overlay"]
 
 
 class Overlay:
-    """A Reader with pending puts and deletes on top of `base`. Belongs to one thread."""
+    """A Reader with pending puts and deletes on top of `base`. Belongs to one thread, but any thread may `get`."""
 
     def __init__(self, base: Reader) -> None:
         self._base: Final = base
         self._pending: dict[bytes, bytes | None] = {}
+        self._leaving: dict[bytes, bytes | None] = {}
 
     def __len__(self) -> int:
         """The number of pending changes."""
@@ -27,8 +28,12 @@ class Overlay:
 
     def get(self, key: bytes, /) -> bytes | None:
         """The pending value if there is one, else that of the base."""
-        if key in self._pending:
-            return self._pending[key]
+        pending = self._pending
+        if key in pending:
+            return pending[key]
+        leaving = self._leaving
+        if key in leaving:
+            return leaving[key]
         return self._base.get(key)
 
     def put(self, key: bytes, value: bytes, /) -> None:
@@ -49,7 +54,8 @@ class Overlay:
     ) -> Iterator[Pair]:
         """See storage.kv.Reader. Costs a pass over the pending changes, so it is not for hot paths."""
         low, high = key_range(prefix, start, stop)
-        pending = [item for item in self._pending.items() if item[0] >= low and (high is None or item[0] < high)]
+        changes = {**self._leaving, **self._pending} if self._leaving else self._pending
+        pending = [item for item in changes.items() if item[0] >= low and (high is None or item[0] < high)]
         pending.sort(reverse=reverse)
         base = self._base.iterator(prefix=prefix, start=start, stop=stop, reverse=reverse)
         return _merged(pending, base, reverse)
@@ -61,6 +67,16 @@ class Overlay:
     def discard(self) -> None:
         """Forget the pending changes."""
         self._pending = {}
+
+    def hand_over(self) -> dict[bytes, bytes | None]:
+        """The pending changes, for somebody else to write; reads see them until `forget_handed_over`."""
+        self._leaving = self._pending  # before they leave the other place: no reader may find them in neither
+        self._pending = {}
+        return self._leaving
+
+    def forget_handed_over(self) -> None:
+        """The base has them now."""
+        self._leaving = {}
 
     def commit(self, store: KeyValueStore, *, sync: bool) -> None:
         """Write the pending changes to `store` as one atomic batch and forget them; on an error they stay pending."""

@@ -18,11 +18,12 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """The last values put, by block hash; never a None."""
+    """The last `limit` values put, and up to a quarter more; by block hash, never a None. Any thread may read."""
 
     def __init__(self, limit: int) -> None:
         self._limit: Final = limit
-        self._values: Final[dict[bytes, T]] = {}
+        self._most: Final = limit + limit // 4
+        self._values: dict[bytes, T] = {}
 
     def get_or(self, block_hash: bytes, read: Callable[[bytes], T | None]) -> T | None:
         """The value kept, else the one read, which is kept then."""
@@ -34,10 +35,10 @@ class Recent(Generic[T]):
         return found
 
     def put(self, block_hash: bytes, value: T) -> None:
-        """Keep a value; the oldest goes when there are too many."""
+        """Keep a value; the oldest go when there are too many."""
         self._values[block_hash] = value
-        if len(self._values) > self._limit:
-            del self._values[next(iter(self._values))]
+        if len(self._values) > self._most:
+            self._values = dict(list(self._values.items())[-self._limit :])
 
     def forget(self, block_hash: bytes) -> None:
         """The value is no longer true."""
@@ -48,7 +49,7 @@ class RecentFacts:
     """Of blocks on whatever branch. Bodies are few, since each may be big."""
 
     def __init__(self) -> None:
-        self.blocks: Final[Recent[Block]] = Recent(24)
+        self.blocks: Final[Recent[Block]] = Recent(20)
         self.records: Final[Recent[BlockRecord]] = Recent(64)
         self.exts: Final[Recent[BlockExt]] = Recent(64)
         self.epochs: Final[Recent[EpochExt]] = Recent(64)

@@ -2,30 +2,33 @@
 
 Syncing the disk once for hundreds of blocks is what makes import fast. Nobody is told of the change: this is for
 commands that have the database to themselves.
+
+Three things go on side by side: this thread checks and attaches a block, the scripts of those before it run, and the
+group before theirs is written to the disk. A group is saved only when all its scripts have passed.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
-from ckb_node.chain.rules import Judge, Judged
-from consensus.difficulty import compact_to_difficulty
+from ckb_node.chain.attaching import attach_judged, insert_invalid, note_cycles
+from ckb_node.chain.rules import InvalidOnChain, Judge, Judged
+from ckb_node.chain.script_queue import ScriptQueue
+from ckb_node.chain.scripts import ScriptService
 from consensus.errors import CkbError
-from consensus.lookup import require
 from consensus.mmr import nodes_of_block
 from consensus.types.blockchain import Block, Header
-from consensus.types.core import valid_block_ext
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
 
 
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
-    """A group is committed when one of these is reached; bodies in bytes."""
+    """A group is saved when one of these is reached; bodies in bytes."""
 
     blocks: int = 256
     body_bytes: int = 16 << 20
@@ -33,24 +36,44 @@ class GroupLimits:
 
 
 class RefusedBlockError(Exception):
-    """A block breaks a rule; those before it in the group stay."""
+    """A block breaks a rule; those before it stay, those after it are gone."""
 
     def __init__(self, block: Block, cause: CkbError) -> None:
         super().__init__(f"block {block.number} (0x{block.hash.hex()}) is invalid: {cause}")
         self.number, self.block_hash, self.cause = block.number, block.hash, cause
 
 
+@dataclass(slots=True)
+class _Member:
+    """An attached block of a group whose scripts are run; `judged.scripts` is None when they have passed."""
+
+    block: Block
+    judged: Judged
+    received_at: int
+
+
 class BlockGroups:
     """Attaches blocks one after the other. The end of the `with` commits the last group whatever the reason: what was
-    attached so far is sound, unless it ends in the middle of a block; then the group is dropped."""
+    attached so far is sound, unless it ends in the middle of a block; then the group is dropped.
+
+    `scripts` run what the judge leaves to be run later; without it there must be nothing such.
+    """
 
     def __init__(
-        self, store: ChainStore, judge: Judge, now_ms: Callable[[], int], limits: GroupLimits | None = None
+        self,
+        store: ChainStore,
+        judge: Judge,
+        now_ms: Callable[[], int],
+        limits: GroupLimits | None = None,
+        scripts: ScriptService | None = None,
     ) -> None:
         self._store: Final = store
         self._judge: Final = judge
         self._now_ms: Final = now_ms
         self._limits: Final = limits or GroupLimits()
+        self._queue: Final = None if scripts is None else ScriptQueue(scripts)
+        self._members: list[_Member] = []
+        self._proven = 0
         self._txn: ChainTxn | None = None
         self._tip: Header | None = None
         self._is_within_block = False
@@ -60,10 +83,14 @@ class BlockGroups:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._is_within_block:
-            self._discard()
-        else:
-            self.flush()
+        try:
+            if self._is_within_block:
+                self._discard()
+            else:
+                self.flush()
+        finally:
+            if self._queue is not None:
+                self._queue.close()
 
     def tip(self) -> Header:
         """The last block, committed or not."""
@@ -81,17 +108,27 @@ class BlockGroups:
         with self._store.view() as view:
             return view.block_ext(block_hash) is not None
 
-    def add(self, block: Block) -> Judged:
-        """Attach a block whose parent is the tip; what was found out of it. RefusedBlockError, StorageError."""
+    def add(self, block: Block) -> None:
+        """Attach a block whose parent is the tip.
+
+        Raises RefusedBlockError for this block or, when its scripts fail only now, one before it; StorageError.
+        """
         txn = self._begun()
         try:
             judged = self._judge(txn, block)
             mmr_nodes = nodes_of_block(txn, block.header)[1]
+        except InvalidOnChain as invalid:
+            self._settle(txn, to_end=True)
+            insert_invalid(txn, block, invalid.epoch, self._now_ms())
+            raise RefusedBlockError(block, invalid.cause) from invalid.cause
         except CkbError as error:
+            self._settle(txn, to_end=True)
             raise RefusedBlockError(block, error) from error
+        received_at = self._now_ms()
         self._is_within_block = True
-        attach_judged(txn, block, judged, mmr_nodes, self._now_ms())
+        attach_judged(txn, block, judged, mmr_nodes, received_at)
         self._is_within_block = False
+        self._have_scripts_run(txn, _Member(block, judged, received_at))
         self._blocks, self._bytes = self._blocks + 1, self._bytes + len(block.raw)
         limits = self._limits
         if (
@@ -99,39 +136,93 @@ class BlockGroups:
             or self._bytes >= limits.body_bytes
             or time.monotonic() - self._since >= limits.seconds
         ):
-            self.flush()
-        return judged
+            self._save(txn)
 
     def flush(self) -> None:
-        """Make durable what was attached; other writers may write then."""
-        txn, self._txn, self._tip = self._txn, None, None
-        self._blocks, self._bytes = 0, 0
-        if txn is not None:
-            txn.commit()
+        """Make durable what was attached; other writers may write then. Raises as `add` does."""
+        txn = self._txn
+        if txn is None:
+            return
+        try:
+            self._settle(txn, to_end=True)
+        finally:
+            sound = self._drop_unproven(self._begun())
+            self._txn, self._tip = None, None
+            sound.commit()
+
+    def _save(self, txn: ChainTxn) -> None:
+        """As `flush`, but the disk is written beside what comes next."""
+        self._settle(txn, to_end=True)
+        self._txn = None  # it has ended if this fails
+        txn.save()
+        self._txn = txn
+        self._start_group()
+
+    def _start_group(self) -> None:
+        self._blocks, self._bytes, self._since = 0, 0, time.monotonic()
+        self._members, self._proven = [], 0
 
     def _begun(self) -> ChainTxn:
         if self._txn is None:
-            self._txn, self._since = self._store.begin(), time.monotonic()
+            self._txn = self._store.begin()
+            self._start_group()
         return self._txn
 
     def _discard(self) -> None:
+        if self._queue is not None:
+            self._queue.close()
         txn, self._txn, self._tip = self._txn, None, None
         if txn is not None:
             txn.discard()
 
+    # Scripts of the group
 
-def attach_judged(txn: ChainTxn, block: Block, judged: Judged, mmr_nodes: list[bytes], received_at: int) -> None:
-    """Store a block and make it the tip; its parent is the tip. `received_at` in ms."""
-    parent = require(txn.block_ext(block.parent_hash), "block ext", block.parent_hash)
-    ext = valid_block_ext(
-        parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
-        parent.total_uncles_count + len(block.uncles),
-        received_at,
-        judged.fees,
-        judged.cycles,
-        judged.sizes,
-    )
-    txn.insert_block(block)
-    txn.insert_epoch(block.hash, judged.epoch)
-    txn.insert_ext(block.hash, ext)
-    txn.attach_block(block, mmr_nodes)
+    def _have_scripts_run(self, txn: ChainTxn, member: _Member) -> None:
+        scripts = member.judged.scripts
+        if self._queue is None:
+            if scripts is not None:
+                raise ValueError("there is nobody to run the scripts")
+            return
+        self._members.append(member)
+        if scripts is not None:
+            self._queue.put(txn, scripts)
+        self._settle(txn, to_end=False)
+
+    def _settle(self, txn: ChainTxn, *, to_end: bool) -> None:
+        """Note the cycles of blocks whose scripts have passed. When one failed the group ends before that block:
+        RefusedBlockError."""
+        if self._queue is None:
+            return
+        try:
+            for cycles in self._queue.passed(txn, to_end=to_end):
+                member = self._members[self._first_unproven()]
+                member.judged = replace(member.judged, cycles=cycles, scripts=None)
+                note_cycles(txn, member.block, member.judged)
+        except CkbError as error:
+            bad = self._members[self._first_unproven()]
+            sound = self._drop_unproven(txn)
+            insert_invalid(sound, bad.block, bad.judged.epoch, bad.received_at)
+            raise RefusedBlockError(bad.block, error) from error
+
+    def _first_unproven(self) -> int:
+        """Index of the first member whose scripts have not passed; the number of members when all have."""
+        members, at = self._members, self._proven
+        while at < len(members) and members[at].judged.scripts is None:
+            at += 1
+        self._proven = at
+        return at
+
+    def _drop_unproven(self, txn: ChainTxn) -> ChainTxn:
+        """Go back to where all scripts have passed: begin the group anew and attach once more what is proven."""
+        at = self._first_unproven()
+        if at == len(self._members):
+            return txn
+        proven = self._members[:at]
+        txn.discard()
+        self._txn = None
+        txn = self._begun()
+        for member in proven:
+            mmr_nodes = nodes_of_block(txn, member.block.header)[1]
+            attach_judged(txn, member.block, member.judged, mmr_nodes, member.received_at)
+        self._members = proven
+        return txn

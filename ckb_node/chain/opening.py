@@ -19,15 +19,23 @@ ENGINES_DIRECTORY = "vm"
 
 
 @contextmanager
-def open_chain(config: Config) -> Iterator[tuple[Consensus, ChainStore, BlockProcessor]]:
-    """Chain spec, database and the processor that writes it. Raises ConfigError, SpecError, StorageError."""
+def open_chain(
+    config: Config, *, script_processes: int | None = None
+) -> Iterator[tuple[Consensus, ChainStore, BlockProcessor]]:
+    """Chain spec, database and the processor that writes it. Raises ConfigError, SpecError, StorageError.
+
+    `script_processes` run the scripts of blocks, None: one for each processor.
+    """
     spec, _ = config.load_spec()
     consensus = load_consensus(config)
     store = ChainStore.open(config.data_dir / "chain")
     try:
         store.check_identity(consensus.genesis_hash, spec.content_hash)
         directory = config.data_dir / ENGINES_DIRECTORY
-        with Engines(directory) as engines, closing(ParallelScriptService(consensus, engines, directory)) as scripts:
+        with (
+            Engines(directory) as engines,
+            closing(ParallelScriptService(consensus, engines, directory, script_processes)) as scripts,
+        ):
             processor = BlockProcessor(consensus, store, scripts, SystemClock().now_ms)
             processor.start(spec.content_hash)
             yield consensus, store, processor

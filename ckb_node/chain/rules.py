@@ -7,58 +7,48 @@ breaks, and else says what has to be stored of the block.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.chain.errors import KnownInvalidBlockError
 from consensus.block import verify_block_body
-from consensus.epoch import next_epoch_ext
+from consensus.epoch import next_epoch_ext, verify_block_epoch
 from consensus.errors import CkbError
 from consensus.header import verify_header, verify_number
 from consensus.params import Consensus
 from consensus.quick import prepare_block_quickly, verify_block_body_quickly
 from consensus.types.blockchain import Block
 from consensus.types.core import EpochExt
-from consensus.verify_block import BlockTransactionError, PreparedBlock, finish_block
+from consensus.verify_block import NotOnTipError, PreparedBlock, finish_block
 from storage.chain_txn import ChainTxn
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Facts of a block that may be attached. All but `epoch` leave the cellbase out; fees in shannons."""
+    """Facts of a block that may be attached. All but `epoch` leave the cellbase out; fees in shannons.
+
+    While `scripts` are still to be run, nobody knows the cycles, which count as zero.
+    """
 
     epoch: EpochExt
     fees: Sequence[int]
     cycles: Sequence[int]
     sizes: Sequence[int]
+    scripts: PreparedBlock | None = None
 
 
 Judge = Callable[[ChainTxn, Block], Judged]
-RunScripts = Callable[[ChainTxn, PreparedBlock], Sequence[int]]
-"""Cycles of each transaction but the cellbase; BlockTransactionError when one fails."""
+"""Raises InvalidOnChain, or the CkbError of a rule that says nothing final about the block's hash."""
+
+RunScripts = Callable[[ChainTxn, PreparedBlock], Sequence[int] | None]
+"""Cycles of each transaction but the cellbase, None when the scripts are run later; BlockTransactionError."""
 
 
-def scripts_in(executor: Executor, service: ScriptService) -> RunScripts:
-    """Run the scripts of a block's transactions side by side."""
+class InvalidOnChain(Exception):  # noqa: N818 - carries a verdict to whoever remembers it
+    """The block breaks a rule of its place in the chain: it, and whatever stands on it, can never be valid."""
 
-    def run(txn: ChainTxn, prepared: PreparedBlock) -> Sequence[int]:
-        runner, limit = service.over(txn), service.consensus.max_block_cycles
-        running = [executor.submit(runner.run, rtx, prepared.env, limit) for rtx in prepared.with_scripts]
-        cycles = []
-        try:
-            for index, future in enumerate(running, start=1):
-                try:
-                    cycles.append(future.result())
-                except CkbError as error:
-                    raise BlockTransactionError(index, error) from error
-        finally:
-            # None may go on reading the transaction when this returns.
-            for future in running:
-                if not future.cancel():
-                    future.exception()
-        return cycles
-
-    return run
+    def __init__(self, epoch: EpochExt, cause: CkbError) -> None:
+        super().__init__(str(cause))
+        self.epoch, self.cause = epoch, cause
 
 
 def scripts_trusted(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int]:
@@ -66,17 +56,41 @@ def scripts_trusted(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int]:
     return [0] * len(prepared.fees)
 
 
+def scripts_later(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int] | None:
+    """Whoever attaches the block has them run, see ckb_node.chain.groups; without transactions there are none."""
+    return None if prepared.fees else []
+
+
 def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[], int]) -> Judge:
-    """Every rule; of scripts, what `run_scripts` does with them."""
+    """Every rule; of scripts, what `run_scripts` does with them. What was found invalid before stays so."""
 
     def judge(txn: ChainTxn, block: Block) -> Judged:
+        _verify_not_known_invalid(txn, block)
         verify_header(consensus, block.header, txn, now_ms())
         verify_block_body_quickly(consensus, block)
-        prepared = prepare_block_quickly(consensus, block, txn)
-        verified = finish_block(consensus, prepared, run_scripts(txn, prepared))
-        return Judged(prepared.epoch, verified.fees, verified.cycles, verified.sizes)
+        try:
+            prepared = prepare_block_quickly(consensus, block, txn)
+            cycles = run_scripts(txn, prepared)
+            if cycles is not None:
+                finish_block(consensus, prepared, cycles)
+        except NotOnTipError:
+            raise
+        except CkbError as error:
+            epoch = _epoch_of(consensus, txn)
+            verify_block_epoch(epoch, block.header)
+            raise InvalidOnChain(epoch, error) from error
+        if cycles is None:
+            return Judged(prepared.epoch, prepared.fees, [0] * len(prepared.fees), prepared.sizes, prepared)
+        return Judged(prepared.epoch, prepared.fees, cycles, prepared.sizes)
 
     return judge
+
+
+def _verify_not_known_invalid(txn: ChainTxn, block: Block) -> None:
+    if txn.may_be_stored(block.number):
+        ext = txn.block_ext(block.hash)
+        if ext is not None and ext.verified is False:
+            raise KnownInvalidBlockError(block.hash)
 
 
 def body_rules(consensus: Consensus) -> Judge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -76,6 +77,11 @@ class ScriptService:
         """Cycles of `prepared.with_scripts`; the pool waits meanwhile. Raises BlockTransactionError, ScriptsStopped."""
         with self.gate.block():
             return run_scripts(self.consensus, prepared, self.over(reader))
+
+    def run_blocks(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> Iterator[list[int]]:
+        """`run_block` of each in order; ends with the error of the first that fails. `reader` knows their chain."""
+        for prepared in blocks:
+            yield self.run_block(reader, prepared)
 
     def run_quickly(
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop

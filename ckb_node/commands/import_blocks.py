@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
 import click
 
-from ckb_node.chain.groups import BlockGroups, RefusedBlockError
+from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import Judge, RunScripts, all_rules, no_rules, scripts_in, scripts_trusted
+from ckb_node.chain.rules import Judge, all_rules, no_rules, scripts_later, scripts_trusted
 from ckb_node.commands.block_lines import BlockLine, open_blocks, read_blocks, size_of
 from ckb_node.commands.errors import CommandError
 from ckb_node.commands.progress import BlockProgress
@@ -36,11 +36,11 @@ class Checks(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """`source`: a path, or - for standard input. `threads` run scripts; None: one for each processor."""
+    """`source`: a path, or - for standard input. `processes` run scripts; None: one for each processor."""
 
     source: str
     checks: Checks = Checks.ALL
-    threads: int | None = None
+    processes: int | None = None
 
 
 def import_blocks(config: Config, options: ImportOptions) -> int:
@@ -48,18 +48,16 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
     with ExitStack() as stack:
         stop = stack.enter_context(stop_flag())
         file = stack.enter_context(open_blocks(options.source))
-        _, store, processor = stack.enter_context(open_chain(config))
-        executor = stack.enter_context(ThreadPoolExecutor(options.threads or os.cpu_count() or 1))
-        judge = judge_of(options.checks, processor, scripts_in(executor, processor.scripts))
+        _, store, processor = stack.enter_context(open_chain(config, script_processes=options.processes))
         click.echo(f"Before import, current tip is {_tip_text(store)}")
         progress = BlockProgress("importing", size_of(options.source))
-        importer = BlockImporter(processor, judge, options.source)
+        importer = BlockImporter(processor, judge_of(options.checks, processor), options.source)
         try:
-            with progress, importer.groups:
+            with progress, importer.refusals(progress), importer.groups:
                 for line in read_blocks(file):
                     _stop_if_asked(stop)
                     is_new = importer.take(line)
-                    progress.advance(line.size, int(is_new), len(line.block.transactions) - 1 if is_new else 0)
+                    progress.advance(line.size, int(is_new), transactions_of(line.block) if is_new else 0)
         finally:
             click.echo(f"After import, Current tip is {_tip_text(store)}")
             click.echo(f"imported {progress.counts.summary()}")
@@ -67,12 +65,29 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
     return 0
 
 
-def judge_of(checks: Checks, processor: BlockProcessor, run_scripts: RunScripts) -> Judge:
+def judge_of(checks: Checks, processor: BlockProcessor) -> Judge:
     """What checks a block before it is attached."""
     if checks is Checks.NONE:
         return no_rules(processor.consensus)
-    scripts = run_scripts if checks is Checks.ALL else scripts_trusted
+    scripts = scripts_later if checks is Checks.ALL else scripts_trusted
     return all_rules(processor.consensus, scripts, processor.now_ms)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A line whose block is on the chain or about to be."""
+
+    line: BlockLine
+    is_new: bool = False
+
+    def take_back(self, progress: BlockProgress) -> None:
+        if self.is_new:
+            progress.take_back(1, transactions_of(self.line.block))
+
+
+def transactions_of(block: Block) -> int:
+    """How many there are but the cellbase."""
+    return len(block.transactions) - 1
 
 
 class BlockImporter:
@@ -82,26 +97,44 @@ class BlockImporter:
     """
 
     def __init__(self, processor: BlockProcessor, judge: Judge, source: str) -> None:
-        self.groups = BlockGroups(processor.store, judge, processor.now_ms)
+        limits = GroupLimits()
+        self.groups = BlockGroups(processor.store, judge, processor.now_ms, limits, processor.scripts)
         self._processor = processor
         self._source = source
+        self._taken: deque[_Taken] = deque(maxlen=limits.blocks + 1)
 
     def take(self, line: BlockLine) -> bool:
-        """Put a block on the chain; False when it was known. CommandError when it cannot be taken."""
-        block = line.block
-        try:
-            if block.number == 0:
-                self._check_genesis(block)
-                return False
-            if block.parent_hash == self.groups.tip().hash:
-                self.groups.add(block)
-                return True
-            if self.groups.knows(block.hash):
-                return False
-            self._take_branch(block)
-        except RefusedBlockError as error:
-            raise CommandError(f"line {line.number}: {error}") from error
+        """Put a block on the chain; False when it was known.
+
+        CommandError when it cannot be taken; RefusedBlockError for it or, when its scripts fail, for one before it.
+        """
+        taken = _Taken(line)
+        self._taken.append(taken)
+        taken.is_new = self._take(line.block)
+        return taken.is_new
+
+    def _take(self, block: Block) -> bool:
+        if block.number == 0:
+            self._check_genesis(block)
+            return False
+        if block.parent_hash == self.groups.tip().hash:
+            self.groups.add(block)
+            return True
+        if self.groups.knows(block.hash):
+            return False
+        self._take_branch(block)
         return True
+
+    @contextmanager
+    def refusals(self, progress: BlockProgress) -> Iterator[None]:
+        """A refused block ends the command with its line; what was counted from there on came to nothing."""
+        try:
+            yield
+        except RefusedBlockError as error:
+            while (taken := self._taken.pop()).line.block.hash != error.block_hash:
+                taken.take_back(progress)
+            taken.take_back(progress)
+            raise CommandError(f"line {taken.line.number}: {error}") from error
 
     def _check_genesis(self, block: Block) -> None:
         expected = self._processor.consensus.genesis_hash

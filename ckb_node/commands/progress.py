@@ -82,6 +82,11 @@ class BlockProgress:
         self.counts.seconds = self._now() - self._started
         self._bar.stop()
 
+    def take_back(self, blocks: int, transactions: int) -> None:
+        """What was counted came to nothing."""
+        self.counts.blocks -= blocks
+        self.counts.transactions -= transactions
+
     def advance(self, units: int, blocks: int, transactions: int) -> None:
         """Note work done."""
         counts, now = self.counts, self._now()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ import click
 from ckb_node.chain.groups import BlockGroups, RefusedBlockError
 from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import Judge, all_rules, body_rules, scripts_in
+from ckb_node.chain.rules import Judge, all_rules, body_rules, scripts_later
 from ckb_node.commands.errors import CommandError
 from ckb_node.commands.progress import BlockProgress, Counts
 from ckb_node.commands.stopping import StopFlag, stop_flag
@@ -35,7 +33,7 @@ class ReplayOptions:
     """`tmp_target`: the directory that the thrown-away database is made in; it takes as much room as the chain."""
 
     tmp_target: Path
-    threads: int | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,6 @@ class _Replay:
 
     view: ChainState
     processor: BlockProcessor
-    executor: ThreadPoolExecutor
     stop: StopFlag
 
     @property
@@ -53,14 +50,14 @@ class _Replay:
 
     def all_rules(self) -> Judge:
         """Every rule, scripts too."""
-        processor = self.processor
-        return all_rules(processor.consensus, scripts_in(self.executor, processor.scripts), processor.now_ms)
+        return all_rules(self.processor.consensus, scripts_later, self.processor.now_ms)
 
     def run(self, judge: Judge, heights: range, title: str) -> Counts:
         """Process the blocks at these heights. CommandError at the first that is invalid."""
+        processor = self.processor
         with (
             BlockProgress(title, len(heights)) as progress,
-            BlockGroups(self.processor.store, judge, self.processor.now_ms) as groups,
+            BlockGroups(processor.store, judge, processor.now_ms, scripts=processor.scripts) as groups,
         ):
             for height in heights:
                 self.stop.check()
@@ -137,15 +134,14 @@ def _replay(config: Config, options: ReplayOptions) -> Iterator[_Replay]:
     spec, _ = config.load_spec()
     with (
         stop_flag() as stop,
-        open_chain(config) as (consensus, store, source),
+        open_chain(config, script_processes=options.processes) as (consensus, store, source),
         store.view() as view,
         tempfile.TemporaryDirectory(prefix="replay-", dir=options.tmp_target) as directory,
-        ThreadPoolExecutor(options.threads or os.cpu_count() or 1) as executor,
     ):
         fresh = ChainStore.open(Path(directory))
         try:
             processor = BlockProcessor(consensus, fresh, source.scripts, source.now_ms)
             processor.start(spec.content_hash)
-            yield _Replay(view, processor, executor, stop)
+            yield _Replay(view, processor, stop)
         finally:
             fresh.close()

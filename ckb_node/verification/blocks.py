@@ -1,4 +1,4 @@
-"""The scripts of a block's transactions, run by several processes; the verdict is that of running them in order."""
+"""The scripts of blocks' transactions, run by several processes; the verdict is that of running them in order."""
 
 from __future__ import annotations
 
@@ -43,45 +43,45 @@ class BlockProcesses:
         return any(each.is_ready for each in self._processes)
 
     def run(self, work: Sequence[Work], chain: ScriptChain, plain: Plain, limit: int, stop: Stop) -> list[int]:
-        """Cycles of the longest beginning of `work` in which all pass and that fits `limit` cycles.
+        """Cycles of the longest beginning of `work` in which all pass and no block takes more than `limit` cycles.
 
         While no process is ready this thread works itself, so a process that dies costs time only. Raises
         ScriptsStopped.
         """
         self._refresh()
-        block = _Block(work, limit)
+        progress = _Progress(work, limit)
         deaths = 0
         try:
-            while not block.is_decided:
+            while not progress.is_decided:
                 stop.check()
                 ready = [process for process in self._processes if process.is_ready]
                 try:
                     for process in ready:
-                        while process.has_room and (batch := block.take(BATCH)):
+                        while process.has_room and (batch := progress.take(BATCH)):
                             process.give(batch, chain)
                     if not ready:
-                        block.put_plain(plain)
-                    self._receive(block, LOOK_S if ready else 0)
+                        progress.put_plain(plain)
+                    self._receive(progress, LOOK_S if ready else 0)
                 except ProcessDiedError:
                     deaths += 1
-                    self._replace_dead(block, with_new=deaths < MAX_DEATHS)
+                    self._replace_dead(progress, with_new=deaths < MAX_DEATHS)
         finally:
             for process in self._processes:
                 process.forget_work()
-        return block.cycles
+        return progress.cycles
 
-    def _receive(self, block: _Block, wait_s: float) -> None:
+    def _receive(self, progress: _Progress, wait_s: float) -> None:
         if not self._processes:
             return
         readable, _, _ = select.select(self._processes, [], [], wait_s)
         for process in readable:
             for work, done in process.receive():
-                block.put(work, done)
+                progress.put(work, done)
 
-    def _replace_dead(self, block: _Block, *, with_new: bool) -> None:
+    def _replace_dead(self, progress: _Progress, *, with_new: bool) -> None:
         """All of them: which one died is not worth finding out."""
         self.close()
-        block.take_back()
+        progress.take_back()
         if with_new:
             self._start()
 
@@ -103,8 +103,8 @@ class BlockProcesses:
             self._processes.pop().close()
 
 
-class _Block:
-    """What is known of a block's transactions so far."""
+class _Progress:
+    """What is known of the transactions so far."""
 
     def __init__(self, work: Sequence[Work], limit: int) -> None:
         self._work, self._limit = work, limit
@@ -112,7 +112,7 @@ class _Block:
         self._results: list[int | None] = [None] * len(work)
         self._first_bad = len(work)
         self.cycles: list[int] = []
-        self._used = 0
+        self._block, self._used = -1, 0
 
     @property
     def is_decided(self) -> bool:
@@ -121,7 +121,8 @@ class _Block:
             known = self._results[len(self.cycles)]
             if known is None:
                 return False
-            self._used += known
+            block = self._work[len(self.cycles)].block
+            self._block, self._used = block, known + (self._used if block == self._block else 0)
             if self._used > self._limit:
                 self._first_bad = len(self.cycles)
                 return True

@@ -49,13 +49,17 @@ class ProcessDiedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A transaction whose scripts are to run; `index` is its owner's. `epoch`: see ScriptEnv."""
+    """A transaction whose scripts are to run; `index` is its owner's. `epoch`: see ScriptEnv.
+
+    Transactions of one `block` share the limit of its cycles.
+    """
 
     index: int
     rtx: ResolvedTransaction
     epoch: int
     max_cycles: int
     seconds: float | None = None
+    block: int = 0
 
 
 class ScriptProcess:

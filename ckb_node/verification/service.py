@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,36 +41,43 @@ class ParallelScriptService(ScriptService):
 
     def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
         """As ScriptService; an error, or cycles beyond the limit, come from running that transaction in order."""
+        (cycles,) = self.run_blocks(reader, [prepared])
+        return cycles
+
+    def run_blocks(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> Iterator[list[int]]:
+        """As ScriptService, the transactions of all blocks side by side."""
         with self.gate.block():
-            done = self._run_in_processes(reader, prepared)
-            if len(done) == len(prepared.fees):
-                return done
-            return run_scripts(self.consensus, prepared, self.over(reader), done)
+            done = 0
+            while done < len(blocks):
+                for beginning in self._run_in_processes(reader, blocks[done:]):
+                    prepared = blocks[done]
+                    done += 1
+                    if len(beginning) == len(prepared.fees):
+                        yield beginning
+                        continue
+                    yield run_scripts(self.consensus, prepared, self.over(reader), beginning)
+                    break  # what comes after it was not run
 
-    def _run_in_processes(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
-        """Cycles of the first transactions, as many as pass within the limit."""
-        env, limit = prepared.env, self.consensus.max_block_cycles
-        transactions = prepared.with_scripts
-        keys = [self.cache_key(rtx, env) for rtx in transactions]
-        known = [self.verified.get(key) for key in keys]
-        epoch = env.epoch_without_proposal_window
-        unknown = [index for index, cycles in enumerate(known) if cycles is None]
-        if not self.blocks.is_worth_it(len(unknown)):
-            return []
-        work = [Work(at, transactions[index], epoch, limit) for at, index in enumerate(unknown)]
-        runner = self.over(reader)
+    def _run_in_processes(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> list[list[int]]:
+        """Of each block the cycles of the first transactions, as many as pass within the limit."""
+        limit = self.consensus.max_block_cycles
+        runs = [_Run(self, at, block) for at, block in enumerate(blocks)]
+        unknown = [(run, index) for run in runs for index, cycles in enumerate(run.cycles) if cycles is None]
+        if self.blocks.is_worth_it(len(unknown)):
+            work = [run.work(at, index) for at, (run, index) in enumerate(unknown)]
+            runner = self.over(reader)
 
-        def plain(each: Work) -> int | None:
-            try:
-                return runner.run(each.rtx, env, limit)
-            except CkbError:
-                return None
+            def plain(each: Work) -> int | None:
+                try:
+                    return runner.run(each.rtx, blocks[each.block].env, limit)
+                except CkbError:
+                    return None
 
-        found = self.blocks.run(work, reader, plain, limit, self.stop)
-        for index, cycles in zip(unknown, found, strict=False):
-            self.verified.put(keys[index], cycles)
-            known[index] = cycles
-        return _beginning(known, limit)
+            found = self.blocks.run(work, reader, plain, limit, self.stop)
+            for (run, index), cycles in zip(unknown, found, strict=False):
+                self.verified.put(run.keys[index], cycles)
+                run.cycles[index] = cycles
+        return [_beginning(run.cycles, limit) for run in runs]
 
     def run_patiently(
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
@@ -94,6 +102,21 @@ class ParallelScriptService(ScriptService):
         """End all processes, after everybody who runs scripts has ended."""
         self.blocks.close()
         self.long_runs.close()
+
+
+class _Run:
+    """A block's transactions: keys of the cache, and the cycles that are known."""
+
+    def __init__(self, service: ScriptService, number: int, prepared: PreparedBlock) -> None:
+        self._number, self._transactions = number, prepared.with_scripts
+        self._epoch = prepared.env.epoch_without_proposal_window
+        self._limit = service.consensus.max_block_cycles
+        self.keys = [service.cache_key(rtx, prepared.env) for rtx in self._transactions]
+        self.cycles = [service.verified.get(key) for key in self.keys]
+
+    def work(self, index_of_work: int, index: int) -> Work:
+        """One transaction for the processes."""
+        return Work(index_of_work, self._transactions[index], self._epoch, self._limit, block=self._number)
 
 
 def _beginning(cycles: list[int | None], limit: int) -> list[int]:

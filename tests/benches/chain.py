@@ -17,15 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ckb_node.chain.groups import BlockGroups
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import all_rules, scripts_in, scripts_trusted
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.chain.rules import all_rules, scripts_later, scripts_trusted
 from ckb_node.clock import SystemClock
+from ckb_node.verification.service import ParallelScriptService
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from tests.benches.chain_maker import ChainMaker, read_blocks, write_blocks
@@ -160,15 +159,14 @@ def import_chain(source: Path, *, run_scripts: bool, with_profile: bool) -> dict
 def importer(directory: Path, run_scripts: bool) -> Iterator[Callable[[Sequence[bytes]], tuple[int, int]]]:
     """A function that imports raw blocks as `ckb-node import` does and counts them and the transactions of users."""
     consensus, now_ms = dev_consensus(), SystemClock().now_ms
-    store = ChainStore.open(directory / "chain")
-    with Engines(directory / "vm") as engines, ThreadPoolExecutor(2) as executor:
-        scripts = ScriptService(consensus, engines.create_machine)
+    store, programs = ChainStore.open(directory / "chain"), directory / "vm"
+    with Engines(programs) as engines, closing(ParallelScriptService(consensus, engines, programs)) as scripts:
         BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
-        judge = all_rules(consensus, scripts_in(executor, scripts) if run_scripts else scripts_trusted, now_ms)
+        judge = all_rules(consensus, scripts_later if run_scripts else scripts_trusted, now_ms)
 
         def take(raws: Sequence[bytes]) -> tuple[int, int]:
             transactions = 0
-            with BlockGroups(store, judge, now_ms) as groups:
+            with BlockGroups(store, judge, now_ms, scripts=scripts) as groups:
                 for raw in raws:
                     block = Block.parse(raw)
                     groups.add(block)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ckb_node.chain.groups import attach_judged
+from ckb_node.chain.attaching import attach_judged
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.rules import all_rules, scripts_trusted
 from ckb_node.chain.scripts import ScriptService

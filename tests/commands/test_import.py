@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from ckb_node.chain.errors import KnownInvalidBlockError
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import all_rules, scripts_in
+from ckb_node.chain.rules import all_rules, scripts_later, scripts_trusted
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
 from ckb_node.commands.errors import CommandError
 from ckb_node.commands.export_blocks import ExportOptions, export_blocks
 from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
+from ckb_node.verification.stopping import ScriptsStopped
+from consensus.context import ChainReader
+from consensus.errors import CkbError
+from consensus.params import Consensus
 from consensus.types.blockchain import Block, Transaction
-from consensus.verify_block import BlockTransactionError
+from consensus.verify_block import BlockTransactionError, PreparedBlock
+from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
 from tests.commands.kit import (
@@ -63,6 +68,11 @@ def with_bad_signature(block: Block) -> Block:
     return block.replace(transactions=[cellbase, forged]).with_roots()
 
 
+def with_other_body(block: Block) -> Block:
+    """The header commits to something else."""
+    return block.replace(proposals=[b"0123456789"])
+
+
 # ---------------------------------------------------------------- round trip
 
 
@@ -77,7 +87,7 @@ def test_export_of_an_import_is_the_same_file(tmp_path: Path, checks: Checks) ->
 
 def test_import_makes_the_state_that_single_blocks_make(tmp_path: Path) -> None:
     config = make_node(tmp_path / "node")
-    import_blocks(config, ImportOptions(str(file_of(tmp_path / "chain.jsonl", mined())), threads=2))
+    import_blocks(config, ImportOptions(str(file_of(tmp_path / "chain.jsonl", mined())), processes=2))
     one_by_one = processed(mined())
     with stored(config) as view, one_by_one.view() as expected:
         assert state_differences(view, expected) == []
@@ -141,14 +151,20 @@ class CountingStore:
 
         def counted() -> object:
             txn = begin()
-            commit = txn.commit
+            commit, save = txn.commit, txn.save
 
-            def noted(*, sync: bool = True) -> None:
-                self.tips.append(txn.tip_header().number)
+            def noted_commit(*, sync: bool = True) -> None:
+                if not self.tips or txn.tip_header().number > self.tips[-1]:
+                    self.tips.append(txn.tip_header().number)
                 assert sync
                 commit(sync=sync)
 
-            monkeypatch.setattr(txn, "commit", noted)
+            def noted_save() -> None:
+                self.tips.append(txn.tip_header().number)
+                save()
+
+            monkeypatch.setattr(txn, "commit", noted_commit)
+            monkeypatch.setattr(txn, "save", noted_save)
             return txn
 
         monkeypatch.setattr(store, "begin", counted)
@@ -169,10 +185,7 @@ def test_one_commit_for_each_group(limits: GroupLimits, tips: list[int], monkeyp
     scripts, now_ms = ScriptService(consensus), SystemClock().now_ms
     BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
     counting = CountingStore(store, monkeypatch)
-    with (
-        ThreadPoolExecutor(2) as executor,
-        BlockGroups(store, all_rules(consensus, scripts_in(executor, scripts), now_ms), now_ms, limits) as groups,
-    ):
+    with BlockGroups(store, all_rules(consensus, scripts_later, now_ms), now_ms, limits, scripts) as groups:
         for block in mined():
             groups.add(block)
             assert groups.tip() == block.header
@@ -181,23 +194,118 @@ def test_one_commit_for_each_group(limits: GroupLimits, tips: list[int], monkeyp
     store.close()
 
 
-@pytest.mark.parametrize("bad", [1, 2, FIRST_PAYMENT, BLOCKS])
-def test_a_group_keeps_what_came_before_a_bad_block(bad: int) -> None:
+def in_a_group(blocks: Sequence[Block], limits: GroupLimits | None = None) -> tuple[ChainStore, RefusedBlockError]:
+    """What is stored after blocks of which one is bad, and what was said of it."""
     consensus, store = dev_consensus(), ChainStore.in_memory()
     scripts, now_ms = ScriptService(consensus), SystemClock().now_ms
     BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
-    chain = with_block(mined(), bad, with_bad_dao)
-    with ThreadPoolExecutor(1) as executor:
-        judge = all_rules(consensus, scripts_in(executor, scripts), now_ms)
-        with pytest.raises(RefusedBlockError) as caught:
-            add_all(BlockGroups(store, judge, now_ms), chain)
-    assert (caught.value.number, caught.value.block_hash) == (bad, chain[bad - 1].hash)
-    expected = processed(mined()[: bad - 1])
-    with store.view() as view, expected.view() as wanted:
+    with pytest.raises(RefusedBlockError) as caught:
+        add_all(BlockGroups(store, all_rules(consensus, scripts_later, now_ms), now_ms, limits, scripts), blocks)
+    return store, caught.value
+
+
+def one_by_one_until_refused(blocks: Sequence[Block]) -> tuple[ChainStore, CkbError]:
+    consensus, store = dev_consensus(), ChainStore.in_memory()
+    processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
+    processor.start(bytes(32))
+    for block in blocks:
+        try:
+            processor.process(block)
+        except CkbError as error:
+            return store, error
+    raise AssertionError("no block is bad")
+
+
+@pytest.mark.parametrize("limits", [GroupLimits(), GroupLimits(blocks=3)])
+@pytest.mark.parametrize(
+    ("bad", "change"),
+    [
+        (1, with_bad_dao),
+        (2, with_bad_dao),
+        (BLOCKS, with_bad_dao),
+        (FIRST_PAYMENT, with_bad_dao),
+        (FIRST_PAYMENT, with_bad_signature),
+        (FIRST_PAYMENT + 3, with_bad_signature),
+        (FIRST_PAYMENT, with_other_body),
+    ],
+)
+def test_a_group_with_a_bad_block_ends_as_single_blocks_do(
+    bad: int, change: Callable[[Block], Block], limits: GroupLimits
+) -> None:
+    """What came before it stays; it is remembered as invalid if it can never be valid; the error is the same."""
+    chain = with_block(mined(), bad, change)
+    store, refused = in_a_group(chain, limits)
+    wanted_store, error = one_by_one_until_refused(chain)
+    assert (refused.number, refused.block_hash) == (bad, chain[bad - 1].hash)
+    assert (type(refused.cause), str(refused.cause)) == (type(error), str(error))
+    with store.view() as view, wanted_store.view() as wanted:
+        assert view.tip_header().number == bad - 1
         assert state_differences(view, wanted) == []
-        assert view.block_ext(chain[bad - 1].hash) is None
+        for block in chain:
+            assert facts_of(view, block) == facts_of(wanted, block)
     with store.begin() as txn:  # nobody holds the writer's place
         assert txn.tip_header().number == bad - 1
+
+
+def facts_of(state: ChainState, block: Block) -> object:
+    ext = state.block_ext(block.hash)
+    return None if ext is None else (ext.replace(received_at=0), state.block(block.hash), state.block_epoch(block.hash))
+
+
+def test_the_first_bad_block_is_the_one_that_is_named() -> None:
+    """Scripts that fail are noticed when later blocks were looked at already, bad ones too."""
+    chain = with_block(with_block(mined(), FIRST_PAYMENT, with_bad_signature), FIRST_PAYMENT + 1, with_bad_dao)
+    _, refused = in_a_group(chain)
+    assert refused.number == FIRST_PAYMENT
+    chain = with_block(with_block(mined(), FIRST_PAYMENT + 1, with_bad_signature), FIRST_PAYMENT, with_bad_dao)
+    _, refused = in_a_group(chain)
+    assert refused.number == FIRST_PAYMENT
+
+
+def test_an_invalid_block_is_not_verified_twice() -> None:
+    chain = with_block(mined(), FIRST_PAYMENT, with_bad_signature)
+    store, _ = in_a_group(chain)
+    consensus, now_ms = dev_consensus(), SystemClock().now_ms
+
+    def never(txn: object, prepared: PreparedBlock) -> Sequence[int]:
+        raise AssertionError(prepared)
+
+    judge = all_rules(consensus, never, now_ms)
+    with pytest.raises(RefusedBlockError) as caught, BlockGroups(store, judge, now_ms) as groups:
+        groups.add(chain[FIRST_PAYMENT - 1])
+    assert isinstance(caught.value.cause, KnownInvalidBlockError)
+    good = mined()[FIRST_PAYMENT - 1 :]
+    with BlockGroups(store, all_rules(consensus, scripts_trusted, now_ms), now_ms) as groups:
+        for block in good:
+            groups.add(block)
+    with store.view() as view:
+        assert view.tip_header() == mined()[-1].header
+
+
+class StoppedService(ScriptService):
+    """Gives up when it comes to a block."""
+
+    def __init__(self, consensus: Consensus, blocks: int) -> None:
+        super().__init__(consensus)
+        self.left = blocks
+
+    def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
+        if not self.left:
+            raise ScriptsStopped
+        self.left -= 1
+        return super().run_block(reader, prepared)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_what_no_script_has_proven_is_not_kept(blocks: int) -> None:
+    consensus, store = dev_consensus(), ChainStore.in_memory()
+    scripts, now_ms = StoppedService(consensus, blocks), SystemClock().now_ms
+    BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
+    with pytest.raises(ScriptsStopped):
+        add_all(BlockGroups(store, all_rules(consensus, scripts_later, now_ms), now_ms, scripts=scripts), mined())
+    with_payments = [block.number for block in mined() if len(block.transactions) > 1]
+    with store.view() as view:
+        assert view.tip_header().number == with_payments[blocks] - 1
 
 
 # ---------------------------------------------------------------- what is refused
@@ -220,16 +328,28 @@ def test_scripts_are_run_unless_skipped(tmp_path: Path) -> None:
 
 def test_everything_else_is_checked_unless_skipped(tmp_path: Path) -> None:
     source = file_of(tmp_path / "chain.jsonl", with_block(mined(), 7, with_bad_dao)[:7])
-    config = make_node(tmp_path / "node")
     for flags in ((), ("--skip-script-verify",)):
-        result = invoke("-C", str(config.root), "import", *flags, str(source))
-        assert result.exit_code == FAILURE
-        assert "line 8: block 7" in result.stderr
-        assert "InvalidDAO" in result.stderr
-        assert "After import, Current tip is 6-" in result.stdout
-        assert len(result.stderr.splitlines()) == 1
-    assert invoke("-C", str(config.root), "import", "--skip-all-verify", str(source)).exit_code == OK
-    assert tip_of(config) == 7
+        config = make_node(tmp_path / f"node{len(flags)}")
+        for reason in ("InvalidDAO", "was found invalid before"):
+            result = invoke("-C", str(config.root), "import", *flags, str(source))
+            assert result.exit_code == FAILURE
+            assert "line 8: block 7" in result.stderr
+            assert reason in result.stderr
+            assert "After import, Current tip is 6-" in result.stdout
+            assert len(result.stderr.splitlines()) == 1
+        assert invoke("-C", str(config.root), "import", "--skip-all-verify", str(source)).exit_code == OK
+        assert tip_of(config) == 7
+
+
+def test_counts_are_of_what_stays(tmp_path: Path) -> None:
+    """Blocks after one whose scripts fail were taken at first."""
+    source = file_of(tmp_path / "chain.jsonl", with_block(mined(), FIRST_PAYMENT + 2, with_bad_signature))
+    config = make_node(tmp_path / "node")
+    result = invoke("-C", str(config.root), "import", str(source))
+    assert result.exit_code == FAILURE
+    assert f"line {FIRST_PAYMENT + 3}: block {FIRST_PAYMENT + 2} " in result.stderr
+    assert f"imported {FIRST_PAYMENT + 1} blocks with 2 transactions" in result.stdout
+    assert tip_of(config) == FIRST_PAYMENT + 1
 
 
 def test_a_header_that_does_not_commit_to_its_body(tmp_path: Path) -> None:

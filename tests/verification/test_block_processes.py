@@ -16,7 +16,7 @@ from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError
 from consensus.params import Consensus
 from consensus.types.core import ResolvedTransaction
-from consensus.verify_block import BlockTransactionError
+from consensus.verify_block import BlockTransactionError, PreparedBlock
 from tests.script.assembler import DATA, Program
 from tests.script.support import Chain, make_cell, make_header, make_transaction, resolve, script_for
 from tests.verification.kit import (
@@ -85,6 +85,32 @@ def test_cycles_beyond_the_limit_of_a_block(tmp_path: Path) -> None:
             assert (limit == 40 * each) == isinstance(ours, list)
 
 
+def test_blocks_run_together(tmp_path: Path) -> None:
+    """As one by one: each with its own limit of cycles, up to the first that fails."""
+    loop, bad = looping(1000), exiting(7)
+    each = ScriptService(consensus_with()).run_block(Chain(), a_block(consensus_with(), [a_transaction(loop)]))[0]  # type: ignore[arg-type]
+    consensus = consensus_with(8 * each)
+    with parallel(tmp_path, consensus) as service:
+        start_processes(service)
+        for counts in ([8] * 12, [1] * 40, [0, 3, 0, 0, 8, 1, 0], [8, 8, 9, 8], [9], [4, -1, 4, 4], [40, 1]):
+            codes = [[loop, bad, loop] if count < 0 else [loop] * count for count in counts]
+            blocks = [a_block(consensus, [a_transaction(code) for code in block]) for block in codes]
+            plain, ours = (together(every, blocks) for every in (ScriptService(consensus), service))
+            assert ours == plain, counts
+            assert (len(ours) == len(blocks)) == (counts in ([8] * 12, [1] * 40, [0, 3, 0, 0, 8, 1, 0]))
+
+
+def together(service: ScriptService, blocks: Sequence[PreparedBlock]) -> list[object]:
+    """Cycles of the blocks that pass, and what ends them."""
+    passed: list[object] = []
+    try:
+        for cycles in service.run_blocks(Chain(), blocks):  # type: ignore[arg-type]
+            passed.append(cycles)  # noqa: PERF402 - what came before the error counts
+    except BlockTransactionError as error:
+        return [*passed, *[None] * len(blocks), str(error)]
+    return passed
+
+
 def test_what_is_known_is_not_run_again(tmp_path: Path) -> None:
     consensus = consensus_with()
     with parallel(tmp_path, consensus) as service:
@@ -122,7 +148,7 @@ def test_scripts_read_what_did_not_come_along(tmp_path: Path) -> None:
         start_processes(service)
         plain = ScriptService(consensus).run_block(chain, block)  # type: ignore[arg-type]
         lookups = chain.lookups
-        assert service._run_in_processes(chain, block) == plain  # type: ignore[arg-type]
+        assert service._run_in_processes(chain, [block]) == [plain]  # type: ignore[arg-type]
         assert chain.lookups == 2 * lookups
 
 

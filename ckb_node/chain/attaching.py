@@ -1,0 +1,62 @@
+"""What bulk import stores of a block that was judged."""
+
+from __future__ import annotations
+
+from ckb_node.chain.processor import stored_descendants
+from ckb_node.chain.rules import Judged
+from consensus.difficulty import compact_to_difficulty
+from consensus.lookup import require
+from consensus.types.blockchain import Block
+from consensus.types.core import INVALID, BlockExt, EpochExt, valid_block_ext
+from storage.chain_txn import ChainTxn
+
+
+def attach_judged(txn: ChainTxn, block: Block, judged: Judged, mmr_nodes: list[bytes], received_at: int) -> None:
+    """Store a block and make it the tip; its parent is the tip. `received_at` in ms."""
+    parent = _ext(txn, block.parent_hash)
+    ext = valid_block_ext(
+        parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
+        parent.total_uncles_count + len(block.uncles),
+        received_at,
+        judged.fees,
+        judged.cycles,
+        judged.sizes,
+    )
+    txn.insert_block(block)
+    txn.insert_epoch(block.hash, judged.epoch)
+    txn.insert_ext(block.hash, ext)
+    txn.attach_block(block, mmr_nodes)
+
+
+def note_cycles(txn: ChainTxn, block: Block, judged: Judged) -> None:
+    """The scripts of an attached block have run."""
+    ext = _ext(txn, block.hash)
+    txn.insert_ext(
+        block.hash,
+        valid_block_ext(
+            ext.total_difficulty, ext.total_uncles_count, ext.received_at, judged.fees, judged.cycles, judged.sizes
+        ),
+    )
+
+
+def insert_invalid(txn: ChainTxn, block: Block, epoch: EpochExt, received_at: int) -> None:
+    """Remember that a block, and all stored ones that stand on it, are invalid: they are never looked at again."""
+    parent = _ext(txn, block.parent_hash)
+    txn.insert_block(block)
+    txn.insert_epoch(block.hash, epoch)
+    txn.insert_ext(
+        block.hash,
+        BlockExt(
+            total_difficulty=parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
+            total_uncles_count=parent.total_uncles_count + len(block.uncles),
+            received_at=received_at,
+            txs_fees=[],
+            verified_flag=INVALID,
+        ),
+    )
+    for header in stored_descendants(txn, block.header):
+        txn.insert_ext(header.hash, _ext(txn, header.hash).replace(verified_flag=INVALID))
+
+
+def _ext(txn: ChainTxn, block_hash: bytes) -> BlockExt:
+    return require(txn.block_ext(block_hash), "block ext", block_hash)
