@@ -11,7 +11,14 @@ from typing import Final
 from consensus.difficulty import U256_MAX
 from consensus.eaglesong import RATE_WORDS, padded
 from consensus.hashing import HASH_SIZE
-from consensus.kernels.eaglesong_code import HEADER_SIZE, MAX_HEADERS, MESSAGE_BYTES, Layout, generate_eaglesong
+from consensus.kernels.eaglesong_code import (
+    CODE_DIGEST,
+    HEADER_SIZE,
+    MAX_HEADERS,
+    MESSAGE_BYTES,
+    Layout,
+    generate_eaglesong,
+)
 from consensus.kernels.runtime import Instance, Kernel, KernelLengthError
 
 SEARCHED_NONCES: Final = 1 << 18
@@ -57,12 +64,12 @@ class _Eaglesong:
         return self._search(low, count, is_blake2b)
 
 
-_KERNEL: Final = Kernel("eaglesong", generate_eaglesong, _Eaglesong)
+KERNEL: Final = Kernel("eaglesong", CODE_DIGEST, generate_eaglesong, _Eaglesong)
 
 
 def eaglesong(message: bytes) -> bytes:
     """32-byte Eaglesong digest (RFC 10) of a message of any length."""
-    return _KERNEL.here().digest(message)
+    return KERNEL.here().digest(message)
 
 
 def has_work(header: bytes, is_blake2b: bool) -> bool:
@@ -72,7 +79,7 @@ def has_work(header: bytes, is_blake2b: bool) -> bool:
     """
     if len(header) != HEADER_SIZE:
         raise KernelLengthError("a header", f"{HEADER_SIZE} bytes", len(header))
-    return _KERNEL.here().check(header, 1, is_blake2b) == 1
+    return KERNEL.here().check(header, 1, is_blake2b) == 1
 
 
 def first_without_work(headers: Sequence[bytes], is_blake2b: bool) -> int | None:
@@ -80,7 +87,7 @@ def first_without_work(headers: Sequence[bytes], is_blake2b: bool) -> int | None
     for header in headers:
         if len(header) != HEADER_SIZE:
             raise KernelLengthError("a header", f"{HEADER_SIZE} bytes", len(header))
-    kernel = _KERNEL.here()
+    kernel = KERNEL.here()
     for start in range(0, len(headers), MAX_HEADERS):
         part = headers[start : start + MAX_HEADERS]
         index = kernel.check(b"".join(part), len(part), is_blake2b)
@@ -109,5 +116,5 @@ def search(
         return None
     low = start & _MASK64
     work = pow_hash + start.to_bytes(16, "little")
-    offset = _KERNEL.here().search(work, target.to_bytes(HASH_SIZE, "big"), low, count, is_blake2b)
+    offset = KERNEL.here().search(work, target.to_bytes(HASH_SIZE, "big"), low, count, is_blake2b)
     return None if offset == count else start - low + (low + offset & _MASK64)

@@ -50,6 +50,9 @@ class Layout(IntEnum):
     END = INPUT + max(MESSAGE_BYTES, MAX_HEADERS * HEADER_SIZE)
 
 
+CODE_DIGEST: Final = "b77763d9705170e5"
+"""Of the generated code: names it where it is kept compiled. A test says what it has become."""
+
 _ZERO: Final = const(I32, 0)
 _DELIMITER_WORD: Final = simd.splat(const(I32, DELIMITER))
 

@@ -4,11 +4,13 @@ Calls go through its C interface as those of `vm.translator.runtime` do, since t
 times what a short kernel does.
 """
 
+import atexit
 import ctypes
 import hashlib
 import importlib.metadata
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -44,46 +46,10 @@ class KernelTrapError(Exception):
     """Generated code trapped, which it never should."""
 
 
-class Compiler:
-    """Compiles modules; with a directory it keeps them there between processes."""
-
-    def __init__(self) -> None:
-        self._engine: wasmtime.Engine | None = None
-        self._directory: Path | None = None
-
-    def use_cache_directory(self, directory: Path) -> None:
-        """As `vm.wasm.runtime.Runtime.use_cache_directory`; concerns kernels that were not compiled yet."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_private(directory)
-        self._directory = directory
-
-    def engine(self) -> wasmtime.Engine:
-        if self._engine is None:
-            self._engine = make_engine()
-        return self._engine
-
-    def module(self, name: str, code: bytes) -> wasmtime.Module:
-        """Compiled `code`. What is kept is known by the code itself, so it is never that of another generator."""
-        if self._directory is None:
-            return wasmtime.Module(self.engine(), code)
-        path = self._directory / f"kernel-{name}-{_cache_key(code)}.cwasm"
-        kept = read_checked(path)
-        if kept is not None:
-            try:
-                return wasmtime.Module.deserialize(self.engine(), kept)
-            except wasmtime.WasmtimeError:  # made for another processor: make it anew
-                path.unlink(missing_ok=True)
-        module = wasmtime.Module(self.engine(), code)
-        write_checked(path, bytes(module.serialize()))
-        return module
-
-
-def _cache_key(code: bytes) -> str:
-    wasmtime_version = importlib.metadata.version("wasmtime")
-    return hashlib.sha256(f"wasmtime {wasmtime_version} ".encode() + code).hexdigest()[:32]
-
-
-COMPILER: Final = Compiler()
+@lru_cache(maxsize=1)
+def _engine() -> wasmtime.Engine:
+    atexit.register(_engine.cache_clear)
+    return make_engine()
 
 
 class Kernel(Generic[T]):
@@ -92,25 +58,68 @@ class Kernel(Generic[T]):
     Threads may share it: each gets an instance of its own (module memory and all), which ends with the thread.
     """
 
-    def __init__(self, name: str, generate: Callable[[], bytes], bind: Callable[["Instance"], T]) -> None:
-        self._name, self._generate, self._bind = name, generate, bind
+    def __init__(self, name: str, digest: str, generate: Callable[[], bytes], bind: Callable[["Instance"], T]) -> None:
+        """`digest` is `code_digest` of what `generate` gives, so that code kept on disk is known without generating it;
+        `bind` makes of an instance what its users call."""
+        self.name, self.digest, self.generate = name, digest, generate
+        self._bind = bind
         self._module: wasmtime.Module | None = None
         self._lock = threading.Lock()
         self._local = threading.local()
+        atexit.register(self._release)
 
     def here(self) -> T:
         """What `bind` made of this thread's instance."""
         try:
             bound: T = self._local.bound
         except AttributeError:
-            bound = self._local.bound = self._bind(Instance(COMPILER.engine(), self._compiled()))
+            bound = self._local.bound = self._bind(Instance(_engine(), self._compiled()))
         return bound
+
+    def load(self, directory: Path) -> None:
+        """Take the compiled code from `directory`, or compile and keep it there; nothing if it is compiled already.
+
+        It is made if it is missing. It belongs to the user and has mode 0700, PermissionError otherwise: this process
+        runs what it holds.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_private(directory)
+        with self._lock:
+            if self._module is None:
+                self._module = self._read(directory) or self._write(directory)
+
+    def _release(self) -> None:
+        """Let go of what wasmtime can no longer free while the interpreter is taken apart."""
+        self._local, self._module = threading.local(), None
 
     def _compiled(self) -> wasmtime.Module:
         with self._lock:
             if self._module is None:
-                self._module = COMPILER.module(self._name, self._generate())
+                self._module = wasmtime.Module(_engine(), self.generate())
             return self._module
+
+    def _read(self, directory: Path) -> wasmtime.Module | None:
+        kept = read_checked(self.path(directory))
+        if kept is None:
+            return None
+        try:
+            return wasmtime.Module.deserialize(_engine(), kept)
+        except wasmtime.WasmtimeError:  # made for another processor
+            return None
+
+    def _write(self, directory: Path) -> wasmtime.Module:
+        module = wasmtime.Module(_engine(), self.generate())
+        write_checked(self.path(directory), bytes(module.serialize()))
+        return module
+
+    def path(self, directory: Path) -> Path:
+        """Where compiled code is kept; the name says what it was made from, and by which wasmtime."""
+        return directory / f"{self.name}-{self.digest}-{importlib.metadata.version('wasmtime')}.kernel"
+
+
+def code_digest(code: bytes) -> str:
+    """Names generated code."""
+    return hashlib.sha256(code).hexdigest()[:16]
 
 
 class Instance:

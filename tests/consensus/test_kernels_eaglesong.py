@@ -1,8 +1,7 @@
-"""Generated Eaglesong against the plain one: digests, work of headers, search. And the runtime of all kernels."""
+"""Generated Eaglesong against the plain one: digests, work of headers, search."""
 
 import os
 import threading
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +10,12 @@ from hypothesis import strategies as st
 from consensus.difficulty import U256_MAX, compact_to_target
 from consensus.eaglesong import BIT_MATRIX, STATE_WORDS, eaglesong
 from consensus.kernels import eaglesong as kernel
-from consensus.kernels.eaglesong_code import MAX_HEADERS, MESSAGE_BYTES, generate_eaglesong
+from consensus.kernels.eaglesong_code import MAX_HEADERS, MESSAGE_BYTES
 from consensus.kernels.matrix import MATRIX_RESULTS, MATRIX_STEPS
-from consensus.kernels.runtime import COMPILER, Compiler, Instance, Kernel, KernelLengthError, KernelTrapError
+from consensus.kernels.runtime import KernelLengthError
 from consensus.params import PowFunc
 from consensus.pow import is_solution
 from consensus.types.blockchain import Header
-from vm.wasm.emitter import I32, Module
 
 FUNCTIONS = {False: PowFunc.EAGLESONG, True: PowFunc.EAGLESONG_BLAKE2B}
 EASY = 0x2080_0000  # every second digest
@@ -200,53 +198,3 @@ def test_threads_share_a_kernel() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-# The runtime
-
-
-def test_compiled_code_is_kept_and_checked(tmp_path: Path) -> None:
-    directory = tmp_path / "kernels"
-    code = generate_eaglesong()
-    first = Compiler()
-    first.use_cache_directory(directory)
-    first.module("some", code)
-    (kept,) = directory.iterdir()
-    content = kept.read_bytes()
-    again = Compiler()
-    again.use_cache_directory(directory)
-    Instance(again.engine(), again.module("some", code)).function("absorb", 1, is_brief=True)(0)
-    assert kept.read_bytes() == content
-    kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    again.module("some", code)
-    assert kept.read_bytes() == content
-
-
-def test_other_code_has_another_name(tmp_path: Path) -> None:
-    compiler = Compiler()
-    compiler.use_cache_directory(tmp_path / "kernels")
-    for pages in (1, 2):
-        compiler.module("some", Module(pages).encode())
-    assert len(list((tmp_path / "kernels").iterdir())) == 2
-
-
-def test_a_directory_open_to_others_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "open").mkdir(mode=0o755)
-    with pytest.raises(PermissionError):
-        Compiler().use_cache_directory(tmp_path / "open")
-
-
-def test_a_trap_is_an_error_and_the_next_call_works() -> None:
-    module = Module(1)
-    f = module.function((I32,), (I32,), export="f")
-    with f.if_(f.param(0).value):
-        f.unreachable()
-    f.return_(f.param(0).value + 5)
-    instances: Kernel[Instance] = Kernel("trap", module.encode, lambda instance: instance)
-    for is_brief in (True, False):
-        function = instances.here().function("f", 1, is_brief=is_brief)
-        assert function(0) == 5
-        with pytest.raises(KernelTrapError, match="unreachable"):
-            function(1)
-        assert function(0) == 5
-    assert COMPILER.engine() is COMPILER.engine()
