@@ -58,7 +58,7 @@ class ChainState:
         self._archive: Final = archive
         self._path: Final = path
         self._headers: Final = headers
-        self._serial: Final = serial
+        self._serial = serial
         self._tip: Header | None = None
         self._tip_epoch: EpochExt | None = None
 
