@@ -122,17 +122,20 @@ def relative_since_has_passed(
             return env.epoch.to_rational() >= committed + since.epoch.to_rational()
         case Metric.TIMESTAMP:
             start = relative_time_start(consensus, info, env, headers)
-            return _now(consensus, env, headers) >= start + since.milliseconds
+            return start is not None and _now(consensus, env, headers) >= start + since.milliseconds
 
 
-def relative_time_start(consensus: Consensus, info: TransactionInfo, env: TxEnv, headers: HeaderProvider) -> int:
+def relative_time_start(consensus: Consensus, info: TransactionInfo, env: TxEnv, headers: HeaderProvider) -> int | None:
     """RFC 28: when a relative time lock begins (ms): at the timestamp of the cell's block, once its parent's median.
 
-    The proposal window counts here: a transaction of the pool is judged by the epoch that will commit it.
+    The proposal window counts here: a transaction of the pool is judged by the epoch that will commit it. None before
+    RFC 28 for a cell of the genesis block, which has no parent: such a lock never opens. (The reference panics.)
     """
     header = require(headers.header(info.block_hash), "header", info.block_hash)
     if since_counts_from_block_timestamp(consensus, env.epoch_number(consensus.proposal_window)):
         return header.timestamp
+    if info.is_genesis:
+        return None
     return median_time(headers, header.parent_hash, consensus.median_time_block_count)
 
 

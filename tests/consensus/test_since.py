@@ -146,6 +146,14 @@ def test_rfc_28_looks_ahead_by_the_proposal_window() -> None:
                 check(RELATIVE | TIME | seconds, env, cell_at(50), consensus)
 
 
+def test_a_relative_timestamp_on_a_genesis_cell_never_passed_before_rfc_28() -> None:
+    """The genesis block has no parent whose median could be the start; found by the simulator."""
+    cell = cell_at(0)
+    with pytest.raises(ImmatureError):
+        check(RELATIVE | TIME, env_at(100), cell, a_consensus(hardforks=Hardforks(rfc_0028=6)))
+    check(RELATIVE | TIME, env_at(100), cell, a_consensus(hardforks=Hardforks(rfc_0028=5)))
+
+
 @pytest.mark.parametrize("metric", [0, EPOCH, TIME])
 def test_relative_since_on_a_cell_of_the_pool_is_immature(metric: int) -> None:
     with pytest.raises(ImmatureError):
