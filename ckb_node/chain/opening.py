@@ -10,12 +10,13 @@ from ckb_node.clock import SystemClock
 from ckb_node.config import Config
 from ckb_node.genesis.obtain import load_consensus
 from ckb_node.verification.service import ParallelScriptService
+from consensus.kernels.prepare import load_kernels
 from consensus.params import Consensus
 from storage.chain_store import ChainStore
 from vm import Engines
 
 ENGINES_DIRECTORY = "vm"
-"""Compiled engines and translated programs, in the data directory; native code, so only this user may read it."""
+"""Compiled engines, kernels and translations, in the data directory; native code, so only this user may read it."""
 
 
 @contextmanager
@@ -32,6 +33,7 @@ def open_chain(
     try:
         store.check_identity(consensus.genesis_hash, spec.content_hash)
         directory = config.data_dir / ENGINES_DIRECTORY
+        load_kernels(directory)
         with (
             Engines(directory) as engines,
             closing(ParallelScriptService(consensus, engines, directory, script_processes)) as scripts,

@@ -13,10 +13,10 @@ from consensus.block_filter import (
     block_scripts,
     filter_elements,
     filter_hash,
-    golomb_coded_set,
     script_hashes,
 )
 from consensus.hashing import ZERO_HASH
+from consensus.kernels.golomb import golomb_coded_set
 from consensus.lookup import require
 from storage.block_layout import created_output
 from storage.chain_state import ChainState
