@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -26,6 +27,10 @@ RECENT_CELLS = 1 << 16
 """Cells of the last blocks whose script hashes are kept: most are spent soon. About 300 bytes each."""
 
 
+Encode = Callable[[Sequence[bytes]], bytes]
+"""Makes the filter of distinct elements: the plain function of consensus.block_filter, or its kernel."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
     """A batch is written when one of these is reached."""
@@ -37,10 +42,11 @@ class BatchLimits:
 class FilterMaker:
     """Makes filters of consecutive blocks of one state's main chain, each from what is stored of the chain."""
 
-    def __init__(self, state: ChainState, recent: RecentCells | None = None) -> None:
+    def __init__(self, state: ChainState, recent: RecentCells, encode: Encode = golomb_coded_set) -> None:
         """`recent` may have served for other states."""
         self._state: Final = state
-        self._recent: Final = recent or RecentCells()
+        self._recent: Final = recent
+        self._encode: Final = encode
         self._creators: Final = _Creators(state)
 
     def filter_data(self, block_hash: bytes) -> bytes:
@@ -48,7 +54,7 @@ class FilterMaker:
         scripts = block_scripts(require(self._state.block(block_hash), "block", block_hash))
         elements = filter_elements(scripts, self._scripts_of)
         self._recent.add(scripts)
-        return golomb_coded_set(elements)
+        return self._encode(elements)
 
     def _scripts_of(self, out_point: bytes) -> ScriptHashes | None:
         return self._recent.take(out_point) or self._creators.scripts_of(out_point)

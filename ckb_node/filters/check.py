@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ckb_node.filters.builder import FilterMaker
-from consensus.block_filter import filter_hash
+from ckb_node.filters.builder import FilterMaker, RecentCells
+from consensus.block_filter import filter_hash, golomb_coded_set
 from consensus.hashing import ZERO_HASH
 from storage.chain_state import ChainState
 from storage.filters import FilterStore
@@ -22,11 +22,14 @@ class FilterReport:
 
 
 def check_filters(state: ChainState, filters: FilterStore) -> FilterReport:
-    """Compare up to the last block whose filter is built; those above it are only late. Raises StorageError."""
+    """Compare up to the last block whose filter is built; those above it are only late. Raises StorageError.
+
+    By the plain rules: what a kernel made is checked too.
+    """
     last = filters.last_built(state)
     if last is None:
         return FilterReport(0, [])
-    maker = FilterMaker(state)
+    maker = FilterMaker(state, RecentCells(), golomb_coded_set)
     data, hashes = filters.filters(state, 0), filters.filter_hashes(state, 0)
     faults: list[str] = []
     parent = ZERO_HASH
