@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -109,7 +110,8 @@ class Kernel(Generic[T]):
 
     def _write(self, directory: Path) -> wasmtime.Module:
         module = wasmtime.Module(_engine(), self.generate())
-        write_checked(self.path(directory), bytes(module.serialize()))
+        with suppress(OSError):  # no room: it is compiled again next time
+            write_checked(self.path(directory), bytes(module.serialize()))
         return module
 
     def path(self, directory: Path) -> Path:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.hashing import ckb_hash
-from consensus.kernels import eaglesong, golomb, mmr
+from consensus.kernels import eaglesong, golomb, mmr, runtime
 from consensus.kernels.blake2b_code import WORKSPACE, Blake2b
 from consensus.kernels.prepare import load_kernels
 from consensus.kernels.runtime import Instance, Kernel, KernelTrapError, code_digest
@@ -72,6 +72,17 @@ def test_damaged_code_is_made_anew(tmp_path: Path, damage: bytes) -> None:
     assert second.answer() == 7
     assert second.generated == 1
     assert len(path.read_bytes()) == len(whole)
+
+
+def test_no_room_to_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, code: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(runtime, "write_checked", fail)
+    some = CountedKernel()
+    some.kernel.load(tmp_path / "kernels")
+    assert some.answer() == 7
+    assert list((tmp_path / "kernels").iterdir()) == []
 
 
 def test_a_directory_open_to_others_is_refused(tmp_path: Path) -> None:
