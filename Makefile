@@ -7,7 +7,7 @@ INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain fuzz soak-kill interop conformance-vm fuzz-vm scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-kernels fuzz soak-kill interop conformance-vm fuzz-vm scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
 run: setup
@@ -33,7 +33,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 ## Benchmarks: a table for people, build/bench/<name>.json for programs.
-bench: bench-node bench-vm bench-chain
+bench: bench-node bench-vm bench-chain bench-kernels
 bench-node: setup
 	$(BIN)/python -m tests.benches.node
 ## Import of blocks: rates, memory, and (OPTIONS=--profile) where the time goes.
@@ -41,6 +41,9 @@ bench-chain: setup
 	$(BIN)/python -m tests.benches.chain $(OPTIONS)
 bench-vm: setup
 	$(BIN)/python -m tests.benches.vm
+## Proof of work, mining, chain root and filters: kernels beside plain Python.
+bench-kernels: setup
+	$(BIN)/python -m tests.benches.kernels
 
 ## Property tests with many times the examples (FUZZ_FACTOR, default 50).
 fuzz: setup
