@@ -98,6 +98,7 @@ def assert_same_chain(pair: Pair) -> int:
     for epoch in range(last_epoch + 2):
         found += asked(pair, "get_epoch_by_number", hex(epoch))
     assert not found, "\n".join(found)
+    assert_same_filters(pair)
     return outputs
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.interop.kit_chain import COUNTS, Mirror, mirror_of
-from tests.interop.kit_json import Json, sent_block
+from ckb_node.rpc.blockviews import encode_block_view
+from tests.consensus.kit_filters import CONTENTS, block_with
+from tests.interop.kit_chain import COUNTS, Mirror, mirror_of, wait_until
+from tests.interop.kit_json import Json, hexed, sent_block
 from tests.interop.kit_mirror import asked, assert_same_filters, tip_hash
 from tests.interop.kit_nodes import CELLS, Pair, pair_of_nodes, spec_text
 from tests.interop.test_export import SCENES
+from tests.kit.process import RpcClient
 from tests.kit.wallet import CKB, Wallet
 
 pytestmark = pytest.mark.timeout(900)
@@ -36,8 +42,7 @@ def test_filters_follow_reorganisations(mirror: Mirror) -> None:
     assert_same_filters(mirror.pair)
 
     mirror.source.call("truncate", root)
-    second = [_grown(mirror, propose=[transfer]) for _ in range(1)]
-    second += [_grown(mirror) for _ in range(2)]
+    second = [_grown(mirror, propose=[transfer]), _grown(mirror), _grown(mirror)]
     second += [_grown(mirror, commit=[transfer]), _grown(mirror)]
     for view in second:
         mirror.target.call("submit_block", "0x0", sent_block(view))
@@ -47,10 +52,34 @@ def test_filters_follow_reorganisations(mirror: Mirror) -> None:
         assert not list(asked(mirror.pair, "get_block_filter", view["header"]["hash"])), "null off the main chain"
 
 
+def test_cells_that_nobody_made_are_left_out(mirror: Mirror) -> None:
+    """Blocks that both take without checks."""
+    for number, content in CONTENTS.items():
+        template = mirror.template()
+        header = {
+            "compact_target": int(template["compact_target"], 16),
+            "timestamp": int(template["current_time"], 16),
+            "epoch": int(template["epoch"], 16),
+            "parent_hash": bytes.fromhex(template["parent_hash"][2:]),
+            "dao": bytes.fromhex(template["dao"][2:]),
+        }
+        block = block_with(content, number, **header)
+        view = sent_block(json.loads(encode_block_view(block)))
+        wanted = hexed(block.hash)
+        assert mirror.pair.both("process_block_without_verify", view, False) == (wanted, wanted)
+        wait_until(partial(_is_tip, mirror.pair.reference.rpc, wanted))
+        wait_until(partial(_is_tip, mirror.pair.ours.rpc, wanted))
+    COUNTS["filters"] += assert_same_filters(mirror.pair)
+
+
+def _is_tip(rpc: RpcClient, block_hash: str) -> bool:
+    return tip_hash(rpc) == block_hash
+
+
 def block_at(pair: Pair, number: int) -> Json:
     return pair.ours.rpc.call("get_block_by_number", hex(number))
 
 
-def _grown(mirror: Mirror, **content: object) -> Json:
+def _grown(mirror: Mirror, **content: Any) -> Json:
     """A block of the source alone."""
     return mirror.source.call("get_block", mirror.make(mirror.filled(**content)))

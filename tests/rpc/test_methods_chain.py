@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
+from ckb_node.filters.service import FilterService
 from ckb_node.rpc.registry import Module
+from consensus.block_filter import filter_hash
 from consensus.types.blockchain import Block, Header, OutPoint
+from storage.filters import FilterStore
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
-from tests.rpc.asking import RpcFailure, as_json, call, hexed
+from tests.rpc.asking import RpcFailure, as_json, call, dispatcher_of, hexed
 from tests.rpc.kit import FEE, RpcChain, commit, rpc_chain
 
 UNKNOWN = "0x" + "11" * 32
@@ -97,6 +101,27 @@ async def test_blocks_beside_the_main_chain(rpc: RpcChain) -> None:
 async def test_filters_are_null_where_there_are_none(rpc: RpcChain) -> None:
     assert await rpc.call("get_block_filter", UNKNOWN) is None
     assert await rpc.call("get_block_filter", hexed(rpc.node.consensus.genesis_hash)) is None
+
+
+async def test_filters_of_the_main_chain(rpc: RpcChain) -> None:
+    await rpc.node.mine(2)
+    filters = FilterService(rpc.node.chain, FilterStore.in_memory())
+    dispatcher = dispatcher_of(replace(rpc.services, filters=filters))
+    other = await side_block(rpc)
+    assert filters.step()
+    with rpc.node.store.view() as view:
+        hashes = [view.main_hash(number) or b"" for number in range(4)]
+    parent, data = bytes(32), b""
+    for block_hash in hashes:
+        answer = await call(dispatcher, "get_block_filter", hexed(block_hash))
+        assert answer.keys() == {"data", "hash"}
+        data = bytes.fromhex(answer["data"][2:])
+        parent = filter_hash(parent, data)
+        assert answer["hash"] == hexed(parent)
+    assert data == bytes(8), "the first blocks pay nobody"
+    for absent in (UNKNOWN, hexed(other.hash), hexed((await rpc.node.mine()).hash)):
+        assert await call(dispatcher, "get_block_filter", absent) is None
+    filters.close()
 
 
 async def test_median_time_counts_up_to_37_blocks(rpc: RpcChain) -> None:
