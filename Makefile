@@ -7,7 +7,7 @@ INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-kernels fuzz soak-kill interop conformance-vm fuzz-vm scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-kernels fuzz soak-kill interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
 run: setup
@@ -61,6 +61,10 @@ conformance-vm: setup
 ## Random programs on every engine of the VM, for SECONDS (default 120).
 fuzz-vm: setup
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),120)
+
+## Simulated chains: trees of good and bad blocks in many orders, for SECONDS (default 120), from SEED (default: the clock).
+fuzz-chain: setup
+	$(BIN)/python -m tests.simulator --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
 
 ## The same chains, blocks and requests to the reference node and to this one, both on loopback. Not part of `make test`:
 ## it needs a built reference (REFERENCE=path of its `ckb`) and the official system scripts (CELLS=directory of the ELFs).
