@@ -1,8 +1,8 @@
 """The generated kernels beside their plain twins: proof of work, mining, bagging of the chain root, block filters.
 
 `python -m tests.benches.kernels` (or `make bench-kernels`). Each figure is the median of several turns; a kernel and
-what it is compared with take turns, so a ratio is of the same minutes. Seconds are those of the processor, since wall time says
-more about a shared machine's neighbours.
+what it is compared with take turns, so a ratio is of the same minutes. Seconds are those of the processor, since wall
+time says more about a shared machine's neighbours.
 """
 
 from __future__ import annotations
