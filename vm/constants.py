@@ -8,6 +8,8 @@ VERSION2: Final = 2  # RFC 49: hash type `data2`; more fusion, bugs of version 1
 VERSIONS: Final = (VERSION0, VERSION1, VERSION2)
 
 REGISTER_COUNT: Final = 32
+STATE_WORDS: Final = REGISTER_COUNT + 1  # what engines keep beside the memory: registers, and at
+RESERVATION: Final = REGISTER_COUNT  # 1 + the address that an lr has reserved for an sc, or 0
 MEMORY_SIZE: Final = 4 << 20  # bytes
 PAGE_SIZE: Final = 4096  # bytes
 PAGE_SHIFT: Final = 12

@@ -15,8 +15,8 @@ from vm.constants import (
     MEMORY_SIZE,
     PAGE_SHIFT,
     PAGE_SIZE,
-    REGISTER_COUNT,
     STACK_SIZE,
+    STATE_WORDS,
     U64_MASK,
     U64_MAX,
     VERSION0,
@@ -31,7 +31,8 @@ from vm.registers import SP
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The whole state of a machine between two calls of `run`. `pages` holds the dirty pages by page number."""
+    """The whole state of a machine between two calls of `run`. `pages` holds the dirty pages by page number; behind the
+    general registers lies what an lr has reserved (`vm.constants.RESERVATION`)."""
 
     version: int
     pc: int
@@ -60,7 +61,7 @@ class Machine(Protocol):
     memory: Memory
 
     def get_register(self, index: int) -> int:
-        """The value of general register 0..31."""
+        """The value of general register 0..31, or of RESERVATION."""
         ...
 
     def set_register(self, index: int, value: int) -> None:
@@ -113,7 +114,10 @@ class Machine(Protocol):
 
 
 class MachineState:
-    """What all engines have in common: everything but `run`. They decide where registers and memory live."""
+    """What all engines have in common: everything but `run`. They decide where registers and memory live.
+
+    `registers`: as in `Snapshot`.
+    """
 
     def __init__(self, version: int, max_cycles: int, registers: Words, memory: Memory) -> None:
         if version not in VERSIONS:
@@ -220,7 +224,7 @@ class MachineState:
             self.set_register(SP, sp)
 
     def reset(self) -> None:
-        for index in range(REGISTER_COUNT):
+        for index in range(STATE_WORDS):
             self.registers[index] = 0
         self.pc = 0
         self.memory.clear()
@@ -232,7 +236,7 @@ class MachineState:
             pc=self.pc,
             cycles=self.cycles,
             max_cycles=self.max_cycles,
-            registers=tuple(self.registers[index] for index in range(REGISTER_COUNT)),
+            registers=tuple(self.registers[index] for index in range(STATE_WORDS)),
             flags=bytes(memory.flags),
             pages={page: memory.load_bytes(page << PAGE_SHIFT, PAGE_SIZE) for page in memory.dirty_pages()},
         )

@@ -63,11 +63,15 @@ class Memory:
     def store64(self, address: int, value: int) -> None:
         self._store(address, value & 0xFFFF_FFFF_FFFF_FFFF, 8)
 
-    def _store(self, address: int, value: int, size: int) -> None:
+    def claim(self, address: int, size: int) -> None:
+        """Make sure that `size` bytes (at most a page) may be stored, and mark their pages dirty."""
         page = address >> PAGE_SHIFT
         self._claim_page(page)
         if (address & _OFFSET_MASK) + size > PAGE_SIZE:
             self._claim_page(page + 1)
+
+    def _store(self, address: int, value: int, size: int) -> None:
+        self.claim(address, size)
         self.data[address : address + size] = value.to_bytes(size, "little")
 
     def _claim_page(self, page: int) -> None:

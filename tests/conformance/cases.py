@@ -53,7 +53,9 @@ class Outcome:
     printed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return self.error if self.error is not None else f"{self.exit_code} · {self.cycles:,}"
+        if self.error is not None:
+            return self.error
+        return f"{self.exit_code}" if self.cycles is None else f"{self.exit_code} · {self.cycles:,}"
 
 
 LIMIT_EXCEEDED = Outcome(error="cycle limit exceeded")

@@ -15,20 +15,24 @@ from consensus.script.verifier import ScriptVerifier
 from tests.conformance.cases import LIMIT_EXCEEDED, Case, Outcome, transaction_of
 from tests.script.support import EPOCHS, Chain, Env, make_consensus
 from tests.vm.translated import EagerHost
-from vm import create_machine
 from vm.errors import CyclesExceeded, EngineFailure, VmError
+from vm.isa.profile import Isa
+from vm.reference.engine import ReferenceMachine
 from vm.registers import A0, A7
-from vm.translator.engines import ENGINES
 from vm.translator.machine import AutoMachine
+from vm.wasm.machine import WasmMachine
 
 DEBUG = 2177
 
 
-def machine_factories() -> dict[str, MachineFactory]:
+def machine_factories(isa: Isa = Isa.CKB) -> dict[str, MachineFactory]:
     """Engines by name. `auto` is a choice among the others, made by use; here everything is translated at once."""
-    names = [name for name in ENGINES if name != "auto"]
-    factories: dict[str, MachineFactory] = {name: partial(create_machine, engine=name) for name in names}
-    return factories | {"translated": partial(AutoMachine, EagerHost())}
+    host = EagerHost(isa=isa)
+    return {
+        "reference": partial(ReferenceMachine, isa=isa),
+        "wasm": partial(WasmMachine, host.runtime),
+        "translated": partial(AutoMachine, host),
+    }
 
 
 def run_on_engine(factory: MachineFactory, case: Case, max_cycles: int) -> Outcome:

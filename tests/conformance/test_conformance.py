@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.conformance.__main__ import Comparison
+from tests.conformance.__main__ import Comparison, Runner
 from tests.conformance.cases import LIMIT_EXCEEDED, Case, Outcome
 from tests.conformance.engines import machine_factories, run_on_engine
 from tests.conformance.oracle import Said, read_outcome
-from tests.vm.assembler import CODE_BASE, ECALL, auipc, exit_with, imm, jal, program
+from tests.vm.assembler import CODE_BASE, DATA_BASE, ECALL, atomic, auipc, exit_with, imm, jal, li, program
+from vm.isa.profile import Isa
 
 # Prints "hi" from behind the exit, then exits with 3.
 PRINTING = program(
@@ -63,3 +64,12 @@ def test_differences_are_seen() -> None:
     for wrong in (Outcome(None, 1, 100, ("a",)), Outcome(None, 0, 101, ("a",)), Outcome(None, 0, 100), LIMIT_EXCEEDED):
         assert not Comparison(case, right, {"one": right, "two": wrong}).is_equal
     assert not Comparison(case, None, {"one": right}).is_equal
+
+
+def test_without_an_oracle_programs_must_exit_with_0() -> None:
+    runner = Runner(None, 100_000, 100_000, machine_factories(Isa.CKB_WITH_ATOMICS))
+    swap = li(5, DATA_BASE) + li(6, 3) + atomic("amoswap", "d", 7, 6, 5)
+    right, wrong = program(swap + exit_with(0)), program(swap + exit_with(1))
+    for version, may_fail in ((0, True), (1, True), (2, False)):
+        assert runner.compare(Case("", right, version)).is_equal
+        assert runner.compare(Case("", wrong, version)).is_equal is may_fail

@@ -46,18 +46,19 @@ def main() -> int:
     options = parser.parse_args()
     start = int(time.time()) * 1000 if options.start is None else options.start
     seeds = read_seeds(options.replay) if options.replay else endless_seeds(start, options.kind or list(KINDS))
-    engines, ends, failed, runs = Engines(), Counter[str](), 0, 0
+    engines, ends, failed, runs = Engines.for_all_kinds(), Counter[str](), 0, 0
     deadline = time.monotonic() + options.seconds
     for seed in seeds:
         if time.monotonic() > deadline or failed >= MAX_DIFFERENCES:
             break
-        expected, differences = compare(engines, seed)
+        expected, differences = compare(engines[seed.kind], seed)
         runs += 1
         ends[expected.end] += 1
         for difference in differences:
             print(f"{seed}   # {difference.engine}: {difference.text}", flush=True)
         failed += bool(differences)
-    translated = sum(host.translated for host in engines.hosts.values())
+    hosts = {host for some in engines.values() for host in some.hosts.values()}
+    translated = sum(host.translated for host in hosts)
     print(f"{runs} programs from number {start}, {translated} loads translated, {failed} differ")
     print(", ".join(f"{end} {number}" for end, number in ends.most_common()))
     return 1 if failed or not runs else 0

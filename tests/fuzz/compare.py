@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from tests.fuzz.programs import KINDS, PLACED_BASE, placed_code
+from tests.fuzz.programs import KINDS, PLACED_BASE, WITH_ATOMICS, placed_code
 from tests.vm.assembler import DATA_BASE, PAGE
 from tests.vm.translated import EagerHost
-from vm import Machine, create_machine
-from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE, VERSION2
+from vm import Machine
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE, STATE_WORDS, VERSION2
 from vm.errors import CyclesExceeded, EngineFailure, VmError
+from vm.isa.profile import Isa
+from vm.reference.engine import ReferenceMachine
 from vm.translator.limits import Limits
 from vm.translator.machine import AutoMachine
+from vm.wasm.machine import WasmMachine
 
 MAX_STOPS = 12
 MAX_CYCLES = 12_000
@@ -65,17 +68,25 @@ class Trace:
 
 
 class Engines:
-    """Machine factories by name. The last translates in small pieces, with many ways into and out of them."""
+    """Machine factories of an instruction set by name. The last translates in small pieces, with many ways into and out
+    of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, isa: Isa) -> None:
         self.hosts = {
-            "translated": EagerHost(),
-            "translated-cut": EagerHost(Limits(function_blocks=5, function_instructions=40, rounds=4)),
+            "translated": EagerHost(isa=isa),
+            "translated-cut": EagerHost(Limits(function_blocks=5, function_instructions=40, rounds=4), isa),
         }
         self.factories: dict[str, MachineFactory] = {
-            "reference": partial(create_machine, engine="reference"),
-            "wasm": partial(create_machine, engine="wasm"),
-        } | {name: partial(AutoMachine, host) for name, host in self.hosts.items()}
+            "reference": partial(ReferenceMachine, isa=isa),
+            "wasm": partial(WasmMachine, self.hosts["translated"].runtime),
+        }
+        self.factories.update({name: partial(AutoMachine, host) for name, host in self.hosts.items()})
+
+    @classmethod
+    def for_all_kinds(cls) -> dict[str, Engines]:
+        """Engines by the kind of programs that they are compared on."""
+        plain, other = cls(Isa.CKB), cls(Isa.CKB_WITH_ATOMICS)
+        return {kind: other if kind in WITH_ATOMICS else plain for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -167,7 +178,7 @@ class _Runner:
                 self.machine = self.factory(self.seed.version, 0)
                 self.machine.restore(snapshot)
             case 6 if rng.random() < 0.3:
-                kind = rng.choice(("stream", "flow", "edges"))
+                kind = self.seed.kind if self.seed.kind in WITH_ATOMICS else rng.choice(("stream", "flow", "edges"))
                 machine.reset()
                 machine.load_program(KINDS[kind](rng, self.seed.version), [])
 
@@ -180,7 +191,7 @@ class _Runner:
 
 
 def _stop(machine: Machine, why: str) -> Stop:
-    registers = tuple(machine.get_register(index) for index in range(32))
+    registers = tuple(machine.get_register(index) for index in range(STATE_WORDS))
     return Stop(why, machine.pc if why in _GOES_ON else 0, machine.cycles, registers)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 from tests.vm.assembler import (
+    ATOMIC_OPS,
     BRANCH_OPS,
     CODE_BASE,
     DATA_BASE,
@@ -18,6 +19,7 @@ from tests.vm.assembler import (
     PF_X,
     STORE_OPS,
     Segment,
+    atomic,
     branch,
     elf,
     half,
@@ -33,6 +35,7 @@ from tests.vm.random_flow import random_flow
 from tests.vm.random_programs import EDGES, Generator, random_program
 from vm.constants import MEMORY_SIZE
 from vm.isa.compressed import decode_half
+from vm.isa.profile import Isa
 from vm.isa.word import decode_word
 
 PLACED_BASE = 0x30000
@@ -182,6 +185,29 @@ def placed_code(rng: random.Random, version: int) -> bytes:
     return body + imm("jalr", 0, 1, 0)
 
 
+def atomics(rng: random.Random, version: int) -> bytes:
+    """Streams and functions with atomics between other instructions."""
+    return rng.choice((random_program, random_program, random_flow))(rng, version, Isa.CKB_WITH_ATOMICS)
+
+
+def atomic_edges(rng: random.Random, version: int) -> bytes:
+    """Atomics around the borders of pages, segments and the memory."""
+    body = b""
+    borders = (0, CODE_BASE, CODE_BASE + PAGE, DATA_BASE, DATA_BASE + PAGE, DATA_BASE + 2 * PAGE, MEMORY_SIZE)
+    far = (1 << 32, 1 << 63, 1 << 64)
+    for register in _SCRATCH:
+        centre = DATA_BASE + PAGE if register in _TAME else rng.choice((*borders, rng.choice(far)))
+        body += li(register, centre + rng.randrange(-9, 10))
+    for _ in range(rng.choice((4, 12, 40))):
+        base = rng.choice(_WILD if rng.random() < 0.1 else _TAME)
+        name = rng.choice((*ATOMIC_OPS, "lr", "sc"))
+        other = 0 if name == "lr" else rng.choice((*_SCRATCH, 18, 19))
+        body += atomic(name, rng.choice("wd"), rng.choice((0, 18, 19, 20)), other, base)
+        if rng.random() < 0.3:
+            body += imm("addi", base, base, rng.choice((-8, -4, -1, 1, 4, 8)))
+    return program(body + ECALL, data=rng.randbytes(2 * PAGE))
+
+
 KINDS: dict[str, Callable[[random.Random, int], bytes]] = {
     "stream": random_program,
     "flow": random_flow,
@@ -191,4 +217,8 @@ KINDS: dict[str, Callable[[random.Random, int], bytes]] = {
     "segments": segments,
     "mutated": mutated,
     "placed": placed,
+    "atomics": atomics,
+    "atomic-edges": atomic_edges,
 }
+WITH_ATOMICS = frozenset({"atomics", "atomic-edges"})
+"""Kinds for engines that know atomics."""

@@ -6,22 +6,23 @@ from tests.fuzz.__main__ import read_seeds
 from tests.fuzz.compare import Engines, MachineFactory, Seed, compare
 from vm import Machine
 from vm.constants import FLAG_FREEZED
+from vm.isa.profile import Isa
 
 
 @pytest.fixture(scope="module")
-def engines() -> Engines:
-    return Engines()
+def engines() -> dict[str, Engines]:
+    return Engines.for_all_kinds()
 
 
 @pytest.mark.parametrize("seed", read_seeds(), ids=str)
-def test_engines_agree(engines: Engines, seed: Seed) -> None:
-    _, differences = compare(engines, seed)
+def test_engines_agree(engines: dict[str, Engines], seed: Seed) -> None:
+    _, differences = compare(engines[seed.kind], seed)
     assert differences == []
 
 
 @pytest.mark.parametrize("what", ["register", "cycles", "memory", "flags"])
 def test_differences_are_seen(what: str) -> None:
-    engines = Engines()
+    engines = Engines(Isa.CKB)
     honest = engines.factories["wasm"]
 
     def lying(version: int, max_cycles: int) -> Machine:

@@ -128,6 +128,21 @@ B_SHIFT_OPS = {
     "slliuw": (0x1B, 1, 0x080, 6),
 }
 
+# name without the width: bits 31:27
+ATOMIC_OPS = {
+    "lr": 0b00010,
+    "sc": 0b00011,
+    "amoswap": 0b00001,
+    "amoadd": 0b00000,
+    "amoxor": 0b00100,
+    "amoand": 0b01100,
+    "amoor": 0b01000,
+    "amomin": 0b10000,
+    "amomax": 0b10100,
+    "amominu": 0b11000,
+    "amomaxu": 0b11100,
+}
+
 STORE_OPS = {"sb": 0, "sh": 1, "sw": 2, "sd": 3}
 BRANCH_OPS = {"beq": 0, "bne": 1, "blt": 4, "bge": 5, "bltu": 6, "bgeu": 7}
 
@@ -161,6 +176,12 @@ def imm(name: str, rd: int, rs1: int, value: int) -> bytes:
     opcode, funct3, high, width = (SHIFT_OPS | B_SHIFT_OPS)[name]
     assert 0 <= value < 1 << width
     return _word(opcode | rd << 7 | funct3 << 12 | rs1 << 15 | (high | value) << 20)
+
+
+def atomic(name: str, width: str, rd: int, rs2: int, rs1: int, order: int = 0) -> bytes:
+    """`name.width rd, rs2, (rs1)`, width "w" or "d"; of lr, rs2 must be 0. `order`: the bits aq and rl."""
+    high = ATOMIC_OPS[name] << 27 | order << 25
+    return _word(0x2F | rd << 7 | {"w": 2, "d": 3}[width] << 12 | rs1 << 15 | rs2 << 20 | high)
 
 
 def store(name: str, rs2: int, rs1: int, offset: int) -> bytes:

@@ -23,6 +23,7 @@ from tests.vm.assembler import (
     store,
 )
 from tests.vm.random_programs import Generator
+from vm.isa.profile import Isa
 
 ZERO, RA, SP, GP = 0, 1, 2, 3
 COUNTER, DEPTH = 18, 19  # s2 is a loop counter, s3 the depth of recursion; the bodies leave them alone
@@ -34,9 +35,12 @@ JUMP_BUFFER = 1024  # offset in the data: ra and sp of the first function
 class FlowGenerator:
     """Lays out functions one behind the other; jumps between them are filled in at the end."""
 
-    def __init__(self, rng: random.Random, version: int, functions: int) -> None:
+    def __init__(self, rng: random.Random, version: int, isa: Isa, functions: int) -> None:
         self.rng, self.count = rng, functions
-        self.body = Generator(rng, version)
+        self.body = Generator(rng, version, isa)
+        self.plain_kinds = [self.body.register_op, self.body.immediate, self.body.shift, self.body.memory]
+        if isa is Isa.CKB_WITH_ATOMICS:
+            self.plain_kinds += [self.body.atomic_op] * 2
         self.code = bytearray()
         self.starts: list[int] = []
         self.calls: list[tuple[int, int, int]] = []  # position, link, callee
@@ -51,7 +55,7 @@ class FlowGenerator:
 
     def plain(self) -> bytes:
         """Instructions that go on behind themselves."""
-        make = self.rng.choice((self.body.register_op, self.body.immediate, self.body.shift, self.body.memory))
+        make = self.rng.choice(self.plain_kinds)
         return self.rng.choice((make, make, self.body.carry, self.body.wide, self.body.constant))()
 
     def call(self, callee: int, link: int = RA) -> None:
@@ -151,9 +155,9 @@ class FlowGenerator:
                 self.code[position : position + 8] = code
 
 
-def random_flow(rng: random.Random, version: int) -> bytes:
+def random_flow(rng: random.Random, version: int, isa: Isa = Isa.CKB) -> bytes:
     """An ELF file."""
-    generator = FlowGenerator(rng, version, rng.choice((1, 3, 8)))
+    generator = FlowGenerator(rng, version, isa, rng.choice((1, 3, 8)))
     generator.emit(lui(GP, 0x21) + imm("addi", DEPTH, ZERO, rng.choice((0, 5, 400))))
     for register in range(5, 18):
         generator.emit(imm("addi", register, ZERO, rng.randrange(-2048, 2048)) + imm("slli", register, register, 7))

@@ -3,6 +3,7 @@
 import random
 
 from tests.vm.assembler import (
+    ATOMIC_OPS,
     B_REGISTER_OPS,
     B_SHIFT_OPS,
     B_UNARY_OPS,
@@ -14,6 +15,7 @@ from tests.vm.assembler import (
     REGISTER_OPS,
     SHIFT_OPS,
     STORE_OPS,
+    atomic,
     auipc,
     branch,
     half,
@@ -26,6 +28,7 @@ from tests.vm.assembler import (
     store,
     unary,
 )
+from vm.isa.profile import Isa
 
 EDGES = (
     *(0, 1, 2, (1 << 64) - 1, 1 << 63, (1 << 63) - 1, 1 << 31, (1 << 31) - 1, (1 << 32) - 1, 1 << 32),
@@ -37,9 +40,12 @@ BASE = 3  # x3 points into the data
 
 
 class Generator:
-    """Instructions drawn from `rng`. Few registers are used, so that conditions of fusion are often met."""
+    """Instructions drawn from `rng`. Few registers are used, so that conditions of fusion are often met.
 
-    def __init__(self, rng: random.Random, version: int) -> None:
+    Those that `isa` has.
+    """
+
+    def __init__(self, rng: random.Random, version: int, isa: Isa = Isa.CKB) -> None:
         self.rng = rng
         self.version = version
         self.kinds = [
@@ -48,6 +54,8 @@ class Generator:
         ]
         if version > 0:
             self.kinds += [self.bit_op, self.bit_op]
+        if isa is Isa.CKB_WITH_ATOMICS:
+            self.kinds += [self.atomic_op] * 4
 
     def register(self) -> int:
         if self.rng.random() < 0.1:
@@ -86,6 +94,19 @@ class Generator:
         if self.rng.random() < 0.5:
             return imm(self.rng.choice(LOADS), self.register(), base, offset)
         return store(self.rng.choice(list(STORE_OPS)), self.register(), base, offset)
+
+    def atomic_op(self) -> bytes:
+        """Mostly at one of few addresses in the data, of any alignment; at times anywhere."""
+        name = self.rng.choice((*ATOMIC_OPS, "lr", "sc", "sc"))
+        width, rd, order = self.rng.choice("wd"), self.register(), self.rng.randrange(4)
+        rs2 = 0 if name == "lr" else self.register()
+        if self.rng.random() < 0.02:
+            return atomic(name, width, rd, rs2, self.register(), order)
+        if self.rng.random() < 0.4:
+            return atomic(name, width, rd if rd != BASE else 0, rs2, BASE, order)
+        address = self.rng.choice((11, 12, 13))
+        offset = self.rng.choice((0, 8, 4, 1, -2, 2040, -4))
+        return imm("addi", address, BASE, offset) + atomic(name, width, rd, rs2, address, order)
 
     def control(self) -> bytes:
         distance = self.rng.choice((4, 6, 8, 10, 12, 16, 20))
@@ -151,9 +172,9 @@ class Generator:
         return self.rng.getrandbits(32).to_bytes(4, "little")
 
 
-def random_program(rng: random.Random, version: int) -> bytes:
+def random_program(rng: random.Random, version: int, isa: Isa = Isa.CKB) -> bytes:
     """An ELF file."""
-    generator = Generator(rng, version)
+    generator = Generator(rng, version, isa)
     code = b""
     for register in range(1, 32):
         code += li(register, rng.choice(EDGES) if rng.random() < 0.6 else rng.getrandbits(64))

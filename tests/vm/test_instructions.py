@@ -38,7 +38,7 @@ def test_result(engine: str, kind: str, name: str) -> None:
 
 def test_vectors_cover_all_arithmetic() -> None:
     tested = {name for _, name in CASES}
-    untested = {spec.name for spec in OPS if spec.extension is not Extension.FUSION} - tested
+    untested = {spec.name for spec in OPS if spec.extension not in {Extension.FUSION, Extension.A}} - tested
     assert untested == {
         *("lui", "auipc", "jal", "jalr", "beq", "bne", "blt", "bge", "bltu", "bgeu"),
         *("lb", "lh", "lw", "ld", "lbu", "lhu", "lwu", "sb", "sh", "sw", "sd"),

@@ -22,7 +22,7 @@ from tests.vm.assembler import (
 )
 from tests.vm.running import loaded, run_code
 from vm import create_machine
-from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED, RESERVATION, STATE_WORDS
 from vm.errors import (
     ElfParseError,
     InvalidEcall,
@@ -167,8 +167,9 @@ def test_registers(engine: str) -> None:
     machine.set_register(31, -1)
     assert machine.get_register(0) == 0
     assert machine.get_register(31) == (1 << 64) - 1
+    assert machine.get_register(RESERVATION) == 0
     with pytest.raises(IndexError):
-        machine.get_register(32)
+        machine.get_register(STATE_WORDS)
 
 
 @pytest.mark.parametrize("version", [0, 1, 2])

@@ -29,6 +29,7 @@ from tests.vm.assembler import (
 )
 from vm import Engines, create_machine
 from vm.errors import InvalidVersion
+from vm.isa.profile import Isa
 from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
 from vm.translator import engines as engines_module
@@ -125,7 +126,7 @@ def test_a_directory_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
 def test_damaged_native_code_is_not_run(tmp_path: Path) -> None:
     with Engines(tmp_path) as engines:
         engines.translate(LOOP, 2)
-    path = TranslationCache(tmp_path, 1 << 30).path(translation_key(LOOP, 2))
+    path = TranslationCache(tmp_path, 1 << 30).path(translation_key(LOOP, 2, Isa.CKB))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -137,8 +138,10 @@ def test_damaged_native_code_is_not_run(tmp_path: Path) -> None:
 
 
 def test_keys_tell_apart_what_makes_a_difference() -> None:
-    keys = {translation_key(file, version) for file in (LOOP, LOOP + b"\0") for version in (0, 1, 2)}
-    assert len(keys) == 6
+    keys = {
+        translation_key(file, version, isa) for file in (LOOP, LOOP + b"\0") for version in (0, 1, 2) for isa in Isa
+    }
+    assert len(keys) == 12
 
 
 def test_what_was_not_used_longest_is_evicted(tmp_path: Path) -> None:
@@ -277,7 +280,7 @@ def test_translation_grows_with_the_program_only(make: object) -> None:
     limits = Limits()
     machine = ReferenceMachine(2, 0)
     machine.load_elf(file)
-    graph = discover(machine.memory, machine.pc, (), 2, limits)
+    graph = discover(machine.memory, machine.pc, (), 2, Isa.CKB, limits)
     assert set(graph.owners) <= set(graph.nodes), "one owner each"
     assert len(graph.nodes) <= count
     for entry, members in graph.functions().items():

@@ -13,6 +13,7 @@ from vm.errors import InvalidInstruction, MemOutOfBound, VmError
 from vm.isa.compressed import decode_half
 from vm.isa.fusion import fuse
 from vm.isa.instruction import Instruction
+from vm.isa.profile import Isa
 from vm.isa.table import OPS
 from vm.isa.word import decode_word
 
@@ -46,38 +47,38 @@ def fetch(code: Code, pc: int) -> int:
     return bits
 
 
-def decode_single(code: Code, pc: int, version: int) -> Instruction:
+def decode_single(code: Code, pc: int, version: int, isa: Isa = Isa.CKB) -> Instruction:
     """The instruction at `pc`, unfused. Raises MemOutOfBound, MemWriteOnExecutablePage or InvalidInstruction."""
     if pc >= MEMORY_SIZE:
         raise MemOutOfBound
     bits = fetch(code, pc)
-    decoded = decode_word(bits, version) if bits & 3 == 3 else decode_half(bits, version)
+    decoded = decode_word(bits, version, isa) if bits & 3 == 3 else decode_half(bits, version)
     if decoded is None:
         raise InvalidInstruction(pc, bits)
     return decoded
 
 
-def decode(code: Code, pc: int, version: int) -> Instruction:
+def decode(code: Code, pc: int, version: int, isa: Isa = Isa.CKB) -> Instruction:
     """The instruction at `pc`, fused with what follows where the version does so. Raises as `decode_single`."""
-    head = decode_single(code, pc, version)
+    head = decode_single(code, pc, version, isa)
     if version == VERSION0:
         return head
 
     def look_ahead(address: int) -> Instruction | None:
         try:
-            return decode_single(code, address, version)
+            return decode_single(code, address, version, isa)
         except VmError:
             return None
 
     return fuse(head, pc, version, look_ahead)
 
 
-def decode_block(code: Code, pc: int, version: int) -> Block:
+def decode_block(code: Code, pc: int, version: int, isa: Isa = Isa.CKB) -> Block:
     """The block at `pc`. Raises as `decode_single` if any of its instructions cannot be decoded."""
     instructions: list[Instruction] = []
     cost = length = 0
     while len(instructions) < BLOCK_LIMIT:
-        instruction = decode(code, pc + length, version)
+        instruction = decode(code, pc + length, version, isa)
         spec = OPS[instruction.op]
         instructions.append(instruction)
         cost += spec.cost

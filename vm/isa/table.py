@@ -3,7 +3,7 @@
 Each line names an instruction, how its bits are recognised (`word & mask == match`), which operands it has and what it
 costs in cycles. All engines decode and charge by this table. CKB enables the base integer instructions (I),
 multiplication (M) and compressed encodings (C) in every version; bit manipulation (B: Zba, Zbb, Zbc, Zbs) and fusion
-from version 1 on; atomics (A) in none.
+from version 1 on; atomics (A) in none. See `vm.isa.profile`.
 """
 
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ class Extension(Enum):
 
     I = "base integer"  # noqa: E741
     M = "multiplication"
+    A = "atomics"
     B = "bit manipulation"
     FUSION = "macro-op fusion"
 
@@ -57,6 +58,7 @@ _MASK_OPCODE = 0x7F
 _MASK_FUNCT3 = 0x7 << 12
 _MASK_FUNCT6 = 0x3F << 26
 _MASK_FUNCT7 = 0x7F << 25
+_MASK_FUNCT5 = 0x1F << 27
 _MASK_RS2 = 0x1F << 20
 
 _MUL_COST = 5
@@ -67,6 +69,7 @@ _SYSTEM_COST = 500
 # opcode (7 bits) of the 32-bit encodings
 _LOAD, _FENCE, _OP_IMM, _AUIPC, _OP_IMM_32, _STORE = 0x03, 0x0F, 0x13, 0x17, 0x1B, 0x23
 _OP, _LUI, _OP_32, _BRANCH, _JALR, _JAL, _SYSTEM = 0x33, 0x37, 0x3B, 0x63, 0x67, 0x6F, 0x73
+_AMO = 0x2F
 
 
 class _Table:
@@ -195,12 +198,25 @@ def _fusion(t: _Table) -> None:
         t.fused(name, _BRANCH_COST, ends_block=True)
 
 
+def _atomics(t: _Table) -> None:
+    """The two bits that order accesses between processors (aq, rl) say nothing here. No alignment is asked for."""
+    for suffix, funct3, cost in (("w", 2, 4), ("d", 3, 3)):
+        mask, match = _MASK_OPCODE | _MASK_FUNCT3 | _MASK_FUNCT5, _AMO | funct3 << 12
+        t.add(Extension.A, f"lr_{suffix}", Form.UNARY, mask | _MASK_RS2, match | 0x02 << 27, cost)
+        for funct5, name in (
+            *((0x03, "sc"), (0x01, "amoswap"), (0x00, "amoadd"), (0x04, "amoxor"), (0x0C, "amoand"), (0x08, "amoor")),
+            *((0x10, "amomin"), (0x14, "amomax"), (0x18, "amominu"), (0x1C, "amomaxu")),
+        ):
+            t.add(Extension.A, f"{name}_{suffix}", Form.R, mask, match | funct5 << 27, cost)
+
+
 def _build() -> tuple[OpSpec, ...]:
     table = _Table()
     _base_integer(table)
     _multiplication(table)
     _bit_manipulation(table)
     _fusion(table)
+    _atomics(table)
     return tuple(table.specs)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from vm.constants import U64_MASK
 from vm.isa.fusion import RULES
 from vm.isa.instruction import Instruction
-from vm.isa.table import CODE, OPS, Form
+from vm.isa.table import CODE, OPS, Extension, Form
 from vm.registers import ABI_NAMES, RA
 
 _JALR: Final = CODE["jalr"]
@@ -26,6 +26,8 @@ def instruction_text(i: Instruction, pc: int) -> str:
 
 def _operands(i: Instruction, pc: int) -> str:
     rd, rs1, rs2 = ABI_NAMES[i.rd], ABI_NAMES[i.rs1], ABI_NAMES[i.rs2]
+    if OPS[i.op].extension is Extension.A:
+        return f"{rd}, ({rs1})" if OPS[i.op].form is Form.UNARY else f"{rd}, {rs2}, ({rs1})"
     match OPS[i.op].form:
         case Form.R:
             return f"{rd}, {rs1}, {rs2}"

@@ -2,18 +2,19 @@
 
 from typing import Final
 
-from vm.constants import VERSION1
+from vm.constants import VERSIONS
 from vm.isa.instruction import Instruction
-from vm.isa.table import OPS, Extension, Form, OpSpec
+from vm.isa.profile import Isa
+from vm.isa.table import OPS, Form, OpSpec
 
 WORD_LENGTH: Final = 4
 
 
-def candidates(version: int) -> dict[int, tuple[OpSpec, ...]]:
-    """Instructions that exist in `version`, by opcode and funct3 (`word & 0x707f`)."""
+def candidates(version: int, isa: Isa) -> dict[int, tuple[OpSpec, ...]]:
+    """Instructions that exist in `version` of a set, by opcode and funct3 (`word & 0x707f`)."""
     found: dict[int, list[OpSpec]] = {}
     for spec in OPS:
-        if spec.form is Form.FUSED or (spec.extension is Extension.B and version < VERSION1):
+        if spec.form is Form.FUSED or not isa.has(spec.extension, version):
             continue
         funct3s = [(spec.match >> 12) & 7] if spec.mask >> 12 & 7 else range(8)
         for funct3 in funct3s:
@@ -21,7 +22,7 @@ def candidates(version: int) -> dict[int, tuple[OpSpec, ...]]:
     return {key: tuple(specs) for key, specs in found.items()}
 
 
-_CANDIDATES: Final = {version: candidates(version) for version in (0, 1, 2)}
+_CANDIDATES: Final = {(version, isa): candidates(version, isa) for version in VERSIONS for isa in Isa}
 
 
 def sign_extend(value: int, bits: int) -> int:
@@ -30,9 +31,9 @@ def sign_extend(value: int, bits: int) -> int:
     return ((value & ((1 << bits) - 1)) ^ sign) - sign
 
 
-def decode_word(word: int, version: int) -> Instruction | None:
+def decode_word(word: int, version: int, isa: Isa = Isa.CKB) -> Instruction | None:
     """The instruction with these 32 bits, or None if `version` has none."""
-    for spec in _CANDIDATES[version].get(word & 0x707F, ()):
+    for spec in _CANDIDATES[version, isa].get(word & 0x707F, ()):
         if word & spec.mask == spec.match:
             return _operands(spec, word)
     return None

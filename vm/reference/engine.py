@@ -2,15 +2,16 @@
 
 from typing import Final
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT, U64_MASK, VERSION2
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS, U64_MASK, VERSION2
 from vm.errors import MemOutOfBound, Unexpected
 from vm.isa.block import Block, decode_block
+from vm.isa.profile import Isa
 from vm.isa.table import CODE
 from vm.memory import Memory
-from vm.reference import bitmanip, carry, control, integer, load_store, multiply
+from vm.reference import atomic, bitmanip, carry, control, integer, load_store, multiply
 from vm.reference.core import Core, semantics_table
 
-_MODULES: Final = (bitmanip, carry, control, integer, load_store, multiply)  # they fill the table of semantics
+_MODULES: Final = (atomic, bitmanip, carry, control, integer, load_store, multiply)  # they fill the table of semantics
 SEMANTICS: Final = semantics_table()
 """The meaning of every instruction, by code."""
 _ECALL: Final = CODE["ecall"]
@@ -26,9 +27,10 @@ def block_slot(pc: int) -> int:
 class ReferenceMachine(Core):
     """Decodes a block, charges it, executes its instructions one by one. Follows `vm.machine.Machine`."""
 
-    def __init__(self, version: int, max_cycles: int) -> None:
+    def __init__(self, version: int, max_cycles: int, isa: Isa = Isa.CKB) -> None:
         memory = Memory(bytearray(MEMORY_SIZE), bytearray(PAGE_COUNT))
-        super().__init__(version, max_cycles, [0] * REGISTER_COUNT, memory)
+        super().__init__(version, max_cycles, [0] * STATE_WORDS, memory)
+        self.isa = isa
         self._blocks: dict[int, Block] = {}
         self._slots = [0] * SLOT_COUNT  # 1 + address of the block that was entered last in each slot
 
@@ -74,5 +76,5 @@ class ReferenceMachine(Core):
     def _decoded(self, pc: int) -> Block:
         block = self._blocks.get(pc)
         if block is None:
-            block = self._blocks[pc] = decode_block(self.memory, pc, self.version)
+            block = self._blocks[pc] = decode_block(self.memory, pc, self.version, self.isa)
         return block

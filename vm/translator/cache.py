@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from vm.isa.profile import Isa
 from vm.translator.translate import TRANSLATOR_VERSION
 from vm.wasm.interpreter import GENERATOR_VERSION
 from vm.wasm.runtime import check_private, read_checked, write_checked
@@ -14,10 +15,11 @@ _SUFFIX: Final = ".translated"
 _REFUSED: Final = b""  # in place of native code: not to be translated
 
 
-def translation_key(elf: bytes, version: int) -> str:
+def translation_key(elf: bytes, version: int, isa: Isa) -> str:
     """Names what a translation was made from, and by what."""
     wasmtime_version = importlib.metadata.version("wasmtime")
-    text = f"translation {version} by {TRANSLATOR_VERSION}.{GENERATOR_VERSION} wasmtime {wasmtime_version} of "
+    by = f"{TRANSLATOR_VERSION}.{GENERATOR_VERSION} wasmtime {wasmtime_version}"
+    text = f"translation {version} {isa.value} by {by} of "
     return hashlib.sha256(text.encode() + hashlib.sha256(elf).digest()).hexdigest()[:40]
 
 

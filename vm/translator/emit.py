@@ -10,12 +10,13 @@ from typing import Final
 from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE, VERSION0
 from vm.isa.block import Block
 from vm.isa.instruction import Instruction
-from vm.isa.table import CODE, OPS
+from vm.isa.profile import Isa
+from vm.isa.table import BY_NAME, CODE, OPS, Form
 from vm.translator import layout as to
 from vm.translator.flow import kind, registers, writes
 from vm.wasm import layout as at
 from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, if_else, load
-from vm.wasm.handlers import Handlers
+from vm.wasm.handlers import ATOMICS, Handlers
 from vm.wasm.tables import Kind
 
 _ZERO: Final = const(I32, 0)
@@ -42,13 +43,16 @@ _LOADS: Final = {
     CODE["lwu"]: (4, False),
 }
 _STORES: Final = {CODE["sb"]: 1, CODE["sh"]: 2, CODE["sw"]: 4, CODE["sd"]: 8}
-_ACCESS_SIZE: Final = {op: size for op, (size, _) in _LOADS.items()} | _STORES
+_ATOMICS: Final = {CODE[name]: size for name, size in ATOMICS.items()}
+_ACCESS_SIZE: Final = {op: size for op, (size, _) in _LOADS.items()} | _STORES | _ATOMICS
+_WRITING: Final = {*_STORES, *(CODE[name] for name in ATOMICS if BY_NAME[name].form is not Form.UNARY)}
 _AUIPC: Final = CODE["auipc"]
 
 
 @dataclass(slots=True)
 class Access:
-    """Loads or stores of one block by the same value of a register: offsets [low, high). Checked at the first."""
+    """Loads or stores of one block by the same value of a register: offsets [low, high). Checked at the first. What
+    atomics do to memory is a load (lr) or a store (all others)."""
 
     is_store: bool
     base: int
@@ -63,7 +67,7 @@ def accesses(block: Block) -> dict[int, Access]:
     for index, instruction in enumerate(block.instructions):
         size = _ACCESS_SIZE.get(instruction.op)
         if size is not None:
-            key = (instruction.op in _STORES, instruction.rs1)
+            key = (instruction.op in _WRITING, instruction.rs1)
             low, high = instruction.imm, instruction.imm + size
             known = current.get(key)
             if known is not None and max(known.high, high) - min(known.low, low) <= PAGE_SIZE:
@@ -96,9 +100,9 @@ def read(register: int) -> Value:
 class BlockEmitter(Handlers):
     """Emits blocks into `f`, which changes from function to function."""
 
-    def __init__(self, module: Module, interpret: Function, version: int) -> None:
+    def __init__(self, module: Module, interpret: Function, version: int, isa: Isa) -> None:
         nowhere = Function(0, (), ())
-        super().__init__(module, nowhere, version, Local(I32, 0), TARGET, Local(I32, 0))
+        super().__init__(module, nowhere, version, isa, Local(I32, 0), TARGET, Local(I32, 0))
         self.a, self.b, self.c, self.d = _SCRATCH
         self.interpret = interpret
         self._current = Instruction(0, 0, 0, 0, 0, 0)
@@ -117,6 +121,9 @@ class BlockEmitter(Handlers):
     def write(self, register: int, value: Value) -> None:
         if register:
             self.f.set(_REGISTER_LOCALS[register], value)
+
+    def check_atomic(self, name: str) -> None:
+        """Was done with the checks of the block."""
 
     # Carry chains, by additions of 128 bits: for those the processor keeps the carry in a flag.
 
@@ -239,7 +246,9 @@ class BlockEmitter(Handlers):
 
     def _execute(self, instruction: Instruction, own: int) -> None:
         form = kind(instruction)
-        if form is Kind.LOAD:
+        if instruction.op in _ATOMICS:
+            self.table[instruction.op]()
+        elif form is Kind.LOAD:
             if instruction.rd:
                 size, signed = _LOADS[instruction.op]
                 address, offset = self._address(instruction)

@@ -16,6 +16,7 @@ import wasmtime
 
 from vm.constants import VERSIONS
 from vm.errors import InvalidVersion
+from vm.isa.profile import Isa
 from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
 from vm.translator.cache import TranslationCache, translation_key
@@ -81,7 +82,7 @@ class Engines:
 
     `cache_directory`: where compiled code is kept between processes, see `TranslationCache`; if None, a temporary one.
     `threshold`: cycles that one program has to be interpreted for before it is translated, in a process of its own,
-    one at a time.
+    one at a time. `isa`: the instructions of all its machines.
     """
 
     def __init__(
@@ -90,14 +91,16 @@ class Engines:
         *,
         threshold: int = DEFAULT_THRESHOLD,
         max_cache_bytes: int = DEFAULT_CACHE_BYTES,
+        isa: Isa = Isa.CKB,
     ) -> None:
+        self.isa = isa
         self._temporary = tempfile.mkdtemp(prefix="vm-engines-") if cache_directory is None else None
         directory = cache_directory or Path(self._temporary or "")
         self._cache = TranslationCache(directory, max_cache_bytes)
-        self.runtime = Runtime()
+        self.runtime = Runtime(isa)
         self.runtime.use_cache_directory(directory)
         self.counters = Counters()
-        self._hosted = HostedRuntime()
+        self._hosted = HostedRuntime(isa)
         self._idle = IdleInstances()
         self._threshold = threshold
         self._usage: OrderedDict[tuple[int, int], _Usage] = OrderedDict()
@@ -130,16 +133,16 @@ class Engines:
         if version not in VERSIONS:
             raise InvalidVersion
         if engine == "reference":
-            return ReferenceMachine(version, max_cycles)
+            return ReferenceMachine(version, max_cycles, self.isa)
         if engine == "wasm":
             return WasmMachine(self.runtime, version, max_cycles)
         return AutoMachine(self, version, max_cycles)
 
     def translate(self, elf: bytes, version: int) -> None:
         """Translate a program here and now. Raises TooLargeError, or what loading it raises."""
-        key = translation_key(elf, version)
+        key = translation_key(elf, version, self.isa)
         if not self._load(key, elf, version):
-            self._cache.store(key, compile_native(elf, version))
+            self._cache.store(key, compile_native(elf, version, self.isa))
             self._load(key, elf, version)
 
     def is_translated(self, elf: bytes, version: int) -> bool:
@@ -170,7 +173,7 @@ class Engines:
         usage.cycles += cycles
         if not usage.was_looked_up and usage.cycles >= self._threshold // _LOOK_UP_SHARE:
             usage.was_looked_up = True
-            usage.was_requested = self._load(translation_key(elf, version), elf, version)
+            usage.was_requested = self._load(translation_key(elf, version, self.isa), elf, version)
         if not usage.was_requested and usage.cycles >= self._threshold and len(self._waiting) < _MAX_WAITING:
             usage.was_requested = True
             self._waiting.append((elf, version))
@@ -203,12 +206,12 @@ class Engines:
 
     def _start(self, elf: bytes, version: int) -> _Job:
         self.counters.translations_started += 1
-        key = translation_key(elf, version)
+        key = translation_key(elf, version, self.isa)
         output = self._cache.path(key)
         source = output.with_suffix(f".{os.getpid()}.elf")
         source.write_bytes(elf)
         process = subprocess.Popen(
-            [sys.executable, "-m", WORKER, str(version), str(source), str(output)],
+            [sys.executable, "-m", WORKER, str(version), self.isa.value, str(source), str(output)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

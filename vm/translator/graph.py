@@ -14,6 +14,7 @@ from vm.constants import MEMORY_SIZE, U64_MASK
 from vm.errors import VmError
 from vm.isa.block import Block, decode_block
 from vm.isa.instruction import Instruction
+from vm.isa.profile import Isa
 from vm.isa.table import BY_NAME, CODE, OPS, Form
 from vm.memory import Memory
 from vm.registers import RA
@@ -108,13 +109,13 @@ class _KnownCode:
             raise
 
 
-def read_block(memory: Memory, pc: int, version: int) -> Node | None:
+def read_block(memory: Memory, pc: int, version: int, isa: Isa) -> Node | None:
     """The block at `pc`, or None if it has to be left to the interpreter."""
     if pc & 1 or not 0 <= pc < MEMORY_SIZE:
         return None
     code = _KnownCode(memory)
     try:
-        block = decode_block(code, pc, version)
+        block = decode_block(code, pc, version, isa)
     except VmError:
         return None
     if code.went_outside or block.length > _MAX_BLOCK_LENGTH:
@@ -146,8 +147,8 @@ def _node(pc: int, block: Block) -> Node:
 class _Discovery:
     """Finds all blocks that can be reached from some addresses, and addresses that code takes of other code."""
 
-    def __init__(self, memory: Memory, version: int, limits: Limits) -> None:
-        self.memory, self.version, self.limits = memory, version, limits
+    def __init__(self, memory: Memory, version: int, isa: Isa, limits: Limits) -> None:
+        self.memory, self.version, self.isa, self.limits = memory, version, isa, limits
         self.nodes: dict[int, Node] = {}
         self.calls: set[int] = set()
         self.constants: set[int] = set()
@@ -161,7 +162,7 @@ class _Discovery:
             pc = work.pop()
             if pc in self.nodes or pc in self._refused:
                 continue
-            node = read_block(self.memory, pc, self.version)
+            node = read_block(self.memory, pc, self.version, self.isa)
             if node is None:
                 self._refused.add(pc)
                 continue
@@ -198,12 +199,12 @@ class _Discovery:
                 yield node.next - node.last.length + node.last.imm + use.imm
 
 
-def discover(memory: Memory, entry: int, pointers: Iterable[int], version: int, limits: Limits) -> Graph:
+def discover(memory: Memory, entry: int, pointers: Iterable[int], version: int, isa: Isa, limits: Limits) -> Graph:
     """Read a program and part it into functions. Raises TooLargeError.
 
     `pointers`: addresses that may be called from anywhere, as far as they are code.
     """
-    discovery = _Discovery(memory, version, limits)
+    discovery = _Discovery(memory, version, isa, limits)
     roots = {entry, *pointers}
     discovery.add(roots)
     while True:  # until no more code is found through addresses that code takes

@@ -8,6 +8,7 @@ returns.
 from typing import Final
 
 from vm.constants import MEMORY_SIZE
+from vm.isa.profile import Isa
 from vm.translator import layout as to
 from vm.wasm import layout as at
 from vm.wasm.decoder import generate_decoder
@@ -19,14 +20,14 @@ from vm.wasm.tables import compressed_table, op_info, word_tables
 _ZERO: Final = const(I32, 0)
 
 
-def generate_hosted_interpreter(version: int) -> bytes:
+def generate_hosted_interpreter(version: int, isa: Isa) -> bytes:
     """The module for machine `version`. Exports memory, the function `interpret` and the table `translated`, whose
     only element is called to run translated code at PC."""
     module = Module(to.MEMORY_PAGES)
     table = module.table(1, export="translated")
     decode_block = generate_decoder(module, version)
-    _HostedInterpreter(module, decode_block, table, version).generate()
-    words, groups = word_tables(version)
+    _HostedInterpreter(module, decode_block, table, version, isa).generate()
+    words, groups = word_tables(version, isa)
     module.data(at.COMPRESSED, compressed_table(version))
     module.data(at.WORD_OPS, words)
     module.data(at.GROUPS, groups)
@@ -35,7 +36,7 @@ def generate_hosted_interpreter(version: int) -> bytes:
 
 
 class _HostedInterpreter:
-    def __init__(self, module: Module, decode_block: Function, table: int, version: int) -> None:
+    def __init__(self, module: Module, decode_block: Function, table: int, version: int, isa: Isa) -> None:
         self.module, self.decode_block, self.table = module, decode_block, table
         self.f = f = module.function(to.PARAMS, to.RESULTS, export="interpret")
         self.remaining, self.depth = f.param(0), f.param(1)
@@ -43,7 +44,7 @@ class _HostedInterpreter:
         self.may_leave = f.local(I32)  # whether to look for translated code before the next block
         self.hands_over, self.known = f.local(I32), f.local(I32)
         ip, status, target = f.local(I32), f.local(I32), f.local(I64)
-        self.handlers = Handlers(module, f, version, ip, target, status)
+        self.handlers = Handlers(module, f, version, isa, ip, target, status)
 
     def generate(self) -> None:
         f, h = self.f, self.handlers

@@ -6,7 +6,7 @@ from typing import Final
 
 import wasmtime
 
-from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, PAGE_COUNT, PAGE_SHIFT, REGISTER_COUNT, VERSION2
+from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, PAGE_COUNT, PAGE_SHIFT, STATE_WORDS, VERSION2
 from vm.machine import MachineState
 from vm.translator.runtime import HostedRuntime
 from vm.wasm import layout as at
@@ -18,7 +18,7 @@ _MAX_ARENA: Final = at.ARENA + (1 << 20)  # an instance that interpreted more co
 _EXECUTABLE: Final = bytes(flag & FLAG_EXECUTABLE for flag in range(256))
 _TO_CLEAN: Final = bytes(flag & (FLAG_DIRTY | FLAG_EXECUTABLE) == FLAG_DIRTY for flag in range(256))
 _ZERO_MEMORY: Final = memoryview(bytes(PAGE_COUNT << PAGE_SHIFT))
-_NO_REGISTERS: Final = memoryview(bytes(8 * REGISTER_COUNT)).cast("Q")
+_NO_REGISTERS: Final = memoryview(bytes(8 * STATE_WORDS)).cast("Q")
 _NO_SLOTS: Final = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
 

@@ -8,6 +8,7 @@ from wasmtime import _bindings as ffi
 from wasmtime._ffi import dll
 
 from vm.errors import EngineFailure
+from vm.isa.profile import Isa
 from vm.translator.hosted import generate_hosted_interpreter
 from vm.translator.translate import translate
 from vm.wasm.runtime import make_engine
@@ -23,9 +24,11 @@ _EXPORTS: Final = ("memory", "translated", "interpret")
 
 
 class HostedRuntime:
-    """Compiles hosted interpreters, one a machine version, and instantiates translated modules beside them."""
+    """Compiles hosted interpreters of an instruction set, one a machine version, and instantiates translated modules
+    beside them."""
 
-    def __init__(self) -> None:
+    def __init__(self, isa: Isa = Isa.CKB) -> None:
+        self.isa = isa
         self.engine = make_engine()
         self._interpreters: dict[int, wasmtime.Module] = {}
 
@@ -42,13 +45,13 @@ class HostedRuntime:
     def _interpreter(self, version: int) -> wasmtime.Module:
         module = self._interpreters.get(version)
         if module is None:
-            module = self._interpreters[version] = self.compile(generate_hosted_interpreter(version))
+            module = self._interpreters[version] = self.compile(generate_hosted_interpreter(version, self.isa))
         return module
 
 
-def compile_native(elf: bytes, version: int) -> bytes:
+def compile_native(elf: bytes, version: int, isa: Isa) -> bytes:
     """Native code for this processor. Raises TooLargeError, or a VmError if the program cannot be loaded."""
-    return bytes(HostedRuntime().compile(translate(elf, version).code).serialize())
+    return bytes(HostedRuntime(isa).compile(translate(elf, version, isa=isa).code).serialize())
 
 
 class HostedInstance:

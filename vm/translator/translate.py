@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vm.constants import FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_COUNT, PAGE_SHIFT, PAGE_SIZE
+from vm.isa.profile import Isa
 from vm.memory import Memory
 from vm.reference.engine import ReferenceMachine
 from vm.translator import layout as to
@@ -18,7 +19,7 @@ from vm.translator.routine import RoutineEmitter
 from vm.wasm import layout as at
 from vm.wasm.emitter import I32, I64, Function, Local, Module, const, load
 
-TRANSLATOR_VERSION: Final = 3  # part of the key of cached modules: change it whenever the generated code changes
+TRANSLATOR_VERSION: Final = 4  # part of the key of cached modules: change it whenever the generated code changes
 
 _ZERO: Final = const(I32, 0)
 
@@ -33,7 +34,7 @@ class Translation:
     instructions: int
 
 
-def translate(elf: bytes, version: int, limits: Limits | None = None) -> Translation:
+def translate(elf: bytes, version: int, limits: Limits | None = None, isa: Isa = Isa.CKB) -> Translation:
     """Translate the executable pages of a program, as loaded into an empty machine.
 
     The module imports memory, `interpret` and `translated` of `vm.translator.hosted` and exports `run() -> status`.
@@ -41,12 +42,12 @@ def translate(elf: bytes, version: int, limits: Limits | None = None) -> Transla
     """
     machine = ReferenceMachine(version, 0)
     machine.load_elf(elf)
-    graph = discover(machine.memory, machine.pc, _pointers(machine.memory), version, limits or Limits())
+    graph = discover(machine.memory, machine.pc, _pointers(machine.memory), version, isa, limits or Limits())
     module = Module(to.MEMORY_PAGES)
     module.import_memory("memory")
     table = module.import_table("translated", 1)
     interpret = module.import_function("interpret", to.PARAMS, to.RESULTS)
-    emitter = BlockEmitter(module, interpret, version)
+    emitter = BlockEmitter(module, interpret, version, isa)
     members = graph.functions()
     numbers = {entry: number for number, entry in enumerate(sorted(members), start=1)}
     own_table = module.table(len(numbers) + 1)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE, VERSION0, VERSION2
-from vm.isa.table import CODE
+from vm.isa.profile import Isa
+from vm.isa.table import BY_NAME, CODE, OPS, Extension, Form
 from vm.registers import RA
 from vm.wasm import layout as at
 from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, if_else, load, select
@@ -137,15 +138,30 @@ _LOADS: Final = {
     "lwu": (4, False),
 }
 _STORES: Final = {"sb": 1, "sh": 2, "sw": 4, "sd": 8}
+ATOMICS: Final = {spec.name: 4 if spec.name.endswith("w") else 8 for spec in OPS if spec.extension is Extension.A}
+"""Bytes that they access."""
+_ATOMIC_RESULTS: Final = {
+    "amoswap": lambda old, new: new,
+    "amoadd": BINARY["add"],
+    "amoxor": BINARY["xor"],
+    "amoand": BINARY["and"],
+    "amoor": BINARY["or"],
+    "amomin": BINARY["min"],
+    "amomax": BINARY["max"],
+    "amominu": BINARY["minu"],
+    "amomaxu": BINARY["maxu"],
+}
 _BRANCHES: Final = {"beq": "eq", "bne": "ne", "blt": "lt_s", "bge": "ge_s", "bltu": "lt_u", "bgeu": "ge_u"}
 
 
 class Handlers:
     """The statements of all handlers, within the function `f`. `leave` is where a set `status` is returned."""
 
-    def __init__(self, module: Module, f: Function, version: int, ip: Local, target: Local, status: Local) -> None:
+    def __init__(
+        self, module: Module, f: Function, version: int, isa: Isa, ip: Local, target: Local, status: Local
+    ) -> None:
         self.f = f
-        self.version = version
+        self.version, self.isa = version, isa
         self.ip, self.target, self.status = ip, target, status
         # Whether it can be observed which blocks are cached, so that the pc may have a high half; see the reference.
         self.has_slots = version < VERSION2
@@ -180,6 +196,9 @@ class Handlers:
             table[name] = getattr(self, f"_{name}_")
         for name in ("wide_mul", "wide_mulu", "wide_mulsu", "wide_div", "wide_divu"):
             table[name] = lambda name=name: self._wide(name)  # type: ignore[misc]
+        if self.isa.has(Extension.A, self.version):
+            for name in ATOMICS:
+                table[name] = lambda name=name: self._atomic(name)  # type: ignore[misc]
         table["lui"] = table["load_imm"] = lambda: self._write(self.immediate())
         table["fence"] = table["fencei"] = table["ebreak"] = self._unreachable  # decoded to GOTO
         codes = {CODE[name]: handler for name, handler in table.items()}
@@ -253,6 +272,40 @@ class Handlers:
             f.branch_if(self.leave, self.status.value)
         f.store(size, address.wrap(), self.register(at.ENTRY_RS2), at.GUEST)
         return False
+
+    def _atomic(self, name: str) -> bool:
+        address, size = self._local(self.a, self.register(at.ENTRY_RS1)), ATOMICS[name]
+        self.check_atomic(name)
+        if name.startswith("lr"):
+            self.f.store(8, const(I32, 0), address + 1, at.RESERVATION)
+            return self._write(load(I64, size, address.wrap(), at.GUEST, signed=True))
+        operand = self._local(self.b, self.register(at.ENTRY_RS2))
+        if name.startswith("sc"):
+            return self._store_conditional(size)
+        old = self._local(self.c, load(I64, size, address.wrap(), at.GUEST, signed=True))
+        if size == 4:  # sign-extended, the order of unsigned numbers is the same
+            operand = self._local(self.b, operand.sign_extend(32))
+        self.f.store(size, address.wrap(), _ATOMIC_RESULTS[name[:-2]](old, operand), at.GUEST)
+        return self._write(old)
+
+    def _store_conditional(self, size: int) -> bool:
+        """Of the value in `b` at the address in `a`."""
+        f, nowhere = self.f, const(I32, 0)
+        f.set(self.c, load(I64, 8, nowhere, at.RESERVATION).compare("ne", self.a.value + 1).extend_u())
+        f.store(8, nowhere, const(I64, 0), at.RESERVATION)
+        with f.if_(self.c.value.eqz()):
+            f.store(size, self.a.value.wrap(), self.b.value, at.GUEST)
+        return self._write(self.c.value)
+
+    def check_atomic(self, name: str) -> None:
+        """Fail unless the address in `a` may be accessed."""
+        f, address, size = self.f, self.a.value, ATOMICS[name]
+        if BY_NAME[name].form is Form.UNARY:  # only reads
+            with f.if_(address.compare("gt_u", MEMORY_SIZE - size)):
+                self._fail(Status.OUT_OF_BOUND)
+            return
+        f.set(self.status, f.call(self._claim, address, const(I32, size)))
+        f.branch_if(self.leave, self.status.value)
 
     # Control
 

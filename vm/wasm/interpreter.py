@@ -7,6 +7,7 @@ The guest's registers, page flags and memory, and the blocks decoded so far, liv
 from typing import Final
 
 from vm.constants import MEMORY_SIZE
+from vm.isa.profile import Isa
 from vm.wasm import layout as at
 from vm.wasm.decoder import generate_decoder
 from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, if_else, load
@@ -14,17 +15,17 @@ from vm.wasm.handlers import Handlers
 from vm.wasm.status import Status
 from vm.wasm.tables import OP_COUNT, compressed_table, op_info, word_tables
 
-GENERATOR_VERSION: Final = 1  # part of the key of cached modules: change it whenever the generated code changes
+GENERATOR_VERSION: Final = 2  # part of the key of cached modules: change it whenever the generated code changes
 
 _ZERO: Final = const(I32, 0)
 
 
-def generate_interpreter(version: int) -> bytes:
+def generate_interpreter(version: int, isa: Isa) -> bytes:
     """The module for machine `version`."""
     module = Module(at.MEMORY_PAGES)
     decode_block = generate_decoder(module, version)
-    _generate_run(module, decode_block, version)
-    words, groups = word_tables(version)
+    _generate_run(module, decode_block, version, isa)
+    words, groups = word_tables(version, isa)
     module.data(at.COMPRESSED, compressed_table(version))
     module.data(at.WORD_OPS, words)
     module.data(at.GROUPS, groups)
@@ -32,11 +33,11 @@ def generate_interpreter(version: int) -> bytes:
     return module.encode()
 
 
-def _generate_run(module: Module, decode_block: Function, version: int) -> None:
+def _generate_run(module: Module, decode_block: Function, version: int, isa: Isa) -> None:
     f = module.function((), (I32,), export="run")
     ip, status, cost = f.local(I32), f.local(I32), f.local(I32)
     target, remaining = f.local(I64), f.local(I64)
-    handlers = Handlers(module, f, version, ip, target, status)
+    handlers = Handlers(module, f, version, isa, ip, target, status)
     f.set(target, load(I64, 8, _ZERO, at.PC))
     f.set(remaining, load(I64, 8, _ZERO, at.REMAINING))
     with f.block() as leave:
@@ -105,13 +106,17 @@ def _leave(f: Function, h: Handlers, status: Status) -> None:
 
 def dispatch(f: Function, h: Handlers, enter: Label, following: Label) -> None:
     """Jump to the handler of the entry at `ip`. Handlers are nested blocks: each lies behind the end of its own."""
+    ops = sorted(h.table)
 
-    def nest(op: int, labels: list[Label]) -> None:
-        if op < 0:
-            f.branch_table(load(I32, 1, h.ip.value), list(reversed(labels)), labels[0])
+    def nest(count: int, labels: dict[int, Label]) -> None:
+        """The first `count` handlers; those of the others have labels."""
+        if not count:
+            never = labels[ops[-1]]
+            f.branch_table(load(I32, 1, h.ip.value), [labels.get(op, never) for op in range(OP_COUNT)], never)
             return
+        op = ops[count - 1]
         with f.block() as label:
-            nest(op - 1, [*labels, label])
+            nest(count - 1, {**labels, op: label})
         ends_block = h.table[op]()
         if ends_block:
             f.branch(enter)
@@ -119,5 +124,5 @@ def dispatch(f: Function, h: Handlers, enter: Label, following: Label) -> None:
             f.set(h.ip, h.ip.value + at.ENTRY_SIZE)
             f.branch(following)
 
-    nest(OP_COUNT - 1, [])
+    nest(len(ops), {})
     f.unreachable()

@@ -6,14 +6,16 @@ module stays small.
 
 from typing import Final
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, REGISTER_COUNT
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS
+from vm.constants import RESERVATION as RESERVATION_INDEX
 from vm.wasm.emitter import PAGE
 
 _MIB: Final = 1 << 20
 
 # State, shared with the host.
 REGISTERS: Final = 0  # 32 x u64
-PC: Final = REGISTERS + 8 * REGISTER_COUNT  # u64
+RESERVATION: Final = REGISTERS + 8 * RESERVATION_INDEX  # u64, see `vm.constants`
+PC: Final = REGISTERS + 8 * STATE_WORDS  # u64
 REMAINING: Final = PC + 8  # u64: cycles that may still be used
 FAULT_BITS: Final = REMAINING + 8  # u32: bits of an invalid instruction
 FAULT_PC: Final = FAULT_BITS + 4  # u32: its address

@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, PAGE_SIZE, REGISTER_COUNT
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, PAGE_SIZE, STATE_WORDS
 from vm.errors import (
     InvalidInstruction,
     MemOutOfBound,
@@ -44,7 +44,7 @@ class Views:
         self.blocks = linear[at.BLOCKS : at.BLOCKS + at.BLOCKS_SIZE]
         self.slots = linear[at.SLOTS : at.SLOTS + 4 * at.SLOT_COUNT].cast("I")
         self.memory = Memory(linear[at.GUEST : at.GUEST + MEMORY_SIZE], linear[at.FLAGS : at.FLAGS + PAGE_COUNT])
-        self.registers = self.longs[at.REGISTERS // 8 : at.REGISTERS // 8 + REGISTER_COUNT]
+        self.registers = self.longs[at.REGISTERS // 8 : at.REGISTERS // 8 + STATE_WORDS]
 
 
 class WasmMachine(MachineState):

@@ -16,6 +16,7 @@ import wasmtime
 from wasmtime import _bindings as ffi
 
 from vm.errors import Unexpected
+from vm.isa.profile import Isa
 from vm.wasm.interpreter import GENERATOR_VERSION, generate_interpreter
 
 _WASM_STACK: Final = 1 << 20  # bytes
@@ -32,12 +33,13 @@ def make_engine() -> wasmtime.Engine:
 
 
 class Runtime:
-    """Compiled interpreters, one a machine version; made on first use and kept.
+    """Compiled interpreters of an instruction set, one a machine version; made on first use and kept.
 
     Compiling starts threads, so a process that forks should do so before its first machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, isa: Isa = Isa.CKB) -> None:
+        self.isa = isa
         self._engine = make_engine()
         self._modules: dict[int, wasmtime.Module] = {}
         self._cache_directory: Path | None = None
@@ -61,23 +63,23 @@ class Runtime:
 
     def _load_or_compile(self, version: int) -> wasmtime.Module:
         if self._cache_directory is None:
-            return wasmtime.Module(self._engine, generate_interpreter(version))
-        path = self._cache_directory / f"{cache_key(version)}.cwasm"
+            return wasmtime.Module(self._engine, generate_interpreter(version, self.isa))
+        path = self._cache_directory / f"{cache_key(version, self.isa)}.cwasm"
         kept = read_checked(path)
         if kept is not None:
             try:
                 return wasmtime.Module.deserialize(self._engine, kept)
             except wasmtime.WasmtimeError:  # made for another processor: make it anew
                 path.unlink(missing_ok=True)
-        module = wasmtime.Module(self._engine, generate_interpreter(version))
+        module = wasmtime.Module(self._engine, generate_interpreter(version, self.isa))
         write_checked(path, bytes(module.serialize()))
         return module
 
 
-def cache_key(version: int) -> str:
-    """Names what a cached interpreter was made from: wasmtime, the generator, and the machine version."""
+def cache_key(version: int, isa: Isa) -> str:
+    """Names what a cached interpreter was made from: wasmtime, the generator, the machine version, the instructions."""
     wasmtime_version = importlib.metadata.version("wasmtime")
-    text = f"interpreter {version} generator {GENERATOR_VERSION} wasmtime {wasmtime_version}"
+    text = f"interpreter {version} {isa.value} generator {GENERATOR_VERSION} wasmtime {wasmtime_version}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

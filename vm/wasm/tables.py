@@ -6,7 +6,8 @@ from typing import Final
 
 from vm.isa.compressed import decode_half
 from vm.isa.fusion import rules_by_head
-from vm.isa.table import OPS, Form, OpSpec
+from vm.isa.profile import Isa
+from vm.isa.table import OPS, Extension, Form, OpSpec
 from vm.isa.word import candidates
 from vm.wasm.layout import GROUP_COUNT, NO_OP
 
@@ -23,7 +24,7 @@ class Kind(IntEnum):
     """How an instruction becomes entries of a decoded block."""
 
     PURE = 0  # only writes rd: nothing to do if that is x0
-    LOAD = 1  # also may fail
+    LOAD = 1  # also may fail, or do more than to write rd
     STORE = 2
     WIDE = 3  # fused; writes up to three registers
     BRANCH = 4
@@ -51,6 +52,8 @@ _KINDS: Final = {
 def kind_of(spec: OpSpec) -> Kind:
     if spec.name in _KINDS:
         return _KINDS[spec.name]
+    if spec.extension is Extension.A:
+        return Kind.LOAD
     if spec.form is Form.B:
         return Kind.BRANCH
     return Kind.WIDE if spec.form is Form.FUSED else Kind.PURE
@@ -67,12 +70,12 @@ def compressed_table(version: int) -> bytes:
     return bytes(table)
 
 
-def word_tables(version: int) -> tuple[bytes, bytes]:
+def word_tables(version: int, isa: Isa) -> tuple[bytes, bytes]:
     """The op for opcode[6:2] | funct3 << 5 | funct7 << 8, or a group; and the groups, by bits 24:20.
 
     What is found still has to be checked against mask and match.
     """
-    by_key = candidates(version)
+    by_key = candidates(version, isa)
     ops = bytearray([NO_OP]) * 32768
     groups: list[bytes] = []
     for key in range(32768):
