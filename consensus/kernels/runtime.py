@@ -28,7 +28,7 @@ _ERROR_POINTER: Final = ctypes.POINTER(ffi.wasmtime_error_t)
 _TRAP_POINTER: Final = ctypes.POINTER(ffi.wasm_trap_t)
 _CALL_TYPES: Final = (*(ctypes.c_void_p,) * 4, ctypes.c_size_t, ctypes.c_void_p)  # the result, then the parameters
 _ADDRESS: Final = ctypes.cast(dll["wasmtime_func_call_unchecked"], ctypes.c_void_p).value or 0
-# A call of microseconds keeps Python's lock: to get it back from a busy thread may take milliseconds.
+# A brief call keeps Python's lock: to get it back from a busy thread may take milliseconds (decision 14).
 _brief_call: Final[Any] = ctypes.PYFUNCTYPE(*_CALL_TYPES)(_ADDRESS)
 _long_call: Final[Any] = ctypes.CFUNCTYPE(*_CALL_TYPES)(_ADDRESS)
 
@@ -137,7 +137,7 @@ class Instance:
         self.memory = memoryview((ctypes.c_uint8 * memory.data_len(self.store)).from_address(address)).cast("B")
 
     def function(self, name: str, parameters: int, *, is_brief: bool) -> "KernelFunction":
-        """An exported function. `is_brief`: it takes microseconds, so other threads may wait for it."""
+        """An exported function. `is_brief`: it takes well under a millisecond, so other threads may wait."""
         function = self._exports[name]
         if not isinstance(function, wasmtime.Func):
             raise TypeError(f"the kernel has no function {name}")
