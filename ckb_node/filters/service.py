@@ -9,7 +9,9 @@ import structlog
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
-from ckb_node.filters.builder import FilterBuilder
+from ckb_node.filters.builder import BatchLimits, FilterBuilder
+from consensus.lookup import ChainDataError
+from storage.errors import StorageError
 from storage.filters import BlockFilter, BlockPlace, FilterStore
 
 log = structlog.get_logger(__name__)
@@ -21,9 +23,9 @@ FAR_BEHIND = 10_000
 class FilterService:
     """Owns the filters' database. Reading does not need `run`: without it, what was built before is still there."""
 
-    def __init__(self, chain: ChainService, store: FilterStore) -> None:
+    def __init__(self, chain: ChainService, store: FilterStore, limits: BatchLimits | None = None) -> None:
         self._chain, self.store = chain, store
-        self._builder = FilterBuilder(store)
+        self._builder = FilterBuilder(store, limits)
         self._is_far_behind = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="filters")
         self._wake = asyncio.Event()
@@ -38,12 +40,19 @@ class FilterService:
         return self.store.filter(BlockPlace(number, block_hash))
 
     async def run(self) -> None:
-        """Keep the filters at the tip until cancelled."""
+        """Keep the filters at the tip until cancelled, or until disk or data fail: the chain goes on without them."""
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not await loop.run_in_executor(self._writer, self.step):
+            try:
+                is_done = await loop.run_in_executor(self._writer, self.step)
+            except (StorageError, ChainDataError) as error:
+                log.exception(
+                    "no block filters are built any more; mend it and start the node again", reason=str(error)
+                )
+                return
+            if not is_done:
                 self._wake.set()
 
     def step(self) -> bool:
@@ -55,11 +64,12 @@ class FilterService:
 
     def _say_progress(self, tip: int, *, is_done: bool) -> None:
         built = self._builder.last_number
-        if is_done and self._is_far_behind:
-            log.info("block filters have reached the tip", number=built)
-        elif not self._is_far_behind and tip - built >= FAR_BEHIND:
+        if not self._is_far_behind and tip - built >= FAR_BEHIND:
+            self._is_far_behind = True
             log.info("block filters are built in the background", number=built, tip=tip)
-        self._is_far_behind = not is_done and (self._is_far_behind or tip - built >= FAR_BEHIND)
+        elif self._is_far_behind and is_done:
+            self._is_far_behind = False
+            log.info("block filters have reached the tip", number=built)
 
     def close(self) -> None:
         """Finish the batch at hand, stop the thread and close the store."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from ckb_node.filters.builder import BatchLimits, FilterBuilder
 from ckb_node.filters.check import check_filters
@@ -195,8 +196,10 @@ async def test_cells_that_nobody_made_are_left_out() -> None:
 
 
 @asynccontextmanager
-async def following(dev: DevChain, filters: FilterStore) -> AsyncIterator[FilterService]:
-    service = FilterService(dev.chain, filters)
+async def following(
+    dev: DevChain, filters: FilterStore, limits: BatchLimits | None = None
+) -> AsyncIterator[FilterService]:
+    service = FilterService(dev.chain, filters, limits)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(service.run())
         try:
@@ -242,6 +245,37 @@ async def test_a_service_that_does_not_run_answers_from_what_is_there(payments: 
         await submit_all(dev, blocks[2:])
         assert [has_all(service, [block])() for block in blocks] == [True, True, False, False]
         service.close()
+
+
+async def test_a_fault_ends_the_filters_and_nothing_else() -> None:
+    async with dev_chain() as dev:
+        disk = FullDisk()
+        disk.left = 100
+        async with following(dev, FilterStore(disk, Path("disk"))) as service:
+            with capture_logs() as logs:
+                blocks = [await dev.mine()]
+                await wait_for(has_all(service, blocks))
+                disk.left = 0
+                blocks = [await dev.mine() for _ in range(3)]
+                await wait_for(lambda: bool(logs))
+            assert [(entry["log_level"], entry["reason"]) for entry in logs] == [("error", "disk: no room")]
+            assert not has_all(service, blocks)()
+            assert (await dev.mine()).number == 5
+
+
+async def test_a_long_way_to_the_tip_is_told(monkeypatch: pytest.MonkeyPatch, payments: tuple[Block, ...]) -> None:
+    monkeypatch.setattr("ckb_node.filters.service.FAR_BEHIND", 10)
+    async with dev_chain() as dev:
+        await submit_all(dev, payments)
+        with capture_logs() as logs:
+            async with following(dev, FilterStore.in_memory(), BatchLimits(blocks=4)) as service:
+                await wait_for(has_all(service, payments))
+                await wait_for(lambda: len(logs) == 2)
+                await wait_for(has_all(service, [await dev.mine()]))
+        assert [(entry["event"], entry["number"]) for entry in logs] == [
+            ("block filters are built in the background", 3),
+            ("block filters have reached the tip", 24),
+        ]
 
 
 # ---------------------------------------------------------------- the check
