@@ -21,7 +21,7 @@ from tests.kit.fuzz import examples
 from tests.simulator.__main__ import read_seeds
 from tests.simulator.run import run_seed
 
-SEEDS_IN_SUITE = 8
+SEEDS_IN_SUITE = 6
 SEEDS_OF_A_SABOTAGE = 6
 
 
