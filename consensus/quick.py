@@ -365,4 +365,6 @@ class _Resolved(Sequence[ResolvedTransaction]):
     def __getitem__(self, index: int | slice) -> ResolvedTransaction | Sequence[ResolvedTransaction]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return ResolvedTransaction(self._block.transactions[index], *self._found[index])
+        transaction, flat = self._block.transactions[index], self._block.flat[index]
+        transaction.__dict__.update(hash=flat.hash, witness_hash=flat.witness_hash)
+        return ResolvedTransaction(transaction, *self._found[index])

@@ -26,6 +26,7 @@ class ScriptQueue:
         self._thread: Final = ThreadPoolExecutor(1, "block-scripts")
         self._waiting: list[PreparedBlock] = []
         self._transactions = 0
+        self._is_warm = False
         self._running: Future[None] | None = None
         self._passed: Final[deque[list[int]]] = deque()
 
@@ -65,6 +66,9 @@ class ScriptQueue:
         self._running = self._thread.submit(self._run, reader, blocks)
 
     def _run(self, reader: ChainReader, blocks: list[PreparedBlock]) -> None:
+        if not self._is_warm:
+            self._service.warm_up()
+            self._is_warm = True
         runs = self._service.run_blocks(reader, blocks)
         for prepared, cycles in zip(blocks, runs, strict=True):
             finish_block(self._service.consensus, prepared, cycles)

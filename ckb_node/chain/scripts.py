@@ -78,6 +78,9 @@ class ScriptService:
         with self.gate.block():
             return run_scripts(self.consensus, prepared, self.over(reader))
 
+    def warm_up(self) -> None:
+        """There are many blocks to come: return when they can be run at full speed. Raises ScriptsStopped."""
+
     def run_blocks(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> Iterator[list[int]]:
         """`run_block` of each in order; ends with the error of the first that fails. `reader` knows their chain."""
         for prepared in blocks:
@@ -104,8 +107,12 @@ class ScriptService:
 
     def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:
         """Under which a transaction's cycles are remembered."""
+        return self.cache_keys([rtx], env)[0]
+
+    def cache_keys(self, transactions: Sequence[ResolvedTransaction], env: TxEnv) -> list[CacheKey]:
+        """Of the transactions of one block."""
         version = type_script_vm_version(self.consensus, env.epoch_without_proposal_window)
-        return rtx.transaction.witness_hash, version
+        return [(rtx.transaction.witness_hash, version) for rtx in transactions]
 
     def end_runs(self) -> None:
         """For good. All runs end at their next pause; those who wait for them get ScriptsStopped."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import select
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from ckb_node.verification.messages import Done, Ending, Setup
-from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work
+from ckb_node.verification.processes import RETIRE_BYTES, START_S, ProcessDiedError, ScriptProcess, Work
 from ckb_node.verification.stopping import LOOK_S, Stop
 from consensus.script.context import ScriptChain
 
@@ -84,6 +85,14 @@ class BlockProcesses:
         progress.take_back()
         if with_new:
             self._start()
+
+    def await_ready(self, stop: Stop) -> None:
+        """Start the processes and return when one is ready, or when that takes too long. Raises ScriptsStopped."""
+        self._refresh()
+        deadline = time.monotonic() + START_S
+        while not self._has_ready() and self._processes and time.monotonic() < deadline:
+            stop.check()
+            select.select(self._processes, [], [], LOOK_S)
 
     def _refresh(self) -> None:
         for process in [each for each in self._processes if each.process.poll() is not None or each.is_stuck]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ckb_node.verification.messages import Cell, ErrorData, Job
 from consensus.errors import ScriptError
@@ -14,29 +14,32 @@ INLINE_DATA = 1024
 """Data of inputs up to this size goes along: most scripts read it. Bytes."""
 
 
-def make_job(job_id: int, rtx: ResolvedTransaction, epoch: int, max_cycles: int, seconds: float | None = None) -> Job:
-    """What a process needs to begin."""
-    return Job(
-        job_id,
-        rtx.transaction.raw,
-        [_pack_cell(cell, INLINE_DATA) for cell in rtx.inputs],
-        [_pack_cell(cell, 0) for cell in rtx.cell_deps],
-        epoch,
-        max_cycles,
-        seconds,
-    )
+class JobMaker:
+    """Makes what processes need to begin. Neighbouring transactions of a block share their cell deps."""
+
+    def __init__(self) -> None:
+        self._deps: Sequence[CellMeta] | None = None
+        self._packed_deps: list[Cell] = []
+
+    def make(
+        self, job_id: int, rtx: ResolvedTransaction, epoch: int, max_cycles: int, seconds: float | None = None
+    ) -> Job:
+        """The job of a transaction."""
+        if rtx.cell_deps is not self._deps:
+            self._deps, self._packed_deps = rtx.cell_deps, [_pack_cell(cell, 0) for cell in rtx.cell_deps]
+        inputs = [_pack_cell(cell, INLINE_DATA) for cell in rtx.inputs]
+        return Job(job_id, rtx.transaction.raw, inputs, self._packed_deps, epoch, max_cycles, seconds)
 
 
 def _pack_cell(cell: CellMeta, inline: int) -> Cell:
-    data = cell.data if cell.data_size <= inline else None
-    info = cell.info
+    size = cell.data_size
     return Cell(
         cell.out_point,
         cell.output.raw,
-        cell.data_size,
+        size,
         cell.data_hash,
-        None if info is None else (info.block_hash, info.block_number, info.block_epoch, info.tx_index),
-        data,
+        cell.info,
+        (cell.data if size else b"") if size <= inline else None,
     )
 
 

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from ckb_node.verification.carry import make_job
+from ckb_node.verification.carry import JobMaker
 from ckb_node.verification.messages import (
     DECODE_FROM_PROCESS,
     Answer,
@@ -38,8 +38,8 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 RETIRE_BYTES = 120 << 20
 """A process that holds more than this between two jobs is replaced."""
-SENT_BYTES = 64 << 10
-"""Of jobs that wait in a process besides the one at work: so much that sending them never blocks."""
+ROOM_BYTES = 48 << 10
+"""Of jobs that a process has before it: some milliseconds of work, and so little that sending more never blocks."""
 START_S = 30.0
 
 
@@ -47,19 +47,26 @@ class ProcessDiedError(Exception):
     """The process is gone, or talks nonsense; what it was asked for has to be done by somebody else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """A transaction whose scripts are to run; `index` is its owner's. `epoch`: see ScriptEnv.
 
     Transactions of one `block` share the limit of its cycles.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # the field, not the method of tuples
     rtx: ResolvedTransaction
     epoch: int
     max_cycles: int
     seconds: float | None = None
     block: int = 0
+
+
+class _Given(NamedTuple):
+    """Work that a process has; `chain` answers what its scripts ask. `size` in bytes."""
+
+    work: Work
+    chain: ScriptChain
+    size: int
 
 
 class ScriptProcess:
@@ -81,7 +88,7 @@ class ScriptProcess:
             os.close(control)
             theirs.close()
         self._frames = Frames()
-        self._working: dict[int, tuple[Work, ScriptChain]] = {}
+        self._working: dict[int, _Given] = {}
         self._next_id = 1
         self._sent_bytes = 0
         self._started = time.monotonic()
@@ -99,16 +106,18 @@ class ScriptProcess:
     @property
     def has_room(self) -> bool:
         """It is ready, and another `give` does not block."""
-        return self.is_ready and (not self._working or self._sent_bytes < SENT_BYTES // 2)
+        return self.is_ready and (not self._working or self._sent_bytes < ROOM_BYTES)
 
     def give(self, work: Sequence[Work], chain: ScriptChain) -> None:
         """More work, which is done in this order. Raises ProcessDiedError."""
-        jobs = []
+        first, jobs, maker = self._next_id, [], JobMaker()
         for each in work:
-            jobs.append(make_job(self._next_id, each.rtx, each.epoch, each.max_cycles, each.seconds))
-            self._working[self._next_id] = each, chain
+            jobs.append(maker.make(self._next_id, each.rtx, each.epoch, each.max_cycles, each.seconds))
             self._next_id += 1
-        self._sent_bytes += self._send(Jobs(jobs))
+        share = self._send(Jobs(jobs)) // len(jobs)
+        for job_id, each in enumerate(work, start=first):
+            self._working[job_id] = _Given(each, chain, share)
+            self._sent_bytes += share
 
     def receive(self) -> list[tuple[Work, Done]]:
         """Wait for what the process has to say; what is done now, without what is not wanted. ProcessDiedError."""
@@ -130,11 +139,10 @@ class ScriptProcess:
                 case Ask():
                     self._send(self._answer(message))
                 case Done():
-                    work = self._working.pop(message.job, None)
-                    if work is not None:
-                        finished.append((work[0], message))
-        if not self._working:
-            self._sent_bytes = 0
+                    given = self._working.pop(message.job, None)
+                    if given is not None:
+                        self._sent_bytes -= given.size
+                        finished.append((given.work, message))
         return finished
 
     def hear_ready(self) -> None:
@@ -143,10 +151,10 @@ class ScriptProcess:
             self.receive()
 
     def _answer(self, ask: Ask) -> Answer:
-        asked = self._working.get(ask.job)
-        if asked is None:
+        given = self._working.get(ask.job)
+        if given is None:
             return Answer(None, is_wanted=False)
-        work, chain = asked
+        work, chain = given.work, given.chain
         match ask.subject:
             case Subject.HEADER:
                 header = chain.header(ask.key)

@@ -39,6 +39,10 @@ class ParallelScriptService(ScriptService):
         self.blocks = BlockProcesses(setup, block_processes or os.cpu_count() or 1)
         self.long_runs = LongRuns(setup)
 
+    def warm_up(self) -> None:
+        """As ScriptService: starts the processes for blocks."""
+        self.blocks.await_ready(self.stop)
+
     def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
         """As ScriptService; an error, or cycles beyond the limit, come from running that transaction in order."""
         (cycles,) = self.run_blocks(reader, [prepared])
@@ -111,7 +115,7 @@ class _Run:
         self._number, self._transactions = number, prepared.with_scripts
         self._epoch = prepared.env.epoch_without_proposal_window
         self._limit = service.consensus.max_block_cycles
-        self.keys = [service.cache_key(rtx, prepared.env) for rtx in self._transactions]
+        self.keys = service.cache_keys(self._transactions, prepared.env)
         self.cycles = [service.verified.get(key) for key in self.keys]
 
     def work(self, index_of_work: int, index: int) -> Work:
