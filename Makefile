@@ -7,7 +7,7 @@ INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-kernels fuzz soak-kill interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-kernels bench-reorg fuzz soak-kill interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
 run: setup
@@ -33,7 +33,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 ## Benchmarks: a table for people, build/bench/<name>.json for programs.
-bench: bench-node bench-vm bench-chain bench-kernels
+bench: bench-node bench-vm bench-chain bench-kernels bench-reorg
 bench-node: setup
 	$(BIN)/python -m tests.benches.node
 ## Import of blocks: rates, memory, and (OPTIONS=--profile) where the time goes.
@@ -44,6 +44,9 @@ bench-vm: setup
 ## Proof of work, mining, chain root and filters: kernels beside plain Python.
 bench-kernels: setup
 	$(BIN)/python -m tests.benches.kernels
+## A reorganisation of 1,000 blocks on a running node, and how long RPC is held up by it.
+bench-reorg: setup
+	$(BIN)/python -m tests.benches.reorg
 
 ## Property tests with many times the examples (FUZZ_FACTOR, default 50).
 fuzz: setup

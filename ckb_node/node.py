@@ -27,6 +27,7 @@ from ckb_node.local_net import LocalNet
 from ckb_node.logs import set_up_logs
 from ckb_node.mining.assembler import BlockAssembler
 from ckb_node.mining.dev_miner import DevMiner
+from ckb_node.responsive import stay_responsive
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
 from ckb_node.rpc.http import HttpLimits, serving
 from ckb_node.rpc.methods import OWN_MODULES
@@ -184,6 +185,7 @@ async def serve(config: Config, *, mine: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     with open_node(config) as node:
         async with running(node, mine=mine) as (host, port):
+            stay_responsive()
             sys.stdout.write(banner(node, host, port, mine=mine))
             sys.stdout.flush()
             log.info("RPC is open", address=f"http://{host}:{port}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,7 +16,7 @@ from ckb_node.chain.errors import (
     KnownInvalidBlockError,
     TruncateError,
 )
-from ckb_node.chain.events import ChainChanged
+from ckb_node.chain.events import ChainChanged, StoredBlocks
 from ckb_node.chain.orphans import OrphanPool
 from ckb_node.chain.scripts import ScriptService
 from consensus.block import BodyMismatchError, verify_block_body
@@ -61,6 +61,15 @@ class Outcome:
     verdict: Verdict
     changes: list[ChainChanged] = field(default_factory=list)
     side_blocks: list[Block] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Switch:
+    """A change of the tip by hashes: `detached` newest first, `attached` oldest first."""
+
+    old_tip: Header
+    detached: Sequence[bytes]
+    attached: Sequence[bytes]
 
 
 class _BadBlock(Exception):  # noqa: N818 - carries a verdict from the switch to its caller, never seen outside
@@ -138,13 +147,13 @@ class BlockProcessor:
             verify_block_body_quickly(self.consensus, block)
             ext = self._insert(txn, block, epoch, parent_ext)
             try:
-                outcome = self._choose(txn, block, ext, self._verify_and_attach)
+                switch = self._choose(txn, block, ext, self._verify_and_attach)
             except _BadBlock as bad:
                 failure = bad
             else:
                 txn.commit()
                 self._expire_orphans(EpochFraction.unpack(block.header.epoch).number)
-                return outcome
+                return self._outcome(block, switch)
         self._mark_invalid(block, epoch, parent_ext, failure.block_hash)
         if failure.block_hash == block.hash:
             raise failure.cause
@@ -164,12 +173,23 @@ class BlockProcessor:
 
     # ------------------------------------------------------------ fork choice
 
-    def _choose(self, txn: ChainTxn, block: Block, ext: BlockExt, attach: Attach) -> Outcome:
-        """The heavier chain wins; of equals the one seen first stays."""
+    def _choose(self, txn: ChainTxn, block: Block, ext: BlockExt, attach: Attach) -> _Switch | None:
+        """The heavier chain wins; of equals the one seen first stays: None."""
         tip_hash = txn.tip_header().hash
         if ext.total_difficulty <= require(txn.block_ext(tip_hash), "block ext", tip_hash).total_difficulty:
+            return None
+        return _switch(txn, block, attach)
+
+    def _outcome(self, block: Block, switch: _Switch | None) -> Outcome:
+        """Of a commit that was made."""
+        if switch is None:
             return Outcome(Verdict.SIDE, side_blocks=[block])
-        return Outcome(Verdict.BEST, [self._switch(txn, block, attach)])
+        attached = [block] if len(switch.attached) == 1 else self._stored_blocks(switch.attached)
+        detached = self._stored_blocks(switch.detached) if switch.detached else []
+        return Outcome(Verdict.BEST, [ChainChanged(switch.old_tip, block.header, detached, attached)])
+
+    def _stored_blocks(self, hashes: Sequence[bytes]) -> StoredBlocks:
+        return StoredBlocks(self.store.view(), hashes)
 
     def _epoch_after(self, txn: ChainTxn, parent: Header) -> EpochExt:
         parent_epoch = require(txn.block_epoch(parent.hash), "epoch", parent.hash)
@@ -188,18 +208,6 @@ class BlockProcessor:
         txn.insert_epoch(block.hash, epoch)
         txn.insert_ext(block.hash, ext)
         return ext
-
-    def _switch(self, txn: ChainTxn, block: Block, attach: Attach) -> ChainChanged:
-        """Make `block` the tip: detach down to the common ancestor, attach the branch."""
-        old_tip = txn.tip_header()
-        branch = [block]
-        while not txn.is_main(branch[-1].parent_hash):
-            branch.append(_stored(txn, branch[-1].parent_hash))
-        detached = _detach_to(txn, branch[-1].parent_hash)
-        attached = list(reversed(branch))
-        for each in attached:
-            attach(txn, each)
-        return ChainChanged(old_tip, block.header, detached, attached)
 
     def _verify_and_attach(self, txn: ChainTxn, block: Block) -> None:
         """A block that was on the main chain before need not prove itself again."""
@@ -244,8 +252,9 @@ class BlockProcessor:
                 raise UnknownParentError(block.parent_hash)
             verify_number(block.header, parent)
             ext = self._insert(txn, block, self._epoch_after(txn, parent), parent_ext)
-            outcome = self._choose(txn, block, ext, _attach_unverified)
+            switch = self._choose(txn, block, ext, _attach_unverified)
             txn.commit()
+        outcome = self._outcome(block, switch)
         self._process_orphans_after(block.hash, outcome)
         return outcome
 
@@ -258,11 +267,12 @@ class BlockProcessor:
             if old_tip.number - target.number > TRUNCATE_LIMIT:
                 raise TruncateError(f"more than {TRUNCATE_LIMIT} blocks would have to go")
             above = stored_descendants(txn, target)
+            before = self.store.view()  # still knows the blocks that are forgotten below
             detached = _detach_to(txn, block_hash)
             for header in above:
                 txn.delete_block(header)
             txn.commit()
-        return ChainChanged(old_tip, target, detached, []) if detached else None
+        return ChainChanged(old_tip, target, StoredBlocks(before, detached), []) if detached else None
 
     def start(self, spec_hash: bytes) -> None:
         """Put the genesis block into an empty store."""
@@ -302,13 +312,26 @@ def stored_descendants(state: ChainState, root: Header) -> list[Header]:
     return found
 
 
-def _detach_to(txn: ChainTxn, ancestor_hash: bytes) -> list[Block]:
-    """Make an ancestor of the tip the tip; the blocks above it, newest first."""
+def _switch(txn: ChainTxn, block: Block, attach: Attach) -> _Switch:
+    """Make `block` the tip: detach down to the common ancestor, attach the branch. One block at a time is in memory."""
+    old_tip = txn.tip_header()
+    branch, parent_hash = [block.hash], block.parent_hash
+    while not txn.is_main(parent_hash):
+        branch.append(parent_hash)
+        parent_hash = require(txn.header(parent_hash), "header", parent_hash).parent_hash
+    detached = _detach_to(txn, parent_hash)
+    branch.reverse()
+    for block_hash in branch:
+        attach(txn, block if block_hash == block.hash else _stored(txn, block_hash))
+    return _Switch(old_tip, detached, branch)
+
+
+def _detach_to(txn: ChainTxn, ancestor_hash: bytes) -> list[bytes]:
+    """Make an ancestor of the tip the tip; hashes of the blocks above it, newest first."""
     detached = []
-    while txn.tip_header().hash != ancestor_hash:
-        tip = _stored(txn, txn.tip_header().hash)
-        txn.detach_block(tip)
-        detached.append(tip)
+    while (tip_hash := txn.tip_header().hash) != ancestor_hash:
+        txn.detach_block(_stored(txn, tip_hash))
+        detached.append(tip_hash)
     return detached
 
 

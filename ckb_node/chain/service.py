@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
+from ckb_node.chain.publisher import Call, Publisher
 from consensus.header import UnknownParentError
 from consensus.params import Consensus
 from consensus.resolve import resolve_transaction
@@ -15,7 +17,9 @@ from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, Transaction
 from storage.chain_store import ChainView
 
-Listener = Callable[[ChainChanged], None]
+Listener = Callable[[ChainChanged], Iterator[None] | None]
+"""One that has much to do is a generator: the event loop does other things where it yields."""
+
 SideListener = Callable[[Block], None]
 
 
@@ -29,6 +33,7 @@ class ChainService:
         self._processor = processor
         self._listeners: list[Listener] = []
         self._side_listeners: list[SideListener] = []
+        self._publisher = Publisher()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
 
     @property
@@ -95,23 +100,32 @@ class ChainService:
     async def _write(self, job: Callable[[], Outcome]) -> Outcome:
         """Run a job in the writer thread; its events reach the listeners first, whatever order callers wake up in."""
         loop = asyncio.get_running_loop()
+        told: asyncio.Future[None] = loop.create_future()
 
         def run() -> Outcome:
             outcome = job()
-            self._publish(outcome, loop)
+            calls: list[Call] = [*self._calls_of(outcome), partial(_settle, told)]
+            loop.call_soon_threadsafe(self._publisher.add, calls)
             return outcome
 
-        return await loop.run_in_executor(self._writer, run)
+        outcome = await loop.run_in_executor(self._writer, run)
+        await told
+        return outcome
 
-    def _publish(self, outcome: Outcome, loop: asyncio.AbstractEventLoop) -> None:
-        """Each call is scheduled by itself, so that a listener's fault does not keep the event from the others."""
+    def _calls_of(self, outcome: Outcome) -> Iterator[Call]:
+        """Each listener is told by itself, so that one's fault does not keep the event from the others."""
         for change in outcome.changes:
             for listener in self._listeners:
-                loop.call_soon_threadsafe(listener, change)
+                yield partial(listener, change)
         for block in outcome.side_blocks:
             for side_listener in self._side_listeners:
-                loop.call_soon_threadsafe(side_listener, block)
+                yield partial(side_listener, block)
 
     def close(self) -> None:
         """Finish the block at hand and stop the writer thread."""
         self._writer.shutdown(wait=True, cancel_futures=True)
+
+
+def _settle(told: asyncio.Future[None]) -> None:
+    if not told.done():
+        told.set_result(None)

@@ -48,10 +48,14 @@ class Index:
 
     def __init__(self, store: KeyValueStore) -> None:
         self.store = store
+        self._tip = self.tip_of(store)
 
     def tip(self) -> tuple[int, bytes] | None:
-        """Height and hash of the last indexed block."""
-        return self.tip_of(self.store)
+        """Height and hash of the last indexed block.
+
+        Remembered: after a deep rollback the database has to step over all that was deleted above it.
+        """
+        return self._tip
 
     @staticmethod
     def tip_of(reader: Reader) -> tuple[int, bytes] | None:
@@ -96,6 +100,7 @@ class Index:
         if block.number >= KEPT_UNDO:
             overlay.delete(number_key(UNDO, block.number - KEPT_UNDO))
         overlay.commit(self.store, sync=sync)
+        self._tip = block.number, block.hash
 
     def rollback(self, block: Block) -> None:
         """Take the last indexed block, which is `block`, back. Raises IndexTooOldError."""
@@ -121,9 +126,11 @@ class Index:
         overlay.delete(number_key(BLOCK, block.number))
         overlay.delete(number_key(UNDO, block.number))
         overlay.commit(self.store, sync=False)
+        self._tip = (block.number - 1, block.parent_hash) if block.number else None
 
     def clear(self) -> None:
         """Forget everything. Cut short, it leaves an index that is not sound."""
+        self._tip = None
         self.store.write_batch([(CLEARING, b"")], sync=True)
         rows = (key for key, _ in self.store.iterator() if key != CLEARING)
         while keys := list(islice(rows, CLEARED_AT_ONCE)):

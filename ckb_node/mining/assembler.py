@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,7 +12,7 @@ import structlog
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
-from ckb_node.mining.uncles import CandidateUncles, choose_uncles
+from ckb_node.mining.uncles import MAX_CANDIDATES, CandidateUncles, choose_uncles
 from ckb_node.rpc.services import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool
@@ -81,9 +81,10 @@ class BlockAssembler:
         chain.listen(self._on_change)
         chain.listen_side(self.on_side_block)
 
-    def _on_change(self, change: ChainChanged) -> None:
-        for block in change.detached:
+    def _on_change(self, change: ChainChanged) -> Iterator[None]:
+        for block in islice(change.detached, MAX_CANDIDATES):
             self.uncles.add(block)
+            yield
 
     def on_side_block(self, block: Block) -> None:
         """A block that lost the race may become an uncle."""

@@ -82,6 +82,10 @@ class PoolGraph:
             users.add(self.spenders[out_point])
         return users
 
+    def is_used(self, out_point: bytes) -> bool:
+        """Some entry spends or reads a cell."""
+        return out_point in self.spenders or out_point in self._readers
+
     def with_header_dep(self, block_hash: bytes) -> set[bytes]:
         """Entries that name a block as header dep."""
         return set(self._with_header_dep.get(block_hash, ()))

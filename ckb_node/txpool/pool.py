@@ -6,10 +6,9 @@ Synchronous and single-threaded (the event loop owns it); scripts run elsewhere,
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from ckb_node.chain.events import ChainChanged
 from ckb_node.rpc.services import RejectedTransaction
 from ckb_node.txpool.cells import PoolCells
 from ckb_node.txpool.conflicted import Conflicted
@@ -43,7 +42,7 @@ from consensus.resolve import (
 )
 from consensus.transaction import verify_in_time, verify_transaction_alone
 from consensus.tx_env import TxEnv
-from consensus.types.blockchain import Transaction
+from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
 from consensus.types.core import ResolvedTransaction
 
 MAX_REMEMBERED = 10_000
@@ -64,7 +63,7 @@ class Checked:
 
 
 class TxPool:
-    """Waiting transactions over one state of the chain; `on_change` moves it to the next."""
+    """Waiting transactions over one state of the chain; `stand_on` moves it to the next."""
 
     def __init__(
         self, consensus: Consensus, limits: PoolLimits, reader: ChainReader, now_ms: Callable[[], int]
@@ -250,28 +249,32 @@ class TxPool:
 
     # ------------------------------------------------------------ what the chain does
 
-    def on_change(self, change: ChainChanged, reader: ChainReader) -> list[Transaction]:
-        """Follow the chain to `reader`'s tip; the detached transactions that should be submitted again, in order."""
+    def stand_on(self, reader: ChainReader) -> None:
+        """Move to another state of the chain. Until the blocks between are told by `remove_committed` and
+        `take_detached`, the pool still holds what they committed; `check` and `admit` are right all the same."""
         self._set_reader(reader)
-        attached = {tx.hash: tx for block in change.attached for tx in block.transactions[1:]}
-        self._remove_committed(attached.values())
-        for block in change.detached:
-            if not reader.is_main(block.hash):
-                self._drop(self.graph.with_header_dep(block.hash), ResolveFailed(InvalidHeaderDepError(block.hash)))
         self._remove_expired()
         self.version += 1
-        return [tx for block in reversed(change.detached) for tx in block.transactions[1:] if tx.hash not in attached]
 
-    def _remove_committed(self, transactions: Iterable[Transaction]) -> None:
-        """What was committed is done; what uses a cell that was spent is dead."""
-        transactions = list(transactions)
+    def remove_committed(self, transactions: Sequence[FlatTransaction]) -> None:
+        """What was committed is done; what uses a cell that was spent is dead. In the order of the chain."""
         self.graph.remove_committed(tx.hash for tx in transactions)
         for tx in transactions:
             self.conflicted.drop(tx.hash)
             self.rejected.pop(tx.hash, None)
-            for cell_input in tx.body.inputs:
-                out_point = cell_input.previous_output.raw
-                self._drop(self.graph.users_of(out_point), ResolveFailed(DeadOutPointError(out_point)))
+            for out_point in tx.consumed:
+                if self.graph.is_used(out_point):
+                    self._drop(self.graph.users_of(out_point), ResolveFailed(DeadOutPointError(out_point)))
+        self.version += 1
+
+    def take_detached(self, block: Block) -> None:
+        """A block has left the main chain: what names it as header dep is dead."""
+        if not self.reader.is_main(block.hash):
+            self._drop(self.graph.with_header_dep(block.hash), ResolveFailed(InvalidHeaderDepError(block.hash)))
+
+    def is_off_chain(self, tx_hash: bytes) -> bool:
+        """The chain does not hold the transaction."""
+        return self.reader.transaction_info(tx_hash) is None
 
     def _remove_expired(self) -> None:
         """Entries come in the order of time, so the first young one ends the search."""
@@ -284,13 +287,13 @@ class TxPool:
         for entry in expired:
             self._drop((entry.short_id,), Expired(entry.timestamp))
 
-    def drop_orphaned(self, detached: Iterable[Transaction]) -> None:
-        """Once detached transactions were tried again: drop what stands on those that did not come back."""
-        for tx in detached:
-            if self.graph.by_hash(tx.hash) is not None or self.reader.transaction_info(tx.hash) is not None:
-                continue
-            for key in tx.output_keys():
-                self._drop(self.graph.users_of(key), ResolveFailed(UnknownOutPointError(key)))
+    def drop_orphaned(self, tx_hash: bytes, output_count: int) -> None:
+        """Once a detached transaction was tried again: drop what stands on it if it did not come back."""
+        if self.graph.by_hash(tx_hash) is not None or not self.is_off_chain(tx_hash):
+            return
+        for index in range(output_count):
+            key = out_point_key(tx_hash, index)
+            self._drop(self.graph.users_of(key), ResolveFailed(UnknownOutPointError(key)))
 
     # ------------------------------------------------------------ by hand
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_context
 from consensus.tx_env import TxEnv
-from consensus.types.blockchain import Transaction
+from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
 from consensus.types.core import ResolvedTransaction
 
 T = TypeVar("T")
@@ -41,12 +41,19 @@ CONFIRM_TARGETS = {
 """Blocks within which a transaction of each priority should be committed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Return:
-    """What should be submitted again; `lost` are all transactions that the chain does not hold any more."""
+AT_ONCE = 64
+"""Transactions of a block that are looked at before the event loop may do something else."""
 
-    transactions: Sequence[Transaction]
-    lost: Sequence[Transaction] = ()
+
+@dataclass(slots=True)
+class _Return:
+    """What should be submitted again, parents first.
+
+    `lost` are hashes and output counts of those among all detached ones on which entries of the pool stand.
+    """
+
+    transactions: list[Transaction]
+    lost: list[tuple[bytes, int]] = field(default_factory=list)
 
 
 class PoolService:
@@ -162,13 +169,40 @@ class PoolService:
 
     # ------------------------------------------------------------ following the chain
 
-    def _on_change(self, change: ChainChanged) -> None:
-        again = self.pool.on_change(change, self._chain.view())
+    def _on_change(self, change: ChainChanged) -> Iterator[None]:
+        """Follow in steps: a reorganisation may be deep, and a block big."""
+        self.pool.stand_on(self._chain.view())
+        yield
         for block in change.attached:
-            for tx in block.transactions[1:]:
-                self._waiting.withdraw(tx.hash, Duplicated(tx.hash))
-        lost = [tx for block in change.detached for tx in block.transactions]
-        self._return_later(_Return(again, lost))
+            for transactions in _by_few(block.flat[1:]):
+                self.pool.remove_committed(transactions)
+                for tx in transactions:
+                    self._waiting.withdraw(tx.hash, Duplicated(tx.hash))
+                yield
+        returning = _Return([])
+        room = self.pool.limits.max_size
+        for block in reversed(change.detached):
+            self.pool.take_detached(block)
+            for first in range(0, len(block.flat), AT_ONCE):
+                room -= self._take_back(block, range(first, min(first + AT_ONCE, len(block.flat))), returning, room)
+                yield
+        self._return_later(returning)
+
+    def _take_back(self, block: Block, positions: range, returning: _Return, room: int) -> int:
+        """Note those transactions of a detached block that the chain does not hold any more; their bytes."""
+        taken = 0
+        for position in positions:
+            flat = block.flat[position]
+            if not self.pool.is_off_chain(flat.hash):
+                continue
+            count = len(flat.shape.outputs)
+            if any(self.pool.graph.is_used(out_point_key(flat.hash, index)) for index in range(count)):
+                returning.lost.append((flat.hash, count))
+            # More than the pool can hold would only push each other out.
+            if position > 0 and taken + flat.shape.size <= room:
+                returning.transactions.append(Transaction.trusted(flat.raw))
+                taken += flat.shape.size
+        return taken
 
     def _return_later(self, returning: _Return) -> None:
         if returning.transactions or returning.lost:
@@ -190,7 +224,9 @@ class PoolService:
                 return
             with suppress(Reject):
                 await self._submit(transaction, self.pool.limits.max_verify_cycles)
-        self.pool.drop_orphaned(returning.lost)
+        for tx_hash, output_count in returning.lost:
+            self.pool.drop_orphaned(tx_hash, output_count)
+            await asyncio.sleep(0)
 
     async def settled(self) -> None:
         """Wait until all transactions that were to return have been tried again."""
@@ -350,3 +386,7 @@ def _entry_info(entry: PoolEntry) -> rpc.PoolEntry:
         ancestors_count=entry.ancestors.count,
         timestamp=entry.timestamp,
     )
+
+
+def _by_few(transactions: Sequence[FlatTransaction]) -> Iterator[Sequence[FlatTransaction]]:
+    return (transactions[first : first + AT_ONCE] for first in range(0, len(transactions), AT_ONCE))

@@ -160,13 +160,13 @@ async def test_the_pools_own_view_decides() -> None:
         await funds.submit(funds.spend())
         await funds.dev.mine(2)
         stale = funds.pool.pool.reader
-        on_change = funds.pool.pool.on_change
-        funds.pool.pool.on_change = lambda change, reader: []  # type: ignore[method-assign]
+        stand_on = funds.pool.pool.stand_on
+        funds.pool.pool.stand_on = lambda reader: None  # type: ignore[method-assign]
         await funds.dev.chain.submit_block((await branch_after(funds))[0])
         template = await funds.dev.assembler.block_template()
         assert template.parent_hash == stale.tip_header().hash
         assert len(template.transactions) == 1
-        funds.pool.pool.on_change = on_change  # type: ignore[method-assign]
+        funds.pool.pool.stand_on = stand_on  # type: ignore[method-assign]
 
 
 async def branch_after(funds: Funds) -> list[Block]:

@@ -1,0 +1,58 @@
+"""Telling listeners on the event loop, without holding it up: one slice of work at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+SLICE_S = 0.005
+"""A listener that works in steps goes on for so long before the loop does something else."""
+
+Call = Callable[[], Iterator[None] | None]
+"""Tells one listener of one thing. One that has much to do is a generator: it may be interrupted at each `yield`."""
+
+_END = object()
+
+
+class Publisher:
+    """Makes calls in order, each in its own turn of the event loop. Belongs to the loop's thread.
+
+    A call that fails is reported to the loop's exception handler, and the others are made all the same.
+    """
+
+    def __init__(self) -> None:
+        self._calls: deque[Call] = deque()
+        self._running: Iterator[None] | None = None
+        self._is_scheduled = False
+
+    def add(self, calls: Iterable[Call]) -> None:
+        """Make these after all that were added before."""
+        self._calls.extend(calls)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and (self._running is not None or self._calls):
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        try:
+            running, self._running = self._running, None
+            if running is None:
+                running = self._calls.popleft()()
+            if running is not None and not _advance(running):
+                self._running = running
+        finally:
+            self._schedule()
+
+
+def _advance(running: Iterator[None]) -> bool:
+    """Go on for a slice; True when that was all."""
+    deadline = time.perf_counter() + SLICE_S
+    while next(running, _END) is not _END:
+        if time.perf_counter() >= deadline:
+            return False
+    return True
