@@ -1,0 +1,17 @@
+"""The public chains, made once a module; skipped loudly where cargo cannot get the official cells."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.crates import fetch_crates
+from tests.realchain.kinds import MAINNET, TESTNET
+from tests.realchain.public import PublicChain, public_chain
+
+UNCHECKED = "SCRIPTS OF REAL TRANSACTIONS AND THE FIRST BLOCKS OF MAINNET AND TESTNET ARE NOT VERIFIED in this run"
+
+
+@pytest.fixture(scope="package")
+def chains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PublicChain]:
+    crates = fetch_crates(tmp_path_factory.mktemp("crates"), UNCHECKED)
+    return {network: public_chain(network, crates) for network in (MAINNET, TESTNET)}
