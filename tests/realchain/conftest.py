@@ -1,6 +1,8 @@
-"""The public chains, made once a module; skipped loudly where cargo cannot get the official cells."""
+"""The public chains, made once; skipped loudly where cargo cannot get the official cells."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,11 @@ UNCHECKED = "SCRIPTS OF REAL TRANSACTIONS AND THE FIRST BLOCKS OF MAINNET AND TE
 
 
 @pytest.fixture(scope="package")
-def chains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PublicChain]:
-    crates = fetch_crates(tmp_path_factory.mktemp("crates"), UNCHECKED)
+def crates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the unpacked crates."""
+    return fetch_crates(tmp_path_factory.mktemp("crates"), UNCHECKED)
+
+
+@pytest.fixture(scope="package")
+def chains(crates: Path) -> dict[str, PublicChain]:
     return {network: public_chain(network, crates) for network in (MAINNET, TESTNET)}
