@@ -23,6 +23,7 @@ _PAGE_OF_BLOCKS: Final = 4 * (PAGE_SIZE // 2)  # bytes of the table for the even
 _NO_BLOCKS: Final = bytes(_PAGE_OF_BLOCKS)
 _PC: Final = at.PC // 8
 _REMAINING: Final = at.REMAINING // 8
+_ECALL: Final = int(Status.ECALL)
 
 
 class Runnable(Protocol):
@@ -38,6 +39,7 @@ class Views:
 
     def __init__(self, instance: Runnable) -> None:
         self.instance = instance
+        self.run = instance.run
         linear = instance.memory
         self.words = linear[: at.FLAGS].cast("I")
         self.longs = linear[: at.FLAGS].cast("Q")
@@ -74,26 +76,24 @@ class WasmMachine(MachineState):
         self.views.words[_ARENA_WORD] = 0
 
     def run(self) -> None:
+        """Slices of at most `_SLICE` cycles. Short scripts spend a good part of their time here, so it is one piece."""
+        views = self.views
+        longs = views.longs
         while True:
-            status = self._run_slice()
-            if status == Status.ECALL:
+            budget = self.max_cycles - self.cycles
+            if not 0 <= budget <= _SLICE:
+                budget = 0 if budget < 0 else _SLICE
+            longs[_PC] = self.pc
+            longs[_REMAINING] = budget
+            status = views.run()
+            self.pc = longs[_PC]
+            self.cycles += budget - longs[_REMAINING]
+            if status == _ECALL:
                 return
             if status == Status.CYCLES:
                 self._check_next_block()
             else:
                 raise self._failure(status)
-
-    def _run_slice(self) -> int:
-        """Run until something happens, at most `_SLICE` cycles."""
-        views = self.views
-        longs = views.longs
-        budget = min(max(self.max_cycles - self.cycles, 0), _SLICE)
-        longs[_PC] = self.pc
-        longs[_REMAINING] = budget
-        status = views.instance.run()
-        self.pc = longs[_PC]
-        self.cycles += budget - longs[_REMAINING]
-        return status
 
     def _check_next_block(self) -> None:
         """Raise CyclesExceeded or CyclesOverflow unless the block that did not fit the slice may still run."""

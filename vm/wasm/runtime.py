@@ -20,6 +20,9 @@ from vm.isa.profile import Isa
 from vm.wasm.interpreter import GENERATOR_VERSION, generate_interpreter
 
 _WASM_STACK: Final = 1 << 20  # bytes
+# Bytes of address space behind a memory. Larger than any constant offset of an access: else every access to the guest
+# would be compared with the size of the memory by instructions, a tenth of the time of translated code.
+GUARD: Final = 64 << 20
 _DIGEST_SIZE: Final = 32
 
 
@@ -29,6 +32,7 @@ def make_engine() -> wasmtime.Engine:
     config.wasm_wide_arithmetic = True
     config.cranelift_opt_level = "speed"
     config.max_wasm_stack = _WASM_STACK
+    config.memory_guard_size = GUARD
     return wasmtime.Engine(config)
 
 
