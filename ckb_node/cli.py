@@ -17,7 +17,7 @@ import click
 
 from ckb_node.cli_data import DATA_COMMANDS
 from ckb_node.cli_debug import debug_command
-from ckb_node.cli_options import directory_option, root_of
+from ckb_node.cli_options import assume_valid_option, directory_option, root_of
 from ckb_node.commands.errors import CommandError
 from ckb_node.commands.init import DEV_LOCK_ARG, InitError, InitOptions, init_directory
 from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, configured_hashes
@@ -185,13 +185,21 @@ def _warn(text: str) -> None:
 @main.command()
 @directory_option
 @click.option("--ba-advanced", is_flag=True, help="Allow any lock as block assembler.")
+@assume_valid_option
 @genesis_options
 @click.pass_context
 def run(
-    context: click.Context, ba_advanced: bool, genesis: Path | None, crates: Path | None, genesis_rpc: str | None
+    context: click.Context,
+    ba_advanced: bool,
+    assume_valid_target: list[str] | None,
+    genesis: Path | None,
+    crates: Path | None,
+    genesis_rpc: str | None,
 ) -> int:
     """Run the node."""
     config = load_config(root_of(context))
+    if assume_valid_target is not None:
+        config = config.with_assume_valid_targets(assume_valid_target)
     if sources := _genesis_sources(genesis, crates, genesis_rpc):
         obtain_consensus(config, sources, click.echo)
     return _run(config.with_ba_advanced() if ba_advanced else config, mine=False)

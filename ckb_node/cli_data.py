@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ckb_node.cli_options import directory_option, root_of
+from ckb_node.cli_options import assume_valid_option, directory_option, root_of
 from ckb_node.config import load_config
 
 THREADS = click.IntRange(1, 256)
@@ -22,17 +22,29 @@ HEIGHT = click.IntRange(min=0)
 @click.option("--num-threads", type=THREADS, help="Processes that run scripts; by default one for each processor.")
 @click.option("--skip-script-verify", is_flag=True, help="Check everything but scripts.")
 @click.option("--skip-all-verify", is_flag=True, help="Check nothing.")
+@assume_valid_option
 @click.pass_context
 def import_command(
-    context: click.Context, source: str, num_threads: int | None, skip_script_verify: bool, skip_all_verify: bool
+    context: click.Context,
+    source: str,
+    num_threads: int | None,
+    skip_script_verify: bool,
+    skip_all_verify: bool,
+    assume_valid_target: list[str] | None,
 ) -> int:
     """Take blocks from a file of one JSON block a line, or from standard input."""
+    from ckb_node.commands.block_lines import STANDARD
     from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
 
     if skip_script_verify and skip_all_verify:
         raise click.UsageError("--skip-script-verify and --skip-all-verify exclude each other")
     checks = Checks.NONE if skip_all_verify else Checks.ALL_BUT_SCRIPTS if skip_script_verify else Checks.ALL
-    return import_blocks(load_config(root_of(context)), ImportOptions(source, checks, num_threads))
+    config, targets = load_config(root_of(context)), list[bytes]()
+    if assume_valid_target:
+        if source == STANDARD:
+            raise click.UsageError("--assume-valid-target needs a file, which is read twice")
+        targets = config.with_assume_valid_targets(assume_valid_target).named_targets
+    return import_blocks(config, ImportOptions(source, checks, num_threads, targets))
 
 
 @click.command("export")

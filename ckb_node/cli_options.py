@@ -29,3 +29,18 @@ def directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def root_of(context: click.Context) -> Path:
     """The node's directory: that of `-C`, else the current one."""
     return (context.obj or Path()).absolute()
+
+
+def _take_targets(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [text.strip() for text in value.split(",") if text.strip()]
+
+
+def assume_valid_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--assume-valid-target H[,H…]`."""
+    return click.option(
+        "--assume-valid-target",
+        "--assume-valid-targets",
+        metavar="HASH[,HASH...]",
+        callback=_take_targets,
+        help="Blocks, lowest first, whose ancestors' scripts are taken as passed; the zero hash runs all scripts.",
+    )(function)

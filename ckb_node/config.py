@@ -12,9 +12,10 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
 from ckb_node.mining.assembler import MinerConfig
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT
-from ckb_node.rpc.hextext import BadTextError, parse_bytes, parse_hash
+from ckb_node.rpc.hextext import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.rpc.jsontypes import ScriptJson, parse_hash_type, read_script
 from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import WellKnownScripts
@@ -23,6 +24,7 @@ from ckb_node.txpool.limits import PoolLimits
 from consensus.errors import SpecError
 from consensus.genesis_build import LoadCellFile
 from consensus.hardfork import ENABLED_HASH_TYPES
+from consensus.hashing import ZERO_HASH
 from consensus.params import Consensus
 from consensus.spec import ChainSpec, parse_spec
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script
@@ -130,6 +132,20 @@ class FiltersSection(Section, frozen=True):
     enabled: bool = True
 
 
+class SyncSection(Section, frozen=True):
+    """[network.sync]: block hashes whose ancestors' scripts need not be run, lowest first; by default those of the
+    release, none when it is empty. Least total difficulty of headers before their blocks are fetched, 0x-prefixed."""
+
+    assume_valid_targets: list[str] | None = None
+    min_chain_work: str | None = None
+
+
+class NetworkSection(Section, frozen=True):
+    """[network]"""
+
+    sync: SyncSection = SyncSection()
+
+
 class MinerSection(Section, frozen=True):
     """[miner]: milliseconds between blocks of a dev chain; the node that `ckb-node miner` works for."""
 
@@ -148,6 +164,7 @@ class FileConfig(Section, frozen=True):
     tx_pool: PoolSection = PoolSection()
     block_assembler: AssemblerSection | None = None
     block_filters: FiltersSection = FiltersSection()
+    network: NetworkSection = NetworkSection()
     miner: MinerSection = MinerSection()
 
 
@@ -178,6 +195,29 @@ class Config:
         """The same with another pause between blocks of a dev chain."""
         miner = msgspec.structs.replace(self.file.miner, interval_millis=max(1, round(seconds * 1000)))
         return replace(self, file=msgspec.structs.replace(self.file, miner=miner))
+
+    def with_assume_valid_targets(self, targets: Sequence[str]) -> Config:
+        """The same with other targets. Raises ConfigError."""
+        _check_targets("--assume-valid-target", targets)
+        sync = msgspec.structs.replace(self.file.network.sync, assume_valid_targets=list(targets))
+        network = msgspec.structs.replace(self.file.network, sync=sync)
+        return replace(self, file=msgspec.structs.replace(self.file, network=network))
+
+    def assume_valid_targets(self, consensus: Consensus) -> Sequence[bytes]:
+        """Block hashes, those of the release where none are configured."""
+        if self.file.network.sync.assume_valid_targets is None:
+            return DEFAULT_TARGETS.get(consensus.id, ())
+        return self.named_targets
+
+    @property
+    def named_targets(self) -> list[bytes]:
+        """Those that are configured."""
+        return [parse_hash(text) for text in self.file.network.sync.assume_valid_targets or ()]
+
+    def with_overrides(self, consensus: Consensus) -> Consensus:
+        """The chain's parameters with what this node wants different, which is no rule of the chain."""
+        least_work = self.file.network.sync.min_chain_work
+        return consensus if least_work is None else replace(consensus, min_chain_work=_parse_work(least_work))
 
     @property
     def rpc_address(self) -> tuple[str, int]:
@@ -267,8 +307,22 @@ def _check(file: FileConfig) -> None:
     parse_filter(file.logger.filter)
     _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)
     _check_texts("rpc.extra_well_known_type_scripts", file.rpc.extra_well_known_type_scripts, read_script)
+    sync = file.network.sync
+    _check_targets("network.sync.assume_valid_targets", sync.assume_valid_targets or ())
+    _check_texts("network.sync.min_chain_work", [sync.min_chain_work or "0x0"], _parse_work)
     if file.block_assembler is not None:
         _check_block_assembler(file.block_assembler)
+
+
+def _parse_work(text: str) -> int:
+    return parse_uint(text, 256)
+
+
+def _check_targets(key: str, targets: Sequence[str]) -> None:
+    """A zero hash alone means that there are none."""
+    _check_texts(key, targets, parse_hash)
+    if len(targets) > 1 and any(parse_hash(target) == ZERO_HASH for target in targets):
+        raise ConfigError(f"{key}: the zero hash, which means none, stands among others")
 
 
 def _check_block_assembler(section: AssemblerSection) -> None:

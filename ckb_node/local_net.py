@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ckb_node.chain.initial_download import InitialDownload, has_enough_work
 from ckb_node.chain.service import ChainService
 from ckb_node.rpc import services as rpc
-from consensus.hashing import ZERO_HASH
 from network.identity import Identity
-
-MAX_TIP_AGE_MS = 24 * 60 * 60 * 1000
-"""The chain is being downloaded first while its tip is older than this."""
 
 MAX_BANS = 10_000
 
@@ -22,7 +19,7 @@ class LocalNet:
         self._chain, self._identity, self._version, self._now_ms = chain, identity, version, now_ms
         self._bans: dict[str, rpc.BannedAddress] = {}
         self._is_active = True
-        self._was_synced = False
+        self._download = InitialDownload()
 
     def local_node(self) -> rpc.LocalNode:
         return rpc.LocalNode(version=self._version, node_id=self._identity.peer_id, active=self._is_active)
@@ -51,9 +48,7 @@ class LocalNet:
 
     def is_initial_block_download(self) -> bool:
         """The tip is older than a day; once it was not, never again in this run."""
-        if not self._was_synced:
-            self._was_synced = self._chain.view().tip_header().timestamp + MAX_TIP_AGE_MS >= self._now_ms()
-        return not self._was_synced
+        return self._download.is_on(self._chain.view().tip_header().timestamp, self._now_ms())
 
     def sync_state(self) -> rpc.SyncState:
         consensus, view = self._chain.consensus, self._chain.view()
@@ -62,9 +57,9 @@ class LocalNet:
         work = 0 if ext is None else ext.total_difficulty
         return rpc.SyncState(
             ibd=self.is_initial_block_download(),
-            assume_valid_target_reached=True,
-            assume_valid_target=ZERO_HASH,
-            min_chain_work_reached=work >= consensus.min_chain_work,
+            assume_valid_target_reached=self._chain.assume_valid.is_reached,
+            assume_valid_target=self._chain.assume_valid.last,
+            min_chain_work_reached=has_enough_work(work, consensus.min_chain_work),
             min_chain_work=consensus.min_chain_work,
             best_known_block_number=tip.number,
             best_known_block_timestamp=tip.timestamp,

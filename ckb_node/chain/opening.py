@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config
@@ -28,7 +29,7 @@ def open_chain(
     `script_processes` run the scripts of blocks, None: one for each processor.
     """
     spec, _ = config.load_spec()
-    consensus = load_consensus(config)
+    consensus = config.with_overrides(load_consensus(config))
     store = ChainStore.open(config.data_dir / "chain")
     try:
         store.check_identity(consensus.genesis_hash, spec.content_hash)
@@ -38,8 +39,11 @@ def open_chain(
             Engines(directory) as engines,
             closing(ParallelScriptService(consensus, engines, directory, script_processes)) as scripts,
         ):
-            processor = BlockProcessor(consensus, store, scripts, SystemClock().now_ms)
+            assume_valid = AssumeValid(config.assume_valid_targets(consensus))
+            processor = BlockProcessor(consensus, store, scripts, SystemClock().now_ms, assume_valid)
             processor.start(spec.content_hash)
+            with store.view() as view:
+                assume_valid.forget_stored(lambda block_hash: view.header(block_hash) is not None)
             yield consensus, store, processor
     finally:
         store.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
 from ckb_node.chain.publisher import Call, Publisher
@@ -39,6 +40,10 @@ class ChainService:
     @property
     def consensus(self) -> Consensus:
         return self._processor.consensus
+
+    @property
+    def assume_valid(self) -> AssumeValid:
+        return self._processor.assume_valid
 
     @property
     def orphan_count(self) -> int:

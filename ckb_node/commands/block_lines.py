@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ckb_node.commands.errors import CommandError
-from ckb_node.rpc.blockviews import BlockTextError, decode_block_view
-from consensus.types.blockchain import Block
+from ckb_node.rpc.blockviews import BlockTextError, decode_block_header, decode_block_view
+from consensus.types.blockchain import Block, Header
 
 MAX_LINE_BYTES = 64 << 20
 """A mainnet block of full size takes about 1.3 MB, the largest genesis block 3 MB; more is no block."""
@@ -53,14 +53,28 @@ def size_of(source: str) -> int | None:
 
 def read_blocks(file: BinaryIO, limit: int = MAX_LINE_BYTES) -> Iterator[BlockLine]:
     """The blocks of a file in order, each line read when it is asked for; empty lines do not count. BlockLineError."""
+    for number, line in _lines(file, limit):
+        try:
+            yield BlockLine(number, len(line), decode_block_view(line))
+        except BlockTextError as error:
+            raise BlockLineError(number, f"no block: {error}") from error
+
+
+def read_headers(file: BinaryIO, limit: int = MAX_LINE_BYTES) -> Iterator[Header]:
+    """The same of their headers only, which takes a fraction of the time. BlockLineError."""
+    for number, line in _lines(file, limit):
+        try:
+            yield decode_block_header(line)
+        except BlockTextError as error:
+            raise BlockLineError(number, f"no block: {error}") from error
+
+
+def _lines(file: BinaryIO, limit: int) -> Iterator[tuple[int, bytes]]:
+    """Number and text of each line that is not empty."""
     number = 0
     while line := file.readline(limit + 1):
         number += 1
         if len(line) > limit:
             raise BlockLineError(number, f"longer than {limit} bytes")
-        if not line.strip():
-            continue
-        try:
-            yield BlockLine(number, len(line), decode_block_view(line))
-        except BlockTextError as error:
-            raise BlockLineError(number, f"no block: {error}") from error
+        if line.strip():
+            yield number, line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -13,8 +13,8 @@ import click
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import Judge, all_rules, no_rules, scripts_later, scripts_trusted
-from ckb_node.commands.block_lines import BlockLine, open_blocks, read_blocks, size_of
+from ckb_node.chain.rules import Judge, RunScripts, all_rules, no_rules, scripts_later, scripts_trusted
+from ckb_node.commands.block_lines import BlockLine, open_blocks, read_blocks, read_headers, size_of
 from ckb_node.commands.errors import CommandError
 from ckb_node.commands.progress import BlockProgress
 from ckb_node.commands.stopping import Interrupted, StopFlag, stop_flag
@@ -23,7 +23,9 @@ from ckb_node.filters.catch_up import catch_up_filters
 from ckb_node.rpc.hextext import bytes_text
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block, Header
+from consensus.verify_block import PreparedBlock
 from storage.chain_store import ChainStore
+from storage.chain_txn import ChainTxn
 
 
 class Checks(Enum):
@@ -41,6 +43,8 @@ class ImportOptions:
     source: str
     checks: Checks = Checks.ALL
     processes: int | None = None
+    assume_valid_targets: Sequence[bytes] = ()
+    """Scripts of their ancestors in the file are not run."""
 
 
 def import_blocks(config: Config, options: ImportOptions) -> int:
@@ -48,10 +52,11 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
     with ExitStack() as stack:
         stop = stack.enter_context(stop_flag())
         file = stack.enter_context(open_blocks(options.source))
+        trusted_below = height_of_targets(options)
         _, store, processor = stack.enter_context(open_chain(config, script_processes=options.processes))
         click.echo(f"Before import, current tip is {_tip_text(store)}")
         progress = BlockProgress("importing", size_of(options.source))
-        importer = BlockImporter(processor, judge_of(options.checks, processor), options.source)
+        importer = BlockImporter(processor, judge_of(options.checks, processor, trusted_below), options.source)
         try:
             with progress, importer.refusals(progress), importer.groups:
                 for line in read_blocks(file):
@@ -65,12 +70,41 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
     return 0
 
 
-def judge_of(checks: Checks, processor: BlockProcessor) -> Judge:
-    """What checks a block before it is attached."""
+def judge_of(checks: Checks, processor: BlockProcessor, trusted_below: int = 0) -> Judge:
+    """What checks a block before it is attached; scripts of blocks below a height pass."""
     if checks is Checks.NONE:
         return no_rules(processor.consensus)
-    scripts = scripts_later if checks is Checks.ALL else scripts_trusted
+    scripts = scripts_trusted if checks is Checks.ALL_BUT_SCRIPTS else scripts_from(trusted_below)
     return all_rules(processor.consensus, scripts, processor.now_ms)
+
+
+def scripts_from(height: int) -> RunScripts:
+    """Run the scripts of blocks of this height and above, take it that those below pass."""
+
+    def run(txn: ChainTxn, prepared: PreparedBlock) -> Sequence[int] | None:
+        return scripts_trusted(txn, prepared) if prepared.env.number < height else scripts_later(txn, prepared)
+
+    return run
+
+
+def height_of_targets(options: ImportOptions) -> int:
+    """Height of the highest assume-valid target that the file's chain leads to; 0 when it leads to none.
+
+    The file is read twice: whether a block is an ancestor of a target shows only when the target is there.
+    """
+    if not options.assume_valid_targets:
+        return 0
+    height, tip_hash = 0, None
+    with open_blocks(options.source) as file:
+        for header in read_headers(file):
+            if tip_hash is not None and header.parent_hash != tip_hash:
+                break
+            tip_hash = header.hash
+            if tip_hash in options.assume_valid_targets:
+                height = header.number
+    if not height:
+        click.echo("no assume-valid target is on the chain of the file: all scripts run", err=True)
+    return height
 
 
 @dataclass(slots=True)

@@ -60,6 +60,13 @@ modules = [$modules]
 # Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows; built behind the tip.
 # enabled = true
 
+[network.sync]
+# Blocks, lowest first, whose ancestors' scripts are taken as passed; [] runs all scripts. By default those that came
+# with this version of the node. `ckb-node run --assume-valid-target` says otherwise for one run.
+# assume_valid_targets = ["0x…"]
+# Total difficulty that headers must have before their blocks are fetched; by default what the chain demands.
+# min_chain_work = "0x0"
+
 # Mined rewards go to this lock; without it module Miner is off. The usual lock takes one argument, the first 20 bytes
 # of the blake2b hash of a compressed secp256k1 public key. The node's version stands before the message in the blocks
 # that it makes, unless use_binary_version_as_message_prefix = false.

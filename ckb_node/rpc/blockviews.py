@@ -13,7 +13,7 @@ from ckb_node.rpc.fastjson import block_view_json
 from ckb_node.rpc.hextext import BadTextError, bytes_text, parse_bytes, parse_short_id
 from ckb_node.rpc.jsontypes import HeaderJson, TransactionJson, read_header, read_transaction
 from consensus.errors import MoleculeError
-from consensus.types.blockchain import Block, UncleBlock
+from consensus.types.blockchain import Block, Header, UncleBlock
 
 
 class BlockTextError(Exception):
@@ -41,6 +41,11 @@ class _BlockText(Struct, frozen=True, gc=False):
     extension: str | UnsetType | None = UNSET
 
 
+class _HeaderOfText(Struct, frozen=True, gc=False):
+    header: _HeaderText
+
+
+_HEADER_DECODER = msgspec.json.Decoder(_HeaderOfText)
 _DECODER = msgspec.json.Decoder(_BlockText)
 _ENCODER = msgspec.json.Encoder()
 
@@ -61,6 +66,16 @@ def decode_block_view(text: bytes) -> Block:
     if claimed is not None and claimed != bytes_text(block.hash):
         raise BlockTextError(f"the header says that its hash is {claimed[:66]}, but it is {bytes_text(block.hash)}")
     return block
+
+
+def decode_block_header(text: bytes) -> Header:
+    """The header of a block's JSON text; nothing else of it is looked at, its hash is computed. BlockTextError."""
+    try:
+        return read_header(_HEADER_DECODER.decode(text).header)
+    except RecursionError:
+        raise BlockTextError("nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, BadTextError, MoleculeError) as error:
+        raise BlockTextError(str(error)) from error
 
 
 def encode_block_view(block: Block) -> bytes:

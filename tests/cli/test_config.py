@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from consensus.spec import build_consensus
 
 CHAIN = '[chain]\nspec = { bundled = "dev" }\n'
 SIGHASH = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
+ZERO = "0x" + "00" * 32
 DEV = build_consensus(load_bundled("dev"), cell_file)
 
 
@@ -60,6 +62,10 @@ def config(text: str) -> Config:
         (assembler(hash_type="data9"), "block_assembler.hash_type: "),
         (assembler(hash_type="types"), "block_assembler.hash_type: unknown hash_type"),
         (assembler(more='message = "hello"'), "block_assembler.message: "),
+        ('[network.sync]\nassume_valid_targets = ["0x12"]', "network.sync.assume_valid_targets: Invalid H256"),
+        (f'[network.sync]\nassume_valid_targets = ["{SIGHASH}", "{ZERO}"]', "the zero hash, which means none"),
+        ('[network.sync]\nmin_chain_work = "12"', "network.sync.min_chain_work: "),
+        (f'[network.sync]\nmin_chain_work = "0x1{"0" * 64}"', "network.sync.min_chain_work: "),
     ],
 )
 def test_what_is_refused_names_the_file_and_the_key(text: str, fault: str) -> None:
@@ -165,3 +171,21 @@ def test_a_block_assembler_of_ones_own() -> None:
 def test_the_sample_at_the_top_of_the_repository() -> None:
     sample = Path(__file__).parents[2] / "config.toml"
     assert sample.read_text(encoding="utf-8") == config_text(ConfigOptions(chain="mainnet", is_spec_file=False))
+
+
+def test_assume_valid_targets() -> None:
+    assert config(CHAIN).assume_valid_targets(DEV) == ()
+    assert len(config("").assume_valid_targets(replace(DEV, id="ckb"))) == 16
+    own = config(f'{CHAIN}[network.sync]\nassume_valid_targets = ["{SIGHASH}"]')
+    assert own.assume_valid_targets(replace(DEV, id="ckb")) == [bytes.fromhex(SIGHASH[2:])]
+    assert (
+        config(f"{CHAIN}[network.sync]\nassume_valid_targets = []").assume_valid_targets(replace(DEV, id="ckb")) == []
+    )
+    assert own.with_assume_valid_targets([ZERO]).assume_valid_targets(DEV) == [bytes(32)]
+    with pytest.raises(ConfigError, match="--assume-valid-target: "):
+        own.with_assume_valid_targets(["12"])
+
+
+def test_least_work() -> None:
+    assert config(CHAIN).with_overrides(replace(DEV, min_chain_work=7)).min_chain_work == 7
+    assert config('[network.sync]\nmin_chain_work = "0x10"').with_overrides(DEV).min_chain_work == 16

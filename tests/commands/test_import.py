@@ -15,7 +15,7 @@ from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
 from ckb_node.commands.errors import CommandError
 from ckb_node.commands.export_blocks import ExportOptions, export_blocks
-from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
+from ckb_node.commands.import_blocks import Checks, ImportOptions, height_of_targets, import_blocks
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.context import ChainReader
 from consensus.errors import CkbError
@@ -25,6 +25,7 @@ from consensus.verify_block import BlockTransactionError, PreparedBlock
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
+from tests.chain.test_assume_valid import chain_with_a_bad_signature
 from tests.commands.kit import (
     BLOCKS,
     CLI,
@@ -427,3 +428,28 @@ def test_parts_by_number_and_hash(tmp_path: Path) -> None:
 def test_the_kit_chain_pays() -> None:
     assert sum(len(block.transactions) - 1 for block in mined()) == PAYMENTS
     assert dev_consensus().genesis_hash == mined()[0].parent_hash
+
+
+def test_scripts_of_ancestors_of_a_target_are_not_run(tmp_path: Path) -> None:
+    blocks = chain_with_a_bad_signature()
+    bad = next(block for block in reversed(blocks) if len(block.transactions) > 1)
+    source = str(file_of(tmp_path / "chain.jsonl", blocks))
+
+    def run(name: str, target: bytes) -> tuple[int, int, str]:
+        config = make_node(tmp_path / name)
+        result = invoke("-C", str(config.root), "import", source, "--assume-valid-target", "0x" + target.hex())
+        return result.exit_code, tip_of(config), result.stderr
+
+    assert run("above", blocks[-1].hash)[:2] == (OK, blocks[-1].number)
+    assert run("itself", bad.hash)[:2] == (FAILURE, bad.number - 1)
+    code, tip, said = run("absent", bytes([1] * 32))
+    assert (code, tip) == (FAILURE, bad.number - 1)
+    assert "no assume-valid target is on the chain of the file" in said
+    broken = str(file_of(tmp_path / "gap.jsonl", [*blocks[:2], *blocks[3:]]))
+    assert height_of_targets(ImportOptions(broken, assume_valid_targets=[blocks[-1].hash])) == 0, "not its ancestors"
+
+
+def test_assume_valid_on_the_command_line(tmp_path: Path) -> None:
+    root = str(make_node(tmp_path / "node").root)
+    assert invoke("-C", root, "import", "-", "--assume-valid-target", "0x" + "11" * 32).exit_code == CLI
+    assert "network.sync" not in invoke("-C", root, "import", "x", "--assume-valid-target", "0x12").stderr
