@@ -1,7 +1,7 @@
 """All rules of blocks and transactions: the errors that each raises, a test that just passes, one that just fails.
 
 A rule is a function of consensus/ (or a file of the chain processor) with its errors; a fault of an error stands behind
-a dot. Below it `+` is a test of a block or transaction that just passes, `-` of one that just fails, `+-` of both. Tests
+a dot. Below it `+` is a test of a block or transaction that just passes, `-` of one that just fails, `+-` of both; they
 are named by room, file and function: `block.test_x` is in tests/consensus/test_block.py, `script/code.test_x` in
 tests/script/test_code.py. `test_rules.py` holds the table against the code and the tests.
 """

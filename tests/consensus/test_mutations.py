@@ -1,8 +1,9 @@
 """Any single field of a valid block that changes makes the block invalid, except where the protocol says otherwise.
 
-Twice: the bare change, which the header's commitments catch; and with everything repaired that can be computed from the
-rest (roots, hashes, DAO field, and the transactions count as proposed), so that a deeper rule must catch it.
-`kit_exceptions.py` is the table of what the protocol leaves free.
+The bare change, which the header's commitments catch; then with everything repaired that can be computed from the rest
+(roots, hashes, DAO field, and the transactions count as proposed), so that a deeper rule must catch it; then with the
+changed transactions signed anew. `kit_exceptions.py` is the table of what the protocol leaves free, `kit_owner.py` says
+what it leaves to the owners of cells.
 """
 
 from __future__ import annotations
@@ -30,17 +31,20 @@ from consensus.errors import (
 )
 from consensus.header import verify_header
 from consensus.quick import prepare_block_quickly, verify_block_body_quickly
-from consensus.types.blockchain import Block, proposals_hash
+from consensus.types.blockchain import Block, Transaction, WitnessArgs, proposals_hash
 from consensus.verify_block import BlockTransactionError, finish_block, run_scripts, verify_block
 from tests.consensus.kit_exceptions import EXCEPTIONS, ProtocolException
+from tests.consensus.kit_owner import Owner
 from tests.consensus.kit_places import Change, changes, places, with_change
 from tests.kit.fuzz import examples
 from tests.simulator.grow import Grower
 from tests.simulator.rules import DAO, NOW_MS
 from tests.simulator.state import PlainRunner, State
+from tests.simulator.transactions import sign
 
 RAW_CHANGES = 150
 REPAIRED_CHANGES = 250
+SIGNED_CHANGES = 150
 FLIPPED_BITS = 100
 """Of each block, in the suite; all under `make fuzz`, nearly."""
 
@@ -162,9 +166,15 @@ def checked_fault(state: State, block: Block, name: str) -> CkbError | None:
 # ---------------------------------------------------------------- changes
 
 
-def chosen(random: Random, block: Block, count: int) -> Sequence[Change]:
+def anything(_: Change) -> bool:
+    return True
+
+
+def chosen(
+    random: Random, block: Block, count: int, is_wanted: Callable[[Change], bool] = anything
+) -> Sequence[Change]:
     """Some of all changes to all places of a block."""
-    every = [change for place in places(block) for change in changes(random, place)]
+    every = [change for place in places(block) for change in changes(random, place) if is_wanted(change)]
     return random.sample(every, min(len(every), examples(count)))
 
 
@@ -253,6 +263,46 @@ def is_left_valid(valid: State, change: Change) -> bool:
     state = Proposed(below(valid), block)
     block = repaired(state, block)
     return block != valid.tip and fault(state, block) is None
+
+
+@pytest.mark.fuzz
+def test_a_changed_transaction_is_invalid_even_if_it_is_signed_and_proposed(valid: State) -> None:
+    """Unless its owner may do what it does, as a second model of the rules says."""
+    random, below_it = Random(valid.number), below(valid)
+    fees = below_it.judge(valid.tip).fees
+    for change in chosen(random, valid.tip, SIGNED_CHANGES, is_of_a_transaction):
+        block = changed(valid.tip, change)
+        if block is None:
+            continue
+        position = transaction_of(change)
+        old, new = valid.tip.transactions[position], block.transactions[position]
+        signed = sign(new.body, input_types(old))
+        block = with_change(block, ("transactions", position), signed)
+        state = Proposed(below_it, block)
+        block = repaired(state, block)
+        worth = fees[position - 1] + sum(output.capacity for output in old.body.outputs)
+        error = checked_fault(state, block, change.name)
+        is_owners_choice = Owner(below_it, block, position, old, worth).may_commit()
+        assert (error is None) is is_owners_choice, f"{change.name}: {error!r}"
+
+
+def input_types(transaction: Transaction) -> dict[int, bytes]:
+    """What the witnesses of inputs tell NervosDAO."""
+    witnesses = transaction.witnesses[: len(transaction.body.inputs)]
+    types = {index: WitnessArgs.parse(witness).input_type for index, witness in enumerate(witnesses)}
+    return {index: type_ for index, type_ in types.items() if type_ is not None}
+
+
+def is_of_a_transaction(change: Change) -> bool:
+    """Of the body of one that is no cellbase; since has tests of its own."""
+    path = change.place.path
+    return path[0] == "transactions" and len(path) > 3 and path[1] != 0 and path[2] == "body" and path[-1] != "since"
+
+
+def transaction_of(change: Change) -> int:
+    position = change.place.path[1]
+    assert isinstance(position, int)
+    return position
 
 
 def flipped_bits(random: Random, raw: bytes, count: int) -> Iterator[tuple[int, bytes]]:
