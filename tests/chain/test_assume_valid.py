@@ -57,6 +57,10 @@ def header_chain(count: int, nonce: int = 0) -> Headers:
     return Headers(made)
 
 
+def state(policy: AssumeValid) -> tuple[bytes, bool, bytes | None]:
+    return policy.last, policy.is_reached, policy.next_target
+
+
 LONG_AFTER = MAX_TIP_AGE_MS + 1_000_000
 
 
@@ -83,16 +87,13 @@ def test_targets_are_left_behind_as_their_blocks_come() -> None:
     headers = header_chain(10)
     first, last = headers.chain[4].hash, headers.chain[8].hash
     policy = AssumeValid([first, last])
-    assert (policy.last, policy.next_target) == (last, first)
-    assert not policy.is_reached
+    assert state(policy) == (last, False, first)
     policy.follow(headers, LONG_AFTER)
     policy.note_stored([headers.chain[3].hash, first])
     assert policy.next_target == last
     assert policy.trusts(headers.chain[7])
     policy.note_stored([last])
-    assert policy.is_reached
-    assert policy.next_target is None
-    assert policy.last == last, "as it was named"
+    assert state(policy) == (last, True, None)
     assert not any(map(policy.trusts, headers.chain))
 
 

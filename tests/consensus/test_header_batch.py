@@ -1,0 +1,219 @@
+"""Headers in bulk: the same verdicts as one by one, and whose fault a bad one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consensus.context import HeaderProvider
+from consensus.epoch import EpochContinuityError, EpochMalformedError
+from consensus.errors import CkbError
+from consensus.header import (
+    BlockTimeTooNewError,
+    BlockTimeTooOldError,
+    BlockVersionError,
+    NumberError,
+    UnknownParentError,
+    verify_header,
+    verify_version,
+)
+from consensus.header_batch import (
+    HeaderOverlay,
+    HeadersJudged,
+    InvalidAncestorError,
+    NotContinuousError,
+    verify_continuous,
+    verify_headers,
+)
+from consensus.params import Consensus, PowFunc
+from consensus.pow import PowError
+from consensus.types.blockchain import Header
+from consensus.types.core import EpochFraction
+from tests.consensus.kit_chain import header, make_consensus
+
+CONSENSUS = make_consensus()
+NOW = 1_700_000_000_000
+LENGTH = 10
+"""Blocks of an epoch."""
+
+
+class Stored:
+    """A HeaderProvider of given headers."""
+
+    def __init__(self, headers: Sequence[Header]) -> None:
+        self._by_hash = {each.hash: each for each in headers}
+
+    def header(self, block_hash: bytes) -> Header | None:
+        return self._by_hash.get(block_hash)
+
+
+def epoch_of(number: int) -> EpochFraction:
+    return EpochFraction(0, 0, 0) if number == 0 else EpochFraction(number // LENGTH, number % LENGTH, LENGTH)
+
+
+Value = int | bytes | EpochFraction
+
+
+def chain(count: int, changes: Mapping[tuple[str, int], Value] = {}, times: Sequence[int] = ()) -> list[Header]:
+    """Headers from genesis on; `changes` by field and height, what stands above follows."""
+    made: list[Header] = []
+    for number in range(count):
+        fields: dict[str, Value] = {
+            "number": number,
+            "timestamp": times[number] if times else 1000 + number * 10,
+            "parent_hash": made[-1].hash if made else bytes(32),
+            "epoch": epoch_of(number),
+        }
+        made.append(header(**(fields | {name: value for (name, at), value in changes.items() if at == number})))
+    return made
+
+
+def judged(headers: Sequence[Header], stored: int, **more: object) -> HeadersJudged:
+    return verify_headers(CONSENSUS, headers[stored:], Stored(headers[:stored]), NOW, **more)  # type: ignore[arg-type]
+
+
+def test_a_batch_of_valid_headers() -> None:
+    headers = chain(200)
+    assert judged(headers, 1) == HeadersJudged(199)
+    assert judged(headers, 100) == HeadersJudged(100)
+    assert judged(headers, 200) == HeadersJudged(0)
+    assert not judged(headers, 1).is_sender_at_fault
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "is_at_fault"),
+    [
+        ("number", 51, NumberError, True),
+        ("epoch", EpochFraction(5, 0, 0), EpochMalformedError, True),
+        ("epoch", EpochFraction(5, 1, LENGTH), EpochContinuityError, True),
+        ("epoch", EpochFraction(4, 9, LENGTH), EpochContinuityError, True),
+        ("timestamp", 1310, BlockTimeTooOldError, True),
+        ("timestamp", NOW + 15_001, BlockTimeTooNewError, False),
+        ("version", 1, BlockVersionError, True),
+    ],
+)
+def test_the_first_bad_one_ends_it(
+    name: str, value: int | EpochFraction, kind: type[CkbError], is_at_fault: bool
+) -> None:
+    headers = chain(80, {(name, 50): value})
+    for stored in (1, 20, 50):
+        result = judged(headers, stored)
+        assert result.valid == 50 - stored
+        assert isinstance(result.error, kind)
+        assert result.is_sender_at_fault is is_at_fault
+
+
+def test_the_limits_of_time_are_valid() -> None:
+    assert judged(chain(60, {("timestamp", 50): 1321}), 1).error is None, (
+        "later than the median of 13 to 49, which is 1310"
+    )
+    assert judged(chain(51, {("timestamp", 50): NOW + 15_000}), 1).error is None
+
+
+def test_epochs_of_any_length_may_follow() -> None:
+    """The length of an epoch is a rule of the block, not of header sync."""
+    headers = chain(50)
+    longer = header(number=50, timestamp=5000, parent_hash=headers[-1].hash, epoch=EpochFraction(5, 0, 1234))
+    assert judged([*headers, longer], 1) == HeadersJudged(50)
+
+
+def test_gaps_come_before_all_else() -> None:
+    headers = chain(80, {("version", 10): 1})
+    with pytest.raises(NotContinuousError) as caught:
+        verify_continuous([*headers[1:40], *headers[41:]])
+    assert caught.value.index == 39
+    result = judged([*headers[:40], *headers[41:]], 1)
+    assert result.valid == 0, "nothing of it is taken"
+    assert isinstance(result.error, NotContinuousError)
+    assert result.is_sender_at_fault
+    verify_continuous([])
+
+
+def test_unknown_and_invalid_parents() -> None:
+    headers = chain(20)
+    unknown = verify_headers(CONSENSUS, headers[5:], Stored(headers[:4]), NOW)
+    assert isinstance(unknown.error, UnknownParentError)
+    assert unknown.is_sender_at_fault, "whoever was asked for headers after known ones must not send these"
+    for bad, valid in ((headers[4], 0), (headers[9], 5)):
+        result = judged(headers, 5, invalid={bad.hash})
+        assert (result.valid, type(result.error)) == (valid, InvalidAncestorError)
+
+
+def test_work_is_checked_of_all_at_once_and_before_the_parent_is_looked_for() -> None:
+    headers, asked = chain(20, {("version", 12): 1}), []
+
+    def find(bad: int | None) -> Callable[[Consensus, Sequence[bytes]], int | None]:
+        def without_work(_: Consensus, raw: Sequence[bytes]) -> int | None:
+            asked.append(list(raw))
+            return bad
+
+        return without_work
+
+    for bad, valid, kind in (
+        (4, 4, PowError),
+        (7, 7, PowError),
+        (9, 7, BlockVersionError),
+        (None, 7, BlockVersionError),
+    ):
+        result = judged(headers, 5, find_without_work=find(bad))
+        assert (result.valid, type(result.error)) == (valid, kind)
+    assert asked == [[each.raw for each in headers[5:]]] * 4
+    unknown = verify_headers(CONSENSUS, headers[5:], Stored([]), NOW, find_without_work=find(0))
+    assert isinstance(unknown.error, PowError)
+
+
+def test_real_work_is_asked_for() -> None:
+    eaglesong = replace(CONSENSUS, pow_func=PowFunc.EAGLESONG)
+    headers = chain(5, {("compact_target", number): 0x1A08A97E for number in range(5)})
+    result = verify_headers(eaglesong, headers[1:], Stored(headers[:1]), NOW)
+    assert (result.valid, type(result.error)) == (0, PowError)
+
+
+def test_an_overlay_shows_what_is_not_stored() -> None:
+    headers = chain(60)
+    overlay = HeaderOverlay(Stored(headers[:1]))
+    for first in (1, 30):
+        batch = headers[first : first + 29 + first // 30]
+        assert verify_headers(CONSENSUS, batch, overlay, NOW) == HeadersJudged(len(batch))
+        overlay.add(batch)
+    assert len(overlay) == 59
+    assert overlay.header(headers[0].hash) == headers[0]
+    assert overlay.header(headers[59].hash) == headers[59]
+    overlay.drop(headers[59].hash)
+    assert overlay.header(headers[59].hash) is None
+
+
+# ---------------------------------------------------------------- the same as one by one
+
+
+def one_by_one(headers: Sequence[Header], stored: int, reader: HeaderProvider) -> tuple[int, str]:
+    """The plain rules."""
+    for index, each in enumerate(headers[stored:]):
+        try:
+            verify_header(CONSENSUS, each, reader, NOW)
+            verify_version(each)
+        except CkbError as error:
+            return index, str(error)
+    return len(headers) - stored, ""
+
+
+@settings(deadline=None)
+@given(
+    jitter=st.lists(st.integers(-300, 300), min_size=90, max_size=90),
+    stored=st.integers(1, 60),
+    field=st.sampled_from(["number", "epoch", "version", "timestamp"]),
+    where=st.integers(1, 89),
+    value=st.integers(0, 100),
+)
+def test_verdicts_are_those_of_the_plain_rules(
+    jitter: list[int], stored: int, field: str, where: int, value: int
+) -> None:
+    times = [100_000 + number * 10 + late for number, late in enumerate(jitter)]
+    changed = EpochFraction(value // 10, value % 10, LENGTH) if field == "epoch" else value
+    headers = chain(90, {(field, where): changed}, times)
+    result = judged(headers, stored)
+    assert (result.valid, str(result.error or "")) == one_by_one(headers, stored, Stored(headers))
