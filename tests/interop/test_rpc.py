@@ -15,7 +15,7 @@ from consensus.types.blockchain import OutPoint
 from tests.interop import kit_requests
 from tests.interop.kit_chain import COUNTS, Mirror, mirror_of, wait_until
 from tests.interop.kit_json import Json, differences, hexed, sent_block, transaction_json
-from tests.interop.kit_mirror import tip_hash
+from tests.interop.kit_mirror import assert_same_filters, tip_hash
 from tests.interop.kit_nodes import CELLS, Pair, pair_of_nodes, spec_text
 from tests.interop.kit_requests import Facts
 from tests.interop.test_dao import Deposit
@@ -38,7 +38,6 @@ VOLATILE = (
 )
 # Where ours answers on purpose otherwise; said in docs or in the test's comment.
 ACCEPTED = (
-    r"get_block_filter ",  # filters have a test of their own
     r"get_banned_addresses ",  # a network with host bits keeps them there
     r"(dry_run_transaction|get_fee_rate_statics) ",  # deprecated: off unless enable_deprecated_rpc
     r"remove_node ",
@@ -104,6 +103,7 @@ def set_the_scene(mirror: Mirror) -> Facts:
     unsent = mirror.transfer(bob, alice.wallet.lock, 200 * CKB)
     assert before == unsent.body.inputs[0].previous_output
     first, second = block["transactions"][1:3]
+    assert_same_filters(mirror.pair)
     return Facts(
         genesis=mirror.source.call("get_block_hash", "0x0"),
         tip_number=mirror.source.tip(),
