@@ -25,20 +25,20 @@ class TestCache:
     def test_compiled_code_is_kept(self, tmp_path: Path) -> None:
         directory = tmp_path / "engines"
         run_one(directory)
-        assert [path.name for path in directory.iterdir()] == [f"{cache_key(1, Isa.CKB)}.cwasm"]
+        assert [path.name for path in directory.iterdir()] == [f"{cache_key('interpreter', 1, Isa.CKB)}.cwasm"]
         assert directory.stat().st_mode & 0o777 == 0o700
-        before = (directory / f"{cache_key(1, Isa.CKB)}.cwasm").stat().st_mtime_ns
+        before = (directory / f"{cache_key('interpreter', 1, Isa.CKB)}.cwasm").stat().st_mtime_ns
         run_one(directory)
-        assert (directory / f"{cache_key(1, Isa.CKB)}.cwasm").stat().st_mtime_ns == before
+        assert (directory / f"{cache_key('interpreter', 1, Isa.CKB)}.cwasm").stat().st_mtime_ns == before
 
     def test_keys_differ(self) -> None:
-        assert len({cache_key(version, isa) for version in (0, 1, 2) for isa in Isa}) == 6
+        assert len({cache_key("interpreter", version, isa) for version in (0, 1, 2) for isa in Isa}) == 6
 
     @pytest.mark.parametrize("content", [b"", b"junk" * 1000])
     def test_damaged_file_is_made_anew(self, tmp_path: Path, content: bytes) -> None:
         directory = tmp_path / "engines"
         run_one(directory)
-        path = directory / f"{cache_key(1, Isa.CKB)}.cwasm"
+        path = directory / f"{cache_key('interpreter', 1, Isa.CKB)}.cwasm"
         path.write_bytes(content)
         run_one(directory)
         assert path.stat().st_size > 100_000

@@ -100,7 +100,7 @@ class Engines:
         self.runtime = Runtime(isa)
         self.runtime.use_cache_directory(directory)
         self.counters = Counters()
-        self._hosted = HostedRuntime(isa)
+        self._hosted = HostedRuntime(isa, directory)
         self._idle = IdleInstances()
         self._threshold = threshold
         self._usage: OrderedDict[tuple[int, int], _Usage] = OrderedDict()
@@ -189,8 +189,11 @@ class Engines:
             if self._job is not None and self._job.process.poll() is not None:
                 self._finish(self._job)
                 self._job = None
-            if self._waiting and self._job is None:
-                self._job = self._start(*self._waiting.popleft())
+            while self._waiting and self._job is None:
+                elf, version = self._waiting.popleft()
+                key = translation_key(elf, version, self.isa)
+                if not self._load(key, elf, version):  # perhaps another process has translated it meanwhile
+                    self._job = self._start(key, elf, version)
         finally:
             self._lock.release()
 
@@ -204,9 +207,8 @@ class Engines:
         if job.process.returncode in _REFUSALS:
             self._cache.refuse(job.key)
 
-    def _start(self, elf: bytes, version: int) -> _Job:
+    def _start(self, key: str, elf: bytes, version: int) -> _Job:
         self.counters.translations_started += 1
-        key = translation_key(elf, version, self.isa)
         output = self._cache.path(key)
         source = output.with_suffix(f".{os.getpid()}.elf")
         source.write_bytes(elf)

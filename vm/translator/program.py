@@ -13,7 +13,7 @@ from vm.wasm import layout as at
 from vm.wasm.machine import Views
 
 _MAX_IDLE: Final = 8  # instances, of all programs, that wait for their next use
-_MAX_WRITTEN: Final = 2 << 20  # bytes; an instance that wrote more is not kept, since its memory stays resident
+_MAX_RESIDENT: Final = 16 << 20  # bytes that were written in all of them, since that stays resident
 _MAX_ARENA: Final = at.ARENA + (1 << 20)  # an instance that interpreted more code than this is not kept
 _EXECUTABLE: Final = bytes(flag & FLAG_EXECUTABLE for flag in range(256))
 _TO_CLEAN: Final = bytes(flag & (FLAG_DIRTY | FLAG_EXECUTABLE) == FLAG_DIRTY for flag in range(256))
@@ -39,13 +39,25 @@ class IdleInstances:
         with self._lock:
             while self._returned:
                 loaded = self._returned.popleft()
-                if not loaded.program.is_broken and loaded.refresh():
+                if not loaded.program.is_broken and loaded.inspect():
                     self._ready.append(loaded)
-            del self._ready[:-_MAX_IDLE]
+            self._bound()
             for index in reversed(range(len(self._ready))):
                 if self._ready[index].program is program:
-                    return self._ready.pop(index)
+                    loaded = self._ready.pop(index)
+                    loaded.refresh()
+                    return loaded
         return None
+
+    def _bound(self) -> None:
+        """Let go of those that were not used for the longest time."""
+        room, kept = _MAX_RESIDENT, 0
+        for loaded in reversed(self._ready):
+            room -= loaded.resident
+            if room < 0 or kept == _MAX_IDLE:
+                break
+            kept += 1
+        del self._ready[: len(self._ready) - kept]
 
     def put(self, loaded: "LoadedInstance") -> None:
         """Give one back. Garbage collection may do so at any point of any thread, so nothing is waited for here."""
@@ -76,7 +88,7 @@ class TranslatedProgram:
 
 class LoadedInstance:
     """An instance with a program in its memory, as just loaded: everything else is zero. `entry` is the first pc,
-    `size` the bytes that were read from the file."""
+    `size` the bytes that were read from the file, `resident` the most that was written in one use, in bytes."""
 
     def __init__(self, program: TranslatedProgram) -> None:
         self.program = program
@@ -86,21 +98,26 @@ class LoadedInstance:
         self.entry = loader.pc
         self._flags = bytes(views.memory.flags)
         self._executable = self._flags.translate(_EXECUTABLE)
+        self.resident = 0
+        self._to_clean: list[tuple[int, int]] = []
         self._written = [(start, bytes(views.memory.data[start:end])) for start, end in _ranges_to_clean(self._flags)]
 
-    def refresh(self) -> bool:
-        """Undo everything that happened since loading. False if that cannot be done.
+    def inspect(self) -> bool:
+        """See what happened since loading. False if it cannot be undone.
 
-        Only pages that were written are touched. Executable pages cannot have been, as long as they are the same.
+        Only pages that were written are of interest. Executable pages cannot have been, as long as they are the same.
         """
+        flags = bytes(self.views.memory.flags)
+        if flags.translate(_EXECUTABLE) != self._executable or self.views.words[_ARENA_WORD] > _MAX_ARENA:
+            return False
+        self._to_clean = _ranges_to_clean(flags)
+        self.resident = max(self.resident, sum(end - start for start, end in self._to_clean))
+        return True
+
+    def refresh(self) -> None:
+        """Undo it."""
         memory, views = self.views.memory, self.views
-        flags = bytes(memory.flags)
-        if flags.translate(_EXECUTABLE) != self._executable or views.words[_ARENA_WORD] > _MAX_ARENA:
-            return False
-        written = _ranges_to_clean(flags)
-        if sum(end - start for start, end in written) > _MAX_WRITTEN:
-            return False
-        for start, end in written:
+        for start, end in self._to_clean:
             memory.data[start:end] = _ZERO_MEMORY[start:end]
         for start, content in self._written:
             memory.data[start : start + len(content)] = content
@@ -108,7 +125,6 @@ class LoadedInstance:
         views.registers[:] = _NO_REGISTERS
         if self.program.version < VERSION2:
             views.slots[:] = _NO_SLOTS
-        return True
 
 
 def _ranges_to_clean(flags: bytes) -> list[tuple[int, int]]:

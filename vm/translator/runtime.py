@@ -1,6 +1,7 @@
 """Instances of translated programs together with their interpreter. Touches `wasmtime` as `vm.wasm.runtime` does."""
 
 import ctypes
+from pathlib import Path
 from typing import Any, Final
 
 import wasmtime
@@ -11,9 +12,9 @@ from vm.errors import EngineFailure
 from vm.isa.profile import Isa
 from vm.translator import layout as to
 from vm.translator.hosted import generate_hosted_interpreter
-from vm.translator.translate import translate
+from vm.translator.translate import TRANSLATOR_VERSION, translate
 from vm.wasm.emitter import PAGE
-from vm.wasm.runtime import GUARD, make_engine
+from vm.wasm.runtime import GUARD, cache_key, load_or_compile, make_engine
 
 _ERROR_POINTER: Final = ctypes.POINTER(ffi.wasmtime_error_t)
 _TRAP_POINTER: Final = ctypes.POINTER(ffi.wasm_trap_t)
@@ -23,15 +24,17 @@ _call.restype = ctypes.c_void_p
 
 assert to.MEMORY_PAGES * PAGE <= GUARD  # noqa: S101
 
+_HOSTED: Final = f"hosted by {TRANSLATOR_VERSION}"
 _EXPORTS: Final = ("memory", "translated", "interpret")
 
 
 class HostedRuntime:
     """Compiles hosted interpreters of an instruction set, one a machine version, and instantiates translated modules
-    beside them."""
+    beside them. `directory`: where those interpreters are kept between processes; it must be private."""
 
-    def __init__(self, isa: Isa = Isa.CKB) -> None:
+    def __init__(self, isa: Isa = Isa.CKB, directory: Path | None = None) -> None:
         self.isa = isa
+        self._directory = directory
         self.engine = make_engine()
         self._interpreters: dict[int, wasmtime.Module] = {}
 
@@ -48,7 +51,11 @@ class HostedRuntime:
     def _interpreter(self, version: int) -> wasmtime.Module:
         module = self._interpreters.get(version)
         if module is None:
-            module = self._interpreters[version] = self.compile(generate_hosted_interpreter(version, self.isa))
+            path = None
+            if self._directory is not None:
+                path = self._directory / f"{cache_key(_HOSTED, version, self.isa)}.cwasm"
+            module = load_or_compile(self.engine, path, lambda: generate_hosted_interpreter(version, self.isa))
+            self._interpreters[version] = module
         return module
 
 

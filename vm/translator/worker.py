@@ -1,9 +1,11 @@
 """Translates one program in a process of its own, whose time and memory are bounded.
 
 `python -m vm.translator.worker VERSION ISA ELF OUTPUT`: the native code, behind its digest, goes to OUTPUT.
-Ends with the code REFUSED if the program is too large.
+Ends with the code REFUSED if the program is too large. Of several such processes with the same OUTPUT one works; the
+others wait for it, and have nothing left to do.
 """
 
+import fcntl
 import os
 import resource
 import sys
@@ -13,7 +15,7 @@ from typing import Final
 from vm.isa.profile import Isa
 from vm.translator.limits import REFUSED, TooLargeError
 from vm.translator.runtime import compile_native
-from vm.wasm.runtime import write_checked
+from vm.wasm.runtime import read_checked, write_checked
 
 CPU_SECONDS: Final = 60
 MEMORY_BYTES: Final = 1 << 30
@@ -26,13 +28,20 @@ def main(version: str, isa: str, elf: str, output: str) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        native = compile_native(Path(elf).read_bytes(), int(version), Isa(isa))
-    except TooLargeError:
-        return REFUSED
-    if len(native) > MAX_NATIVE:
-        return REFUSED
-    write_checked(Path(output), native)
+    target = Path(output)
+    lock = target.with_suffix(".lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # ends with the process, however that ends
+        try:
+            if read_checked(target) is None:
+                native = compile_native(Path(elf).read_bytes(), int(version), Isa(isa))
+                if len(native) > MAX_NATIVE:
+                    return REFUSED
+                write_checked(target, native)
+        except TooLargeError:
+            return REFUSED
+        finally:
+            lock.unlink(missing_ok=True)  # who waits for it finds the output
     return 0
 
 
