@@ -54,11 +54,14 @@ class OrphanPool:
         return count
 
     def expire(self, tip_epoch: int) -> int:
-        """Drop blocks that are too far behind; how many."""
+        """Drop blocks that are too far behind, and all that wait for them; how many."""
         old = [each for each, block in self._blocks.items() if _epoch_number(block) + EXPIRE_EPOCHS < tip_epoch]
+        before = len(self)
         for block_hash in old:
-            self._remove(block_hash)
-        return len(old)
+            if block_hash in self._blocks:
+                self._remove(block_hash)
+                self.drop_descendants(block_hash)
+        return before - len(self)
 
     def _remove(self, block_hash: bytes) -> Block:
         block = self._blocks.pop(block_hash)

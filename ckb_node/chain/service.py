@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
 from ckb_node.chain.publisher import Call, Publisher
+from ckb_node.chain.queue import UnverifiedRoom
 from consensus.header import UnknownParentError
 from consensus.params import Consensus
 from consensus.resolve import resolve_transaction
@@ -35,6 +36,8 @@ class ChainService:
         self._listeners: list[Listener] = []
         self._side_listeners: list[SideListener] = []
         self._publisher = Publisher()
+        self.room = UnverifiedRoom()
+        self._queued: dict[bytes, tuple[Block, asyncio.Future[Outcome]]] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
 
     @property
@@ -81,9 +84,35 @@ class ChainService:
         )
 
     async def process(self, block: Block) -> Verdict:
-        """Take a block from anywhere; orphans wait."""
-        outcome = await self._write(lambda: self._processor.process(block))
-        return outcome.verdict
+        """Take a block from anywhere; orphans wait. Returns when it is dealt with, so whoever awaits it sends no more
+        than there is room for. A block that is in the queue already shares its verdict."""
+        told = self._same_as(block)
+        if told is None:
+            await self.room.enter(len(block.raw))
+            told = self._same_as(block)
+            if told is None:
+                told = self._enqueue(block)
+            else:
+                self.room.leave(len(block.raw))
+        return (await asyncio.shield(told)).verdict
+
+    def _same_as(self, block: Block) -> asyncio.Future[Outcome] | None:
+        """What will become of the same block in the queue. A hash says nothing of a body that nobody has looked at."""
+        queued = self._queued.get(block.hash)
+        return queued[1] if queued is not None and queued[0].raw == block.raw else None
+
+    def _enqueue(self, block: Block) -> asyncio.Future[Outcome]:
+        """The block has entered the room; it leaves when all have been told."""
+        told = self._start(lambda: self._processor.process(block))
+        self._queued.setdefault(block.hash, (block, told))
+        told.add_done_callback(lambda _: self._dequeue(block, told))
+        return told
+
+    def _dequeue(self, block: Block, told: asyncio.Future[Outcome]) -> None:
+        queued = self._queued.get(block.hash)
+        if queued is not None and queued[1] is told:
+            del self._queued[block.hash]
+        self.room.leave(len(block.raw))
 
     async def process_block_without_verify(self, block: Block) -> bool:
         """IntegrationTest: no rules. False when the parent is unknown."""
@@ -104,18 +133,25 @@ class ChainService:
 
     async def _write(self, job: Callable[[], Outcome]) -> Outcome:
         """Run a job in the writer thread; its events reach the listeners first, whatever order callers wake up in."""
+        return await asyncio.shield(self._start(job))
+
+    def _start(self, job: Callable[[], Outcome]) -> asyncio.Future[Outcome]:
+        """The job goes on when nobody waits for it any more."""
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[None] = loop.create_future()
+        told: asyncio.Future[Outcome] = loop.create_future()
+        told.add_done_callback(_look_at)
+        written = self._writer.submit(job)
+        written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._publish, written, told))
+        return told
 
-        def run() -> Outcome:
-            outcome = job()
-            calls: list[Call] = [*self._calls_of(outcome), partial(_settle, told)]
-            loop.call_soon_threadsafe(self._publisher.add, calls)
-            return outcome
-
-        outcome = await loop.run_in_executor(self._writer, run)
-        await told
-        return outcome
+    def _publish(self, written: Future[Outcome], told: asyncio.Future[Outcome]) -> None:
+        if written.cancelled():
+            told.cancel()
+        elif (error := written.exception()) is not None:
+            self._publisher.add([partial(told.set_exception, error)])
+        else:
+            outcome = written.result()
+            self._publisher.add([*self._calls_of(outcome), partial(told.set_result, outcome)])
 
     def _calls_of(self, outcome: Outcome) -> Iterator[Call]:
         """Each listener is told by itself, so that one's fault does not keep the event from the others."""
@@ -131,6 +167,7 @@ class ChainService:
         self._writer.shutdown(wait=True, cancel_futures=True)
 
 
-def _settle(told: asyncio.Future[None]) -> None:
-    if not told.done():
-        told.set_result(None)
+def _look_at(told: asyncio.Future[Outcome]) -> None:
+    """An error of a block whose callers have all given up is nobody's."""
+    if not told.cancelled():
+        told.exception()

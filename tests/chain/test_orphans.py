@@ -54,11 +54,21 @@ def test_the_oldest_arrival_leaves_a_full_pool(blocks: list[Block]) -> None:
 
 def test_old_ones_expire(blocks: list[Block]) -> None:
     pool = OrphanPool()
-    for block in blocks:
+    strangers = [each.replace(header=each.header.with_fields(parent_hash=bytes([each.number] * 32))) for each in blocks]
+    for block in strangers:
         pool.add(block)
     assert pool.expire(EXPIRE_EPOCHS) == 0
     assert pool.expire(EXPIRE_EPOCHS + 2) == 2
-    assert list(pool) == blocks[2:]
+    assert list(pool) == strangers[2:]
+
+
+def test_who_waits_for_an_expired_one_leaves_with_it(blocks: list[Block]) -> None:
+    pool = OrphanPool()
+    for block in (blocks[7], blocks[6], blocks[3], blocks[2], blocks[1]):  # heights 8, 7, 4, 3, 2 in epochs 7 to 1
+        pool.add(block)
+    assert pool.expire(EXPIRE_EPOCHS + 2) == 3
+    assert list(pool) == [blocks[7], blocks[6]], "these wait for another"
+    assert pool._bytes == blocks[7].raw_size + blocks[6].raw_size
 
 
 def test_descendants_are_dropped_on_all_branches(blocks: list[Block]) -> None:

@@ -1,0 +1,65 @@
+"""Room for blocks that wait to be verified: so many and so many bytes, the others wait for room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+MAX_BLOCKS: Final = 1024
+MAX_BYTES: Final = 64 << 20
+
+
+class UnverifiedRoom:
+    """Counts blocks and their bytes; who finds no room waits in line. Belongs to the event loop.
+
+    A block that alone is bigger than all bytes is let in when it is alone.
+    """
+
+    def __init__(self, max_blocks: int = MAX_BLOCKS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_blocks, self._max_bytes = max_blocks, max_bytes
+        self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.blocks = self.bytes = 0
+
+    @property
+    def has_line(self) -> bool:
+        """Somebody waits for room: no more blocks should be asked for."""
+        return bool(self._line)
+
+    async def enter(self, size: int) -> None:
+        """Return when there is room for a block of `size` bytes, which is taken then."""
+        if not self._line and self._fits(size):
+            self._take(size)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        place = size, turn
+        self._line.append(place)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._line.remove(place)
+                self._let_in()
+            else:
+                self.leave(size)
+            raise
+
+    def leave(self, size: int) -> None:
+        """A block that entered has been dealt with."""
+        self.blocks -= 1
+        self.bytes -= size
+        self._let_in()
+
+    def _fits(self, size: int) -> bool:
+        return self.blocks < self._max_blocks and (self.bytes + size <= self._max_bytes or self.blocks == 0)
+
+    def _take(self, size: int) -> None:
+        self.blocks += 1
+        self.bytes += size
+
+    def _let_in(self) -> None:
+        """In order: a small block does not pass a big one that waits."""
+        while self._line and self._fits(self._line[0][0]):
+            size, turn = self._line.popleft()
+            self._take(size)
+            turn.set_result(None)
