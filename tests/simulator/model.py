@@ -129,4 +129,5 @@ class Model:
         self.highest_epoch = epoch
         for block_hash, each in list(self.waiting.items()):
             if EpochFraction.unpack(each.block.header.epoch).number + EXPIRE_EPOCHS < epoch:
-                del self.waiting[block_hash]
+                self.waiting.pop(block_hash, None)
+                self._drop_orphans_of(block_hash)

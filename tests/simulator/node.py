@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.rules import all_rules, scripts_later
@@ -34,6 +35,8 @@ class Node:
         self.consensus, self.directory = consensus, directory
         self.store = ChainStore.in_memory() if directory is None else ChainStore.open(directory)
         self.index = MemoryStore()
+        self.followed = [consensus.genesis_hash]
+        """The main chain as the events tell it."""
         self._start()
 
     def _start(self) -> None:
@@ -46,9 +49,28 @@ class Node:
     def deliver(self, block: Block) -> str:
         """The verdict's name, or that of the error's class. The block comes as bytes, as from a peer."""
         try:
-            return self.processor.process(Block.parse(block.raw, compatible=True)).verdict.name
+            outcome = self.processor.process(Block.parse(block.raw, compatible=True))
         except CkbError as error:
             return type(error).__name__
+        for change in outcome.changes:
+            self._follow(change)
+        return outcome.verdict.name
+
+    def truncate(self, block_hash: bytes) -> None:
+        """Cut the main chain back."""
+        change = self.processor.truncate(block_hash)
+        if change is not None:
+            self._follow(change)
+
+    def _follow(self, change: ChainChanged) -> None:
+        """As a listener does that knows nothing but the events."""
+        assert change.old_tip.hash == self.followed[-1]
+        for block in change.detached:
+            assert block.hash == self.followed.pop()
+        for block in change.attached:
+            assert block.parent_hash == self.followed[-1]
+            self.followed.append(block.hash)
+        assert change.new_tip.hash == self.followed[-1]
 
     def restart(self) -> None:
         """What is in memory only is gone. (The index stays: in this test its memory is its disk.)"""
@@ -68,7 +90,14 @@ class Node:
                     groups.add(Block.parse(block.raw))
         except RefusedBlockError as refused:
             return type(refused.cause).__name__
+        finally:
+            self._follow_silently()
         return None
+
+    def _follow_silently(self) -> None:
+        """Import tells nobody of what it does."""
+        with self.store.view() as view:
+            self.followed = [view.main_hash(number) or b"" for number in range(view.tip_header().number + 1)]
 
     def close(self) -> None:
         self.chain.close()

@@ -39,6 +39,7 @@ class Delivery:
             self.count += 1
             with self.subject.store.view() as view:
                 assert view.tip_header() == self.model.tip.tip.header
+            assert self.subject.followed == [state.hash for state in self.model.tip.path]
             assert {block.hash for block in self.subject.processor.orphans} == set(self.model.waiting)
             if self.count % CHECK_EVERY == 0:
                 self.check()
@@ -62,7 +63,7 @@ class Delivery:
         """Cut off a few blocks of the main chain."""
         path = self.model.tip.path
         to: State = path[max(len(path) - self.random.randint(1, 6), 0)]
-        self.subject.processor.truncate(to.hash)
+        self.subject.truncate(to.hash)
         self.model.truncate(to)
         self.check()
         self.check_index()

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from ckb_node.chain.processor import Attach, BlockProcessor, Outcome
+from ckb_node.chain.processor import Attach, BlockProcessor
 from ckb_node.chain.scripts import VerifiedTransactions
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block
@@ -56,7 +57,7 @@ def uncles_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 def last_of_equals_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     choose = BlockProcessor._choose
 
-    def eager(self: BlockProcessor, txn: ChainTxn, block: Block, ext: BlockExt, attach: Attach) -> Outcome:
+    def eager(self: BlockProcessor, txn: ChainTxn, block: Block, ext: BlockExt, attach: Attach) -> Any:
         return choose(self, txn, block, ext.replace(total_difficulty=ext.total_difficulty + 1), attach)
 
     monkeypatch.setattr(BlockProcessor, "_choose", eager)

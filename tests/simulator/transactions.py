@@ -100,8 +100,8 @@ class TransactionMaker:
         It may spend outputs of transactions that wait.
         """
         cells = self.spendable(state)
-        if self.random.random() < 0.2:
-            cells += self._waiting_cells(state)
+        if self.random.random() < 0.25:
+            cells = self._waiting_cells(state) or cells
         if not cells:
             return None
         draft = self.random.choice(KINDS)(self, state, cells)
