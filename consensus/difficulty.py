@@ -7,6 +7,8 @@ costs on average, 2²⁵⁶ / target. Headers keep the target as 32 bits: expone
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 HASH_SPACE = 1 << 256
 U256_MAX = HASH_SPACE - 1
 DIFFICULTY_TWO = 0x2080_0000
@@ -50,8 +52,9 @@ def difficulty_to_target(difficulty: int) -> int:
     return min(HASH_SPACE // difficulty, U256_MAX)
 
 
+@lru_cache(maxsize=64)
 def compact_to_difficulty(compact: int) -> int:
-    """Difficulty of a header's compact target; 0 when it has no target."""
+    """Difficulty of a header's compact target; 0 when it has no target. All blocks of an epoch share it."""
     target = compact_to_target(compact)
     return target_to_difficulty(target) if target else 0
 

@@ -145,11 +145,12 @@ def leaf_position(index: int) -> int:
 
 def peak_positions(leaf_count: int) -> list[int]:
     """Roots of the full trees, left and largest first."""
-    peaks, start = [], 0
-    for height in range(leaf_count.bit_length() - 1, -1, -1):
-        if leaf_count >> height & 1:
-            start += (2 << height) - 1
-            peaks.append(start - 1)
+    peaks, end = [], 0
+    while leaf_count:
+        leaves = 1 << leaf_count.bit_length() - 1
+        end += 2 * leaves - 1
+        peaks.append(end - 1)
+        leaf_count -= leaves
     return peaks
 
 

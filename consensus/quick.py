@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from struct import Struct
 from typing import NamedTuple, overload
 
 from consensus.block import FIELDS_WITHOUT_EXTENSION, is_cellbase_witness, verify_block_body, verify_extension_size
-from consensus.block_context import verify_chain_root, verify_dao_field_after
+from consensus.block_context import verify_dao_field_after
 from consensus.context import ChainReader
 from consensus.dao import (
     MAX_U64,
@@ -33,8 +32,8 @@ from consensus.hashing import ZERO_HASH, ckb_hash
 from consensus.lookup import require
 from consensus.merkle import merkle_root
 from consensus.params import TX_VERSION, Consensus
+from consensus.quick_chain import ancestors_of, carries_chain_root, pays_what_is_due
 from consensus.resolve import BlockCells, resolve_cell_deps, resolve_transaction
-from consensus.reward import block_reward, has_finalization_target
 from consensus.transaction import (
     is_mature,
     verify_dao_lock_sizes,
@@ -51,7 +50,6 @@ from consensus.types.blockchain import (
     Block,
     FlatTransaction,
     Header,
-    bare_cell_capacity,
 )
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction
 from consensus.types.shapes import Shape
@@ -59,8 +57,6 @@ from consensus.uncles import verify_uncles
 from consensus.verify_block import HeadersWith, NotOnTipError, PreparedBlock, prepare_block
 
 _NULL_POINT = NULL_OUT_POINT.raw
-_OUTPUT_HEAD = Struct("<IIIIQ")
-"""Of a CellOutput: its size, offsets of capacity, lock and type; then the capacity."""
 _BLOCK_ENTRY = 4
 """Bytes that a transaction takes in a block beside itself: its offset."""
 
@@ -178,41 +174,32 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
     verify_block_epoch(epoch, block.header)
     if block.has_uncles:
         verify_uncles(consensus, block, epoch, reader)
-    _require_proposals(consensus, block, reader)
+    _require_proposals(consensus, block, parent, reader)
     pass_ = _Pass(consensus, block, reader)
     pass_.over_cellbase()
     for position in range(1, len(flat)):
         pass_.over(position)
     verify_dao_field_after(consensus, block.header, parent, epoch, pass_.moves())
-    _require_reward(consensus, block, parent, reader)
-    verify_chain_root(consensus, block, parent, reader)
+    if not pays_what_is_due(consensus, block, parent, reader) or not carries_chain_root(
+        consensus, block, parent, reader
+    ):
+        raise _NotOrdinary
     sizes = [transaction.shape.size + _BLOCK_ENTRY for transaction in flat[1:]]
     return PreparedBlock(_Resolved(block, pass_.found), pass_.fees, pass_.env, epoch, sizes)
 
 
-def _require_proposals(consensus: Consensus, block: Block, reader: ChainReader) -> None:
+def _require_proposals(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> None:
     """`verify_two_phase`, looking at the nearest blocks first: nearly everything is committed as soon as it may be."""
     missing = set(block.committed_ids)
+    if not missing:
+        return
+    ancestors = ancestors_of(consensus, parent, reader)
     for height in reversed(window_numbers(consensus.proposal_window, block.number)):
+        block_hash = ancestors(parent.number - height)
+        missing -= require(reader.proposal_ids(block_hash), "proposal ids", block_hash)
         if not missing:
             return
-        block_hash = require(reader.main_hash(height), "main chain hash", height)
-        missing -= require(reader.proposal_ids(block_hash), "proposal ids", block_hash)
-    if missing:
-        raise _NotOrdinary
-
-
-def _require_reward(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> None:
-    """`verify_reward`: the cellbase's output is the one cell that may be due, or there is none."""
-    cellbase = block.flat[0]
-    due = b""
-    if has_finalization_target(consensus, block.number):
-        lock, reward = block_reward(consensus, parent, reader)
-        if bare_cell_capacity(lock) <= reward.total:
-            size = _OUTPUT_HEAD.size + lock.raw_size
-            due = _OUTPUT_HEAD.pack(size, 16, 24, size, reward.total) + lock.raw
-    if b"".join([cellbase.raw[start:end] for start, end in cellbase.shape.outputs]) != due:
-        raise _NotOrdinary
+    raise _NotOrdinary
 
 
 class _Deps(NamedTuple):
@@ -240,9 +227,6 @@ class _Pass:
         self._in_block = {transaction.hash for transaction in block.flat}
         self._deps: dict[bytes, _Deps | None] = {}
         self._block_cells: BlockCells | None = None
-        parent_epoch = EpochFraction.unpack(reader.tip_header().epoch).number
-        self._is_dao_lock_limited = chain_root_is_required(consensus, parent_epoch)
-        self._headers = HeadersWith(block.header, reader)
 
     def moves(self) -> CapacityMoves:
         """Of all transactions."""
@@ -331,7 +315,7 @@ class _Pass:
 
     def _over_any(self, position: int) -> None:
         """The plain rules over one transaction."""
-        consensus, headers = self.consensus, self._headers
+        consensus, headers = self.consensus, HeadersWith(self.block.header, self.reader)
         if self._block_cells is None:
             self._block_cells = BlockCells(self.block, self.reader)
         self._block_cells.verify_order_of(position)
@@ -339,7 +323,7 @@ class _Pass:
         self._spent.update(cell.out_point for cell in rtx.inputs)
         verify_transaction_in_context(consensus, rtx, self.env, headers)
         fee = transaction_fee(consensus, rtx, headers)
-        if self._is_dao_lock_limited:
+        if chain_root_is_required(consensus, EpochFraction.unpack(self.reader.tip_header().epoch).number):
             verify_dao_lock_sizes(consensus, rtx)
         self._added += added_capacity(rtx.transaction)
         self._freed += freed_capacity(consensus, rtx)

@@ -241,8 +241,9 @@ class ChainTxn(ChainState):
         self._move_cells(block, record)
         put = self._overlay.put
         put(number_key(MAIN_NUMBER, header.number), header.hash)
-        for uncle in block.uncles:
-            put(UNCLE + uncle.hash, uncle.header.raw)
+        if block.has_uncles:
+            for uncle in block.uncles:
+                put(UNCLE + uncle.hash, uncle.header.raw)
         if epoch.is_head(header.number):
             put(number_key(EPOCH_NUMBER, epoch.number), epoch.last_block_hash_in_previous_epoch)
         if header.number == 0:
@@ -369,13 +370,14 @@ class ChainTxn(ChainState):
 
     def _add_mmr_nodes(self, number: int, nodes: Sequence[bytes]) -> None:
         positions = mmr_positions(number)
-        if len(nodes) != len(positions) or any(len(node) != HeaderDigest.SIZE for node in nodes):
+        if len(nodes) != len(positions) or {*map(len, nodes)} != {HeaderDigest.SIZE}:
             raise ValueError(f"block {number} adds {len(positions)} MMR nodes of {HeaderDigest.SIZE} bytes")
         if len(self._nodes) >= _MOST_NODES:
             self._nodes.clear()
+        put, known = self._overlay.put, self._nodes
         for position, node in zip(positions, nodes, strict=True):
-            self._overlay.put(number_key(MMR_NODE, position), node)
-            self._nodes[position] = node
+            put(number_key(MMR_NODE, position), node)
+            known[position] = node
 
     def _move_cells(self, block: Block, record: BlockRecord) -> None:
         """Add all outputs, then delete all inputs but the cellbase's: cells spent within the block vanish."""

@@ -16,7 +16,7 @@ def attach_judged(txn: ChainTxn, block: Block, judged: Judged, mmr_nodes: list[b
     parent = _ext(txn, block.parent_hash)
     ext = valid_block_ext(
         parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
-        parent.total_uncles_count + len(block.uncles),
+        parent.total_uncles_count + (len(block.uncles) if block.has_uncles else 0),
         received_at,
         judged.fees,
         judged.cycles,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -196,7 +196,7 @@ class BlockGroups:
         try:
             for cycles in self._queue.passed(txn, to_end=to_end):
                 member = self._members[self._first_unproven()]
-                member.judged = replace(member.judged, cycles=cycles, scripts=None)
+                member.judged = member.judged._replace(cycles=cycles, scripts=None)
                 note_cycles(txn, member.block, member.judged)
         except CkbError as error:
             bad = self._members[self._first_unproven()]

@@ -7,23 +7,23 @@ breaks, and else says what has to be stored of the block.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckb_node.chain.errors import KnownInvalidBlockError
 from consensus.block import verify_block_body
 from consensus.epoch import next_epoch_ext, verify_block_epoch
 from consensus.errors import CkbError
-from consensus.header import verify_header, verify_number
+from consensus.header import verify_number
 from consensus.params import Consensus
 from consensus.quick import prepare_block_quickly, verify_block_body_quickly
+from consensus.quick_chain import verify_header_quickly
 from consensus.types.blockchain import Block
 from consensus.types.core import EpochExt
 from consensus.verify_block import NotOnTipError, PreparedBlock, finish_block
 from storage.chain_txn import ChainTxn
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """Facts of a block that may be attached. All but `epoch` leave the cellbase out; fees in shannons.
 
     While `scripts` are still to be run, nobody knows the cycles, which count as zero.
@@ -66,7 +66,7 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
 
     def judge(txn: ChainTxn, block: Block) -> Judged:
         _verify_not_known_invalid(txn, block)
-        verify_header(consensus, block.header, txn, now_ms())
+        verify_header_quickly(consensus, block.header, txn, now_ms())
         verify_block_body_quickly(consensus, block)
         try:
             prepared = prepare_block_quickly(consensus, block, txn)

@@ -414,7 +414,7 @@ class Block(Table):
 
     def extra_hash(self) -> bytes:
         """Uncles hash, and the extension's hash when there is one (RFC 31), from the body."""
-        uncles = uncles_hash(self.uncles)
+        uncles = uncles_hash(self.uncles) if self.has_uncles else ZERO_HASH
         if self.extension is None:
             return uncles
         return ckb_hash_concat(uncles, ckb_hash(self.extension))
@@ -425,7 +425,8 @@ class Block(Table):
 
     def union_proposal_ids(self) -> set[bytes]:
         """Short ids proposed by the block or by its uncles."""
-        ids = set(self.proposals)
+        own = self.proposal_bytes
+        ids = {own[at : at + SHORT_ID_SIZE] for at in range(0, len(own), SHORT_ID_SIZE)}
         if self.has_uncles:
             for uncle in self.uncles:
                 ids.update(uncle.proposals)

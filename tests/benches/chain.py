@@ -170,7 +170,7 @@ def importer(directory: Path, run_scripts: bool) -> Iterator[Callable[[Sequence[
                 for raw in raws:
                     block = Block.parse(raw)
                     groups.add(block)
-                    transactions += len(block.transactions) - 1
+                    transactions += len(block.flat) - 1
             return len(raws), transactions
 
         yield take
