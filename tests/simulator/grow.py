@@ -11,12 +11,12 @@ from typing import Any
 from consensus.block import verify_block_body
 from consensus.epoch import verify_block_epoch
 from consensus.errors import CkbError
-from consensus.header import median_time, verify_header
+from consensus.header import BlockTimeTooNewError, median_time, verify_header
 from consensus.two_phase import proposed_ids
 from consensus.types.blockchain import Block, Transaction, UncleBlock
 from consensus.types.core import EpochFraction
 from consensus.verify_block import BlockTransactionError
-from tests.simulator.rules import NOW_MS, lock, with_window
+from tests.simulator.rules import LATER_MS, NOW_MS, lock, with_window
 from tests.simulator.spoil import SPOILS, bad_transaction, false_body, with_body
 from tests.simulator.state import State, fault_of
 from tests.simulator.transactions import TransactionMaker
@@ -38,6 +38,8 @@ class Sample:
     """The fault that shows when the parent is known."""
     context: CkbError | None = None
     """The fault that shows when the parent is the tip; nobody looks if there is another."""
+    later: Sample | None = None
+    """What a block from the future is when its time has come."""
 
     @property
     def fault(self) -> CkbError | None:
@@ -48,6 +50,8 @@ class Sample:
 def sample_of(parent: State, block: Block) -> Sample:
     """What the plain rules say about a block on top of `parent`."""
     body, header = _body_fault(parent, block), _header_fault(parent, block)
+    if isinstance(header, BlockTimeTooNewError):
+        return Sample(block, None, body, header, later=Sample(block, parent.child(block, LATER_MS)))
     if body or header:
         return Sample(block, None, body, header)
     fault = fault_of(parent, block)
@@ -88,12 +92,19 @@ class Tree:
     samples: list[Sample] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     bad_states: list[State] = field(default_factory=list)
+    future_states: list[State] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def best(self) -> State:
-        """The heaviest sound one; no other is as heavy."""
+        """The heaviest sound one; no other is as heavy when the tree is grown."""
         return max(self.states, key=lambda state: state.total_difficulty)
+
+    @property
+    def is_decided(self) -> bool:
+        """One branch is the heaviest, even when blocks from the future count."""
+        heaviest = self.best.total_difficulty
+        return sum(state.total_difficulty >= heaviest for state in (*self.states, *self.future_states)) == 1
 
 
 class Grower:
@@ -123,7 +134,7 @@ class Grower:
                 self._add_false_body()
             else:
                 self._extend(min(random.choices(range(len(self.tips)), k=2)))
-        while sum(state.total_difficulty == self.tree.best.total_difficulty for state in self.tree.states) > 1:
+        while not self.tree.is_decided:
             self.tips.append(self.tree.best)
             self._extend(len(self.tips) - 1)
         return self.tree
@@ -170,6 +181,8 @@ class Grower:
             return
         sample = sample_of(parent, bad)
         self.tree.samples.append(sample)
+        if sample.later is not None and sample.later.state is not None:
+            self.tree.future_states.append(sample.later.state)
         if sample.state is not None:
             (self.tree.bad_states if sample.fault else self.tree.states).append(sample.state)
         self.tree.counts[f"bad: {_name_of(sample.fault)}"] += 1

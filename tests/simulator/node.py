@@ -37,11 +37,12 @@ class Node:
         self.index = MemoryStore()
         self.followed = [consensus.genesis_hash]
         """The main chain as the events tell it."""
+        self.clock_ms = NOW_MS
         self._start()
 
     def _start(self) -> None:
         self.scripts = ScriptService(self.consensus)
-        self.processor = BlockProcessor(self.consensus, self.store, self.scripts, lambda: NOW_MS)
+        self.processor = BlockProcessor(self.consensus, self.store, self.scripts, lambda: self.clock_ms)
         self.processor.start(bytes(32))
         self.chain = ChainService(self.processor)
         self.indexer = IndexerService(self.chain, self.index)
@@ -83,9 +84,9 @@ class Node:
     def attach_in_groups(self, blocks: Sequence[Block], blocks_a_group: int) -> str | None:
         """The path of `ckb-node import`; the name of the error's class that ended it."""
         limits = GroupLimits(blocks=blocks_a_group)
-        judge = all_rules(self.consensus, scripts_later, lambda: NOW_MS)
+        judge = all_rules(self.consensus, scripts_later, lambda: self.clock_ms)
         try:
-            with BlockGroups(self.store, judge, lambda: NOW_MS, limits, self.scripts) as groups:
+            with BlockGroups(self.store, judge, lambda: self.clock_ms, limits, self.scripts) as groups:
                 for block in blocks:
                     groups.add(Block.parse(block.raw))
         except RefusedBlockError as refused:

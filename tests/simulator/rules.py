@@ -32,6 +32,8 @@ CKB = SHANNONS_PER_BYTE
 START_MS = 1_700_000_000_000
 NOW_MS = START_MS + 10**10
 """The node's clock, far ahead of all blocks but those that come from the future."""
+LATER_MS = NOW_MS + 60_000
+"""The clock when the time of these has come."""
 
 PURSES = 24
 PURSE_CAPACITY = 200_000 * CKB

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from tests.simulator.grow import Grower, Sample, Tree
 from tests.simulator.model import Model
 from tests.simulator.node import Node, assert_index, assert_main_chain, assert_stored_blocks, node
+from tests.simulator.rules import LATER_MS
 from tests.simulator.state import State
 
 SIZES = (25, 40, 60, 90)
@@ -68,8 +69,14 @@ class Delivery:
         self.check()
         self.check_index()
 
+    def let_time_pass(self) -> None:
+        """Until the blocks from the future are none any more."""
+        self.subject.clock_ms = LATER_MS
+        self.model.is_late = True
+
     def finish(self) -> None:
         """Everything once more, so that nothing is missing: the heaviest sound chain wins."""
+        self.let_time_pass()
         self.give(self.tree.samples)
         assert self.model.tip is self.tree.best
         self.check()
@@ -122,6 +129,8 @@ def with_accidents(delivery: Delivery) -> None:
             delivery.restart()
         if random.random() < 0.06:
             delivery.check_index()
+        if random.random() < 0.01:
+            delivery.let_time_pass()
         if random.random() < 0.02:
             delivery.truncate()
 

@@ -202,9 +202,9 @@ class State:
         verify_block_body(self.consensus, block)
         return verify_block(self.consensus, block, self, PlainRunner(self.consensus, self))
 
-    def child(self, block: Block) -> State:
+    def child(self, block: Block, now_ms: int = NOW_MS) -> State:
         """What is true after a valid block. Raises CkbError."""
-        return State(self.consensus, self, block, self.judge(block))
+        return State(self.consensus, self, block, self.judge(block, now_ms))
 
     def bad_child(self, block: Block) -> State:
         """What would be true after a block that breaks rules of its content; blocks may be built on it."""
