@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import NamedTuple, overload
 
 from consensus.block import FIELDS_WITHOUT_EXTENSION, is_cellbase_witness, verify_block_body, verify_extension_size
-from consensus.block_context import verify_dao_field_after
 from consensus.context import ChainReader
 from consensus.dao import (
     MAX_U64,
@@ -32,7 +31,12 @@ from consensus.hashing import ZERO_HASH, ckb_hash
 from consensus.lookup import require
 from consensus.merkle import merkle_root
 from consensus.params import TX_VERSION, Consensus
-from consensus.quick_chain import ancestors_of, carries_chain_root, pays_what_is_due
+from consensus.quick_chain import (
+    ancestors_of,
+    carries_chain_root,
+    carries_dao_field,
+    pays_what_is_due,
+)
 from consensus.resolve import BlockCells, resolve_cell_deps, resolve_transaction
 from consensus.transaction import (
     is_mature,
@@ -51,7 +55,7 @@ from consensus.types.blockchain import (
     FlatTransaction,
     Header,
 )
-from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction
+from consensus.types.core import CellMeta, EpochExt, EpochFraction, ResolvedTransaction
 from consensus.types.shapes import Shape
 from consensus.uncles import verify_uncles
 from consensus.verify_block import HeadersWith, NotOnTipError, PreparedBlock, prepare_block
@@ -171,7 +175,8 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
     if parent.hash != block.parent_hash:
         raise NotOnTipError(block.parent_hash, parent.hash)
     epoch = next_epoch_ext(consensus, parent, reader.tip_epoch(), reader)
-    verify_block_epoch(epoch, block.header)
+    if not _is_of_epoch(block.header, epoch):
+        verify_block_epoch(epoch, block.header)
     if block.has_uncles:
         verify_uncles(consensus, block, epoch, reader)
     _require_proposals(consensus, block, parent, reader)
@@ -179,13 +184,20 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
     pass_.over_cellbase()
     for position in range(1, len(flat)):
         pass_.over(position)
-    verify_dao_field_after(consensus, block.header, parent, epoch, pass_.moves())
-    if not pays_what_is_due(consensus, block, parent, reader) or not carries_chain_root(
-        consensus, block, parent, reader
+    if not (
+        carries_dao_field(consensus, block.header, parent, epoch, pass_.moves())
+        and pays_what_is_due(consensus, block, parent, reader)
+        and carries_chain_root(consensus, block, parent, reader)
     ):
         raise _NotOrdinary
     sizes = [transaction.shape.size + _BLOCK_ENTRY for transaction in flat[1:]]
     return PreparedBlock(_Resolved(block, pass_.found), pass_.fees, pass_.env, epoch, sizes)
+
+
+def _is_of_epoch(header: Header, epoch: EpochExt) -> bool:
+    """`verify_block_epoch` holds: the packed field is that of the block's place in `epoch`, the target the epoch's."""
+    expected = epoch.number | (header.number - epoch.start_number) << 24 | epoch.length << 40
+    return header.epoch == expected and header.compact_target == epoch.compact_target
 
 
 def _require_proposals(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> None:
@@ -235,7 +247,7 @@ class _Pass:
     def over_cellbase(self) -> None:
         """It spends nothing; only one without deps is ordinary."""
         shape = self.block.flat[0].shape
-        if shape.dep_types or shape.header_deps or not _is_ordinary_cellbase(self.block.flat[0], self.block.number):
+        if not _is_ordinary_cellbase(self.block.flat[0], self.block.number):
             raise _NotOrdinary
         self._added += sum(shape.occupied_bytes) * SHANNONS_PER_BYTE
         self.found.append(((), (), ()))

@@ -10,7 +10,8 @@ from struct import Struct
 from typing import NamedTuple
 
 from consensus.context import ChainReader, HeaderProvider
-from consensus.dao import primary_block_reward, secondary_block_reward, share
+from consensus.dao import MAX_U64, CapacityMoves, primary_block_reward, secondary_block_reward, share
+from consensus.epoch import secondary_issuance
 from consensus.hardfork import chain_root_is_required
 from consensus.hashing import HASH_SIZE
 from consensus.header import ancestor_timestamps, verify_header
@@ -21,10 +22,12 @@ from consensus.params import Consensus
 from consensus.pow import verify_pow
 from consensus.reward import committer_reward, has_finalization_target, lock_of_witness
 from consensus.types.blockchain import Block, Header, bare_cell_capacity
+from consensus.types.core import EpochExt
 
 _OUTPUT_HEAD = Struct("<IIIIQ")
 """Of a CellOutput: its size, offsets of capacity, lock and type; then the capacity."""
-_U64_MAX = (1 << 64) - 1
+_DAO_FIELD = Struct("<4Q")
+"""Issued so far, rate, savings, occupied."""
 _EPOCH_INDEX, _EPOCH_LENGTH, _EPOCH_PART = 24, 40, 0xFFFF
 """Where a packed epoch field has them."""
 _MOST_REMEMBERED = 256
@@ -103,6 +106,31 @@ def is_next_in_epoch(epoch: int, parent: int) -> bool:
     return is_inside and epoch - parent == 1 << _EPOCH_INDEX
 
 
+# ---------------------------------------------------------------- DAO field
+
+
+def carries_dao_field(
+    consensus: Consensus, header: Header, parent: Header, epoch: EpochExt, moves: CapacityMoves
+) -> bool:
+    """`verify_dao_field_after`, the range of u64 looked at once for all amounts that could leave it."""
+    total, rate, savings, occupied = _DAO_FIELD.unpack(parent.dao)
+    if not total:
+        return False
+    added, freed, worth, capacity = moves
+    secondary = secondary_issuance(epoch, parent.number + 1, consensus.secondary_epoch_reward)
+    to_savings = secondary - secondary * occupied // total
+    interest = worth - capacity
+    total_after = total + epoch.block_reward(parent.number + 1) + secondary
+    rate_after = rate + rate * secondary // total
+    savings_after = savings + to_savings - interest
+    occupied_after = occupied + added - freed
+    if not min(to_savings, interest, savings_after, occupied_after) >= 0:
+        return False
+    if max(worth, freed, total_after, rate_after, savings + to_savings, occupied + added) > MAX_U64:
+        return False
+    return header.dao == _DAO_FIELD.pack(total_after, rate_after, savings_after, occupied_after)
+
+
 # ---------------------------------------------------------------- reward
 
 
@@ -114,7 +142,7 @@ def pays_what_is_due(consensus: Consensus, block: Block, parent: Header, reader:
         target = require(reader.header(target_hash), "header", target_hash)
         total = quick_reward(consensus, parent, target, reader)
         lock = lock_of_witness(require(reader.block(target_hash), "block", target_hash).cellbase_witness)
-        if total > _U64_MAX:
+        if total > MAX_U64:
             return False
         if bare_cell_capacity(lock) <= total:
             size = _OUTPUT_HEAD.size + lock.raw_size

@@ -41,17 +41,16 @@ REPEATS = 3
 
 PHASES = (
     ("parse", "parse"),
-    ("header rules", "verify_header"),
+    ("header rules", "verify_header_quickly"),
     ("body rules", "verify_block_body_quickly"),
     ("transactions", "over"),
     ("two-phase", "_require_proposals"),
-    ("DAO field", "verify_dao_field_after"),
-    ("reward", "verify_reward"),
-    ("chain root", "verify_chain_root"),
-    ("scripts", "run_scripts"),
+    ("DAO field", "carries_dao_field"),
+    ("reward", "pays_what_is_due"),
+    ("chain root", "carries_chain_root"),
     ("MMR nodes", "nodes_of_block"),
     ("attach", "attach_judged"),
-    ("commit", "flush"),
+    ("hand over", "save"),
 )
 """What to call the cumulative time of a function that holds a phase."""
 
