@@ -42,6 +42,14 @@ epoch.adjusted_epoch: EpochArithmeticError
     + epoch.test_bounds_always_hold
     - epoch.test_values_beyond_256_bits_are_refused
 
+# headers in bulk, whose other rules are those above
+header_batch.verify_continuous: NotContinuousError
+    + header_batch.test_a_batch_of_valid_headers
+    - header_batch.test_gaps_come_before_all_else
+header_batch.verify_headers: InvalidAncestorError
+    + header_batch.test_a_batch_of_valid_headers
+    - header_batch.test_unknown_and_invalid_parents
+
 # the block alone
 block.verify_commitments: UnknownFieldsError
     +- block.test_a_sixth_field_is_committed_to_by_nothing

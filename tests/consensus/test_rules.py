@@ -1,7 +1,7 @@
 """The table of rules is whole: each rule and each error of the code is in it, and the tests that it names exist.
 
 That the failing tests raise the named errors is seen in their source: they (or the helper that they call) ask
-`pytest.raises` or catch, and they name the error. Whether they pass, they say themselves.
+`pytest.raises`, catch, or look at the `error` of a verdict, and they name it. Whether they pass, they say themselves.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ RULE_FILES = (
     "consensus/epoch.py",
     "consensus/genesis.py",
     "consensus/header.py",
+    "consensus/header_batch.py",
     "consensus/mmr.py",
     "consensus/pow.py",
     "consensus/resolve.py",
@@ -44,6 +45,7 @@ DRIVERS = {
     "block.verify_block_body",
     "block_context.verify_dao_field_after",  # the same rule for the quick way, see test_quick.py
     "genesis.verify_genesis",
+    "header_batch.verify_next",
     "resolve.verify_order",
     "transaction.verify_capacity",
     "transaction.verify_in_time",
@@ -109,7 +111,7 @@ def test_the_failing_test_raises_the_named_error(rule: Rule) -> None:
     sources = functions(path)
     called = [source for helper, source in sources.items() if re.search(rf"\b{helper}\(", sources[name])]
     with_helpers = "\n".join([sources[name], *called])
-    assert re.search(r"raises\(|except ", with_helpers)
+    assert re.search(r"raises\(|except |\.error\b", with_helpers)
     error, _, fault = rule.error.partition(".")
     wanted = f"{FAULTS[error].__name__}.{fault}" if fault else error
     assert re.search(rf"\b{re.escape(wanted)}\b", with_helpers), f"{wanted} is not named"
@@ -117,6 +119,19 @@ def test_the_failing_test_raises_the_named_error(rule: Rule) -> None:
 
 def test_every_error_of_a_rule_is_in_the_table() -> None:
     assert {rule.error.partition(".")[0] for rule in RULES} >= defined_errors()
+
+
+FAMILIES = {"HeaderError", "EpochError", "BlockError", "TransactionError", "ResolveError", "DaoError", "ScriptError"}
+
+
+def test_every_file_with_errors_of_rules_is_looked_at() -> None:
+    found = set()
+    for path in (ROOT / "consensus").rglob("*.py"):
+        nodes = ast.parse(path.read_text(encoding="utf-8")).body
+        bases = {ast.unparse(base) for node in nodes if isinstance(node, ast.ClassDef) for base in node.bases}
+        if not bases.isdisjoint(FAMILIES):
+            found.add(path.relative_to(ROOT).as_posix())
+    assert found - {"consensus/errors.py"} <= set(RULE_FILES)
 
 
 def test_every_fault_of_cellbases_and_uncles_is_in_the_table() -> None:
