@@ -10,6 +10,7 @@ from enum import Enum
 import structlog
 
 from ckb_node.chain.assume_valid import AssumeValid
+from ckb_node.chain.branch import BadBlock, BranchVerifier
 from ckb_node.chain.errors import (
     ForeignGenesisError,
     InvalidBranchError,
@@ -19,7 +20,6 @@ from ckb_node.chain.errors import (
 )
 from ckb_node.chain.events import ChainChanged, StoredBlocks
 from ckb_node.chain.orphans import OrphanPool
-from ckb_node.chain.rules import scripts_trusted
 from ckb_node.chain.scripts import ScriptService
 from consensus.block import BodyMismatchError, verify_block_body
 from consensus.difficulty import compact_to_difficulty
@@ -30,10 +30,9 @@ from consensus.lookup import ChainDataError, require
 from consensus.mmr import nodes_of_block
 from consensus.params import Consensus
 from consensus.pow import verify_pow
-from consensus.quick import prepare_block_quickly, verify_block_body_quickly
+from consensus.quick import verify_block_body_quickly
 from consensus.types.blockchain import Block, Header
 from consensus.types.core import INVALID, VALID, BlockExt, EpochExt, EpochFraction
-from consensus.verify_block import BlockVerified, finish_block
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
@@ -43,8 +42,8 @@ log = structlog.get_logger("chain")
 
 TRUNCATE_LIMIT = 50_000
 
-Attach = Callable[[ChainTxn, Block], None]
-"""Puts a block on the tip, or raises _BadBlock."""
+Attach = Callable[[ChainTxn, Sequence[bytes], Callable[[bytes], Block]], None]
+"""Puts blocks on the tip, one on the other, or raises BadBlock."""
 
 
 class Verdict(Enum):
@@ -74,12 +73,6 @@ class _Switch:
     attached: Sequence[bytes]
 
 
-class _BadBlock(Exception):  # noqa: N818 - carries a verdict from the switch to its caller, never seen outside
-    def __init__(self, block_hash: bytes, cause: CkbError) -> None:
-        super().__init__(str(cause))
-        self.block_hash, self.cause = block_hash, cause
-
-
 class BlockProcessor:
     """Owns all writing to the store. `now_ms` is the wall clock."""
 
@@ -93,6 +86,7 @@ class BlockProcessor:
     ) -> None:
         self.consensus, self.store, self.scripts, self.now_ms = consensus, store, scripts, now_ms
         self.assume_valid = assume_valid or AssumeValid()
+        self._verifier = BranchVerifier(consensus, scripts, self.assume_valid)
         self.orphans = OrphanPool()
         self._orphans_seen_epoch = 0
 
@@ -155,8 +149,8 @@ class BlockProcessor:
             verify_block_body_quickly(self.consensus, block)
             ext = self._insert(txn, block, epoch, parent_ext)
             try:
-                switch = self._choose(txn, block, ext, self._verify_and_attach)
-            except _BadBlock as bad:
+                switch = self._choose(txn, block, ext, self._verifier.attach)
+            except BadBlock as bad:
                 failure = bad
             else:
                 txn.commit()
@@ -217,26 +211,6 @@ class BlockProcessor:
         txn.insert_epoch(block.hash, epoch)
         txn.insert_ext(block.hash, ext)
         return ext
-
-    def _verify_and_attach(self, txn: ChainTxn, block: Block) -> None:
-        """A block that was on the main chain before need not prove itself again."""
-        ext = require(txn.block_ext(block.hash), "block ext", block.hash)
-        if ext.verified is False:
-            raise _BadBlock(block.hash, KnownInvalidBlockError(block.hash))
-        if ext.verified is None:
-            try:
-                verified = self._verify(txn, block)
-            except CkbError as error:
-                raise _BadBlock(block.hash, error) from error
-            txn.insert_ext(block.hash, _verified_ext(ext, verified))
-        txn.attach_block(block, nodes_of_block(txn, block.header)[1])
-
-    def _verify(self, txn: ChainTxn, block: Block) -> BlockVerified:
-        """`consensus.verify_block.verify_block`, with scripts run as the service likes, or not at all."""
-        prepared = prepare_block_quickly(self.consensus, block, txn)
-        is_trusted = self.assume_valid.trusts(block.header)
-        cycles = scripts_trusted(txn, prepared) if is_trusted else self.scripts.run_block(txn, prepared)
-        return finish_block(self.consensus, prepared, cycles)
 
     def _mark_invalid(self, block: Block, epoch: EpochExt, parent_ext: BlockExt, bad_hash: bytes) -> None:
         """Remember the bad block and all that stand on it, on whatever branch: nothing is ever built on them again."""
@@ -332,8 +306,7 @@ def _switch(txn: ChainTxn, block: Block, attach: Attach) -> _Switch:
         parent_hash = require(txn.header(parent_hash), "header", parent_hash).parent_hash
     detached = _detach_to(txn, parent_hash)
     branch.reverse()
-    for block_hash in branch:
-        attach(txn, block if block_hash == block.hash else _stored(txn, block_hash))
+    attach(txn, branch, lambda block_hash: block if block_hash == block.hash else _stored(txn, block_hash))
     return _Switch(old_tip, detached, branch)
 
 
@@ -346,16 +319,13 @@ def _detach_to(txn: ChainTxn, ancestor_hash: bytes) -> list[bytes]:
     return detached
 
 
-def _attach_unverified(txn: ChainTxn, block: Block) -> None:
+def _attach_unverified(txn: ChainTxn, blocks: Sequence[bytes], load: Callable[[bytes], Block]) -> None:
     """Nobody knows what the transactions paid and took, so nobody is paid for them."""
-    ext = require(txn.block_ext(block.hash), "block ext", block.hash)
-    if ext.verified is not True:
-        txn.insert_ext(block.hash, ext.replace(verified_flag=VALID))
-    txn.attach_block(block, nodes_of_block(txn, block.header)[1])
-
-
-def _verified_ext(ext: BlockExt, verified: BlockVerified) -> BlockExt:
-    return ext.replace(verified_flag=VALID, txs_fees=verified.fees, cycles=verified.cycles, txs_sizes=verified.sizes)
+    for block in map(load, blocks):
+        ext = require(txn.block_ext(block.hash), "block ext", block.hash)
+        if ext.verified is not True:
+            txn.insert_ext(block.hash, ext.replace(verified_flag=VALID))
+        txn.attach_block(block, nodes_of_block(txn, block.header)[1])
 
 
 def _stored(txn: ChainTxn, block_hash: bytes) -> Block:

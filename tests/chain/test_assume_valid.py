@@ -27,7 +27,7 @@ from consensus.types.blockchain import Block, Header, WitnessArgs
 from consensus.verify_block import BlockTransactionError
 from tests.benches.chain_maker import ChainMaker
 from tests.chain.kit_branches import branch, tip_of, verified_flag, with_wrong_dao
-from tests.kit.devchain import DevChain, dev_chain, dev_consensus
+from tests.kit.devchain import dev_chain, dev_consensus
 
 
 @dataclass
@@ -153,17 +153,17 @@ def chain_with_a_bad_signature() -> list[Block]:
     return [Block.parse(raw) for raw in maker.raw_blocks]
 
 
-def assume(dev: DevChain, blocks: Sequence[Block], target: bytes) -> AssumeValid:
-    policy = dev.processor.assume_valid = AssumeValid([target])
-    policy.follow(Headers([dev.consensus.genesis_block.header, *(block.header for block in blocks)]), 1 << 50)
+def assume(blocks: Sequence[Block], target: bytes) -> AssumeValid:
+    policy = AssumeValid([target])
+    policy.follow(Headers([dev_consensus().genesis_block.header, *(block.header for block in blocks)]), 1 << 50)
     return policy
 
 
 async def test_scripts_of_ancestors_do_not_run_and_their_cycles_are_zero() -> None:
     blocks = chain_with_a_bad_signature()
     bad = next(block for block in reversed(blocks) if len(block.transactions) > 1)
-    async with dev_chain() as dev:
-        policy = assume(dev, blocks, blocks[-2].hash)
+    policy = assume(blocks, blocks[-2].hash)
+    async with dev_chain(assume_valid=policy) as dev:
         for block in blocks:
             assert await dev.chain.process(block) is Verdict.BEST
         assert policy.is_reached
@@ -177,8 +177,7 @@ async def test_scripts_of_ancestors_do_not_run_and_their_cycles_are_zero() -> No
 async def test_without_a_target_above_they_run() -> None:
     blocks = chain_with_a_bad_signature()
     bad = next(block for block in reversed(blocks) if len(block.transactions) > 1)
-    async with dev_chain() as dev:
-        assume(dev, blocks, bad.hash)  # the last target's own scripts run
+    async with dev_chain(assume_valid=assume(blocks, bad.hash)) as dev:  # the last target's own scripts run
         for block in blocks[: blocks.index(bad)]:
             await dev.chain.process(block)
         with pytest.raises(BlockTransactionError):
@@ -189,8 +188,7 @@ async def test_without_a_target_above_they_run() -> None:
 async def test_all_other_rules_are_checked_of_ancestors() -> None:
     made = await branch(b"ours", 3)
     bad = with_wrong_dao(made[1])
-    async with dev_chain() as dev:
-        assume(dev, [made[0], bad, made[2]], made[2].hash)
+    async with dev_chain(assume_valid=assume([made[0], bad, made[2]], made[2].hash)) as dev:
         await dev.chain.process(made[0])
         with pytest.raises(DaoFieldMismatchError):
             await dev.chain.process(bad)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 
+from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
@@ -81,13 +82,14 @@ async def dev_chain(
     store: ChainStore | None = None,
     limits: PoolLimits | None = None,
     message: bytes = b"",
+    assume_valid: AssumeValid | None = None,
 ) -> AsyncIterator[DevChain]:
     """Open a dev chain, and close it at the end."""
     consensus = consensus or dev_consensus()
     store = store or ChainStore.in_memory()
     clock = FakeClock()
     scripts = ScriptService(consensus)
-    processor = BlockProcessor(consensus, store, scripts, clock.now_ms)
+    processor = BlockProcessor(consensus, store, scripts, clock.now_ms, assume_valid)
     processor.start(bytes(32))
     chain = ChainService(processor)
     with ThreadPoolExecutor(2) as workers:
