@@ -6,7 +6,7 @@ instructions, fused by `vm.wasm.fusion`.
 
 from typing import Final
 
-from vm.constants import BLOCK_LIMIT, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE
+from vm.constants import BLOCK_LIMIT, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_COUNT, PAGE_SHIFT, PAGE_SIZE
 from vm.isa.table import CODE, Form
 from vm.wasm import layout as at
 from vm.wasm.emitter import I32, I64, Function, Local, Module, Value, const, load
@@ -23,7 +23,7 @@ def generate_decoder(module: Module, version: int) -> Function:
     """`decode_block(pc) -> address of the block`, or 0 after setting FAULT_STATUS. `pc` is in the memory."""
     decode_single = _generate_decode_single(module)
     fuse = generate_fuse(module, decode_single, version)
-    return _generate_decode_block(module, decode_single, fuse)
+    return _generate_decode_block(module, decode_single, fuse, _generate_forget(module))
 
 
 # One instruction
@@ -190,14 +190,14 @@ class _BlockDecoder:
     def is_kind(self, kind: Kind) -> Value:
         return self.kind.value.compare("eq", kind)
 
-    def begin(self) -> None:
+    def begin(self, forget: Function) -> None:
         """Make room, and start an empty block."""
         f = self.f
         next_free = load(I32, 4, ZERO, at.ARENA_NEXT)
         with f.if_(f.tee(self.start, next_free).eqz()):
             f.set(self.start, at.ARENA)
         with f.if_(self.start.value.compare("gt_u", at.ARENA + at.ARENA_SIZE - at.MAX_BLOCK_SIZE)):
-            f.memory_fill(const(I32, at.BLOCKS), ZERO, const(I32, at.BLOCKS_SIZE))  # full: forget all blocks
+            f.call_statement(forget)  # full
             f.set(self.start, at.ARENA)
         f.set(self.out, self.start.value + at.BLOCK_HEADER)
         f.set(self.cursor, self.pc.value)
@@ -242,10 +242,28 @@ class _BlockDecoder:
         f.set(self.out, self.out.value + 2 * at.ENTRY_SIZE)
 
 
-def _generate_decode_block(module: Module, decode_single: Function, fuse: Function) -> Function:
+def _generate_forget(module: Module) -> Function:
+    """`() -> 0`: forget all blocks. They begin on executable pages only; to clear the tables of the others would make
+    all 16 MiB resident."""
+    f = module.function((), (I32,))
+    page, start = f.local(I32), f.local(I32)
+    size = const(I32, at.BLOCKS_PAGE_SIZE)
+    with f.loop() as next_page:
+        with f.if_(load(I32, 1, page.value, at.FLAGS) & FLAG_EXECUTABLE):
+            f.set(start, page.value * at.BLOCKS_PAGE_SIZE)
+            f.memory_fill(start.value + at.BLOCKS, ZERO, size)
+            f.memory_fill(start.value + at.BLOCKS_ODD, ZERO, size)
+        f.set(page, page.value + 1)
+        f.branch_if(next_page, page.value.compare("lt_u", PAGE_COUNT))
+    f.return_(ZERO)
+    f.unreachable()
+    return f
+
+
+def _generate_decode_block(module: Module, decode_single: Function, fuse: Function, forget: Function) -> Function:
     f = module.function((I32,), (I32,))
     d = _BlockDecoder(f)
-    d.begin()
+    d.begin(forget)
     with f.loop() as following:
         with f.if_(f.tee(d.status, f.call(decode_single, d.cursor.value, const(I32, at.PARTS)))):
             f.store(4, ZERO, d.status.value, at.FAULT_STATUS)

@@ -15,7 +15,7 @@ from vm.wasm.handlers import Handlers
 from vm.wasm.status import Status
 from vm.wasm.tables import OP_COUNT, compressed_table, op_info, word_tables
 
-GENERATOR_VERSION: Final = 2  # part of the key of cached modules: change it whenever the generated code changes
+GENERATOR_VERSION: Final = 3  # part of the key of cached modules: change it whenever the generated code changes
 
 _ZERO: Final = const(I32, 0)
 

@@ -6,7 +6,7 @@ module stays small.
 
 from typing import Final
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, PAGE_SIZE, STATE_WORDS
 from vm.constants import RESERVATION as RESERVATION_INDEX
 from vm.wasm.emitter import PAGE
 
@@ -45,8 +45,9 @@ CONSTANTS_END: Final = OP_INFO + 16 * 256
 BLOCKS: Final = 1 * _MIB  # u32 for each even address of the guest: the decoded block, or 0
 BLOCKS_ODD: Final = BLOCKS + 4 * (MEMORY_SIZE // 2)  # the same for odd addresses, which only an odd entry leads to
 BLOCKS_SIZE: Final = 4 * MEMORY_SIZE  # both
+BLOCKS_PAGE_SIZE: Final = 4 * (PAGE_SIZE // 2)  # of one of them for a page of the guest
 ARENA: Final = BLOCKS + BLOCKS_SIZE
-ARENA_SIZE: Final = 16 * _MIB
+ARENA_SIZE: Final = 4 * _MIB  # enough for all that a usual program runs; a hostile one fills all of it
 MAX_BLOCK_SIZE: Final = 512  # bytes that one decoded block takes at most
 
 GUEST: Final = ARENA + ARENA_SIZE

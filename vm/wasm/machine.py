@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, PAGE_SIZE, STATE_WORDS
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS
 from vm.errors import (
     InvalidInstruction,
     MemOutOfBound,
@@ -19,8 +19,7 @@ from vm.wasm.status import Status
 # Cycles that one call into the interpreter may use: after that, signals and other threads' wishes get their turn.
 _SLICE: Final = 1 << 28
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
-_PAGE_OF_BLOCKS: Final = 4 * (PAGE_SIZE // 2)  # bytes of the table for the even addresses of a page, or the odd
-_NO_BLOCKS: Final = bytes(_PAGE_OF_BLOCKS)
+_NO_BLOCKS: Final = bytes(at.BLOCKS_PAGE_SIZE)
 _PC: Final = at.PC // 8
 _REMAINING: Final = at.REMAINING // 8
 _ECALL: Final = int(Status.ECALL)
@@ -70,8 +69,8 @@ class WasmMachine(MachineState):
         blocks = self.views.blocks
         for page in self.memory.executable_pages():
             for table in (0, at.BLOCKS_ODD - at.BLOCKS):
-                start = table + page * _PAGE_OF_BLOCKS
-                blocks[start : start + _PAGE_OF_BLOCKS] = _NO_BLOCKS
+                start = table + page * at.BLOCKS_PAGE_SIZE
+                blocks[start : start + at.BLOCKS_PAGE_SIZE] = _NO_BLOCKS
         self.views.slots[:] = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
         self.views.words[_ARENA_WORD] = 0
 
