@@ -224,6 +224,7 @@ class PoolService:
                 return
             with suppress(Reject):
                 await self._submit(transaction, self.pool.limits.max_verify_cycles)
+            await asyncio.sleep(0)  # those that are refused at once wait for nothing
         for tx_hash, output_count in returning.lost:
             self.pool.drop_orphaned(tx_hash, output_count)
             await asyncio.sleep(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import select
 import statistics
@@ -115,6 +116,7 @@ def measure(directory: Path, branches: Branches) -> None:
         there = reorganise(node, port, branches.longer[-1:], branches.transactions)
         back = reorganise(node, port, branches.end, branches.transactions)
         report_both(report, len(branches.longer), there, back)
+        report.add("load_average", os.getloadavg()[0], "processes that wanted the processors, of the last minute")
         report.add("reorg_peak_mib", peak_mib(node), "most resident memory of the node in both")
     report.write()
 
