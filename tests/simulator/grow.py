@@ -17,7 +17,7 @@ from consensus.types.blockchain import Block, Transaction, UncleBlock
 from consensus.types.core import EpochFraction
 from consensus.verify_block import BlockTransactionError
 from tests.simulator.rules import LATER_MS, NOW_MS, lock, with_window
-from tests.simulator.spoil import SPOILS, bad_transaction, false_body, with_body
+from tests.simulator.spoil import SPOILS, bad_transaction, dao_field, false_body, with_body
 from tests.simulator.state import State, fault_of
 from tests.simulator.transactions import TransactionMaker
 
@@ -200,10 +200,15 @@ class Grower:
         return with_body(parent, good, [*before, self.random.choice(misfits), *after])
 
     def _add_on_bad(self) -> None:
-        """A block that would be valid if its parent were."""
-        parent = self.random.choice(self.tree.bad_states)
+        """A block that would be valid if its parent were; or is as bad, and not to blame: the first of a branch is."""
+        random, bad_states = self.random, self.tree.bad_states
+        heaviest = max(bad_states, key=lambda state: state.total_difficulty)
+        parent = random.choice((heaviest, random.choice(bad_states)))
         try:
-            sample = sample_of(parent, parent.next_block(message=self.random.randbytes(2)))
+            block = random.choice((parent.next_block(message=random.randbytes(2)), self.good_block(parent)))
+            if random.random() < 0.25:
+                block = dao_field(random, parent, block)
+            sample = sample_of(parent, block)
         except CkbError:
             return  # what the bad parent says cannot be reckoned with
         if sample.state is not None:

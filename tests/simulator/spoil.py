@@ -124,7 +124,7 @@ def transaction_alone(random: Random, state: State, block: Block) -> Block | Non
 # ---------------------------------------------------------------- the context
 
 
-def dao_field(random: Random, state: State, block: Block) -> Block | None:
+def dao_field(random: Random, state: State, block: Block) -> Block:
     return block.replace(header=block.header.with_fields(dao=flipped(random, block.header.dao)))
 
 
