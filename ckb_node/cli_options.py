@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from ckb_node.config import ConfigError, check_targets
+
 
 def _take_directory(context: click.Context, _: click.Parameter, value: Path | None) -> None:
     if value is not None:
@@ -31,8 +33,15 @@ def root_of(context: click.Context) -> Path:
     return (context.obj or Path()).absolute()
 
 
-def _take_targets(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str] | None:
-    return None if value is None else [text.strip() for text in value.split(",") if text.strip()]
+def _take_targets(_context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    if value is None:
+        return None
+    targets = [text.strip() for text in value.split(",") if text.strip()]
+    try:
+        check_targets(parameter.opts[0], targets)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
+    return targets
 
 
 def assume_valid_option(function: Callable[..., Any]) -> Callable[..., Any]:

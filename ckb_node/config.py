@@ -198,7 +198,7 @@ class Config:
 
     def with_assume_valid_targets(self, targets: Sequence[str]) -> Config:
         """The same with other targets. Raises ConfigError."""
-        _check_targets("--assume-valid-target", targets)
+        check_targets("--assume-valid-target", targets)
         sync = msgspec.structs.replace(self.file.network.sync, assume_valid_targets=list(targets))
         network = msgspec.structs.replace(self.file.network, sync=sync)
         return replace(self, file=msgspec.structs.replace(self.file, network=network))
@@ -308,7 +308,7 @@ def _check(file: FileConfig) -> None:
     _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)
     _check_texts("rpc.extra_well_known_type_scripts", file.rpc.extra_well_known_type_scripts, read_script)
     sync = file.network.sync
-    _check_targets("network.sync.assume_valid_targets", sync.assume_valid_targets or ())
+    check_targets("network.sync.assume_valid_targets", sync.assume_valid_targets or ())
     _check_texts("network.sync.min_chain_work", [sync.min_chain_work or "0x0"], _parse_work)
     if file.block_assembler is not None:
         _check_block_assembler(file.block_assembler)
@@ -318,8 +318,8 @@ def _parse_work(text: str) -> int:
     return parse_uint(text, 256)
 
 
-def _check_targets(key: str, targets: Sequence[str]) -> None:
-    """A zero hash alone means that there are none."""
+def check_targets(key: str, targets: Sequence[str]) -> None:
+    """Block hashes; the zero hash alone means that there are none. Raises ConfigError."""
     _check_texts(key, targets, parse_hash)
     if len(targets) > 1 and any(parse_hash(target) == ZERO_HASH for target in targets):
         raise ConfigError(f"{key}: the zero hash, which means none, stands among others")

@@ -452,4 +452,7 @@ def test_scripts_of_ancestors_of_a_target_are_not_run(tmp_path: Path) -> None:
 def test_assume_valid_on_the_command_line(tmp_path: Path) -> None:
     root = str(make_node(tmp_path / "node").root)
     assert invoke("-C", root, "import", "-", "--assume-valid-target", "0x" + "11" * 32).exit_code == CLI
-    assert "network.sync" not in invoke("-C", root, "import", "x", "--assume-valid-target", "0x12").stderr
+    for wrong in ("0x12", "11" * 32, f"0x{'11' * 32},0x{'00' * 32}"):
+        for command in (("import", "x"), ("run",)):
+            result = invoke("-C", root, *command, "--assume-valid-target", wrong)
+            assert (result.exit_code, "--assume-valid-target" in result.stderr) == (CLI, True)
