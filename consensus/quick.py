@@ -37,7 +37,7 @@ from consensus.quick_chain import (
     carries_dao_field,
     pays_what_is_due,
 )
-from consensus.resolve import BlockCells, resolve_cell_deps, resolve_transaction
+from consensus.resolve import MAX_DEP_EXPANSION, BlockCells, dep_group_members, resolve_transaction
 from consensus.transaction import (
     is_mature,
     verify_dao_lock_sizes,
@@ -52,8 +52,10 @@ from consensus.types.blockchain import (
     SHANNONS_PER_BYTE,
     SHORT_ID_SIZE,
     Block,
+    CellDep,
     FlatTransaction,
     Header,
+    OutPoint,
 )
 from consensus.types.core import CellMeta, EpochExt, EpochFraction, ResolvedTransaction
 from consensus.types.shapes import Shape
@@ -61,6 +63,9 @@ from consensus.uncles import verify_uncles
 from consensus.verify_block import HeadersWith, NotOnTipError, PreparedBlock, prepare_block
 
 _NULL_POINT = NULL_OUT_POINT.raw
+_SMALL_GROUP = 1024
+"""Bytes of a dep group's data."""
+_MOST_GROUPS = 64
 _BLOCK_ENTRY = 4
 """Bytes that a transaction takes in a block beside itself: its offset."""
 
@@ -100,7 +105,7 @@ def _has_ordinary_frame(consensus: Consensus, block: Block) -> bool:
     fields, proposals = len(block.bounds) - 1, len(block.proposal_bytes) // SHORT_ID_SIZE
     if block.number == 0 or block.has_uncles or fields > FIELDS_WITHOUT_EXTENSION + 1 or not block.flat:
         return False
-    if proposals > consensus.max_block_proposals or (proposals and len(set(block.proposals)) != proposals):
+    if proposals > consensus.max_block_proposals or (proposals and len(set(block.own_proposal_ids)) != proposals):
         return False
     try:
         verify_extension_size(block)
@@ -312,18 +317,33 @@ class _Pass:
         return self._deps[packed]
 
     def _find_deps(self, transaction: FlatTransaction) -> _Deps | None:
-        position = self.block.flat.index(transaction)
-        try:
-            cell_deps, dep_groups = resolve_cell_deps(self.block.transactions[position], self.reader, ())
-        except CkbError:
+        """As `consensus.resolve.resolve_cell_deps`."""
+        raw, (start, _), cell_at = transaction.raw, transaction.shape.cell_deps, self.reader.cell
+        points: list[bytes] = []
+        dep_groups: list[CellMeta] = []
+        for index, dep_type in enumerate(transaction.shape.dep_types):
+            at = start + index * CellDep.SIZE
+            point = raw[at : at + OutPoint.SIZE]
+            if dep_type != DEP_TYPE_DEP_GROUP:
+                points.append(point)
+                continue
+            group = cell_at(point)
+            if group is None:
+                return None
+            dep_groups.append(group)
+            points += _members_of(group)
+            if len(points) > MAX_DEP_EXPANSION:
+                return None
+        cell_deps = [cell for cell in map(cell_at, points) if cell is not None]
+        if len(cell_deps) != len(points) or len(points) > MAX_DEP_EXPANSION:
             return None
         maturity = self.consensus.cellbase_maturity_epochs
         if not all(is_mature(cell, self.env.epoch, maturity) for cell in cell_deps):
             return None
-        points = frozenset(cell.out_point for cell in (*cell_deps, *dep_groups))
-        if any(out_point[:32] in self._in_block for out_point in points):
+        all_points = frozenset((*points, *(group.out_point for group in dep_groups)))
+        if any(out_point[:32] in self._in_block for out_point in all_points):
             return None
-        return _Deps(cell_deps, dep_groups, points)
+        return _Deps(cell_deps, dep_groups, all_points)
 
     def _over_any(self, position: int) -> None:
         """The plain rules over one transaction."""
@@ -343,6 +363,21 @@ class _Pass:
         self._capacity += rtx.inputs_capacity()
         self.fees.append(fee)
         self.found.append((rtx.inputs, rtx.cell_deps, rtx.dep_groups))
+
+
+def _members_of(group: CellMeta) -> Sequence[bytes]:
+    """`dep_group_members`; of small groups, which most transactions share, remembered. Raises InvalidDepGroupError."""
+    if group.data_size > _SMALL_GROUP:
+        return dep_group_members(group)
+    members = _MEMBERS.get(group.data)
+    if members is None:
+        if len(_MEMBERS) >= _MOST_GROUPS:
+            _MEMBERS.clear()
+        members = _MEMBERS[group.data] = dep_group_members(group)
+    return members
+
+
+_MEMBERS: dict[bytes, Sequence[bytes]] = {}
 
 
 class _Resolved(Sequence[ResolvedTransaction]):

@@ -14,7 +14,7 @@ from consensus.dao import MAX_U64, CapacityMoves, primary_block_reward, secondar
 from consensus.epoch import secondary_issuance
 from consensus.hardfork import chain_root_is_required
 from consensus.hashing import HASH_SIZE
-from consensus.header import ancestor_timestamps, verify_header
+from consensus.header import ancestor_timestamps, verify_epoch_continuity, verify_header
 from consensus.kernels.mmr import bag
 from consensus.lookup import require
 from consensus.mmr import peak_positions
@@ -87,17 +87,18 @@ _remembered: dict[tuple[bytes, int, int], Ancestors] = {}
 
 
 def verify_header_quickly(consensus: Consensus, header: Header, reader: HeaderProvider, now_ms: int) -> None:
-    """`verify_header`, which decides if the header is not ordinary: later than all before it, no head of an epoch."""
+    """`verify_header`, which decides if the header is not ordinary: later than all before it."""
     parent = reader.header(header.parent_hash)
     if (
-        parent is not None
-        and header.number == parent.number + 1
-        and is_next_in_epoch(header.epoch, parent.epoch)
-        and ancestors_of(consensus, parent, reader).latest_ms < header.timestamp <= now_ms
+        parent is None
+        or header.number != parent.number + 1
+        or not ancestors_of(consensus, parent, reader).latest_ms < header.timestamp <= now_ms
     ):
-        verify_pow(consensus, header)
-    else:
         verify_header(consensus, header, reader, now_ms)
+        return
+    verify_pow(consensus, header)
+    if not is_next_in_epoch(header.epoch, parent.epoch):
+        verify_epoch_continuity(header, parent)
 
 
 def is_next_in_epoch(epoch: int, parent: int) -> bool:
@@ -162,25 +163,24 @@ def quick_reward(consensus: Consensus, parent: Header, target: Header, reader: C
 
 def quick_proposer_reward(consensus: Consensus, parent: Header, proposed: Iterable[bytes], reader: ChainReader) -> int:
     """`consensus.reward.proposer_reward`, the same walk, with nothing looked up in blocks that commit nothing of it."""
-    ancestors, window = ancestors_of(consensus, parent, reader), consensus.proposal_window
+    hashes, window = ancestors_of(consensus, parent, reader).hashes, consensus.proposal_window
     pending, reward = set(proposed), 0
     first_commit = max(parent.number + 1 - (window.farthest - window.closest + 1), 1 + window.closest)
     for back in range(max(parent.number - first_commit, 0) + 1):
-        if not pending:
-            break
-        block_hash = ancestors(back)
+        block_hash = hashes[-1 - back]
         committed = require(reader.block(block_hash), "block", block_hash).committed_ids
         if pending.isdisjoint(committed):
             continue
         # What was proposed below the windows of the blocks above, down to the lowest block of this one's.
         lowest = max(parent.number - back - window.farthest, 1)
         highest = max(parent.number - 1 - window.farthest, 1)
-        earlier = [parent.number - number for number in range(lowest, highest + 1)] if back else []
+        places = [number - parent.number - 1 for number in range(lowest, highest + 1)] if back else []
+        earlier = frozenset().union(*[_proposals(reader, hashes[place]) for place in places])
         fees = require(reader.block_ext(block_hash), "block ext", block_hash).txs_fees
         for short_id, fee in zip(committed, fees, strict=False):
             if short_id in pending:
                 pending.remove(short_id)
-                if not any(short_id in _proposals(reader, ancestors(each)) for each in earlier):
+                if short_id not in earlier:
                     reward += share("proposer's fee", fee, consensus.proposer_reward_ratio)
     return reward
 

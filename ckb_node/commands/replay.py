@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from ckb_node.chain.collecting import rare_collections
 from ckb_node.chain.groups import BlockGroups, RefusedBlockError
 from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor
@@ -56,6 +57,7 @@ class _Replay:
         """Process the blocks at these heights. CommandError at the first that is invalid."""
         processor = self.processor
         with (
+            rare_collections(),
             BlockProgress(title, len(heights)) as progress,
             BlockGroups(processor.store, judge, processor.now_ms, scripts=processor.scripts) as groups,
         ):

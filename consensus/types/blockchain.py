@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from struct import Struct as ByteStruct
-from typing import Self
+from typing import Generic, Self, TypeVar, overload
 
 from consensus.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
 from consensus.merkle import merkle_root
@@ -33,6 +33,8 @@ from consensus.molecule import (
     vector,
 )
 from consensus.types.shapes import Shapes
+
+T = TypeVar("T")
 
 SHORT_ID_SIZE = 10
 SHANNONS_PER_BYTE = 100_000_000
@@ -261,6 +263,24 @@ _RAW_HEADER = ByteStruct("<IIQQQ32s32s32s32s32s")
 _RAW_HEADER_FIELDS = tuple(declared.name for declared in RawHeader.FIELDS)
 
 
+class _OfBody(Generic[T]):
+    """A field of a header's body, reachable in the header too; read once."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, header: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, header: Header, owner: type) -> T: ...
+    def __get__(self, header: Header | None, owner: type) -> Self | T:
+        if header is None:
+            return self
+        value: T = getattr(header.body, self._name)
+        header.__dict__[self._name] = value
+        return value
+
+
 class Header(Struct):
     """A header, 208 bytes. `body` is the schema's field `raw`; its fields are reachable here too."""
 
@@ -277,47 +297,25 @@ class Header(Struct):
         """What the miner extends by a nonce: hash of the header without nonce."""
         return ckb_hash(self.body.raw)
 
-    @property
-    def version(self) -> int:
-        return self.body.version
+    version = _OfBody[int]()
+    compact_target = _OfBody[int]()
+    timestamp = _OfBody[int]()
+    """Milliseconds since 1970."""
+    number = _OfBody[int]()
+    epoch = _OfBody[int]()
+    """Packed epoch number with fraction; see consensus.types.core.EpochFraction."""
+    parent_hash = _OfBody[bytes]()
+    transactions_root = _OfBody[bytes]()
+    proposals_hash = _OfBody[bytes]()
+    extra_hash = _OfBody[bytes]()
+    dao = _OfBody[bytes]()
 
-    @property
-    def compact_target(self) -> int:
-        return self.body.compact_target
-
-    @property
-    def timestamp(self) -> int:
-        """Milliseconds since 1970."""
-        return self.body.timestamp
-
-    @property
-    def number(self) -> int:
-        return self.body.number
-
-    @property
-    def epoch(self) -> int:
-        """Packed epoch number with fraction; see consensus.types.core.EpochFraction."""
-        return self.body.epoch
-
-    @property
-    def parent_hash(self) -> bytes:
-        return self.body.parent_hash
-
-    @property
-    def transactions_root(self) -> bytes:
-        return self.body.transactions_root
-
-    @property
-    def proposals_hash(self) -> bytes:
-        return self.body.proposals_hash
-
-    @property
-    def extra_hash(self) -> bytes:
-        return self.body.extra_hash
-
-    @property
-    def dao(self) -> bytes:
-        return self.body.dao
+    @classmethod
+    def view(cls, buf: bytes, start: int, end: int) -> Self:
+        """As RawHeader.view: the fields of the body are the header's first bytes."""
+        self = super().view(buf, start, end)
+        self.__dict__.update(zip(_RAW_HEADER_FIELDS, _RAW_HEADER.unpack_from(buf, start), strict=True))
+        return self
 
     def with_fields(self, **changes: object) -> Header:
         """A copy with fields of the raw header, or the nonce, changed."""
@@ -389,6 +387,12 @@ class Block(Table):
         """Its own proposals end to end."""
         return self.raw[self.bounds[3] + 4 : self.bounds[4]]
 
+    @property
+    def own_proposal_ids(self) -> list[bytes]:
+        """The same, cut into ids."""
+        own = self.proposal_bytes
+        return [own[at : at + SHORT_ID_SIZE] for at in range(0, len(own), SHORT_ID_SIZE)]
+
     @cached_property
     def cellbase_witness(self) -> bytes:
         """The first witness of the first transaction."""
@@ -425,8 +429,7 @@ class Block(Table):
 
     def union_proposal_ids(self) -> set[bytes]:
         """Short ids proposed by the block or by its uncles."""
-        own = self.proposal_bytes
-        ids = {own[at : at + SHORT_ID_SIZE] for at in range(0, len(own), SHORT_ID_SIZE)}
+        ids = set(self.own_proposal_ids)
         if self.has_uncles:
             for uncle in self.uncles:
                 ids.update(uncle.proposals)

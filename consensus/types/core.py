@@ -115,6 +115,11 @@ class BlockExt(Table):
 
 VALID, INVALID = b"\1", b"\0"
 _EXT_HEAD = ByteStruct("<8I32sQQ")
+_NO_NUMBERS = UINT64_VEC.pack([])
+
+
+def _packed_numbers(numbers: Sequence[int]) -> bytes:
+    return UINT64_VEC.pack(numbers) if numbers else _NO_NUMBERS
 
 
 def valid_block_ext(
@@ -126,7 +131,7 @@ def valid_block_ext(
     txs_sizes: Sequence[int],
 ) -> BlockExt:
     """The BlockExt of a valid block, packed at once: import makes one for each block."""
-    fees, packed_cycles, sizes = (UINT64_VEC.pack(numbers) for numbers in (txs_fees, cycles, txs_sizes))
+    fees, packed_cycles, sizes = map(_packed_numbers, (txs_fees, cycles, txs_sizes))
     fees_at = _EXT_HEAD.size
     flag_at = fees_at + len(fees)
     cycles_at = flag_at + 1

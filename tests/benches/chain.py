@@ -1,8 +1,9 @@
 """Block import: blocks from raw bytes onto LevelDB in synced groups, with all rules, scripts trusted or run.
 
 `python -m tests.benches.chain` (or `make bench-chain`) makes the chains, then imports each in processes of their own,
-so that memory is the import's alone; `--profile` adds where the time goes. CPU seconds are what count: wall time says
-more about a shared machine's neighbours. `--blocks` sets how many blocks the chain for the memory figure has.
+so that memory is the import's alone; `--profile` adds where the time goes. Rates are by the clock, since the disk and
+the scripts have threads and processes of their own: measure on a quiet machine. On a busy one the figures per second of
+processor time say more. `--blocks` sets how many blocks the chain for the memory figure has.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from ckb_node.chain.collecting import rare_collections
 from ckb_node.chain.groups import BlockGroups
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.rules import all_rules, scripts_later, scripts_trusted
@@ -36,7 +38,6 @@ SMALL_BLOCKS = 5000
 TWO_TX_BLOCKS = 2500
 BIG_BLOCKS = 40
 BIG_BLOCK_TRANSACTIONS = 500
-SCRIPT_BLOCKS = 8
 REPEATS = 3
 
 PHASES = (
@@ -62,9 +63,10 @@ def main() -> int:
     parser.add_argument("--blocks", type=int, default=SMALL_BLOCKS, help="empty blocks of the long chain")
     parser.add_argument("--import", dest="source", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--scripts", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--programs", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.source is not None:
-        print(json.dumps(import_chain(options.source, run_scripts=options.scripts, with_profile=options.profile)))
+        print(json.dumps(import_chain(options.source, options.scripts, options.programs, options.profile)))
         return 0
     BENCH_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="chain-", dir=BENCH_DIR) as directory:
@@ -75,24 +77,31 @@ def main() -> int:
 def measure(directory: Path, long_chain: int, *, with_profile: bool) -> None:
     """All figures."""
     report = Report("chain")
-    empty, pairs, big, scripts = (directory / name for name in ("empty", "pairs", "big", "scripts"))
+    empty, pairs, big = (directory / name for name in ("empty", "pairs", "big"))
     make_empty(empty, long_chain)
     make_transfers(pairs, TWO_TX_BLOCKS, 2)
     make_transfers(big, BIG_BLOCKS, BIG_BLOCK_TRANSACTIONS)
-    make_transfers(scripts, SCRIPT_BLOCKS, BIG_BLOCK_TRANSACTIONS)
 
     runs = imported(empty)
     report.add("assume_valid_blocks_per_s", best(runs, "blocks"), "blocks with only a cellbase, scripts trusted")
+    report.add("assume_valid_blocks_per_cpu_s", best(runs, "blocks", "cpu_s"), "the same, of processor time")
     peak = max(run["peak_mib"] for run in runs)
     runs = imported(pairs)
     report.add("two_tx_blocks_per_s", best(runs, "blocks"), "blocks with two transfers, scripts trusted")
+    report.add("two_tx_blocks_per_cpu_s", best(runs, "blocks", "cpu_s"), "the same, of processor time")
     runs = imported(big)
     report.add("assume_valid_tx_per_s", best(runs, "transactions"), "blocks of 500 transfers, scripts trusted")
+    report.add("assume_valid_tx_per_cpu_s", best(runs, "transactions", "cpu_s"), "the same, of processor time")
     peak = max(peak, *(run["peak_mib"] for run in runs))
-    runs = imported(scripts, "--scripts")
-    report.add("full_verify_tx_per_s", best(runs, "transactions", "wall_s"), "blocks of 500 transfers, all scripts run")
-    report.add("full_verify_tx_per_cpu_s", best(runs, "transactions"), "the same, per CPU second of all threads")
-    report.add("import_peak_mib", max(peak, *(run["peak_mib"] for run in runs)), f"of {long_chain} blocks and the rest")
+    report.add("import_peak_mib", peak, f"of {long_chain} blocks and the rest, scripts trusted")
+
+    programs = directory / "programs"
+    cold, *runs = (child(big, "--scripts", "--programs", str(programs)) for _ in range(1 + REPEATS))
+    report.add("full_verify_tx_per_s", best(runs, "transactions"), "blocks of 500 transfers, all scripts run")
+    report.add("full_verify_tx_per_cpu_s", best(runs, "transactions", "cpu_s"), "the same, of all processes' time")
+    report.add("full_verify_start_s", min(run["start_s"] for run in runs), "until the first scripts have passed")
+    report.add("full_verify_cold_s", cold["wall_s"], "the same chain when no program was translated before")
+    report.add("full_verify_peak_mib", max(run["peak_mib"] for run in runs), "of the importing process")
     report.write()
     if with_profile:
         for source in (empty, pairs, big):
@@ -132,45 +141,51 @@ def child(source: Path, *options: str) -> dict[str, float]:
     return figures
 
 
-def best(runs: Sequence[dict[str, float]], what: str, seconds: str = "cpu_s") -> float:
+def best(runs: Sequence[dict[str, float]], what: str, seconds: str = "wall_s") -> float:
     """The highest rate: noise only ever slows down."""
     return max(run[what] / run[seconds] for run in runs)
 
 
-def import_chain(source: Path, *, run_scripts: bool, with_profile: bool) -> dict[str, float]:
+def import_chain(source: Path, scripts: bool, programs: Path | None, with_profile: bool) -> dict[str, float]:
     """Import a file; seconds of processor and wall, counts, the process' peak memory in MiB."""
     profiler = cProfile.Profile()
-    with tempfile.TemporaryDirectory(dir=source.parent) as directory, importer(Path(directory), run_scripts) as take:
-        raws = list(read_blocks(source))
-        cpu, wall = time.process_time(), time.perf_counter()
-        if with_profile:
-            blocks, transactions = profiler.runcall(take, raws)
-        else:
-            blocks, transactions = take(raws)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        if with_profile:
-            print_profile(profiler, blocks)
+    with tempfile.TemporaryDirectory(dir=source.parent) as name:
+        raws, directory = list(read_blocks(source)), Path(name)
+        with importer(directory, programs or directory / "vm", run_scripts=scripts) as take:
+            cpu, wall = time.process_time(), time.perf_counter()
+            figures = profiler.runcall(take, raws) if with_profile else take(raws)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        # Script processes have ended now: their time counts, that of their start too.
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu += children.ru_utime + children.ru_stime
+    if with_profile:
+        print_profile(profiler, int(figures["blocks"]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"cpu_s": cpu, "wall_s": wall, "blocks": blocks, "transactions": transactions, "peak_mib": peak}
+    return {**figures, "cpu_s": cpu, "wall_s": wall, "peak_mib": peak}
 
 
 @contextmanager
-def importer(directory: Path, run_scripts: bool) -> Iterator[Callable[[Sequence[bytes]], tuple[int, int]]]:
-    """A function that imports raw blocks as `ckb-node import` does and counts them and the transactions of users."""
+def importer(
+    directory: Path, programs: Path, *, run_scripts: bool
+) -> Iterator[Callable[[Sequence[bytes]], dict[str, float]]]:
+    """A function that imports raw blocks as `ckb-node import` does; it counts them and the transactions of users."""
     consensus, now_ms = dev_consensus(), SystemClock().now_ms
-    store, programs = ChainStore.open(directory / "chain"), directory / "vm"
+    store = ChainStore.open(directory / "chain")
     with Engines(programs) as engines, closing(ParallelScriptService(consensus, engines, programs)) as scripts:
         BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
         judge = all_rules(consensus, scripts_later if run_scripts else scripts_trusted, now_ms)
 
-        def take(raws: Sequence[bytes]) -> tuple[int, int]:
-            transactions = 0
-            with BlockGroups(store, judge, now_ms, scripts=scripts) as groups:
+        def take(raws: Sequence[bytes]) -> dict[str, float]:
+            transactions, started, start = 0, time.perf_counter(), 0.0
+            queued = scripts if run_scripts else None
+            with rare_collections(), BlockGroups(store, judge, now_ms, scripts=queued) as groups:
                 for raw in raws:
                     block = Block.parse(raw)
                     groups.add(block)
                     transactions += len(block.flat) - 1
-            return len(raws), transactions
+                    if not start and len(scripts.verified):
+                        start = time.perf_counter() - started
+            return {"blocks": len(raws), "transactions": transactions, "start_s": start}
 
         yield take
     store.close()

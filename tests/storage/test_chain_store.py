@@ -201,6 +201,84 @@ def test_a_discarded_transaction_leaves_nothing(store: ChainStore) -> None:
         assert view.spec_hash() == b"s" * 32
 
 
+def test_a_transaction_that_saves_goes_on(store: ChainStore) -> None:
+    """Whatever is read on the way is as in a transaction that commits at the end; views see what was saved."""
+    rng = Random(3)
+    nodes = [child(rng, None)]
+    saved = nodes[0]
+    with store.begin() as txn:
+        move_tip(txn, None, nodes[-1])
+        for number in range(12):
+            nodes.append(child(rng, nodes[-1]))
+            move_tip(txn, nodes[-2], nodes[-1])
+            if number % 3 == 0:
+                txn.save()
+                saved = nodes[-1]
+            if number % 5 == 4:
+                txn.detach_block(nodes.pop().block)
+            assert_state(txn, nodes[-1], nodes)
+            for node in nodes:
+                assert_stored(txn, node)
+        txn.save()
+        with store.view() as view:  # the save before has ended
+            assert_state(view, saved, nodes[: saved.block.number + 1])
+        unsaved = child(rng, nodes[-1])
+        move_tip(txn, nodes[-1], unsaved)
+    with store.view() as view:
+        assert_state(view, nodes[-1], nodes)
+        assert view.header(unsaved.block.hash) is None
+    with store.begin() as txn:
+        move_tip(txn, nodes[-1], unsaved)
+        txn.save()
+        txn.commit()
+    with store.view() as view:
+        assert_state(view, unsaved, [*nodes, unsaved])
+
+
+def test_a_view_does_not_know_what_was_saved_after_it(store: ChainStore) -> None:
+    rng = Random(4)
+    first = grow(store, 1)[0]
+    new = child(rng, first)
+    with store.begin() as txn, store.view() as before:
+        move_tip(txn, first, new)
+        txn.save()
+        for _ in range(2):
+            newest = child(rng, new)
+            move_tip(txn, new, newest)
+            txn.save()
+            assert txn.header(new.block.hash) == new.block.header
+            assert before.header(new.block.hash) is None
+            new = newest
+
+
+@pytest.mark.parametrize("end", ["save", "commit"])
+def test_a_save_that_fails_is_the_last(store: ChainStore, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    nodes = grow(store, 2)
+    rng = Random(5)
+    new = child(rng, nodes[-1])
+
+    def full(_changes: object, *, sync: bool) -> None:
+        raise StorageError("somewhere", "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine(store), "write_batch", full)
+        txn = store.begin()
+        move_tip(txn, nodes[-1], new)
+        txn.save()
+        move_tip(txn, new, child(rng, new))
+        with pytest.raises(StorageError, match="No space"):
+            (txn.save if end == "save" else txn.commit)()
+    with pytest.raises(StorageClosed):
+        txn.commit()
+    with store.view() as view:
+        assert_state(view, nodes[-1], nodes)
+    with store.begin() as txn:
+        move_tip(txn, nodes[-1], new)
+        txn.commit()
+    with store.view() as view:
+        assert_state(view, new, [*nodes, new])
+
+
 def test_one_writer_at_a_time(store: ChainStore) -> None:
     txn = store.begin()
     with pytest.raises(WriterBusy):

@@ -73,6 +73,34 @@ while True:
 """
 
 
+# As above, but one transaction that saves again and again; only what a later save has waited for is acknowledged.
+SAVING_WRITER = """
+import os, sys
+from pathlib import Path
+from random import Random
+from storage.chain_store import ChainStore, ChainStoreOptions
+from storage.leveldb import LevelDbOptions
+from tests.storage.chain_builder import child
+
+options = ChainStoreOptions(LevelDbOptions(write_buffer=64 << 10, table_size=64 << 10), segment_size=20_000)
+store, rng = ChainStore.open(Path(sys.argv[1]), options), Random(int(sys.argv[2]))
+chain, saved = [], None
+with store.begin() as txn:
+    while True:
+        back = rng.randrange(1, 4) if len(chain) > 4 and rng.random() < 0.25 else 0
+        for _ in range(back):
+            txn.detach_block(chain.pop().block)
+        for _ in range(back + 1):
+            chain.append(child(rng, chain[-1] if chain else None))
+            chain[-1].insert(txn)
+            chain[-1].attach(txn)
+        txn.save()
+        if saved is not None:
+            os.write(1, saved.hex().encode() + b"\\n")
+        saved = chain[-1].block.hash
+"""
+
+
 def run_until_killed(program: str, path: Path, first: int, sync: str, seconds: float) -> list[bytes]:
     """Run the writer, kill it after `seconds`; the lines by which it acknowledged commits."""
     output = path / "acknowledged"
@@ -119,13 +147,21 @@ def test_kill_loses_nothing_acknowledged(tmp_path: Path, sync: str) -> None:
         reached = check_everything_is_there(tmp_path, acknowledged)
 
 
-@pytest.mark.parametrize(("seed", "sync"), [(1, "sync"), (2, "nosync"), (3, "nosync")])
-def test_killed_chain_is_whole(tmp_path: Path, seed: int, sync: str) -> None:
+@pytest.mark.parametrize(
+    ("seed", "sync", "writer"),
+    [
+        (1, "sync", CHAIN_WRITER),
+        (2, "nosync", CHAIN_WRITER),
+        (3, "nosync", CHAIN_WRITER),
+        (4, "sync", SAVING_WRITER),
+        (5, "sync", SAVING_WRITER),
+    ],
+    ids=["commit-1", "commit-2", "commit-3", "save-4", "save-5"],
+)
+def test_killed_chain_is_whole(tmp_path: Path, seed: int, sync: str, writer: str) -> None:
     """The acknowledged tip is stored; main chain, transactions and live cells are those of the tip found."""
     seconds = Random(seed).uniform(0.1, 0.5)
-    acknowledged = [
-        bytes.fromhex(line.decode()) for line in run_until_killed(CHAIN_WRITER, tmp_path, seed, sync, seconds)
-    ]
+    acknowledged = [bytes.fromhex(line.decode()) for line in run_until_killed(writer, tmp_path, seed, sync, seconds)]
     store = ChainStore.open(tmp_path)
     with store.view() as view:
         assert all(view.block(block_hash) is not None for block_hash in acknowledged)
