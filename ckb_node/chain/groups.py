@@ -153,8 +153,12 @@ class BlockGroups:
     def _save(self, txn: ChainTxn) -> None:
         """As `flush`, but the disk is written beside what comes next."""
         self._settle(txn, to_end=True)
-        self._txn = None  # it has ended if this fails
-        txn.save()
+        self._txn = None
+        try:
+            txn.save()
+        except BaseException:
+            txn.discard()
+            raise
         self._txn = txn
         self._start_group()
 
