@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 SLICE_S = 0.005
-"""A listener that works in steps goes on for so long before the loop does something else."""
+"""Listeners have the event loop for so long before it does something else."""
 
 Call = Callable[[], Iterator[None] | None]
 """Tells one listener of one thing. One that has much to do is a generator: it may be interrupted at each `yield`."""
@@ -17,7 +17,7 @@ _END = object()
 
 
 class Publisher:
-    """Makes calls in order, each in its own turn of the event loop. Belongs to the loop's thread.
+    """Makes calls in order, as many in a turn of the event loop as a slice of time holds. Belongs to the loop's thread.
 
     A call that fails is reported to the loop's exception handler, and the others are made all the same.
     """
@@ -38,20 +38,24 @@ class Publisher:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
+        """Make calls, and go on with one that works in steps, for a slice of time."""
         self._is_scheduled = False
+        deadline = time.perf_counter() + SLICE_S
         try:
-            running, self._running = self._running, None
-            if running is None:
-                running = self._calls.popleft()()
-            if running is not None and not _advance(running):
-                self._running = running
+            while self._running is not None or self._calls:
+                running, self._running = self._running, None
+                if running is None:
+                    running = self._calls.popleft()()
+                if running is not None and not _advance(running, deadline):
+                    self._running = running
+                if time.perf_counter() >= deadline:
+                    return
         finally:
             self._schedule()
 
 
-def _advance(running: Iterator[None]) -> bool:
-    """Go on for a slice; True when that was all."""
-    deadline = time.perf_counter() + SLICE_S
+def _advance(running: Iterator[None], deadline: float) -> bool:
+    """Go on until then; True when that was all."""
     while next(running, _END) is not _END:
         if time.perf_counter() >= deadline:
             return False
