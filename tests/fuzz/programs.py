@@ -152,7 +152,7 @@ def mutated(rng: random.Random, version: int) -> bytes:
     """Another program with some bits, bytes or stretches changed; often in the headers."""
     file = bytearray(rng.choice((random_program, random_flow, halves, edges, segments))(rng, version))
     for _ in range(rng.choice((1, 1, 2, 8))):
-        at = rng.randrange(64 + 2 * 56) if rng.random() < 0.3 else rng.randrange(len(file))
+        at = rng.randrange(min(64 + 2 * 56, len(file)) if rng.random() < 0.3 else len(file))
         match rng.randrange(4):
             case 0 | 1:
                 file[at] ^= 1 << rng.randrange(8)
