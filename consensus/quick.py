@@ -132,11 +132,9 @@ def _is_ordinary_cellbase(cellbase: FlatTransaction, number: int) -> bool:
     shape = cellbase.shape
     if cellbase.since_and_points != (number, _NULL_POINT) or len(shape.witnesses) != 1:
         return False
-    if (
-        len(shape.outputs) > 1
-        or len(shape.data) != len(shape.outputs)
-        or any(start != end for start, end in shape.data)
-    ):
+    if len(shape.outputs) > 1 or len(shape.data) != len(shape.outputs):
+        return False
+    if shape.data and shape.data[0][0] != shape.data[0][1]:
         return False
     if shape.type_hash_types or shape.header_deps or shape.dep_types:
         return False
@@ -186,7 +184,7 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
         verify_uncles(consensus, block, epoch, reader)
     _require_proposals(consensus, block, parent, reader)
     pass_ = _Pass(consensus, block, reader)
-    pass_.over_cellbase()
+    pass_.over_cellbase(flat[0])
     for position in range(1, len(flat)):
         pass_.over(position)
     if not (
@@ -249,12 +247,11 @@ class _Pass:
         """Of all transactions."""
         return CapacityMoves(self._added, self._freed, self._worth, self._capacity)
 
-    def over_cellbase(self) -> None:
+    def over_cellbase(self, cellbase: FlatTransaction) -> None:
         """It spends nothing; only one without deps is ordinary."""
-        shape = self.block.flat[0].shape
-        if not _is_ordinary_cellbase(self.block.flat[0], self.block.number):
+        if not _is_ordinary_cellbase(cellbase, self.block.number):
             raise _NotOrdinary
-        self._added += sum(shape.occupied_bytes) * SHANNONS_PER_BYTE
+        self._added += sum(cellbase.shape.occupied_bytes) * SHANNONS_PER_BYTE
         self.found.append(((), (), ()))
 
     def over(self, position: int) -> None:

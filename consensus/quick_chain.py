@@ -6,6 +6,7 @@ Nothing here refuses anything: a false answer sends the block to the plain rules
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -137,19 +138,28 @@ def carries_dao_field(
 
 def pays_what_is_due(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
     """`verify_reward`: the cellbase's output is the one cell that may be due, or there is none."""
-    due = b""
-    if has_finalization_target(consensus, block.number):
-        target_hash = ancestors_of(consensus, parent, reader)(consensus.finalization_delay - 1)
-        target = require(reader.header(target_hash), "header", target_hash)
-        total = quick_reward(consensus, parent, target, reader)
-        lock = lock_of_witness(require(reader.block(target_hash), "block", target_hash).cellbase_witness)
-        if total > MAX_U64:
-            return False
-        if bare_cell_capacity(lock) <= total:
-            size = _OUTPUT_HEAD.size + lock.raw_size
-            due = _OUTPUT_HEAD.pack(size, 16, 24, size, total) + lock.raw
     cellbase = block.flat[0]
-    return b"".join([cellbase.raw[start:end] for start, end in cellbase.shape.outputs]) == due
+    paid = b"".join([cellbase.raw[start:end] for start, end in cellbase.shape.outputs])
+    if not has_finalization_target(consensus, block.number):
+        return not paid
+    target_hash = ancestors_of(consensus, parent, reader)(consensus.finalization_delay - 1)
+    target = require(reader.header(target_hash), "header", target_hash)
+    total = quick_reward(consensus, parent, target, reader)
+    witness = require(reader.block(target_hash), "block", target_hash).cellbase_witness
+    return total <= MAX_U64 and paid == _due_cell(witness, total)
+
+
+def _due_cell(witness: bytes, total: int) -> bytes:
+    """The serialised output that pays the miner of a witness; nothing if that would be too small a cell."""
+    least, size, lock = _miner(witness)
+    return _OUTPUT_HEAD.pack(size, 16, 24, size, total) + lock if least <= total else b""
+
+
+@lru_cache(maxsize=64)
+def _miner(witness: bytes) -> tuple[int, int, bytes]:
+    """The least capacity, size and lock of a cell for the miner of a cellbase's witness."""
+    lock = lock_of_witness(witness)
+    return bare_cell_capacity(lock), _OUTPUT_HEAD.size + lock.raw_size, lock.raw
 
 
 def quick_reward(consensus: Consensus, parent: Header, target: Header, reader: ChainReader) -> int:

@@ -116,23 +116,28 @@ class ChainTxn(ChainState):
 
     def block(self, block_hash: bytes) -> Block | None:
         """A stored block; those inserted lately come from memory."""
-        return self._recent.blocks.get_or(block_hash, super().block)
+        found = self._recent.blocks.get(block_hash)
+        return self._recent.blocks.keep(block_hash, super().block(block_hash)) if found is None else found
 
     def block_record(self, block_hash: bytes) -> BlockRecord | None:
         """Header, place and transaction count of a stored block."""
-        return self._recent.records.get_or(block_hash, super().block_record)
+        found = self._recent.records.get(block_hash)
+        return self._recent.records.keep(block_hash, super().block_record(block_hash)) if found is None else found
 
     def block_ext(self, block_hash: bytes) -> BlockExt | None:
         """What the node learnt of a block."""
-        return self._recent.exts.get_or(block_hash, super().block_ext)
+        found = self._recent.exts.get(block_hash)
+        return self._recent.exts.keep(block_hash, super().block_ext(block_hash)) if found is None else found
 
     def block_epoch(self, block_hash: bytes) -> EpochExt | None:
         """The epoch that the block belongs to."""
-        return self._recent.epochs.get_or(block_hash, super().block_epoch)
+        found = self._recent.epochs.get(block_hash)
+        return self._recent.epochs.keep(block_hash, super().block_epoch(block_hash)) if found is None else found
 
     def proposal_ids(self, block_hash: bytes) -> frozenset[bytes] | None:
         """Short ids proposed by a stored block or its uncles."""
-        return self._recent.proposals.get_or(block_hash, super().proposal_ids)
+        found = self._recent.proposals.get(block_hash)
+        return self._recent.proposals.keep(block_hash, super().proposal_ids(block_hash)) if found is None else found
 
     def cell(self, out_point: bytes) -> CellMeta | None:
         """The live cell; one that was asked for before comes from memory, as the cell deps of many blocks do."""

@@ -5,7 +5,6 @@ Sound because one transaction is the only writer: whatever it changes, it change
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from consensus.types.blockchain import Block
@@ -25,14 +24,15 @@ class Recent(Generic[T]):
         self._most: Final = limit + limit // 4
         self._values: dict[bytes, T] = {}
 
-    def get_or(self, block_hash: bytes, read: Callable[[bytes], T | None]) -> T | None:
-        """The value kept, else the one read, which is kept then."""
-        found = self._values.get(block_hash)
-        if found is None:
-            found = read(block_hash)
-            if found is not None:
-                self.put(block_hash, found)
-        return found
+    def get(self, block_hash: bytes) -> T | None:
+        """The value kept."""
+        return self._values.get(block_hash)
+
+    def keep(self, block_hash: bytes, value: T | None) -> T | None:
+        """The value that was read, kept from now on if there is one."""
+        if value is not None:
+            self.put(block_hash, value)
+        return value
 
     def put(self, block_hash: bytes, value: T) -> None:
         """Keep a value; the oldest go when there are too many."""

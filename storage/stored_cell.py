@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from struct import Struct
 from typing import Final
 
+from consensus.lazy import lazy
 from consensus.types.blockchain import OUTPUT_HEADERS, SCRIPT_HEADERS, SHANNONS_PER_BYTE, CellOutput
 from consensus.types.core import CellMeta, TransactionInfo
 from storage.records import CellRecord, cell_head
@@ -36,16 +36,16 @@ class StoredCell(CellMeta):
         content = output_size - OUTPUT_HEADERS - (SCRIPT_HEADERS if self._has_type else 0)
         self._occupied: Final[int] = (content + size) * SHANNONS_PER_BYTE
 
-    @cached_property
+    @lazy
     def _record(self) -> CellRecord:
         return CellRecord.unpack(self._packed)
 
-    @cached_property
-    def output(self) -> CellOutput:  # type: ignore[override]  # never set
+    @lazy
+    def output(self) -> CellOutput:
         return CellOutput.trusted(self._record.output)
 
-    @cached_property
-    def data_hash(self) -> bytes:  # type: ignore[override]  # never set
+    @lazy
+    def data_hash(self) -> bytes:
         return self._record.data_hash
 
     def _load_data(self) -> bytes:

@@ -71,7 +71,7 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
         try:
             prepared = prepare_block_quickly(consensus, block, txn)
             cycles = run_scripts(txn, prepared)
-            if cycles is not None:
+            if cycles:
                 finish_block(consensus, prepared, cycles)
         except NotOnTipError:
             raise

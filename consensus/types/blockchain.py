@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import pairwise
 from struct import Struct as ByteStruct
 from typing import Generic, Self, TypeVar, overload
 
 from consensus.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
+from consensus.lazy import lazy
 from consensus.merkle import merkle_root
 from consensus.molecule import (
     BYTE,
@@ -65,7 +65,7 @@ class Script(Table):
     hash_type: Field[int] = field(BYTE)
     args: Field[bytes] = field(BYTES)
 
-    @cached_property
+    @lazy
     def hash(self) -> bytes:
         """Script hash: lock hash or type hash of a cell."""
         return ckb_hash(self.raw)
@@ -159,12 +159,12 @@ class Transaction(Table):
     body: Field[RawTransaction] = field(kind(RawTransaction))
     witnesses: Field[Sequence[bytes]] = field(BYTES_VEC)
 
-    @cached_property
+    @lazy
     def hash(self) -> bytes:
         """Transaction hash (without witnesses): names the transaction."""
         return ckb_hash(self.body.raw)
 
-    @cached_property
+    @lazy
     def witness_hash(self) -> bytes:
         """Hash with witnesses."""
         return ckb_hash(self.raw)
@@ -179,7 +179,7 @@ class Transaction(Table):
         """Bytes that it adds to a block: itself and its offset."""
         return self.raw_size + 4
 
-    @cached_property
+    @lazy
     def is_cellbase(self) -> bool:
         """Has exactly one input, which is null, and exactly one witness."""
         inputs = self.body.inputs
@@ -287,12 +287,12 @@ class Header(Struct):
     body: Field[RawHeader] = field(kind(RawHeader))
     nonce: Field[int] = field(UINT128)
 
-    @cached_property
+    @lazy
     def hash(self) -> bytes:
         """Block hash."""
         return ckb_hash(self.raw)
 
-    @cached_property
+    @lazy
     def pow_hash(self) -> bytes:
         """What the miner extends by a nonce: hash of the header without nonce."""
         return ckb_hash(self.body.raw)
@@ -366,13 +366,13 @@ class Block(Table):
     def parent_hash(self) -> bytes:
         return self.header.parent_hash
 
-    @cached_property
+    @lazy
     def flat(self) -> Sequence[FlatTransaction]:
         """Its transactions without objects for their parts. MoleculeError if one is not strictly well formed."""
         raw, (_, _, start, end) = self.raw, self.bounds[:4]
         return [FlatTransaction(raw, a, b) for a, b in pairwise(part_bounds("TransactionVec", raw, start, end))]
 
-    @cached_property
+    @lazy
     def bounds(self) -> Sequence[int]:
         """Where its fields lie in `raw`: field i from bounds[i] to bounds[i + 1]."""
         return part_bounds("Block", self.raw, 0, self.raw_size)
@@ -393,14 +393,14 @@ class Block(Table):
         own = self.proposal_bytes
         return [own[at : at + SHORT_ID_SIZE] for at in range(0, len(own), SHORT_ID_SIZE)]
 
-    @cached_property
+    @lazy
     def cellbase_witness(self) -> bytes:
         """The first witness of the first transaction."""
         cellbase = self.flat[0]
         start, end = cellbase.shape.witnesses[0]
         return cellbase.raw[start:end]
 
-    @cached_property
+    @lazy
     def committed_ids(self) -> Sequence[bytes]:
         """Short ids of its transactions but the cellbase."""
         return [transaction.hash[:SHORT_ID_SIZE] for transaction in self.flat[1:]]
