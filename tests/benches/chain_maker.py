@@ -128,15 +128,19 @@ class ChainMaker:
         return Transaction(body=body, witnesses=[CellbaseWitness(lock=self._miner, message=b"").raw])
 
 
-def write_blocks(path: Path, raw_blocks: Sequence[bytes]) -> None:
-    """A file of blocks, each behind its length (u32 LE)."""
+def write_blocks(path: Path, raw_blocks: Sequence[bytes], preparing: int = 0) -> None:
+    """A file of blocks, each behind its length (u32 LE). Before them how many only prepare for the others (u32 LE)."""
     with path.open("wb") as file:
+        file.write(preparing.to_bytes(4, "little"))
         for raw in raw_blocks:
             file.write(len(raw).to_bytes(4, "little") + raw)
 
 
-def read_blocks(path: Path) -> Iterator[bytes]:
-    """The blocks of such a file, one at a time."""
+def read_blocks(path: Path) -> tuple[list[bytes], list[bytes]]:
+    """The preparing blocks of such a file, and the others."""
+    raws = []
     with path.open("rb") as file:
+        preparing = int.from_bytes(file.read(4), "little")
         while head := file.read(4):
-            yield file.read(int.from_bytes(head, "little"))
+            raws.append(file.read(int.from_bytes(head, "little")))
+    return raws[:preparing], raws[preparing:]
