@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from consensus.params import ProposalWindow
 from consensus.types.blockchain import Header
@@ -18,8 +18,7 @@ class Phase(Enum):
     COMMITTED = "committed"
 
 
-@dataclass(frozen=True, slots=True)
-class TxEnv:
+class TxEnv(NamedTuple):
     """A committed transaction is judged at its block's header, one in the pool at the tip.
 
     For the pool, the block that will commit it is not known; sure is only that `closest` blocks lie between proposal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consensus.block_context import verify_chain_root, verify_dao_field, verify_reward
 from consensus.context import ChainReader, HeaderProvider
@@ -56,8 +56,7 @@ class BlockCyclesError(BlockError):
         self.limit, self.actual = limit, actual
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedBlock:
+class PreparedBlock(NamedTuple):
     """A block that is valid if its scripts are. `resolved` starts with the cellbase, `fees` (shannons) without."""
 
     resolved: Sequence[ResolvedTransaction]

@@ -93,7 +93,7 @@ async def test_a_new_vm_version_asks_anew(runs: list[bytes]) -> None:
         rtx = a_transfer(dev)
         runner = ScriptService(consensus).over(dev.chain.view())
         before = TxEnv.submitted(dev.chain.view().tip_header())
-        after = replace(before, epoch=before.epoch._replace(number=5))
+        after = before._replace(epoch=before.epoch._replace(number=5))
         for env in (before, after, before, after):
             runner.run(rtx, env, consensus.max_block_cycles)
         assert len(runs) == 2
