@@ -99,7 +99,7 @@ class BlockProcessor:
         except CkbError as error:
             self._forget_orphans_of(block, error)
             raise
-        if outcome.verdict in (Verdict.BEST, Verdict.SIDE):
+        if outcome.verdict is not Verdict.ORPHAN:  # those of a known block may have had to wait for a disk
             self._process_orphans_after(block.hash, outcome)
         return outcome
 
@@ -114,7 +114,7 @@ class BlockProcessor:
                 log.warning("an orphan block was refused", hash=orphan.hash.hex(), reason=str(error))
                 self._forget_orphans_of(orphan, error)
             except (StorageError, ChainDataError) as error:
-                # What is on the chain already must be told to the listeners; the next block's caller meets this again.
+                # What is on the chain already must be told to the listeners; these wait until their parent comes again.
                 log.error("orphan blocks must wait", reason=str(error))  # noqa: TRY400 - the text says it all
                 for orphan in ready:
                     self.orphans.add(orphan)

@@ -37,11 +37,11 @@ class UnverifiedRoom:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
+            if not turn.cancelled():
+                self.leave(size)
+            elif place in self._line:
                 self._line.remove(place)
                 self._let_in()
-            else:
-                self.leave(size)
             raise
 
     def leave(self, size: int) -> None:
@@ -58,8 +58,12 @@ class UnverifiedRoom:
         self.bytes += size
 
     def _let_in(self) -> None:
-        """In order: a small block does not pass a big one that waits."""
-        while self._line and self._fits(self._line[0][0]):
-            size, turn = self._line.popleft()
-            self._take(size)
-            turn.set_result(None)
+        """In order: a small block does not pass a big one that waits. Who gave up may stand there a moment longer."""
+        while self._line:
+            size, turn = self._line[0]
+            if not turn.cancelled():
+                if not self._fits(size):
+                    return
+                self._take(size)
+                turn.set_result(None)
+            self._line.popleft()

@@ -180,6 +180,10 @@ async def test_a_database_failure_keeps_them_and_the_event(monkeypatch: pytest.M
         assert dev.chain.orphan_count == 2
         with pytest.raises(StorageError):
             await dev.chain.process(made[1])
+        monkeypatch.setattr(dev.processor, "_insert", insert)
+        assert await dev.chain.process(made[0]) is Verdict.KNOWN
+        assert heard == [1, 2, 3], "their parent came again"
+        assert dev.chain.orphan_count == 0
 
 
 async def test_they_expire_with_the_tips_epoch() -> None:

@@ -78,6 +78,20 @@ async def test_who_gives_up_leaves_the_line() -> None:
     assert (room.blocks, room.bytes, room.has_line) == (1, 3, False)
 
 
+async def test_who_gives_up_in_the_moment_when_somebody_leaves_takes_no_room() -> None:
+    room = UnverifiedRoom(max_blocks=1)
+    await room.enter(5)
+    loop = asyncio.get_running_loop()
+    waiting = [loop.create_task(room.enter(size)) for size in (1, 2)]
+    await turns()
+    waiting[0].cancel()  # it has not noticed yet
+    room.leave(5)
+    await turns()
+    assert [task.done() for task in waiting] == [True, True]
+    assert [task.cancelled() for task in waiting] == [True, False]
+    assert (room.blocks, room.bytes, room.has_line) == (1, 2, False)
+
+
 # ---------------------------------------------------------------- the service
 
 
