@@ -356,7 +356,7 @@ class ChainTxn(ChainState):
     def _tell_cache(self, headers: dict[bytes, Header], deleted: Sequence[bytes]) -> None:
         """What the readers of the commit that was made last may know."""
         for block_hash in deleted:
-            self._headers.forget(block_hash)
+            self._headers.forget(block_hash, self._serial)
         for block_hash, header in headers.items():
             self._headers.put(block_hash, self._serial, header)
 

@@ -15,13 +15,15 @@ class HeaderCache:
     """Bounded; the oldest quarter goes when it is full.
 
     Each header is kept with the serial of the commit at which it was seen, and is shown only to views of that commit or
-    later ones: a view must not know blocks that were stored after it.
+    later ones: a view must not know blocks that were stored after it. Nor may a view bring back what was deleted
+    after it: those from before the last deletion put nothing here.
     """
 
     def __init__(self, size: int = 4096) -> None:
         self._size: Final = size
         self._headers: Final[dict[bytes, tuple[int, Header]]] = {}
         self._lock: Final = threading.Lock()
+        self._last_deletion = 0
 
     def get(self, block_hash: bytes, serial: int) -> Header | None:
         """The header, if a view of commit `serial` may see it and it is here."""
@@ -31,6 +33,8 @@ class HeaderCache:
     def put(self, block_hash: bytes, serial: int, header: Header) -> None:
         """Keep a header that a view of commit `serial` has seen."""
         with self._lock:
+            if serial < self._last_deletion:
+                return
             found = self._headers.get(block_hash)
             if found is not None and found[0] <= serial:
                 return
@@ -39,7 +43,8 @@ class HeaderCache:
                     del self._headers[old]
             self._headers[block_hash] = (serial, header)
 
-    def forget(self, block_hash: bytes) -> None:
-        """Drop the header of a block that was deleted."""
+    def forget(self, block_hash: bytes, serial: int) -> None:
+        """Drop the header of a block that commit `serial` deleted."""
         with self._lock:
+            self._last_deletion = max(self._last_deletion, serial)
             self._headers.pop(block_hash, None)

@@ -238,6 +238,18 @@ async def test_truncate_forgets_all_that_came_after() -> None:
         assert tip_of(dev) == main[-1].hash
 
 
+async def test_a_view_from_before_does_not_bring_back_what_was_cut_off() -> None:
+    made = await branch(b"ours", 3)
+    async with dev_chain() as dev:
+        await submit_all(dev, made[:2])
+        before = dev.chain.view()
+        await dev.chain.truncate(made[0].hash)
+        assert before.header(made[1].hash) == made[1].header
+        assert not is_stored(dev, made[1])
+        with pytest.raises(UnknownParentError):
+            await dev.chain.submit_block(made[2])
+
+
 async def test_truncate_to_the_tip_changes_nothing() -> None:
     made = await branch(b"ours", 2)
     async with dev_chain() as dev:
