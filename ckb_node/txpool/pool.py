@@ -165,7 +165,7 @@ class TxPool:
         tx = checked.rtx.transaction
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
-        if checked.tip != self.tip.hash:
+        if checked.tip != self.tip.hash or self._has_lost_parent(checked.rtx):
             checked = self.check(tx)
             try:
                 verify_in_time(self.consensus, checked.rtx, self.env(checked.status), self.reader)
@@ -173,7 +173,7 @@ class TxPool:
                 raise VerificationFailed(error) from error
         entry = PoolEntry(checked.rtx, checked.fee, cycles, checked.status, self.now_ms())
         conflicts = self._conflicts_to_replace(entry)
-        self._verify_cells_are_here(checked.rtx, conflicts)
+        self._verify_reads_are_unspent(checked.rtx, conflicts)
         self._insert(entry, conflicts)
         self._shrink_to_limit()
         if entry.short_id not in self.graph:
@@ -193,11 +193,13 @@ class TxPool:
             raise ResolveFailed(DeadOutPointError(dead))
         return set()
 
-    def _verify_cells_are_here(self, rtx: ResolvedTransaction, conflicts: set[bytes]) -> None:
-        """Cells of the pool that it uses may have gone while its scripts ran, and what it reads may be spent now."""
-        for cell in (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups):
-            if cell.info is None and self.graph.by_hash(cell.tx_hash) is None:
-                raise ResolveFailed(UnknownOutPointError(cell.out_point))
+    def _has_lost_parent(self, rtx: ResolvedTransaction) -> bool:
+        """A cell of the pool that it uses has gone while its scripts ran: for good, or to the chain."""
+        used = (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups)
+        return any(cell.info is None and self.graph.by_hash(cell.tx_hash) is None for cell in used)
+
+    def _verify_reads_are_unspent(self, rtx: ResolvedTransaction, conflicts: set[bytes]) -> None:
+        """What it reads may have been spent while its scripts ran."""
         inputs = {cell.out_point for cell in rtx.inputs}
         for cell in (*rtx.cell_deps, *rtx.dep_groups):
             spender = self.graph.spenders.get(cell.out_point)

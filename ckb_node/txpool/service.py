@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,6 +78,8 @@ class PoolService:
         self._slots = asyncio.Semaphore(parallel)
         self._long_slot = asyncio.Semaphore(1)
         self._returning: asyncio.Queue[_Return] = asyncio.Queue()
+        self._homeless: dict[bytes, Transaction] = {}
+        """What is to return and was not tried yet, by hash; while a reorganisation is told, as far as it is."""
         self._clearings = 0
         self._is_ready = False
         chain.listen(self._on_change)
@@ -171,6 +174,7 @@ class PoolService:
 
     def _on_change(self, change: ChainChanged) -> Iterator[None]:
         """Follow in steps: a reorganisation may be deep, and a block big."""
+        clearings = self._clearings
         self.pool.stand_on(self._chain.view())
         yield
         for block in change.attached:
@@ -184,9 +188,12 @@ class PoolService:
         for block in reversed(change.detached):
             self.pool.take_detached(block)
             for first in range(0, len(block.flat), AT_ONCE):
+                if self._clearings != clearings:
+                    return
                 room -= self._take_back(block, range(first, min(first + AT_ONCE, len(block.flat))), returning, room)
                 yield
-        self._return_later(returning)
+        if self._clearings == clearings:
+            self._return_later(returning)
 
     def _take_back(self, block: Block, positions: range, returning: _Return, room: int) -> int:
         """Note those transactions of a detached block that the chain does not hold any more; their bytes."""
@@ -200,7 +207,9 @@ class PoolService:
                 returning.lost.append((flat.hash, count))
             # More than the pool can hold would only push each other out.
             if position > 0 and taken + flat.shape.size <= room:
-                returning.transactions.append(Transaction.trusted(flat.raw))
+                transaction = Transaction.trusted(flat.raw)
+                self._homeless[transaction.hash] = transaction
+                returning.transactions.append(transaction)
                 taken += flat.shape.size
         return taken
 
@@ -224,6 +233,7 @@ class PoolService:
                 return
             with suppress(Reject):
                 await self._submit(transaction, self.pool.limits.max_verify_cycles)
+            self._homeless.pop(transaction.hash, None)
             await asyncio.sleep(0)  # those that are refused at once wait for nothing
         for tx_hash, output_count in returning.lost:
             self.pool.drop_orphaned(tx_hash, output_count)
@@ -246,10 +256,14 @@ class PoolService:
         return count
 
     def save(self, path: Path) -> int:
-        """Keep the pool on disk, parents first; how many transactions."""
-        entries = sorted(self.pool.graph, key=lambda entry: entry.ancestors.count)
-        save_transactions(path, [entry.tx for entry in entries])
-        return len(entries)
+        """Keep the pool on disk and what is to return to it, parents first; how many transactions."""
+        transactions = self._homeless | {entry.hash: entry.tx for entry in self.pool.graph}
+        needs = {tx_hash: _parents(tx) for tx_hash, tx in self._homeless.items()}
+        for entry in self.pool.graph:
+            needs[entry.hash] = {key[:32] for key in (*entry.input_keys, *entry.dep_keys)}
+        in_order = (transactions.get(tx_hash) for tx_hash in TopologicalSorter(needs).static_order())
+        save_transactions(path, [tx for tx in in_order if tx is not None])
+        return len(transactions)
 
     # ------------------------------------------------------------ by hand
 
@@ -260,6 +274,7 @@ class PoolService:
     async def clear(self) -> None:
         """Forget every transaction: in the pool, waiting for verification, or about to return after a reorg."""
         self.pool.clear()
+        self._homeless.clear()
         self._clearings += 1
         self._waiting.withdraw_all(Invalidated("the pool was cleared"))
         while not self._returning.empty():
@@ -387,6 +402,12 @@ def _entry_info(entry: PoolEntry) -> rpc.PoolEntry:
         ancestors_count=entry.ancestors.count,
         timestamp=entry.timestamp,
     )
+
+
+def _parents(tx: Transaction) -> set[bytes]:
+    """Hashes of the transactions whose cells it names."""
+    named = (*(each.previous_output for each in tx.body.inputs), *(each.out_point for each in tx.body.cell_deps))
+    return {out_point.tx_hash for out_point in named}
 
 
 def _by_few(transactions: Sequence[FlatTransaction]) -> Iterator[Sequence[FlatTransaction]]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from ckb_node.chain import publisher
 from ckb_node.txpool import service
 from ckb_node.txpool.rejects import Reject, ResolveFailed
-from consensus.types.blockchain import Block
+from consensus.types.blockchain import Block, Transaction
 from tests.benches.chain_maker import ChainMaker
 from tests.chain.kit_branches import submit_all
 from tests.functional.test_reorg import pool_hashes
 from tests.kit.devchain import dev_chain
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet
+from tests.txpool.kit_pool import Funds, cell_of, funded
 
 
 async def test_a_big_block_is_followed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +49,62 @@ async def test_a_big_block_is_followed_in_steps(monkeypatch: pytest.MonkeyPatch)
         assert all(isinstance(reason, ResolveFailed) for reason in refused), "its cell is spent, by pool or chain"
         assert await pool_hashes(dev) == set()
         (await dev.assembler.block_template()).to_block()
+
+
+async def test_the_child_of_what_was_just_committed_is_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "SLICE_S", 0.0)
+    async with funded() as funds:
+        pool, parent = funds.pool.pool, funds.spend()
+        await funds.submit(parent)
+        await funds.dev.mine(2)
+        before, mining = pool.tip, asyncio.get_running_loop().create_task(funds.dev.mine())
+        child = funds.spend(cell_of(parent))
+        while pool.tip == before:  # noqa: ASYNC110 - nobody sets an event for it
+            await asyncio.sleep(0)
+        assert parent.short_id in pool.graph, "the pool has not been told of the block"
+        checked = pool.check(child)
+        await mining
+        assert parent.short_id not in pool.graph
+        assert pool.admit(checked, 1000).tx == child
+
+
+async def committed_and_cut_off(funds: Funds) -> tuple[Transaction, asyncio.Task[None]]:
+    """A transaction of a block, and the truncation that has just taken it away: the pool has only begun to follow."""
+    tx = funds.spend()
+    await funds.submit(tx)
+    await funds.dev.mine(3)
+    assert funds.is_committed(tx)
+    view = funds.dev.chain.view()
+    tip = view.tip_header()
+    target = view.main_hash(tip.number - 3)
+    assert target is not None
+    cutting = asyncio.get_running_loop().create_task(funds.dev.chain.truncate(target))
+    while funds.pool.pool.tip == tip:  # noqa: ASYNC110 - nobody sets an event for it
+        await asyncio.sleep(0)
+    return tx, cutting
+
+
+async def test_a_pool_that_is_cleared_while_it_follows_stays_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "SLICE_S", 0.0)
+    async with funded() as funds:
+        _, cutting = await committed_and_cut_off(funds)
+        await funds.pool.clear()
+        await cutting
+        await funds.dev.settle_pool()
+        assert await pool_hashes(funds.dev) == set()
+
+
+async def test_what_is_to_return_is_saved_with_the_pool(tmp_path: Path) -> None:
+    async with funded() as funds:
+        parent, cutting = await committed_and_cut_off(funds)
+        await cutting
+        child = funds.spend(cell_of(parent))
+        saved = tmp_path / "pool"
+        assert funds.pool.save(saved) == 1
+        await funds.dev.settle_pool()
+        await funds.submit(child)
+        assert funds.pool.save(saved) == 2
+        await funds.pool.clear()
+        assert funds.pool.save(tmp_path / "empty") == 0
+        assert await funds.pool.load(saved) == 2
+        assert await pool_hashes(funds.dev) == {parent.hash, child.hash}
