@@ -16,7 +16,15 @@ from consensus.errors import CkbError, MoleculeError
 from consensus.hashing import ckb_hash
 from consensus.params import Consensus
 from consensus.quick import prepare_block_quickly, verify_block_body_quickly
-from consensus.types.blockchain import HASH_TYPE_TYPE, Block, FlatTransaction, Script, Transaction, out_point_key
+from consensus.types.blockchain import (
+    HASH_TYPE_TYPE,
+    Block,
+    CellbaseWitness,
+    FlatTransaction,
+    Script,
+    Transaction,
+    out_point_key,
+)
 from consensus.types.core import CellMeta
 from consensus.types.shapes import Shapes
 from consensus.verify_block import PreparedBlock, prepare_block
@@ -223,6 +231,23 @@ def test_young_cellbase_outputs_and_uncles() -> None:
     chain.grow(1)
     assert not is_valid(agree(chain, chain.next_block([spend])))
     assert is_valid(agree(chain, chain.next_block(uncles=[chain.an_uncle(chain.tip_header().number)])))
+
+
+@pytest.mark.parametrize("blocks", [0, 12])
+def test_a_transaction_shaped_as_a_cellbase_without_outputs(blocks: int) -> None:
+    """What passes for the cellbase passes for nothing else: it alone may lack outputs."""
+    chain = MemoryChain(a_consensus())
+    witness = CellbaseWitness(lock=lock_script(bytes(3000)), message=b"").raw
+    burning = a_transaction([an_input(chain.genesis_cell(0))], [], witnesses=[witness])
+    for number in range(1, blocks + 1):
+        cellbase = chain.next_cellbase()
+        chain.attach(chain.next_block(cellbase=cellbase.replace(witnesses=[witness]) if number == 4 else cellbase))
+    chain.attach(chain.next_block(proposals=[burning.short_id]))
+    chain.grow(1)
+    cellbase = chain.next_cellbase().replace(witnesses=[witness])
+    assert not cellbase.body.outputs
+    assert is_valid(agree(chain, chain.next_block(cellbase=cellbase)))
+    assert not is_valid(agree(chain, chain.next_block([burning], cellbase=cellbase)))
 
 
 # ---------------------------------------------------------------- shapes
