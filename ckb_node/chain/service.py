@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.events import ChainChanged
@@ -18,6 +19,8 @@ from consensus.resolve import resolve_transaction
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, Transaction
 from storage.chain_store import ChainView
+
+T = TypeVar("T")
 
 Listener = Callable[[ChainChanged], Iterator[None] | None]
 """One that has much to do is a generator: the event loop does other things where it yields."""
@@ -39,6 +42,7 @@ class ChainService:
         self.room = UnverifiedRoom()
         self._queued: dict[bytes, tuple[Block, asyncio.Future[Outcome]]] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
+        self._is_closed = False
 
     @property
     def consensus(self) -> Consensus:
@@ -157,13 +161,23 @@ class ChainService:
         """Each listener is told by itself, so that one's fault does not keep the event from the others."""
         for change in outcome.changes:
             for listener in self._listeners:
-                yield partial(listener, change)
+                yield partial(self._tell, listener, change)
         for block in outcome.side_blocks:
             for side_listener in self._side_listeners:
-                yield partial(side_listener, block)
+                yield partial(self._tell, side_listener, block)
+
+    def _tell(self, listener: Callable[[T], Iterator[None] | None], event: T) -> Iterator[None]:
+        """Whoever still waits for a verdict gets it after the end, but listeners would find the store closed."""
+        steps = None if self._is_closed else listener(event)
+        for _ in steps or ():
+            yield
+            if self._is_closed:
+                return
 
     def close(self) -> None:
-        """Finish the block at hand and stop the writer thread."""
+        """Finish the block at hand and stop the writer thread. Listeners hear no more: they see it in the store when
+        they are started again."""
+        self._is_closed = True
         self._writer.shutdown(wait=True, cancel_futures=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -96,6 +97,33 @@ async def test_a_faulty_listener_does_not_keep_the_event_from_others() -> None:
         await dev.chain.submit_block(made[0])
         assert heard == [1]
         assert [str(fault["exception"]) for fault in faults] == ["a fault"]
+
+
+async def test_listeners_are_not_told_of_a_closed_chain() -> None:
+    made = await branch(b"ours", 1)
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+    async with dev_chain() as dev:
+        submission = asyncio.get_running_loop().create_task(dev.chain.process(made[0]))
+        await asyncio.sleep(0)
+    assert await submission is Verdict.BEST
+    assert faults == []
+
+
+async def test_a_listener_stops_between_two_steps_when_the_chain_is_closed() -> None:
+    made = await branch(b"ours", 1)
+    steps: list[int] = []
+    async with dev_chain() as dev:
+
+        def many(_: ChainChanged) -> Iterator[None]:
+            for step in range(100):
+                steps.append(step)
+                dev.chain.close()
+                yield
+
+        dev.chain.listen(many)
+        assert await dev.chain.process(made[0]) is Verdict.BEST
+    assert steps == [0]
 
 
 async def test_the_loop_runs_while_a_block_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
