@@ -284,12 +284,7 @@ class ChainTxn(ChainState):
         What is saved is saved: only what comes after can still be discarded. Raises the error of the save before, for
         which it waits; the transaction has ended then.
         """
-        self._refuse_when_ended()
-        try:
-            self._end_save()
-        except BaseException:
-            self.discard()
-            raise
+        self.wait_saved()
         if not len(self._overlay):
             return
         self._add_commit_facts()
@@ -297,6 +292,15 @@ class ChainTxn(ChainState):
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, "chain-save")
         self._saving = self._writer.submit(self._write_synced, self._overlay.hand_over())
+
+    def wait_saved(self) -> None:
+        """Return when what was given to `save` is durable. Raises its error; the transaction has ended then."""
+        self._refuse_when_ended()
+        try:
+            self._end_save()
+        except BaseException:
+            self.discard()
+            raise
 
     def commit(self, *, sync: bool = True) -> None:
         """Make everything durable as one atomic batch, bodies first; the transaction ends, also on an error.

@@ -10,7 +10,8 @@ group before theirs is written to the disk. A group is saved only when all its s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -76,7 +77,7 @@ class BlockGroups:
         self._proven = 0
         self._txn: ChainTxn | None = None
         self._tip: Header | None = None
-        self._is_within_block = False
+        self._is_whole = True
         self._blocks, self._bytes, self._since = 0, 0, 0.0
 
     def __enter__(self) -> Self:
@@ -84,13 +85,10 @@ class BlockGroups:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            if self._is_within_block:
-                self._discard()
-            else:
+            if self._is_whole:
                 self.flush()
         finally:
-            if self._queue is not None:
-                self._queue.close()
+            self._discard()
 
     def tip(self) -> Header:
         """The last block, committed or not."""
@@ -119,16 +117,17 @@ class BlockGroups:
             mmr_nodes = nodes_of_block(txn, block.header)[1]
         except InvalidOnChain as invalid:
             self._settle(txn, to_end=True)
-            insert_invalid(txn, block, invalid.epoch, self._now_ms())
+            with self._in_one_piece():
+                insert_invalid(txn, block, invalid.epoch, self._now_ms())
             raise RefusedBlockError(block, invalid.cause) from invalid.cause
         except CkbError as error:
             self._settle(txn, to_end=True)
             raise RefusedBlockError(block, error) from error
-        received_at = self._now_ms()
-        self._is_within_block = True
-        attach_judged(txn, block, judged, mmr_nodes, received_at)
-        self._is_within_block = False
-        self._have_scripts_run(txn, _Member(block, judged, received_at))
+        member = _Member(block, judged, self._now_ms())
+        with self._in_one_piece():
+            attach_judged(txn, block, judged, mmr_nodes, member.received_at)
+            self._members.append(member)
+        self._have_scripts_run(txn, member)
         self._blocks, self._bytes = self._blocks + 1, self._bytes + len(block.raw)
         limits = self._limits
         if (
@@ -140,27 +139,22 @@ class BlockGroups:
 
     def flush(self) -> None:
         """Make durable what was attached; other writers may write then. Raises as `add` does."""
-        txn = self._txn
+        txn, self._tip = self._txn, None
         if txn is None:
             return
         try:
             self._settle(txn, to_end=True)
         finally:
             sound = self._drop_unproven(self._begun())
-            self._txn, self._tip = None, None
+            self._txn = None
             sound.commit()
 
     def _save(self, txn: ChainTxn) -> None:
         """As `flush`, but the disk is written beside what comes next."""
         self._settle(txn, to_end=True)
-        self._txn = None
-        try:
+        with self._in_one_piece():
             txn.save()
-        except BaseException:
-            txn.discard()
-            raise
-        self._txn = txn
-        self._start_group()
+            self._start_group()
 
     def _start_group(self) -> None:
         self._blocks, self._bytes, self._since = 0, 0, time.monotonic()
@@ -168,9 +162,16 @@ class BlockGroups:
 
     def _begun(self) -> ChainTxn:
         if self._txn is None:
-            self._txn = self._store.begin()
+            self._txn, self._tip = self._store.begin(), None
             self._start_group()
         return self._txn
+
+    @contextmanager
+    def _in_one_piece(self) -> Iterator[None]:
+        """Whatever cuts this short, an error or Ctrl-C, leaves a transaction that must not be committed."""
+        self._is_whole = False
+        yield
+        self._is_whole = True
 
     def _discard(self) -> None:
         if self._queue is not None:
@@ -187,7 +188,6 @@ class BlockGroups:
             if scripts is not None:
                 raise ValueError("there is nobody to run the scripts")
             return
-        self._members.append(member)
         if scripts is not None:
             self._queue.put(txn, scripts)
         self._settle(txn, to_end=False)
@@ -200,12 +200,14 @@ class BlockGroups:
         try:
             for cycles in self._queue.passed(txn, to_end=to_end):
                 member = self._members[self._first_unproven()]
-                member.judged = member.judged._replace(cycles=cycles, scripts=None)
-                note_cycles(txn, member.block, member.judged)
+                judged = member.judged._replace(cycles=cycles, scripts=None)
+                note_cycles(txn, member.block, judged)
+                member.judged = judged
         except CkbError as error:
             bad = self._members[self._first_unproven()]
             sound = self._drop_unproven(txn)
-            insert_invalid(sound, bad.block, bad.judged.epoch, bad.received_at)
+            with self._in_one_piece():
+                insert_invalid(sound, bad.block, bad.judged.epoch, bad.received_at)
             raise RefusedBlockError(bad.block, error) from error
 
     def _first_unproven(self) -> int:
@@ -222,11 +224,13 @@ class BlockGroups:
         if at == len(self._members):
             return txn
         proven = self._members[:at]
-        txn.discard()
-        self._txn = None
-        txn = self._begun()
-        for member in proven:
-            mmr_nodes = nodes_of_block(txn, member.block.header)[1]
-            attach_judged(txn, member.block, member.judged, mmr_nodes, member.received_at)
-        self._members = proven
+        with self._in_one_piece():
+            txn.wait_saved()
+            txn.discard()
+            self._txn = None
+            txn = self._begun()
+            for member in proven:
+                mmr_nodes = nodes_of_block(txn, member.block.header)[1]
+                attach_judged(txn, member.block, member.judged, mmr_nodes, member.received_at)
+            self._members = proven
         return txn
