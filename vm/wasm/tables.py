@@ -1,6 +1,7 @@
 """The constant tables of the decoder inside WebAssembly, made from the table of instructions."""
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -17,6 +18,8 @@ FORM_NUMBER: Final = {form: number for number, form in enumerate(Form)}
 GOTO: Final = len(OPS)  # jump to the immediate
 JUMP_REGISTER: Final = len(OPS) + 1  # jalr without a link
 OP_COUNT: Final = len(OPS) + 2
+_KNOWN: Final = 0xFFF0_707F  # bits that the tables of words are made for
+_BUT_FIELD: Final = _KNOWN & ~(31 << 20)  # without those that tell the members of a group apart
 _GROUP_BASE: Final = 0xC0  # bytes from here on in the table of words are group numbers
 
 
@@ -80,7 +83,10 @@ def word_tables(version: int, isa: Isa) -> tuple[bytes, bytes]:
     groups: list[bytes] = []
     for key in range(32768):
         word = (key & 31) << 2 | 3 | (key >> 5 & 7) << 12 | (key >> 8) << 25
-        found = [_op_of(by_key.get(word & 0x707F, ()), word | field << 20) for field in range(32)]
+        fitting = [spec for spec in by_key.get(word & 0x707F, ()) if _fits(spec, word, _BUT_FIELD)]
+        if not fitting:
+            continue
+        found = [_op_of(fitting, word | field << 20) for field in range(32)]
         distinct = {op for op in found if op != NO_OP}
         if len(distinct) == 1:
             ops[key] = distinct.pop()
@@ -94,13 +100,17 @@ def word_tables(version: int, isa: Isa) -> tuple[bytes, bytes]:
     return bytes(ops), b"".join(groups)
 
 
-def _op_of(specs: tuple[OpSpec, ...], word: int) -> int:
+def _op_of(specs: Sequence[OpSpec], word: int) -> int:
     """The op that fits `word` as far as opcode, funct3, funct7 and bits 24:20 say."""
-    known = 0xFFF0_707F
     for spec in specs:
-        if (word ^ spec.match) & spec.mask & known == 0:
+        if _fits(spec, word, _KNOWN):
             return spec.code
     return NO_OP
+
+
+def _fits(spec: OpSpec, word: int, known: int) -> bool:
+    """The bits of `word` that are known do not contradict the instruction."""
+    return (word ^ spec.match) & spec.mask & known == 0
 
 
 def op_info(version: int) -> bytes:
