@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ckb_node.verification.messages import Done, Ending, Setup
-from ckb_node.verification.processes import RETIRE_BYTES, START_S, ProcessDiedError, ScriptProcess, Work
+from ckb_node.verification.processes import RETIRE_BYTES, START_S, ProcessDiedError, ScriptProcess, Work, readable
 from ckb_node.verification.stopping import LOOK_S, Stop
 from consensus.script.context import ScriptChain
 
@@ -74,8 +74,7 @@ class BlockProcesses:
     def _receive(self, progress: _Progress, wait_s: float) -> None:
         if not self._processes:
             return
-        readable, _, _ = select.select(self._processes, [], [], wait_s)
-        for process in readable:
+        for process in readable(self._processes, wait_s):
             for work, done in process.receive():
                 progress.put(work, done)
 
@@ -92,7 +91,7 @@ class BlockProcesses:
         deadline = time.monotonic() + START_S
         while not self._has_ready() and self._processes and time.monotonic() < deadline:
             stop.check()
-            select.select(self._processes, [], [], LOOK_S)
+            readable(self._processes, LOOK_S)
 
     def _refresh(self) -> None:
         for process in [each for each in self._processes if each.process.poll() is not None or each.is_stuck]:
@@ -104,8 +103,9 @@ class BlockProcesses:
         self._start()
 
     def _start(self) -> None:
-        while len(self._processes) < self._count:
-            self._processes.append(ScriptProcess(self._setup))
+        with suppress(ProcessDiedError):  # no room for one more: those that there are do it, or this thread
+            while len(self._processes) < self._count:
+                self._processes.append(ScriptProcess(self._setup))
 
     def close(self) -> None:
         while self._processes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import select
 import time
 from threading import Lock
 
 from ckb_node.verification.carry import unpack_error
 from ckb_node.verification.messages import Done, Ending, Setup
-from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work
+from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work, readable
 from ckb_node.verification.stopping import LOOK_S, BudgetExceeded, Gate, ScriptsStopped, Stop, time_exceeded
 from consensus.script.context import ScriptChain
 
@@ -76,8 +75,7 @@ def _follow(process: ScriptProcess, work: Work, chain: ScriptChain, stop: Stop, 
             process.give([work], chain)
             is_given = True
         process.control.is_paused = not gate.is_open
-        readable, _, _ = select.select([process], [], [], LOOK_S)
-        if readable:
+        if readable([process], LOOK_S):
             for _, done in process.receive():
                 return done
         now = time.monotonic()

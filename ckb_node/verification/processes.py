@@ -73,20 +73,11 @@ class ScriptProcess:
     """Starts at once, but is of use only when `is_ready`. `chain` answers what scripts ask of the work at hand."""
 
     def __init__(self, setup: Setup) -> None:
-        self._connection, theirs = socket.socketpair()
-        control = os.memfd_create("scripts")
+        """Raises ProcessDiedError, also when the system has no room for another process."""
         try:
-            os.ftruncate(control, Control.SIZE)
-            self.control = Control(control)
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", MODULE, str(theirs.fileno()), str(control)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), control),
-                env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
-            )
-        finally:
-            os.close(control)
-            theirs.close()
+            self._connection, self.control, self.process = _start()
+        except OSError as error:
+            raise ProcessDiedError from error
         self._frames = Frames()
         self._working: dict[int, _Given] = {}
         self._next_id = 1
@@ -147,7 +138,7 @@ class ScriptProcess:
 
     def hear_ready(self) -> None:
         """Find out whether it is ready by now. Raises ProcessDiedError."""
-        if select.select([self], [], [], 0)[0]:
+        if readable([self], 0):
             self.receive()
 
     def _answer(self, ask: Ask) -> Answer:
@@ -200,3 +191,37 @@ class ScriptProcess:
             self._connection.close()
         self.process.kill()
         self.process.wait()
+
+
+def _start() -> tuple[socket.socket, Control, subprocess.Popen[bytes]]:
+    """A process, and the two ways to talk to it. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            control = os.memfd_create("scripts")
+            try:
+                os.ftruncate(control, Control.SIZE)
+                shared = Control(control)
+                process = subprocess.Popen(
+                    [sys.executable, "-m", MODULE, str(theirs.fileno()), str(control)],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), control),
+                    env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+                )
+                return ours, shared, process
+            finally:
+                os.close(control)
+    except OSError:
+        ours.close()
+        raise
+
+
+def readable(processes: Sequence[ScriptProcess], wait_s: float) -> list[ScriptProcess]:
+    """Those that have something to say, or are gone; waits `wait_s` for one.
+
+    Not by `select`, which knows no descriptors from 1024 on: a node with many peers has them.
+    """
+    poll, by_descriptor = select.poll(), {process.fileno(): process for process in processes}
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(wait_s * 1000)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -94,3 +95,8 @@ def start_processes(service: ParallelScriptService) -> None:
     while not (service.blocks._has_ready() and all(each.is_ready for each in service.blocks._processes)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def no_room(*_: object, **__: object) -> None:
+    """Instead of subprocess.Popen: the system starts nothing any more."""
+    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")

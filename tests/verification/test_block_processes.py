@@ -26,6 +26,7 @@ from tests.verification.kit import (
     endless,
     exiting,
     looping,
+    no_room,
     parallel,
     start_processes,
 )
@@ -174,6 +175,24 @@ def test_without_processes_that_live(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("ckb_node.verification.processes.MODULE", "ckb_node.no_such_module")
     consensus = consensus_with()
     with parallel(tmp_path, consensus) as service:
+        plain, ours = verdicts(service, consensus, [a_transaction(looping(1000 + number)) for number in range(50)])
+        assert ours == plain
+
+
+def test_without_room_for_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", no_room)
+    consensus = consensus_with()
+    with parallel(tmp_path, consensus) as service:
+        service.warm_up()
+        plain, ours = verdicts(service, consensus, [a_transaction(looping(1000 + number)) for number in range(50)])
+        assert ours == plain
+
+
+def test_with_many_open_files(tmp_path: Path, many_open_files: None) -> None:
+    consensus = consensus_with()
+    with parallel(tmp_path, consensus) as service:
+        start_processes(service)
+        assert min(each.fileno() for each in service.blocks._processes) >= 1024
         plain, ours = verdicts(service, consensus, [a_transaction(looping(1000 + number)) for number in range(50)])
         assert ours == plain
 

@@ -30,6 +30,7 @@ from tests.verification.kit import (
     endless,
     exiting,
     looping,
+    no_room,
     parallel,
 )
 
@@ -150,6 +151,22 @@ def test_when_processes_die_the_thread_does_it_itself(tmp_path: Path, monkeypatc
     rtx = a_transaction(looping(1000))
     with parallel(tmp_path) as service:
         assert patiently(service, rtx) == patiently(ScriptService(consensus_with()), rtx)
+
+
+def test_without_room_for_a_process_the_thread_does_it_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", no_room)
+    rtx = a_transaction(looping(1000))
+    with parallel(tmp_path) as service:
+        assert patiently(service, rtx) == patiently(ScriptService(consensus_with()), rtx)
+
+
+def test_with_many_open_files(tmp_path: Path, many_open_files: None) -> None:
+    rtx = a_transaction(looping(1000))
+    with parallel(tmp_path) as service:
+        assert patiently(service, rtx) == patiently(ScriptService(consensus_with()), rtx)
+        process = service.long_runs._process
+        assert process is not None
+        assert process.fileno() >= 1024
 
 
 def test_a_block_goes_first(tmp_path: Path) -> None:
