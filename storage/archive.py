@@ -84,7 +84,7 @@ class Archive(Protocol):
 
 
 class BlockArchive:
-    """The archive on disk. One thread appends; any thread reads."""
+    """The archive on disk. One thread appends; any thread reads, or syncs what was appended before."""
 
     def __init__(self, path: Path, last: Location | None, *, segment_size: int = DEFAULT_SEGMENT_SIZE) -> None:
         """Open or create the directory `path` and cut what lies behind `last`, the last record the database knows.
@@ -174,7 +174,6 @@ class BlockArchive:
         self._sync_current()
         fresh = _Handle(os.open(_segment_path(self._path, self._segment + 1), _WRITE | os.O_TRUNC, 0o644))
         _sync_directory(self._path)
-        self._file.close()
         self._file, self._segment, self._end = fresh, self._segment + 1, 0
 
     def _write(self, parts: tuple[bytes, bytes]) -> None:
@@ -191,8 +190,9 @@ class BlockArchive:
             raise
 
     def _sync_current(self) -> None:
+        file = self._file  # named, so that it stays open until it is synced: another thread may leave the segment
         try:
-            os.fdatasync(self._file.fd)
+            os.fdatasync(file.fd)
         except OSError as error:
             self._sync_failure = error.strerror or str(error)
             raise

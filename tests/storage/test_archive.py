@@ -278,6 +278,30 @@ def test_failed_sync_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     archive.close()
 
 
+def test_a_segment_is_left_while_another_thread_syncs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread has the descriptor and is about to call the system: it must not be closed, or another file's by then."""
+    archive = BlockArchive(tmp_path, None, segment_size=100)
+    archive.append(bytes(50))
+    syncing, left, really_sync = threading.Event(), threading.Event(), os.fdatasync
+
+    def slow_sync(descriptor: int) -> None:
+        if threading.current_thread().name == "syncing":
+            syncing.set()
+            left.wait(10)
+        really_sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow_sync)
+    thread = threading.Thread(target=archive.sync, name="syncing")
+    thread.start()
+    syncing.wait(10)
+    assert archive.append(bytes(60)).segment == 1
+    left.set()
+    thread.join()
+    archive.append(bytes(10))
+    archive.sync()
+    archive.close()
+
+
 def test_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotWritable):
