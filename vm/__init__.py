@@ -9,11 +9,11 @@ from vm.constants import VERSIONS
 from vm.errors import InvalidVersion
 from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
-from vm.translator.engines import ENGINES, Engines
+from vm.translator.engines import DEFAULT_NICENESS, ENGINES, Engines
 from vm.wasm.machine import WasmMachine
 from vm.wasm.runtime import Runtime
 
-__all__ = ["Engines", "Machine", "create_machine", "use_cache_directory"]
+__all__ = ["DEFAULT_NICENESS", "Engines", "Machine", "create_machine", "use_cache_directory"]
 
 _RUNTIME = Runtime()
 

@@ -12,10 +12,14 @@ LENGTH_SIZE = 4
 
 
 class Setup(msgspec.Struct, array_like=True, frozen=True, tag=0):
-    """The first message. `hardforks` are the fields of consensus.params.Hardforks; `engines` a directory, see vm."""
+    """The first message. `hardforks` are the fields of consensus.params.Hardforks; `engines` a directory, see vm.
+
+    `niceness` of translating programs, beside that of the process.
+    """
 
     hardforks: dict[str, int]
     engines: str
+    niceness: int
 
 
 class Cell(msgspec.Struct, array_like=True, frozen=True):

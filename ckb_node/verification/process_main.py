@@ -228,7 +228,7 @@ class ScriptProcess:
         """Until the node is gone: NodeGoneError."""
         setup = self._channel.setup()
         self.hardforks = Hardforks(**setup.hardforks)
-        with Engines(Path(setup.engines)) as engines:
+        with Engines(Path(setup.engines), niceness=setup.niceness) as engines:
             self._machine_factory = engines.create_machine
             self._channel.send(Ready())
             while True:

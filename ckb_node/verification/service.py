@@ -22,7 +22,7 @@ from consensus.script.errors import ExceededMaximumCycles
 from consensus.tx_env import TxEnv
 from consensus.types.core import ResolvedTransaction
 from consensus.verify_block import PreparedBlock, run_scripts
-from vm import Engines
+from vm import DEFAULT_NICENESS, Engines
 
 log = structlog.get_logger("scripts")
 
@@ -35,9 +35,10 @@ class ParallelScriptService(ScriptService):
         self, consensus: Consensus, engines: Engines, engines_directory: Path, block_processes: int | None = None
     ) -> None:
         super().__init__(consensus, engines.create_machine)
-        setup = Setup(asdict(consensus.hardforks), str(engines_directory))
-        self.blocks = BlockProcesses(setup, block_processes or os.cpu_count() or 1)
-        self.long_runs = LongRuns(setup)
+        hardforks, directory = asdict(consensus.hardforks), str(engines_directory)
+        # Blocks keep all cores busy for long, and translating would wait for their end, which it is to bring nearer.
+        self.blocks = BlockProcesses(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
+        self.long_runs = LongRuns(Setup(hardforks, directory, DEFAULT_NICENESS))
 
     def warm_up(self) -> None:
         """As ScriptService: starts the processes for blocks."""

@@ -174,6 +174,19 @@ def test_failed_translations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, en
     assert not [path for path in directory.iterdir() if path.suffix in {".elf", ".tmp"}]
 
 
+def test_translating_is_as_nice_as_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that writes down its arguments: the first is the niceness, which the real one takes on."""
+    said = tmp_path / "said"
+    (tmp_path / "saying_worker.py").write_text(f"import sys\nopen({str(said)!r}, 'w').write(sys.argv[1])\n")
+    monkeypatch.setattr(engines_module, "WORKER", "saying_worker")
+    monkeypatch.setattr(engines_module, "_PACKAGE_ROOT", tmp_path)
+    with Engines(tmp_path / "cache", threshold=10_000, niceness=7) as engines:
+        for _ in range(3):
+            run(engines)
+        wait(engines)
+    assert said.read_text() == "7"
+
+
 def test_close_ends_a_translation_under_way(tmp_path: Path) -> None:
     engines = Engines(tmp_path, threshold=10_000)
     for _ in range(3):
@@ -218,7 +231,7 @@ def test_few_instances_that_wrote_much_are_kept(engines: Engines) -> None:
 def test_one_of_several_processes_translates(engines: Engines, tmp_path: Path) -> None:
     file, elf, output = LOOP + b"\0", tmp_path / "a.elf", tmp_path / "a.translated"
     elf.write_bytes(file)
-    command = [sys.executable, "-m", "vm.translator.worker", "2", Isa.CKB.value, str(elf), str(output)]
+    command = [sys.executable, "-m", "vm.translator.worker", "0", "2", Isa.CKB.value, str(elf), str(output)]
     processes = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait(PATIENCE) for process in processes] == [0, 0]
     written = output.stat().st_mtime_ns

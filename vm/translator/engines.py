@@ -31,6 +31,8 @@ ENGINES: Final = ("auto", "reference", "wasm")
 
 DEFAULT_THRESHOLD: Final = 50_000_000
 DEFAULT_CACHE_BYTES: Final = 256 << 20
+DEFAULT_NICENESS: Final = 15
+"""Translating takes what others leave: hostile programs may ask for it again and again."""
 
 WORKER: Final = "vm.translator.worker"
 _REFUSALS: Final = (REFUSED, -signal.SIGXCPU, -signal.SIGABRT)  # how a worker ends that would end so again
@@ -82,7 +84,7 @@ class Engines:
 
     `cache_directory`: where compiled code is kept between processes, see `TranslationCache`; if None, a temporary one.
     `threshold`: cycles that one program has to be interpreted for before it is translated, in a process of its own,
-    one at a time. `isa`: the instructions of all its machines.
+    one at a time, that much nicer than this one. `isa`: the instructions of all its machines.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Engines:
         *,
         threshold: int = DEFAULT_THRESHOLD,
         max_cache_bytes: int = DEFAULT_CACHE_BYTES,
+        niceness: int = DEFAULT_NICENESS,
         isa: Isa = Isa.CKB,
     ) -> None:
         self.isa = isa
@@ -103,6 +106,7 @@ class Engines:
         self._hosted = HostedRuntime(isa, directory)
         self._idle = IdleInstances()
         self._threshold = threshold
+        self._niceness = niceness
         self._usage: OrderedDict[tuple[int, int], _Usage] = OrderedDict()
         self._ready: OrderedDict[tuple[object, ...], TranslatedProgram] = OrderedDict()
         self._waiting: deque[tuple[bytes, int]] = deque()
@@ -213,7 +217,7 @@ class Engines:
         source = output.with_suffix(f".{os.getpid()}.elf")
         source.write_bytes(elf)
         process = subprocess.Popen(
-            [sys.executable, "-m", WORKER, str(version), self.isa.value, str(source), str(output)],
+            [sys.executable, "-m", WORKER, str(self._niceness), str(version), self.isa.value, str(source), str(output)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """Translates one program in a process of its own, whose time and memory are bounded.
 
-`python -m vm.translator.worker VERSION ISA ELF OUTPUT`: the native code, behind its digest, goes to OUTPUT.
+`python -m vm.translator.worker NICENESS VERSION ISA ELF OUTPUT`: the native code, behind its digest, goes to OUTPUT.
 Ends with the code REFUSED if the program is too large. Of several such processes with the same OUTPUT one works; the
 others wait for it, and have nothing left to do.
 """
@@ -20,11 +20,10 @@ from vm.wasm.runtime import read_checked, write_checked
 CPU_SECONDS: Final = 60
 MEMORY_BYTES: Final = 1 << 30
 MAX_NATIVE: Final = 16 << 20  # bytes of native code
-NICENESS: Final = 15
 
 
-def main(version: str, isa: str, elf: str, output: str) -> int:
-    os.nice(NICENESS)
+def main(niceness: str, version: str, isa: str, elf: str, output: str) -> int:
+    os.nice(int(niceness))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
