@@ -279,7 +279,7 @@ def test_failed_sync_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_segment_is_left_while_another_thread_syncs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread has the descriptor and is about to call the system: it must not be closed, or another file's by then."""
+    """The thread has the descriptor and is about to call the system: it must not be closed or another file's then."""
     archive = BlockArchive(tmp_path, None, segment_size=100)
     archive.append(bytes(50))
     syncing, left, really_sync = threading.Event(), threading.Event(), os.fdatasync
