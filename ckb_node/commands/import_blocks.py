@@ -57,7 +57,7 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
         _, store, processor = stack.enter_context(open_chain(config, script_processes=options.processes))
         click.echo(f"Before import, current tip is {_tip_text(store)}")
         progress = BlockProgress("importing", size_of(options.source))
-        importer = BlockImporter(processor, judge_of(options.checks, processor, trusted_below), options.source)
+        importer = BlockImporter(processor, options.checks, options.source, trusted_below)
         try:
             with rare_collections(), progress, importer.refusals(progress), importer.groups:
                 for line in read_blocks(file):
@@ -71,21 +71,12 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
     return 0
 
 
-def judge_of(checks: Checks, processor: BlockProcessor, trusted_below: int = 0) -> Judge:
-    """What checks a block before it is attached; scripts of blocks below a height pass."""
+def judge_of(checks: Checks, processor: BlockProcessor, run_scripts: RunScripts) -> Judge:
+    """What checks a block before it is attached."""
     if checks is Checks.NONE:
         return no_rules(processor.consensus)
-    scripts = scripts_trusted if checks is Checks.ALL_BUT_SCRIPTS else scripts_from(trusted_below)
+    scripts = scripts_trusted if checks is Checks.ALL_BUT_SCRIPTS else run_scripts
     return all_rules(processor.consensus, scripts, processor.now_ms)
-
-
-def scripts_from(height: int) -> RunScripts:
-    """Run the scripts of blocks of this height and above, take it that those below pass."""
-
-    def run(txn: ChainTxn, prepared: PreparedBlock) -> Sequence[int] | None:
-        return scripts_trusted(txn, prepared) if prepared.env.number < height else scripts_later(txn, prepared)
-
-    return run
 
 
 def height_of_targets(options: ImportOptions) -> int:
@@ -129,13 +120,16 @@ class BlockImporter:
     """Puts blocks on the chain in the order of a file: in groups while they continue the main chain.
 
     Blocks off the main chain, which exports do not hold, go one by one the way of blocks from anywhere, with all rules.
+    Scripts of blocks below the height `trusted_below` pass while each block of the file is the parent of the next.
     """
 
-    def __init__(self, processor: BlockProcessor, judge: Judge, source: str) -> None:
-        limits = GroupLimits()
+    def __init__(self, processor: BlockProcessor, checks: Checks, source: str, trusted_below: int = 0) -> None:
+        limits, judge = GroupLimits(), judge_of(checks, processor, self._run_scripts)
         self.groups = BlockGroups(processor.store, judge, processor.now_ms, limits, processor.scripts)
         self._processor = processor
         self._source = source
+        self._trusted_below = trusted_below
+        self._last_hash: bytes | None = None
         self._taken: deque[_Taken] = deque(maxlen=limits.blocks + 1)
 
     def take(self, line: BlockLine) -> bool:
@@ -145,8 +139,17 @@ class BlockImporter:
         """
         taken = _Taken(line)
         self._taken.append(taken)
+        if self._last_hash not in (None, line.block.parent_hash):
+            self._trusted_below = 0  # another branch: not the ancestors that `height_of_targets` found
+        self._last_hash = line.block.hash
         taken.is_new = self._take(line.block)
+        if not taken.is_new:
+            self._taken.pop()
         return taken.is_new
+
+    def _run_scripts(self, txn: ChainTxn, prepared: PreparedBlock) -> Sequence[int] | None:
+        is_trusted = prepared.env.number < self._trusted_below
+        return scripts_trusted(txn, prepared) if is_trusted else scripts_later(txn, prepared)
 
     def _take(self, block: Block) -> bool:
         if block.number == 0:

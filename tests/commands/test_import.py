@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.rules import all_rules, scripts_later, scripts_trusted
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
+from ckb_node.commands.block_lines import BlockLine
 from ckb_node.commands.errors import CommandError
 from ckb_node.commands.export_blocks import ExportOptions, export_blocks
-from ckb_node.commands.import_blocks import Checks, ImportOptions, height_of_targets, import_blocks
+from ckb_node.commands.import_blocks import BlockImporter, Checks, ImportOptions, height_of_targets, import_blocks
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.context import ChainReader
 from consensus.errors import CkbError
@@ -25,6 +27,7 @@ from consensus.verify_block import BlockTransactionError, PreparedBlock
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
+from tests.chain.kit_branches import branch
 from tests.chain.test_assume_valid import chain_with_a_bad_signature
 from tests.commands.kit import (
     BLOCKS,
@@ -263,6 +266,14 @@ def test_the_first_bad_block_is_the_one_that_is_named() -> None:
     assert refused.number == FIRST_PAYMENT
 
 
+def test_a_bad_block_has_its_line_whatever_came_after_it(tmp_path: Path) -> None:
+    """Its scripts are found to fail when many lines were passed over that are known."""
+    chain = with_block(mined(), FIRST_PAYMENT, with_bad_signature)[:FIRST_PAYMENT]
+    source = file_of(tmp_path / "chain.jsonl", [*chain, *[chain[0]] * (GroupLimits().blocks + 10)])
+    with pytest.raises(CommandError, match=f"line {FIRST_PAYMENT + 1}: block {FIRST_PAYMENT} "):
+        import_blocks(make_node(tmp_path / "node"), ImportOptions(str(source)))
+
+
 def test_an_invalid_block_is_not_verified_twice() -> None:
     chain = with_block(mined(), FIRST_PAYMENT, with_bad_signature)
     store, _ = in_a_group(chain)
@@ -447,6 +458,25 @@ def test_scripts_of_ancestors_of_a_target_are_not_run(tmp_path: Path) -> None:
     assert "no assume-valid target is on the chain of the file" in said
     broken = str(file_of(tmp_path / "gap.jsonl", [*blocks[:2], *blocks[3:]]))
     assert height_of_targets(ImportOptions(broken, assume_valid_targets=[blocks[-1].hash])) == 0, "not its ancestors"
+
+
+async def test_a_branch_beside_a_targets_ancestors_is_not_trusted() -> None:
+    blocks = chain_with_a_bad_signature()
+    bad = next(block for block in reversed(blocks) if len(block.transactions) > 1)
+    beside = await branch(b"beside", 1)
+
+    def take(made: Sequence[Block]) -> int:
+        store = ChainStore.in_memory()
+        processor = BlockProcessor(dev_consensus(), store, ScriptService(dev_consensus()), lambda: 1 << 50)
+        processor.start(bytes(32))
+        importer = BlockImporter(processor, Checks.ALL, "a file", trusted_below=blocks[-1].number)
+        with suppress(RefusedBlockError), importer.groups:
+            for number, block in enumerate(made, 1):
+                importer.take(BlockLine(number, 1, block))
+        return importer.groups.tip().number
+
+    assert take(blocks) == blocks[-1].number
+    assert take([*blocks[:2], *beside, *blocks[2:]]) == bad.number - 1, "what comes after a gap proves itself"
 
 
 def test_assume_valid_on_the_command_line(tmp_path: Path) -> None:
