@@ -57,6 +57,11 @@ class Shape(NamedTuple):
     witnesses: tuple[Span, ...]
     """Likewise."""
 
+    @property
+    def parts(self) -> int:
+        """Outputs, data and witnesses together."""
+        return len(self.outputs) + len(self.data) + len(self.witnesses)
+
     def fits(self, buf: bytes, start: int) -> bool:
         """The transaction of `size` bytes at `start` is of this shape."""
         return self.structure.unpack_from(buf, start) == self.expected
@@ -65,10 +70,14 @@ class Shape(NamedTuple):
 class Shapes:
     """The shapes met lately. Safe from any thread: a race loses a shape at worst."""
 
-    def __init__(self, check: Check, limit: int = 2048, per_size: int = 16, largest: int = 4096) -> None:
-        """`check` is the plain strict check of a transaction; larger ones than `largest` bytes are not kept."""
+    def __init__(
+        self, check: Check, limit: int = 2048, per_size: int = 16, largest: int = 4096, most_parts: int = 64
+    ) -> None:
+        """`check` is the plain strict check of a transaction. Neither those above `largest` bytes are kept nor those
+        with more outputs, data and witnesses than `most_parts`: hundreds of empty ones take much more than their bytes.
+        """
         self._check: Final = check
-        self._limit, self._per_size, self._largest = limit, per_size, largest
+        self._limit, self._per_size, self._largest, self._most_parts = limit, per_size, largest, most_parts
         self._by_size: dict[int, tuple[Shape, ...]] = {}
         self._count = 0
 
@@ -79,7 +88,7 @@ class Shapes:
                 return shape
         self._check(buf, start, end, False)
         shape = learn_shape(buf[start:end])
-        if shape.size <= self._largest:
+        if shape.size <= self._largest and shape.parts <= self._most_parts:
             self._keep(shape)
         return shape
 

@@ -285,6 +285,16 @@ def test_shapes_pass_what_the_plain_check_passes(seed: int) -> None:
             )
 
 
+@pytest.mark.parametrize(("witnesses", "is_kept"), [(14, True), (15, False)])
+def test_shapes_of_many_parts_are_not_kept(witnesses: int, is_kept: bool) -> None:
+    """An output and its data count too. Nobody fills the memory with hundreds of empty parts."""
+    checked: list[int] = []
+    shapes = Shapes(lambda buf, start, end, compatible: checked.append(end), most_parts=16)
+    raw = a_transaction(witnesses=[b""] * witnesses).raw
+    assert shapes.of(raw, 0, len(raw)).expected == shapes.of(raw, 0, len(raw)).expected
+    assert len(checked) == (1 if is_kept else 2)
+
+
 @pytest.mark.fuzz
 @hypothesis_settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 1 << 32))
