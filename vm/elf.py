@@ -6,6 +6,7 @@ read. The wording of parse errors is what RPC clients see.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from vm.constants import FLAG_EXECUTABLE, FLAG_FREEZED, PAGE_SIZE, U64_MASK, VERSION0
@@ -32,6 +33,7 @@ _ENTRY_FIELD, _PHOFF_FIELD, _PHNUM_FIELD = 3, 4, 9
 # type, flags, offset, vaddr, paddr, filesz, memsz, align
 _PROGRAM_HEADER_FIELDS: Final = (4, 4, 8, 8, 8, 8, 8, 8)
 _PROGRAM_HEADER_SIZE: Final = 56
+_SMALL: Final = 128 << 10  # bytes of a program
 
 ByteOrder = Literal["little", "big"]
 
@@ -61,6 +63,10 @@ def parse_elf(program: bytes, version: int) -> ProgramMetadata:
 
     Raises ElfParseError, ElfBits, or one of the ElfSegment errors.
     """
+    return _parse_small(program, version) if len(program) <= _SMALL else _parse(program, version)
+
+
+def _parse(program: bytes, version: int) -> ProgramMetadata:
     order, fields = _parse_header(program)
     actions = [
         _loading_action(header, len(program), version)
@@ -68,6 +74,10 @@ def parse_elf(program: bytes, version: int) -> ProgramMetadata:
         if header[0] == _PT_LOAD
     ]
     return ProgramMetadata(tuple(actions), fields[_ENTRY_FIELD])
+
+
+_parse_small = lru_cache(maxsize=16)(_parse)
+"""The same few programs run again and again. Large ones may cost more to tell apart than to parse."""
 
 
 def _parse_header(program: bytes) -> tuple[ByteOrder, list[int]]:

@@ -5,11 +5,13 @@ be stored to; they only refuse to be initialised again.
 """
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final
 
 from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE, PAGE_COUNT, PAGE_SHIFT, PAGE_SIZE
 from vm.errors import MemOutOfBound, MemPageUnalignedAccess, MemWriteOnExecutablePage, MemWriteOnFreezedPage
 
+_U64: Final = Struct("<Q")
 _OFFSET_MASK: Final = PAGE_SIZE - 1
 _ZERO_PAGE: Final = bytes(PAGE_SIZE)
 # Flag bytes by what they allow, for looking at many pages at once.
@@ -44,7 +46,10 @@ class Memory:
         return self._load(address, 4)
 
     def load64(self, address: int) -> int:
-        return self._load(address, 8)
+        if address + 8 > MEMORY_SIZE:
+            raise MemOutOfBound
+        value: int = _U64.unpack_from(self.data, address)[0]  # half the time of `_load`, for each system call
+        return value
 
     def _load(self, address: int, size: int) -> int:
         if address + size > MEMORY_SIZE:
@@ -114,9 +119,11 @@ class Memory:
         size = len(data)
         if size == 0:
             return
-        pages = _pages(address, size)
-        flags = self._writable_flags(pages)
-        self.flags[pages] = flags.translate(_DIRTIED)
+        if (address & _OFFSET_MASK) + size <= PAGE_SIZE:
+            self._claim_page(address >> PAGE_SHIFT)
+        else:
+            pages = _pages(address, size)
+            self.flags[pages] = self._writable_flags(pages).translate(_DIRTIED)
         self.data[address : address + size] = data
 
     def fill_zero(self, address: int, size: int) -> None:

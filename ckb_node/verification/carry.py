@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from ckb_node.verification.messages import Cell, ErrorData, Job
 from consensus.errors import ScriptError
@@ -12,6 +13,7 @@ from vm.errors import VmError
 
 INLINE_DATA = 1024
 """Data of inputs up to this size goes along: most scripts read it. Bytes."""
+_SMALL_OUTPUT = 1024
 
 
 class JobMaker:
@@ -47,10 +49,10 @@ def resolved_of(job: Job, load_data: Callable[[Cell], bytes]) -> ResolvedTransac
     """The transaction of a job; `load_data` gets data that did not come along. Dep groups are no script's business."""
 
     def cell_of(cell: Cell) -> CellMeta:
-        data, info = cell.data, cell.info
+        data, info, output = cell.data, cell.info, cell.output
         return CellMeta(
             cell.out_point,
-            CellOutput.trusted(cell.output),
+            _output(output) if data is None and len(output) <= _SMALL_OUTPUT else CellOutput.trusted(output),
             cell.data_size,
             cell.data_hash,
             None if info is None else TransactionInfo(*info),
@@ -63,6 +65,10 @@ def resolved_of(job: Job, load_data: Callable[[Cell], bytes]) -> ResolvedTransac
         [cell_of(cell) for cell in job.cell_deps],
         [],
     )
+
+
+_output = lru_cache(maxsize=64)(CellOutput.trusted)
+"""For cell deps, which transactions share: what is read of a view, and hashed, stays with it."""
 
 
 def pack_error(error: ScriptError | VmError) -> ErrorData:

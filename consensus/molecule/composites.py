@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from struct import Struct as ByteStruct
 from struct import unpack_from
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform, overload
 
 from consensus.errors import MoleculeError
 from consensus.molecule.kinds import NUMBER_SIZE, Check, Kind, T, check_size, pack_parts, part_bounds
@@ -39,8 +39,9 @@ class Field(Generic[T]):
     def __get__(self, view: Composite | None, owner: type) -> Self | T:
         if view is None:
             return self
-        value = view.__dict__[self.name] = self.read(view)
-        return cast(T, value)
+        value: T = self.read(view)
+        view.__dict__[self.name] = value
+        return value
 
     if TYPE_CHECKING:
         # Tells the type checker what the constructor takes; views are never assigned to.
@@ -245,12 +246,18 @@ def _inner_reader(read: Callable[[bytes, int, int], Any], index: int) -> Callabl
 def _last_reader(read: Callable[[bytes, int, int], Any], index: int) -> Callable[[Any], Any]:
     """Reads a field of a table that may be its last, or may be missing (then it is None)."""
 
+    at = NUMBER_SIZE * (index + 1)
+
     def read_field(view: Table) -> Any:
-        if index >= view.field_count:
+        buf, start, end = view._buf, view._start, view._end  # noqa: SLF001 - a field is a part of its view
+        # Fields begin where the offsets end; a table without fields is its own size, which is as good to compare.
+        first = _U32.unpack_from(buf, start if end - start == NUMBER_SIZE else start + NUMBER_SIZE)[0]
+        if first < at + NUMBER_SIZE:
             return None
-        start = view._start  # noqa: SLF001 - a field is a part of its view
-        a, b = view.field_span(index)
-        return read(view._buf, start + a, start + b)  # noqa: SLF001
+        if first < at + 2 * NUMBER_SIZE:
+            return read(buf, start + _U32.unpack_from(buf, start + at)[0], end)
+        a, b = _TWO_U32.unpack_from(buf, start + at)
+        return read(buf, start + a, start + b)
 
     return read_field
 

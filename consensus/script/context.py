@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol, TypeVar
 
 from consensus.context import HeaderProvider
 from consensus.hashing import data_hash
+from consensus.lazy import lazy
 from consensus.script.code import CodeIndex
 from consensus.script.errors import SnapshotDataLoadError
 from consensus.script.groups import ScriptGroup
@@ -81,7 +81,7 @@ class OutputCell:
         self.data = data
         self.data_size = len(data)
 
-    @cached_property
+    @lazy
     def data_hash(self) -> bytes:
         return data_hash(self.data)
 
@@ -96,16 +96,16 @@ class TransactionContext:
         self._headers: dict[bytes, Header | None] = {}
         self._extensions: dict[bytes, bytes | None] = {}
 
-    @cached_property
+    @lazy
     def code(self) -> CodeIndex:
         return CodeIndex(self.rtx.cell_deps)
 
-    @cached_property
+    @lazy
     def outputs(self) -> Sequence[OutputCell]:
         body = self.transaction.body
         return [OutputCell(output, data) for output, data in zip(body.outputs, body.outputs_data, strict=False)]
 
-    @cached_property
+    @lazy
     def header_dep_set(self) -> frozenset[bytes]:
         return frozenset(self.transaction.body.header_deps)
 
@@ -126,27 +126,40 @@ class TransactionContext:
 class GroupContext:
     """What a group's script sees: the transaction through the sources of RFC 9.
 
-    Each table maps a source to its items. A source that is not in a table has no items of that kind. Items are None
-    where a group's cell has no witness or input of its index.
+    Each table maps a source to its items; that of cells is filled as scripts ask, most for one or two sources. A source
+    that is not in a table has no items of that kind. Items are None where a group's cell has no witness or input of its
+    index.
     """
 
     def __init__(self, transaction: TransactionContext, group: ScriptGroup, debug: DebugPrinter | None = None) -> None:
         self.transaction = transaction
         self.group = group
         self.debug = debug
+        self._cells: dict[int, Sequence[ScriptCell]] = {}
 
-    @cached_property
-    def cells(self) -> dict[int, Sequence[ScriptCell]]:
-        rtx, outputs = self.transaction.rtx, self.transaction.outputs
-        return {
-            INPUT: rtx.inputs,
-            OUTPUT: outputs,
-            CELL_DEP: rtx.cell_deps,
-            GROUP_INPUT: [rtx.inputs[index] for index in self.group.input_indexes],
-            GROUP_OUTPUT: [outputs[index] for index in self.group.output_indexes if index < len(outputs)],
-        }
+    def cell(self, source: int, index: int) -> ScriptCell | None:
+        """Cell of a source; None when the source has no such cell."""
+        cells = self._cells.get(source)
+        if cells is None:
+            cells = self._cells[source] = self._cells_of(source)
+        return _at(cells, index)
 
-    @cached_property
+    def _cells_of(self, source: int) -> Sequence[ScriptCell]:
+        transaction, group = self.transaction, self.group
+        if source == INPUT:
+            return transaction.rtx.inputs
+        if source == CELL_DEP:
+            return transaction.rtx.cell_deps
+        if source == GROUP_INPUT:
+            return [transaction.rtx.inputs[index] for index in group.input_indexes]
+        if source == OUTPUT:
+            return transaction.outputs
+        if source == GROUP_OUTPUT:
+            outputs = transaction.outputs
+            return [outputs[index] for index in group.output_indexes if index < len(outputs)]
+        return ()
+
+    @lazy
     def inputs(self) -> dict[int, Sequence[CellInput | None]]:
         inputs = self.transaction.transaction.body.inputs
         return {
@@ -154,7 +167,7 @@ class GroupContext:
             GROUP_INPUT: [_at(inputs, index) for index in self.group.input_indexes],
         }
 
-    @cached_property
+    @lazy
     def witnesses(self) -> dict[int, Sequence[bytes | None]]:
         """Output sources read the same list as input sources: witness n stands beside input n and output n."""
         witnesses = self.transaction.transaction.witnesses
@@ -165,7 +178,7 @@ class GroupContext:
             GROUP_OUTPUT: [_at(witnesses, index) for index in self.group.output_indexes],
         }
 
-    @cached_property
+    @lazy
     def block_hashes(self) -> dict[int, Sequence[bytes | None]]:
         """Hashes of the blocks that header sources name. None: the block is not among the header deps.
 
@@ -189,7 +202,7 @@ class GroupContext:
         """Data of a cell, or a witness; None when there is none."""
         if place == WITNESS:
             return item_at(self.witnesses, source, index)
-        cell = item_at(self.cells, source, index)
+        cell = self.cell(source, index)
         return None if cell is None else cell.data
 
     def read(self, program: Program) -> bytes:

@@ -202,20 +202,20 @@ class Scheduler:
     def _boot(self, program: Program, args: Sequence[bytes]) -> int:
         process = Process(self._next_id, self._create_machine(self._vm_version, U64_MAX), self._group)
         self._next_id += 1
-        self._load(process, program, self._parse(program), args)
+        elf = self._group.read(program)
+        self._load(process, program, elf, parse_elf(elf, self._vm_version), args)
         while len(self._instantiated) >= MAX_INSTANTIATED:
             self._uninstantiate(min(self._instantiated))
         self._processes[process.id] = process
         self._instantiated.add(process.id)
         return process.id
 
-    def _parse(self, program: Program) -> ProgramMetadata:
-        return parse_elf(self._group.read(program), self._vm_version)
-
-    def _load(self, process: Process, program: Program, metadata: ProgramMetadata, args: Sequence[bytes]) -> None:
+    def _load(
+        self, process: Process, program: Program, elf: bytes, metadata: ProgramMetadata, args: Sequence[bytes]
+    ) -> None:
         """Load a program into an empty machine and charge its transfer."""
         machine = process.machine
-        size = machine.load_metadata(self._group.read(program), metadata) + machine.initialize_stack(args)
+        size = machine.load_metadata(elf, metadata) + machine.initialize_stack(args)
         process.pages.program_loaded(machine.memory, metadata, program)
         machine.add_cycles_unchecked(transfer_cycles(size))
 
@@ -284,10 +284,11 @@ class Scheduler:
     def _exec(self, process: Process, request: ExecRequest) -> None:
         machine = process.machine
         machine.add_cycles_unchecked(EXEC_CYCLES)
-        metadata = self._parse(request.program)
+        elf = self._group.read(request.program)
+        metadata = parse_elf(elf, self._vm_version)
         args = _read_args(machine.memory, request.argc, request.argv)
         machine.reset()
-        self._load(process, request.program, metadata, args)
+        self._load(process, request.program, elf, metadata, args)
 
     def _spawn(self, process: Process, request: SpawnRequest) -> int:
         handed_on = set(request.fds)
