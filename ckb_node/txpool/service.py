@@ -79,7 +79,7 @@ class PoolService:
         self._long_slot = asyncio.Semaphore(1)
         self._returning: asyncio.Queue[_Return] = asyncio.Queue()
         self._homeless: dict[bytes, Transaction] = {}
-        """What is to return and was not tried yet, by hash; while a reorganisation is told, as far as it is."""
+        """What is to return, from blocks or from a former run, and was not tried yet; by hash."""
         self._clearings = 0
         self._is_ready = False
         chain.listen(self._on_change)
@@ -244,14 +244,17 @@ class PoolService:
         await self._returning.join()
 
     async def load(self, path: Path) -> int:
-        """Submit again what a former run kept on disk; how many came in."""
+        """Submit again what a former run kept on disk; how many came in. `clear` meanwhile forgets the rest."""
         count = 0
-        for transaction in await asyncio.to_thread(load_transactions, path):
-            try:
+        transactions = await asyncio.to_thread(load_transactions, path)
+        self._homeless.update((transaction.hash, transaction) for transaction in transactions)
+        for transaction in transactions:
+            if transaction.hash not in self._homeless:
+                continue
+            with suppress(Reject):
                 await self.submit(transaction)
                 count += 1
-            except Reject:
-                continue
+            self._homeless.pop(transaction.hash, None)
         self._is_ready = True
         return count
 

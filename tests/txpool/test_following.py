@@ -16,7 +16,7 @@ from tests.chain.kit_branches import submit_all
 from tests.functional.test_reorg import pool_hashes
 from tests.kit.devchain import dev_chain
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet
-from tests.txpool.kit_pool import Funds, cell_of, funded
+from tests.txpool.kit_pool import Funds, cell_of, funded, hold_scripts
 
 
 async def test_a_big_block_is_followed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,3 +108,27 @@ async def test_what_is_to_return_is_saved_with_the_pool(tmp_path: Path) -> None:
         assert funds.pool.save(tmp_path / "empty") == 0
         assert await funds.pool.load(saved) == 2
         assert await pool_hashes(funds.dev) == {parent.hash, child.hash}
+
+
+async def test_what_was_not_loaded_yet_is_saved_again(tmp_path: Path) -> None:
+    async with funded() as funds:
+        parent = funds.spend()
+        child = funds.spend(cell_of(parent))
+        await funds.submit(parent, child)
+        saved = tmp_path / "pool"
+        assert funds.pool.save(saved) == 2
+        await funds.pool.clear()
+        worker = hold_scripts(funds)
+        loading = asyncio.get_running_loop().create_task(funds.pool.load(saved))
+        while not worker.held:  # noqa: ASYNC110 - nobody sets an event for it
+            await asyncio.sleep(0)
+        loading.cancel()
+        assert funds.pool.save(saved) == 2, "the node stops while it loads"
+        loading = asyncio.get_running_loop().create_task(funds.pool.load(saved))
+        while len(worker.held) < 2:  # noqa: ASYNC110 - nobody sets an event for it
+            await asyncio.sleep(0)
+        await funds.pool.clear()
+        worker.release()
+        assert await loading == 0
+        assert await pool_hashes(funds.dev) == set()
+        assert funds.pool.save(saved) == 0
