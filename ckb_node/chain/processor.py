@@ -104,9 +104,9 @@ class BlockProcessor:
         return outcome
 
     def _process_orphans_after(self, parent_hash: bytes, outcome: Outcome) -> None:
-        """Orphans were not asked for by this caller: their failures are theirs alone."""
+        """Orphans were not asked for by this caller: their failures are theirs alone. A node that stops leaves them."""
         ready = deque(self.orphans.take_children(parent_hash))
-        while ready:
+        while ready and not self.scripts.stop.is_set:
             try:
                 result = self._process_one(ready[0])
             except CkbError as error:

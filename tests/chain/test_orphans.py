@@ -186,6 +186,16 @@ async def test_a_database_failure_keeps_them_and_the_event(monkeypatch: pytest.M
         assert dev.chain.orphan_count == 0
 
 
+async def test_a_node_that_stops_does_not_go_on_with_them() -> None:
+    made = await branch(b"other", 3)
+    async with dev_chain() as dev:
+        for block in made[:0:-1]:
+            await dev.chain.process(block)
+        dev.scripts.end_runs()
+        assert await dev.chain.process(made[0]) is Verdict.BEST
+        assert tip_of(dev) == made[0].hash
+
+
 async def test_they_expire_with_the_tips_epoch() -> None:
     made = await branch(b"other", 3)
     async with dev_chain() as dev:
