@@ -76,7 +76,11 @@ class FilterStore:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open or create the database in directory `path`. Raises StorageError."""
-        store = LevelDbStore(path, LevelDbOptions(write_buffer=8 * _MIB, block_cache=8 * _MIB))
+        try:
+            store = LevelDbStore(path, LevelDbOptions(write_buffer=8 * _MIB, block_cache=8 * _MIB))
+        except StorageCorrupt as error:
+            reason = f"{error.reason}; remove this directory, and the block filters are built again"
+            raise StorageCorrupt(path, reason) from error
         try:
             return cls(store, path)
         except BaseException:

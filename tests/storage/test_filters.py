@@ -231,3 +231,11 @@ def test_any_sequence_of_branches(store: KeyValueStore, tmp_path: Path) -> None:
             expected = main[: len(main) - len(missing) + len(part)]
             assert all_read(filters, view)[: len(expected)] == built(expected)
     chain.close()
+
+
+def test_damage_names_what_to_remove(tmp_path: Path) -> None:
+    path = tmp_path / "filters"
+    FilterStore.open(path).close()
+    (path / "CURRENT").unlink()
+    with pytest.raises(StorageCorrupt, match="remove this directory, and the block filters are built again"):
+        FilterStore.open(path)
