@@ -282,7 +282,7 @@ class ChainTxn(ChainState):
         """Let all that was done so far become durable as one atomic batch, in another thread, and go on.
 
         What is saved is saved: only what comes after can still be discarded. Raises the error of the save before, for
-        which it waits; the transaction has ended then.
+        which it waits, or RuntimeError when no thread can be started; the transaction has ended then.
         """
         self.wait_saved()
         if not len(self._overlay):
@@ -291,7 +291,11 @@ class ChainTxn(ChainState):
         self._saved, self._deleted = (self._fresh_headers.copy(), self._deleted), []
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, "chain-save")
-        self._saving = self._writer.submit(self._write_synced, self._overlay.hand_over())
+        try:
+            self._saving = self._writer.submit(self._write_synced, self._overlay.hand_over())
+        except BaseException:  # what nobody writes must not be built upon
+            self.discard()
+            raise
 
     def wait_saved(self) -> None:
         """Return when what was given to `save` is durable. Raises its error; the transaction has ended then."""

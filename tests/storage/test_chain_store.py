@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 import pytest
 
@@ -277,6 +278,25 @@ def test_a_save_that_fails_is_the_last(store: ChainStore, monkeypatch: pytest.Mo
         txn.commit()
     with store.view() as view:
         assert_state(view, new, [*nodes, new])
+
+
+def test_a_save_without_a_thread_is_the_last(store: ChainStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes that nobody writes are not built upon."""
+    nodes = grow(store, 2)
+    txn = store.begin()
+    move_tip(txn, nodes[-1], child(Random(6), nodes[-1]))
+
+    def refuse(self: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            txn.save()
+    with pytest.raises(StorageClosed):
+        txn.commit()
+    with store.view() as view:
+        assert_state(view, nodes[-1], nodes)
 
 
 def test_one_writer_at_a_time(store: ChainStore) -> None:
