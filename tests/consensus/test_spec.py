@@ -1,17 +1,15 @@
 """Chain specs and genesis blocks.
 
 Hashes are those that the reference node publishes in docs/hashes.toml and RFC 24. The public chains' own system cells
-are not in this project: CKB_NODE_REFERENCE_SPECS names a directory that holds them as `cells/<name>` (and the
-reference's own `mainnet.toml`, whose list of first owners is not here either).
+are not in this project, nor is the list of mainnet's first owners: the official crates have them, which cargo fetches.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -40,9 +38,9 @@ from consensus.spec import (
 )
 from consensus.spec_reader import SpecFieldError
 from consensus.types.blockchain import HASH_TYPE_DATA, HASH_TYPE_TYPE, Block, CellbaseWitness, OutPoint, Script
+from tests.kit.crates import fetch_crates
 
 CKB = 100_000_000
-REFERENCE_SPECS = os.environ.get("CKB_NODE_REFERENCE_SPECS")
 
 # docs/hashes.toml of the reference node: genesis, cellbase and dep-group transaction of each bundled chain.
 PUBLISHED = {
@@ -92,33 +90,34 @@ def dev_spec(**genesis: Any) -> ChainSpec:
 # --- the public chains ---
 
 
-needs_reference = pytest.mark.skipif(
-    REFERENCE_SPECS is None,
-    reason="CKB_NODE_REFERENCE_SPECS is not set: the PUBLIC CHAINS' GENESIS HASHES ARE NOT CHECKED in this run",
-)
+@pytest.fixture(scope="module")
+def crates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the unpacked crates."""
+    unchecked = "THE TRANSACTIONS OF THE PUBLIC CHAINS' GENESIS ARE NOT CHECKED in this run"
+    return fetch_crates(tmp_path_factory.mktemp("crates"), unchecked)
 
 
-def reference_cell(name: str) -> bytes:
-    assert REFERENCE_SPECS is not None
-    return (Path(REFERENCE_SPECS) / name.removeprefix("specs/")).read_bytes()
+def official_cells(crates: Path) -> Callable[[str], bytes]:
+    return lambda name: (crates / "ckb-system-scripts" / name).read_bytes()
 
 
-def reference_spec(name: str) -> ChainSpec:
-    assert REFERENCE_SPECS is not None
-    return parse_spec((Path(REFERENCE_SPECS) / f"{name}.toml").read_text())
+def official_mainnet(crates: Path) -> ChainSpec:
+    return parse_spec((crates / "ckb-resource" / "specs" / "mainnet.toml").read_text())
 
 
-@needs_reference
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_genesis_of_the_public_chains(name: str) -> None:
-    spec = reference_spec(name) if name == "mainnet" else specs.load_bundled(name)
-    block = build_consensus(spec, reference_cell).genesis_block
+def test_genesis_of_the_public_chains(crates: Path, name: str) -> None:
+    spec = official_mainnet(crates) if name == "mainnet" else specs.load_bundled(name)
+    block = build_consensus(spec, official_cells(crates)).genesis_block
     assert (block.hash.hex(), *(tx.hash.hex() for tx in block.transactions)) == PUBLISHED[name]
 
 
-@needs_reference
-def test_mainnet_from_its_block() -> None:
-    built = build_consensus(reference_spec("mainnet"), reference_cell)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_mainnet_from_its_block(crates: Path) -> None:
+    built = build_consensus(official_mainnet(crates), official_cells(crates))
     read = build_consensus(specs.load_bundled("mainnet"), lambda name: built.genesis_block.raw)
     assert read == built
     assert read.min_chain_work == 0x3314412053C82802A7
