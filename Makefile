@@ -39,8 +39,10 @@ bench-node: setup
 ## Import of blocks: rates, memory, and (OPTIONS=--profile) where the time goes.
 bench-chain: setup
 	$(BIN)/python -m tests.benches.chain $(OPTIONS)
+## Engines of the VM on our lock and a loop; PROGRAMS=<directory> adds the reference VM's benchmark programs, and
+## RUNNER=<its example ckb-vm-runner, built with its assembly interpreter> puts it into the same table.
 bench-vm: setup
-	$(BIN)/python -m tests.benches.vm
+	$(BIN)/python -m tests.benches.vm $(if $(PROGRAMS),--programs $(PROGRAMS)) $(if $(RUNNER),--runner $(RUNNER))
 ## Proof of work, mining, chain root and filters: kernels beside plain Python.
 bench-kernels: setup
 	$(BIN)/python -m tests.benches.kernels

@@ -1,11 +1,13 @@
 """The VM's figures: the default lock on every engine, start-up, translation, cache, two cores.
 
 `python -m tests.benches.vm` (or `make bench-vm`). Verifications are complete: machine, program, system calls with the
-answers of a recorded run, result, end of the machine.
+answers of a recorded run, result, end of the machine. `--programs` and `--runner` add other programs and the reference
+VM, see tests/benches/vm_programs.py.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import statistics
 import tempfile
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benches.report import Report
+from tests.benches.vm_programs import measure_programs
 from tests.scripts.harness import Group, Items, load, lock_group
 from tests.scripts.mock import SIGHASH, Mock, code
 from tests.scripts.test_sighash_all import payment, signed
@@ -244,6 +247,10 @@ def measure_two_cores(report: Report, engines: Engines, directory: Path, recordi
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="The VM")
+    parser.add_argument("--programs", type=Path, help="a directory with the reference VM's benchmark programs")
+    parser.add_argument("--runner", type=Path, help="the reference VM's example ckb-vm-runner, built with assembly")
+    options = parser.parse_args()
     mock = signed(payment())
     recording = record(code(SIGHASH), mock, lock_group(mock, 0))
     report = Report("vm")
@@ -256,6 +263,7 @@ def main() -> None:
             measure_cold(report, engines)
             measure_translation(report, recording)
             measure_two_cores(report, engines, path, recording)
+            measure_programs(report, engines, options.programs, options.runner)
     report.write()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from consensus.types.blockchain import CellInput, CellOutput, OutPoint
 from tests.interop.kit_chain import Mirror, both_refuse, wait_until
 from tests.interop.kit_json import hexed, transaction_json
@@ -9,6 +11,8 @@ from tests.interop.kit_mirror import assert_same_chain
 from tests.interop.kit_sign import Multisig, multisig_dep
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet
 
+PAUSE_S = 0.3
+"""Alone, too, the reference leaves transactions proposed for ever if blocks and transactions come too quickly."""
 CAROL = Wallet(bytes(31) + b"\x07")
 
 
@@ -20,8 +24,10 @@ def test_what_one_pool_takes_the_other_takes_and_the_chain_commits(mirror: Mirro
             hashes += [mirror.send(mirror.transfer(purse, CAROL.lock, 100 * CKB)) for _ in range(5)]
         block_hash = mirror.source.call("generate_block")
         mirror.copy(block_hash)
+        time.sleep(PAUSE_S)
 
     def all_committed() -> bool:
+        time.sleep(PAUSE_S)
         mirror.copy(mirror.source.call("generate_block"))
         answers = (mirror.target.call("get_transaction", tx_hash) for tx_hash in hashes)
         return all(answer["tx_status"]["status"] == "committed" for answer in answers)
