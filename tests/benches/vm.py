@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benches.report import Report
-from tests.benches.vm_programs import measure_programs
+from tests.benches.vm_programs import loop_program, measure_programs
 from tests.scripts.harness import Group, Items, load, lock_group
 from tests.scripts.mock import SIGHASH, Mock, code
 from tests.scripts.test_sighash_all import payment, signed
-from tests.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, branch, elf, exit_with, imm, li, program, reg
+from tests.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, elf
 from vm import Engines, Machine, create_machine
 from vm.reference.engine import ReferenceMachine
 from vm.translator.runtime import HostedRuntime
@@ -145,8 +145,7 @@ def measure_lock(report: Report, engines: Engines, recording: Recording) -> None
 
 def measure_loop(report: Report, engines: Engines) -> None:
     """A long loop of plain instructions, nothing fused."""
-    body = reg("add", 6, 6, 5) + reg("xor", 7, 7, 6) + imm("slli", 8, 7, 3) + reg("or", 9, 8, 6) + imm("addi", 5, 5, -1)
-    file = program(li(5, LOOP_ROUNDS) + body + branch("bne", 5, 0, -len(body)) + exit_with())
+    file = loop_program(LOOP_ROUNDS)
     count = LOOP_ROUNDS * 6
     engines.translate(file, VERSION)
     for engine, name in (("wasm", "interpreter_minsn_per_s"), ("auto", "translated_loop_minsn_per_s")):

@@ -40,16 +40,16 @@ class Subject:
     arguments: tuple[bytes, ...]
 
 
-def loop_program() -> bytes:
+def loop_program(rounds: int) -> bytes:
     """Six plain instructions a round, none fused."""
     body = reg("add", 6, 6, 5) + reg("xor", 7, 7, 6) + imm("slli", 8, 7, 3) + reg("or", 9, 8, 6) + imm("addi", 5, 5, -1)
-    return program(li(5, LOOP_ROUNDS) + body + branch("bne", 5, 0, -len(body)) + exit_with())
+    return program(li(5, rounds) + body + branch("bne", 5, 0, -len(body)) + exit_with())
 
 
 def subjects(directory: Path | None, scratch: Path) -> list[Subject]:
     """Our loop, and those programs of the directory whose arguments are known."""
     loop = scratch / "loop"
-    loop.write_bytes(loop_program())
+    loop.write_bytes(loop_program(LOOP_ROUNDS))
     known = [path for path in find_programs(directory) if path.name in ARGUMENTS] if directory else []
     return [Subject("loop", loop, ()), *(Subject(path.name, path, ARGUMENTS[path.name]) for path in known)]
 
