@@ -246,11 +246,9 @@ def test_endless_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_dripping_answers() -> None:
-    with answering(repeating(b" ", 0.02)) as url:
-        started = time.monotonic()
-        with pytest.raises(GenesisSourceError, match="takes too long"):
-            RpcSource(url, total_s=0.5).load(load_bundled("mainnet"))
-        assert time.monotonic() - started < 5
+    """The answer itself has no end."""
+    with answering(repeating(b" ", 0.02)) as url, pytest.raises(GenesisSourceError, match="takes too long"):
+        RpcSource(url, total_s=0.5).load(load_bundled("mainnet"))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ckb_node.txpool.entry import PoolEntry, Status, evict_key, fee_rate, weight
 from ckb_node.txpool.graph import Departed, PoolGraph
 from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
+from tests.kit.work import calls_of
 from tests.txpool.kit_graph import a_chain, an_entry, assert_consistent, chain_cell, ids, output_of, restart_serials
 
 MAX_ANCESTORS = 6
@@ -255,35 +256,48 @@ def test_eviction_order() -> None:
     assert order == [twins[1], twins[0], poor[1], poor[0], helped, rich, gap, lowest_but_proposed]
 
 
-def test_long_chains_are_handled_in_time() -> None:
-    """No step may hold the event loop up for long."""
-    graph = PoolGraph(400)
+def work_of_a_chain(length: int) -> tuple[int, int]:
+    """Calls of the costliest addition to a chain, and of the removal of its first half by a block."""
+    graph = PoolGraph(length)
     chain: list[PoolEntry] = []
-    slowest = 0.0
-    for number in range(400):
+    additions = []
+    for number in range(length):
         chain.append(an_entry(spends=[output_of(chain[-1])] if chain else [], fee=1000 - number))
-        started = time.thread_time()
-        graph.add(chain[-1])
-        slowest = max(slowest, time.thread_time() - started)
-    assert chain[0].descendants.count == chain[-1].ancestors.count == 400
-    assert slowest < 0.2
-    started = time.thread_time()
-    graph.remove_committed([entry.hash for entry in chain[:200]])
-    assert chain[-1].ancestors.count == 200
-    graph.remove_with_descendants((chain[200].short_id,))
-    assert time.thread_time() - started < 1
+        additions.append(calls_of(partial(graph.add, chain[-1])))
+    assert chain[0].descendants.count == chain[-1].ancestors.count == length
+    removal = calls_of(lambda: graph.remove_committed([entry.hash for entry in chain[: length // 2]]))
+    assert chain[-1].ancestors.count == length - length // 2
+    graph.remove_with_descendants((chain[length // 2].short_id,))
     assert len(graph) == 0
     assert graph.total_size == 0
+    return max(additions), removal
+
+
+def test_long_chains_take_bounded_work() -> None:
+    """No step may hold the event loop up: an addition is linear in its ancestors, a removal in pairs of relatives."""
+    addition, removal = work_of_a_chain(100)
+    longer_addition, longer_removal = work_of_a_chain(400)
+    assert longer_addition < 4.5 * addition
+    assert longer_addition < 40_000
+    assert longer_removal < 16 * removal
+    assert longer_removal < 200_000
+
+
+def work_of_a_popular_cell(readers: int) -> int:
+    """Calls of one addition that spends a cell which so many others read."""
+    graph = PoolGraph(readers * 2 // 5)
+    cell = chain_cell("oracle")
+    for number in range(readers):
+        graph.add(an_entry(reads=[cell], fee=number))
+    spender = an_entry(spends=[cell])
+    departed: list[Departed] = []
+    work = calls_of(lambda: departed.append(graph.add(spender)))
+    kept = readers * 2 // 5 - 1
+    assert len(departed[0].crowded_out) == readers - kept
+    assert min(entry.fee for entry in graph if entry.dep_keys) == readers - kept
+    return work
 
 
 def test_many_readers_of_one_cell() -> None:
-    """An attacker's popular cell dep: spending it must not take quadratic time."""
-    graph = PoolGraph(1000)
-    cell = chain_cell("oracle")
-    for number in range(2500):
-        graph.add(an_entry(reads=[cell], fee=number))
-    started = time.thread_time()
-    departed = graph.add(an_entry(spends=[cell]))
-    assert time.thread_time() - started < 1
-    assert len(departed.crowded_out) == 2500 - 999
-    assert min(entry.fee for entry in graph if entry.dep_keys) == 2500 - 999
+    """An attacker's popular cell dep: spending it must not take quadratic work."""
+    assert work_of_a_popular_cell(2500) < 4.5 * work_of_a_popular_cell(625)

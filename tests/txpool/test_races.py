@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 async def until_waiting(funds: Funds, count: int) -> None:
     """Let the submissions run until they wait for scripts."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await funds.pool.info()).verify_queue_size < count:  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0)
     for _ in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -13,6 +12,7 @@ from ckb_node.txpool import selector
 from ckb_node.txpool.entry import PoolEntry, Status, Sums, score, weight
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.selector import candidates_of, select_for_block
+from tests.kit.work import calls_of
 from tests.txpool.kit_graph import OUTPUTS, a_chain, an_entry, chain_cell, output_of
 
 NO_LIMIT = 1 << 60
@@ -182,11 +182,19 @@ def test_the_pool_may_change_while_a_thread_selects() -> None:
     assert select_for_block(candidates, NO_LIMIT, NO_LIMIT) == chain
 
 
-def test_a_long_chain_with_falling_fees_takes_bounded_time() -> None:
-    """The worst case: hundreds of packages of one, each of which changes all packages behind it."""
-    graph = PoolGraph(1000)
-    chain = a_chain(graph, range(400_000, 0, -1000), status=PROPOSED)
+def work_of_falling_fees(length: int) -> int:
+    """Calls of selecting a chain in which each child pays less than its parent."""
+    graph = PoolGraph(length)
+    chain = a_chain(graph, range(length * 1000, 0, -1000), status=PROPOSED)
     candidates = candidates_of(graph)
-    started = time.thread_time()
-    assert select_for_block(candidates, NO_LIMIT, NO_LIMIT) == chain
-    assert time.thread_time() - started < 1
+    chosen: list[PoolEntry] = []
+    work = calls_of(lambda: chosen.extend(select_for_block(candidates, NO_LIMIT, NO_LIMIT)))
+    assert chosen == chain
+    return work
+
+
+def test_a_long_chain_with_falling_fees_takes_bounded_work() -> None:
+    """The worst case: hundreds of packages of one, each of which changes all packages behind it."""
+    short, long = work_of_falling_fees(100), work_of_falling_fees(400)
+    assert long < 16 * short, "each pair of packages is looked at once at most"
+    assert long < 3_000_000

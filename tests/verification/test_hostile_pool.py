@@ -87,7 +87,6 @@ async def test_withdrawn_while_it_runs(way: str) -> None:
         await asyncio.sleep(0.5)
         await funds.submit(funds.spend(), funds.spend(), funds.spend())
         assert not run.done(), "others are taken meanwhile"
-        started = time.monotonic()
         match way:
             case "remove":
                 assert await funds.pool.remove(tx.hash)
@@ -97,8 +96,7 @@ async def test_withdrawn_while_it_runs(way: str) -> None:
                 await funds.pool.clear_verify_queue()
             case _:
                 funds.dev.scripts.end_runs()
-        assert isinstance(await run, Invalidated)
-        assert time.monotonic() - started < 3
+        assert isinstance(await run, Invalidated), "an endless script ends in no other way within the test's time"
 
 
 async def test_blocks_come_in_while_it_runs() -> None:

@@ -129,7 +129,7 @@ def test_stopped_by_whoever_wanted_it(tmp_path: Path, kind: str) -> None:
             process_at_work(service)
         stop.set()
         with pytest.raises(ScriptsStopped):
-            run.result(timeout=3)
+            run.result(timeout=60)
         assert patiently(runner, a_transaction(exiting(0))) > 0
 
 
