@@ -331,8 +331,8 @@ class ChainTxn(ChainState):
 
     def _write(self, *, sync: bool) -> None:
         self._add_commit_facts()
-        if self._last_location is not None and sync:
-            self._archive.sync()
+        if self._last_location is not None:
+            (self._archive.sync if sync else self._archive.flush)()
         self._overlay.commit(self._store, sync=sync)
         self._tell_cache(self._fresh_headers, self._deleted)
 

@@ -6,12 +6,14 @@ import errno
 import os
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage import archive as archive_module
 from storage.archive import LOCATION_SIZE, MAX_RECORD_SIZE, Archive, BlockArchive, Location, MemoryArchive
 from storage.errors import (
     ArchiveBehindDatabase,
@@ -104,6 +106,7 @@ def test_more_segments_than_open_files(tmp_path: Path) -> None:
 def test_reopen_goes_on_where_it_was(tmp_path: Path) -> None:
     archive = BlockArchive(tmp_path, None)
     first = archive.append(b"first")
+    archive.flush()
     archive.close()
     archive = BlockArchive(tmp_path, first)
     second = archive.append(b"second")
@@ -146,6 +149,7 @@ def test_a_whole_archive_without_its_database_is_not_destroyed(tmp_path: Path) -
 def test_records_the_database_knows_but_the_archive_lost(tmp_path: Path) -> None:
     archive = BlockArchive(tmp_path, None)
     last = archive.append(bytes(50))
+    archive.flush()
     archive.close()
     with segment(tmp_path, 0).open("r+b") as file:
         file.truncate(last.end - 1)
@@ -161,6 +165,7 @@ def test_records_the_database_knows_but_the_archive_lost(tmp_path: Path) -> None
 def test_changed_last_record_is_found_at_open(tmp_path: Path) -> None:
     archive = BlockArchive(tmp_path, None)
     last = archive.append(bytes(50))
+    archive.flush()
     archive.close()
     with segment(tmp_path, 0).open("r+b") as file:
         file.seek(30)
@@ -175,6 +180,7 @@ def test_every_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.mktemp("archive")
     archive = BlockArchive(path, None)
     location = archive.append(bytes(range(40)))
+    archive.flush()
     file = segment(path, 0)
     raw = bytearray(file.read_bytes())
     raw[offset] ^= mask
@@ -196,13 +202,10 @@ def test_missing_segment_is_corruption(tmp_path: Path) -> None:
 
 
 class ShortWrites:
-    """pwrite and pwritev of a disk with `room` bytes left."""
+    """pwrite of a disk with `room` bytes left."""
 
     def __init__(self, room: int, number: int) -> None:
         self.room, self.number = room, number
-
-    def pwritev(self, fd: int, parts: tuple[bytes, ...], offset: int) -> int:
-        return self.pwrite(fd, b"".join(parts), offset)
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         data = data[: self.room]
@@ -215,27 +218,52 @@ class ShortWrites:
 
 
 @pytest.mark.parametrize("room", [0, 5, 12, 40])
-def test_full_disk_leaves_no_partial_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+@pytest.mark.parametrize("call", ["flush", "sync", "read", "read_slice", "append"])
+def test_full_disk_leaves_no_partial_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, call: str
+) -> None:
+    """Whoever needs the file hears of it, as often as he asks; nothing is lost when there is room again."""
+    monkeypatch.setattr(archive_module, "_GATHERED", 50)
     archive = BlockArchive(tmp_path, None)
     first = archive.append(b"first")
+    archive.flush()
+    second = archive.append(bytes(50))
+    calls: dict[str, Callable[[], object]] = {
+        "flush": archive.flush,
+        "sync": archive.sync,
+        "read": lambda: archive.read(second),
+        "read_slice": lambda: archive.read_slice(second, 1, 2),
+        "append": lambda: archive.append(b"third"),
+    }
     with monkeypatch.context() as patched:
-        disk = ShortWrites(room, errno.ENOSPC)
-        patched.setattr(os, "pwritev", disk.pwritev)
-        patched.setattr(os, "pwrite", disk.pwrite)
-        with pytest.raises(DiskFull) as caught:
-            archive.append(bytes(50))
-        assert caught.value.path == segment(tmp_path, 0)
-    assert segment(tmp_path, 0).stat().st_size == first.end
-    second = archive.append(b"second")
-    assert second.offset == first.end
-    assert [raw for _, raw in archive.records()] == [b"first", b"second"]
+        patched.setattr(os, "pwrite", ShortWrites(room, errno.ENOSPC).pwrite)
+        for _ in range(2):
+            with pytest.raises(DiskFull) as caught:
+                calls[call]()
+            assert caught.value.path == segment(tmp_path, 0)
+            assert segment(tmp_path, 0).stat().st_size == first.end
+    third = archive.append(b"third")
+    assert third.offset == second.end
+    assert [raw for _, raw in archive.records()] == [b"first", bytes(50), b"third"]
+    archive.close()
+
+
+def test_records_are_written_many_at_a_time(tmp_path: Path) -> None:
+    archive = BlockArchive(tmp_path, None)
+    locations = [archive.append(bytes([number]) * 60_000) for number in range(10)]
+    written = segment(tmp_path, 0).stat().st_size
+    assert written == locations[4].end, "when there is more than a quarter of a MiB"
+    assert archive.read(locations[0])[0] == 0
+    assert segment(tmp_path, 0).stat().st_size == written, "what is in the file is read there"
+    assert archive.read(locations[9])[0] == 9
+    assert segment(tmp_path, 0).stat().st_size == locations[9].end
     archive.close()
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = BlockArchive(tmp_path, None)
-    real = os.pwritev
-    monkeypatch.setattr(os, "pwritev", lambda fd, parts, offset: real(fd, [b"".join(parts)[:20]], offset))
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: real(fd, data[:20], offset))
     location = archive.append(bytes(range(100)))
     assert archive.read(location) == bytes(range(100))
     archive.close()

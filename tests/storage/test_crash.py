@@ -40,8 +40,7 @@ while True:
         overlay.put(b"r%08d.%d" % (number, part), location.pack())
     overlay.put(b"last", location.pack())
     overlay.put(b"count", number.to_bytes(8, "big"))
-    if sync:
-        archive.sync()
+    (archive.sync if sync else archive.flush)()
     overlay.commit(store, sync=sync)
     os.write(1, b"%d\\n" % number)
     number += 1
