@@ -32,7 +32,8 @@ from consensus.molecule import (
     trailing,
     vector,
 )
-from consensus.types.shapes import Shapes
+from consensus.types.frame import ordinary_frame
+from consensus.types.shapes import Shape, Shapes
 
 T = TypeVar("T")
 
@@ -200,9 +201,12 @@ class TransactionVecKind(DynVecKind[Transaction]):
     def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         if compatible:
             super().check(buf, start, end, compatible)
-            return
-        for a, b in pairwise(part_bounds(self.name, buf, start, end)):
-            SHAPES.check(buf, a, b)
+        else:
+            self.checked(buf, start, end)
+
+    def checked(self, buf: bytes, start: int, end: int) -> list[tuple[int, int, Shape | None]]:
+        """Bounds of each transaction and its shape, see `Shapes.check`; MoleculeError."""
+        return [(a, b, SHAPES.check(buf, a, b)) for a, b in pairwise(part_bounds(self.name, buf, start, end))]
 
 
 TRANSACTION_VEC = TransactionVecKind(kind(Transaction))
@@ -216,10 +220,9 @@ class FlatTransaction:
 
     __slots__ = ("hash", "raw", "shape", "since_and_points", "start", "witness_hash")
 
-    def __init__(self, block: bytes, start: int, end: int) -> None:
-        """Of the strictly well formed transaction block[start:end]; MoleculeError when it is not."""
-        shape = self.shape = SHAPES.of(block, start, end)
-        self.start = start
+    def __init__(self, block: bytes, start: int, end: int, shape: Shape) -> None:
+        """Of the transaction block[start:end], which has this shape."""
+        self.shape, self.start = shape, start
         raw = self.raw = block[start:end]
         body_start, body_end = shape.body
         self.hash = ckb_hash(raw[body_start:body_end])
@@ -354,6 +357,17 @@ class Block(Table):
     proposals: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
     extension: Field[bytes | None] = trailing(BYTES, default=None)
 
+    @classmethod
+    def parse(cls, data: bytes, *, compatible: bool = False) -> Self:
+        """As Composite.parse; of an ordinary block, what the check finds out on its way is kept."""
+        bounds = None if compatible else ordinary_frame(data)
+        if bounds is None:
+            return super().parse(data, compatible=compatible)
+        checked = TRANSACTION_VEC.checked(data, bounds[2], bounds[3])
+        self = cls.view(data, 0, len(data))
+        self.__dict__.update(_raw=data, bounds=bounds, _checked=checked)
+        return self
+
     @property
     def hash(self) -> bytes:
         return self.header.hash
@@ -369,8 +383,10 @@ class Block(Table):
     @lazy
     def flat(self) -> Sequence[FlatTransaction]:
         """Its transactions without objects for their parts. MoleculeError if one is not strictly well formed."""
-        raw, (_, _, start, end) = self.raw, self.bounds[:4]
-        return [FlatTransaction(raw, a, b) for a, b in pairwise(part_bounds("TransactionVec", raw, start, end))]
+        raw, checked = self.raw, self.__dict__.get("_checked")
+        if checked is None:
+            checked = TRANSACTION_VEC.checked(raw, self.bounds[2], self.bounds[3])
+        return [FlatTransaction(raw, a, b, shape or SHAPES.of(raw, a, b)) for a, b, shape in checked]
 
     @lazy
     def bounds(self) -> Sequence[int]:

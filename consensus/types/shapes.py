@@ -92,12 +92,13 @@ class Shapes:
             self._keep(shape)
         return shape
 
-    def check(self, buf: bytes, start: int, end: int) -> None:
-        """Raise MoleculeError unless the transaction buf[start:end] is strictly well formed."""
+    def check(self, buf: bytes, start: int, end: int) -> Shape | None:
+        """Raise MoleculeError unless the transaction buf[start:end] is strictly well formed; its shape, unless it is so
+        big that to learn it costs much more than the check."""
         if end - start <= self._largest:
-            self.of(buf, start, end)
-        else:
-            self._check(buf, start, end, False)
+            return self.of(buf, start, end)
+        self._check(buf, start, end, False)
+        return None
 
     def _keep(self, shape: Shape) -> None:
         if self._count >= self._limit:
