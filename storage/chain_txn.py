@@ -292,7 +292,8 @@ class ChainTxn(ChainState):
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, "chain-save")
         try:
-            self._saving = self._writer.submit(self._write_synced, self._overlay.hand_over())
+            write = self._store.prepare_batch(self._overlay.hand_over().items(), sync=True)
+            self._saving = self._writer.submit(self._write_synced, write)
         except BaseException:  # what nobody writes must not be built upon
             self.discard()
             raise
@@ -336,11 +337,11 @@ class ChainTxn(ChainState):
         self._overlay.commit(self._store, sync=sync)
         self._tell_cache(self._fresh_headers, self._deleted)
 
-    def _write_synced(self, changes: dict[bytes, bytes | None]) -> None:
+    def _write_synced(self, write: Callable[[], None]) -> None:
         """The other thread's part of `save`."""
         if self._last_location is not None:
             self._archive.sync()
-        self._store.write_batch(changes.items(), sync=True)
+        write()
 
     def _end_save(self) -> None:
         """Wait for the other thread; raise its error."""

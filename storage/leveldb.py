@@ -6,8 +6,9 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -118,16 +119,26 @@ class LevelDbStore:
 
     def write_batch(self, changes: Iterable[Change], /, *, sync: bool) -> None:
         """Apply all changes or none. Raises DiskFull, WritesRefused, StorageClosed or another StorageError."""
+        self.prepare_batch(changes, sync=sync)()
+
+    def prepare_batch(self, changes: Iterable[Change], /, *, sync: bool) -> Callable[[], None]:
+        """See storage.kv.KeyValueStore. Raises StorageClosed; the call raises what `write_batch` does."""
+        try:
+            batch = self._db.write_batch(sync=sync)
+            put, delete = batch.put, batch.delete
+            for key, value in changes:
+                if value is None:
+                    delete(key)
+                else:
+                    put(key, value)
+        except (plyvel.Error, RuntimeError) as error:
+            _raise_typed(self._path, error)
+        return partial(self._write, batch)
+
+    def _write(self, batch: Any) -> None:
         with self._write_lock:
             self._refuse_after_failure()
             try:
-                batch = self._db.write_batch(sync=sync)
-                put, delete = batch.put, batch.delete
-                for key, value in changes:
-                    if value is None:
-                        delete(key)
-                    else:
-                        put(key, value)
                 batch.write()
             except plyvel.Error as error:
                 typed = _typed(self._path, error)

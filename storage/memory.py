@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -105,7 +106,13 @@ class MemoryStore:
 
     def write_batch(self, changes: Iterable[Change], /, *, sync: bool) -> None:
         """Apply all changes or none."""
-        batch = list(changes)
+        self.prepare_batch(changes, sync=sync)()
+
+    def prepare_batch(self, changes: Iterable[Change], /, *, sync: bool) -> Callable[[], None]:
+        """See storage.kv.KeyValueStore."""
+        return partial(self._apply_all, list(changes))
+
+    def _apply_all(self, batch: Sequence[Change]) -> None:
         with self.lock:
             self._refuse_when_closed()
             for key, value in batch:

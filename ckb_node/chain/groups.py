@@ -31,7 +31,7 @@ from storage.chain_txn import ChainTxn
 class GroupLimits:
     """A group is saved when one of these is reached; bodies in bytes."""
 
-    blocks: int = 256
+    blocks: int = 512
     body_bytes: int = 16 << 20
     seconds: float = 2.0
 

@@ -10,7 +10,7 @@ from enum import Enum
 
 import click
 
-from ckb_node.chain.collecting import rare_collections
+from ckb_node.chain.bulk import set_for_bulk
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor
@@ -59,7 +59,7 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
         progress = BlockProgress("importing", size_of(options.source))
         importer = BlockImporter(processor, options.checks, options.source, trusted_below)
         try:
-            with rare_collections(), progress, importer.refusals(progress), importer.groups:
+            with set_for_bulk(), progress, importer.refusals(progress), importer.groups:
                 for line in read_blocks(file):
                     _stop_if_asked(stop)
                     is_new = importer.take(line)

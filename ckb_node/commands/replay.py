@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ckb_node.chain.collecting import rare_collections
+from ckb_node.chain.bulk import set_for_bulk
 from ckb_node.chain.groups import BlockGroups, RefusedBlockError
 from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor
@@ -57,7 +57,7 @@ class _Replay:
         """Process the blocks at these heights. CommandError at the first that is invalid."""
         processor = self.processor
         with (
-            rare_collections(),
+            set_for_bulk(),
             BlockProgress(title, len(heights)) as progress,
             BlockGroups(processor.store, judge, processor.now_ms, scripts=processor.scripts) as groups,
         ):

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ckb_node.chain.collecting import rare_collections
+from ckb_node.chain.bulk import set_for_bulk
 from ckb_node.chain.groups import BlockGroups
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.rules import all_rules, scripts_later, scripts_trusted
@@ -185,7 +185,7 @@ def importer(
         def take(raws: Sequence[bytes]) -> dict[str, float]:
             transactions, started, start = 0, time.perf_counter(), 0.0
             queued = scripts if run_scripts else None
-            with rare_collections(), BlockGroups(store, judge, now_ms, scripts=queued) as groups:
+            with set_for_bulk(), BlockGroups(store, judge, now_ms, scripts=queued) as groups:
                 for raw in raws:
                     block = Block.parse(raw)
                     groups.add(block)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -150,10 +150,10 @@ def test_a_full_disk_is_what_is_told(bad: int | None, monkeypatch: pytest.Monkey
     a_processor(store)
     with monkeypatch.context() as full:
 
-        def refuse(self: MemoryStore, changes: Iterable[object], *, sync: bool) -> None:
+        def refuse() -> None:
             raise DiskFull(Path(), "no space left")
 
-        full.setattr(MemoryStore, "write_batch", refuse)
+        full.setattr(MemoryStore, "prepare_batch", lambda _store, _changes, *, sync: refuse)
         with pytest.raises(DiskFull):
             add_all(store, bad, GroupLimits(blocks=4), Interrupt(0))
     assert faults_of(store, bad) == []

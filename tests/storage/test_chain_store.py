@@ -258,11 +258,11 @@ def test_a_save_that_fails_is_the_last(store: ChainStore, monkeypatch: pytest.Mo
     rng = Random(5)
     new = child(rng, nodes[-1])
 
-    def full(_changes: object, *, sync: bool) -> None:
+    def full() -> None:
         raise StorageError("somewhere", "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine(store), "write_batch", full)
+        patched.setattr(engine(store), "prepare_batch", lambda _changes, *, sync: full)
         txn = store.begin()
         move_tip(txn, nodes[-1], new)
         txn.save()
