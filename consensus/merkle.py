@@ -30,8 +30,7 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """Root of 32-byte leaves; zero for none, the leaf itself for one."""
     if not leaves:
         return ZERO_HASH
-    nodes = merkle_nodes(leaves)
-    return nodes[0]
+    return leaves[0] if len(leaves) == 1 else merkle_nodes(leaves)[0]
 
 
 def merkle_nodes(leaves: Sequence[bytes]) -> list[bytes]:

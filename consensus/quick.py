@@ -9,8 +9,8 @@ Ordinary is a transaction that spends cells of earlier blocks without since, hea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
 from typing import NamedTuple, overload
 
 from consensus.block import FIELDS_WITHOUT_EXTENSION, is_cellbase_witness, verify_block_body, verify_extension_size
@@ -68,6 +68,19 @@ _SMALL_GROUP = 1024
 _MOST_GROUPS = 64
 _BLOCK_ENTRY = 4
 """Bytes that a transaction takes in a block beside itself: its offset."""
+
+
+def _once_a_shape(rule: Callable[[Shape], bool]) -> Callable[[Shape], bool]:
+    """The rule decides once about all transactions of a shape."""
+
+    @wraps(rule)
+    def decided(shape: Shape) -> bool:
+        verdict = shape.verdicts.get(rule)
+        if verdict is None:
+            verdict = shape.verdicts[rule] = rule(shape)
+        return verdict
+
+    return decided
 
 
 class _NotOrdinary(Exception):  # noqa: N818 - a way out of the quick path, never seen outside
@@ -130,16 +143,22 @@ def _commits_to(block: Block, flat: Sequence[FlatTransaction]) -> bool:
 def _is_ordinary_cellbase(cellbase: FlatTransaction, number: int) -> bool:
     """One null input with the number, one good witness, at most one output with neither data nor type; no deps."""
     shape = cellbase.shape
-    if cellbase.since_and_points != (number, _NULL_POINT) or len(shape.witnesses) != 1:
-        return False
-    if len(shape.outputs) > 1 or len(shape.data) != len(shape.outputs):
-        return False
-    if shape.data and shape.data[0][0] != shape.data[0][1]:
-        return False
-    if shape.type_hash_types or shape.header_deps or shape.dep_types:
+    if cellbase.since_and_points != (number, _NULL_POINT) or not _suits_a_cellbase(shape):
         return False
     start, end = shape.witnesses[0]
-    return ENABLED_HASH_TYPES.issuperset(shape.lock_hash_types) and _names_a_miner(cellbase.raw[start:end])
+    return _names_a_miner(cellbase.raw[start:end])
+
+
+@_once_a_shape
+def _suits_a_cellbase(shape: Shape) -> bool:
+    """What `_is_ordinary_cellbase` asks of the structure."""
+    return (
+        len(shape.witnesses) == 1
+        and len(shape.data) == len(shape.outputs) <= 1
+        and all(start == end for start, end in shape.data)
+        and not (shape.type_hash_types or shape.header_deps or shape.dep_types)
+        and ENABLED_HASH_TYPES.issuperset(shape.lock_hash_types)
+    )
 
 
 @lru_cache(maxsize=64)
@@ -149,9 +168,13 @@ def _names_a_miner(witness: bytes) -> bool:
 
 def _is_sound_alone(consensus: Consensus, shape: Shape) -> bool:
     """All rules of `verify_transaction_alone` hold, whatever stands between the structural bytes."""
+    return shape.size + _BLOCK_ENTRY <= consensus.max_block_bytes and _has_sound_structure(shape)
+
+
+@_once_a_shape
+def _has_sound_structure(shape: Shape) -> bool:
     return (
         shape.version == TX_VERSION
-        and shape.size + _BLOCK_ENTRY <= consensus.max_block_bytes
         and shape.input_count > 0
         and 0 < len(shape.outputs) == len(shape.data)
         and len(shape.dep_types) <= 1

@@ -366,8 +366,7 @@ class ChainTxn(ChainState):
         """What the readers of the commit that was made last may know."""
         for block_hash in deleted:
             self._headers.forget(block_hash, self._serial)
-        for block_hash, header in headers.items():
-            self._headers.put(block_hash, self._serial, header)
+        self._headers.put_all(headers, self._serial)
 
     def _refuse_when_ended(self) -> None:
         if self._on_end is None:

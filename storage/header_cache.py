@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
@@ -32,16 +33,22 @@ class HeaderCache:
 
     def put(self, block_hash: bytes, serial: int, header: Header) -> None:
         """Keep a header that a view of commit `serial` has seen."""
+        self.put_all({block_hash: header}, serial)
+
+    def put_all(self, headers: Mapping[bytes, Header], serial: int) -> None:
+        """Keep headers, by their hashes, that a view of commit `serial` has seen."""
+        known = self._headers
         with self._lock:
             if serial < self._last_deletion:
                 return
-            found = self._headers.get(block_hash)
-            if found is not None and found[0] <= serial:
-                return
-            if len(self._headers) >= self._size:
-                for old in list(islice(self._headers, max(1, self._size // 4))):
-                    del self._headers[old]
-            self._headers[block_hash] = (serial, header)
+            for block_hash, header in headers.items():
+                found = known.get(block_hash)
+                if found is not None and found[0] <= serial:
+                    continue
+                if len(known) >= self._size:
+                    for old in list(islice(known, max(1, self._size // 4))):
+                        del known[old]
+                known[block_hash] = (serial, header)
 
     def forget(self, block_hash: bytes, serial: int) -> None:
         """Drop the header of a block that commit `serial` deleted."""

@@ -17,16 +17,17 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """The last `limit` values put, and up to a quarter more; by block hash, never a None. Any thread may read."""
+    """The last `limit` values put, and up to as many more; by block hash, never a None. Any thread may read."""
 
     def __init__(self, limit: int) -> None:
         self._limit: Final = limit
-        self._most: Final = limit + limit // 4
         self._values: dict[bytes, T] = {}
+        self._older: dict[bytes, T] = {}
 
     def get(self, block_hash: bytes) -> T | None:
         """The value kept."""
-        return self._values.get(block_hash)
+        found = self._values.get(block_hash)
+        return self._older.get(block_hash) if found is None else found
 
     def keep(self, block_hash: bytes, value: T | None) -> T | None:
         """The value that was read, kept from now on if there is one."""
@@ -35,21 +36,25 @@ class Recent(Generic[T]):
         return value
 
     def put(self, block_hash: bytes, value: T) -> None:
-        """Keep a value; the oldest go when there are too many."""
-        self._values[block_hash] = value
-        if len(self._values) > self._most:
-            self._values = dict(list(self._values.items())[-self._limit :])
+        """Keep a value; the older half goes when there are too many."""
+        values = self._values
+        if len(values) >= self._limit:
+            self._older = values  # before they leave the other place: no reader may find them in neither
+            values = self._values = {}
+        values[block_hash] = value
 
     def forget(self, block_hash: bytes) -> None:
         """The value is no longer true."""
         self._values.pop(block_hash, None)
+        self._older.pop(block_hash, None)
 
 
 class RecentFacts:
-    """Of blocks on whatever branch. Bodies are few, since each may be big."""
+    """Of blocks on whatever branch. Bodies are few, since each may be big: those that the reward of the next block
+    looks at, and up to as many more."""
 
     def __init__(self) -> None:
-        self.blocks: Final[Recent[Block]] = Recent(20)
+        self.blocks: Final[Recent[Block]] = Recent(16)
         self.records: Final[Recent[BlockRecord]] = Recent(64)
         self.exts: Final[Recent[BlockExt]] = Recent(64)
         self.epochs: Final[Recent[EpochExt]] = Recent(64)

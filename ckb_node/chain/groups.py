@@ -10,8 +10,7 @@ group before theirs is written to the disk. A group is saved only when all its s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -53,6 +52,19 @@ class _Member:
     received_at: int
 
 
+class _InOnePiece:
+    """Whatever cuts its `with` short, an error or Ctrl-C, leaves a transaction that must not be committed."""
+
+    is_whole = True
+
+    def __enter__(self) -> None:
+        self.is_whole = False
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self.is_whole = True
+
+
 class BlockGroups:
     """Attaches blocks one after the other. The end of the `with` commits the last group whatever the reason: what was
     attached so far is sound, unless it ends in the middle of a block; then the group is dropped.
@@ -77,7 +89,7 @@ class BlockGroups:
         self._proven = 0
         self._txn: ChainTxn | None = None
         self._tip: Header | None = None
-        self._is_whole = True
+        self._piece: Final = _InOnePiece()
         self._blocks, self._bytes, self._since = 0, 0, 0.0
 
     def __enter__(self) -> Self:
@@ -85,7 +97,7 @@ class BlockGroups:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            if self._is_whole:
+            if self._piece.is_whole:
                 self.flush()
         finally:
             self._discard()
@@ -117,14 +129,14 @@ class BlockGroups:
             mmr_nodes = nodes_of_block(txn, block.header)[1]
         except InvalidOnChain as invalid:
             self._settle(txn, to_end=True)
-            with self._in_one_piece():
+            with self._piece:
                 insert_invalid(txn, block, invalid.epoch, self._now_ms())
             raise RefusedBlockError(block, invalid.cause) from invalid.cause
         except CkbError as error:
             self._settle(txn, to_end=True)
             raise RefusedBlockError(block, error) from error
         member = _Member(block, judged, self._now_ms())
-        with self._in_one_piece():
+        with self._piece:
             attach_judged(txn, block, judged, mmr_nodes, member.received_at)
             self._members.append(member)
         self._have_scripts_run(txn, member)
@@ -152,7 +164,7 @@ class BlockGroups:
     def _save(self, txn: ChainTxn) -> None:
         """As `flush`, but the disk is written beside what comes next."""
         self._settle(txn, to_end=True)
-        with self._in_one_piece():
+        with self._piece:
             txn.save()
             self._start_group()
 
@@ -165,13 +177,6 @@ class BlockGroups:
             self._txn, self._tip = self._store.begin(), None
             self._start_group()
         return self._txn
-
-    @contextmanager
-    def _in_one_piece(self) -> Iterator[None]:
-        """Whatever cuts this short, an error or Ctrl-C, leaves a transaction that must not be committed."""
-        self._is_whole = False
-        yield
-        self._is_whole = True
 
     def _discard(self) -> None:
         if self._queue is not None:
@@ -206,7 +211,7 @@ class BlockGroups:
         except CkbError as error:
             bad = self._members[self._first_unproven()]
             sound = self._drop_unproven(txn)
-            with self._in_one_piece():
+            with self._piece:
                 insert_invalid(sound, bad.block, bad.judged.epoch, bad.received_at)
             raise RefusedBlockError(bad.block, error) from error
 
@@ -224,7 +229,7 @@ class BlockGroups:
         if at == len(self._members):
             return txn
         proven = self._members[:at]
-        with self._in_one_piece():
+        with self._piece:
             txn.wait_saved()
             txn.discard()
             self._txn = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from struct import Struct as ByteStruct
 from struct import error as struct_error
-from struct import unpack_from
 from typing import Generic, TypeVar, overload
 
 from consensus.errors import MoleculeError
@@ -17,6 +17,12 @@ Check = Callable[[bytes, int, int, bool], None]
 _U32 = ByteStruct("<I")
 _TWO_U32 = ByteStruct("<2I")
 NUMBER_SIZE = 4
+
+
+@lru_cache(maxsize=256)
+def _numbers(form: str, count: int) -> ByteStruct:
+    """Reads and packs so many numbers."""
+    return ByteStruct(f"<{count}{form}")
 
 
 class Kind(Generic[T]):
@@ -215,7 +221,8 @@ def part_bounds(name: str, buf: bytes, start: int, end: int) -> list[int]:
         raise MoleculeError(name, f"declares {total} bytes, has {length}")
     if first % NUMBER_SIZE or first < 2 * NUMBER_SIZE or first > length:
         raise MoleculeError(name, f"the first offset {first} is impossible")
-    bounds = [start + offset for offset in unpack_from(f"<{first // NUMBER_SIZE - 1}I", buf, start + NUMBER_SIZE)]
+    offsets = _numbers("I", first // NUMBER_SIZE - 1).unpack_from(buf, start + NUMBER_SIZE)
+    bounds = [start + offset for offset in offsets] if start else list(offsets)
     bounds.append(end)
     if bounds != sorted(bounds):
         raise MoleculeError(name, "the offsets are not in order")
@@ -236,12 +243,12 @@ class Uint64VecKind(FixVecKind[int]):
     """vector <Uint64>, read and built as a whole: blocks keep one number per transaction."""
 
     def read(self, buf: bytes, start: int, end: int) -> Sequence[int]:
-        return list(unpack_from(f"<{(end - start) // 8}Q", buf, start + NUMBER_SIZE))
+        return list(_numbers("Q", (end - start) // 8).unpack_from(buf, start + NUMBER_SIZE))
 
     def pack(self, value: Iterable[int]) -> bytes:
         items = list(value)
         try:
-            return ByteStruct(f"<I{len(items)}Q").pack(len(items), *items)
+            return _U32.pack(len(items)) + _numbers("Q", len(items)).pack(*items)
         except struct_error as error:
             raise MoleculeError(self.name, str(error)) from None
 

@@ -365,7 +365,8 @@ class Block(Table):
             return super().parse(data, compatible=compatible)
         checked = TRANSACTION_VEC.checked(data, bounds[2], bounds[3])
         self = cls.view(data, 0, len(data))
-        self.__dict__.update(_raw=data, bounds=bounds, _checked=checked)
+        header = Header.view(data, bounds[0], bounds[1])
+        self.__dict__.update(_raw=data, bounds=bounds, header=header, _checked=checked)
         return self
 
     @property
@@ -393,17 +394,17 @@ class Block(Table):
         """Where its fields lie in `raw`: field i from bounds[i] to bounds[i + 1]."""
         return part_bounds("Block", self.raw, 0, self.raw_size)
 
-    @property
+    @lazy
     def has_uncles(self) -> bool:
         """It embeds uncles; cheaper than to look at them."""
         return self.bounds[2] - self.bounds[1] > 4
 
-    @property
+    @lazy
     def proposal_bytes(self) -> bytes:
         """Its own proposals end to end."""
         return self.raw[self.bounds[3] + 4 : self.bounds[4]]
 
-    @property
+    @lazy
     def own_proposal_ids(self) -> list[bytes]:
         """The same, cut into ids."""
         own = self.proposal_bytes
@@ -412,6 +413,8 @@ class Block(Table):
     @lazy
     def cellbase_witness(self) -> bytes:
         """The first witness of the first transaction."""
+        if not self._is_flat:
+            return self.transactions[0].witnesses[0]
         cellbase = self.flat[0]
         start, end = cellbase.shape.witnesses[0]
         return cellbase.raw[start:end]
@@ -419,7 +422,13 @@ class Block(Table):
     @lazy
     def committed_ids(self) -> Sequence[bytes]:
         """Short ids of its transactions but the cellbase."""
-        return [transaction.hash[:SHORT_ID_SIZE] for transaction in self.flat[1:]]
+        transactions = self.flat if self._is_flat else self.transactions
+        return [transaction.hash[:SHORT_ID_SIZE] for transaction in transactions[1:]]
+
+    @property
+    def _is_flat(self) -> bool:
+        """`flat` was asked for: of a stored block it may not be worth its cost, which is that of a strict check."""
+        return "flat" in self.__dict__
 
     def transactions_root(self) -> bytes:
         """Merkle root over the roots of transaction hashes and of witness hashes (RFC 6, RFC 27), from the body."""

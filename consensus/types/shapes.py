@@ -12,6 +12,7 @@ Shapes are kept up to bounds, the oldest making room; whoever sends ever new one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
@@ -26,8 +27,12 @@ _CAPACITY_AT = 16
 """Offset of the capacity in a CellOutput: after its size and three offsets."""
 
 
-class Shape(NamedTuple):
-    """What all transactions of one structure share. Spans and offsets are relative to the transaction's start."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What all transactions of one structure share. Spans and offsets are relative to the transaction's start.
+
+    Two shapes are one only if they are the same object.
+    """
 
     structure: Struct
     """Reads the runs of structural bytes, `expected` in this shape."""
@@ -56,6 +61,8 @@ class Shape(NamedTuple):
     """Data of the outputs, without their lengths."""
     witnesses: tuple[Span, ...]
     """Likewise."""
+    verdicts: dict[Callable[[Shape], bool], bool] = field(default_factory=dict)
+    """What rules decided about the structure alone: it is remembered as long as the shape is."""
 
     @property
     def parts(self) -> int:

@@ -36,8 +36,8 @@ from tests.benches.report import BENCH_DIR, Report
 from tests.kit.devchain import dev_consensus
 from vm import Engines
 
-SMALL_BLOCKS = 5000
-TWO_TX_BLOCKS = 2500
+SMALL_BLOCKS = 20_000
+TWO_TX_BLOCKS = 10_000
 BIG_BLOCKS = 40
 BIG_BLOCK_TRANSACTIONS = 500
 REPEATS = 3

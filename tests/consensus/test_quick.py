@@ -18,6 +18,7 @@ from consensus.params import Consensus
 from consensus.quick import prepare_block_quickly, verify_block_body_quickly
 from consensus.types.blockchain import (
     HASH_TYPE_TYPE,
+    SHAPES,
     Block,
     CellbaseWitness,
     FlatTransaction,
@@ -303,7 +304,8 @@ def test_flat_transactions_read_what_views_read(seed: int) -> None:
     for transaction in Maker(MemoryChain(a_consensus()), random).transactions(4, 0.5):
         before = bytes(random.randrange(50))
         raw = before + transaction.raw
-        flat, body = FlatTransaction(raw, len(before), len(raw)), transaction.body
+        flat = FlatTransaction(raw, len(before), len(raw), SHAPES.of(raw, len(before), len(raw)))
+        body = transaction.body
         shape = flat.shape
         assert (flat.raw, flat.start, shape.size) == (transaction.raw, len(before), len(transaction.raw))
         assert (flat.hash, flat.witness_hash) == (transaction.hash, ckb_hash(transaction.raw))
