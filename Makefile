@@ -7,7 +7,7 @@ INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-kernels bench-reorg fuzz soak-kill interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg fuzz soak-kill interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
 run: setup
@@ -39,6 +39,9 @@ bench-node: setup
 ## Import of blocks: rates, memory, and (OPTIONS=--profile) where the time goes.
 bench-chain: setup
 	$(BIN)/python -m tests.benches.chain $(OPTIONS)
+## `ckb-node import` beside the import of another node: REFERENCE=<its binary>, CELLS=<the official system cells>.
+bench-import: setup
+	$(BIN)/python -m tests.benches.importing --reference $(REFERENCE) --cells $(CELLS)
 ## Engines of the VM on our lock and a loop; PROGRAMS=<directory> adds the reference VM's benchmark programs, and
 ## RUNNER=<its example ckb-vm-runner, built with its assembly interpreter> puts it into the same table.
 bench-vm: setup

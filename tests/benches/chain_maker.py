@@ -14,6 +14,7 @@ from consensus.dao import dao_field_in_epoch
 from consensus.epoch import next_epoch_ext
 from consensus.hashing import ZERO_HASH
 from consensus.mmr import chain_root_hash, nodes_of_block
+from consensus.params import Consensus
 from consensus.resolve import resolve_block
 from consensus.reward import block_reward, has_finalization_target
 from consensus.types.blockchain import (
@@ -44,8 +45,9 @@ Cell = tuple[OutPoint, int]
 class ChainMaker:
     """A growing chain whose blocks pay Bob. `raw_blocks` are all of them but genesis, serialised."""
 
-    def __init__(self) -> None:
-        self.consensus = dev_consensus()
+    def __init__(self, consensus: Consensus | None = None) -> None:
+        """On the bundled dev chain, or another one that funds Alice and leaves out proof of work."""
+        self.consensus = consensus or dev_consensus()
         self.raw_blocks: list[bytes] = []
         self._store = ChainStore.in_memory()
         BlockProcessor(self.consensus, self._store, ScriptService(self.consensus), lambda: NOW_MS).start(bytes(32))
