@@ -88,9 +88,9 @@ def check_data(config: Config) -> int:
 
 
 def _check_filters(config: Config, store: ChainStore) -> FilterReport:
-    """Those that are built: without [block_filters], or after an import that was interrupted, fewer than blocks."""
+    """Those that are built: after an import that was interrupted, fewer than blocks; none where nobody uses them."""
     path = config.data_dir / FILTERS_DIRECTORY
-    if not path.exists():
+    if not config.file.block_filters.enabled or not path.exists():
         return FilterReport(0, [])
     with closing(FilterStore.open(path)) as filters, store.view() as view:
         return check_filters(view, filters)

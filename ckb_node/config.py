@@ -127,7 +127,7 @@ class AssemblerSection(Section, frozen=True):
 
 
 class FiltersSection(Section, frozen=True):
-    """[block_filters]: whether filters of blocks are built, for light clients."""
+    """[block_filters]: whether filters of blocks are built and answered, for light clients."""
 
     enabled: bool = True
 

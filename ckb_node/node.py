@@ -52,7 +52,8 @@ class RpcAddressError(OSError):
 
 @dataclass(frozen=True)
 class Node:
-    """The parts of an open node. `assembler` is None without [block_assembler], `indexer` without its module."""
+    """The parts of an open node. `filters` are None when [block_filters] is off, `assembler` without
+    [block_assembler], `indexer` without its module."""
 
     config: Config
     consensus: Consensus
@@ -61,7 +62,7 @@ class Node:
     chain: ChainService
     pool: PoolService
     net: LocalNet
-    filters: FilterService
+    filters: FilterService | None
     assembler: BlockAssembler | None
     indexer: IndexerService | None
     services: Services
@@ -84,8 +85,10 @@ def open_node(config: Config) -> Iterator[Node]:
             raise ConfigError(fault)
         miner_config = config.miner_config(VERSION)
         assembler = None if miner_config is None else BlockAssembler(chain, pool.pool, miner_config, clock.now_ms)
-        filters = FilterService(chain, FilterStore.open(config.data_dir / FILTERS_DIRECTORY))
-        stack.callback(filters.close)
+        filters = None
+        if settings.block_filters.enabled:
+            filters = FilterService(chain, FilterStore.open(config.data_dir / FILTERS_DIRECTORY))
+            stack.callback(filters.close)
         indexer = None
         if Module.INDEXER in settings.rpc.modules:
             indexer = IndexerService(chain, LevelDbStore(config.data_dir / "indexer"))
@@ -131,7 +134,7 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running_tasks = [tasks.create_task(node.pool.run(), name="pool")]
         running_tasks.append(tasks.create_task(_load_pool(node), name="pool-load"))
-        if settings.block_filters.enabled:
+        if node.filters is not None:
             running_tasks.append(tasks.create_task(node.filters.run(), name="filters"))
         if node.indexer is not None:
             running_tasks.append(tasks.create_task(node.indexer.run(), name="indexer"))

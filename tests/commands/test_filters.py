@@ -1,4 +1,4 @@
-"""Block filters and the commands: what import leaves behind, and what check finds."""
+"""Block filters and the commands: what import leaves behind, what check finds, and where damage does no harm."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ckb_node.check import check_data
 from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
 from ckb_node.config import Config
 from ckb_node.filters.check import check_filters
+from ckb_node.node import open_node
+from storage.errors import StorageCorrupt
 from storage.filters import FILTERS_DIRECTORY, BlockPlace, FilterStore
 from storage.leveldb import LevelDbStore
 from tests.commands.kit import BLOCKS, FAILURE, OK, file_of, invoke, make_node, mined, stored, with_block
@@ -83,3 +86,23 @@ def test_a_refused_block_leaves_filters_to_the_node(tmp_path: Path) -> None:
     assert result.exit_code == FAILURE
     assert import_blocks(config, ImportOptions(str(file_of(tmp_path / "good", mined()[:6])))) == OK
     assert_complete(config)
+
+
+async def test_a_damaged_database_matters_only_while_filters_are_on(tmp_path: Path) -> None:
+    config = make_node(tmp_path / "node")
+    directory = config.data_dir / FILTERS_DIRECTORY
+    with open_node(config) as node:
+        assert node.filters is not None
+    (directory / "CURRENT").write_bytes(b"no manifest\n")
+    before = sorted((path.name, path.read_bytes()) for path in directory.iterdir())
+
+    off = without_filters(config)
+    with open_node(off) as node:
+        assert node.filters is None
+        assert node.services.filters is None
+    assert check_data(off) == OK
+    assert sorted((path.name, path.read_bytes()) for path in directory.iterdir()) == before, "nobody looked"
+
+    with pytest.raises(StorageCorrupt, match="remove this directory") as caught, open_node(config):
+        pass
+    assert str(directory) in str(caught.value)

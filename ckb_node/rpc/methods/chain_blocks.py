@@ -174,8 +174,8 @@ def get_fork_block(services: Services, block_hash: H256, verbosity: Uint32 | Non
 
 @METHODS.method
 def get_block_filter(services: Services, block_hash: H256) -> BlockFilterJson | None:
-    """The filter of a main-chain block (RFC 45) and its filter hash; null when the block is not on the main chain, or
-    its filter is not built.
+    """The filter of a main-chain block (RFC 45) and its filter hash; null when the block is not on the main chain, its
+    filter is not built, or filters are switched off.
     """
     view = services.chain.view()
     header = view.header(block_hash)
