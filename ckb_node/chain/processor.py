@@ -21,6 +21,7 @@ from ckb_node.chain.errors import (
 from ckb_node.chain.events import ChainChanged, StoredBlocks
 from ckb_node.chain.orphans import OrphanPool
 from ckb_node.chain.scripts import ScriptService
+from ckb_node.verification.stopping import ScriptsStopped
 from consensus.block import BodyMismatchError, verify_block_body
 from consensus.difficulty import compact_to_difficulty
 from consensus.epoch import next_epoch_ext, verify_block_epoch
@@ -104,7 +105,10 @@ class BlockProcessor:
         return outcome
 
     def _process_orphans_after(self, parent_hash: bytes, outcome: Outcome) -> None:
-        """Orphans were not asked for by this caller: their failures are theirs alone. A node that stops leaves them."""
+        """Orphans were not asked for by this caller: their failures are theirs alone. A node that stops leaves them.
+
+        Whatever goes wrong, what is on the chain already must be told to the listeners.
+        """
         ready = deque(self.orphans.take_children(parent_hash))
         while ready and not self.scripts.stop.is_set:
             try:
@@ -113,16 +117,20 @@ class BlockProcessor:
                 orphan = ready.popleft()
                 log.warning("an orphan block was refused", hash=orphan.hash.hex(), reason=str(error))
                 self._forget_orphans_of(orphan, error)
+            except ScriptsStopped:
+                break
             except (StorageError, ChainDataError) as error:
-                # What is on the chain already must be told to the listeners; these wait until their parent comes again.
                 log.error("orphan blocks must wait", reason=str(error))  # noqa: TRY400 - the text says it all
-                for orphan in ready:
-                    self.orphans.add(orphan)
-                return
+                break
+            except Exception:  # no room for a thread, no memory, a fault of ours
+                log.exception("orphan blocks must wait")
+                break
             else:
                 outcome.changes += result.changes
                 outcome.side_blocks += result.side_blocks
                 ready += self.orphans.take_children(ready.popleft().hash)
+        for orphan in ready:  # until their parent comes again
+            self.orphans.add(orphan)
 
     def _forget_orphans_of(self, block: Block, error: CkbError) -> None:
         """What waits for a block that can never be valid waits in vain."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from ckb_node.chain.errors import InvalidParentError
 from ckb_node.chain.orphans import EXPIRE_EPOCHS, OrphanPool
 from ckb_node.chain.processor import Verdict
+from ckb_node.verification.stopping import ScriptsStopped
 from consensus.block import TransactionsRootError
 from consensus.errors import CkbError
 from consensus.header import BlockTimeTooNewError
 from consensus.params import PowFunc
 from consensus.pow import PowError
 from consensus.types.blockchain import Block
+from storage.chain_txn import ChainTxn
 from storage.errors import StorageError
 from tests.chain.kit_branches import branch, branch_on_bad, is_stored, tip_of, with_wrong_dao
 from tests.kit.devchain import dev_chain, dev_consensus
@@ -184,6 +188,39 @@ async def test_a_database_failure_keeps_them_and_the_event(monkeypatch: pytest.M
         assert await dev.chain.process(made[0]) is Verdict.KNOWN
         assert heard == [1, 2, 3], "their parent came again"
         assert dev.chain.orphan_count == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "logged"),
+    [(RuntimeError("can't start new thread"), ["orphan blocks must wait"]), (ScriptsStopped(), [])],
+)
+async def test_no_failure_keeps_the_event_back(
+    failure: Exception, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scripts of the second block cannot be run; the first is on the chain."""
+    made = await branch(b"other", 4)
+    async with dev_chain() as dev:
+        heard = []
+        dev.chain.listen(lambda change: heard.append(change.new_tip.number))
+        for block in made[:0:-1]:
+            await dev.chain.process(block)
+        attach = dev.processor._verifier.attach
+
+        def attach_or_fail(txn: ChainTxn, blocks: Sequence[bytes], load: Callable[[bytes], Block]) -> None:
+            if made[2].hash in blocks:
+                raise failure
+            attach(txn, blocks, load)
+
+        monkeypatch.setattr(dev.processor._verifier, "attach", attach_or_fail)
+        with capture_logs() as logs:
+            assert await dev.chain.process(made[0]) is Verdict.BEST
+        assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == logged
+        assert heard == [1, 2]
+        assert tip_of(dev) == made[1].hash
+        assert dev.chain.orphan_count == 2
+        monkeypatch.setattr(dev.processor._verifier, "attach", attach)
+        assert await dev.chain.process(made[1]) is Verdict.KNOWN
+        assert heard == [1, 2, 3, 4]
 
 
 async def test_a_node_that_stops_does_not_go_on_with_them() -> None:
