@@ -45,6 +45,7 @@ _GATHERED: Final = 256 << 10
 _OPEN_SEGMENTS: Final = 64
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Location(NamedTuple):
@@ -95,6 +96,42 @@ class Archive(Protocol):
         """Close; further use raises StorageClosed."""
 
 
+class _Segment:
+    """The segment that grows: what is in its file, and what was gathered to stand behind that.
+
+    Where it ends follows from these two, and each is changed by one assignment: whatever cuts a change short, as Ctrl-C
+    does, no later record comes to stand elsewhere than its location says.
+    """
+
+    def __init__(self, directory: Path, number: int, written: int, flags: int) -> None:
+        """Open its file, of which `written` bytes count."""
+        self.number: Final = number
+        self.path: Final = _segment_path(directory, number)
+        self.written = written
+        self.gathered = bytearray()
+        self.file: Final = _Handle(os.open(self.path, _WRITE | flags, 0o644))
+
+    @property
+    def end(self) -> int:
+        """Where the next record begins."""
+        return self.written + len(self.gathered)
+
+    def write(self) -> None:
+        """Write what was gathered; on a failure take the part that was written away again, and keep all of it."""
+        if not self.gathered:
+            return
+        data, done = bytes(self.gathered), 0
+        try:
+            while done < len(data):  # a nearly full disk, or a signal: the next write goes on or says why not
+                done += os.pwrite(self.file.fd, data[done:] if done else data, self.written + done)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.file.fd, self.written)
+            raise from_os_error(self.path, error) from error
+        self.written += len(data)  # first: who is cut short here writes all of it twice, and nothing points there
+        self.gathered = bytearray()
+
+
 class BlockArchive:
     """The archive on disk. One thread appends; any thread reads, or syncs what was appended before."""
 
@@ -112,13 +149,13 @@ class BlockArchive:
         self._closed = False
         self._sync_failure: str | None = None
         self._writing: Final = threading.Lock()
-        self._gathered: list[bytes] = []
+        self._syncing: Final = threading.Lock()
+        """Whoever needs both takes `_writing` first."""
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._end = self._written = _cut_tail(path, last)
-            self._segment = 0 if last is None else last.segment
-            self._file = _Handle(os.open(_segment_path(path, self._segment), _WRITE, 0o644))
-            os.ftruncate(self._file.fd, self._end)
+            end = _cut_tail(path, last)
+            self._segment = _Segment(path, 0 if last is None else last.segment, end, 0)
+            os.ftruncate(self._segment.file.fd, end)
             _sync_directory(path)
         except OSError as error:
             raise from_os_error(path, error) from error
@@ -130,40 +167,42 @@ class BlockArchive:
 
     def append(self, raw: bytes, /) -> Location:
         """See Archive. On an error (ValueError for an impossible size, DiskFull, StorageError) nothing was appended."""
-        self._refuse_writes_if_unfit()
         if not 0 < len(raw) <= MAX_RECORD_SIZE:
             raise ValueError(f"record of {len(raw)} bytes is not within 1..{MAX_RECORD_SIZE}")
-        head = _HEAD.pack(_MAGIC, len(raw), zlib.crc32(raw))
+        record = _HEAD.pack(_MAGIC, len(raw), zlib.crc32(raw)) + raw
         with self._writing:
-            if self._end > 0 and self._end + _HEAD.size + len(raw) > self._segment_size:
+            self._refuse_writes_if_unfit()
+            if self._segment.end > 0 and self._segment.end + len(record) > self._segment_size:
                 self._roll()
-            elif self._end - self._written >= _GATHERED:
-                self._write()
-            location = Location(self._segment, self._end, len(raw))
-            self._gathered += head, raw
-            self._end = location.end
+            elif len(self._segment.gathered) >= _GATHERED:
+                self._segment.write()
+            location = Location(self._segment.number, self._segment.end, len(raw))
+            self._segment.gathered += record
         return location
 
     def read(self, location: Location, /) -> bytes:
-        """See Archive. Raises StorageCorrupt if the record is missing, cut or changed."""
+        """See Archive. Raises StorageCorrupt if the record is missing, cut or changed; what `flush` does, if it was
+        not written yet."""
         self._flush_for(location)
         return _checked_payload(self._readers.pread(location, 0, _HEAD.size + location.length), location, self._path)
 
     def read_slice(self, location: Location, start: int, length: int, /) -> bytes:
-        """See Archive. Raises ValueError for a slice outside the payload, StorageCorrupt if the file ends before."""
+        """See Archive. Raises ValueError for a slice outside the payload, StorageCorrupt if the file ends before; what
+        `flush` does, if the record was not written yet."""
         _check_slice(location, start, length)
         self._flush_for(location)
         return self._readers.pread(location, _HEAD.size + start, length)
 
     def flush(self) -> None:
         """See Archive."""
-        self._refuse_writes_if_unfit()
         with self._writing:
-            self._write()
+            self._refuse_writes_if_unfit()
+            self._segment.write()
 
     def _flush_for(self, location: Location) -> None:
         """The record is to be read. Any thread: who knows of a record knows that its segment was begun."""
-        if location.segment == self._segment and location.end > self._written and not self._closed:
+        segment = self._segment
+        if location.segment == segment.number and location.end > segment.written:
             self.flush()
 
     def sync(self) -> None:
@@ -173,16 +212,16 @@ class BlockArchive:
         every further append and sync raises WritesRefused.
         """
         self.flush()
-        try:
-            self._sync_current()
-        except OSError as error:
-            raise from_os_error(_segment_path(self._path, self._segment), error) from error
+        segment = self._segment  # what was appended before is in it, or in one that was left since
+        with self._only_sync(segment.path):
+            os.fdatasync(segment.file.fd)
 
     def records(self) -> Iterator[tuple[Location, bytes]]:
         """All records from the first on, each verified; for checks and rescue. Raises StorageCorrupt at a bad one."""
         self.flush()
-        for segment in range(self._segment + 1):
-            end = self._end if segment == self._segment else _segment_path(self._path, segment).stat().st_size
+        for segment in range(self._segment.number + 1):
+            is_last = segment == self._segment.number
+            end = self._segment.end if is_last else _segment_path(self._path, segment).stat().st_size
             offset = 0
             while offset < end:
                 head = self._readers.pread(Location(segment, offset, 0), 0, _HEAD.size)
@@ -193,44 +232,38 @@ class BlockArchive:
                 offset = location.end
 
     def close(self) -> None:
-        """See Archive. Does not sync."""
-        self._closed = True
-        self._readers.close()
-        self._file.close()
+        """See Archive. Does not sync. Waits for who writes or syncs: their file must not become another's."""
+        with self._writing, self._syncing:
+            self._closed = True
+            self._readers.close()
+            self._segment.file.close()
 
     def _roll(self) -> None:
         """Leave the current segment, written and synced, and begin the next."""
-        self._write()
-        path = _segment_path(self._path, self._segment + 1)
+        segment = self._segment
+        segment.write()
+        with self._only_sync(segment.path):
+            os.fdatasync(segment.file.fd)
         try:
-            self._sync_current()
-            fresh = _Handle(os.open(path, _WRITE | os.O_TRUNC, 0o644))
-            _sync_directory(self._path)
+            fresh = _Segment(self._path, segment.number + 1, 0, os.O_TRUNC)
+            directory = _Handle(os.open(self._path, _DIRECTORY))
         except OSError as error:
-            raise from_os_error(path, error) from error
-        self._file, self._segment, self._end, self._written = fresh, self._segment + 1, 0, 0
+            raise from_os_error(_segment_path(self._path, segment.number + 1), error) from error
+        with self._only_sync(self._path):
+            os.fsync(directory.fd)
+        self._segment = fresh
 
-    def _write(self) -> None:
-        """Write what was gathered; on a failure take the part that was written away again, and keep all of it."""
-        if not self._gathered:
-            return
-        data, done = b"".join(self._gathered), 0
-        try:
-            while done < len(data):  # a nearly full disk, or a signal: the next write goes on or says why not
-                done += os.pwrite(self._file.fd, data[done:] if done else data, self._written + done)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file.fd, self._written)
-            raise from_os_error(_segment_path(self._path, self._segment), error) from error
-        self._gathered, self._written = [], self._end
-
-    def _sync_current(self) -> None:
-        file = self._file  # named, so that it stays open until it is synced: another thread may leave the segment
-        try:
-            os.fdatasync(file.fd)
-        except OSError as error:
-            self._sync_failure = error.strerror or str(error)
-            raise
+    @contextlib.contextmanager
+    def _only_sync(self, path: Path) -> Iterator[None]:
+        """One sync at a time, none after one that failed: the system reports a failure once, and who asks beside or
+        after the one who is told must not take silence for success."""
+        with self._syncing:
+            self._refuse_writes_if_unfit()
+            try:
+                yield
+            except OSError as error:
+                self._sync_failure = error.strerror or str(error)
+                raise from_os_error(path, error) from error
 
     def _refuse_writes_if_unfit(self) -> None:
         if self._closed:
@@ -389,8 +422,5 @@ def _cut_tail(path: Path, last: Location | None) -> int:
 
 
 def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    directory = _Handle(os.open(path, _DIRECTORY))  # named, so that it stays open until it is synced
+    os.fsync(directory.fd)

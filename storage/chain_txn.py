@@ -332,15 +332,13 @@ class ChainTxn(ChainState):
 
     def _write(self, *, sync: bool) -> None:
         self._add_commit_facts()
-        if self._last_location is not None:
-            (self._archive.sync if sync else self._archive.flush)()
+        (self._archive.sync if sync else self._archive.flush)()  # also what commits before this one left unsynced
         self._overlay.commit(self._store, sync=sync)
         self._tell_cache(self._fresh_headers, self._deleted)
 
     def _write_synced(self, write: Callable[[], None]) -> None:
         """The other thread's part of `save`."""
-        if self._last_location is not None:
-            self._archive.sync()
+        self._archive.sync()
         write()
 
     def _end_save(self) -> None:

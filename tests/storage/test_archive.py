@@ -306,26 +306,30 @@ def test_failed_sync_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     archive.close()
 
 
-def test_a_segment_is_left_while_another_thread_syncs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_segment_is_left_when_another_thread_has_synced_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread has the descriptor and is about to call the system: it must not be closed or another file's then."""
     archive = BlockArchive(tmp_path, None, segment_size=100)
     archive.append(bytes(50))
-    syncing, left, really_sync = threading.Event(), threading.Event(), os.fdatasync
+    syncing, go_on, really_sync = threading.Event(), threading.Event(), os.fdatasync
 
     def slow_sync(descriptor: int) -> None:
-        if threading.current_thread().name == "syncing":
-            syncing.set()
-            left.wait(10)
+        syncing.set()
+        go_on.wait(10)
         really_sync(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", slow_sync)
-    thread = threading.Thread(target=archive.sync, name="syncing")
+    thread = threading.Thread(target=archive.sync)
     thread.start()
-    syncing.wait(10)
-    assert archive.append(bytes(60)).segment == 1
-    left.set()
+    assert syncing.wait(10)
+    leaving = threading.Thread(target=archive.append, args=(bytes(60),))
+    leaving.start()
+    leaving.join(0.1)
+    assert leaving.is_alive()
+    assert not segment(tmp_path, 1).exists()
+    go_on.set()
     thread.join()
-    archive.append(bytes(10))
+    leaving.join()
+    assert archive.append(bytes(10)).segment == 1
     archive.sync()
     archive.close()
 

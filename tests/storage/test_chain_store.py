@@ -554,6 +554,22 @@ def test_bodies_are_synced_before_the_batch(tmp_path: Path, monkeypatch: pytest.
     store.close()
 
 
+@pytest.mark.parametrize("end", [ChainTxn.commit, ChainTxn.save])
+def test_a_synced_batch_syncs_bodies_of_earlier_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[ChainTxn], None]
+) -> None:
+    """It makes all batches before it durable, so what they point at must be too."""
+    store = ChainStore.open(tmp_path)
+    grow(store, 1)
+    synced: list[BlockArchive] = []
+    monkeypatch.setattr(BlockArchive, "sync", lambda archive: synced.append(archive))
+    with store.begin() as txn:
+        txn.put_spec_hash(bytes(32))
+        end(txn)
+    assert synced == [store._archive]
+    store.close()
+
+
 def test_schema_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     store = ChainStore.open(tmp_path)
     engine(store).put(META_SCHEMA, (2).to_bytes(4, "little"))
