@@ -22,7 +22,8 @@ Check = Callable[[bytes, int, int, bool], None]
 Span = tuple[int, int]
 
 _U32 = Struct("<I")
-_DEP_SIZE, _HASH_SIZE, _INPUT_SIZE = 37, 32, 44
+_DEP_SIZE, _HASH_SIZE = 37, 32
+_FEW_INPUTS: Final = 128
 _CAPACITY_AT = 16
 """Offset of the capacity in a CellOutput: after its size and three offsets."""
 
@@ -232,6 +233,11 @@ def _struct_of(items: Iterator[tuple[int, str, int]]) -> Struct:
     return Struct("".join(parts))
 
 
-@lru_cache(maxsize=256)
 def _inputs_struct(count: int) -> Struct:
+    return _few_inputs(count) if count <= _FEW_INPUTS else Struct("<" + "Q36s" * count)
+
+
+@lru_cache(maxsize=_FEW_INPUTS + 1)
+def _few_inputs(count: int) -> Struct:
+    """Kept; a reader of many inputs takes 64 bytes for each, and whoever sends transactions chooses how many."""
     return Struct("<" + "Q36s" * count)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from random import Random
+from struct import Struct
 
 import pytest
 from hypothesis import given
@@ -27,7 +30,7 @@ from consensus.types.blockchain import (
     out_point_key,
 )
 from consensus.types.core import CellMeta
-from consensus.types.shapes import Shapes
+from consensus.types.shapes import Shape, Shapes, learn_shape
 from consensus.verify_block import PreparedBlock, prepare_block
 from tests.consensus.kit_block import (
     CKB,
@@ -294,6 +297,39 @@ def test_shapes_of_many_parts_are_not_kept(witnesses: int, is_kept: bool) -> Non
     raw = a_transaction(witnesses=[b""] * witnesses).raw
     assert shapes.of(raw, 0, len(raw)).expected == shapes.of(raw, 0, len(raw)).expected
     assert len(checked) == (1 if is_kept else 2)
+
+
+def facts_of(shape: Shape) -> list[object]:
+    """All that a shape says, readers by their formats."""
+    values = [getattr(shape, each.name) for each in fields(Shape) if each.name != "verdicts"]
+    return [value.format if isinstance(value, Struct) else value for value in values]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_shape_fits_only_what_has_all_its_facts(seed: int) -> None:
+    """So what a rule decides from a shape holds for every transaction that fits. Each bit of some is changed."""
+    for transaction in Maker(MemoryChain(a_consensus()), Random(seed)).transactions(2, 0.5):
+        raw = transaction.raw
+        shape, fitting = learn_shape(raw), 0
+        for bit in range(8 * len(raw)):
+            at, mask = bit // 8, 1 << bit % 8
+            changed = raw[:at] + bytes([raw[at] ^ mask]) + raw[at + 1 :]
+            if shape.fits(changed, 0):
+                assert passes(Transaction.parse, changed), bit
+                assert facts_of(learn_shape(changed)) == facts_of(shape), bit
+                fitting += 1
+        assert 0 < fitting < 8 * len(raw)
+
+
+def test_readers_of_many_inputs_are_not_kept() -> None:
+    """One of 13,000, as a block may hold, takes nearly a megabyte; whoever sends blocks chooses how many there are."""
+    tracemalloc.start()
+    for inputs in range(2000, 2040):
+        raw = a_transaction([an_input(bytes(36))] * inputs).raw
+        assert len(FlatTransaction(raw, 0, len(raw), SHAPES.of(raw, 0, len(raw))).consumed) == inputs
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 1 << 20
 
 
 @pytest.mark.fuzz
