@@ -326,6 +326,8 @@ class ChainTxn(ChainState):
         if self._on_end is not None:
             if self._writer is not None:
                 self._writer.shutdown()
+            if self._saving is not None and self._saving.exception() is None:
+                self._tell_cache(*self._saved)  # it was saved, though nobody waited for it
             self._on_end()
             self._on_end = None
             self._overlay.discard()
@@ -344,14 +346,14 @@ class ChainTxn(ChainState):
     def _end_save(self) -> None:
         """Wait for the other thread; raise its error."""
         if self._saving is not None:
-            saving, self._saving = self._saving, None
-            saving.result()
+            self._saving.result()
             self._overlay.forget_handed_over()
             headers, deleted = self._saved
             self._tell_cache(headers, deleted)
             for block_hash, header in headers.items():
                 if self._fresh_headers.get(block_hash) is header:
                     del self._fresh_headers[block_hash]
+            self._saving = None
 
     def _add_commit_facts(self) -> None:
         self._serial += 1

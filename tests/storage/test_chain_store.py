@@ -554,6 +554,21 @@ def test_bodies_are_synced_before_the_batch(tmp_path: Path, monkeypatch: pytest.
     store.close()
 
 
+def test_a_save_that_nobody_waited_for_is_known_to_readers(store: ChainStore) -> None:
+    nodes = grow(store, 2)
+    stale = child(Random(1), nodes[0])
+    with store.begin() as txn:
+        stale.insert(txn)
+        txn.commit()
+    with store.view() as view:
+        assert view.header(stale.block.hash) == stale.block.header
+    with store.begin() as txn:
+        txn.delete_block(stale.block.header)
+        txn.save()
+    with store.view() as view:
+        assert view.header(stale.block.hash) is None
+
+
 @pytest.mark.parametrize("end", [ChainTxn.commit, ChainTxn.save])
 def test_a_synced_batch_syncs_bodies_of_earlier_commits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[ChainTxn], None]
