@@ -91,7 +91,8 @@ class BlockProcesses:
         deadline = time.monotonic() + START_S
         while not self._has_ready() and self._processes and time.monotonic() < deadline:
             stop.check()
-            readable(self._processes, LOOK_S)
+            with suppress(ProcessDiedError):  # found out when its readiness is asked for
+                readable(self._processes, LOOK_S)
 
     def _refresh(self) -> None:
         for process in [each for each in self._processes if each.process.poll() is not None or each.is_stuck]:

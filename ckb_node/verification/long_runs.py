@@ -71,7 +71,7 @@ def _follow(process: ScriptProcess, work: Work, chain: ScriptChain, stop: Stop, 
     is_given, worked_s, looked = False, 0.0, time.monotonic()
     while True:
         stop.check()
-        if process.is_ready and not is_given:
+        if process.has_room and not is_given:
             process.give([work], chain)
             is_given = True
         process.control.is_paused = not gate.is_open

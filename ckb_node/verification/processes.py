@@ -39,7 +39,7 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 RETIRE_BYTES = 120 << 20
 """A process that holds more than this between two jobs is replaced."""
 ROOM_BYTES = 48 << 10
-"""Of jobs that a process has before it: some milliseconds of work, and so little that sending more never blocks."""
+"""Of jobs that a process has before it: some milliseconds of work."""
 START_S = 30.0
 
 
@@ -82,6 +82,8 @@ class ScriptProcess:
         self._working: dict[int, _Given] = {}
         self._next_id = 1
         self._sent_bytes = 0
+        self._unsent = bytearray()
+        """What the socket had no room for: the process reads nothing while a script runs, and nobody waits for that."""
         self._started = time.monotonic()
         self.is_ready = False
         self._send(setup)
@@ -91,16 +93,12 @@ class ScriptProcess:
         return self._connection.fileno()
 
     @property
-    def is_idle(self) -> bool:
-        return self.is_ready and not self._working
-
-    @property
     def has_room(self) -> bool:
-        """It is ready, and another `give` does not block."""
-        return self.is_ready and (not self._working or self._sent_bytes < ROOM_BYTES)
+        """It is ready, was sent all that it was given before, and has not much to do."""
+        return self.is_ready and not self._unsent and (not self._working or self._sent_bytes < ROOM_BYTES)
 
     def give(self, work: Sequence[Work], chain: ScriptChain) -> None:
-        """More work, which is done in this order. Raises ProcessDiedError."""
+        """More work, which is done in this order. Never waits. Raises ProcessDiedError."""
         first, jobs, maker = self._next_id, [], JobMaker()
         for each in work:
             jobs.append(maker.make(self._next_id, each.rtx, each.epoch, each.max_cycles, each.seconds))
@@ -109,6 +107,21 @@ class ScriptProcess:
         for job_id, each in enumerate(work, start=first):
             self._working[job_id] = _Given(each, chain, share)
             self._sent_bytes += share
+
+    @property
+    def has_unsent(self) -> bool:
+        """`send_on` should be called when the socket has room."""
+        return bool(self._unsent)
+
+    def send_on(self) -> None:
+        """Send as much of what waits as the socket takes now. Raises ProcessDiedError."""
+        try:
+            while self._unsent:
+                del self._unsent[: self._connection.send(self._unsent, socket.MSG_DONTWAIT)]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise ProcessDiedError from error
 
     def receive(self) -> list[tuple[Work, Done]]:
         """Wait for what the process has to say; what is done now, without what is not wanted. ProcessDiedError."""
@@ -158,11 +171,10 @@ class ScriptProcess:
                 return Answer(next((cell.data for cell in cells if cell.data_hash == ask.key), None))
 
     def _send(self, message: ToProcess) -> int:
+        """Bytes of the message, which is on its way or waits for room in the socket."""
         data = encode(message)
-        try:
-            self._connection.sendall(data)
-        except OSError as error:
-            raise ProcessDiedError from error
+        self._unsent += data
+        self.send_on()
         return len(data)
 
     def forget_work(self) -> None:
@@ -217,11 +229,17 @@ def _start() -> tuple[socket.socket, Control, subprocess.Popen[bytes]]:
 
 
 def readable(processes: Sequence[ScriptProcess], wait_s: float) -> list[ScriptProcess]:
-    """Those that have something to say, or are gone; waits `wait_s` for one.
+    """Those that have something to say, or are gone; waits `wait_s` for one, and sends on what waits to be sent.
 
-    Not by `select`, which knows no descriptors from 1024 on: a node with many peers has them.
+    Not by `select`, which knows no descriptors from 1024 on: a node with many peers has them. Raises ProcessDiedError.
     """
     poll, by_descriptor = select.poll(), {process.fileno(): process for process in processes}
-    for descriptor in by_descriptor:
-        poll.register(descriptor, select.POLLIN)
-    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(wait_s * 1000)]
+    for descriptor, process in by_descriptor.items():
+        poll.register(descriptor, select.POLLIN | select.POLLOUT if process.has_unsent else select.POLLIN)
+    found = []
+    for descriptor, events in poll.poll(wait_s * 1000):
+        if events & select.POLLOUT:
+            by_descriptor[descriptor].send_on()
+        if events & ~select.POLLOUT:
+            found.append(by_descriptor[descriptor])
+    return found

@@ -59,9 +59,9 @@ def calling_for_ever(number: int, *args: int) -> bytes:
     return program.elf()
 
 
-def a_transaction(code: bytes, version: int = 1) -> ResolvedTransaction:
-    """Its lock is the program; no two are equal."""
-    tx = make_transaction(witnesses=[next(_NUMBERS).to_bytes(8, "little")])
+def a_transaction(code: bytes, version: int = 1, size: int = 8) -> ResolvedTransaction:
+    """Its lock is the program, its witness has `size` bytes; no two are equal."""
+    tx = make_transaction(witnesses=[next(_NUMBERS).to_bytes(size, "little")])
     return resolve(tx, [make_cell(lock=script_for(code, version))], [make_cell(code)])
 
 

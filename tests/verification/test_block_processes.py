@@ -11,6 +11,8 @@ from threading import Thread, Timer
 import pytest
 
 from ckb_node.chain.scripts import ScriptService
+from ckb_node.verification.messages import Done, Ending
+from ckb_node.verification.processes import Work, readable
 from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError
@@ -20,6 +22,8 @@ from consensus.verify_block import BlockTransactionError, PreparedBlock
 from tests.script.assembler import DATA, Program
 from tests.script.support import Chain, make_cell, make_header, make_transaction, resolve, script_for
 from tests.verification.kit import (
+    ENV,
+    LIMIT,
     a_block,
     a_transaction,
     consensus_with,
@@ -34,6 +38,7 @@ from tests.verification.kit import (
 GOOD = exiting(0)
 LOAD_CELL_DATA, LOAD_HEADER = 2092, 2072
 INPUT, HEADER_DEP = 1, 4
+WAIT_S = 30.0
 
 
 def verdict(service: ScriptService, consensus: Consensus, transactions: Sequence[ResolvedTransaction]) -> object:
@@ -219,3 +224,41 @@ def test_a_block_is_given_up_when_the_node_stops(tmp_path: Path, transactions: i
         thread.join(3)
         assert not thread.is_alive()
         assert [type(each) for each in ended] == [ScriptsStopped]
+
+
+def test_transactions_larger_than_the_socket_holds(tmp_path: Path) -> None:
+    consensus = consensus_with()
+    with parallel(tmp_path, consensus) as service:
+        start_processes(service)
+        for _ in range(2):
+            work = [a_transaction(code, size=300_000) for code in (looping(2_000_000), GOOD) for _ in range(12)]
+            plain, ours = verdicts(service, consensus, [*work, a_transaction(exiting(3), size=100_000)])
+            assert ours == plain
+        assert all(each.process.poll() is None for each in service.blocks._processes)
+
+
+@pytest.mark.timeout(60)
+def test_nobody_waits_for_a_process_at_work_to_read(tmp_path: Path) -> None:
+    """It is given more than the socket holds, and reads nothing before its script ends, which is never."""
+    epoch = ENV.epoch_without_proposal_window
+    with parallel(tmp_path) as service:
+        start_processes(service)
+        process = service.blocks._processes[0]
+        process.give([Work(0, a_transaction(endless()), epoch, LIMIT)], Chain())
+        assert readable([process], WAIT_S) == [process]
+        assert process.receive() == [], "it has asked for the code, and runs it"
+        process.give([Work(index, a_transaction(GOOD, size=300_000), epoch, LIMIT) for index in range(1, 9)], Chain())
+        assert (process.has_unsent, process.has_room) == (True, False)
+        assert readable([process], 0.2) == []
+        assert (process.has_unsent, process.has_room) == (True, False)
+
+        process.forget_work()
+        done: list[tuple[Work, Done]] = []
+        while not process.has_room:
+            assert [each.receive() for each in readable([process], WAIT_S)] in ([], [[]]), "nobody wants it any more"
+        last = Work(9, a_transaction(GOOD), epoch, LIMIT)
+        process.give([last], Chain())
+        while not done:
+            for each in readable([process], WAIT_S):
+                done += each.receive()
+        assert [(work.index, end.ending) for work, end in done] == [(9, Ending.PASSED)]
