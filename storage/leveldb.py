@@ -155,8 +155,9 @@ class LevelDbStore:
             _raise_typed(self._path, error)
 
     def close(self) -> None:
-        """Close and release the lock."""
-        self._db.close()
+        """Close and release the lock. Waits for a thread that writes, whose memory LevelDB would free under it."""
+        with self._write_lock:
+            self._db.close()
 
     def _refuse_after_failure(self) -> None:
         if self._write_failure is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from itertools import pairwise
 
@@ -38,6 +39,35 @@ def test_empty_values_and_keys_are_values_and_keys(store: KeyValueStore) -> None
 def test_batch_applies_in_order(store: KeyValueStore) -> None:
     store.write_batch([(b"a", b"1"), (b"a", None), (b"b", b"1"), (b"b", b"2"), (b"c", None), (b"c", b"3")], sync=True)
     assert list(store.iterator()) == [(b"b", b"2"), (b"c", b"3")]
+
+
+def test_a_prepared_batch_is_written_by_another_thread(store: KeyValueStore) -> None:
+    changes: dict[bytes, bytes | None] = {b"a": b"1", b"b": None}
+    store.put(b"b", b"0")
+    write = store.prepare_batch(changes.items(), sync=True)
+    changes.clear()
+    store.put(b"a", b"0")
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    assert list(store.iterator()) == [(b"a", b"1")]
+
+
+def test_a_store_closed_before_or_beside_a_prepared_batch(store: KeyValueStore) -> None:
+    """It is written whole before, or refused; LevelDB used to be freed under the thread that wrote."""
+    writes = [store.prepare_batch([(b"%d" % n, bytes(20_000)) for n in range(200)], sync=True) for _ in range(5)]
+
+    def write_all() -> None:
+        with contextlib.suppress(StorageClosed):
+            for write in writes:
+                write()
+
+    thread = threading.Thread(target=write_all)
+    thread.start()
+    store.close()
+    thread.join()
+    with pytest.raises(StorageClosed):
+        store.prepare_batch([(b"a", b"b")], sync=False)()
 
 
 def test_batch_whose_source_fails_changes_nothing(store: KeyValueStore) -> None:
