@@ -99,8 +99,8 @@ class Archive(Protocol):
 class _Segment:
     """The segment that grows: what is in its file, and what was gathered to stand behind that.
 
-    Where it ends follows from these two, and each is changed by one assignment: whatever cuts a change short, as Ctrl-C
-    does, no later record comes to stand elsewhere than its location says.
+    What was gathered says itself where it belongs, and comes and goes by one step: whatever cuts a change short, as
+    Ctrl-C does, no later record comes to stand elsewhere than its location says.
     """
 
     def __init__(self, directory: Path, number: int, written: int, flags: int) -> None:
@@ -108,28 +108,36 @@ class _Segment:
         self.number: Final = number
         self.path: Final = _segment_path(directory, number)
         self.written = written
-        self.gathered = bytearray()
+        self.gathered: list[tuple[Location, bytes, bytes]] = []
+        """Heads and payloads, in order; it may be that some of the first are in the file already."""
         self.file: Final = _Handle(os.open(self.path, _WRITE | flags, 0o644))
 
     @property
     def end(self) -> int:
         """Where the next record begins."""
-        return self.written + len(self.gathered)
+        return self.gathered[-1][0].end if self.gathered else self.written
+
+    def add(self, head: bytes, raw: bytes) -> Location:
+        """Gather a record behind the last."""
+        location = Location(self.number, self.end, len(raw))
+        self.gathered.append((location, head, raw))
+        return location
 
     def write(self) -> None:
         """Write what was gathered; on a failure take the part that was written away again, and keep all of it."""
         if not self.gathered:
             return
-        data, done = bytes(self.gathered), 0
+        start, end = self.gathered[0][0].offset, self.end
+        data, done = b"".join([part for _, *parts in self.gathered for part in parts]), 0
         try:
             while done < len(data):  # a nearly full disk, or a signal: the next write goes on or says why not
-                done += os.pwrite(self.file.fd, data[done:] if done else data, self.written + done)
+                done += os.pwrite(self.file.fd, data[done:] if done else data, start + done)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.file.fd, self.written)
             raise from_os_error(self.path, error) from error
-        self.written += len(data)  # first: who is cut short here writes all of it twice, and nothing points there
-        self.gathered = bytearray()
+        self.written = end
+        self.gathered = []
 
 
 class BlockArchive:
@@ -169,16 +177,15 @@ class BlockArchive:
         """See Archive. On an error (ValueError for an impossible size, DiskFull, StorageError) nothing was appended."""
         if not 0 < len(raw) <= MAX_RECORD_SIZE:
             raise ValueError(f"record of {len(raw)} bytes is not within 1..{MAX_RECORD_SIZE}")
-        record = _HEAD.pack(_MAGIC, len(raw), zlib.crc32(raw)) + raw
+        head = _HEAD.pack(_MAGIC, len(raw), zlib.crc32(raw))
         with self._writing:
             self._refuse_writes_if_unfit()
-            if self._segment.end > 0 and self._segment.end + len(record) > self._segment_size:
-                self._roll()
-            elif len(self._segment.gathered) >= _GATHERED:
-                self._segment.write()
-            location = Location(self._segment.number, self._segment.end, len(raw))
-            self._segment.gathered += record
-        return location
+            segment, end = self._segment, self._segment.end
+            if end > 0 and end + _HEAD.size + len(raw) > self._segment_size:
+                segment = self._roll()
+            elif end - segment.written >= _GATHERED:
+                segment.write()
+            return segment.add(head, raw)
 
     def read(self, location: Location, /) -> bytes:
         """See Archive. Raises StorageCorrupt if the record is missing, cut or changed; what `flush` does, if it was
@@ -238,7 +245,7 @@ class BlockArchive:
             self._readers.close()
             self._segment.file.close()
 
-    def _roll(self) -> None:
+    def _roll(self) -> _Segment:
         """Leave the current segment, written and synced, and begin the next."""
         segment = self._segment
         segment.write()
@@ -252,6 +259,7 @@ class BlockArchive:
         with self._only_sync(self._path):
             os.fsync(directory.fd)
         self._segment = fresh
+        return fresh
 
     @contextlib.contextmanager
     def _only_sync(self, path: Path) -> Iterator[None]:
