@@ -181,13 +181,14 @@ class TxState(Enum):
 class PoolTransaction:
     """A transaction in the pool. `state` is PENDING (also for gap) or PROPOSED.
 
+    Cycles and fee are None when it is to come back to the pool and was not tried yet, and they are not known.
     `min_replace_fee`: what a replacement must pay at least; None when it cannot be replaced (proposed, or no RBF).
     """
 
     transaction: Transaction
     state: TxState
-    cycles: int
-    fee: int
+    cycles: int | None
+    fee: int | None
     time_added: int
     min_replace_fee: int | None = None
 

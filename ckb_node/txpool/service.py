@@ -16,6 +16,7 @@ from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.rpc import services as rpc
 from ckb_node.txpool.entry import PoolEntry, Status
+from ckb_node.txpool.homeless import Homeless, HomelessEntry
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import load_transactions, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
@@ -28,7 +29,8 @@ from consensus.errors import CkbError
 from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_context
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
-from consensus.types.core import ResolvedTransaction
+from consensus.types.core import BlockExt, ResolvedTransaction
+from storage.chain_store import ChainView
 
 T = TypeVar("T")
 _Run = Callable[[ChainReader, ResolvedTransaction, TxEnv, int, Stop], T]
@@ -78,8 +80,8 @@ class PoolService:
         self._slots = asyncio.Semaphore(parallel)
         self._long_slot = asyncio.Semaphore(1)
         self._returning: asyncio.Queue[_Return] = asyncio.Queue()
-        self._homeless: dict[bytes, Transaction] = {}
-        """What is to return, from blocks or from a former run, and was not tried yet; by hash."""
+        self._homeless = Homeless()
+        """What is to return, from blocks, after a replacement, or from a former run."""
         self._clearings = 0
         self._is_ready = False
         chain.listen(self._on_change)
@@ -88,13 +90,20 @@ class PoolService:
 
     async def submit(self, transaction: Transaction) -> bytes:
         """Verify and admit; its hash. Its scripts may take what a block may. Raises Reject."""
+        self._verify_has_no_home_here(transaction)
         await self._submit(transaction, self._chain.consensus.max_block_cycles)
         return transaction.hash
 
     async def submit_remote(self, transaction: Transaction, declared_cycles: int) -> bytes:
         """The same for a peer's transaction: the scripts must take what the peer declared, DeclaredWrongCycles."""
+        self._verify_has_no_home_here(transaction)
         await self._submit(transaction, declared_cycles, declared_cycles)
         return transaction.hash
+
+    def _verify_has_no_home_here(self, transaction: Transaction) -> None:
+        """What is to return counts as in the pool."""
+        if transaction.hash in self._homeless:
+            raise Duplicated(transaction.hash)
 
     async def _submit(self, transaction: Transaction, max_cycles: int, declared: int | None = None) -> PoolEntry:
         try:
@@ -106,11 +115,15 @@ class PoolService:
         except Reject as reason:
             self.pool.remember_rejected(transaction.hash, reason)
             raise
-        self._return_later(_Return(self.pool.take_freed()))
+        freed = self.pool.take_freed()
+        for each in freed:
+            self._homeless.add(HomelessEntry(each, self.pool.now_ms()))
+        self._return_later(_Return(freed))
         return entry
 
     async def test_accept(self, transaction: Transaction) -> rpc.Accepted:
         """What `submit` would say, short of replacing others. Raises Reject."""
+        self._verify_has_no_home_here(transaction)
         if transaction in self._waiting:
             raise Duplicated(transaction.hash)
         checked, cycles = await self._verify(self._waiting.outside(transaction), self._chain.consensus.max_block_cycles)
@@ -175,27 +188,39 @@ class PoolService:
     def _on_change(self, change: ChainChanged) -> Iterator[None]:
         """Follow in steps: a reorganisation may be deep, and a block big."""
         clearings = self._clearings
-        self.pool.stand_on(self._chain.view())
+        view = self._chain.view()
+        self.pool.stand_on(view)
         yield
         for block in change.attached:
             for transactions in _by_few(block.flat[1:]):
                 self.pool.remove_committed(transactions)
                 for tx in transactions:
                     self._waiting.withdraw(tx.hash, Duplicated(tx.hash))
+                    self._homeless.drop(tx.hash)
                 yield
+        if self._clearings != clearings:
+            return
         returning = _Return([])
-        room = self.pool.limits.max_size
-        for block in reversed(change.detached):
+        try:
+            yield from self._take_all_back(change.detached, view, returning)
+        finally:  # a fault on the way leaves nobody homeless for ever
+            if self._clearings == clearings:
+                self._return_later(returning)
+
+    def _take_all_back(self, detached: Sequence[Block], view: ChainView, returning: _Return) -> Iterator[None]:
+        """Note what has left the chain, parents first; ends early when the pool is cleared."""
+        clearings, room = self._clearings, self.pool.limits.max_size
+        for block in reversed(detached):
             self.pool.take_detached(block)
+            ext = view.block_ext(block.hash)
             for first in range(0, len(block.flat), AT_ONCE):
                 if self._clearings != clearings:
                     return
-                room -= self._take_back(block, range(first, min(first + AT_ONCE, len(block.flat))), returning, room)
+                positions = range(first, min(first + AT_ONCE, len(block.flat)))
+                room -= self._take_back(block, ext, positions, returning, room)
                 yield
-        if self._clearings == clearings:
-            self._return_later(returning)
 
-    def _take_back(self, block: Block, positions: range, returning: _Return, room: int) -> int:
+    def _take_back(self, block: Block, ext: BlockExt | None, positions: range, returning: _Return, room: int) -> int:
         """Note those transactions of a detached block that the chain does not hold any more; their bytes."""
         taken = 0
         for position in positions:
@@ -208,7 +233,7 @@ class PoolService:
             # More than the pool can hold would only push each other out.
             if position > 0 and taken + flat.shape.size <= room:
                 transaction = Transaction.trusted(flat.raw)
-                self._homeless[transaction.hash] = transaction
+                self._homeless.add(HomelessEntry.of_block(transaction, position, ext, self.pool.now_ms()))
                 returning.transactions.append(transaction)
                 taken += flat.shape.size
         return taken
@@ -231,9 +256,11 @@ class PoolService:
         for transaction in returning.transactions:
             if self._clearings != clearings:
                 return
+            if transaction.hash not in self._homeless:  # removed by hand, or in a block again
+                continue
             with suppress(Reject):
                 await self._submit(transaction, self.pool.limits.max_verify_cycles)
-            self._homeless.pop(transaction.hash, None)
+            self._homeless.drop(transaction.hash)
             await asyncio.sleep(0)  # those that are refused at once wait for nothing
         for tx_hash, output_count in returning.lost:
             self.pool.drop_orphaned(tx_hash, output_count)
@@ -247,21 +274,23 @@ class PoolService:
         """Submit again what a former run kept on disk; how many came in. `clear` meanwhile forgets the rest."""
         count = 0
         transactions = await asyncio.to_thread(load_transactions, path)
-        self._homeless.update((transaction.hash, transaction) for transaction in transactions)
+        for transaction in transactions:
+            self._homeless.add(HomelessEntry(transaction, self.pool.now_ms()))
         for transaction in transactions:
             if transaction.hash not in self._homeless:
                 continue
             with suppress(Reject):
-                await self.submit(transaction)
+                await self._submit(transaction, self._chain.consensus.max_block_cycles)
                 count += 1
-            self._homeless.pop(transaction.hash, None)
+            self._homeless.drop(transaction.hash)
         self._is_ready = True
         return count
 
     def save(self, path: Path) -> int:
         """Keep the pool on disk and what is to return to it, parents first; how many transactions."""
-        transactions = self._homeless | {entry.hash: entry.tx for entry in self.pool.graph}
-        needs = {tx_hash: _parents(tx) for tx_hash, tx in self._homeless.items()}
+        transactions = {tx_hash: each.transaction for tx_hash, each in self._homeless}
+        needs = {tx_hash: _parents(tx) for tx_hash, tx in transactions.items()}
+        transactions |= {entry.hash: entry.tx for entry in self.pool.graph}
         for entry in self.pool.graph:
             needs[entry.hash] = {key[:32] for key in (*entry.input_keys, *entry.dep_keys)}
         in_order = (transactions.get(tx_hash) for tx_hash in TopologicalSorter(needs).static_order())
@@ -272,7 +301,8 @@ class PoolService:
 
     async def remove(self, tx_hash: bytes) -> bool:
         """Take a transaction and its descendants out, waiting for verification or not."""
-        return self._waiting.withdraw(tx_hash, Invalidated("removed by request")) or self.pool.remove(tx_hash)
+        is_withdrawn = self._waiting.withdraw(tx_hash, Invalidated("removed by request"))
+        return self._homeless.drop(tx_hash) or is_withdrawn or self.pool.remove(tx_hash)
 
     async def clear(self) -> None:
         """Forget every transaction: in the pool, waiting for verification, or about to return after a reorg."""
@@ -288,22 +318,22 @@ class PoolService:
         """Forget transactions that wait for verification."""
         self._waiting.withdraw_all(Invalidated("removed by request"))
 
-    # ------------------------------------------------------------ answers
+    # ------------------------------------------------------------ answers: what is to return is pending
 
     def is_ready(self) -> bool:
         return self._is_ready
 
     async def info(self) -> rpc.PoolInfo:
-        pool, graph = self.pool, self.pool.graph
+        pool, graph, homeless = self.pool, self.pool.graph, self._homeless
         proposed = graph.count(Status.PROPOSED)
         return rpc.PoolInfo(
             tip_hash=pool.tip.hash,
             tip_number=pool.tip.number,
-            pending=len(graph) - proposed,
+            pending=len(graph) - proposed + len(homeless),
             proposed=proposed,
             orphan=0,
-            total_tx_size=graph.total_size,
-            total_tx_cycles=graph.total_cycles,
+            total_tx_size=graph.total_size + homeless.total_size,
+            total_tx_cycles=graph.total_cycles + homeless.total_cycles,
             min_fee_rate=pool.limits.min_fee_rate,
             min_rbf_rate=pool.limits.min_rbf_rate,
             last_txs_updated_at=pool.updated_at,
@@ -314,15 +344,17 @@ class PoolService:
 
     async def ids(self) -> rpc.PoolIds:
         graph = self.pool.graph
+        pending = [entry.hash for entry in graph.by_score((Status.PENDING, Status.GAP))]
         return rpc.PoolIds(
-            pending=[entry.hash for entry in graph.by_score((Status.PENDING, Status.GAP))],
+            pending=pending + [tx_hash for tx_hash, _ in self._homeless],
             proposed=[entry.hash for entry in graph.by_score((Status.PROPOSED,))],
         )
 
     async def entries(self) -> rpc.PoolEntries:
         graph = self.pool.graph
+        pending = {entry.hash: _entry_info(entry) for entry in graph.by_score((Status.PENDING, Status.GAP))}
         return rpc.PoolEntries(
-            pending={entry.hash: _entry_info(entry) for entry in graph.by_score((Status.PENDING, Status.GAP))},
+            pending=pending | {tx_hash: each.info() for tx_hash, each in self._homeless},
             proposed={entry.hash: _entry_info(entry) for entry in graph.by_score((Status.PROPOSED,))},
             conflicted=list(self.pool.conflicted),
         )
@@ -353,7 +385,8 @@ class PoolService:
     async def transaction(self, tx_hash: bytes) -> rpc.PoolTransaction | rpc.RejectedTransaction | None:
         entry = self.pool.graph.by_hash(tx_hash)
         if entry is None:
-            return self.pool.rejected.get(tx_hash)
+            homeless = self._homeless.get(tx_hash)
+            return self.pool.rejected.get(tx_hash) if homeless is None else homeless.answer()
         is_proposed = entry.status is Status.PROPOSED
         return rpc.PoolTransaction(
             transaction=entry.tx,

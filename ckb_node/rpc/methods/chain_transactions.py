@@ -96,7 +96,7 @@ def _committed(view: ChainView, tx_hash: bytes, level: int) -> TransactionWithSt
 
 
 def _in_pool(entry: PoolTransaction, level: int) -> TransactionWithStatusJson:
-    status, cycles = TxStatusJson(entry.state.value), uint_text(entry.cycles)
+    status, cycles = TxStatusJson(entry.state.value), optional_uint(entry.cycles)
     if level == WITHOUT_TRANSACTION:
         return TransactionWithStatusJson(None, cycles, None, status, None, None)
     return TransactionWithStatusJson(
@@ -104,7 +104,7 @@ def _in_pool(entry: PoolTransaction, level: int) -> TransactionWithStatusJson:
         cycles,
         uint_text(entry.time_added),
         status,
-        uint_text(entry.fee),
+        optional_uint(entry.fee),
         optional_uint(entry.min_replace_fee),
     )
 

@@ -1,0 +1,100 @@
+"""Transactions that are to come back to the pool and were not tried yet. To everybody outside they are in the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ckb_node.rpc import services as rpc
+from consensus.types.blockchain import Transaction
+from consensus.types.core import BlockExt
+
+
+@dataclass(frozen=True, slots=True)
+class HomelessEntry:
+    """One of them. `added_at` in ms; cycles and fee (shannons) are those that its block was found to have, None when
+    it comes from elsewhere."""
+
+    transaction: Transaction
+    added_at: int
+    cycles: int | None = None
+    fee: int | None = None
+
+    @classmethod
+    def of_block(cls, transaction: Transaction, position: int, ext: BlockExt | None, added_at: int) -> HomelessEntry:
+        """From a detached block, in which it stood at `position`, the cellbase at 0."""
+        if ext is None:
+            return cls(transaction, added_at)
+        return cls(transaction, added_at, _at(ext.cycles or (), position - 1), _at(ext.txs_fees, position - 1))
+
+    def answer(self) -> rpc.PoolTransaction:
+        """What `get_transaction` tells."""
+        return rpc.PoolTransaction(
+            transaction=self.transaction,
+            state=rpc.TxState.PENDING,
+            cycles=self.cycles,
+            fee=self.fee,
+            time_added=self.added_at,
+        )
+
+    def info(self) -> rpc.PoolEntry:
+        """What `get_raw_tx_pool` tells; its ancestors are not known before it is in the pool."""
+        cycles, size = self.cycles or 0, self.transaction.size_in_block
+        return rpc.PoolEntry(
+            cycles=cycles,
+            size=size,
+            fee=self.fee or 0,
+            ancestors_size=size,
+            ancestors_cycles=cycles,
+            ancestors_count=1,
+            timestamp=self.added_at,
+        )
+
+
+def _at(numbers: Sequence[int], index: int) -> int | None:
+    return numbers[index] if index < len(numbers) else None
+
+
+class Homeless:
+    """Entries by hash, in the order in which they came, with their sums."""
+
+    def __init__(self) -> None:
+        self._entries: Final[dict[bytes, HomelessEntry]] = {}
+        self.total_size = 0
+        """Bytes in a block."""
+        self.total_cycles = 0
+        """As far as they are known."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, tx_hash: bytes) -> bool:
+        return tx_hash in self._entries
+
+    def __iter__(self) -> Iterator[tuple[bytes, HomelessEntry]]:
+        return iter(self._entries.items())
+
+    def get(self, tx_hash: bytes) -> HomelessEntry | None:
+        return self._entries.get(tx_hash)
+
+    def add(self, entry: HomelessEntry) -> None:
+        """An entry that is there already stays as it is."""
+        tx_hash = entry.transaction.hash
+        if tx_hash not in self._entries:
+            self._entries[tx_hash] = entry
+            self.total_size += entry.transaction.size_in_block
+            self.total_cycles += entry.cycles or 0
+
+    def drop(self, tx_hash: bytes) -> bool:
+        """It was tried, or nobody wants it any more; False when it was not there."""
+        entry = self._entries.pop(tx_hash, None)
+        if entry is None:
+            return False
+        self.total_size -= entry.transaction.size_in_block
+        self.total_cycles -= entry.cycles or 0
+        return True
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self.total_size = self.total_cycles = 0
