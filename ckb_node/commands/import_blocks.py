@@ -101,14 +101,16 @@ def height_of_targets(options: ImportOptions) -> int:
 
 @dataclass(slots=True)
 class _Taken:
-    """A line whose block is on the chain or about to be."""
+    """A line whose block is on the chain or about to be. Not the block itself: hundreds of those may be big."""
 
-    line: BlockLine
+    number: int
+    block_hash: bytes
+    transactions: int
     is_new: bool = False
 
     def take_back(self, progress: BlockProgress) -> None:
         if self.is_new:
-            progress.take_back(1, transactions_of(self.line.block))
+            progress.take_back(1, self.transactions)
 
 
 def transactions_of(block: Block) -> int:
@@ -137,7 +139,7 @@ class BlockImporter:
 
         CommandError when it cannot be taken; RefusedBlockError for it or, when its scripts fail, for one before it.
         """
-        taken = _Taken(line)
+        taken = _Taken(line.number, line.block.hash, transactions_of(line.block))
         self._taken.append(taken)
         if self._last_hash not in (None, line.block.parent_hash):
             self._trusted_below = 0  # another branch: not the ancestors that `height_of_targets` found
@@ -169,10 +171,10 @@ class BlockImporter:
         try:
             yield
         except RefusedBlockError as error:
-            while (taken := self._taken.pop()).line.block.hash != error.block_hash:
+            while (taken := self._taken.pop()).block_hash != error.block_hash:
                 taken.take_back(progress)
             taken.take_back(progress)
-            raise CommandError(f"line {taken.line.number}: {error}") from error
+            raise CommandError(f"line {taken.number}: {error}") from error
 
     def _check_genesis(self, block: Block) -> None:
         expected = self._processor.consensus.genesis_hash
