@@ -10,10 +10,12 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from ckb_node.rpc.fastjson import block_view_json
+from ckb_node.rpc.fastread import header_bytes, transaction_bytes
 from ckb_node.rpc.hextext import BadTextError, bytes_text, parse_bytes, parse_short_id
-from ckb_node.rpc.jsontypes import HeaderJson, TransactionJson, read_header, read_transaction
+from ckb_node.rpc.jsontypes import HeaderJson, TransactionJson, read_header
 from consensus.errors import MoleculeError
-from consensus.types.blockchain import Block, Header, UncleBlock
+from consensus.molecule import BYTES, pack_parts
+from consensus.types.blockchain import PROPOSAL_SHORT_ID_VEC, Block, Header, UncleBlock
 
 
 class BlockTextError(Exception):
@@ -84,13 +86,18 @@ def encode_block_view(block: Block) -> bytes:
 
 
 def _block(view: _BlockText) -> Block:
-    return Block(
-        header=read_header(view.header),
-        uncles=[
-            UncleBlock(header=read_header(uncle.header), proposals=[parse_short_id(each) for each in uncle.proposals])
-            for uncle in view.uncles
-        ],
-        transactions=[read_transaction(transaction) for transaction in view.transactions],
-        proposals=[parse_short_id(each) for each in view.proposals],
-        extension=parse_bytes(view.extension) if isinstance(view.extension, str) else None,
-    )
+    proposals = [parse_short_id(each) for each in view.proposals]
+    fields = [
+        header_bytes(view.header),
+        pack_parts([_uncle(uncle).raw for uncle in view.uncles]),
+        pack_parts([transaction_bytes(transaction) for transaction in view.transactions]),
+        PROPOSAL_SHORT_ID_VEC.pack(proposals),
+    ]
+    if isinstance(view.extension, str):
+        fields.append(BYTES.pack(parse_bytes(view.extension)))
+    return Block.parse(pack_parts(fields))
+
+
+def _uncle(uncle: _UncleText) -> UncleBlock:
+    proposals = [parse_short_id(each) for each in uncle.proposals]
+    return UncleBlock(header=read_header(uncle.header), proposals=proposals)

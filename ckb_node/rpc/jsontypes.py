@@ -40,7 +40,7 @@ from consensus.types.core import EpochExt
 
 # data, type, data1, data2, … data127: the number of the VM is the byte without its lowest bit (RFC 32, RFC 51).
 HASH_TYPE_NAMES = {0: "data", 1: "type"} | {number << 1: f"data{number}" for number in range(1, 128)}
-_HASH_TYPES = {name: byte for byte, name in HASH_TYPE_NAMES.items()}
+HASH_TYPES = {name: byte for byte, name in HASH_TYPE_NAMES.items()}
 DEP_TYPE_NAMES: tuple[Literal["code"], Literal["dep_group"]] = ("code", "dep_group")
 
 
@@ -321,7 +321,7 @@ def epoch_json(epoch: EpochExt) -> EpochViewJson:
 
 def parse_hash_type(name: str) -> int:
     """The byte of a hash type's name."""
-    byte = _HASH_TYPES.get(name)
+    byte = HASH_TYPES.get(name)
     if byte is None:
         raise BadTextError(f"unknown hash_type `{name[:20]}`, expected data, type, data1, data2, …")
     return byte

@@ -49,6 +49,7 @@ from consensus.molecule.kinds import (
     UintKind,
     Vec,
     optional,
+    pack_parts,
     part_bounds,
     vector,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "field",
     "kind",
     "optional",
+    "pack_parts",
     "part_bounds",
     "trailing",
     "vector",

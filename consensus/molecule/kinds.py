@@ -231,12 +231,8 @@ def part_bounds(name: str, buf: bytes, start: int, end: int) -> list[int]:
 
 def pack_parts(parts: Sequence[bytes]) -> bytes:
     """Header of total size and offsets, then the parts."""
-    offset = NUMBER_SIZE * (len(parts) + 1)
-    header = []
-    for part in parts:
-        header.append(offset)
-        offset += len(part)
-    return b"".join([ByteStruct(f"<{len(parts) + 1}I").pack(offset, *header), *parts])
+    *offsets, size = itertools.accumulate(map(len, parts), initial=NUMBER_SIZE * (len(parts) + 1))
+    return b"".join([_numbers("I", len(parts) + 1).pack(size, *offsets), *parts])
 
 
 class Uint64VecKind(FixVecKind[int]):
