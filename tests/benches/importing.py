@@ -111,8 +111,13 @@ def write_lines(path: Path, maker: ChainMaker) -> None:
 
 
 def seconds_of_ours(directory: Path, spec: Path, work: Work) -> float:
-    """Of `ckb-node import` into a fresh directory."""
+    """Of `ckb-node import` into a fresh directory; without block filters, which the reference builds when it runs."""
     init_ours(directory, spec)
+    config = directory / "config.toml"
+    text, section = config.read_text(encoding="utf-8"), "[block_filters]\n"
+    if section not in text:
+        raise RuntimeError("the configuration says nothing of block filters")
+    config.write_text(text.replace(section, f"{section}enabled = false\n"), encoding="utf-8")
     started = time.perf_counter()
     done = run_command("import", "-C", str(directory), *work.options, str(work.path), timeout_s=COMMAND_S)
     seconds = time.perf_counter() - started
@@ -122,14 +127,13 @@ def seconds_of_ours(directory: Path, spec: Path, work: Work) -> float:
 
 
 def seconds_of_reference(directory: Path, binary: Path, spec: Path, work: Work) -> float:
-    """Of the reference's `import` likewise; its tip is looked at afterwards, since it tells of little itself."""
+    """Of the reference's `import` likewise. Its tip afterwards says whether that went well: 0.206 may die of its
+    database's locks when all is done."""
     node = ReferenceNode(binary, directory, spec)
     command = [str(binary), "import", "-C", str(directory), *work.options, str(work.path)]
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_S)
+    subprocess.run(command, capture_output=True, check=False, timeout=COMMAND_S)
     seconds = time.perf_counter() - started
-    if done.returncode != 0:
-        raise RuntimeError(done.stdout + done.stderr)
     require_tip(node, work)
     return seconds
 
