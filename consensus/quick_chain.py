@@ -16,11 +16,10 @@ from consensus.epoch import secondary_issuance
 from consensus.hardfork import chain_root_is_required
 from consensus.hashing import HASH_SIZE
 from consensus.header import ancestor_timestamps, verify_epoch_continuity, verify_header
-from consensus.kernels.mmr import bag
 from consensus.lookup import require
-from consensus.mmr import peak_positions
 from consensus.params import Consensus
 from consensus.pow import verify_pow
+from consensus.quick_mmr import chain_root_of
 from consensus.reward import committer_reward, has_finalization_target, lock_of_witness
 from consensus.types.blockchain import Block, Header, bare_cell_capacity
 from consensus.types.core import EpochExt
@@ -206,12 +205,5 @@ def carries_chain_root(consensus: Consensus, block: Block, parent: Header, reade
     """`verify_chain_root`, bagged by generated code."""
     if not chain_root_is_required(consensus, parent.epoch & 0xFFFFFF):
         return True
-    peaks = []
-    for position in peak_positions(parent.number + 1):
-        node = reader.mmr_node(position)
-        if node is None:
-            return False
-        peaks.append(node)
-    bagged = bag(peaks)
-    extension = block.extension
-    return bagged is not None and extension is not None and extension[:HASH_SIZE] == bagged[1]
+    root, extension = chain_root_of(reader, parent), block.extension
+    return root is not None and extension is not None and extension[:HASH_SIZE] == root

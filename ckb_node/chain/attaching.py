@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ckb_node.chain.processor import stored_descendants
 from ckb_node.chain.rules import Judged
 from consensus.difficulty import compact_to_difficulty
@@ -11,7 +13,7 @@ from consensus.types.core import INVALID, BlockExt, EpochExt, valid_block_ext
 from storage.chain_txn import ChainTxn
 
 
-def attach_judged(txn: ChainTxn, block: Block, judged: Judged, mmr_nodes: list[bytes], received_at: int) -> None:
+def attach_judged(txn: ChainTxn, block: Block, judged: Judged, mmr_nodes: Sequence[bytes], received_at: int) -> None:
     """Store a block and make it the tip; its parent is the tip. `received_at` in ms."""
     parent = _ext(txn, block.parent_hash)
     ext = valid_block_ext(

@@ -20,7 +20,7 @@ from ckb_node.chain.rules import InvalidOnChain, Judge, Judged
 from ckb_node.chain.script_queue import ScriptQueue
 from ckb_node.chain.scripts import ScriptService
 from consensus.errors import CkbError
-from consensus.mmr import nodes_of_block
+from consensus.quick_mmr import nodes_of_next
 from consensus.types.blockchain import Block, Header
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
@@ -126,7 +126,7 @@ class BlockGroups:
         txn = self._begun()
         try:
             judged = self._judge(txn, block)
-            mmr_nodes = nodes_of_block(txn, block.header)[1]
+            mmr_nodes = nodes_of_next(txn, block.header)
         except InvalidOnChain as invalid:
             self._settle(txn, to_end=True)
             with self._piece:
@@ -235,7 +235,7 @@ class BlockGroups:
             self._txn = None
             txn = self._begun()
             for member in proven:
-                mmr_nodes = nodes_of_block(txn, member.block.header)[1]
+                mmr_nodes = nodes_of_next(txn, member.block.header)
                 attach_judged(txn, member.block, member.judged, mmr_nodes, member.received_at)
             self._members = proven
         return txn

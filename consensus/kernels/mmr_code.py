@@ -1,4 +1,5 @@
-"""Generates the bagging of the chain-root MMR (RFC 44): peaks merged from the right, each as the left of what it has.
+"""Generates the chain-root MMR (RFC 44): growth by a leaf; and bagging, where peaks are merged from the right, each as
+the left of what it has.
 
 Nodes are 120-byte HeaderDigests. The hashes of peaks are remembered in the module's memory by their place, since a peak
 stays for as many blocks as it covers.
@@ -39,10 +40,11 @@ class Layout(IntEnum):
     KNOWN = ROOT_HASH + HASH_SIZE  # peaks whose hashes are known
     KNOWN_HASHES = KNOWN + MAX_PEAKS * NODE_SIZE
     INPUT = KNOWN_HASHES + MAX_PEAKS * HASH_SIZE
-    END = INPUT + MAX_PEAKS * NODE_SIZE
+    ADDED = INPUT + MAX_PEAKS * NODE_SIZE
+    END = ADDED + MAX_PEAKS * NODE_SIZE
 
 
-CODE_DIGEST: Final = "8ba163811d88fd89"
+CODE_DIGEST: Final = "ca5861d0aafdbf5d"
 """Of the generated code: names it where it is kept compiled. A test says what it has become."""
 
 _ZERO: Final = const(I32, 0)
@@ -54,35 +56,72 @@ _DIFFICULTY_BYTES: Final = 32
 
 
 def generate_mmr() -> bytes:
-    """The module. It exports `bag(count) -> i32`: ROOT and ROOT_HASH of that many peaks at INPUT, at least one; 0 if
-    two of them are not adjacent, or their total difficulty exceeds 256 bits."""
+    """The module. Its functions return 0 if two nodes are not adjacent, or their total difficulty exceeds 256 bits.
+
+    `bag(count) -> i32`: ROOT and ROOT_HASH of that many peaks at INPUT, at least one.
+    `append(count, merges) -> i32`: of the leaf behind that many peaks at INPUT, the nodes that it completes together
+    with the last ones, at ADDED; the last of them takes the place of the peaks that it merged.
+    """
     module = Module(-(-Layout.END // PAGE))
     module.data(Layout.KNOWN_HASHES, ckb_hash(bytes(NODE_SIZE)) * MAX_PEAKS)
     blake2b = Blake2b(module, Layout.BLAKE2B)
-    hash_node, hash_pair = blake2b.hasher(NODE_SIZE), blake2b.hasher(2 * HASH_SIZE)
-    place_left_hash = _generate_place_left_hash(module, hash_node)
+    hash_node = blake2b.hasher(NODE_SIZE)
+    merge = _generate_merge(module, hash_node, blake2b.hasher(2 * HASH_SIZE))
+    _generate_bag(module, merge, hash_node)
+    _generate_append(module, merge)
+    return module.encode()
+
+
+def _generate_bag(module: Module, merge: Function, hash_node: Function) -> None:
     f = module.function((I32,), (I32,), export="bag")
-    place, left = f.local(I32), f.local(I32)
+    place = f.local(I32)
     f.set(place, f.param(0).value - 1)
-    f.set(left, _peak(place.value))
-    _copy(f, left.value, _ZERO, NODE_SIZE, target_at=Layout.ROOT)
+    _copy(f, _peak(place.value), _ZERO, NODE_SIZE, target_at=Layout.ROOT)
     with f.block() as done, f.loop() as following:
         f.branch_if(done, place.value.eqz())
         f.set(place, place.value - 1)
-        f.set(left, _peak(place.value))
-        _refuse_unless_adjacent(f, left.value)
-        f.call_into((), place_left_hash, place.value)
-        f.call_into((), hash_node, const(I32, Layout.ROOT), const(I32, Layout.PAIR + HASH_SIZE))
-        f.call_into((), hash_pair, const(I32, Layout.PAIR), const(I32, Layout.ROOT + Field.CHILDREN_HASH))
-        _add_difficulty(f, left.value)
-        for field in (Field.START_NUMBER, Field.START_EPOCH, Field.START_TIMESTAMP):
-            f.store(8, _ZERO, load(I64, 8, left.value, field), Layout.ROOT + field)
-        start_target = load(I32, 4, left.value, Field.START_COMPACT_TARGET)
-        f.store(4, _ZERO, start_target, Layout.ROOT + Field.START_COMPACT_TARGET)
+        with f.if_(f.call(merge, place.value).eqz()):
+            f.return_(_ZERO)
         f.branch(following)
     f.call_into((), hash_node, const(I32, Layout.ROOT), const(I32, Layout.ROOT_HASH))
     f.return_(const(I32, 1))
-    return module.encode()
+
+
+def _generate_append(module: Module, merge: Function) -> None:
+    f = module.function((I32, I32), (I32,), export="append")
+    place, merges, added = f.param(0), f.param(1), f.local(I32)
+    f.set(added, Layout.ADDED)
+    _copy(f, _peak(place.value), _ZERO, NODE_SIZE, target_at=Layout.ROOT)
+    with f.block() as done, f.loop() as following:
+        f.branch_if(done, merges.value.eqz())
+        f.set(merges, merges.value - 1)
+        f.set(place, place.value - 1)
+        with f.if_(f.call(merge, place.value).eqz()):
+            f.return_(_ZERO)
+        _copy(f, const(I32, Layout.ROOT), added.value, NODE_SIZE)
+        f.set(added, added.value + NODE_SIZE)
+        f.branch(following)
+    _copy(f, const(I32, Layout.ROOT), _peak(place.value), NODE_SIZE)
+    f.return_(const(I32, 1))
+
+
+def _generate_merge(module: Module, hash_node: Function, hash_pair: Function) -> Function:
+    """`(place) -> i32`: makes ROOT the parent of the peak there and what it was."""
+    place_left_hash = _generate_place_left_hash(module, hash_node)
+    f = module.function((I32,), (I32,))
+    left = f.local(I32)
+    f.set(left, _peak(f.param(0).value))
+    _refuse_unless_adjacent(f, left.value)
+    f.call_into((), place_left_hash, f.param(0).value)
+    f.call_into((), hash_node, const(I32, Layout.ROOT), const(I32, Layout.PAIR + HASH_SIZE))
+    f.call_into((), hash_pair, const(I32, Layout.PAIR), const(I32, Layout.ROOT + Field.CHILDREN_HASH))
+    _add_difficulty(f, left.value)
+    for field in (Field.START_NUMBER, Field.START_EPOCH, Field.START_TIMESTAMP):
+        f.store(8, _ZERO, load(I64, 8, left.value, field), Layout.ROOT + field)
+    start_target = load(I32, 4, left.value, Field.START_COMPACT_TARGET)
+    f.store(4, _ZERO, start_target, Layout.ROOT + Field.START_COMPACT_TARGET)
+    f.return_(const(I32, 1))
+    return f
 
 
 def _peak(place: Value) -> Value:

@@ -1,7 +1,10 @@
 """Generated bagging of MMR peaks against the plain merge."""
 
+import itertools
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus import mmr
-from consensus.kernels.mmr import bag
+from consensus.kernels.mmr import bag, grow, root_hash_of
 from consensus.kernels.mmr_code import MAX_PEAKS
 from consensus.kernels.runtime import KernelLengthError
 from consensus.types.core import EpochFraction, HeaderDigest
@@ -161,6 +164,116 @@ def test_a_growing_chain() -> None:
     for count in shuffled:
         root = mmr.root(count, get)
         assert bag([get(p) for p in mmr.peak_positions(count)]) == (root, mmr.digest_hash(root))
+
+
+class Forest:
+    """A plain MMR of made-up leaves; blocks of one epoch, or of several."""
+
+    def __init__(self, epoch_length: int = 70) -> None:
+        self.nodes: list[bytes] = []
+        self.epoch_length = epoch_length
+
+    def leaf(self, number: int, salt: int = 0) -> bytes:
+        epoch = EpochFraction(number // self.epoch_length, number % self.epoch_length, self.epoch_length).pack()
+        ends = {"start_number": number, "end_number": number, "start_epoch": epoch, "end_epoch": epoch}
+        return node(children_hash=(number << 64 | salt).to_bytes(32, "big"), **ends)
+
+    def peaks(self, leaves: int) -> list[bytes]:
+        return [self.nodes[position] for position in mmr.peak_positions(leaves)]
+
+    def add(self, number: int, leaf: bytes) -> list[bytes]:
+        del self.nodes[mmr.mmr_size(number) :]
+        added = mmr.append(number, leaf, self.nodes.__getitem__)
+        self.nodes += added
+        return added
+
+
+def merges_of(number: int) -> int:
+    """How many nodes leaf `number` completes: as many as there are ones at the low end of the number."""
+    return (~number & number + 1).bit_length() - 1
+
+
+def state(number: int, salt: int = 0) -> bytes:
+    return number.to_bytes(8, "big") + salt.to_bytes(8, "big")
+
+
+def nobody() -> list[bytes]:
+    raise AssertionError("the peaks are at hand")
+
+
+def test_growth_leaf_by_leaf() -> None:
+    """Peaks are asked for once; each new node and each root is the plain one."""
+    forest = Forest()
+    for number in range(300):
+        leaf = forest.leaf(number)
+        before, peaks = (state(number - 1), nobody) if number else (b"none", list)
+        grown = grow(before, peaks, leaf, merges_of(number), state(number))
+        assert grown is not None
+        assert [leaf, *grown] == forest.add(number, leaf)
+        assert root_hash_of(state(number), nobody) == mmr.digest_hash(mmr.root(number + 1, forest.nodes.__getitem__))
+
+
+steps_between = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["grow", "root", "bag"])), max_size=60)
+numbers_of_leaves = itertools.count(1)
+
+
+@given(steps_between, st.integers(1, 9))
+def test_growth_of_branches(steps: list[tuple[int, str]], epoch_length: int) -> None:
+    """Back to any height and on from there: memory that belongs to another branch is not used."""
+    forest, salts = Forest(epoch_length), [next(numbers_of_leaves)]
+    forest.add(0, forest.leaf(0))
+    for back, what in steps:
+        salt = next(numbers_of_leaves)  # names of states are for ever, those of earlier examples too
+        height = max(len(salts) - 1 - back, 0)
+        tip, peaks = state(height, salts[height]), partial(forest.peaks, height + 1)
+        match what:
+            case "grow":
+                number, leaf = height + 1, forest.leaf(height + 1, salt)
+                grown = grow(tip, peaks, leaf, merges_of(number), state(number, salt))
+                assert grown is not None
+                assert [leaf, *grown] == forest.add(number, leaf)
+                salts[number:] = [salt]
+            case "root":
+                assert root_hash_of(tip, peaks) == mmr.digest_hash(mmr.root(height + 1, forest.nodes.__getitem__))
+            case _:
+                assert bag(peaks()) == plain_bag(peaks())
+
+
+def test_a_leaf_that_does_not_follow() -> None:
+    """Nothing of a refused growth is taken for the peaks of anything."""
+    forest = Forest()
+    for number in range(7):
+        forest.add(number, forest.leaf(number))
+    peaks = partial(forest.peaks, 7)
+    before = root_hash_of(state(6), peaks)
+    for stranger in (8, 6, 77):
+        assert grow(state(6), peaks, forest.leaf(stranger), 3, state(7)) is None
+        assert root_hash_of(state(6), peaks) == before
+        assert root_hash_of(state(7), peaks) == before, "the peaks were asked for"
+    leaf = forest.leaf(7)
+    assert grow(state(6), peaks, leaf, 3, state(7)) == forest.add(7, leaf)[1:]
+
+
+@pytest.mark.parametrize(("size", "merges"), [(119, 0), (121, 0), (120, -1), (120, 4)])
+def test_growth_beyond_its_bounds_is_refused(size: int, merges: int) -> None:
+    forest = Forest()
+    for number in range(7):
+        forest.add(number, forest.leaf(number))
+    with pytest.raises(KernelLengthError):
+        grow(b"bounds", partial(forest.peaks, 7), bytes(size), merges, b"beyond")
+    with pytest.raises(KernelLengthError):
+        root_hash_of(b"nothing", list)
+
+
+def test_threads_have_memories_of_their_own() -> None:
+    forest = Forest()
+    for number in range(5):
+        forest.add(number, forest.leaf(number))
+    here = root_hash_of(b"both", partial(forest.peaks, 5))
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(root_hash_of, b"both", partial(forest.peaks, 3)).result()
+    assert there == mmr.digest_hash(mmr.root(3, forest.nodes.__getitem__))
+    assert root_hash_of(b"both", nobody) == here
 
 
 def test_as_many_peaks_as_there_can_be() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -15,7 +15,7 @@ from consensus.block_context import verify_chain_root, verify_dao_field_after
 from consensus.dao import MAX_U64, CapacityMoves, DaoField, dao_field_after
 from consensus.errors import CkbError
 from consensus.header import verify_header
-from consensus.mmr import chain_root_hash
+from consensus.mmr import chain_root_hash, nodes_of_block
 from consensus.params import Consensus, PowFunc, ProposalWindow
 from consensus.quick_chain import (
     ancestors_of,
@@ -25,6 +25,7 @@ from consensus.quick_chain import (
     quick_reward,
     verify_header_quickly,
 )
+from consensus.quick_mmr import chain_root_of, nodes_of_next
 from consensus.reward import block_reward, has_finalization_target, proposer_reward
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
@@ -181,3 +182,32 @@ def test_chain_roots() -> None:
             plain = verdict(verify_chain_root, chain.consensus, candidate, parent, chain)
             assert carries_chain_root(chain.consensus, candidate, parent, chain) == (plain is None)
         chain.extend(extension=good)
+
+
+def nodes_or_fault(nodes: Callable[..., Sequence[bytes]], chain: MemoryChain, candidate: Header) -> object:
+    try:
+        return list(nodes(chain, candidate))
+    except CkbError as error:
+        return type(error), str(error)
+
+
+def plain_nodes(chain: MemoryChain, candidate: Header) -> Sequence[bytes]:
+    return nodes_of_block(chain, candidate)[1]
+
+
+def test_nodes_of_the_next_block() -> None:
+    """Of two branches in turns, and of headers of epochs that do not follow, which the plain way refuses."""
+    consensus = make_consensus()
+    chains = MemoryChain.with_genesis(consensus), MemoryChain.with_genesis(consensus)
+    kinds: set[type] = set()
+    for height in range(60):
+        for chain in chains[: 2 if height % 7 < 3 else 1]:
+            parent = chain.tip_header()
+            for epoch in (header().epoch, parent.epoch, parent.epoch + (1 << 24)):
+                candidate = header(number=parent.number + 1, parent_hash=parent.hash, epoch=epoch, timestamp=height)
+                plain = nodes_or_fault(plain_nodes, chain, candidate)
+                kinds.add(type(plain))
+                assert nodes_or_fault(nodes_of_next, chain, candidate) == plain
+                assert chain_root_of(chain, parent) == chain_root_hash(chain, parent.number)
+            chain.extend(extension=bytes([height]) * 32)
+    assert kinds == {list, tuple}, "some follow, some do not"
