@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.events import ChainChanged
@@ -20,7 +20,11 @@ from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, Transaction
 from storage.chain_store import ChainView
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+MOST_READERS: Final = 8
+"""Threads for what is done aside."""
 
 Listener = Callable[[ChainChanged], Iterator[None] | None]
 """One that has much to do is a generator: the event loop does other things where it yields."""
@@ -42,6 +46,7 @@ class ChainService:
         self.room = UnverifiedRoom()
         self._queued: dict[bytes, tuple[Block, asyncio.Future[Outcome]]] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
+        self._readers = ThreadPoolExecutor(MOST_READERS, thread_name_prefix="chain-reader")
         self._is_closed = False
 
     @property
@@ -83,9 +88,15 @@ class ChainService:
         view = self.view()  # not closed here: the thread goes on with it when the caller gives up
         rtx = resolve_transaction(transaction, view, view, frozenset())
         scripts, env = self._processor.scripts, TxEnv.submitted(view.tip_header())
-        return await asyncio.to_thread(
-            scripts.run_patiently, view, rtx, env, self.consensus.max_block_cycles, scripts.stop
-        )
+        return await self.aside(scripts.run_patiently, view, rtx, env, self.consensus.max_block_cycles, scripts.stop)
+
+    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something that reads the chain, for longer than the event loop may wait, in a thread.
+
+        Not `asyncio.to_thread`: whose threads are waited for only when the store is closed already, and to read beside
+        that would be the end of the process.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, partial(work, *args, **kwargs))
 
     async def process(self, block: Block) -> Verdict:
         """Take a block from anywhere; orphans wait. Returns when it is dealt with, so whoever awaits it sends no more
@@ -175,10 +186,11 @@ class ChainService:
                 return
 
     def close(self) -> None:
-        """Finish the block at hand and stop the writer thread. Listeners hear no more: they see it in the store when
-        they are started again."""
+        """Finish the block at hand and what goes on aside, and stop the threads. Listeners hear no more: they see it in
+        the store when they are started again."""
         self._is_closed = True
         self._writer.shutdown(wait=True, cancel_futures=True)
+        self._readers.shutdown(wait=True, cancel_futures=True)
 
 
 def _look_at(told: asyncio.Future[Outcome]) -> None:

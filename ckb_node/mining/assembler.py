@@ -97,7 +97,7 @@ class BlockAssembler:
             self.uncles.forget_before(self._pool.reader.tip_epoch().start_number)
             state = self._pool.version, self.uncles.version
             if template is None or state != self._state:
-                template = await asyncio.to_thread(self._build, self._offer())
+                template = await self._chain.aside(self._build, self._offer())
                 self._template, self._state = template, state
         return replace(template, current_time=max(self._now_ms(), template.current_time))
 

@@ -181,3 +181,30 @@ async def test_cycles_are_estimated_without_admission() -> None:
         absent = OutPoint(tx_hash=bytes(32), index=0)
         with pytest.raises(UnknownOutPointError):
             await dev.chain.estimate_cycles(alice.transfer(dev.consensus, [(absent, CKB)], [(alice.lock, CKB)]))
+
+
+@pytest.mark.parametrize("is_given_up", [False, True])
+async def test_what_goes_on_aside_is_waited_for(is_given_up: bool) -> None:
+    """Whoever closes the store next finds no thread that reads it, though nobody waits for the answer any more."""
+    has_begun, may_end, seen = threading.Event(), threading.Event(), list[int]()
+    async with dev_chain() as dev:
+
+        def slow() -> int:
+            has_begun.set()
+            may_end.wait(30)
+            with dev.chain.view() as view:
+                seen.append(view.tip_header().number)
+            return 7
+
+        asked = asyncio.get_running_loop().create_task(dev.chain.aside(slow))
+        await asyncio.to_thread(has_begun.wait, 30)
+        if is_given_up:
+            asked.cancel()
+        closing = asyncio.get_running_loop().create_task(asyncio.to_thread(dev.chain.close))
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        may_end.set()
+        await closing
+        assert seen == [0]
+        if not is_given_up:
+            assert await asked == 7
