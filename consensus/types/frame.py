@@ -50,9 +50,7 @@ def ordinary_frame(data: bytes) -> tuple[int, ...] | None:
         return None
     if layout is _WITHOUT_EXTENSION:
         return bounds
-    is_whole = proposals_end + NUMBER_SIZE <= size
-    return (
-        bounds
-        if is_whole and _COUNT.unpack_from(data, proposals_end)[0] + NUMBER_SIZE == size - proposals_end
-        else None
-    )
+    extension_size = size - proposals_end
+    if extension_size < NUMBER_SIZE or _COUNT.unpack_from(data, proposals_end)[0] + NUMBER_SIZE != extension_size:
+        return None
+    return bounds
