@@ -31,7 +31,7 @@ from ckb_node.responsive import stay_responsive
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
 from ckb_node.rpc.http import HttpLimits, serving
 from ckb_node.rpc.methods import OWN_MODULES
-from ckb_node.rpc.registry import Module, Registry
+from ckb_node.rpc.registry import MISSING_MODULES, Module, Registry
 from ckb_node.rpc.services import Services
 from ckb_node.txpool.service import PoolService
 from ckb_node.version import VERSION
@@ -113,6 +113,8 @@ def open_node(config: Config) -> Iterator[Node]:
 def build_dispatcher(node: Node) -> Dispatcher:
     """The RPC methods that the configuration opens."""
     settings = node.config.file.rpc
+    for module in MISSING_MODULES.intersection(settings.modules):
+        log.warning("rpc.modules names a module that this version does not have", module=module.value)
     registry = Registry(node.services, settings.modules, with_deprecated=settings.enable_deprecated_rpc)
     for methods in (*OWN_MODULES, INDEXER_METHODS):
         registry.add(methods)

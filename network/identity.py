@@ -11,6 +11,8 @@ from coincurve import PrivateKey
 
 SECRET_SIZE = 32
 SHA256_MULTIHASH_PREFIX = b"\x12\x20"
+PEER_ID_SIZE = 46
+"""Characters of the base58 text of those 34 bytes."""
 BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -48,6 +50,19 @@ def base58(data: bytes) -> str:
         number, rest = divmod(number, 58)
         digits = BASE58_ALPHABET[rest] + digits
     return "1" * (len(data) - len(data.lstrip(b"\0"))) + digits
+
+
+def is_peer_id(text: str) -> bool:
+    """Whether a text is base58 of a SHA-256 multihash."""
+    if len(text) != PEER_ID_SIZE:
+        return False
+    number = 0
+    for digit in text:
+        value = BASE58_ALPHABET.find(digit)
+        if value < 0:
+            return False
+        number = number * 58 + value
+    return number >> 256 == int.from_bytes(SHA256_MULTIHASH_PREFIX, "big")
 
 
 def load_or_create_identity(path: Path) -> Identity:

@@ -37,6 +37,7 @@ listen_address = "127.0.0.1:$rpc_port"
 # rpc_batch_limit = 2000
 # Net, Pool, Miner, Chain, Stats, Experiment, Indexer; IntegrationTest on chains with Dummy proof of work.
 modules = [$modules]
+# Opens methods that a release has switched off as deprecated; today there are none.
 # enable_deprecated_rpc = false
 # Scripts that `well_known_scripts_only` of send_transaction lets pass besides the system's.
 # extra_well_known_lock_scripts = [{ code_hash = "0x…", hash_type = "type", args = "0x" }]

@@ -102,7 +102,7 @@ class Dispatcher:
             raise RpcError(Code.InvalidRequest, "Unsupported JSON-RPC protocol version")
         method = self._registry.get(request.method)
         if method is None:
-            raise RpcError(Code.MethodNotFound, "Method not found")
+            raise self._registry.not_found(request.method)
         try:
             return _encode(await self._registry.call(method, request.params))
         except RpcError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from ckb_node.rpc.hextext import BadTextError
+from ckb_node.rpc.paramfaults import one_of
 from ckb_node.rpc.services import FeeEstimateError
 from ckb_node.txpool import rejects
 from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError, text_with_kind
@@ -103,6 +104,11 @@ def invalid_params(text: str) -> RpcError:
     return RpcError(Code.InvalidParams, text)
 
 
+def bad_verbosity(*levels: int) -> RpcError:
+    """-32602 for a level of verbosity that a method does not know."""
+    return invalid_params(f"invalid verbosity level, expected {one_of([hex(level) for level in levels])}")
+
+
 class BadParameterError(RpcError):
     """-32602 for parameters that no method ever saw: the text has no name before it."""
 
@@ -191,6 +197,25 @@ def module_is_disabled(module: str) -> RpcError:
         f"This RPC method is in the module `{module}`. Add the module to `rpc.modules`{also} in config.toml "
         "and restart the node to enable it.",
     )
+
+
+def module_is_missing(module: str) -> RpcError:
+    """-4 for a module of the interface that this version does not have."""
+    return RpcError(Code.RPCModuleIsDisabled, f"This RPC method is in the module `{module}`, {_NOT_BUILT}")
+
+
+def method_not_found(name: str, *, closed: str | None = None, missing: str | None = None) -> RpcError:
+    """-32601. `closed`: the module that would have the method if it were on; `missing`: one that is not built."""
+    text = f"Method not found: `{name[:MAX_NAME]}`"
+    if closed is not None:
+        text += f" is in the module `{closed}`. Add the module to `rpc.modules` in config.toml and restart the node."
+    if missing is not None:
+        text += f" is in the module `{missing}`, {_NOT_BUILT}"
+    return RpcError(Code.MethodNotFound, text)
+
+
+MAX_NAME = 80
+_NOT_BUILT = "which this version of ckb-node does not have."
 
 
 def method_is_deprecated(instead: str) -> RpcError:

@@ -275,6 +275,7 @@ _NET = {
     "add_node": Example(["QmXwUgF48ULy6hkgfqrEwEfuHW7WyWyWauueRDAYQHNDfN", "/ip4/192.0.2.8/tcp/8115"], None),
     "remove_node": Example(["QmXwUgF48ULy6hkgfqrEwEfuHW7WyWyWauueRDAYQHNDfN"], None),
     "ping_peers": Example([], None),
+    "ping": Example([], "pong"),
 }
 
 _CHAIN_INFO = {
@@ -307,6 +308,8 @@ _OTHERS = {
     "generate_epochs": Example(["0x2"], "0xa0001000003"),
     "generate_block_with_template": Example([_TEMPLATE], _BLOCK_HASH),
     "calculate_dao_field": Example([_TEMPLATE], _DAO),
+    "notify_transaction": Example([_TX], _TX_HASH),
+    "send_test_transaction": Example([_TX, "passthrough"], _TX_HASH),
 }
 
 _SEARCH_KEY = {"script": _LOCK, "script_type": "lock", "filter": {"output_capacity_range": ["0x0", "0x174876e800"]}}

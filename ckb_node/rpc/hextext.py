@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 _NUMBER = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]*)", re.ASCII)
-HASH_TEXT_SIZE = 66
 
 
 class BadTextError(ValueError):
@@ -49,41 +48,47 @@ def parse_uint128(text: str) -> int:
 
 def parse_bytes(text: str) -> bytes:
     """Bytes of any length; digits of either case."""
+    return _parse_digits(text, "bytes", "a 0x-prefixed hex string")
+
+
+def parse_hash(text: str) -> bytes:
+    """Exactly 32 bytes."""
+    return _parse_fixed(text, "H256", 32)
+
+
+def parse_short_id(text: str) -> bytes:
+    """Exactly 10 bytes: a proposal short id."""
+    return _parse_fixed(text, "ProposalShortId", 10)
+
+
+def _parse_fixed(text: str, name: str, size: int) -> bytes:
+    expected = f"a 0x-prefixed hex string with {2 * size} digits"
+    if text.startswith("0x") and len(text) != 2 + 2 * size:
+        raise BadTextError(f"Invalid {name} {_shown(text)}: invalid length {len(text) - 2}, expected {expected}")
+    return _parse_digits(text, name, expected)
+
+
+def _parse_digits(text: str, name: str, expected: str) -> bytes:
     if not text.startswith("0x"):
-        raise BadTextError(f"Invalid bytes {_shown(text)}: without `0x` prefix")
+        raise BadTextError(f"Invalid {name} {_shown(text)}: without `0x` prefix, expected {expected}")
     if len(text) % 2:
-        raise BadTextError(f"Invalid bytes {_shown(text)}: expected an even number of digits")
+        raise BadTextError(f"Invalid {name} {_shown(text)}: not an even number of digits, expected {expected}")
     try:
         data = bytes.fromhex(text[2:])
     except ValueError:
         data = b""
     # fromhex also skips white space, which is no digit here.
     if len(data) * 2 != len(text) - 2:
-        raise BadTextError(f"Invalid bytes {_shown(text)}: a character is not a hex digit")
-    return data
-
-
-def parse_hash(text: str) -> bytes:
-    """Exactly 32 bytes."""
-    if len(text) != HASH_TEXT_SIZE:
-        raise BadTextError(f"Invalid H256 {_shown(text)}: expected 0x and 64 digits")
-    return parse_bytes(text)
-
-
-def parse_short_id(text: str) -> bytes:
-    """Exactly 10 bytes: a proposal short id."""
-    data = parse_bytes(text)
-    if len(data) != 10:
-        raise BadTextError(f"Invalid ProposalShortId {_shown(text)}: expected 0x and 20 digits")
+        raise BadTextError(f"Invalid {name} {_shown(text)}: a character is not a hex digit, expected {expected}")
     return data
 
 
 def _number_fault(text: str) -> str:
     if not text.startswith("0x") or len(text) < 3:
-        return "without `0x` prefix"
+        return "without `0x` prefix, expected 0x-prefixed hex"
     if text[2] == "0" and len(text) > 3:
         return "with redundant leading zeros"
-    return "invalid digit found in string"
+    return "invalid digit found in string, expected 0x-prefixed hex"
 
 
 def _shown(text: str) -> str:

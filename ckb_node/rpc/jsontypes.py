@@ -323,7 +323,7 @@ def parse_hash_type(name: str) -> int:
     """The byte of a hash type's name."""
     byte = HASH_TYPES.get(name)
     if byte is None:
-        raise BadTextError(f"unknown hash_type `{name[:20]}`, expected data, type, data1, data2, …")
+        raise BadTextError(f"unknown hash_type `{name[:20]}`, expected `data`, `type`, `data1`, `data2`, …")
     return byte
 
 

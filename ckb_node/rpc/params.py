@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ckb_node.rpc import chainresults, hextext, jsontypes, templatejson
+from ckb_node.rpc.paramfaults import TEXT
 from ckb_node.rpc.services import BlockTemplate, FeePriority, OutputsValidator
 from consensus.types.blockchain import Block, OutPoint, Script, Transaction
 
@@ -43,7 +44,7 @@ def _read_withdrawing(value: str | jsontypes.OutPointJson) -> bytes | OutPoint:
 
 
 Bool = Annotated[bool, Codec("bool", bool, _itself)]
-Text = Annotated[str, Codec("string", str, _itself)]
+Text = Annotated[str, Codec(TEXT, str, _itself)]
 Uint32 = Annotated[int, Codec("Uint32", str, hextext.parse_uint32)]
 Uint64 = Annotated[int, Codec("Uint64", str, hextext.parse_uint64)]
 H256 = Annotated[bytes, Codec("H256", str, hextext.parse_hash)]

@@ -12,8 +12,16 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 
 import msgspec
 
-from ckb_node.rpc.errors import BadParameterError, RpcError, method_is_deprecated, module_is_disabled
+from ckb_node.rpc.errors import (
+    BadParameterError,
+    RpcError,
+    method_is_deprecated,
+    method_not_found,
+    module_is_disabled,
+    module_is_missing,
+)
 from ckb_node.rpc.hextext import BadTextError
+from ckb_node.rpc.paramfaults import fault_text
 from ckb_node.rpc.params import Codec
 from ckb_node.rpc.services import Services
 
@@ -39,6 +47,20 @@ class Module(Enum):
 UNHEARD_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RICH_INDEXER})
 """Methods of these modules do not exist while the module is off; all others say how to switch it on."""
 
+NOT_BUILT = {
+    "subscribe": Module.SUBSCRIPTION,
+    "unsubscribe": Module.SUBSCRIPTION,
+    "jemalloc_profiling_dump": Module.DEBUG,
+    "update_main_logger": Module.DEBUG,
+    "set_extra_logger": Module.DEBUG,
+    "send_alert": Module.ALERT,
+    "get_overview": Module.TERMINAL,
+}
+"""Methods of the interface that this version does not have."""
+
+MISSING_MODULES = frozenset({*NOT_BUILT.values(), Module.RICH_INDEXER})
+"""Modules that `rpc.modules` may name, but that have no methods here."""
+
 LARGE_BYTES = 64 << 10
 """Parameters from this size on (blocks) are read beside the event loop, which they would hold up."""
 
@@ -61,7 +83,10 @@ class Param:
         try:
             value = self.decoder.decode(raw)
             return self.default if value is None else self.codec.read(value)
-        except (msgspec.MsgspecError, BadTextError, RecursionError) as error:
+        except msgspec.MsgspecError as error:
+            fault = fault_text(self.codec.name, self.codec.wire, error)
+            raise BadParameterError(f"Invalid parameter for `{self.name}`: {fault}") from None
+        except (BadTextError, RecursionError) as error:
             raise BadParameterError(f"Invalid parameter for `{self.name}`: {error}") from None
 
 
@@ -100,7 +125,7 @@ class Method:
 
     def _named(self, given: dict[str, msgspec.Raw]) -> list[Any]:
         if unknown := given.keys() - {param.name for param in self.params}:
-            raise BadParameterError(f"Invalid params: unknown parameter `{min(unknown)}`")
+            raise BadParameterError(f"Invalid params: unknown parameter `{min(unknown)[:80]}`")
         return [param.read(given[param.name]) if param.name in given else _default(param) for param in self.params]
 
 
@@ -170,6 +195,7 @@ class Registry:
         self._enabled = frozenset(enabled)
         self._with_deprecated = with_deprecated
         self._methods: dict[str, Method] = {}
+        self._unheard: dict[str, Module] = {}
 
     def add(self, methods: Iterable[Method]) -> None:
         """Take a module's methods. ValueError on a name that is taken."""
@@ -177,6 +203,7 @@ class Registry:
             if method.name in self._methods:
                 raise ValueError(f"RPC method {method.name} is there already")
             if method.module in UNHEARD_WHEN_DISABLED - self._enabled:
+                self._unheard[method.name] = method.module
                 continue
             self._methods[method.name] = method
 
@@ -186,6 +213,13 @@ class Registry:
     def get(self, name: str) -> Method | None:
         """The method, open or not."""
         return self._methods.get(name)
+
+    def not_found(self, name: str) -> RpcError:
+        """What to answer to the name of no method."""
+        missing, closed = NOT_BUILT.get(name), self._unheard.get(name)
+        if missing is not None and missing not in UNHEARD_WHEN_DISABLED:
+            return module_is_missing(missing.value)
+        return method_not_found(name, closed=closed and closed.value, missing=missing and missing.value)
 
     def refusal(self, method: Method) -> RpcError | None:
         """Why the configuration keeps a method closed."""

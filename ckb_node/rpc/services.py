@@ -58,7 +58,7 @@ class TestingService(Protocol):
     """Changes to a dev chain that no rule allows (module IntegrationTest)."""
 
     async def process_block_without_verify(self, block: Block) -> bool:
-        """Put a block on the chain unverified; False when that is impossible."""
+        """Put a block on the chain unverified. False when its parent is unknown, CkbError for what has no place."""
         ...
 
     async def truncate(self, block_hash: bytes) -> None:
@@ -222,6 +222,14 @@ class PoolService(Protocol):
 
     async def submit(self, transaction: Transaction) -> bytes:
         """Verify, admit and announce; its hash. Raises Reject."""
+        ...
+
+    def verify_new(self, transaction: Transaction) -> None:
+        """The rules of a transaction by itself, and that the pool does not have it. Raises Reject."""
+        ...
+
+    def submit_later(self, transaction: Transaction) -> None:
+        """Submit in the background. Raises Reject when too many wait."""
         ...
 
     async def test_accept(self, transaction: Transaction) -> Accepted:

@@ -99,7 +99,7 @@ class TxPool:
 
     def check(self, tx: Transaction) -> Checked:
         """All rules but the scripts'; Reject when one is broken."""
-        self._check_alone(tx)
+        self.verify_alone(tx)
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
         try:
@@ -108,7 +108,8 @@ class TxPool:
             rtx = self._resolve_as_replacement(tx, dead)
         return Checked(rtx, self._checked_fee(rtx), self.proposals.status(tx.short_id), self.tip.hash)
 
-    def _check_alone(self, tx: Transaction) -> None:
+    def verify_alone(self, tx: Transaction) -> None:
+        """The rules that need neither chain nor pool. Raises Reject."""
         try:
             verify_transaction_alone(self.consensus, tx)
         except CkbError as error:

@@ -21,8 +21,15 @@ from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import load_transactions, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
-from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, Reject, VerificationFailed
-from ckb_node.txpool.waiting import Ticket, Waiting
+from ckb_node.txpool.rejects import (
+    DeclaredWrongCycles,
+    Duplicated,
+    Invalidated,
+    PoolFull,
+    Reject,
+    VerificationFailed,
+)
+from ckb_node.txpool.waiting import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
 from ckb_node.verification.stopping import ScriptsStopped, Stop
 from consensus.context import ChainReader
 from consensus.errors import CkbError
@@ -99,6 +106,20 @@ class PoolService:
         self._verify_has_no_home_here(transaction)
         await self._submit(transaction, declared_cycles, declared_cycles)
         return transaction.hash
+
+    def verify_new(self, transaction: Transaction) -> None:
+        """The rules of a transaction by itself, and that nobody has sent it before. Raises Reject."""
+        self.pool.verify_alone(transaction)
+        self._verify_has_no_home_here(transaction)
+        if transaction in self._waiting or transaction.short_id in self.pool.graph:
+            raise Duplicated(transaction.hash)
+
+    def submit_later(self, transaction: Transaction) -> None:
+        """Submit when `run` comes to it; pending until then. `transaction` tells what became of it. Raises PoolFull."""
+        if len(self._homeless) >= MAX_WAITING or self._homeless.total_size >= MAX_WAITING_BYTES:
+            raise PoolFull("too many transactions wait for verification")
+        self._homeless.add(HomelessEntry(transaction, self.pool.now_ms()))
+        self._return_later(_Return([transaction]))
 
     def _verify_has_no_home_here(self, transaction: Transaction) -> None:
         """What is to return counts as in the pool."""

@@ -18,7 +18,7 @@ from tests.kit.wallet import ALICE_KEY, Wallet
 pytestmark = pytest.mark.slow
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
-DEPRECATED, INDEXER_ERROR, INVALID = -2, -1200, -3
+UNRESOLVED, INDEXER_ERROR, INVALID = -301, -1200, -3
 BODY_LIMIT = 10 << 20
 HASH = "0x" + "11" * 32
 BLOCKS = 3
@@ -313,10 +313,12 @@ def test_a_cursor_of_no_search(node: NodeProcess, order: str, cursor: str) -> No
         assert answer["result"]["objects"] == []
 
 
-def test_deprecated_method(node: NodeProcess) -> None:
-    with pytest.raises(RpcFailure, match="deprecated") as refused:
+def test_deprecated_methods_answer(node: NodeProcess) -> None:
+    """As in the reference, which has switched none of them off."""
+    with pytest.raises(RpcFailure, match="Unknown") as refused:
         node.rpc.call("dry_run_transaction", TX)
-    assert refused.value.code == DEPRECATED
+    assert refused.value.code == UNRESOLVED
+    assert node.rpc.call("get_fee_rate_statics") is None
 
 
 def test_truncate_to_an_unknown_block(node: NodeProcess) -> None:

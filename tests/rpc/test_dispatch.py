@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
-from ckb_node.rpc.params import H256, Bool, Hashes, Text, TransactionParam, Uint32, Uint64
+from ckb_node.rpc.params import H256, Bool, Hashes, Text, TransactionParam, Uint32, Uint64, ValidatorParam
 from ckb_node.rpc.registry import Methods, Module, Registry
 from tests.rpc.asking import RpcFailure, ask, call, dispatcher_of
 
@@ -44,8 +44,17 @@ def count(services: Any, hashes: Hashes, one: H256 | None = None) -> int:
     return len(hashes) + (one is not None)
 
 
+HASH = "0x" + "11" * 32
+LOCK = {"code_hash": HASH, "hash_type": "type", "args": "0x"}
+DEP = {"out_point": {"tx_hash": HASH, "index": "0x0"}, "dep_type": "code"}
+TX: dict[str, Any] = {
+    "version": "0x0", "cell_deps": [], "header_deps": [], "inputs": [], "outputs": [], "outputs_data": [],
+    "witnesses": [],
+}  # fmt: skip
+
+
 @METHODS.method
-def take(services: Any, tx: TransactionParam) -> str:
+def take(services: Any, tx: TransactionParam, validator: ValidatorParam | None = None) -> str:
     """Takes a transaction."""
     return "0x" + tx.hash.hex()
 
@@ -159,11 +168,32 @@ async def test_more_parameters_than_known_only_after_optional_ones(dispatcher: D
         ("add", [None], "`a`"),
         ("add", ["0x100000000"], "number too large"),
         ("add", ["0x1", True], "`b`"),
-        ("both", ["true", "x"], "`flag`"),
+        ("add", [1], "invalid type: int, expected a hex-encoded, 0x-prefixed Uint32"),
+        ("add", ["1"], "expected 0x-prefixed hex"),
+        ("both", ["true", "x"], "`flag`: invalid type: str, expected a boolean"),
         ("both", [1, "x"], "`flag`"),
-        ("count", [["0x00"]], "H256"),
+        ("both", [True, 1], "`text`: Expected `str`, got `int`"),
+        ("count", [["0x00"]], "H256 0x00: invalid length 2, expected a 0x-prefixed hex string with 64 digits"),
+        ("count", [["00"]], "expected a 0x-prefixed hex string with 64 digits"),
+        ("count", [[], 5], "`one`: invalid type: int, expected a 0x-prefixed hex string with 64 digits"),
         ("count", ["0x00"], "`hashes`"),
+        ("count", [[1]], "expected a 0x-prefixed hex string - at `[0]`"),
         ("take", [{"version": "0x0"}], "`tx`"),
+        ("take", [TX | {"version": 0}], "expected a 0x-prefixed hex string - at `version`"),
+        ("take", [TX | {"witnesses": ["00"]}], "expected a 0x-prefixed hex string"),
+        (
+            "take",
+            [TX | {"cell_deps": [DEP | {"dep_type": "x"}]}],
+            "`x`, expected `code` or `dep_group` - at `cell_deps",
+        ),
+        ("take", [TX | {"outputs": [{"capacity": "0x1", "lock": LOCK | {"hash_type": 1}}]}], "expected `data`, `type`"),
+        (
+            "take",
+            [TX | {"outputs": [{"capacity": "0x1", "lock": LOCK | {"hash_type": "x"}}]}],
+            "expected `data`, `type`",
+        ),
+        ("take", [TX, "none"], "unknown variant `none`, expected `passthrough` or `well_known_scripts_only`"),
+        ("take", [TX, 1], "invalid type: int, expected `passthrough` or `well_known_scripts_only`"),
     ],
 )
 async def test_wrong_parameters_are_named(dispatcher: Dispatcher, method: str, params: Any, text: str) -> None:
@@ -217,6 +247,32 @@ async def test_what_is_json_but_no_request(dispatcher: Dispatcher, body: bytes, 
 async def test_unknown_methods(dispatcher: Dispatcher) -> None:
     assert await code_of(dispatcher, json.dumps(request("no_such_method")).encode()) == (-32601, 7)
     assert await code_of(dispatcher, json.dumps(request("unheard")).encode()) == (-32601, 7)
+
+
+async def message_of(dispatcher: Dispatcher, method: str) -> tuple[int, str]:
+    error = (await ask(dispatcher, request(method)))["error"]
+    return error["code"], error["message"]
+
+
+async def test_an_unknown_method_is_named(dispatcher: Dispatcher) -> None:
+    assert await message_of(dispatcher, "get_tip") == (-32601, "Method not found: `get_tip`")
+    code, text = await message_of(dispatcher, "x" * 100_000)
+    assert (code, len(text) < 120) == (-32601, True)
+
+
+async def test_a_module_that_is_off_or_not_built_is_named(dispatcher: Dispatcher) -> None:
+    code, text = await message_of(dispatcher, "unheard")
+    assert code == -32601
+    assert text.startswith("Method not found: `unheard` is in the module `Subscription`. Add the module")
+    code, text = await message_of(dispatcher, "subscribe")
+    assert code == -32601
+    assert "Method not found: `subscribe` is in the module `Subscription`, which this version" in text
+    everything = dispatcher_of(NoMiner(), tuple(Module), [METHODS])
+    for method, module in (("send_alert", "Alert"), ("get_overview", "Terminal"), ("set_extra_logger", "Debug")):
+        for each in (dispatcher, everything):
+            code, text = await message_of(each, method)
+            assert code == -4
+            assert f"This RPC method is in the module `{module}`, which this version of ckb-node does not have" in text
 
 
 async def test_a_method_of_a_disabled_module_says_what_to_do(dispatcher: Dispatcher) -> None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from ckb_node.filters.service import FilterService
-from ckb_node.rpc.registry import Module
 from consensus.block_filter import filter_hash
 from consensus.types.blockchain import Block, Header, OutPoint
 from storage.filters import FilterStore
@@ -253,8 +252,7 @@ async def test_cycles_of_a_transaction(rpc: RpcChain) -> None:
     cycles = await rpc.call("estimate_cycles", as_json(transaction))
     accepted = await rpc.call("test_tx_pool_accept", as_json(transaction))
     assert cycles == {"cycles": accepted["cycles"]}
-    old = rpc.dispatcher_with([Module.EXPERIMENT], with_deprecated=True)
-    assert await call(old, "dry_run_transaction", as_json(transaction)) == cycles
+    assert await rpc.call("dry_run_transaction", as_json(transaction)) == cycles
     stranger = Wallet(BOB_KEY).transfer(
         rpc.node.consensus, [issued_cell(rpc.node.consensus, Wallet(ALICE_KEY))], [(Wallet(BOB_KEY).lock, 10**10)]
     )
@@ -289,7 +287,6 @@ async def test_what_a_block_issued_and_paid(rpc: RpcChain) -> None:
 
 
 async def test_fee_rates_of_late(rpc: RpcChain) -> None:
-    old = rpc.dispatcher_with([Module.CHAIN], with_deprecated=True)
     assert await rpc.call("get_fee_rate_statistics") is None
     transaction = rpc.alice_pays()
     await commit(rpc, transaction)
@@ -297,7 +294,7 @@ async def test_fee_rates_of_late(rpc: RpcChain) -> None:
     weight = max(transaction.size_in_block, int(cycles * 0.000_170_571_4))
     expected = {"mean": hex(FEE * 1000 // weight), "median": hex(FEE * 1000 // weight)}
     assert await rpc.call("get_fee_rate_statistics") == expected
-    assert await call(old, "get_fee_rate_statics", "0x1") == expected
+    assert await rpc.call("get_fee_rate_statics", "0x1") == expected
     await rpc.node.mine(2)
     assert await rpc.call("get_fee_rate_statistics", "0x1") is None
     assert await rpc.call("get_fee_rate_statistics", "0x2") == expected, "2 counts as 3"

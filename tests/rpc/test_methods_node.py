@@ -47,8 +47,22 @@ async def test_this_node_and_its_peers(rpc: RpcChain) -> None:
     assert await rpc.call("ping_peers") is None
     assert await rpc.call("add_node", node["node_id"], "/ip4/192.0.2.8/tcp/8115") is None
     assert await rpc.call("remove_node", node["node_id"]) is None
-    with pytest.raises(RpcFailure, match="Error parsing address"):
-        await rpc.call("add_node", node["node_id"], "192.0.2.8:8115")
+    for address in ("192.0.2.8:8115", "/", "/ip4/300.0.2.8/tcp/1", "/ip4/192.0.2.8/tcp/65536", "/ip4", "/tcp/1/fax/2"):
+        with pytest.raises(RpcFailure, match="Error parsing address") as caught:
+            await rpc.call("add_node", node["node_id"], address)
+        assert caught.value.code == -32602
+    with pytest.raises(RpcFailure, match="Error adding peer ID to address") as caught:
+        await rpc.call("add_node", "x", "/ip4/192.0.2.8/tcp/8115")
+    assert caught.value.code == -32602
+    for peer_id in ("x", "", node["node_id"][:-1] + "0", "1" * 46, "z" * 46, "Q" * 1_000_000):
+        with pytest.raises(RpcFailure, match="Error parsing peer_id") as caught:
+            await rpc.call("remove_node", peer_id)
+        assert caught.value.code == -32602
+        assert len(caught.value.message) < 500
+
+
+async def test_ping(rpc: RpcChain) -> None:
+    assert await rpc.call("ping") == "pong"
 
 
 async def test_bans(rpc: RpcChain) -> None:
@@ -211,6 +225,55 @@ async def test_a_block_without_verification(rpc: RpcChain) -> None:
     assert (await rpc.call("get_tip_header"))["hash"] == block_hash
     orphan = block.replace(header=block.header.with_fields(parent_hash=b"\x11" * 32))
     assert await rpc.call("process_block_without_verify", sent(orphan), True) is None
+    misplaced = block.replace(header=block.header.with_fields(number=0x77))
+    assert await rpc.call("process_block_without_verify", sent(misplaced), False) is None
+    assert (await rpc.call("get_tip_header"))["hash"] == block_hash
+
+
+@pytest.mark.parametrize("method", ["calculate_dao_field", "generate_block_with_template"])
+async def test_a_template_that_is_impossible(rpc: RpcChain, method: str) -> None:
+    template = await rpc.call("get_block_template")
+    with pytest.raises(RpcFailure, match=f"parent block {UNKNOWN}") as caught:
+        await rpc.call(method, template | {"parent_hash": UNKNOWN})
+    assert caught.value.code == -32602
+    entry = {
+        "hash": UNKNOWN, "required": False, "cycles": None, "depends": None, "data": as_json(rpc.alice_pays())
+    }  # fmt: skip
+    with pytest.raises(RpcFailure, match="InvalidParams: Dead") as caught:
+        await rpc.call(method, template | {"transactions": [entry, entry]})
+    assert caught.value.code == -32602
+
+
+@pytest.mark.parametrize("method", ["notify_transaction", "send_test_transaction"])
+async def test_a_transaction_in_the_background(rpc: RpcChain, method: str) -> None:
+    good, cheap = rpc.alice_pays(), rpc.alice_pays(fee=0)
+    for transaction in (good, cheap):
+        assert await rpc.call(method, as_json(transaction)) == hexed(transaction.hash)
+    await rpc.node.settle_pool()
+    assert (await rpc.call("get_transaction", hexed(good.hash)))["tx_status"]["status"] == "pending"
+    assert hexed(good.hash) in (await rpc.call("get_raw_tx_pool"))["pending"]
+    status = (await rpc.call("get_transaction", hexed(cheap.hash)))["tx_status"]
+    assert status["status"] == "rejected"
+    assert await rpc.call(method, as_json(rpc.alice_pays(fee=2 * 10**5))) is not None
+
+
+async def test_a_test_transaction_that_is_wrong_by_itself(rpc: RpcChain) -> None:
+    good = rpc.alice_pays()
+    empty = good.replace(body=good.body.replace(outputs=[], outputs_data=[]))
+    with pytest.raises(RpcFailure) as caught:
+        await rpc.call("send_test_transaction", as_json(empty))
+    assert caught.value.code == -302
+    assert await rpc.call("notify_transaction", as_json(empty)) == hexed(empty.hash)
+    await rpc.call("send_test_transaction", as_json(good))
+    with pytest.raises(RpcFailure) as caught:
+        await rpc.call("send_test_transaction", as_json(good))
+    assert caught.value.code == -1107
+    stranger = good.replace(
+        body=good.body.replace(outputs=[good.body.outputs[0].replace(lock=good.body.outputs[0].lock.replace(args=b""))])
+    )
+    with pytest.raises(RpcFailure) as caught:
+        await rpc.call("send_test_transaction", as_json(stranger), "well_known_scripts_only")
+    assert caught.value.code == -1102
 
 
 async def test_the_chain_is_cut_back(rpc: RpcChain) -> None:

@@ -9,7 +9,7 @@ from ckb_node.rpc.chainresults import (
     consensus_json,
     optional_hash,
 )
-from ckb_node.rpc.errors import Code, RpcError, invalid_params
+from ckb_node.rpc.errors import Code, RpcError, bad_verbosity
 from ckb_node.rpc.fastjson import block_view_json
 from ckb_node.rpc.hextext import bytes_text, uint_text
 from ckb_node.rpc.jsontypes import (
@@ -39,7 +39,7 @@ def _block_answer(block: Block, verbosity: int) -> BlockViewJson | str:
         return block_view_json(block)
     if verbosity == HEX:
         return bytes_text(block.raw)
-    raise invalid_params("invalid verbosity level")
+    raise bad_verbosity(HEX, BLOCK_JSON)
 
 
 def _header_answer(header: Header, verbosity: int) -> HeaderViewJson | str:
@@ -47,13 +47,13 @@ def _header_answer(header: Header, verbosity: int) -> HeaderViewJson | str:
         return header_view_json(header)
     if verbosity == HEX:
         return bytes_text(header.raw)
-    raise invalid_params("invalid verbosity level")
+    raise bad_verbosity(HEX, HEADER_JSON)
 
 
 def _check_verbosity(verbosity: int, json_level: int) -> None:
     """Refuse an unknown level also where there is nothing to show."""
     if verbosity not in (HEX, json_level):
-        raise invalid_params("invalid verbosity level")
+        raise bad_verbosity(HEX, json_level)
 
 
 def _main_block_answer(

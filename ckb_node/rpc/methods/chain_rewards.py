@@ -72,9 +72,9 @@ def get_fee_rate_statistics(services: Services, target: Uint64 | None = None) ->
     return _statistics(services.chain.view(), DEFAULT_FEE_BLOCKS if target is None else target)
 
 
-@METHODS.method(deprecated="use `get_fee_rate_statistics`")
+@METHODS.method
 def get_fee_rate_statics(services: Services, target: Uint64 | None = None) -> FeeRateStatisticsJson | None:
-    """Deprecated since 0.109: a misspelt `get_fee_rate_statistics`."""
+    """Deprecated since 0.109, but still answered: a misspelt `get_fee_rate_statistics`."""
     return get_fee_rate_statistics(services, target)
 
 

@@ -12,7 +12,7 @@ from ckb_node.rpc.chainresults import (
     cell_status_json,
     optional_uint,
 )
-from ckb_node.rpc.errors import invalid_params
+from ckb_node.rpc.errors import bad_verbosity
 from ckb_node.rpc.fastjson import transaction_view_json
 from ckb_node.rpc.hextext import bytes_text, uint_text
 from ckb_node.rpc.jsontypes import TransactionViewJson
@@ -47,7 +47,7 @@ async def get_transaction(
     """
     level = WITH_TRANSACTION if verbosity is None else verbosity
     if level not in (HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION):
-        raise invalid_params("invalid verbosity level")
+        raise bad_verbosity(HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION)
     committed = _committed(services.chain.view(), tx_hash, level)
     if committed is not None:
         return committed

@@ -15,9 +15,9 @@ from consensus.types.blockchain import CellOutput, Header, OutPoint
 METHODS = Methods(Module.EXPERIMENT)
 
 
-@METHODS.method(deprecated="use `estimate_cycles`")
+@METHODS.method
 async def dry_run_transaction(services: Services, tx: TransactionParam) -> CyclesJson:
-    """Deprecated since 0.105.1: `estimate_cycles` under its old name."""
+    """Deprecated since 0.105.1, but still answered: `estimate_cycles` under its old name."""
     return await estimate_cycles(services, tx)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from ckb_node.rpc.errors import Code, RpcError, module_is_disabled, refused_block
+import structlog
+
+from ckb_node.rpc.errors import Code, RpcError, invalid_params, module_is_disabled, refused_block
 from ckb_node.rpc.hextext import bytes_text, uint_text
 from ckb_node.rpc.methods.miner import miner_of
-from ckb_node.rpc.params import H256, BlockParam, Bool, TemplateParam, Uint64
+from ckb_node.rpc.methods.pool import check_outputs
+from ckb_node.rpc.params import H256, BlockParam, Bool, TemplateParam, TransactionParam, Uint64, ValidatorParam
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import BlockTemplate, Services, TestingService
 from consensus.errors import CkbError
 from consensus.types.core import EpochFraction
 
 METHODS = Methods(Module.INTEGRATION_TEST)
+
+log = structlog.get_logger("rpc")
 
 
 def _testing_of(services: Services) -> TestingService:
@@ -35,8 +40,12 @@ async def process_block_without_verify(services: Services, data: BlockParam, bro
     """
     del broadcast
     block = data.with_roots()
-    taken = await _testing_of(services).process_block_without_verify(block)
-    return bytes_text(block.hash) if taken else None
+    try:
+        is_taken = await _testing_of(services).process_block_without_verify(block)
+    except CkbError as error:
+        log.warning("process_block_without_verify error", number=block.number, reason=str(error))
+        return None
+    return bytes_text(block.hash) if is_taken else None
 
 
 @METHODS.method
@@ -75,12 +84,46 @@ async def generate_epochs(services: Services, num_epochs: Uint64) -> str:
 
 @METHODS.method
 async def generate_block_with_template(services: Services, block_template: TemplateParam) -> str:
-    """Mine the block of a template, its dao field computed anew; the block's hash."""
-    dao = await miner_of(services).calculate_dao_field(block_template)
+    """Mine the block of a template, its dao field computed anew; the block's hash. -32602 as `calculate_dao_field`."""
+    dao = await _dao_field(services, block_template)
     return bytes_text(await _submit(services, block_template.with_dao(dao)))
 
 
 @METHODS.method
 async def calculate_dao_field(services: Services, block_template: TemplateParam) -> str:
-    """The dao field of a block of exactly this template."""
-    return bytes_text(await miner_of(services).calculate_dao_field(block_template))
+    """The dao field of a block of exactly this template.
+
+    Error -32602 when the parent is unknown, a transaction does not resolve, or its capacities have no dao field.
+    """
+    return bytes_text(await _dao_field(services, block_template))
+
+
+async def _dao_field(services: Services, template: BlockTemplate) -> bytes:
+    if services.chain.view().header(template.parent_hash) is None:
+        raise invalid_params(f"parent block {bytes_text(template.parent_hash)} is not stored")
+    try:
+        return await miner_of(services).calculate_dao_field(template)
+    except CkbError as error:
+        raise invalid_params(str(error)) from error
+
+
+@METHODS.method
+async def notify_transaction(services: Services, tx: TransactionParam) -> str:
+    """Take a transaction as if a peer had sent it; its hash. Whether the pool takes it, `get_transaction` tells."""
+    services.pool.submit_later(tx)
+    return bytes_text(tx.hash)
+
+
+@METHODS.method
+async def send_test_transaction(
+    services: Services, tx: TransactionParam, outputs_validator: ValidatorParam | None = None
+) -> str:
+    """Queue a transaction for the pool; its hash. `outputs_validator` as of `send_transaction`.
+
+    Only what is wrong with the transaction by itself is an error here, and one that is there already (-1107); what is
+    found later, `get_transaction` tells.
+    """
+    check_outputs(services, tx, outputs_validator)
+    services.pool.verify_new(tx)
+    services.pool.submit_later(tx)
+    return bytes_text(tx.hash)

@@ -18,11 +18,15 @@ from ckb_node.rpc.noderesults import (
 from ckb_node.rpc.params import Bool, Text, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import Clock, Services
+from network.identity import is_peer_id
+from network.multiaddr import MultiaddrError, verify_multiaddr
 
 METHODS = Methods(Module.NET)
 
 DEFAULT_BAN_MS = 24 * 60 * 60 * 1000
 MAX_REASON = 1000
+MAX_SHOWN = 200
+"""Characters of a parameter in an error message."""
 
 
 @METHODS.method
@@ -68,7 +72,7 @@ def set_ban(
         services.net.unban(network)
         return
     if command != "insert":
-        raise invalid_params(f"Expected `params[1]` to be in the list [insert, delete], got {address}")
+        raise invalid_params(f"Expected `params[1]` to be in the list [insert, delete], got {address[:MAX_SHOWN]}")
     services.net.ban(network, _ban_end(services.clock, ban_time, absolute), (reason or "")[:MAX_REASON])
 
 
@@ -83,7 +87,7 @@ def _network_text(address: str) -> str:
     try:
         network = ip_network(address, strict=False)
     except ValueError:
-        raise invalid_params(f"Expected `params[0]` to be a valid IP address, got {address}") from None
+        raise invalid_params(f"Expected `params[0]` to be a valid IP address, got {address[:MAX_SHOWN]}") from None
     return str(network)
 
 
@@ -101,15 +105,26 @@ def set_network_active(services: Services, state: Bool) -> None:
 
 @METHODS.method
 def add_node(services: Services, peer_id: Text, address: Text) -> None:
-    """Connect to a node by its multiaddress; the peer id is added where the address has none."""
-    if not address.startswith("/"):
-        raise invalid_params(f"Error parsing address '{address}': invalid multiaddr")
-    services.net.add_node(address if "/p2p/" in address else f"{address}/p2p/{peer_id}")
+    """Connect to a node by its multiaddress; the peer id is added where the address has none. -32602 for a bad one."""
+    _verify_address(address, f"Error parsing address '{address[:MAX_SHOWN]}': ")
+    if "/p2p/" not in address:
+        named, address = address, f"{address}/p2p/{peer_id}"
+        _verify_address(address, f"Error adding peer ID to address: {named[:MAX_SHOWN]}, err: ")
+    services.net.add_node(address)
+
+
+def _verify_address(address: str, beginning: str) -> None:
+    try:
+        verify_multiaddr(address)
+    except MultiaddrError as error:
+        raise invalid_params(f"{beginning}{error}") from None
 
 
 @METHODS.method
 def remove_node(services: Services, peer_id: Text) -> None:
-    """Disconnect a node and keep it away."""
+    """Disconnect a node and keep it away. -32602 for what is no peer id."""
+    if not is_peer_id(peer_id):
+        raise invalid_params(f"Error parsing peer_id: {peer_id[:MAX_SHOWN]}, err: invalid peer id, expected `Qm…`")
     services.net.remove_node(peer_id)
 
 
@@ -117,3 +132,10 @@ def remove_node(services: Services, peer_id: Text) -> None:
 def ping_peers(services: Services) -> None:
     """Ask all peers for a sign of life now."""
     services.net.ping_peers()
+
+
+@METHODS.method
+def ping(services: Services) -> str:
+    """`pong`: the node answers."""
+    del services
+    return "pong"
