@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import is_hypothesis_test
+from hypothesis import is_hypothesis_test, settings
 
 from tests.kit.fuzz import FACTOR
 
 FUZZ_TIMEOUT_S = 3000
+
+# An example may take as long as it does: the machine may be busy.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the items are chosen by their markers
