@@ -13,6 +13,7 @@ from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
 from ckb_node.chain.publisher import Call, Publisher
 from ckb_node.chain.queue import UnverifiedRoom
+from consensus.errors import CkbError
 from consensus.header import UnknownParentError
 from consensus.params import Consensus
 from consensus.resolve import resolve_transaction
@@ -31,6 +32,8 @@ Listener = Callable[[ChainChanged], Iterator[None] | None]
 
 SideListener = Callable[[Block], None]
 
+RefusedListener = Callable[[Block, CkbError], None]
+
 
 class ChainService:
     """Everything that changes the chain goes through its one thread, in order.
@@ -42,6 +45,7 @@ class ChainService:
         self._processor = processor
         self._listeners: list[Listener] = []
         self._side_listeners: list[SideListener] = []
+        self._refused_listeners: list[RefusedListener] = []
         self._publisher = Publisher()
         self.room = UnverifiedRoom()
         self._queued: dict[bytes, tuple[Block, asyncio.Future[Outcome]]] = {}
@@ -72,6 +76,10 @@ class ChainService:
     def listen_side(self, listener: SideListener) -> None:
         """Call `listener` on the event loop for each valid block that did not become the tip."""
         self._side_listeners.append(listener)
+
+    def listen_refused(self, listener: RefusedListener) -> None:
+        """Call `listener` on the event loop for each block that breaks a rule, before its submitter is told."""
+        self._refused_listeners.append(listener)
 
     async def submit_block(self, block: Block) -> bytes:
         """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
@@ -118,7 +126,7 @@ class ChainService:
 
     def _enqueue(self, block: Block) -> asyncio.Future[Outcome]:
         """The block has entered the room; it leaves when all have been told."""
-        told = self._start(lambda: self._processor.process(block))
+        told = self._start(lambda: self._processor.process(block), block)
         self._queued.setdefault(block.hash, (block, told))
         told.add_done_callback(lambda _: self._dequeue(block, told))
         return told
@@ -150,20 +158,20 @@ class ChainService:
         """Run a job in the writer thread; its events reach the listeners first, whatever order callers wake up in."""
         return await asyncio.shield(self._start(job))
 
-    def _start(self, job: Callable[[], Outcome]) -> asyncio.Future[Outcome]:
-        """The job goes on when nobody waits for it any more."""
+    def _start(self, job: Callable[[], Outcome], block: Block | None = None) -> asyncio.Future[Outcome]:
+        """The job, which may be to take a block, goes on when nobody waits for it any more."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Outcome] = loop.create_future()
         told.add_done_callback(_look_at)
         written = self._writer.submit(job)
-        written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._publish, written, told))
+        written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._publish, written, told, block))
         return told
 
-    def _publish(self, written: Future[Outcome], told: asyncio.Future[Outcome]) -> None:
+    def _publish(self, written: Future[Outcome], told: asyncio.Future[Outcome], block: Block | None) -> None:
         if written.cancelled():
             told.cancel()
         elif (error := written.exception()) is not None:
-            self._publisher.add([partial(told.set_exception, error)])
+            self._publisher.add([*self._calls_of_refusal(block, error), partial(told.set_exception, error)])
         else:
             outcome = written.result()
             self._publisher.add([*self._calls_of(outcome), partial(told.set_result, outcome)])
@@ -176,6 +184,11 @@ class ChainService:
         for block in outcome.side_blocks:
             for side_listener in self._side_listeners:
                 yield partial(self._tell, side_listener, block)
+
+    def _calls_of_refusal(self, block: Block | None, error: BaseException) -> Iterator[Call]:
+        if block is not None and isinstance(error, CkbError):
+            for listener in self._refused_listeners:
+                yield partial(self._tell, partial(listener, block), error)
 
     def _tell(self, listener: Callable[[T], Iterator[None] | None], event: T) -> Iterator[None]:
         """Whoever still waits for a verdict gets it after the end, but listeners would find the store closed."""

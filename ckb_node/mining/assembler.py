@@ -27,9 +27,10 @@ from consensus.header import median_time
 from consensus.lookup import require
 from consensus.mmr import chain_root_hash
 from consensus.params import BLOCK_VERSION, Consensus
-from consensus.resolve import BlockCells, resolve_transaction
+from consensus.resolve import BlockCells, DeadOutPointError, resolve_transaction
 from consensus.reward import block_reward
-from consensus.transaction import verify_in_time
+from consensus.since import ImmatureError
+from consensus.transaction import CellbaseImmatureError, verify_in_time
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
     NULL_OUT_POINT,
@@ -45,6 +46,7 @@ from consensus.types.blockchain import (
     UncleBlock,
 )
 from consensus.types.core import EpochExt, ResolvedTransaction
+from consensus.uncles import UncleError
 
 log = structlog.get_logger("mining")
 
@@ -68,6 +70,14 @@ class _Offer:
     work_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A template, and those of the chosen entries that the chain's state does not allow, with what they break."""
+
+    template: BlockTemplate
+    impossible: Sequence[tuple[PoolEntry, CkbError]] = ()
+
+
 class BlockAssembler:
     """Makes templates on demand and keeps the last one while nothing changed. Satisfies rpc.services.MinerService."""
 
@@ -80,6 +90,7 @@ class BlockAssembler:
         self._template: BlockTemplate | None = None
         chain.listen(self._on_change)
         chain.listen_side(self.on_side_block)
+        chain.listen_refused(self._on_refused)
 
     def _on_change(self, change: ChainChanged) -> Iterator[None]:
         for block in islice(change.detached, MAX_CANDIDATES):
@@ -90,6 +101,12 @@ class BlockAssembler:
         """A block that lost the race may become an uncle."""
         self.uncles.add(block)
 
+    def _on_refused(self, block: Block, error: CkbError) -> None:
+        """Uncles that a block was refused for are no candidates any more."""
+        if isinstance(error, UncleError):
+            for uncle in block.uncles:
+                self.uncles.drop(uncle)
+
     async def block_template(self) -> BlockTemplate:
         """The newest template; only its time differs from the last one while tip, pool and uncles are the same."""
         async with self._building:
@@ -97,8 +114,13 @@ class BlockAssembler:
             self.uncles.forget_before(self._pool.reader.tip_epoch().start_number)
             state = self._pool.version, self.uncles.version
             if template is None or state != self._state:
-                template = await self._chain.aside(self._build, self._offer())
+                offer = self._offer()
+                built = await self._chain.aside(self._build_something, offer)
+                template = built.template
                 self._template, self._state = template, state
+                if self._pool.reader is offer.reader:
+                    for entry, error in built.impossible:
+                        self._pool.drop_impossible(entry, error)
         return replace(template, current_time=max(self._now_ms(), template.current_time))
 
     def _offer(self) -> _Offer:
@@ -114,8 +136,19 @@ class BlockAssembler:
             work_id=self._work_id,
         )
 
-    def _build(self, offer: _Offer) -> BlockTemplate:
-        """In a worker thread: a full block takes longer than the event loop may wait. `current_time` is the least."""
+    def _build_something(self, offer: _Offer) -> _Built:
+        """In a worker thread: a full block takes longer than the event loop may wait.
+
+        Whatever the pool and old blocks offer: a template without them is better than none.
+        """
+        try:
+            return self._build(offer)
+        except CkbError as error:
+            log.error("the block template goes without transactions and uncles", reason=str(error))  # noqa: TRY400
+            return self._build(replace(offer, pending=(), candidates={}, uncles=()))
+
+    def _build(self, offer: _Offer) -> _Built:
+        """`current_time` is the least that the block may have."""
         consensus, reader = self._chain.consensus, offer.reader
         parent = reader.tip_header()
         epoch = next_epoch_ext(consensus, parent, reader.tip_epoch(), reader)
@@ -129,8 +162,8 @@ class BlockAssembler:
         )
         room = consensus.max_block_bytes - empty.size_without_uncle_proposals()
         entries = select_for_block(offer.candidates, room, consensus.max_block_cycles)
-        entries, resolved = committable(consensus, empty, entries, reader)
-        return BlockTemplate(
+        entries, resolved, impossible = committable(consensus, empty, entries, reader)
+        template = BlockTemplate(
             version=draft.version,
             compact_target=draft.compact_target,
             current_time=draft.timestamp,
@@ -148,6 +181,7 @@ class BlockAssembler:
             dao=dao_field_in_epoch(consensus, resolved, parent, epoch, reader),
             extension=empty.extension,
         )
+        return _Built(template, impossible)
 
     async def calculate_dao_field(self, template: BlockTemplate) -> bytes:
         """The dao field that a block of exactly this template has. Raises ResolveError or DaoError."""
@@ -224,8 +258,9 @@ def build_extension(consensus: Consensus, parent: Header, reader: ChainReader) -
 
 def committable(
     consensus: Consensus, empty: Block, entries: Sequence[PoolEntry], reader: ChainReader
-) -> tuple[list[PoolEntry], list[ResolvedTransaction]]:
-    """Of the chosen entries those that the chain's state really allows, with all resolved, the cellbase first.
+) -> tuple[list[PoolEntry], list[ResolvedTransaction], list[tuple[PoolEntry, CkbError]]]:
+    """Of the chosen entries those that the chain's state allows; all resolved, the cellbase first; and those that
+    it does not allow. What only is not mature yet, after a reorganisation, is among neither.
 
     The pool is right nearly always; a block with one bad transaction would be worth nothing.
     """
@@ -236,6 +271,7 @@ def committable(
     spent: set[bytes] = set()
     taken = {cellbase.hash}
     chosen: list[PoolEntry] = []
+    impossible: list[tuple[PoolEntry, CkbError]] = []
     total_worth = 0
     resolved = [resolve_transaction(cellbase, cells, reader, spent)]
     for entry in entries:
@@ -243,7 +279,11 @@ def committable(
             rtx = resolve_transaction(entry.tx, cells, reader, spent)
             verify_in_time(consensus, rtx, env, reader)
             worth = transaction_maximum_withdraw(consensus, rtx, reader)
+        except (CellbaseImmatureError, ImmatureError):
+            continue
         except CkbError as error:
+            if not (isinstance(error, DeadOutPointError) and error.out_point in spent):  # spent by this very block
+                impossible.append((entry, error))
             log.info("left out of the template", hash=entry.hash.hex(), reason=str(error))
             continue
         # All inputs of a block together are a number of 64 bits in the sums for its dao field, or the block is invalid.
@@ -254,7 +294,7 @@ def committable(
         taken.add(entry.hash)
         chosen.append(entry)
         resolved.append(rtx)
-    return chosen, resolved
+    return chosen, resolved, impossible
 
 
 def _parents_are_taken(rtx: ResolvedTransaction, block_hash: bytes, taken: AbstractSet[bytes]) -> bool:

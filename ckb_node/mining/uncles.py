@@ -52,6 +52,15 @@ class CandidateUncles:
         for height in [height for height in self._by_height if height < number]:
             self._forget(height)
 
+    def drop(self, uncle: UncleBlock) -> None:
+        """No block may embed it, or its block is gone."""
+        siblings = self._by_height.get(uncle.header.number, {})
+        if siblings.pop(uncle.hash, None) is not None:
+            self._count -= 1
+            self.version += 1
+            if not siblings:
+                del self._by_height[uncle.header.number]
+
     def _forget(self, height: int) -> None:
         self._count -= len(self._by_height.pop(height))
         self.version += 1

@@ -77,6 +77,7 @@ class PoolEntry:
         "fee_rate",
         "hash",
         "input_keys",
+        "is_stale",
         "scaled_rate",
         "short_id",
         "size",
@@ -100,13 +101,25 @@ class PoolEntry:
         self.fee = fee
         self.cycles = cycles
         self.status = status
+        self.is_stale = False
+        """Its scripts are to run anew, and no block may hold it before."""
         self.timestamp = timestamp
-        self.weight = weight(self.size, cycles)
-        self.fee_rate = fee_rate(fee, self.weight)
-        """Shannons per 1000 weight units."""
-        self.scaled_rate = (fee << _RATE_BITS) // self.weight
+        self._weigh()
         self.ancestors = Sums(1, self.size, fee, cycles)
         self.descendants = Sums(1, self.size, fee, cycles)
+
+    def _weigh(self) -> None:
+        self.weight = weight(self.size, self.cycles)
+        self.fee_rate = fee_rate(self.fee, self.weight)
+        """Shannons per 1000 weight units."""
+        self.scaled_rate = (self.fee << _RATE_BITS) // self.weight
+
+    def set_cycles(self, cycles: int) -> None:
+        """Other cycles than before; the sums of others are the graph's."""
+        for sums in (self.ancestors, self.descendants):
+            sums.cycles += cycles - self.cycles
+        self.cycles = cycles
+        self._weigh()
 
 
 Score = tuple[int, int]

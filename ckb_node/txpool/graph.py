@@ -224,6 +224,21 @@ class PoolGraph:
         entry.status = status
         self._rank(entry)
 
+    def set_cycles(self, entry: PoolEntry, cycles: int) -> None:
+        """An entry's scripts took other cycles than before; all sums that count it follow."""
+        more = cycles - entry.cycles
+        self.total_cycles += more
+        entry.set_cycles(cycles)
+        for each in self.ancestors(entry.short_id):
+            ancestor = self.entries[each]
+            ancestor.descendants.cycles += more
+            self._orders.rank_by_eviction(ancestor)
+        for each in self.descendants(entry.short_id):
+            descendant = self.entries[each]
+            descendant.ancestors.cycles += more
+            self._orders.rank_by_score(descendant)
+        self._rank(entry)
+
     def remove_with_descendants(self, short_ids: Iterable[bytes]) -> list[PoolEntry]:
         """Remove entries and all that need them, parents first."""
         return self._take_out(self._with_descendants(short_ids))

@@ -69,7 +69,7 @@ class Homeless:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, tx_hash: bytes) -> bool:
+    def __contains__(self, tx_hash: object) -> bool:
         return tx_hash in self._entries
 
     def __iter__(self) -> Iterator[tuple[bytes, HomelessEntry]]:

@@ -33,6 +33,7 @@ from ckb_node.txpool.window import ProposalReader, ProposalTable
 from consensus.context import ChainReader
 from consensus.dao import transaction_fee
 from consensus.errors import CkbError, DaoError, ResolveError
+from consensus.hardfork import type_script_vm_version
 from consensus.params import Consensus
 from consensus.resolve import (
     DeadOutPointError,
@@ -54,12 +55,16 @@ PROPOSED_FOR = 1
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A transaction that only lacks the verdict of its scripts. `tip` is the chain state that this was seen at."""
+    """A transaction that only lacks the verdict of its scripts.
+
+    `tip` is the chain state that this was seen at, `vm_version` that on which scripts of hash type `type` are to run.
+    """
 
     rtx: ResolvedTransaction
     fee: int
     status: Status
     tip: bytes
+    vm_version: int
 
 
 class TxPool:
@@ -75,6 +80,10 @@ class TxPool:
         self.conflicted = Conflicted()
         self.version = 0
         """Grows with every change of what the pool offers to miners."""
+        self.is_moving = False
+        """Blocks between the tip before and this one are still to be told: entries may not fit the chain meanwhile."""
+        self.away: Container[bytes] = frozenset()
+        """Hashes of transactions that are to return, and on which entries may stand."""
         self._freed: list[Transaction] = []
         self._proposal_reader = ProposalReader(consensus.proposal_window)
         self.proposals = ProposalTable()
@@ -84,6 +93,7 @@ class TxPool:
         """Stand on another state of the chain; entries move on or back in the two-step commit."""
         self.reader = reader
         self.tip = reader.tip_header()
+        self.vm_version = type_script_vm_version(self.consensus, self.env(Status.PENDING).epoch_without_proposal_window)
         before, self.proposals = self.proposals, self._proposal_reader.table(reader)
         for short_id in self.proposals.changed_since(before):
             entry = self.graph.entries.get(short_id)
@@ -106,7 +116,18 @@ class TxPool:
             rtx = self._resolve(tx, self.graph.spenders)
         except DeadOutPointError as dead:
             rtx = self._resolve_as_replacement(tx, dead)
-        return Checked(rtx, self._checked_fee(rtx), self.proposals.status(tx.short_id), self.tip.hash)
+        return self._checked(rtx)
+
+    def check_entry(self, entry: PoolEntry) -> Checked:
+        """The same for what is in the pool already; Reject when it has no place there any more."""
+        try:
+            return self._checked(self._resolve(entry.tx, ()))
+        except DeadOutPointError as error:
+            raise ResolveFailed(error) from error
+
+    def _checked(self, rtx: ResolvedTransaction) -> Checked:
+        status = self.proposals.status(rtx.transaction.short_id)
+        return Checked(rtx, self._checked_fee(rtx), status, self.tip.hash, self.vm_version)
 
     def verify_alone(self, tx: Transaction) -> None:
         """The rules that need neither chain nor pool. Raises Reject."""
@@ -233,6 +254,21 @@ class TxPool:
         freed, self._freed = self._freed, []
         return freed
 
+    def refresh(self, entry: PoolEntry, cycles: int) -> None:
+        """A stale entry's scripts have passed under the rules of the next block."""
+        entry.is_stale = False
+        self.graph.set_cycles(entry, cycles)
+        self.version += 1
+
+    def is_in_transit(self, entry: PoolEntry) -> bool:
+        """What it uses may be there soon, on the chain or in the pool; no verdict on it counts before."""
+        return self.is_moving or any(key[:32] in self.away for key in (*entry.input_keys, *entry.dep_keys))
+
+    def drop_impossible(self, entry: PoolEntry, error: CkbError) -> None:
+        """An entry that no block can hold at this tip leaves, with all that need it."""
+        if self.graph.entries.get(entry.short_id) is entry and not self.is_in_transit(entry):
+            self.drop((entry.short_id,), reject_of(error))
+
     # ------------------------------------------------------------ what is remembered
 
     def remember_rejected(self, tx_hash: bytes, reason: Reject) -> None:
@@ -244,7 +280,7 @@ class TxPool:
         if len(self.rejected) > MAX_REMEMBERED:
             self.rejected.popitem(last=False)
 
-    def _drop(self, short_ids: Iterable[bytes], reason: Reject) -> None:
+    def drop(self, short_ids: Iterable[bytes], reason: Reject) -> None:
         """Entries and all that need them leave, for one reason."""
         for entry in self.graph.remove_with_descendants(short_ids):
             self.remember_rejected(entry.hash, reason)
@@ -252,12 +288,17 @@ class TxPool:
 
     # ------------------------------------------------------------ what the chain does
 
-    def stand_on(self, reader: ChainReader) -> None:
-        """Move to another state of the chain. Until the blocks between are told by `remove_committed` and
-        `take_detached`, the pool still holds what they committed; `check` and `admit` are right all the same."""
+    def stand_on(self, reader: ChainReader) -> bool:
+        """Move to another state of the chain; True when scripts run on another version of the VM there.
+
+        Until the blocks between are told by `remove_committed` and `take_detached`, the pool still holds what they
+        committed; `check` and `admit` are right all the same.
+        """
+        vm_version = self.vm_version
         self._set_reader(reader)
         self._remove_expired()
         self.version += 1
+        return self.vm_version != vm_version
 
     def remove_committed(self, transactions: Sequence[FlatTransaction]) -> None:
         """What was committed is done; what uses a cell that was spent is dead. In the order of the chain."""
@@ -267,13 +308,13 @@ class TxPool:
             self.rejected.pop(tx.hash, None)
             for out_point in tx.consumed:
                 if self.graph.is_used(out_point):
-                    self._drop(self.graph.users_of(out_point), ResolveFailed(DeadOutPointError(out_point)))
+                    self.drop(self.graph.users_of(out_point), ResolveFailed(DeadOutPointError(out_point)))
         self.version += 1
 
     def take_detached(self, block: Block) -> None:
         """A block has left the main chain: what names it as header dep is dead."""
         if not self.reader.is_main(block.hash):
-            self._drop(self.graph.with_header_dep(block.hash), ResolveFailed(InvalidHeaderDepError(block.hash)))
+            self.drop(self.graph.with_header_dep(block.hash), ResolveFailed(InvalidHeaderDepError(block.hash)))
 
     def is_off_chain(self, tx_hash: bytes) -> bool:
         """The chain does not hold the transaction."""
@@ -288,7 +329,7 @@ class TxPool:
                 break
             expired.append(entry)
         for entry in expired:
-            self._drop((entry.short_id,), Expired(entry.timestamp))
+            self.drop((entry.short_id,), Expired(entry.timestamp))
 
     def drop_orphaned(self, tx_hash: bytes, output_count: int) -> None:
         """Once a detached transaction was tried again: drop what stands on it if it did not come back."""
@@ -296,7 +337,7 @@ class TxPool:
             return
         for index in range(output_count):
             key = out_point_key(tx_hash, index)
-            self._drop(self.graph.users_of(key), ResolveFailed(UnknownOutPointError(key)))
+            self.drop(self.graph.users_of(key), ResolveFailed(UnknownOutPointError(key)))
 
     # ------------------------------------------------------------ by hand
 
@@ -319,3 +360,8 @@ class TxPool:
 
 def _full(entry: PoolEntry) -> PoolFull:
     return PoolFull(f"the fee_rate for this transaction is: {entry.fee_rate} shannons/KW")
+
+
+def reject_of(error: CkbError) -> Reject:
+    """What a transaction is told that breaks this rule."""
+    return ResolveFailed(error) if isinstance(error, ResolveError) else VerificationFailed(error)

@@ -15,7 +15,10 @@ MAX_CONSECUTIVE_FAILURES = 4000
 
 @dataclass(slots=True)
 class Candidate:
-    """A proposed entry all of whose ancestors are proposed too. `package` sums it and its ancestors not yet taken."""
+    """A proposed entry that is not stale, and so are its ancestors.
+
+    `package` sums it and its ancestors not yet taken.
+    """
 
     entry: PoolEntry
     package: Sums
@@ -25,7 +28,8 @@ class Candidate:
 
 def candidates_of(graph: PoolGraph) -> dict[bytes, Candidate]:
     """What a block could commit, parents first; a copy that the pool's changes do not touch."""
-    proposed = sorted(graph.by_score((Status.PROPOSED,)), key=lambda entry: entry.ancestors.count)
+    proposed = [entry for entry in graph.by_score((Status.PROPOSED,)) if not entry.is_stale]
+    proposed.sort(key=lambda entry: entry.ancestors.count)
     found: dict[bytes, Candidate] = {}
     for entry in proposed:
         parents = frozenset(graph.parents(entry.short_id))

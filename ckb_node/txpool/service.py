@@ -9,38 +9,24 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TypeVar
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.rpc import services as rpc
+from ckb_node.txpool.anew import VerifyAnew
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.homeless import Homeless, HomelessEntry
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import load_transactions, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
-from ckb_node.txpool.rejects import (
-    DeclaredWrongCycles,
-    Duplicated,
-    Invalidated,
-    PoolFull,
-    Reject,
-    VerificationFailed,
-)
+from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
+from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.waiting import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
-from ckb_node.verification.stopping import ScriptsStopped, Stop
-from consensus.context import ChainReader
-from consensus.errors import CkbError
-from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_context
-from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
-from consensus.types.core import BlockExt, ResolvedTransaction
+from consensus.types.core import BlockExt
 from storage.chain_store import ChainView
-
-T = TypeVar("T")
-_Run = Callable[[ChainReader, ResolvedTransaction, TxEnv, int, Stop], T]
 
 CONFIRM_TARGETS = {
     rpc.FeePriority.NO_PRIORITY: 128,
@@ -81,17 +67,18 @@ class PoolService:
         now_ms: Callable[[], int],
         parallel: int,
     ) -> None:
-        self._chain, self._scripts, self._workers = chain, scripts, workers
+        self._chain = chain
         self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms)
+        self._verifier = PoolVerifier(self.pool, scripts, workers, parallel)
         self._waiting = Waiting(scripts.stop)
-        self._slots = asyncio.Semaphore(parallel)
-        self._long_slot = asyncio.Semaphore(1)
+        self._anew = VerifyAnew(self.pool, self._verifier, self._waiting)
         self._returning: asyncio.Queue[_Return] = asyncio.Queue()
-        self._homeless = Homeless()
+        self.pool.away = self._homeless = Homeless()
         """What is to return, from blocks, after a replacement, or from a former run."""
         self._clearings = 0
         self._is_ready = False
         chain.listen(self._on_change)
+        chain.listen_refused(self._anew.on_refused)
 
     # ------------------------------------------------------------ admission
 
@@ -151,66 +138,24 @@ class PoolService:
         return rpc.Accepted(cycles=cycles, fee=checked.fee)
 
     async def _verify(self, ticket: Ticket, max_cycles: int) -> tuple[Checked, int]:
-        """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
-        checked = self.pool.check(ticket.transaction)
-        async with self._slots:
-            checked = self._check_again(ticket, checked)
-            cycles = await self._in_worker(self._run_quickly, ticket, checked, max_cycles)
-        if cycles is None:
-            async with self._long_slot:
-                checked = self._check_again(ticket, checked)
-                cycles = await self._in_worker(self._run_patiently, ticket, checked, max_cycles)
-        ticket.verify_wanted()
-        return checked, cycles
-
-    def _check_again(self, ticket: Ticket, checked: Checked) -> Checked:
-        """What has become of a transaction while it waited."""
-        ticket.verify_wanted()
-        return checked if checked.tip == self.pool.tip.hash else self.pool.check(ticket.transaction)
-
-    async def _in_worker(self, run: _Run[T], ticket: Ticket, checked: Checked, max_cycles: int) -> T:
-        """Have a worker verify what needs the chain and scripts. Raises VerificationFailed, or why nobody waits."""
-        env, reader = self.pool.env(checked.status), self.pool.reader
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._workers, run, reader, checked.rtx, env, max_cycles, ticket.stop)
-        except ScriptsStopped:
-            ticket.verify_wanted()
-            raise Invalidated("the node stops") from None
-
-    def _run_quickly(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int | None:
-        """Cycles; None if the scripts take long."""
-        consensus = self._chain.consensus
-        try:
-            verify_transaction_in_context(consensus, rtx, env, reader)
-            cycles = self._scripts.run_quickly(reader, rtx, env, max_cycles, stop)
-            if cycles is not None:
-                verify_dao_lock_sizes(consensus, rtx)
-        except CkbError as error:
-            raise VerificationFailed(error) from error
-        return cycles
-
-    def _run_patiently(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
-        consensus = self._chain.consensus
-        try:
-            verify_transaction_in_context(consensus, rtx, env, reader)
-            cycles = self._scripts.run_patiently(reader, rtx, env, max_cycles, stop)
-            verify_dao_lock_sizes(consensus, rtx)
-        except CkbError as error:
-            raise VerificationFailed(error) from error
-        return cycles
+        return await self._verifier.verify(ticket, lambda: self.pool.check(ticket.transaction), max_cycles)
 
     # ------------------------------------------------------------ following the chain
 
     def _on_change(self, change: ChainChanged) -> Iterator[None]:
         """Follow in steps: a reorganisation may be deep, and a block big."""
+        self.pool.is_moving = True
+        try:
+            yield from self._follow(change)
+        finally:
+            self.pool.is_moving = False
+            self._anew.try_again()
+
+    def _follow(self, change: ChainChanged) -> Iterator[None]:
         clearings = self._clearings
         view = self._chain.view()
-        self.pool.stand_on(view)
+        if self.pool.stand_on(view):
+            self._anew.verify_all()
         yield
         for block in change.attached:
             for transactions in _by_few(block.flat[1:]):
@@ -264,7 +209,12 @@ class PoolService:
             self._returning.put_nowait(returning)
 
     async def run(self) -> None:
-        """Bring transactions back after reorgs and replacements; runs until it is cancelled."""
+        """Bring transactions back after reorgs and replacements, and verify anew what is in doubt; until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._bring_all_back())
+            tasks.create_task(self._anew.run())
+
+    async def _bring_all_back(self) -> None:
         while True:
             returning = await self._returning.get()
             try:
@@ -286,10 +236,12 @@ class PoolService:
         for tx_hash, output_count in returning.lost:
             self.pool.drop_orphaned(tx_hash, output_count)
             await asyncio.sleep(0)
+        self._anew.try_again()
 
     async def settled(self) -> None:
-        """Wait until all transactions that were to return have been tried again."""
+        """Wait until all transactions that were to return have been tried again, and those in doubt too."""
         await self._returning.join()
+        await self._anew.settled()
 
     async def load(self, path: Path) -> int:
         """Submit again what a former run kept on disk; how many came in. `clear` meanwhile forgets the rest."""
@@ -305,6 +257,7 @@ class PoolService:
                 count += 1
             self._homeless.drop(transaction.hash)
         self._is_ready = True
+        self._anew.try_again()
         return count
 
     def save(self, path: Path) -> int:

@@ -161,7 +161,7 @@ async def test_the_pools_own_view_decides() -> None:
         await funds.dev.mine(2)
         stale = funds.pool.pool.reader
         stand_on = funds.pool.pool.stand_on
-        funds.pool.pool.stand_on = lambda reader: None  # type: ignore[method-assign]
+        funds.pool.pool.stand_on = lambda reader: False  # type: ignore[method-assign]
         await funds.dev.chain.submit_block((await branch_after(funds))[0])
         template = await funds.dev.assembler.block_template()
         assert template.parent_hash == stale.tip_header().hash
@@ -253,7 +253,7 @@ async def left_in(funds: Funds, transactions: Sequence[Transaction]) -> list[byt
     template: BlockTemplate = await funds.dev.assembler.block_template()
     empty = template.to_block()
     entries = [entry_of(tx, funds) for tx in transactions]
-    chosen, resolved = committable(funds.dev.consensus, empty, entries, funds.dev.chain.view())
+    chosen, resolved, _ = committable(funds.dev.consensus, empty, entries, funds.dev.chain.view())
     assert [entry.hash for entry in chosen] == [rtx.hash for rtx in resolved[1:]]
     assert resolved[0].is_cellbase
     return [entry.hash for entry in chosen]
@@ -389,7 +389,7 @@ async def test_building_does_not_hold_the_loop_up(monkeypatch: pytest.MonkeyPatc
         assembler, may_go_on = funds.dev.assembler, threading.Event()
         build = assembler._build
 
-        def slow(offer: Any) -> BlockTemplate:
+        def slow(offer: Any) -> Any:
             assert may_go_on.wait(10)
             return build(offer)
 

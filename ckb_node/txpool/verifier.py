@@ -1,0 +1,97 @@
+"""Verifying transactions of the pool: cheap rules on the event loop, then scripts in worker threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final, TypeVar
+
+from ckb_node.chain.scripts import ScriptService
+from ckb_node.txpool.pool import Checked, TxPool
+from ckb_node.txpool.rejects import Invalidated, VerificationFailed
+from ckb_node.txpool.waiting import Ticket
+from ckb_node.verification.stopping import ScriptsStopped, Stop
+from consensus.context import ChainReader
+from consensus.errors import CkbError
+from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_context
+from consensus.tx_env import TxEnv
+from consensus.types.core import ResolvedTransaction
+
+T = TypeVar("T")
+_Run = Callable[[ChainReader, ResolvedTransaction, TxEnv, int, Stop], T]
+
+Check = Callable[[], Checked]
+"""The cheap rules at the pool's present tip. Raises Reject."""
+
+
+class PoolVerifier:
+    """`workers` run the scripts of `parallel` transactions, and of one besides that takes long."""
+
+    def __init__(self, pool: TxPool, scripts: ScriptService, workers: Executor, parallel: int) -> None:
+        self._pool: Final = pool
+        self._scripts: Final = scripts
+        self._workers: Final = workers
+        self._slots: Final = asyncio.Semaphore(parallel)
+        self._long_slot: Final = asyncio.Semaphore(1)
+
+    async def verify(self, ticket: Ticket, check: Check, max_cycles: int) -> tuple[Checked, int]:
+        """What the checks found and the cycles of the scripts, under the rules of the next block. Raises Reject."""
+        while True:
+            checked, cycles = await self._verify_once(ticket, check, max_cycles)
+            if checked.vm_version == self._pool.vm_version:  # else a hardfork came while the scripts ran
+                return checked, cycles
+
+    async def _verify_once(self, ticket: Ticket, check: Check, max_cycles: int) -> tuple[Checked, int]:
+        """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
+        checked = check()
+        async with self._slots:
+            checked = self._check_again(ticket, check, checked)
+            cycles = await self._in_worker(self._run_quickly, ticket, checked, max_cycles)
+        if cycles is None:
+            async with self._long_slot:
+                checked = self._check_again(ticket, check, checked)
+                cycles = await self._in_worker(self._run_patiently, ticket, checked, max_cycles)
+        ticket.verify_wanted()
+        return checked, cycles
+
+    def _check_again(self, ticket: Ticket, check: Check, checked: Checked) -> Checked:
+        """What has become of a transaction while it waited."""
+        ticket.verify_wanted()
+        return checked if checked.tip == self._pool.tip.hash else check()
+
+    async def _in_worker(self, run: _Run[T], ticket: Ticket, checked: Checked, max_cycles: int) -> T:
+        """Have a worker verify what needs the chain and scripts. Raises VerificationFailed, or why nobody waits."""
+        env, reader = self._pool.env(checked.status), self._pool.reader
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._workers, run, reader, checked.rtx, env, max_cycles, ticket.stop)
+        except ScriptsStopped:
+            ticket.verify_wanted()
+            raise Invalidated("the node stops") from None
+
+    def _run_quickly(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int | None:
+        """Cycles; None if the scripts take long."""
+        consensus = self._pool.consensus
+        try:
+            verify_transaction_in_context(consensus, rtx, env, reader)
+            cycles = self._scripts.run_quickly(reader, rtx, env, max_cycles, stop)
+            if cycles is not None:
+                verify_dao_lock_sizes(consensus, rtx)
+        except CkbError as error:
+            raise VerificationFailed(error) from error
+        return cycles
+
+    def _run_patiently(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        consensus = self._pool.consensus
+        try:
+            verify_transaction_in_context(consensus, rtx, env, reader)
+            cycles = self._scripts.run_patiently(reader, rtx, env, max_cycles, stop)
+            verify_dao_lock_sizes(consensus, rtx)
+        except CkbError as error:
+            raise VerificationFailed(error) from error
+        return cycles
