@@ -9,9 +9,9 @@ JOBS ?= 2
 
 .PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg fuzz soak-kill interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
 
-## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it).
+## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
-	@exec $(BIN)/ckb-node dev -C $(DATA) --interval $(INTERVAL)
+	@exec $(BIN)/ckb-node dev -C $(DATA) --interval $(INTERVAL) $(if $(PORT),--rpc-port $(PORT))
 
 ## All tests of the suite.
 test: setup

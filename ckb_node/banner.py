@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY
+from ckb_node.rpc.hextext import bytes_text
 from ckb_node.version import VERSION
 from consensus.address import AddressNetwork, encode_address
 from consensus.params import Consensus
@@ -13,15 +15,6 @@ if TYPE_CHECKING:
     from ckb_node.node import Node
 
 SHANNONS = 100_000_000
-DEV_KEYS = {
-    bytes.fromhex("c8328aabcd9b9e8e64fbc566c4385c3bdeb219d7"): (
-        "d00c06bfd800d27397002dca6fb0993d5ba6399b4238b2f29ee9deb97593d2bc"
-    ),
-    bytes.fromhex("470dcdc5e44064909650113a274b3b36aecb6dc7"): (
-        "63d86723e08f0f813a36ce6aa123bb2289d90680ae1e99d4de8cdb334553f24d"
-    ),
-}
-"""Private keys of the dev chain's accounts, by the arguments of their locks: published, worth nothing elsewhere."""
 
 
 def banner(node: Node, host: str, port: int, *, mine: bool) -> str:
@@ -43,7 +36,8 @@ def banner(node: Node, host: str, port: int, *, mine: bool) -> str:
         lines.append("  funded accounts (well known keys, for this dev chain only)")
     for lock, capacity in accounts:
         lines.append(f"    {encode_address(lock, AddressNetwork.TESTNET)}")
-        lines.append(f"      {capacity // SHANNONS:,} CKB, private key 0x{DEV_KEYS[lock.args]}")
+        lines.append(f"      {capacity // SHANNONS:,} CKB, private key 0x{FUNDED_KEYS[lock.args]}")
+    lines += _miner_account(node) if accounts else []
     return "\n".join([*lines, "  Ctrl-C stops the node.", ""])
 
 
@@ -54,7 +48,19 @@ def funded_accounts(consensus: Consensus) -> list[tuple[Script, int]]:
     return [
         (output.lock, output.capacity)
         for output in cellbase.body.outputs
-        if output.lock.code_hash == sighash and output.lock.args in DEV_KEYS
+        if output.lock.code_hash == sighash and output.lock.args in FUNDED_KEYS
+    ]
+
+
+def _miner_account(node: Node) -> list[str]:
+    """The account that is paid for blocks, when it is that of dev chains."""
+    miner = node.config.miner_config(VERSION)
+    if miner is None or bytes_text(miner.lock.args) != MINER_ARG:
+        return []
+    return [
+        "  mined rewards go to (a well known key too)",
+        f"    {encode_address(miner.lock, AddressNetwork.TESTNET)}",
+        f"      private key 0x{MINER_KEY}",
     ]
 
 

@@ -17,13 +17,20 @@ import click
 
 from ckb_node.cli_data import DATA_COMMANDS
 from ckb_node.cli_debug import debug_command
-from ckb_node.cli_options import assume_valid_option, directory_option, root_of
+from ckb_node.cli_options import (
+    assume_valid_option,
+    directory_option,
+    root_of,
+    spec_check_of,
+    spec_check_options,
+)
 from ckb_node.commands.errors import CommandError
-from ckb_node.commands.init import DEV_LOCK_ARG, InitError, InitOptions, init_directory
+from ckb_node.commands.init import DEFAULT_RPC_PORT, InitError, InitOptions, dev_miner_lock, init_directory
 from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, configured_hashes
 from ckb_node.commands.miner import MinerError, run_miner
 from ckb_node.commands.template import CHAINS
 from ckb_node.config import CONFIG_NAME, Config, ConfigError, load_config
+from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.genesis.crates import CratesSource
 from ckb_node.genesis.files import FileSource
 from ckb_node.genesis.obtain import GenesisSource, obtain_consensus
@@ -31,13 +38,14 @@ from ckb_node.genesis.rpc import RpcSource
 from ckb_node.logs import set_up_logs
 from consensus.errors import CkbError, SpecError
 from network.identity import IdentityError
-from storage.errors import StorageError
+from storage.errors import SpecMismatch, StorageError
 
 EXIT_CLI, EXIT_CONFIG, EXIT_IO, EXIT_FAILURE = 64, 65, 66, 113
 
 _EXIT_CODES: dict[type[BaseException], int] = {
     ConfigError: EXIT_CONFIG,
     SpecError: EXIT_CONFIG,
+    SpecMismatch: EXIT_CONFIG,
     StorageError: EXIT_IO,
     IdentityError: EXIT_IO,
     OSError: EXIT_IO,
@@ -132,7 +140,7 @@ def _list_chains(context: click.Context, _: click.Parameter, value: bool) -> Non
 @click.option("--import-spec", metavar="FILE|-", help="Use this chain spec; - reads it from standard input.")
 @click.option("--log-to", type=click.Choice(["file", "stdout", "both"]), default="both", show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Overwrite a configuration that is there.")
-@click.option("--rpc-port", type=click.IntRange(0, 65535), default=8114, show_default=True)
+@click.option("--rpc-port", type=click.IntRange(0, 65535), default=DEFAULT_RPC_PORT, show_default=True)
 @click.option("--p2p-port", type=click.IntRange(0, 65535), help="Not used: this version has no peers.")
 @click.option("--ba-code-hash", help="Code hash of the lock that mined rewards go to.")
 @click.option("--ba-arg", multiple=True, help="Argument of that lock; several are put end to end.")
@@ -185,19 +193,26 @@ def _warn(text: str) -> None:
 @main.command()
 @directory_option
 @click.option("--ba-advanced", is_flag=True, help="Allow any lock as block assembler.")
+@click.option("--indexer", is_flag=True, help="Open the RPC module Indexer, whatever the configuration says.")
+@spec_check_options
 @assume_valid_option
 @genesis_options
 @click.pass_context
 def run(
     context: click.Context,
     ba_advanced: bool,
+    indexer: bool,
+    skip_spec_check: bool,
+    overwrite_spec: bool,
     assume_valid_target: list[str] | None,
     genesis: Path | None,
     crates: Path | None,
     genesis_rpc: str | None,
 ) -> int:
     """Run the node."""
-    config = load_config(root_of(context))
+    config = load_config(root_of(context)).with_spec_check(spec_check_of(skip_spec_check, overwrite_spec))
+    if indexer:
+        config = config.with_indexer()
     if assume_valid_target is not None:
         config = config.with_assume_valid_targets(assume_valid_target)
     if sources := _genesis_sources(genesis, crates, genesis_rpc):
@@ -208,15 +223,21 @@ def run(
 @main.command()
 @directory_option
 @click.option("--interval", type=click.FloatRange(min=0), help="Seconds between blocks; by default as configured.")
-@click.option("--rpc-port", type=click.IntRange(0, 65535), default=8114, help="Of a directory that is made now.")
+@click.option("--rpc-port", type=click.IntRange(0, 65535), help="Instead of the configured one; at first 8114.")
+@spec_check_options
 @click.pass_context
-def dev(context: click.Context, interval: float | None, rpc_port: int) -> int:
+def dev(
+    context: click.Context, interval: float | None, rpc_port: int | None, skip_spec_check: bool, overwrite_spec: bool
+) -> int:
     """Run a dev chain that mines: the directory is made when it is not there."""
     root = root_of(context)
     if not (root / CONFIG_NAME).exists():
-        asked = InitOptions(root=root, chain="dev", rpc_port=rpc_port, ba_args=(DEV_LOCK_ARG,))
+        asked = InitOptions(root=root, chain="dev", rpc_port=rpc_port or DEFAULT_RPC_PORT, ba_args=(MINER_ARG,))
         init_directory(asked, click.echo, _warn)
-    config = load_config(root)
+    config = load_config(root).with_spec_check(spec_check_of(skip_spec_check, overwrite_spec))
+    config = config.with_miner_lock(dev_miner_lock())
+    if rpc_port is not None:
+        config = config.with_rpc_port(rpc_port)
     return _run(config if interval is None else config.with_interval(interval), mine=True)
 
 

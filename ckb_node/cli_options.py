@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ckb_node.config import ConfigError, check_targets
+from ckb_node.config import ConfigError, SpecCheck, check_targets
 
 
 def _take_directory(context: click.Context, _: click.Parameter, value: Path | None) -> None:
@@ -53,3 +53,17 @@ def assume_valid_option(function: Callable[..., Any]) -> Callable[..., Any]:
         callback=_take_targets,
         help="Blocks, lowest first, whose ancestors' scripts are taken as passed; the zero hash runs all scripts.",
     )(function)
+
+
+def spec_check_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--skip-spec-check` and `--overwrite-spec`."""
+    skip = click.option("--skip-spec-check", is_flag=True, help="Go on though the chain spec has changed.")
+    overwrite = click.option("--overwrite-spec", is_flag=True, help="The same, and keep the new one as the data's.")
+    return skip(overwrite(function))
+
+
+def spec_check_of(skip: bool, overwrite: bool) -> SpecCheck:
+    """What the two options ask for. UsageError when both are given."""
+    if skip and overwrite:
+        raise click.UsageError("--skip-spec-check and --overwrite-spec exclude each other")
+    return SpecCheck.SKIP if skip else SpecCheck.OVERWRITE if overwrite else SpecCheck.REFUSE

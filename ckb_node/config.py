@@ -6,8 +6,9 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -168,6 +169,14 @@ class FileConfig(Section, frozen=True):
     miner: MinerSection = MinerSection()
 
 
+class SpecCheck(Enum):
+    """What is done when the chain spec is not that with which the data were made."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The configuration of the node in directory `root`."""
@@ -176,6 +185,9 @@ class Config:
     file: FileConfig
     ba_advanced: bool = False
     """Any lock may be the block assembler's, not only the usual one (`run --ba-advanced`)."""
+
+    spec_check: SpecCheck = SpecCheck.REFUSE
+    """`run --skip-spec-check` and `--overwrite-spec`."""
 
     @property
     def data_dir(self) -> Path:
@@ -190,6 +202,30 @@ class Config:
     def with_ba_advanced(self) -> Config:
         """The same with any block assembler's lock allowed."""
         return replace(self, ba_advanced=True)
+
+    def with_spec_check(self, check: SpecCheck) -> Config:
+        """The same with another answer to a changed chain spec."""
+        return replace(self, spec_check=check)
+
+    def with_indexer(self) -> Config:
+        """The same with module Indexer on."""
+        modules = list(dict.fromkeys([*self.file.rpc.modules, Module.INDEXER]))
+        return self._with_rpc(modules=modules)
+
+    def with_rpc_port(self, port: int) -> Config:
+        """The same with RPC at another port of the configured host."""
+        host, _, _ = self.file.rpc.listen_address.rpartition(":")
+        return self._with_rpc(listen_address=f"{host}:{port}")
+
+    def _with_rpc(self, **values: Any) -> Config:
+        rpc = msgspec.structs.replace(self.file.rpc, **values)
+        return replace(self, file=msgspec.structs.replace(self.file, rpc=rpc))
+
+    def with_miner_lock(self, section: AssemblerSection) -> Config:
+        """The same with somebody to mine for, where nobody is configured."""
+        if self.file.block_assembler is not None:
+            return self
+        return replace(self, file=msgspec.structs.replace(self.file, block_assembler=section))
 
     def with_interval(self, seconds: float) -> Config:
         """The same with another pause between blocks of a dev chain."""

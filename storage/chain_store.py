@@ -15,7 +15,7 @@ from typing import Final, Self
 from storage.archive import DEFAULT_SEGMENT_SIZE, Archive, BlockArchive, Location, MemoryArchive
 from storage.chain_state import ChainState
 from storage.chain_txn import ChainTxn
-from storage.errors import ChainMismatch, StorageCorrupt, WriterBusy
+from storage.errors import ChainMismatch, SpecMismatch, StorageCorrupt, WriterBusy
 from storage.header_cache import HeaderCache
 from storage.kv import KeyValueStore, Snapshot
 from storage.leveldb import LevelDbOptions, LevelDbStore
@@ -105,14 +105,13 @@ class ChainStore:
         return ChainTxn(self._store, self._archive, self._path, self._headers, serial, self._writing.release)
 
     def check_identity(self, genesis_hash: bytes, spec_hash: bytes) -> None:
-        """Raise ChainMismatch unless the database is empty or of this chain: its genesis block and its chain spec."""
+        """ChainMismatch when the database has another genesis block, SpecMismatch when only the spec is another."""
         with self.view() as view:
-            for what, stored, expected in (
-                ("the genesis hash", view.genesis_hash(), genesis_hash),
-                ("the chain spec's hash", view.spec_hash(), spec_hash),
-            ):
-                if stored is not None and stored != expected:
-                    raise ChainMismatch(self._path, what, stored, expected)
+            stored_genesis, stored_spec = view.genesis_hash(), view.spec_hash()
+        if stored_genesis not in (None, genesis_hash):
+            raise ChainMismatch(self._path, "the genesis hash", stored_genesis, genesis_hash)
+        if stored_spec not in (None, spec_hash):
+            raise SpecMismatch(self._path, stored_spec, spec_hash)
 
     def close(self) -> None:
         """Close database and archive; an unfinished transaction is lost."""

@@ -15,6 +15,7 @@ __all__ = [
     "DiskFull",
     "NotWritable",
     "SchemaTooNew",
+    "SpecMismatch",
     "StorageClosed",
     "StorageCorrupt",
     "StorageError",
@@ -83,8 +84,22 @@ class SchemaTooNew(StorageError):
         super().__init__(path, f"schema version {found} is newer than this program's {supported}; upgrade the program")
 
 
+class SpecMismatch(StorageError):
+    """The database was made with other parameters of the same chain."""
+
+    def __init__(self, path: Path | str, stored: bytes, configured: bytes) -> None:
+        self.stored: Final = stored
+        self.configured: Final = configured
+        super().__init__(
+            path,
+            f"chain_spec_hash mismatch: Config(0x{configured.hex()}), storage(0x{stored.hex()}). The parameters of the "
+            "chain spec have changed since these data were made. If that makes no stored block invalid, "
+            "`ckb-node run --skip-spec-check` goes on this once and `ckb-node run --overwrite-spec` from now on",
+        )
+
+
 class ChainMismatch(StorageError):
-    """The database belongs to another chain: its genesis block or chain spec differs."""
+    """The database belongs to another chain: its genesis block differs."""
 
     def __init__(self, path: Path | str, what: str, stored: bytes, expected: bytes) -> None:
         self.what: Final = what

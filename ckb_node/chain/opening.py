@@ -5,19 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import structlog
+
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.clock import SystemClock
-from ckb_node.config import Config
+from ckb_node.config import Config, SpecCheck
 from ckb_node.genesis.obtain import load_consensus
+from ckb_node.rpc.hextext import bytes_text
 from ckb_node.verification.service import ParallelScriptService
 from consensus.kernels.prepare import load_kernels
 from consensus.params import Consensus
 from storage.chain_store import ChainStore
+from storage.errors import SpecMismatch
 from vm import Engines
+
+log = structlog.get_logger("chain")
 
 ENGINES_DIRECTORY = "vm"
 """Compiled engines, kernels and translations, in the data directory; native code, so only this user may read it."""
+
+
+def _check_identity(store: ChainStore, genesis_hash: bytes, spec_hash: bytes, check: SpecCheck) -> None:
+    try:
+        store.check_identity(genesis_hash, spec_hash)
+    except SpecMismatch as mismatch:
+        if check is SpecCheck.REFUSE:
+            raise
+        log.warning("the chain spec has changed", stored=bytes_text(mismatch.stored), configured=bytes_text(spec_hash))
+        if check is SpecCheck.OVERWRITE:
+            with store.begin() as txn:
+                txn.put_spec_hash(spec_hash)
+                txn.commit()
 
 
 @contextmanager
@@ -32,7 +51,7 @@ def open_chain(
     consensus = config.with_overrides(load_consensus(config))
     store = ChainStore.open(config.data_dir / "chain")
     try:
-        store.check_identity(consensus.genesis_hash, spec.content_hash)
+        _check_identity(store, consensus.genesis_hash, spec.content_hash, config.spec_check)
         directory = config.data_dir / ENGINES_DIRECTORY
         load_kernels(directory)
         with (

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
-from ckb_node.config import CONFIG_NAME, load_config, parse_config
+from ckb_node.config import CONFIG_NAME, AssemblerSection, load_config, parse_config
+from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.genesis.crates import official_cells
 from ckb_node.genesis.obtain import GenesisMissingError, GenesisSource, obtain_consensus
 from ckb_node.rpc.hextext import bytes_text
@@ -19,10 +20,8 @@ from consensus.genesis_build import OUTPUT_SIGHASH_ALL, genesis_type_id
 
 Say = Callable[[str], None]
 
-DEV_LOCK_ARG = "0xc8328aabcd9b9e8e64fbc566c4385c3bdeb219d7"
-"""Of the dev chain's first funded account, whose private key everybody knows."""
-
 PUBKEY_HASH_TEXT_SIZE = 42
+DEFAULT_RPC_PORT = 8114
 
 
 class InitError(Exception):
@@ -36,7 +35,7 @@ class InitOptions:
     root: Path
     chain: str
     force: bool = False
-    rpc_port: int = 8114
+    rpc_port: int = DEFAULT_RPC_PORT
     log_to_file: bool = True
     log_to_stdout: bool = True
     ba_code_hash: str | None = None
@@ -100,6 +99,12 @@ def _config_options(options: InitOptions, warn: Say) -> ConfigOptions:
         log_to_stdout=options.log_to_stdout,
         block_assembler=_assembler(options, warn),
     )
+
+
+def dev_miner_lock() -> AssemblerSection:
+    """Whom a dev chain mines for when nobody is configured."""
+    code_hash = bytes_text(genesis_type_id(OUTPUT_SIGHASH_ALL).hash)
+    return AssemblerSection(code_hash=code_hash, args=MINER_ARG, hash_type="type")
 
 
 def _assembler(options: InitOptions, warn: Say) -> AssemblerOptions | None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from ckb_node.cli import main
-from ckb_node.commands.init import DEV_LOCK_ARG
+from ckb_node.config import load_config
+from ckb_node.dev_accounts import MINER_ARG
 from tests.kit.process import NodeProcess, RpcFailure, dev_node, free_port, run_command
 
 pytestmark = pytest.mark.slow
@@ -145,7 +146,7 @@ def test_a_file_in_place_of_a_directory(directory: Path, name: str) -> None:
     assert_starts(directory)
 
 
-@pytest.mark.parametrize("command", [("init", "--ba-arg", DEV_LOCK_ARG), ("dev",)])
+@pytest.mark.parametrize("command", [("init", "--ba-arg", MINER_ARG), ("dev",)])
 def test_a_file_in_place_of_the_node_directory(tmp_path: Path, command: tuple[str, ...]) -> None:
     place = tmp_path / "node"
     place.write_text("in the way\n")
@@ -224,7 +225,7 @@ def largest_file(directory: Path) -> int:
 def test_no_room_for_a_new_chain(tmp_path: Path) -> None:
     """The configuration still fits; the genesis block does not."""
     directory, port = tmp_path / "node", free_port()
-    options = ("--chain", "dev", "--ba-arg", DEV_LOCK_ARG, "--rpc-port", str(port))
+    options = ("--chain", "dev", "--ba-arg", MINER_ARG, "--rpc-port", str(port))
     assert run_command("init", *options, "-C", str(directory)).returncode == 0
     assert_fails(run_limited(directory, 4096), EXIT_IO, str(directory / "data"), "too large")
     node = NodeProcess(directory, "dev", *FAST, port=port)
@@ -317,8 +318,38 @@ def test_data_of_another_chain(directory: Path) -> None:
 
 
 def test_data_of_the_same_genesis_with_other_parameters(directory: Path) -> None:
-    edit(directory, "max_block_cycles = 10_000_000_000", "max_block_cycles = 9_000_000_000", "specs/dev.toml")
-    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, "belongs to another chain", "chain spec")
+    """The reference's message and its two ways out."""
+    old = load_config(directory).load_spec()[0].content_hash.hex()
+    edit(directory, "max_block_cycles = 3_500_000_000", "max_block_cycles = 3_400_000_000", "specs/dev.toml")
+    new = load_config(directory).load_spec()[0].content_hash.hex()
+    words = (f"chain_spec_hash mismatch: Config(0x{new}), storage(0x{old})", "--skip-spec-check", "--overwrite-spec")
+    for command in ("run", "dev", "check"):
+        assert_fails(run_command(command, "-C", str(directory)), EXIT_CONFIG, *words)
+    for option, is_cured in (("--skip-spec-check", False), ("--overwrite-spec", True)):
+        node = NodeProcess(directory, "run", option, port=rpc_port(directory))
+        try:
+            node.wait_until_ready()
+            consensus = node.rpc.call("get_consensus")
+            assert int(consensus["max_block_cycles"], 16) == 3_400_000_000
+            node.stop()
+        finally:
+            if node.process.poll() is None:
+                node.kill()
+        if not is_cured:
+            assert_fails(run_command("run", "-C", str(directory)), EXIT_CONFIG, *words)
+    assert_starts(directory)
+
+
+def test_another_genesis_is_never_overwritten(directory: Path) -> None:
+    edit(directory, 'message = "ckb_dev"', 'message = "another"', "specs/dev.toml")
+    for option in ("--skip-spec-check", "--overwrite-spec"):
+        assert_fails(run_command("run", option, "-C", str(directory)), EXIT_IO, "belongs to another chain", "genesis")
+
+
+def test_skipping_and_overwriting_exclude_each_other(directory: Path) -> None:
+    done = run_command("run", "--skip-spec-check", "--overwrite-spec", "-C", str(directory))
+    assert done.returncode == 64
+    assert "exclude each other" in done.stderr
 
 
 # ---------------------------------------------------------------- configuration
@@ -382,7 +413,7 @@ def test_broken_chain_spec(directory: Path, fault: str, capfd: pytest.CaptureFix
 
 def test_init_does_not_overwrite(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = (directory / "config.toml").read_bytes()
-    done = run_here(capfd, "init", "--chain", "dev", "--ba-arg", DEV_LOCK_ARG, "-C", str(directory))
+    done = run_here(capfd, "init", "--chain", "dev", "--ba-arg", MINER_ARG, "-C", str(directory))
     assert_fails(done, EXIT_FAILURE, "already exist", "--force")
     assert (directory / "config.toml").read_bytes() == before
 

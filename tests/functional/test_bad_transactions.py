@@ -63,7 +63,7 @@ def small_pool(config: str) -> str:
 
 SPEC = {
     "cellbase_maturity = 0\n": "cellbase_maturity = 4\n",
-    "max_block_cycles = 10_000_000_000\n": f"max_block_cycles = {MAX_BLOCK_CYCLES}\n",
+    "max_block_cycles = 3_500_000_000\n": f"max_block_cycles = {MAX_BLOCK_CYCLES}\n",
 }
 """On the dev chain as it comes, cellbases may be spent at once, and no test wants to wait for so many cycles."""
 

@@ -35,7 +35,7 @@ async def test_an_empty_template() -> None:
         assert (template.number, template.parent_hash) == (1, tip.hash)
         assert template.compact_target == dev.consensus.genesis_epoch.compact_target
         assert EpochFraction.unpack(template.epoch) == EpochFraction(0, 1, dev.consensus.genesis_epoch.length)
-        assert (template.cycles_limit, template.bytes_limit) == (10_000_000_000, 597_000)
+        assert (template.cycles_limit, template.bytes_limit) == (3_500_000_000, 597_000)
         assert template.uncles_count_limit == 2
         assert not any((*template.transactions, *template.proposals, *template.uncles))
         cellbase = template.cellbase.transaction

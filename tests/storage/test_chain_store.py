@@ -19,6 +19,7 @@ from storage.errors import (
     ArchiveBehindDatabase,
     ChainMismatch,
     SchemaTooNew,
+    SpecMismatch,
     StorageClosed,
     StorageCorrupt,
     StorageError,
@@ -405,7 +406,7 @@ def test_identity(store: ChainStore) -> None:
     store.check_identity(genesis, b"a" * 32)
     with pytest.raises(ChainMismatch, match="genesis"):
         store.check_identity(bytes(32), b"a" * 32)
-    with pytest.raises(ChainMismatch, match="spec"):
+    with pytest.raises(SpecMismatch, match="spec"):
         store.check_identity(genesis, b"b" * 32)
 
 
