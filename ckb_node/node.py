@@ -29,7 +29,8 @@ from ckb_node.mining.assembler import BlockAssembler
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.responsive import stay_responsive
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
-from ckb_node.rpc.http import HttpLimits, serving
+from ckb_node.rpc.guard import HttpLimits
+from ckb_node.rpc.http import serving
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.registry import MISSING_MODULES, Module, Registry
 from ckb_node.rpc.services import Services

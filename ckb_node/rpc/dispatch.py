@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal
 
 import msgspec
@@ -55,7 +55,7 @@ class Dispatcher:
         """The whole answer; empty when nothing is to be answered (notifications)."""
         return b"".join([part async for part in self.parts(body)])
 
-    async def parts(self, body: bytes) -> AsyncIterator[bytes]:
+    async def parts(self, body: bytes) -> AsyncGenerator[bytes, None]:
         """The answer piece by piece: a batch's answers come as they are ready, in the order of its calls."""
         if body.lstrip(_WHITE_SPACE)[:1] != b"[":
             answer = await self._answer(body)

@@ -1,100 +1,78 @@
-"""HTTP/1.1 for JSON-RPC: small, bounded, and nothing else.
+"""HTTP/1.1 for JSON-RPC by aiohttp, behind the guard (`guard.py`).
 
 Every POST is a request, whatever its path; `GET /ping` answers `pong`. Requests of one connection are answered in
-order (pipelining). All bounds are in `HttpLimits`; whoever breaks one gets a status and is disconnected.
+order. A client that leaves stops its request; what changes the node's state is finished by the dispatcher.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
-import httptools
-import structlog
+from aiohttp import web
+from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, UPGRADE
+from aiohttp.http import HttpVersion10, HttpVersion11
 
 from ckb_node.rpc.dispatch import Dispatcher
+from ckb_node.rpc.guard import Connection, Guard, HttpLimits, Left
 
-log = structlog.get_logger("rpc")
-
-
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """Bounds of a connection. Sizes in bytes, times in seconds."""
-
-    body_bytes: int = 10 << 20
-    head_bytes: int = 16 << 10
-    connections: int = 1000
-    pipelined: int = 32
-    """Requests of a connection that may wait for their turn; more are left unread."""
-    total_body_bytes: int = 256 << 20
-    """Requests of all connections that are held in memory."""
-    head_seconds: float = 10.0
-    """From the first byte of a request to the end of its headers."""
-    request_seconds: float = 60.0
-    """From the first byte of a request to its last."""
-    idle_seconds: float = 75.0
-    """Between requests."""
-    answer_seconds: float = 60.0
-    """To work out the first part of an answer."""
-    write_seconds: float = 60.0
-    """A client that takes nothing for so long is gone."""
-
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 CHUNK_BYTES = 256 << 10
 """A batch's answer that grows beyond this is sent as it comes, not gathered first."""
 
-LINGER_SECONDS = 2.0
+BACKLOG = 1024
+"""Connections that the system keeps until they are accepted."""
 
-_STATUS_LINES = {
-    200: b"HTTP/1.1 200 OK\r\n",
-    204: b"HTTP/1.1 204 No Content\r\n",
-    400: b"HTTP/1.1 400 Bad Request\r\n",
-    405: b"HTTP/1.1 405 Method Not Allowed\r\n",
-    408: b"HTTP/1.1 408 Request Timeout\r\n",
-    413: b"HTTP/1.1 413 Payload Too Large\r\n",
-    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
-    503: b"HTTP/1.1 503 Service Unavailable\r\n",
-}
 # Wallets in browsers call the node from any page, so every answer allows every origin.
 _CORS = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
 _PREFLIGHT = _CORS + b"access-control-allow-methods: *\r\naccess-control-allow-headers: *\r\n"
+_OK = b"HTTP/1.1 200 OK\r\n"
 _JSON = b"content-type: application/json\r\n"
 _TEXT = b"content-type: text/plain; charset=utf-8\r\n"
-_CLOSE = b"connection: close\r\n"
-_CHUNKED = b"transfer-encoding: chunked\r\n"
-_ALLOW = b"allow: POST, OPTIONS\r\n"
-_NOT_ALLOWED = b"Used HTTP Method is not allowed. POST or OPTIONS is required"
+_NO_CONTENT = b"HTTP/1.1 204 No Content\r\n" + _CORS
+_CHUNKED = _OK + _CORS + _JSON + b"transfer-encoding: chunked\r\n"
+_NOT_ALLOWED = b"HTTP/1.1 405 Method Not Allowed\r\n" + _CORS + _TEXT + b"allow: POST, OPTIONS\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def _response(status: int, headers: bytes, body: bytes = b"") -> bytes:
-    length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
-    return b"".join((_STATUS_LINES[status], headers, length, b"\r\n", body))
+class Answered(web.StreamResponse):
+    """Stands for an answer that the handler has written itself, encoded, in one piece."""
+
+    def __init__(self, *, keeps_alive: bool) -> None:
+        super().__init__()
+        self._keep_alive = keeps_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to be written."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A whole request as read from the wire."""
+_KEPT, _CLOSED = Answered(keeps_alive=True), Answered(keeps_alive=False)
 
-    method: bytes
-    path: bytes
-    body: bytes
-    keeps_alive: bool
-    is_http10: bool
+
+class _RefusedError(Exception):
+    """The request is not served."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status: Final = status
 
 
 class HttpServer:
-    """Listens, and owns every connection's task. Use `serving`."""
+    """Listens, and answers. Use `serving`."""
 
-    def __init__(self, dispatcher: Dispatcher, limits: HttpLimits, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, dispatcher: Dispatcher, limits: HttpLimits) -> None:
         self.dispatcher: Final = dispatcher
         self.limits: Final = limits
-        self.tasks: Final = tasks
-        self.connections: Final[set[HttpConnection]] = set()
-        self.held_bytes = 0
+        self.guard: Final = Guard(limits)
+        self.routes: Final[dict[tuple[str, str], Handler]] = {("GET", "/ping"): _ping}
+        """By method and path, before all others."""
+        self._manager: Final = web.Server(self._handle, handler_cancellation=True)
         self._server: asyncio.Server | None = None
 
     @property
@@ -108,27 +86,94 @@ class HttpServer:
     async def listen(self, host: str, port: int) -> None:
         """Bind; OSError when the address cannot be had. Port 0 takes a free one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: HttpConnection(self), host, port)
-
-    async def watch(self) -> None:
-        """Disconnect connections whose time is up; runs until it is cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(1.0)
-            now = loop.time()
-            for connection in list(self.connections):
-                connection.check_time(now)
+        self._server = await loop.create_server(lambda: Connection(self.guard, self._manager), host, port)
 
     async def close(self) -> None:
-        """Stop listening and drop all connections; answers on the way are given up."""
+        """Stop listening, give answers on the way a moment, and drop all connections."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self.connections):
-            connection.drop()
-            if connection.task is not None:
-                connection.task.cancel()
+        await self.guard.close()
         if self._server is not None:
             await self._server.wait_closed()
+
+    # ------------------------------------------------------------ answering
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, Connection)  # noqa: S101 - what `listen` makes
+        connection.begin()
+        is_kept = False
+        try:
+            if (route := self.routes.get((request.method, request.path))) is not None:
+                connection.work()
+                is_kept = True
+                return await route(request)
+            if request.method == "POST":
+                is_kept = await self._answer_rpc(request, connection)
+            else:
+                is_kept = await _answer_other(request, connection)
+        except _RefusedError as refused:
+            connection.refuse(refused.status)
+            return Left()
+        finally:
+            is_kept = connection.end() and is_kept
+        return _KEPT if is_kept else _CLOSED
+
+    async def _answer_rpc(self, request: web.BaseRequest, connection: Connection) -> bool:
+        """Dispatch; whether the connection stays open."""
+        body = await self._body(request, connection)
+        connection.work()
+        is_old = request.version == HttpVersion10
+        async with aclosing(self.dispatcher.parts(body)) as parts:
+            try:
+                async with asyncio.timeout(self.limits.answer_seconds):
+                    gathered, is_whole = await _gather(parts, None if is_old else CHUNK_BYTES)
+            except TimeoutError:
+                raise _RefusedError(408) from None
+            keep = _keep(request)
+            if is_whole:
+                head = _OK + _CORS + _JSON if gathered else _NO_CONTENT
+                await connection.send(_whole(head, keep, gathered))
+            else:
+                await connection.send(b"".join((_CHUNKED, keep, b"\r\n", _chunk(gathered))))
+                async for part in parts:
+                    await connection.send(_chunk(part))
+                await connection.send(b"0\r\n\r\n")
+        return _is_kept(request)
+
+    async def _body(self, request: web.BaseRequest, connection: Connection) -> bytes:
+        """The whole body; _RefusedError when it is too large or badly framed."""
+        content, limit = request.content, self.limits.body_bytes
+        if (length := request.headers.get(CONTENT_LENGTH)) is not None and int(length) > limit:
+            raise _RefusedError(413)
+        if EXPECT in request.headers and request.version == HttpVersion11 and not content.is_eof():
+            await connection.send(_CONTINUE)
+        gathered = bytearray()
+        try:
+            while not content.at_eof():
+                gathered += await content.readany()
+                if len(gathered) > limit:
+                    raise _RefusedError(413)
+                if not content.is_eof():
+                    await asyncio.sleep(0)  # tiny chunks are here many at a time
+        except web.RequestPayloadError:
+            raise _RefusedError(400) from None
+        return bytes(gathered)
+
+
+async def _ping(request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(text="pong", headers={"access-control-allow-origin": "*"})
+
+
+async def _answer_other(request: web.BaseRequest, connection: Connection) -> bool:
+    """Preflight, and methods that are none of ours."""
+    keep = _keep(request)
+    if request.method == "OPTIONS":
+        await connection.send(_whole(_OK + _PREFLIGHT, keep, b""))
+    else:
+        text = b"" if request.method == "HEAD" else b"Used HTTP Method is not allowed. POST or OPTIONS is required"
+        await connection.send(_whole(_NOT_ALLOWED, keep, text))
+    return _is_kept(request)
 
 
 @asynccontextmanager
@@ -137,287 +182,17 @@ async def serving(
 ) -> AsyncIterator[HttpServer]:
     """A server that listens while the context lasts."""
     async with asyncio.TaskGroup() as tasks:
-        server = HttpServer(dispatcher, limits or HttpLimits(), tasks)
+        server = HttpServer(dispatcher, limits or HttpLimits())
         await server.listen(host, port)
-        watcher = tasks.create_task(server.watch(), name="rpc-http-watch")
+        watcher = tasks.create_task(server.guard.watch(), name="rpc-http-watch")
         try:
             yield server
         finally:
-            watcher.cancel()
             await server.close()
+            watcher.cancel()
 
 
-class _ClientGoneError(Exception):
-    """The client disconnected while its answer was on the way."""
-
-
-class HttpConnection(asyncio.Protocol):
-    """One client. The parser fills the queue, one task answers from it, in order.
-
-    A request whose client is gone is still worked off: a transaction that was sent is not lost with the connection.
-    """
-
-    def __init__(self, server: HttpServer) -> None:
-        self._server, self._limits = server, server.limits
-        self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._queue: deque[_Request] = deque()
-        self._held_bytes = 0
-        self._wakes, self._writable = asyncio.Event(), asyncio.Event()
-        self._writable.set()
-        self._is_paused = self._is_answering = self._is_lost = False
-        self._refusal: bytes | None = None
-        self._read_deadline: float | None = self._loop.time() + self._limits.idle_seconds
-        self._write_deadline: float | None = None
-        self._url = b""
-        self._body: list[bytes] = []
-        self._head_size = self._body_size = 0
-        self._expects_continue = self._is_mid_request = False
-
-    # ------------------------------------------------------------ from the transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
-        self._transport = transport
-        if len(self._server.connections) >= self._limits.connections:
-            self._refusal = b""
-            transport.write(_response(503, _CLOSE))
-            transport.close()
-            return
-        self._server.connections.add(self)
-        self.task = self._server.tasks.create_task(self._serve(), name="rpc-http-connection")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(self)
-        self._is_lost = True
-        self._refusal = self._refusal or b""
-        self._queue.clear()
-        self._wakes.set()
-        self._writable.set()
-        self._release(self._held_bytes)
-
-    def data_received(self, data: bytes) -> None:
-        if self._refusal is not None:
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400)
-        except httptools.HttpParserError:
-            self._refuse(400)
-
-    def eof_received(self) -> bool:
-        """A client that sent all its requests may still wait for the answers."""
-        if self._refusal is not None or not (self._queue or self._is_answering):
-            return False
-        self._refusal = b""
-        return True
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    # ------------------------------------------------------------ from the parser
-
-    def on_message_begin(self) -> None:
-        self._url, self._body = b"", []
-        self._head_size = self._body_size = 0
-        self._expects_continue, self._is_mid_request = False, True
-        self._read_deadline = self._loop.time() + self._limits.head_seconds
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-        self._count_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes | None) -> None:
-        self._count_head(len(name) + len(value or b"") + 4)
-        lowered = name.lower()
-        if lowered == b"content-length" and value is not None and int(value) > self._limits.body_bytes:
-            self._refuse(413)
-        elif lowered == b"expect" and value is not None and value.lower() == b"100-continue":
-            self._expects_continue = True
-
-    def _count_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self._limits.head_bytes:
-            self._refuse(431)
-
-    def on_headers_complete(self) -> None:
-        self._read_deadline = self._loop.time() + self._limits.request_seconds
-        if self._expects_continue and self._transport is not None and self._refusal is None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        if self._refusal is not None:
-            return
-        self._body_size += len(body)
-        self._held_bytes += len(body)
-        self._server.held_bytes += len(body)
-        self._body.append(body)
-        if self._body_size > self._limits.body_bytes:
-            self._refuse(413)
-        elif self._server.held_bytes > self._limits.total_body_bytes:
-            self._refuse(503)
-
-    def on_message_complete(self) -> None:
-        if self._refusal is not None:
-            return
-        body, self._body = b"".join(self._body), []
-        self._is_mid_request, self._read_deadline = False, None
-        self._queue.append(
-            _Request(
-                self._parser.get_method(),
-                self._url.partition(b"?")[0],
-                body,
-                self._parser.should_keep_alive(),
-                self._parser.get_http_version() == "1.0",
-            )
-        )
-        self._wakes.set()
-        if len(self._queue) >= self._limits.pipelined:
-            self._pause_reading()
-
-    # ------------------------------------------------------------ answering
-
-    async def _serve(self) -> None:
-        try:
-            await self._answer_all()
-        except _ClientGoneError:
-            pass
-        except Exception:
-            # The last boundary: a fault in one connection must not end the server.
-            log.exception("an RPC connection failed")
-            self.drop()
-
-    async def _answer_all(self) -> None:
-        """Answer requests in order until the connection is to be closed."""
-        while True:
-            while not self._queue:
-                if self._refusal is not None:
-                    self._finish(self._refusal)
-                    return
-                self._wakes.clear()
-                await self._wakes.wait()
-            request = self._queue.popleft()
-            self._is_answering = True
-            is_kept = await self._answer(request)
-            self._is_answering = False
-            self._release(len(request.body))
-            if not is_kept:
-                self._finish(b"")
-                return
-            self._resume_reading()
-            if not self._queue and not self._is_mid_request:
-                self._read_deadline = self._loop.time() + self._limits.idle_seconds
-
-    async def _answer(self, request: _Request) -> bool:
-        """Answer one request; whether the connection stays open."""
-        keep = b"" if request.keeps_alive else _CLOSE
-        if request.method == b"POST":
-            return await self._answer_rpc(request, keep) and request.keeps_alive
-        if request.method == b"OPTIONS":
-            answer = _response(200, _PREFLIGHT + keep)
-        elif request.method == b"GET" and request.path == b"/ping":
-            answer = _response(200, _CORS + _TEXT + keep, b"pong")
-        else:
-            text = b"" if request.method == b"HEAD" else _NOT_ALLOWED
-            answer = _response(405, _CORS + _TEXT + _ALLOW + keep, text)
-        await self._write(answer)
-        return request.keeps_alive
-
-    async def _answer_rpc(self, request: _Request, keep: bytes) -> bool:
-        """Dispatch; False when the answer could not be finished."""
-        parts = self._server.dispatcher.parts(request.body)
-        try:
-            async with asyncio.timeout(self._limits.answer_seconds):
-                gathered, is_whole = await _gather(parts, None if request.is_http10 else CHUNK_BYTES)
-        except TimeoutError:
-            await self._write(_response(408, _CORS + _CLOSE))
-            return False
-        if is_whole:
-            status, kind = (200, _JSON) if gathered else (204, b"")
-            await self._write(_response(status, _CORS + kind + keep, gathered))
-        else:
-            await self._stream(gathered, parts, keep)
-        return True
-
-    async def _stream(self, first: bytes, parts: AsyncIterator[bytes], keep: bytes) -> None:
-        """Send a long answer in chunks while it grows; the client's pace bounds the memory."""
-        await self._write(b"".join((_STATUS_LINES[200], _CORS, _JSON, _CHUNKED, keep, b"\r\n")) + _chunk(first))
-        async for part in parts:
-            await self._write(_chunk(part))
-        await self._write(b"0\r\n\r\n")
-
-    async def _write(self, data: bytes) -> None:
-        """Hand bytes to the transport and wait while the client does not take them."""
-        if self._transport is None or self._is_lost:
-            raise _ClientGoneError
-        self._transport.write(data)
-        if not self._writable.is_set():
-            self._write_deadline = self._loop.time() + self._limits.write_seconds
-            await self._writable.wait()
-            self._write_deadline = None
-
-    def _release(self, size: int) -> None:
-        """Bytes of requests that are no longer held; what a lost connection held was released before."""
-        size = min(size, self._held_bytes)
-        self._held_bytes -= size
-        self._server.held_bytes -= size
-
-    # ------------------------------------------------------------ ends
-
-    def check_time(self, now: float) -> None:
-        """Disconnect when a request, the client's reading, or the pause between requests takes too long."""
-        is_late_reading = not self._is_paused and self._read_deadline is not None and now >= self._read_deadline
-        is_late_writing = self._write_deadline is not None and now >= self._write_deadline
-        if is_late_reading or is_late_writing:
-            self.drop()
-
-    def drop(self) -> None:
-        """Disconnect at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _refuse(self, status: int) -> None:
-        """Take no more; the refusal is sent after the answers that are due before it."""
-        if self._refusal is None:
-            self._refusal = _response(status, _CORS + _CLOSE)
-            self._body = []
-            self._wakes.set()
-
-    def _finish(self, last: bytes) -> None:
-        """Say the last word and close; what the client still sends is read and dropped, or it would see a reset."""
-        if self._transport is None or self._is_lost:
-            return
-        if not last:
-            self._transport.close()
-            return
-        self._transport.write(last)
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._is_paused = False
-        self._read_deadline = self._loop.time() + LINGER_SECONDS
-        self._transport.resume_reading()
-
-    def _pause_reading(self) -> None:
-        if self._transport is not None and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._transport is None or not self._is_paused or self._is_lost:
-            return
-        self._is_paused = False
-        if self._is_mid_request:
-            self._read_deadline = self._loop.time() + self._limits.request_seconds
-        self._transport.resume_reading()
-
-
-async def _gather(parts: AsyncIterator[bytes], limit: int | None) -> tuple[bytes, bool]:
+async def _gather(parts: AsyncGenerator[bytes, None], limit: int | None) -> tuple[bytes, bool]:
     """The parts in one, and whether they are all; not all when they grow beyond the limit."""
     gathered: list[bytes] = []
     size = 0
@@ -427,6 +202,25 @@ async def _gather(parts: AsyncIterator[bytes], limit: int | None) -> tuple[bytes
         if limit is not None and size > limit:
             return b"".join(gathered), False
     return b"".join(gathered), True
+
+
+def _is_kept(request: web.BaseRequest) -> bool:
+    """Whether the client may send another request. Behind the offer of another protocol nothing would be read."""
+    offer = request.headers.get(UPGRADE)
+    return request.keep_alive and (offer is None or offer.lower() == "websocket")
+
+
+def _keep(request: web.BaseRequest) -> bytes:
+    """What the answer says about the connection's future."""
+    if not _is_kept(request):
+        return b"connection: close\r\n"
+    return b"connection: keep-alive\r\n" if request.version == HttpVersion10 else b""
+
+
+def _whole(head: bytes, keep: bytes, body: bytes) -> bytes:
+    """An answer in one piece; 204 has no length."""
+    length = b"" if head is _NO_CONTENT else b"content-length: %d\r\n" % len(body)
+    return b"".join((head, keep, length, b"\r\n", body))
 
 
 def _chunk(data: bytes) -> bytes:

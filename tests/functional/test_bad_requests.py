@@ -179,7 +179,7 @@ def test_not_http(node: NodeProcess, garbage: bytes) -> None:
 def test_clients_that_send_nothing_do_not_keep_others_out(node: NodeProcess) -> None:
     silent = [socket.create_connection(("127.0.0.1", node.rpc.port), timeout=10) for _ in range(100)]
     for client in silent:
-        client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     assert node.rpc.tip() == BLOCKS
     for client in silent:
         client.setblocking(False)

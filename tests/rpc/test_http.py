@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from ckb_node.rpc.http import HttpLimits, HttpServer, serving
+from ckb_node.rpc.guard import HttpLimits
+from ckb_node.rpc.http import HttpServer, serving
 from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from tests.rpc.asking import dispatcher_of
@@ -26,6 +29,7 @@ class Services:
         self.gate = asyncio.Event()
         self.started: list[str] = []
         self.has_started = asyncio.Event()
+        self.was_cancelled = asyncio.Event()
         self.done: list[str] = []
 
 
@@ -49,9 +53,19 @@ async def wait(services: Services, text: Text) -> str:
     """Answers when the gate opens."""
     services.started.append(text)
     services.has_started.set()
-    await services.gate.wait()
+    try:
+        await services.gate.wait()
+    except asyncio.CancelledError:
+        services.was_cancelled.set()
+        raise
     services.done.append(text)
     return text
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds; `running` bounds the time."""
+    while not condition():  # noqa: ASYNC110 - many things may make it hold
+        await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -155,7 +169,7 @@ async def test_connection_close_and_http_10_end_the_connection() -> None:
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
-    async with running(pipelined=4) as node, node.client() as client:
+    async with running() as node, node.client() as client:
         await client.send(post(rpc("wait", "first")) + b"".join(post(rpc("echo", str(n))) for n in range(100)))
         await asyncio.sleep(0.05)
         node.services.gate.set()
@@ -256,19 +270,42 @@ async def test_answers_due_before_a_refusal_are_given_first() -> None:
         assert (await client.answer()).status == 413
 
 
+def start_of(size: int, sent: int) -> bytes:
+    """An upload of which so many bytes come, and no more."""
+    return b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b" " * sent
+
+
 async def test_the_bytes_of_all_requests_together_are_bounded() -> None:
-    async with running(total_body_bytes=5000) as node:
-        async with node.client() as holder, node.client() as other:
-            await holder.send(post(rpc("wait", "x" * 4000)))
+    """The upload that takes longest gives way to newer ones; small requests are always served."""
+    async with (
+        running(held_bytes=1_000_000) as node,
+        node.client() as first,
+        node.client() as second,
+        node.client() as third,
+    ):
+        for client in (first, second, third):
+            await client.send(start_of(600_000, 500_000))
             await asyncio.sleep(0.05)
-            await other.send(post(rpc("echo", "y" * 2000)))
-            assert (await other.answer()).status == 503
-            node.services.gate.set()
-            assert (await holder.answer()).status == 200
+        assert await first.is_closed()
         async with node.client() as client:
-            await client.send(post(rpc("echo", "y" * 2000)))
+            await client.send(post(rpc("echo", "small")))
             assert (await client.answer()).status == 200
-        assert node.server.held_bytes == 0
+        for client in (second, third):
+            await client.send(b" " * 99_950 + rpc("echo", "large").rjust(50))
+            assert (await client.answer()).status == 200
+        assert node.server.guard.held_bytes == 0
+
+
+async def test_what_is_worked_on_does_not_give_way() -> None:
+    async with running(held_bytes=500_000) as node, node.client() as worked_on, node.client() as upload:
+        await worked_on.send(post(rpc("wait", "x" * 500_000)))
+        await node.services.has_started.wait()
+        await upload.send(post(b" " * 500_000))
+        assert (await upload.answer()).status == 503
+        assert await upload.is_closed()
+        node.services.gate.set()
+        assert (await worked_on.answer()).status == 200
+        assert node.server.guard.held_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -304,27 +341,96 @@ async def test_what_is_not_http(request_bytes: bytes) -> None:
         assert await client.is_closed()
 
 
-async def test_an_upgrade_is_not_done() -> None:
+UPGRADES = [
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA",
+    b"connection: upgrade\r\nupgrade:h2c",
+    b"Connection: Upgrade\r\nUpgrade: websocket",
+    b"Connection: Upgrade\r\nUpgrade: TLS/1.0",
+    b"Upgrade: h2c",
+]
+
+
+@pytest.mark.parametrize("offer", UPGRADES)
+async def test_an_upgrade_is_not_done_and_the_request_is_served(offer: bytes) -> None:
     async with running() as node, node.client() as client:
-        await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        assert (await client.answer()).status == 405
-        assert (await client.answer()).status == 400
-        assert await client.is_closed()
+        offering = post(rpc("echo", "offer"), offer)
+        await client.send(offering)
+        assert (await client.answer()).json()["result"] == "offer"
+        head, end, body = offering.partition(b"\r\n\r\n")
+        for part in (head + end, body, b"GET /ping HTTP/1.1\r\nHost: x\r\n" + offer + end):
+            await client.send(part)
+            await asyncio.sleep(0.02)
+        assert (await client.answer()).json()["result"] == "offer"
+        assert (await client.answer()).body == b"pong"
+        await client.send(post(rpc("echo", "plain")))
+        assert (await client.answer()).json()["result"] == "plain"
 
 
-async def test_connections_over_the_cap_are_sent_away() -> None:
-    async with running(connections=2) as node:
-        async with node.client() as first, node.client() as second:
-            for client in (first, second):
-                await client.send(post(rpc("echo", "x")))
-                assert (await client.answer()).status == 200
-            async with node.client() as third:
-                assert (await third.answer()).status == 503
-                assert await third.is_closed()
-        await asyncio.sleep(0.05)
-        async with node.client() as client:
+@pytest.mark.parametrize("offer", UPGRADES)
+async def test_requests_behind_an_offer_of_an_upgrade_are_not_lost(offer: bytes) -> None:
+    """All in one piece; the server may also close, but must not keep the client waiting."""
+    async with running() as node, node.client() as client:
+        await client.send(post(rpc("echo", "1"), offer) + post(rpc("echo", "2")) + post(rpc("echo", "3"), offer))
+        assert [(await client.answer()).json()["result"] for _ in range(3)] == ["1", "2", "3"]
+
+
+async def test_a_full_server_lets_the_longest_idle_connection_go() -> None:
+    async with running(connections=3) as node, node.client() as busy, node.client() as old, node.client() as young:
+        await busy.send(post(rpc("wait", "x")))
+        await node.services.has_started.wait()
+        for client in (old, young):
             await client.send(post(rpc("echo", "x")))
             assert (await client.answer()).status == 200
+        async with node.client() as newcomer:
+            await newcomer.send(post(rpc("echo", "new")))
+            assert (await newcomer.answer()).status == 200
+            assert await old.is_closed()
+            await young.send(post(rpc("echo", "x")))
+            assert (await young.answer()).status == 200
+            node.services.gate.set()
+            assert (await busy.answer()).status == 200
+
+
+async def test_a_full_server_of_running_calls_sends_newcomers_away() -> None:
+    async with running(connections=2) as node, node.client() as first, node.client() as second:
+        for client in (first, second):
+            await client.send(post(rpc("wait", "x")))
+        await asyncio.sleep(0.05)
+        async with node.client() as third:
+            assert (await third.answer()).status == 503
+            assert await third.is_closed()
+        node.services.gate.set()
+        for client in (first, second):
+            assert (await client.answer()).status == 200
+
+
+async def test_one_address_cannot_take_all_connections() -> None:
+    async with running(connections_per_address=2) as node, node.client() as old, node.client() as young:
+        host, port = node.server.address
+        for client in (old, young):
+            await client.send(post(rpc("wait", "x")))
+        await asyncio.sleep(0.05)
+        async with node.client() as third:
+            assert (await third.answer()).status == 503
+        reader, writer = await asyncio.open_connection(host, port, local_addr=("127.0.0.2", 0))
+        other = Client(reader, writer)
+        await other.send(post(rpc("echo", "other")))
+        assert (await other.answer()).json()["result"] == "other"
+        writer.close()
+        node.services.gate.set()
+
+
+async def test_idle_connections_keep_nobody_out() -> None:
+    async with running(connections=100, connections_per_address=60) as node, AsyncExitStack() as stack:
+        async with node.client() as honest:
+            for _ in range(150):
+                await stack.enter_async_context(node.client())
+            await honest.send(post(rpc("echo", "x")))
+            assert await honest.is_closed(), "it was idle longest"
+        async with node.client() as honest:
+            await honest.send(post(rpc("echo", "x")))
+            assert (await honest.answer()).status == 200
+        assert len(node.server.guard.connections) <= 60
 
 
 async def test_idle_slow_and_stuck_clients_are_dropped() -> None:
@@ -343,7 +449,7 @@ async def test_idle_slow_and_stuck_clients_are_dropped() -> None:
 async def test_a_slow_answer_is_not_an_idle_client() -> None:
     async with running(idle_seconds=0.3, head_seconds=0.3, request_seconds=0.3) as node, node.client() as client:
         await client.send(post(rpc("wait", "x")))
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(1.5)
         node.services.gate.set()
         assert (await client.answer()).status == 200
 
@@ -370,19 +476,22 @@ async def test_a_long_batch_is_streamed_and_bounded_by_the_client() -> None:
             for _ in range(5):
                 stuck.writer.write(post(batch))
             await asyncio.sleep(3)
-            assert not node.server.connections, "a client that takes nothing is dropped"
+            assert not node.server.guard.connections, "a client that takes nothing is dropped"
 
 
-async def test_a_request_is_worked_off_when_its_client_is_gone() -> None:
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_a_call_is_stopped_when_its_client_is_gone(is_reset: bool) -> None:
     async with running() as node:
         async with node.client() as client:
             await client.send(post(rpc("wait", "a transaction")))
             await node.services.has_started.wait()
-        await asyncio.sleep(0.05)
-        node.services.gate.set()
-        await asyncio.sleep(0.05)
-        assert node.services.done == ["a transaction"]
-        assert not node.server.connections
+            if is_reset:
+                client.writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+        await node.services.was_cancelled.wait()
+        assert not node.services.done
+        await until(lambda: not node.server.guard.connections)
 
 
 async def test_a_half_closed_connection_gets_its_answers() -> None:
@@ -401,7 +510,7 @@ async def test_closing_gives_up_what_is_on_the_way() -> None:
         await client.send(post(rpc("wait", "never")))
         await node.services.has_started.wait()
     assert node.services.done == []
-    assert not node.server.connections
+    assert not node.server.guard.connections
 
 
 async def test_an_address_in_use() -> None:
