@@ -13,12 +13,16 @@ from storage.chain_store import ChainView
 
 @dataclass(frozen=True, slots=True)
 class ChainChanged:
-    """The tip moved. `detached` is newest first, `attached` oldest first; one of them may be empty."""
+    """The tip moved. `detached` is newest first, `attached` oldest first; one of them may be empty.
+
+    `is_cut`: by hand. The detached blocks are not stored any more, nor is any other that stood on the new tip.
+    """
 
     old_tip: Header
     new_tip: Header
     detached: Sequence[Block]
     attached: Sequence[Block]
+    is_cut: bool = False
 
 
 class StoredBlocks(Sequence[Block]):

@@ -63,6 +63,11 @@ class OrphanPool:
                 self.drop_descendants(block_hash)
         return before - len(self)
 
+    def drop_above(self, number: int) -> None:
+        """Drop all blocks higher than this: what they wait for may stand on blocks that are gone."""
+        for block in [block for block in self._blocks.values() if block.number > number]:
+            self._remove(block.hash)
+
     def _remove(self, block_hash: bytes) -> Block:
         block = self._blocks.pop(block_hash)
         siblings = self._by_parent[block.parent_hash]

@@ -265,7 +265,9 @@ class BlockProcessor:
             for header in above:
                 txn.delete_block(header)
             txn.commit()
-        return ChainChanged(old_tip, target, StoredBlocks(before, detached), []) if detached else None
+        self.orphans.drop_above(target.number)
+        self._orphans_seen_epoch = EpochFraction.unpack(target.epoch).number
+        return ChainChanged(old_tip, target, StoredBlocks(before, detached), [], is_cut=True) if detached else None
 
     def start(self, spec_hash: bytes) -> None:
         """Put the genesis block into an empty store."""

@@ -93,6 +93,10 @@ class BlockAssembler:
         chain.listen_refused(self._on_refused)
 
     def _on_change(self, change: ChainChanged) -> Iterator[None]:
+        if change.is_cut:
+            view = self._chain.view()
+            self.uncles.keep_only(lambda block_hash: view.header(block_hash) is not None)
+            return
         for block in islice(change.detached, MAX_CANDIDATES):
             self.uncles.add(block)
             yield

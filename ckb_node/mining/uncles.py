@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from consensus.context import ChainReader
 from consensus.errors import CkbError
@@ -46,6 +46,12 @@ class CandidateUncles:
         self._by_height.setdefault(block.number, {})[block.hash] = uncle
         self._count += 1
         self.version += 1
+
+    def keep_only(self, is_stored: Callable[[bytes], bool]) -> None:
+        """Drop candidates whose blocks are gone."""
+        for uncle in self.lowest_first():
+            if not is_stored(uncle.hash):
+                self.drop(uncle)
 
     def forget_before(self, number: int) -> None:
         """Drop candidates below a height: their epoch is over."""

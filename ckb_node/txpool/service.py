@@ -156,6 +156,9 @@ class PoolService:
         view = self._chain.view()
         if self.pool.stand_on(view):
             self._anew.verify_all()
+        if change.is_cut:
+            self._forget_all()
+            return
         yield
         for block in change.attached:
             for transactions in _by_few(block.flat[1:]):
@@ -280,6 +283,9 @@ class PoolService:
 
     async def clear(self) -> None:
         """Forget every transaction: in the pool, waiting for verification, or about to return after a reorg."""
+        self._forget_all()
+
+    def _forget_all(self) -> None:
         self.pool.clear()
         self._homeless.clear()
         self._clearings += 1

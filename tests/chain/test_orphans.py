@@ -242,3 +242,16 @@ async def test_they_expire_with_the_tips_epoch() -> None:
             assert dev.chain.orphan_count == 1
             await dev.mine(epoch_blocks)
         assert dev.chain.orphan_count == 0
+
+
+async def test_a_truncation_takes_the_orphans_above_along() -> None:
+    base = await branch(b"base", 2)
+    main = await branch(b"main", 3, base)
+    waiting, low = (await branch(b"waiting", 3, [*base, *main]))[1:], (await branch(b"low", 2))[1]
+    async with dev_chain() as dev:
+        for block in (*base, *main):
+            await dev.chain.submit_block(block)
+        for block in (*waiting, low):
+            assert await dev.chain.process(block) is Verdict.ORPHAN
+        await dev.chain.truncate(base[-1].hash)
+        assert list(dev.processor.orphans) == [low]

