@@ -12,6 +12,8 @@ from ckb_node.indexer.keys import (
     CELL_BY_TYPE,
     CELL_TAIL,
     CLEARING,
+    FORMAT,
+    FORMAT_NOW,
     IO_INPUT,
     IO_OUTPUT,
     TX_BY_LOCK,
@@ -19,17 +21,18 @@ from ckb_node.indexer.keys import (
     TX_TAIL,
     UNDO,
     IndexedCell,
+    UndoneTx,
     number_key,
     pack_undo,
     script_bytes,
     unpack_undo,
 )
-from consensus.types.blockchain import Block, CellOutput, out_point_key
+from consensus.types.blockchain import Block, CellOutput, Transaction, out_point_key
 from storage.kv import KeyValueStore, Pair, Reader
 from storage.overlay import Overlay
 
-KEPT_UNDO = 1000
-"""Blocks that can be rolled back; a deeper reorganisation builds the index anew."""
+KEPT_UNDO = 10_000
+"""Blocks that can be rolled back; a deeper reorganisation builds the index anew. A record takes a few kB."""
 
 CLEARED_AT_ONCE = 10_000
 """Rows that one batch deletes."""
@@ -65,8 +68,9 @@ class Index:
         return None
 
     def is_sound(self, blocks: int) -> bool:
-        """No clearing was cut short, and none of the last `blocks` blocks is missing: a power cut may leave a hole."""
-        if self.store.get(CLEARING) is not None:
+        """It is of this layout, no clearing was cut short, and none of the last `blocks` blocks is missing: a power cut
+        may leave a hole."""
+        if self.store.get(CLEARING) is not None or (self._tip is not None and self.store.get(FORMAT) != FORMAT_NOW):
             return False
         numbers = [int.from_bytes(key[1:], "big") for key, _ in islice(self._blocks_down(), blocks)]
         return all(high == low + 1 for high, low in pairwise(numbers)) and (
@@ -79,54 +83,35 @@ class Index:
     def append(self, block: Block, *, sync: bool = False) -> None:
         """Index the block after the tip. With `sync` it and all before it are on the disk afterwards."""
         overlay = Overlay(self.store)
-        consumed: list[tuple[bytes, bytes]] = []
-        for tx_index, tx in enumerate(block.transactions):
-            tx_hash = tx.hash
-            if tx_index > 0:
-                for io_index, cell_input in enumerate(tx.body.inputs):
-                    out_point = cell_input.previous_output.raw
-                    packed = overlay.get(CELL + out_point)
-                    if packed is None:
-                        continue
-                    consumed.append((out_point, packed))
-                    _remove_cell(overlay, out_point, IndexedCell.unpack(packed))
-                    tail = TX_TAIL.pack(block.number, tx_index, io_index, IO_INPUT)
-                    _put_tx(overlay, IndexedCell.unpack(packed).output, tail, tx_hash)
-            for io_index, (output, data) in enumerate(zip(tx.body.outputs, tx.body.outputs_data, strict=True)):
-                _put_cell(overlay, out_point_key(tx_hash, io_index), IndexedCell(block.number, tx_index, output, data))
-                _put_tx(overlay, output, TX_TAIL.pack(block.number, tx_index, io_index, IO_OUTPUT), tx_hash)
+        undo = [_append_tx(overlay, block.number, index, tx) for index, tx in enumerate(block.transactions)]
         overlay.put(number_key(BLOCK, block.number), block.hash)
-        overlay.put(number_key(UNDO, block.number), pack_undo(consumed))
+        overlay.put(number_key(UNDO, block.number), pack_undo(undo))
+        if block.number == 0:
+            overlay.put(FORMAT, FORMAT_NOW)
         if block.number >= KEPT_UNDO:
             overlay.delete(number_key(UNDO, block.number - KEPT_UNDO))
         overlay.commit(self.store, sync=sync)
         self._tip = block.number, block.hash
 
-    def rollback(self, block: Block) -> None:
-        """Take the last indexed block, which is `block`, back. Raises IndexTooOldError."""
-        undo = self.store.get(number_key(UNDO, block.number))
-        if undo is None:
-            raise IndexTooOldError(block.number)
-        consumed = dict(unpack_undo(undo))
+    def rollback(self) -> None:
+        """Take the last indexed block back, if there is one. Raises IndexTooOldError."""
+        if self._tip is None:
+            return
+        number = self._tip[0]
+        packed = self.store.get(number_key(UNDO, number))
+        if packed is None:
+            raise IndexTooOldError(number)
         overlay = Overlay(self.store)
-        for tx_index in range(len(block.transactions) - 1, -1, -1):
-            tx = block.transactions[tx_index]
-            for io_index, (output, data) in enumerate(zip(tx.body.outputs, tx.body.outputs_data, strict=True)):
-                cell = IndexedCell(block.number, tx_index, output, data)
-                _remove_cell(overlay, out_point_key(tx.hash, io_index), cell)
-                _remove_tx(overlay, output, TX_TAIL.pack(block.number, tx_index, io_index, IO_OUTPUT))
-            if tx_index == 0:
-                continue
-            for io_index, cell_input in enumerate(tx.body.inputs):
-                out_point = cell_input.previous_output.raw
-                if out_point in consumed:
-                    cell = IndexedCell.unpack(consumed[out_point])
-                    _put_cell(overlay, out_point, cell)
-                    _remove_tx(overlay, cell.output, TX_TAIL.pack(block.number, tx_index, io_index, IO_INPUT))
-        overlay.delete(number_key(BLOCK, block.number))
-        overlay.delete(number_key(UNDO, block.number))
+        transactions = unpack_undo(packed)
+        for tx_index in range(len(transactions) - 1, -1, -1):
+            _undo_tx(overlay, number, tx_index, transactions[tx_index])
+        overlay.delete(number_key(BLOCK, number))
+        overlay.delete(number_key(UNDO, number))
+        if number == 0:
+            overlay.delete(FORMAT)
         overlay.commit(self.store, sync=False)
-        self._tip = (block.number - 1, block.parent_hash) if block.number else None
+        parent = self.store.get(number_key(BLOCK, number - 1)) if number else None
+        self._tip = None if parent is None else (number - 1, parent)
 
     def clear(self) -> None:
         """Forget everything. Cut short, it leaves an index that is not sound."""
@@ -136,6 +121,42 @@ class Index:
         while keys := list(islice(rows, CLEARED_AT_ONCE)):
             self.store.write_batch(((key, None) for key in keys), sync=False)
         self.store.write_batch([(CLEARING, None)], sync=True)
+
+
+def _append_tx(overlay: Overlay, number: int, tx_index: int, tx: Transaction) -> UndoneTx:
+    """Inputs before outputs: a transaction never spends its own."""
+    undo = UndoneTx(tx.hash, [], [], [])
+    for io_index, cell_input in enumerate(tx.body.inputs):
+        out_point = cell_input.previous_output.raw
+        packed = overlay.get(CELL + out_point)
+        if packed is not None:  # a cellbase spends nothing, nor need an unverified block spend what is there
+            undo.consumed.append((io_index, out_point, packed))
+            cell = IndexedCell.unpack(packed)
+            _remove_cell(overlay, out_point, cell)
+            _put_tx(overlay, cell.output, TX_TAIL.pack(number, tx_index, io_index, IO_INPUT), tx.hash)
+    for io_index, (output, data) in enumerate(zip(tx.body.outputs, tx.body.outputs_data, strict=True)):
+        out_point = out_point_key(tx.hash, io_index)
+        packed = overlay.get(CELL + out_point)
+        if packed is not None:
+            undo.displaced.append((out_point, packed))
+            _remove_cell(overlay, out_point, IndexedCell.unpack(packed))
+        undo.outputs.append(output.raw)
+        _put_cell(overlay, out_point, IndexedCell(number, tx_index, output, data))
+        _put_tx(overlay, output, TX_TAIL.pack(number, tx_index, io_index, IO_OUTPUT), tx.hash)
+    return undo
+
+
+def _undo_tx(overlay: Overlay, number: int, tx_index: int, undo: UndoneTx) -> None:
+    for io_index, raw in enumerate(undo.outputs):
+        output = CellOutput.trusted(raw)
+        _remove_cell(overlay, out_point_key(undo.hash, io_index), IndexedCell(number, tx_index, output, b""))
+        _remove_tx(overlay, output, TX_TAIL.pack(number, tx_index, io_index, IO_OUTPUT))
+    for out_point, packed in undo.displaced:
+        _put_cell(overlay, out_point, IndexedCell.unpack(packed))
+    for io_index, out_point, packed in undo.consumed:
+        cell = IndexedCell.unpack(packed)
+        _put_cell(overlay, out_point, cell)
+        _remove_tx(overlay, cell.output, TX_TAIL.pack(number, tx_index, io_index, IO_INPUT))
 
 
 def _cell_keys(out_point: bytes, cell: IndexedCell) -> list[bytes]:

@@ -6,7 +6,8 @@
 | `l` / `t` script bytes, number, tx index, output index | tx hash: live cells by lock / type |
 | `L` / `T` script bytes, number, tx index, io index, io type (0 input, 1 output) | tx hash |
 | `b` number | block hash of the indexed chain |
-| `u` number | undo record: the cells that the block consumed |
+| `u` number | undo record: what each transaction of the block consumed and created (msgpack) |
+| `v` | version of this layout; there while there are blocks |
 | `x` | empty; there while the index is being cleared |
 
 Script bytes are code hash, hash type and arguments without lengths: a shorter script's key is a prefix of a longer
@@ -15,14 +16,16 @@ one's, which is what prefix search means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
+
+import msgspec
 
 from consensus.types.blockchain import CellOutput, Script
 
 CELL, BLOCK, UNDO = b"o", b"b", b"u"
 CLEARING = b"x"
+FORMAT, FORMAT_NOW = b"v", b"2"
 CELL_BY_LOCK, CELL_BY_TYPE = b"l", b"t"
 TX_BY_LOCK, TX_BY_TYPE = b"L", b"T"
 IO_INPUT, IO_OUTPUT = 0, 1
@@ -31,7 +34,6 @@ CELL_TAIL = Struct(">QII")
 TX_TAIL = Struct(">QIIB")
 _NUMBER = Struct(">Q")
 _CELL_HEAD = Struct("<QII")
-_LENGTH = Struct("<I")
 
 
 def script_bytes(script: Script) -> bytes:
@@ -62,17 +64,26 @@ class IndexedCell(NamedTuple):
         return cls(number, tx_index, CellOutput.trusted(packed[at : at + length]), packed[at + length :])
 
 
-def pack_undo(consumed: list[tuple[bytes, bytes]]) -> bytes:
-    """Pairs of out point and packed cell."""
-    return b"".join(out_point + _LENGTH.pack(len(cell)) + cell for out_point, cell in consumed)
+class UndoneTx(NamedTuple):
+    """What the index must know of a transaction of a block to take it back; the block itself may be gone by then."""
+
+    hash: bytes
+    consumed: list[tuple[int, bytes, bytes]]
+    """Index of the input, out point, packed cell."""
+    outputs: list[bytes]
+    """Serialised CellOutputs."""
+    displaced: list[tuple[bytes, bytes]]
+    """Out points and packed cells that were there already: only unverified blocks repeat a transaction."""
 
 
-def unpack_undo(packed: bytes) -> Iterator[tuple[bytes, bytes]]:
+_UNDO = msgspec.msgpack.Decoder(list[UndoneTx])
+
+
+def pack_undo(transactions: list[UndoneTx]) -> bytes:
+    """The undo record of a block."""
+    return msgspec.msgpack.encode(transactions)
+
+
+def unpack_undo(packed: bytes) -> list[UndoneTx]:
     """The inverse of pack_undo."""
-    at = 0
-    while at < len(packed):
-        out_point = packed[at : at + 36]
-        length = _LENGTH.unpack_from(packed, at + 36)[0]
-        at += 36 + _LENGTH.size
-        yield out_point, packed[at : at + length]
-        at += length
+    return _UNDO.decode(packed)

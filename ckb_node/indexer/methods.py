@@ -21,7 +21,7 @@ from ckb_node.indexer.query import (
     find_cells,
     find_transactions,
 )
-from ckb_node.indexer.service import IndexerService
+from ckb_node.indexer.service import IndexBehindError, IndexerService
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.hextext import bytes_text, parse_bytes, parse_uint64, uint_text
 from ckb_node.rpc.jsontypes import (
@@ -193,8 +193,9 @@ def _checked_limit(limit: int) -> int:
 
 
 @METHODS.method
-def get_indexer_tip(services: Services) -> IndexerTipJson | None:
+async def get_indexer_tip(services: Services) -> IndexerTipJson | None:
     """The last block that the indexer has seen; null before the first."""
+    await _indexer(services).follow()
     tip = _indexer(services).tip()
     return None if tip is None else IndexerTipJson(bytes_text(tip[1]), uint_text(tip[0]))
 
@@ -204,6 +205,8 @@ async def _search(services: Services, read: Callable[[Snapshot], T]) -> T:
         return await _indexer(services).search(read)
     except QueryError as error:
         raise _refused(str(error)) from None
+    except IndexBehindError as error:
+        raise RpcError(Code.Indexer, str(error)) from None
 
 
 @METHODS.method

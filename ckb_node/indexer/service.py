@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -27,23 +28,47 @@ CHECKED_BLOCKS = 100_000
 SEARCHERS = 2
 """Searches at a time; others wait."""
 
+WAIT_S = 2.0
+"""How long a search waits for the index to follow what the chain has done before."""
+
+FAR_BEHIND = 10_000
+"""So many blocks behind the tip nobody waits."""
+
 T = TypeVar("T")
 
 
+class IndexBehindError(Exception):
+    """The index has not followed the chain (yet), and a search would find what was right once. Heights."""
+
+    def __init__(self, indexed: int | None, tip: int) -> None:
+        done = "no block" if indexed is None else f"block {indexed}"
+        super().__init__(f"the index is being built: it has reached {done} of {tip}; try again later")
+        self.indexed, self.tip = indexed, tip
+
+
 class IndexerService:
-    """Owns the index; writes in one thread of its own and searches in others, so that nobody waits for it."""
+    """Owns the index; writes in one thread of its own and searches in others, so that nobody waits for it.
+
+    Whoever searches after a change of the chain finds what it has changed, never a state on the way there.
+    """
 
     def __init__(self, chain: ChainService, store: KeyValueStore) -> None:
         self._chain, self._store = chain, store
         self._index = Index(store)
         self._is_checked = False
+        self._changes = 0
+        """Of the chain, so far."""
+        self._followed = -1
+        """As many changes the index has followed to the end; fewer while a step is under way."""
+        self._searches: list[tuple[int, asyncio.Future[Snapshot]]] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="indexer")
         self._searchers = ThreadPoolExecutor(SEARCHERS, thread_name_prefix="search")
         self._wake = asyncio.Event()
         self._wake.set()
         chain.listen(self._on_change)
 
-    def _on_change(self, change: ChainChanged) -> None:
+    def _on_change(self, _: ChainChanged) -> None:
+        self._changes += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -54,9 +79,19 @@ class IndexerService:
             self._wake.clear()
             if not await loop.run_in_executor(self._writer, self.step):
                 self._wake.set()
+            self._begin_searches()
+
+    def _begin_searches(self) -> None:
+        """Between two steps: give those that wait a state with all that they wait for."""
+        ready = [told for changes, told in self._searches if changes <= self._followed]
+        self._searches = [each for each in self._searches if each[0] > self._followed]
+        for told in ready:
+            if not told.done():
+                told.set_result(self._store.snapshot())
 
     def step(self) -> bool:
         """Index a batch of blocks; True when the index is at the tip of the chain."""
+        changes = self._changes
         self._check_once()
         with self._chain.view() as view:
             try:
@@ -72,33 +107,63 @@ class IndexerService:
                 block_hash = require(view.main_hash(number), "main-chain block", number)
                 block = require(view.block(block_hash), "block", block_hash)
                 self._index.append(block, sync=number == end - 1)
-            return end > last
+        if end > last:
+            self._followed = changes
+        return end > last
 
     def _check_once(self) -> None:
         """The end of each batch is synced, so what a power cut took is not far from the tip."""
         if not self._is_checked and not self._index.is_sound(CHECKED_BLOCKS):
-            log.warning("the index is built anew", reason="it was not closed as it should be")
+            log.warning(
+                "the index is built anew", reason="it is of an older version, or was not closed as it should be"
+            )
             self._index.clear()
         self._is_checked = True
 
     def _roll_back_to_main(self, view: ChainView) -> None:
-        tip = self._index.tip()
-        while tip is not None and view.main_hash(tip[0]) != tip[1]:
-            block = view.block(tip[1])
-            if block is None:
-                raise IndexTooOldError(tip[0])
-            self._index.rollback(block)
-            tip = self._index.tip()
+        while (tip := self._index.tip()) is not None and view.main_hash(tip[0]) != tip[1]:
+            self._index.rollback()
 
     def tip(self) -> tuple[int, bytes] | None:
         """Height and hash of the last indexed block."""
         return self._index.tip()
 
+    async def follow(self) -> None:
+        """Give the index a moment to follow what the chain has done; `tip` tells how far it came."""
+        if self._behind() > BATCH:
+            return
+        with suppress(IndexBehindError):
+            (await self.snapshot()).close()
+
+    async def snapshot(self) -> Snapshot:
+        """The index as of the chain's tip, or of a later one. Raises IndexBehindError."""
+        if self._followed >= self._changes:
+            return self._store.snapshot()
+        if self._behind() > FAR_BEHIND:
+            raise self._behind_error()
+        told: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        self._searches.append((self._changes, told))
+        try:
+            async with asyncio.timeout(WAIT_S):
+                return await told
+        except TimeoutError:
+            raise self._behind_error() from None
+        finally:
+            self._searches = [each for each in self._searches if each[1] is not told]
+
+    def _behind(self) -> int:
+        tip = self._index.tip()
+        return self._chain.view().tip_header().number - (-1 if tip is None else tip[0])
+
+    def _behind_error(self) -> IndexBehindError:
+        tip = self._index.tip()
+        return IndexBehindError(None if tip is None else tip[0], self._chain.view().tip_header().number)
+
     async def search(self, read: Callable[[Snapshot], T]) -> T:
-        """What `read` makes of one consistent state, in a thread of its own."""
+        """What `read` makes of one consistent state, in a thread of its own. Raises IndexBehindError."""
+        snapshot = await self.snapshot()
 
         def run() -> T:
-            snapshot = self._store.snapshot()
             try:
                 return read(snapshot)
             finally:

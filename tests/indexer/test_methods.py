@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ckb_node.indexer import index, query
 from ckb_node.indexer import service as indexer_service
 from ckb_node.indexer.methods import METHODS
 from ckb_node.indexer.service import IndexerService
@@ -81,7 +82,9 @@ def search_key(script: Script, script_type: str = "lock", **more: object) -> dic
 async def test_tip() -> None:
     async with funded() as funds, indexed(funds.dev) as client:
         assert await client.call("get_indexer_tip") is None
-        assert await client.call("get_cells_capacity", search_key(ALICE.lock)) is None
+        code, message = await client.error("get_cells_capacity", search_key(ALICE.lock))
+        assert code == INDEXER_REFUSES
+        assert "the index is being built: it has reached no block of 4" in message
         client.catch_up()
         tip = funds.dev.chain.view().tip_header()
         expected = {"block_hash": "0x" + tip.hash.hex(), "block_number": hex(tip.number)}
@@ -206,13 +209,13 @@ async def test_searches_run_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> Non
     async with funded(1) as funds, indexed(funds.dev) as client:
         client.catch_up()
         threads = []
-        snapshot = client.indexer._store.snapshot
+        find = query.find_cells
 
-        def watched() -> object:
+        def watched(*args: Any, **kwargs: Any) -> Any:
             threads.append(threading.current_thread())
-            return snapshot()
+            return find(*args, **kwargs)
 
-        monkeypatch.setattr(client.indexer._store, "snapshot", watched)
+        monkeypatch.setattr("ckb_node.indexer.methods.find_cells", watched)
         await asyncio.gather(*(client.call("get_cells_capacity", search_key(ALICE.lock)) for _ in range(4)))
         assert len(threads) == 4
         assert threading.main_thread() not in threads
@@ -245,7 +248,7 @@ async def until_indexed(client: Client, dev: DevChain) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_truncated_chain_and_a_hole_build_the_index_anew() -> None:
+async def test_a_truncated_chain_is_followed_and_a_hole_builds_the_index_anew() -> None:
     async with funded(2) as funds, indexed(funds.dev) as client:
         client.catch_up()
         target = funds.dev.chain.view().main_hash(1)
@@ -257,6 +260,121 @@ async def test_a_truncated_chain_and_a_hole_build_the_index_anew() -> None:
         store = client.indexer._store
         rows = dict(store.iterator())
         store.delete(next(key for key in rows if key.startswith(b"b") and key.endswith(b"\x02")))
+        again = IndexerService(funds.dev.chain, store)
+        while not again.step():
+            pass
+        assert dict(store.iterator()) == rows
+
+
+def never_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebuilding of the index is a failure."""
+
+    def clear(_: object) -> None:
+        raise AssertionError("the index is built anew")
+
+    monkeypatch.setattr(index.Index, "clear", clear)
+
+
+@asynccontextmanager
+async def following(client: Client) -> AsyncIterator[None]:
+    """The indexer's task runs."""
+    running = asyncio.get_running_loop().create_task(client.indexer.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+
+
+async def answers(client: Client) -> tuple[object, object, object, object]:
+    key = search_key(ALICE.lock)
+    return (
+        await client.call("get_indexer_tip"),
+        await client.call("get_cells", key, "asc", "0x64"),
+        await client.call("get_cells_capacity", key),
+        await client.call("get_transactions", key, "asc", "0x64"),
+    )
+
+
+async def test_after_a_truncation_the_index_is_rolled_back_and_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    never_anew(monkeypatch)
+    async with funded(3) as funds, indexed(funds.dev) as client, following(client):
+        target, before = funds.dev.chain.view().tip_header().hash, await answers(client)
+        await funds.submit(funds.spend(outputs=2), funds.spend(to=BOB.lock))
+        await funds.dev.mine(6)
+        assert await answers(client) != before
+        await funds.dev.chain.truncate(target)
+        assert await answers(client) == before
+
+
+async def test_every_answer_is_of_the_tip_or_a_later_one() -> None:
+    """Reading after writing, while blocks, truncations and searches go on side by side."""
+    async with funded(1) as funds, indexed(funds.dev) as client, following(client):
+        for _ in range(10):
+            block = await funds.dev.mine()
+            capacity = await client.call("get_cells_capacity", search_key(ALICE.lock))
+            assert int(capacity["block_number"], 16) >= block.number
+            await funds.dev.chain.truncate(block.parent_hash)
+            tip = await client.call("get_indexer_tip")
+            assert tip == {"block_hash": "0x" + block.parent_hash.hex(), "block_number": hex(block.number - 1)}
+            await funds.dev.mine()
+
+
+async def test_an_index_that_was_off_meanwhile_follows_a_truncation(monkeypatch: pytest.MonkeyPatch) -> None:
+    never_anew(monkeypatch)
+    async with funded(2) as funds, indexed(funds.dev) as client:
+        target = funds.dev.chain.view().tip_header().hash
+        await funds.submit(funds.spend(outputs=2))
+        await funds.dev.mine(4)
+        client.catch_up()
+        await funds.dev.chain.truncate(target)
+        await funds.submit(funds.spend(to=BOB.lock))
+        await funds.dev.mine(8)
+        again, fresh = IndexerService(funds.dev.chain, client.indexer._store), MemoryStore()
+        while not again.step():
+            pass
+        other = IndexerService(funds.dev.chain, fresh)
+        while not other.step():
+            pass
+        assert dict(client.indexer._store.iterator()) == dict(fresh.iterator())
+        other.close()
+
+
+async def test_deeper_than_undo_reaches_the_index_is_built_anew_and_refuses_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(index, "KEPT_UNDO", 2)
+    monkeypatch.setattr(indexer_service, "BATCH", 2)
+    monkeypatch.setattr(indexer_service, "WAIT_S", 0.01)
+    async with funded(1) as funds, indexed(funds.dev) as client:
+        target = funds.dev.chain.view().tip_header()
+        await funds.dev.mine(4)
+        client.catch_up()
+        await funds.dev.chain.truncate(target.hash)
+        assert not client.indexer.step()
+        for method in ("get_cells", "get_transactions"):
+            code, message = await client.error(method, search_key(ALICE.lock), "asc", "0x1")
+            assert code == INDEXER_REFUSES
+            assert "it has reached block 1 of 4" in message
+        assert (await client.call("get_indexer_tip"))["block_number"] == "0x1"
+        client.catch_up()
+        assert (await client.call("get_cells_capacity", search_key(ALICE.lock)))["block_number"] == "0x4"
+
+
+async def test_far_behind_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexer_service, "FAR_BEHIND", 3)
+    monkeypatch.setattr(indexer_service, "WAIT_S", 3600.0)
+    async with funded(1) as funds, indexed(funds.dev) as client:
+        assert (await client.error("get_cells", search_key(ALICE.lock), "asc", "0x1"))[0] == INDEXER_REFUSES
+
+
+async def test_an_index_of_an_older_layout_is_built_anew() -> None:
+    async with funded(1) as funds, indexed(funds.dev) as client:
+        client.catch_up()
+        store = client.indexer._store
+        rows = dict(store.iterator())
+        store.delete(b"v")
+        for key in [key for key in rows if key.startswith(b"u")]:
+            store.put(key, b"of another shape")
         again = IndexerService(funds.dev.chain, store)
         while not again.step():
             pass

@@ -54,13 +54,15 @@ class Model:
         self.highest_epoch = 0
 
     def truncate(self, to: State) -> None:
-        """Cut the main chain back to one of its blocks; all that stands on it is forgotten."""
+        """Cut the main chain back to one of its blocks; all that stands on it is forgotten, orphans above it too."""
         above = {block_hash for block_hash, sample in self.stored.items() if self._stands_on(sample, to.hash)}
         for block_hash in above:
             del self.stored[block_hash]
         self.verified -= above
         self.invalid -= above
         self.tip = to
+        self.waiting = {each: sample for each, sample in self.waiting.items() if sample.block.number <= to.tip.number}
+        self.highest_epoch = EpochFraction.unpack(to.tip.header.epoch).number
 
     def _children(self, parent: Sample) -> list[Sample]:
         children = [each for each in self.waiting.values() if each.block.parent_hash == parent.block.hash]
