@@ -64,12 +64,15 @@ class ChainSection(Section, frozen=True):
 
 
 class LoggerSection(Section, frozen=True):
-    """[logger]: `filter` is a level, and name=level for parts of the node that differ: `info,rpc=debug`."""
+    """[logger]: `filter` is a level, and name=level for parts of the node that differ: `info,rpc=debug`. Log files of
+    `max_file_size` bytes each; the newest `max_files` are kept."""
 
     filter: str = "info"
     color: bool = True
     log_to_file: bool = True
     log_to_stdout: bool = True
+    max_file_size: Annotated[int, Meta(ge=10_000, le=(1 << 40))] = 16 << 20
+    max_files: Annotated[int, Meta(ge=1, le=1000)] = 8
 
 
 class RpcSection(Section, frozen=True):

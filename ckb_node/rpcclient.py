@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from ckb_node.logtext import shown
+
 CONNECT_S = 20.0
 """For connecting, and for each read."""
 TOTAL_S = 180.0
@@ -47,7 +49,7 @@ class RpcClient:
         try:
             return _result(self._post(_split(self.url), request, time.monotonic))
         except (OSError, HTTPException, ValueError) as error:
-            raise RpcCallError(f"{self.url}: {error}") from error
+            raise RpcCallError(f"{self.url}: {shown(str(error), 300)}") from error
 
     def _post(self, url: SplitResult, request: bytes, now: Callable[[], float]) -> bytes:
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection

@@ -27,6 +27,9 @@ color = true
 # to data/logs/<command>.log
 log_to_file = $log_to_file
 log_to_stdout = $log_to_stdout
+# A log file of so many bytes is renamed to .1, .1 to .2 and so on; so many files are kept in all.
+# max_file_size = 16777216
+# max_files = 8
 
 [rpc]
 # Whoever reaches this address commands the node: keep it to this machine, or to machines that you trust.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ckb_node.genesis.files import MAX_GENESIS_BYTES, GenesisSourceError
+from ckb_node.logtext import shown
 from ckb_node.rpc.blockviews import BlockTextError, decode_block_view
 from ckb_node.rpcclient import NULL, TOTAL_S, RpcCallError, RpcClient
 from consensus.spec import ChainSpec
@@ -32,4 +33,4 @@ class RpcSource:
         try:
             return decode_block_view(answer)
         except BlockTextError as error:
-            raise GenesisSourceError(f"{self.url}: {error}") from error
+            raise GenesisSourceError(f"{self.url}: {shown(str(error))}") from error

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 from ckb_node.rpc.hextext import BadTextError
@@ -127,7 +128,7 @@ def from_exception(error: BaseException) -> RpcError:
         if base in _BY_EXCEPTION:
             # An error of resolving, and all that is no rule's, stands by itself; the others inside their family's name.
             stands_alone = isinstance(error, ResolveError | rejects.Reject) or not isinstance(error, CkbError)
-            text = str(error) if stands_alone else _rule_text(error)
+            text = _plain_text(error) if stands_alone else _rule_text(error)
             return RpcError(_BY_EXCEPTION[base], text, debug_text(error))
     raise TypeError(f"{type(error).__name__} has no RPC code") from error
 
@@ -149,13 +150,24 @@ def debug_text(error: BaseException) -> str:
         case CkbError():
             return _rule_data(error)
         case _:
-            return str(error)
+            return _plain_text(error)
+
+
+def _plain_text(error: BaseException) -> str:
+    """The error's text; of a file its name, for where it lies on this machine is nobody's business."""
+    if not isinstance(error, StorageError):
+        return str(error)
+    return _DIRECTORIES.sub("", str(error).replace(f"{error.path.parent}/", ""))
+
+
+_DIRECTORIES = re.compile(r"(?<![\w.])/(?:[^/\s:'\"]+/)+")
+"""Of an absolute path in a text."""
 
 
 def _rule_text(error: BaseException) -> str:
     if isinstance(error, DaoError):
         return error.word
-    return text_with_kind(error) if isinstance(error, CkbError) else str(error)
+    return text_with_kind(error) if isinstance(error, CkbError) else _plain_text(error)
 
 
 def _rule_data(error: CkbError) -> str:

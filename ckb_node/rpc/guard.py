@@ -392,11 +392,12 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """What is no HTTP, and faults of handlers; the base class would log each."""
         if status == 400:
-            is_long = isinstance(exc, LineTooLong) or _MANY_HEADERS in (message or "")
-            status = 431 if is_long else 400
-        else:
-            log.error("an RPC connection failed", exc_info=exc)
-        self.refuse(status)
+            self.refuse(431 if isinstance(exc, LineTooLong) or _MANY_HEADERS in (message or "") else 400)
+            return Left()
+        log.error("an RPC connection failed", exc_info=exc)
+        if self._is_sending:
+            self.drop()  # part of an answer is out, and must not look whole
+        self.refuse(500)
         return Left()
 
 

@@ -25,7 +25,7 @@ from consensus.dao import DaoHeaderError, DaoOverflowError
 from consensus.errors import BlockError, CkbError, HeaderError, TransactionError
 from consensus.resolve import DeadOutPointError, UnknownOutPointError
 from consensus.transaction import EmptyTransactionError, Source
-from storage.errors import DiskFull, StorageCorrupt
+from storage.errors import DiskFull, StorageCorrupt, StorageError
 
 HASH = b"\x11" * 32
 UNKNOWN = UnknownOutPointError(HASH + bytes(4))
@@ -59,6 +59,18 @@ UNKNOWN = UnknownOutPointError(HASH + bytes(4))
         (HeaderError("bad"), -1, "bad"),
         (StorageCorrupt(Path("db"), "torn"), -202, "db: torn"),
         (DiskFull(Path("db"), "full"), -200, "db: full"),
+        (
+            StorageError(
+                Path("/home/some one/n/data/chain/db"), "IO error: /home/some one/n/data/chain/db/000005.ldb: x"
+            ),
+            -200,
+            "db: IO error: db/000005.ldb: x",
+        ),
+        (
+            StorageCorrupt(Path("/n/data/archive/000001.seg"), "beside /n/data/x/y is 0x1/2"),
+            -202,
+            "000001.seg: beside y is 0x1/2",
+        ),
         (BadTextError("not hex"), -32602, "not hex"),
     ],
 )

@@ -6,15 +6,16 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.guard import HttpLimits
-from ckb_node.rpc.http import HttpServer, serving
+from ckb_node.rpc.http import CHUNK_BYTES, HttpServer, serving
 from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from tests.rpc.asking import dispatcher_of
@@ -519,3 +520,20 @@ async def test_an_address_in_use() -> None:
         with pytest.raises((OSError, ExceptionGroup)):
             async with serving(dispatcher_of(Services(), [Module.CHAIN], [METHODS]), host, port):
                 pass
+
+
+async def test_an_answer_that_breaks_off_does_not_look_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: Dispatcher, body: bytes, *_args: object) -> AsyncGenerator[bytes, None]:
+        yield b"[" + b" " * CHUNK_BYTES + body
+        raise RuntimeError("the database is gone")
+
+    monkeypatch.setattr(Dispatcher, "parts", broken)
+    async with running() as node, node.client() as client:
+        await client.send(post(b"1"))
+        assert b"200 OK" in await client.reader.readuntil(b"\r\n\r\n")
+        seen = b""
+        with suppress(ConnectionError):
+            while piece := await client.reader.read(1 << 16):
+                seen += piece
+        assert not seen.endswith(b"0\r\n\r\n")
+        assert b"HTTP/1.1" not in seen
