@@ -22,10 +22,9 @@ def banner(node: Node, host: str, port: int, *, mine: bool) -> str:
     consensus = node.consensus
     with node.chain.view() as view:
         tip = view.tip_header()
-    shown_host = f"[{host}]" if ":" in host else host
     lines = [
         f"ckb-node {VERSION}",
-        f"  RPC      http://{shown_host}:{port}",
+        f"  RPC      http://{shown_address(host, port)}",
         f"  chain    {consensus.id}, genesis 0x{consensus.genesis_hash.hex()}",
         f"  tip      {tip.number} 0x{tip.hash.hex()}",
         f"  data     {node.config.data_dir}",
@@ -50,6 +49,11 @@ def funded_accounts(consensus: Consensus) -> list[tuple[Script, int]]:
         for output in cellbase.body.outputs
         if output.lock.code_hash == sighash and output.lock.args in FUNDED_KEYS
     ]
+
+
+def shown_address(host: str, port: int) -> str:
+    """`host:port` as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _miner_account(node: Node) -> list[str]:

@@ -1,7 +1,6 @@
 """The command line: `ckb-node init|run|dev|miner|check|import|export|replay|stats|debug|list-hashes`.
 
-Exit codes: 0 fine, 1 a script failed under `debug`, 64 the command line is wrong, 65 the configuration is wrong,
-66 files cannot be read or written, 113 anything else. Errors are one line on standard error.
+`cli_group.py` has the exit codes and how errors are shown.
 """
 
 from __future__ import annotations
@@ -11,82 +10,33 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any
 
 import click
 
 from ckb_node.cli_data import DATA_COMMANDS
 from ckb_node.cli_debug import debug_command
+from ckb_node.cli_group import NodeGroup
 from ckb_node.cli_options import (
+    SECONDS,
     assume_valid_option,
     directory_option,
     root_of,
     spec_check_of,
     spec_check_options,
 )
-from ckb_node.commands.errors import CommandError
-from ckb_node.commands.init import DEFAULT_RPC_PORT, InitError, InitOptions, dev_miner_lock, init_directory
+from ckb_node.commands.init import DEFAULT_RPC_PORT, MAX_SPEC_BYTES, InitOptions, dev_miner_lock, init_directory
 from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, configured_hashes
-from ckb_node.commands.miner import MinerError, run_miner
+from ckb_node.commands.miner import run_miner
 from ckb_node.commands.template import CHAINS
-from ckb_node.config import CONFIG_NAME, Config, ConfigError, load_config
+from ckb_node.config import CONFIG_NAME, Config, load_config
 from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.genesis.crates import CratesSource
 from ckb_node.genesis.files import FileSource
 from ckb_node.genesis.obtain import GenesisSource, obtain_consensus
 from ckb_node.genesis.rpc import RpcSource
 from ckb_node.logs import set_up_logs
-from consensus.errors import CkbError, SpecError
-from network.identity import IdentityError
-from storage.errors import SpecMismatch, StorageError
-
-EXIT_CLI, EXIT_CONFIG, EXIT_IO, EXIT_FAILURE = 64, 65, 66, 113
-
-_EXIT_CODES: dict[type[BaseException], int] = {
-    ConfigError: EXIT_CONFIG,
-    SpecError: EXIT_CONFIG,
-    SpecMismatch: EXIT_CONFIG,
-    StorageError: EXIT_IO,
-    IdentityError: EXIT_IO,
-    OSError: EXIT_IO,
-    InitError: EXIT_FAILURE,
-    CommandError: EXIT_FAILURE,
-    MinerError: EXIT_FAILURE,
-    CkbError: EXIT_FAILURE,
-}
-_KNOWN: Final = tuple(_EXIT_CODES)
-
-
-def _exit_code(error: BaseException) -> int:
-    return next(_EXIT_CODES[base] for base in type(error).__mro__ if base in _EXIT_CODES)
-
-
-class NodeGroup(click.Group):
-    """A group that ends with the exit codes of this program, and never with a traceback for a foreseen error."""
-
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run a command and exit."""
-        kwargs["standalone_mode"] = False
-        try:
-            code = super().main(*args, **kwargs)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(EXIT_CLI)
-        except click.ClickException as error:
-            error.show()
-            sys.exit(EXIT_CLI)
-        except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
-            sys.exit(EXIT_FAILURE)
-        except _KNOWN as error:
-            click.echo(f"ckb-node: {_line(error)}", err=True)
-            sys.exit(_exit_code(error))
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
+from ckb_node.textfile import decode
 
 _GENESIS_OPTIONS = (
     click.option("--genesis", type=click.Path(path_type=Path), help="File with the genesis block, molecule or JSON."),
@@ -114,7 +64,7 @@ def _genesis_sources(genesis: Path | None, crates: Path | None, genesis_rpc: str
     return sources
 
 
-@click.group(cls=NodeGroup)
+@click.group(cls=NodeGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @directory_option
 @click.version_option(
     metadata.version("ckb-node"), "-V", "--version", prog_name="ckb-node", message="%(prog)s %(version)s"
@@ -170,7 +120,9 @@ def init(
         _warn("WARN: --p2p-port is not used: no peers connect to this version.")
     if options["chain"] == "dev" and options["genesis_message"] is None:
         options["genesis_message"] = str(time.time_ns() // 1_000_000)
-    spec_text = sys.stdin.read() if options["import_spec"] == "-" else None
+    spec_text = None
+    if options["import_spec"] == "-":
+        spec_text = decode(sys.stdin.buffer.read(MAX_SPEC_BYTES + 1), MAX_SPEC_BYTES, "standard input")
     asked = InitOptions(
         root=root_of(context),
         log_to_file=log_to != "stdout",
@@ -222,7 +174,7 @@ def run(
 
 @main.command()
 @directory_option
-@click.option("--interval", type=click.FloatRange(min=0), help="Seconds between blocks; by default as configured.")
+@click.option("--interval", type=SECONDS, help="Seconds between blocks; by default as configured.")
 @click.option("--rpc-port", type=click.IntRange(0, 65535), help="Instead of the configured one; at first 8114.")
 @spec_check_options
 @click.pass_context

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ckb_node.cli_group import NodeCommand
 from ckb_node.cli_options import assume_valid_option, directory_option, root_of
 from ckb_node.config import load_config
 
@@ -16,7 +17,7 @@ THREADS = click.IntRange(1, 256)
 HEIGHT = click.IntRange(min=0)
 
 
-@click.command("import")
+@click.command("import", cls=NodeCommand)
 @directory_option
 @click.argument("source", metavar="FILE|-")
 @click.option("--num-threads", type=THREADS, help="Processes that run scripts; by default one for each processor.")
@@ -41,13 +42,13 @@ def import_command(
     checks = Checks.NONE if skip_all_verify else Checks.ALL_BUT_SCRIPTS if skip_script_verify else Checks.ALL
     config, targets = load_config(root_of(context)), list[bytes]()
     if assume_valid_target:
-        if source == STANDARD:
-            raise click.UsageError("--assume-valid-target needs a file, which is read twice")
+        if source == STANDARD or (Path(source).exists() and not Path(source).is_file()):
+            raise click.UsageError("--assume-valid-target needs a regular file, which is read twice")
         targets = config.with_assume_valid_targets(assume_valid_target).named_targets
     return import_blocks(config, ImportOptions(source, checks, num_threads, targets))
 
 
-@click.command("export")
+@click.command("export", cls=NodeCommand)
 @directory_option
 @click.option("-t", "--target", required=True, metavar="DIR|-", help="Directory for the file, or standard output.")
 @click.option("--from", "first", metavar="NUMBER|HASH", help="First block; by default genesis.")
@@ -60,7 +61,7 @@ def export_command(context: click.Context, target: str, first: str | None, last:
     return export_blocks(load_config(root_of(context)), ExportOptions(target, first, last))
 
 
-@click.command("replay")
+@click.command("replay", cls=NodeCommand)
 @directory_option
 @click.option(
     "--tmp-target", type=click.Path(path_type=Path), required=True, help="Directory for a database that is thrown away."
@@ -93,7 +94,7 @@ def replay_command(
     return replay.sanity_check(config, options, full_verification=full_verification)
 
 
-@click.command("stats")
+@click.command("stats", cls=NodeCommand)
 @directory_option
 @click.option("--from", "first", type=HEIGHT, help="Block above which uncles are counted; by default genesis.")
 @click.option("--to", "last", type=HEIGHT, help="Last block; by default the tip.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ckb_node.cli_group import NodeCommand
 from ckb_node.commands.errors import CommandError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ COUNT = click.IntRange(min=0)
 WATCHES = "runs on the reference engine"
 
 
-@click.command("debug")
+@click.command("debug", cls=NodeCommand)
 @click.argument("arguments", metavar="[TX_HASH | ARGS...]", nargs=-1)
 @click.option("--rpc", metavar="URL", help="A node whose transaction TX_HASH is run.")
 @click.option("--tx-file", metavar="FILE|-", help="A mock transaction as ckb-debugger reads them.")

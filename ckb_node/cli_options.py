@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ckb_node.config import ConfigError, SpecCheck, check_targets
+from ckb_node.config import MAX_INTERVAL_MS, ConfigError, SpecCheck, check_targets
+
+
+class _Seconds(click.FloatRange):
+    """A pause; no NaN, which every comparison lets pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
+SECONDS = _Seconds(min=0, max=MAX_INTERVAL_MS / 1000)
 
 
 def _take_directory(context: click.Context, _: click.Parameter, value: Path | None) -> None:

@@ -21,6 +21,7 @@ from ckb_node.rpc.jsontypes import ScriptJson, parse_hash_type, read_script
 from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import WellKnownScripts
 from ckb_node.specs import bundled_text, cell_file, files_of
+from ckb_node.textfile import TextFileError, read_text
 from ckb_node.txpool.limits import PoolLimits
 from consensus.errors import SpecError
 from consensus.genesis_build import LoadCellFile
@@ -36,6 +37,7 @@ VERSION_PREFIX = b"ckb-node"
 BUNDLED_SPEC = re.compile(r"(?:specs/)?([a-z]+)(?:\.toml)?")
 LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 PUBKEY_HASH_SIZE = 20
+MAX_INTERVAL_MS = 3_600_000
 
 T = TypeVar("T")
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -153,9 +155,9 @@ class NetworkSection(Section, frozen=True):
 class MinerSection(Section, frozen=True):
     """[miner]: milliseconds between blocks of a dev chain; the node that `ckb-node miner` works for."""
 
-    interval_millis: Annotated[int, Meta(ge=1, le=3_600_000)] = 3000
+    interval_millis: Annotated[int, Meta(ge=1, le=MAX_INTERVAL_MS)] = 3000
     rpc_url: str = "http://127.0.0.1:8114/"
-    poll_interval_millis: Annotated[int, Meta(ge=1, le=3_600_000)] = 1000
+    poll_interval_millis: Annotated[int, Meta(ge=1, le=MAX_INTERVAL_MS)] = 1000
 
 
 class FileConfig(Section, frozen=True):
@@ -327,15 +329,32 @@ def load_config(root: Path) -> Config:
 def parse_config(text: str, name: str = CONFIG_NAME) -> FileConfig:
     """The file's text, checked. Raises ConfigError."""
     try:
-        file = msgspec.convert(tomllib.loads(text), FileConfig)
+        document = tomllib.loads(text)
+        _check_for_nul(document)
+        file = msgspec.convert(document, FileConfig)
         _check(file)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: not valid TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {_plain(str(error))}") from error
+    except RecursionError:
+        raise ConfigError(f"{name}: not valid TOML: nested too deeply") from None
+    except ValueError as error:  # besides TOMLDecodeError that of an integer with too many digits
+        raise ConfigError(f"{name}: not valid TOML: {error}") from error
     return file
+
+
+def _check_for_nul(value: object, path: str = "") -> None:
+    """No text may hold a NUL, which no file, host or hex can have. ConfigError with the key."""
+    match value:
+        case dict():
+            for key, each in value.items():
+                _check_for_nul(each, f"{path}.{key}".removeprefix("."))
+        case list():
+            for index, each in enumerate(value):
+                _check_for_nul(each, f"{path}[{index}]")
+        case str() if "\0" in value:
+            raise ConfigError(f"{path}: holds a NUL character")
 
 
 def _check(file: FileConfig) -> None:
@@ -343,6 +362,8 @@ def _check(file: FileConfig) -> None:
     if (file.chain.spec.bundled is None) == (file.chain.spec.file is None):
         raise ConfigError("chain.spec: give one of `bundled` and `file`")
     parse_address("rpc.listen_address", file.rpc.listen_address)
+    if Path(file.tx_pool.persisted_data).name in ("", ".."):
+        raise ConfigError(f"tx_pool.persisted_data: {file.tx_pool.persisted_data!r} names no file")
     parse_filter(file.logger.filter)
     _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)
     _check_texts("rpc.extra_well_known_type_scripts", file.rpc.extra_well_known_type_scripts, read_script)
@@ -420,12 +441,8 @@ def _plain(message: str) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes")
-        return path.read_text(encoding="utf-8")
+        return read_text(path, MAX_CONFIG_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; make one with `ckb-node init -C {path.parent}`") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+    except TextFileError as error:
+        raise ConfigError(str(error)) from None

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from ckb_node.banner import banner
+from ckb_node.banner import banner, shown_address
 from ckb_node.chain.opening import open_chain
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.clock import SystemClock
+from ckb_node.commands.stopping import SIGNALS
 from ckb_node.config import Config, ConfigError
 from ckb_node.filters.service import FilterService
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
@@ -156,8 +158,14 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
 def _address_error(group: ExceptionGroup[Exception], host: str, port: int) -> Exception:
     """What a person should read when the listener cannot be had."""
     first = first_error(group)
-    if isinstance(first, OSError):
-        return RpcAddressError(f"cannot listen on {host}:{port} for RPC: {os.strerror(first.errno or 0)}")
+    where = f"cannot listen on {shown_address(host, port)} for RPC"
+    match first:
+        case socket.gaierror() | OSError(errno=None):
+            return RpcAddressError(f"{where}: {first.strerror or first}")
+        case OSError(errno=int(number)):
+            return RpcAddressError(f"{where}: {os.strerror(number)}")
+        case UnicodeError():
+            return RpcAddressError(f"{where}: {host[:100]!r} is no host name")
     return first
 
 
@@ -187,14 +195,15 @@ async def serve(config: Config, *, mine: bool) -> None:
     """Open, say what a person needs, and run until SIGINT, SIGTERM or SIGHUP."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(number, stop.set)
     with open_node(config) as node:
         async with running(node, mine=mine) as (host, port):
             stay_responsive()
             sys.stdout.write(banner(node, host, port, mine=mine))
             sys.stdout.flush()
-            log.info("RPC is open", address=f"http://{host}:{port}")
+            log.info("RPC is open", address=f"http://{shown_address(host, port)}")
             await stop.wait()
             log.info("stopping")
     log.info("stopped")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -43,17 +44,18 @@ class RpcClient:
     max_bytes: int
     total_s: float = TOTAL_S
 
-    def call(self, method: str, *params: str) -> bytes:
+    def call(self, method: str, *params: Any) -> bytes:
         """The member `result`, still JSON; NULL if there is none. RpcCallError."""
         request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         try:
-            return _result(self._post(_split(self.url), request, time.monotonic))
+            return _result(self._post(split_url(self.url), request, time.monotonic))
         except (OSError, HTTPException, ValueError) as error:
-            raise RpcCallError(f"{self.url}: {shown(str(error), 300)}") from error
+            raise RpcCallError(f"{self.url}: {shown(_reason(error), 300)}") from error
 
     def _post(self, url: SplitResult, request: bytes, now: Callable[[], float]) -> bytes:
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-        connection = kind(url.hostname or "", url.port, timeout=min(CONNECT_S, self.total_s))
+        port = url.port or (443 if url.scheme == "https" else 80)
+        connection = kind(url.hostname or "", port, timeout=min(CONNECT_S, self.total_s))
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         deadline = now() + self.total_s
         try:
@@ -78,11 +80,23 @@ class RpcClient:
         return b"".join(parts)
 
 
-def _split(url: str) -> SplitResult:
+def split_url(url: str) -> SplitResult:
+    """The parts of a node's address; ValueError with what is expected."""
+    expected = "expected http://host:port/ or https://host/"
+    if not url.isprintable() or " " in url:
+        raise ValueError(expected)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected http://host:port/ or https://host/")
+        raise ValueError(expected)
+    _ = parts.port  # a bad one is found when it is asked for
     return parts
+
+
+def _reason(error: Exception) -> str:
+    """Without the number of the resolver's or the system's error."""
+    if isinstance(error, UnicodeError):
+        return "the host is no host name"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _result(body: bytes) -> bytes:

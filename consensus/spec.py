@@ -134,10 +134,11 @@ class ChainSpec:
 def parse_spec(text: str) -> ChainSpec:
     """Read a chain spec. SpecError when it is no TOML, SpecFieldError (with the key's path) when a key is wrong."""
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return read_spec(tomllib.loads(text))
+    except RecursionError:
+        raise SpecError("chain spec: nested too deeply") from None
+    except ValueError as error:  # besides TOMLDecodeError that of an integer with too many digits
         raise SpecError(f"chain spec: {error}") from error
-    return read_spec(document)
 
 
 def read_spec(document: dict[str, Any]) -> ChainSpec:

@@ -84,7 +84,7 @@ class AssumeValid:
         newest = headers.best_header() if header is None else header
         if now_ms - newest.timestamp < MAX_TIP_AGE_MS:
             reason = "is not on the best chain" if header is None else "is less than a day old"
-            log.warning("assume-valid targets are given up: all scripts run", target=target.hex(), reason=reason)
+            log.warning("assume-valid targets are given up: all scripts run", target=f"0x{target.hex()}", reason=reason)
             with self._lock:
                 self._waiting, self._found = [], []
             return
@@ -111,4 +111,4 @@ class AssumeValid:
             self._waiting = [each for each in self._waiting if each != target]
             self._found = [each for each in self._found if each.hash != target]
             ahead = len(self._waiting)
-        log.info("an assume-valid target is reached", target=target.hex(), ahead=ahead)
+        log.info("an assume-valid target is reached", target=f"0x{target.hex()}", ahead=ahead)

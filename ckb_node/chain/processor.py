@@ -115,7 +115,7 @@ class BlockProcessor:
                 result = self._process_one(ready[0])
             except CkbError as error:
                 orphan = ready.popleft()
-                log.warning("an orphan block was refused", hash=orphan.hash.hex(), reason=str(error))
+                log.warning("an orphan block was refused", hash=f"0x{orphan.hash.hex()}", reason=str(error))
                 self._forget_orphans_of(orphan, error)
             except ScriptsStopped:
                 break

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ckb_node.commands.errors import CommandError
+from ckb_node.commands.init_files import NewFiles
 from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
 from ckb_node.config import CONFIG_NAME, AssemblerSection, load_config, parse_config
 from ckb_node.dev_accounts import MINER_ARG
@@ -16,15 +17,17 @@ from ckb_node.genesis.obtain import GenesisMissingError, GenesisSource, obtain_c
 from ckb_node.rpc.hextext import bytes_text
 from ckb_node.specs import CELL_PREFIX, bundled_text
 from ckb_node.specs.published import OFFICIAL_CELLS
+from ckb_node.textfile import read_text
 from consensus.genesis_build import OUTPUT_SIGHASH_ALL, genesis_type_id
 
 Say = Callable[[str], None]
 
 PUBKEY_HASH_TEXT_SIZE = 42
 DEFAULT_RPC_PORT = 8114
+MAX_SPEC_BYTES = 1 << 20
 
 
-class InitError(Exception):
+class InitError(CommandError):
     """The directory cannot be made as asked for; one line."""
 
 
@@ -56,8 +59,7 @@ class InitOptions:
 def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
     """Write config.toml and, where the chain wants one, specs/<chain>.toml; tell what was done.
 
-    Raises InitError, ConfigError or SpecError when the result cannot be used (nothing is rolled back then), and
-    OSError.
+    Raises InitError, ConfigError or SpecError when the result cannot be used, and OSError. Then nothing is left behind.
     """
     if options.chain != "dev" and options.genesis_message is not None:
         raise InitError("a genesis message can only be chosen for dev chains")
@@ -69,12 +71,13 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
     # All of it is checked before the first file is written.
     text = config_text(_config_options(options, warn))
     parse_config(text)
-    options.root.mkdir(parents=True, exist_ok=True)
-    say(f"{'Reinitialized' if is_there else 'Initialized'} CKB directory in {options.root}")
-    _write_spec(options, say)
-    say(f"Create {CONFIG_NAME}")
-    (options.root / CONFIG_NAME).write_text(text, encoding="utf-8")
-    say(f"Genesis Hash: {bytes_text(_genesis_hash(options, say, warn))}")
+    with NewFiles() as files:
+        files.directory(options.root)
+        say(f"{'Reinitialized' if is_there else 'Initialized'} CKB directory in {options.root}")
+        _write_spec(options, files, say)
+        say(f"Create {CONFIG_NAME}")
+        files.write(options.root / CONFIG_NAME, text.encode())
+        say(f"Genesis Hash: {bytes_text(_genesis_hash(options, say, warn))}")
 
 
 def _genesis_hash(options: InitOptions, say: Say, warn: Say) -> bytes:
@@ -133,35 +136,33 @@ def _unusual(chosen: AssemblerOptions, default: str) -> str | None:
     return None
 
 
-def _write_spec(options: InitOptions, say: Say) -> None:
+def _write_spec(options: InitOptions, files: NewFiles, say: Say) -> None:
     target = options.root / "specs" / f"{options.chain}.toml"
     if options.import_spec is None and options.chain != "dev":
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     if options.spec_text is not None:
         say(f"Create specs/{options.chain}.toml from stdin")
-        target.write_text(options.spec_text, encoding="utf-8")
+        text = options.spec_text
     elif options.import_spec is not None:
         say(f"copy {options.import_spec} to specs/{options.chain}.toml")
-        shutil.copyfile(options.import_spec, target)
+        text = read_text(Path(options.import_spec), MAX_SPEC_BYTES, only_regular=False)
     else:
         say("Create specs/dev.toml")
         text = dev_spec_text(options.genesis_message)
         if options.system_cells is not None:
-            _copy_official_cells(options.system_cells, target.parent / "cells", say)
+            _copy_official_cells(options.system_cells, target.parent / "cells", files, say)
             text = text.replace(f'bundled = "{CELL_PREFIX}', 'file = "cells/')
-        target.write_text(text, encoding="utf-8")
+    files.write(target, text.encode())
 
 
-def _copy_official_cells(source: Path, target: Path, say: Say) -> None:
+def _copy_official_cells(source: Path, target: Path, files: NewFiles, say: Say) -> None:
     """Copy the four files beside the spec. SpecError unless they are the public chains' own."""
     load = official_cells([source])
     contents = {cell.file: load(cell.file) for cell in OFFICIAL_CELLS}
-    target.mkdir(parents=True, exist_ok=True)
     for name, data in contents.items():
         base = name.removeprefix(CELL_PREFIX)
         say(f"copy {source / base} to specs/cells/{base}")
-        (target / base).write_bytes(data)
+        files.write(target / base, data)
 
 
 def dev_spec_text(message: str | None) -> str:
@@ -172,5 +173,9 @@ def dev_spec_text(message: str | None) -> str:
     old = 'message = "ckb_dev"'
     if text.count(old) != 1:
         raise InitError("the bundled dev spec has no message to replace")
-    # A JSON string is also a TOML string.
-    return text.replace(old, f"message = {json.dumps(message)}")
+    return text.replace(old, f"message = {_toml_text(message)}")
+
+
+def _toml_text(text: str) -> str:
+    """A basic string. JSON's is one too, but for a letter outside of the BMP as two halves and a plain DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import structlog
 
+from ckb_node.commands.errors import CommandError
 from ckb_node.config import Config
-from ckb_node.rpc.hextext import BadTextError
+from ckb_node.rpc.hextext import BadTextError, bytes_text
 from ckb_node.rpc.jsontypes import block_json
 from ckb_node.rpc.templatejson import BlockTemplateJson, read_template
+from ckb_node.rpcclient import RpcCallError, RpcClient, split_url
 from consensus.params import PowFunc
 
 log = structlog.get_logger("miner")
@@ -24,7 +24,7 @@ TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 64 << 20
 
 
-class MinerError(Exception):
+class MinerError(CommandError):
     """The node cannot be worked for."""
 
 
@@ -32,25 +32,18 @@ class NodeClient:
     """A node's JSON-RPC, one connection per call."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise MinerError(f"miner.rpc_url: expected http://host:port/, got {url}")
-        self._url: Final[SplitResult] = parts
+        try:
+            split_url(url)
+        except ValueError as error:
+            raise MinerError(f"miner.rpc_url: {url[:200]}: {error}") from error
+        self._client: Final = RpcClient(url, MAX_ANSWER_BYTES, TIMEOUT_S)
 
     def call(self, method: str, *params: Any) -> Any:
         """The result. MinerError when the node cannot be reached or answers an error."""
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        connection = HTTPConnection(self._url.hostname or "", self._url.port or 80, timeout=TIMEOUT_S)
         try:
-            connection.request("POST", self._url.path or "/", body, {"Content-Type": "application/json"})
-            answer = json.loads(connection.getresponse().read(MAX_ANSWER_BYTES))
-        except (OSError, HTTPException, ValueError) as error:
-            raise MinerError(f"{self._url.geturl()}: {error}") from error
-        finally:
-            connection.close()
-        if not isinstance(answer, dict) or "result" not in answer:
-            raise MinerError(f"{method}: {answer.get('error') if isinstance(answer, dict) else answer}")
-        return answer["result"]
+            return json.loads(self._client.call(method, *params))
+        except (RpcCallError, ValueError, RecursionError) as error:
+            raise MinerError(f"{method}: {error}") from error
 
 
 def run_miner(config: Config, limit: int = 0, sleep: Callable[[float], None] = time.sleep) -> int:
@@ -84,5 +77,5 @@ def _mine_one(client: NodeClient, pause_s: float, sleep: Callable[[float], None]
     except MinerError as error:
         log.warning("a block was refused", number=block.number, reason=str(error))
         return False
-    log.info("mined", number=block.number, hash=block.hash.hex())
+    log.info("mined", number=block.number, hash=bytes_text(block.hash))
     return True

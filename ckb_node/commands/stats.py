@@ -10,6 +10,7 @@ import click
 from ckb_node.chain.opening import open_chain
 from ckb_node.commands.errors import CommandError
 from ckb_node.config import Config
+from ckb_node.rpc.hextext import bytes_text
 from ckb_node.rpc.jsontypes import HASH_TYPE_NAMES
 from consensus.errors import MoleculeError
 from consensus.lookup import require
@@ -46,11 +47,12 @@ def miner_lines(view: ChainState, start: int, end: int) -> Iterator[str]:
     heights = range(max(end - MINER_BLOCKS + 1, start), end + 1)
     witnesses = [_cellbase_witness(view, height) for height in heights]
     yield "by_miner_script:"
-    yield f"{'percentage':<10} | {'total':<5} | {'args':<40} | {'code_hash':<64} | {'hash_type':<9} "
+    yield f"{'percentage':<10} | {'total':<5} | {'args':<42} | {'code_hash':<66} | {'hash_type':<9} "
     for lock, count in Counter(witness.lock for witness in witnesses).most_common():
         share = f"{count / len(witnesses):.1%}"
         hash_type = HASH_TYPE_NAMES.get(lock.hash_type, str(lock.hash_type)).capitalize()
-        yield f"{share:<10} | {count:<5} | {lock.args.hex():<40} | {lock.code_hash.hex():<64} | {hash_type:<9}"
+        args, code_hash = bytes_text(lock.args), bytes_text(lock.code_hash)
+        yield f"{share:<10} | {count:<5} | {args:<42} | {code_hash:<66} | {hash_type:<9}"
     yield "by_miner_message:"
     yield f"{'percentage':<10} | {'total':<5} | {'messages':<50}"
     for message, count in Counter(witness.message for witness in witnesses).most_common():

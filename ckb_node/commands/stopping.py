@@ -38,7 +38,8 @@ def stop_flag() -> Iterator[StopFlag]:
             raise KeyboardInterrupt
         flag.is_set = True
 
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    wanted = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
+    before = {number: signal.signal(number, on_signal) for number in wanted}
     try:
         yield flag
     finally:

@@ -288,7 +288,7 @@ def committable(
         except CkbError as error:
             if not (isinstance(error, DeadOutPointError) and error.out_point in spent):  # spent by this very block
                 impossible.append((entry, error))
-            log.info("left out of the template", hash=entry.hash.hex(), reason=str(error))
+            log.info("left out of the template", hash=f"0x{entry.hash.hex()}", reason=str(error))
             continue
         # All inputs of a block together are a number of 64 bits in the sums for its dao field, or the block is invalid.
         if total_worth + worth > U64_MAX or not _parents_are_taken(rtx, block.hash, taken):

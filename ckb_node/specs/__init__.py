@@ -11,6 +11,8 @@ from consensus.spec import ChainSpec, parse_spec
 
 BUNDLED = ("mainnet", "testnet", "preview", "staging", "dev")
 CELL_PREFIX = "specs/cells/"
+MAX_FILE_BYTES = 32 << 20
+"""Of a system cell, or of a whole genesis block."""
 
 
 def bundled_text(name: str) -> str:
@@ -41,8 +43,12 @@ def files_of(directory: Path) -> LoadCellFile:
         if name.startswith("specs/"):
             return cell_file(name)
         try:
-            return (directory / name).read_bytes()
-        except OSError as error:
+            with (directory / name).open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as error:
             raise SpecError(f"file {name} of the chain spec: {error}") from error
+        if len(data) > MAX_FILE_BYTES:
+            raise SpecError(f"file {name} of the chain spec: larger than {MAX_FILE_BYTES} bytes")
+        return data
 
     return load

@@ -98,7 +98,7 @@ class ParallelScriptService(ScriptService):
         try:
             cycles = self.long_runs.run(work, reader, stop, self.gate)
         except ProcessDiedError:
-            log.warning("a script process died twice over one transaction", transaction=rtx.hash.hex())
+            log.warning("a script process died twice over one transaction", transaction=f"0x{rtx.hash.hex()}")
             return super().run_patiently(reader, rtx, env, max_cycles, stop)
         self.verified.put(key, cycles)
         return cycles

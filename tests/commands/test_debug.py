@@ -448,7 +448,7 @@ def changed(part: str, key: str, value: object) -> str:
         ("[" * 100_000, "no mock transaction: "),
         ("\xff", "no mock transaction: "),
         (without("inputs"), "missing required field `inputs`"),
-        (changed("inputs", "data", "0x0"), "expected an even number of digits"),
+        (changed("inputs", "data", "0x0"), "not an even number of digits"),
         (changed("inputs", "header", "0x00"), "Invalid H256"),
         (changed("inputs", "output", None), "Expected `object`, got `null`"),
         (changed("cell_deps", "data", "0x01000000"), "InvalidDepGroup("),

@@ -95,14 +95,14 @@ def test_replay_command_line(node: Config, tmp_path: Path) -> None:
 
 
 def test_stats(node: Config) -> None:
-    lock = "470dcdc5e44064909650113a274b3b36aecb6dc7"
-    code = "9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
+    lock = "0x470dcdc5e44064909650113a274b3b36aecb6dc7"
+    code = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
     result = invoke("-C", str(node.root), "stats", "--from", "1")
     assert result.exit_code == OK
     assert result.stdout.splitlines() == [
         f"uncle_rate: 0/{BLOCKS - 1}(0)",
         "by_miner_script:",
-        f"percentage | total | {'args':<40} | {'code_hash':<64} | hash_type ",
+        f"percentage | total | {'args':<42} | {'code_hash':<66} | hash_type ",
         f"100.0%     | {BLOCKS}    | {lock} | {code} | Type     ",
         "by_miner_message:",
         f"percentage | total | {'messages':<50}",
