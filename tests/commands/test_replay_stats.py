@@ -110,7 +110,7 @@ def test_stats(node: Config) -> None:
     ]
     whole = invoke("-C", str(node.root), "stats").stdout
     assert f"uncle_rate: 0/{BLOCKS}(0)\n" in whole
-    assert f"{1 / (BLOCKS + 1):.1%}       | 1     | {'':<40} | {'0' * 64} | Type" in whole  # genesis
+    assert f"{1 / (BLOCKS + 1):.1%}       | 1     | {'0x':<42} | 0x{'0' * 64} | Type" in whole  # genesis
 
 
 @pytest.mark.parametrize(
