@@ -25,6 +25,7 @@ from ckb_node.config import Config, ConfigError
 from ckb_node.filters.service import FilterService
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.indexer.service import IndexerService
+from ckb_node.lanes.lane import Lane
 from ckb_node.local_net import LocalNet
 from ckb_node.logs import set_up_logs
 from ckb_node.mining.assembler import BlockAssembler
@@ -35,7 +36,7 @@ from ckb_node.rpc.guard import HttpLimits
 from ckb_node.rpc.http import serving
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.registry import MISSING_MODULES, Module, Registry
-from ckb_node.rpc.services import Services
+from ckb_node.rpc.services import READERS, Services
 from ckb_node.txpool.service import PoolService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
@@ -87,7 +88,10 @@ def open_node(config: Config) -> Iterator[Node]:
         if (fault := config.block_assembler_fault(consensus)) is not None:
             raise ConfigError(fault)
         miner_config = config.miner_config(VERSION)
-        assembler = None if miner_config is None else BlockAssembler(chain, pool.pool, miner_config, clock.now_ms)
+        lane = Lane("rpc", READERS)
+        assembler = None
+        if miner_config is not None:
+            assembler = BlockAssembler(chain, pool.pool, miner_config, clock.now_ms, lane)
         filters = None
         if settings.block_filters.enabled:
             filters = FilterService(chain, FilterStore.open(config.data_dir / FILTERS_DIRECTORY))
@@ -108,20 +112,22 @@ def open_node(config: Config) -> Iterator[Node]:
             testing=chain if Module.INTEGRATION_TEST in settings.rpc.modules else None,
             extra_well_known=config.extra_well_known(),
             extensions={} if indexer is None else {IndexerService: indexer},
+            lane=lane,
         )
+        stack.callback(lane.close)
         stack.callback(processor.scripts.end_runs)
         yield Node(config, consensus, store, processor.scripts, chain, pool, net, filters, assembler, indexer, services)
 
 
-def build_dispatcher(node: Node) -> Dispatcher:
-    """The RPC methods that the configuration opens."""
+def build_dispatcher(node: Node, tasks: asyncio.TaskGroup) -> Dispatcher:
+    """The RPC methods that the configuration opens. `tasks` finish what a caller who has left began."""
     settings = node.config.file.rpc
     for module in MISSING_MODULES.intersection(settings.modules):
         log.warning("rpc.modules names a module that this version does not have", module=module.value)
     registry = Registry(node.services, settings.modules, with_deprecated=settings.enable_deprecated_rpc)
     for methods in (*OWN_MODULES, INDEXER_METHODS):
         registry.add(methods)
-    return Dispatcher(registry, batch_limit=settings.rpc_batch_limit or DEFAULT_BATCH_LIMIT)
+    return Dispatcher(registry, batch_limit=settings.rpc_batch_limit or DEFAULT_BATCH_LIMIT, tasks=tasks)
 
 
 @asynccontextmanager
@@ -132,8 +138,9 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
     host, port = node.config.rpc_address
     limits = HttpLimits(body_bytes=settings.rpc.max_request_body_size)
     async with contextlib.AsyncExitStack() as stack:
+        changes = await stack.enter_async_context(asyncio.TaskGroup())
         try:
-            server = await stack.enter_async_context(serving(build_dispatcher(node), host, port, limits))
+            server = await stack.enter_async_context(serving(build_dispatcher(node, changes), host, port, limits))
         except ExceptionGroup as group:
             raise _address_error(group, host, port) from None
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

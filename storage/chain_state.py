@@ -86,6 +86,11 @@ class ChainState:
         packed = self._reader.get(HEADER + block_hash)
         return None if packed is None else BlockRecord.unpack(packed)
 
+    def block_size(self, block_hash: bytes) -> int:
+        """Bytes of a stored block without reading it; 0 when it is not stored."""
+        record = self.block_record(block_hash)
+        return 0 if record is None else record.location.length
+
     def raw_block(self, block_hash: bytes) -> bytes | None:
         """A stored block as it came: serialised, checksum verified."""
         record = self.block_record(block_hash)
@@ -182,6 +187,11 @@ class ChainState:
         """Where a transaction of the main chain was committed and where its bytes are."""
         packed = self._reader.get(TRANSACTION + tx_hash)
         return None if packed is None else TransactionRecord.unpack(packed)
+
+    def transaction_size(self, tx_hash: bytes) -> int:
+        """Bytes of a main-chain transaction without reading it; 0 when it is not there."""
+        record = self.transaction_record(tx_hash)
+        return 0 if record is None else record.length
 
     def transaction(self, tx_hash: bytes) -> Transaction | None:
         """A transaction of the main chain, read alone; StorageCorrupt if it no longer has its hash."""

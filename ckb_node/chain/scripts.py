@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from ckb_node.verification.stopping import Gate, PoolPause, Stop, time_exceeded
+from ckb_node.verification.stopping import Gate, PoolPause, Stop, TimeExceeded
 from consensus.context import ChainReader
 from consensus.hardfork import type_script_vm_version
 from consensus.params import Consensus
@@ -99,10 +99,21 @@ class ScriptService:
     def run_patiently(
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
     ) -> int:
-        """Cycles of a transaction of the pool. Raises ScriptError, ScriptsStopped; BudgetExceeded when it works longer
-        than `pool_seconds`."""
-        seconds = pool_seconds(max_cycles)
-        pause = PoolPause(stop, self.gate, seconds, lambda: time_exceeded(seconds))
+        """Cycles of a transaction of the pool. Raises ScriptError, ScriptsStopped; TimeExceeded when it works longer
+        than `pool_seconds`, BudgetExceeded when it takes too much memory."""
+        return self.run_estimate(reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+
+    def run_estimate(
+        self,
+        reader: ChainReader,
+        rtx: ResolvedTransaction,
+        env: TxEnv,
+        max_cycles: int,
+        stop: Stop,
+        seconds: float,
+    ) -> int:
+        """As `run_patiently` for up to `seconds`, and not in the way of the pool."""
+        pause = PoolPause(stop, self.gate, seconds, lambda: TimeExceeded(seconds))
         return self.over(reader, pause).run(rtx, env, max_cycles)
 
     def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:

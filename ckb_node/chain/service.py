@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from ckb_node.chain.assume_valid import AssumeValid
+from ckb_node.chain.estimator import Estimator
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
 from ckb_node.chain.publisher import Call, Publisher
@@ -16,16 +17,14 @@ from ckb_node.chain.queue import UnverifiedRoom
 from consensus.errors import CkbError
 from consensus.header import UnknownParentError
 from consensus.params import Consensus
-from consensus.resolve import resolve_transaction
-from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, Transaction
 from storage.chain_store import ChainView
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MOST_READERS: Final = 8
-"""Threads for what is done aside."""
+MOST_READERS: Final = 2
+"""Threads for what is done aside: templates, mostly."""
 
 Listener = Callable[[ChainChanged], Iterator[None] | None]
 """One that has much to do is a generator: the event loop does other things where it yields."""
@@ -51,6 +50,7 @@ class ChainService:
         self._queued: dict[bytes, tuple[Block, asyncio.Future[Outcome]]] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
         self._readers = ThreadPoolExecutor(MOST_READERS, thread_name_prefix="chain-reader")
+        self._estimator = Estimator(processor.scripts)
         self._is_closed = False
 
     @property
@@ -89,14 +89,11 @@ class ChainService:
         return block.hash
 
     async def estimate_cycles(self, transaction: Transaction) -> int:
-        """Cycles of a transaction's scripts at the tip, up to a block's limit.
+        """Cycles of a transaction's scripts at the tip, up to a block's limit. They stop when the caller leaves.
 
         Raises ResolveError, ScriptError, BudgetExceeded.
         """
-        view = self.view()  # not closed here: the thread goes on with it when the caller gives up
-        rtx = resolve_transaction(transaction, view, view, frozenset())
-        scripts, env = self._processor.scripts, TxEnv.submitted(view.tip_header())
-        return await self.aside(scripts.run_patiently, view, rtx, env, self.consensus.max_block_cycles, scripts.stop)
+        return await self._estimator.cycles(self.view(), transaction)
 
     async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something that reads the chain, for longer than the event loop may wait, in a thread.
@@ -204,6 +201,7 @@ class ChainService:
         self._is_closed = True
         self._writer.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self._estimator.close()
 
 
 def _look_at(told: asyncio.Future[Outcome]) -> None:

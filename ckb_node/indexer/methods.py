@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import islice
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
@@ -22,6 +21,8 @@ from ckb_node.indexer.query import (
     find_transactions,
 )
 from ckb_node.indexer.service import IndexBehindError, IndexerService
+from ckb_node.lanes.lane import Slices
+from ckb_node.rpc.calls import Beside, encode
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.hextext import bytes_text, parse_bytes, parse_uint64, uint_text
 from ckb_node.rpc.jsontypes import (
@@ -39,8 +40,6 @@ from consensus.types.blockchain import OutPoint, Script
 from storage.kv import Snapshot
 
 MAX_ARGS = 65535
-
-T = TypeVar("T")
 
 METHODS = Methods(Module.INDEXER)
 
@@ -200,13 +199,19 @@ async def get_indexer_tip(services: Services) -> IndexerTipJson | None:
     return None if tip is None else IndexerTipJson(bytes_text(tip[1]), uint_text(tip[0]))
 
 
-async def _search(services: Services, read: Callable[[Snapshot], T]) -> T:
+async def _searched(services: Services, read: Callable[[Snapshot], Slices]) -> Beside[Any]:
     try:
-        return await _indexer(services).search(read)
-    except QueryError as error:
-        raise _refused(str(error)) from None
+        found = await _indexer(services).search(read)
     except IndexBehindError as error:
         raise RpcError(Code.Indexer, str(error)) from None
+
+    def pieces() -> Slices:
+        try:
+            yield from found
+        except QueryError as error:
+            raise _refused(str(error)) from None
+
+    return Beside(pieces())
 
 
 @METHODS.method
@@ -216,7 +221,7 @@ async def get_cells(
     order: OrderParam,
     limit: Uint32,
     after: CursorParam | None = None,
-) -> CellsPageJson:
+) -> Beside[CellsPageJson]:
     """Live cells by lock or type script, in pages.
 
     `search_key`: script, script_type `lock` or `type`, script_search_mode `prefix` (default) or `exact`, filter,
@@ -224,15 +229,36 @@ async def get_cells(
     """
     count = _checked_limit(limit)
 
-    def read(snapshot: Snapshot) -> CellsPageJson:
+    def read(snapshot: Snapshot) -> Slices:
         found = find_cells(snapshot, search_key.search, after=after, is_descending=order == "desc")
-        objects, cursor = [], b""
-        for each in islice(found, count):
-            objects.append(_cell_json(each, with_data=search_key.with_data))
-            cursor = each.cursor
-        return CellsPageJson(objects, bytes_text(cursor))
+        return _page(_cell_texts(found, with_data=search_key.with_data), count)
 
-    return await _search(services, read)
+    return await _searched(services, read)
+
+
+Text = tuple[bytes, bytes]
+"""An object of a page as JSON, and its cursor."""
+
+
+def _page(objects: Iterator[Text | None], count: int) -> Slices:
+    """The JSON of up to `count` objects, object by object; nothing where a pause is due."""
+    cursor, before = b"", b'{"objects":['
+    for each in objects:
+        if each is None:
+            yield b""
+            continue
+        text, cursor = each
+        yield before + text
+        before = b","
+        count -= 1
+        if not count:
+            break
+    yield b'%b],"last_cursor":"0x%b"}' % (b"" if cursor else before, cursor.hex().encode())
+
+
+def _cell_texts(found: Iterator[FoundCell | None], *, with_data: bool) -> Iterator[Text | None]:
+    for each in found:
+        yield None if each is None else (encode(_cell_json(each, with_data=with_data)), each.cursor)
 
 
 def _cell_json(found: FoundCell, *, with_data: bool) -> IndexerCellJson:
@@ -253,44 +279,45 @@ async def get_transactions(
     order: OrderParam,
     limit: Uint32,
     after: CursorParam | None = None,
-) -> TransactionsPageJson:
+) -> Beside[TransactionsPageJson]:
     """Transactions with an input or output of a script, in pages; `group_by_transaction` gathers a transaction's."""
     count = _checked_limit(limit)
-    page = _grouped_page if search_key.is_grouped else _plain_page
+    texts = _grouped_texts if search_key.is_grouped else _transaction_texts
 
-    def read(snapshot: Snapshot) -> TransactionsPageJson:
+    def read(snapshot: Snapshot) -> Slices:
         found = find_transactions(snapshot, search_key.search, after=after, is_descending=order == "desc")
-        return page(found, count)
+        return _page(texts(found), count)
 
-    return await _search(services, read)
+    return await _searched(services, read)
 
 
-def _plain_page(found: Iterable[FoundTransaction], count: int) -> TransactionsPageJson:
-    objects, cursor = [], b""
-    for each in islice(found, count):
+def _transaction_texts(found: Iterator[FoundTransaction | None]) -> Iterator[Text | None]:
+    for each in found:
+        if each is None:
+            yield None
+            continue
         tx_hash, number = bytes_text(each.tx_hash), uint_text(each.number)
-        objects.append(
-            IndexerTxJson(tx_hash, number, uint_text(each.tx_index), uint_text(each.io_index), _io_type(each))
-        )
-        cursor = each.cursor
-    return TransactionsPageJson(objects, bytes_text(cursor))
+        row = IndexerTxJson(tx_hash, number, uint_text(each.tx_index), uint_text(each.io_index), _io_type(each))
+        yield encode(row), each.cursor
 
 
-def _grouped_page(found: Iterable[FoundTransaction], count: int) -> TransactionsPageJson:
+def _grouped_texts(found: Iterator[FoundTransaction | None]) -> Iterator[Text | None]:
     """Rows of one transaction stand together, except under a prefix that several of its scripts share."""
-    groups: list[IndexerGroupedTxJson] = []
+    group: IndexerGroupedTxJson | None = None
     cursor = last_hash = b""
     for each in found:
-        if each.tx_hash != last_hash:
-            if len(groups) == count:
-                break
+        if each is None:
+            yield None
+            continue
+        if group is None or each.tx_hash != last_hash:
+            if group is not None:
+                yield encode(group), cursor
             last_hash = each.tx_hash
-            groups.append(
-                IndexerGroupedTxJson(bytes_text(each.tx_hash), uint_text(each.number), uint_text(each.tx_index), [])
-            )
-        groups[-1].cells.append((_io_type(each), uint_text(each.io_index)))
+            group = IndexerGroupedTxJson(bytes_text(each.tx_hash), uint_text(each.number), uint_text(each.tx_index), [])
+        group.cells.append((_io_type(each), uint_text(each.io_index)))
         cursor = each.cursor
-    return TransactionsPageJson(groups, bytes_text(cursor))
+    if group is not None:
+        yield encode(group), cursor
 
 
 def _io_type(found: FoundTransaction) -> str:
@@ -298,13 +325,16 @@ def _io_type(found: FoundTransaction) -> str:
 
 
 @METHODS.method
-async def get_cells_capacity(services: Services, search_key: SearchKeyParam) -> CellsCapacityJson | None:
+async def get_cells_capacity(services: Services, search_key: SearchKeyParam) -> Beside[CellsCapacityJson | None]:
     """Sum of the capacities of all live cells of a script, and the block that it is of."""
 
-    def read(snapshot: Snapshot) -> CellsCapacityJson | None:
+    def read(snapshot: Snapshot) -> Slices:
         tip = Index.tip_of(snapshot)
-        found = find_cells(snapshot, search_key.search, after=None, is_descending=False)
-        capacity = sum(each.cell.output.capacity for each in found)
-        return None if tip is None else CellsCapacityJson(uint_text(capacity), bytes_text(tip[1]), uint_text(tip[0]))
+        capacity = 0
+        for each in find_cells(snapshot, search_key.search, after=None, is_descending=False):
+            capacity += 0 if each is None else each.cell.output.capacity
+            yield b""
+        answer = tip and CellsCapacityJson(uint_text(capacity), bytes_text(tip[1]), uint_text(tip[0]))
+        yield encode(answer)
 
-    return await _search(services, read)
+    return await _searched(services, read)

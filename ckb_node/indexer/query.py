@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from time import monotonic
+from typing import Final
 
 from ckb_node.indexer.keys import (
     CELL,
@@ -21,8 +21,13 @@ from ckb_node.indexer.keys import (
 from consensus.types.blockchain import CellOutput, Script, out_point_key
 from storage.kv import Reader
 
-SECONDS = 10.0
-"""How long one search may take: a filter that matches nothing must not hold the node up."""
+STEP_ROWS: Final = 64
+"""A search stops for a moment after so many rows of the index, """
+STEP_BYTES: Final = 256 << 10
+"""or so many bytes of cells."""
+
+MOST_ROWS: Final = 2_000_000
+"""A search that finds nothing in so many rows is given up: tens of seconds of work."""
 
 Range = tuple[int, int]
 """[start, end)"""
@@ -44,7 +49,7 @@ class QueryError(Exception):
 
 
 class SearchTimeoutError(QueryError):
-    """The search took too long."""
+    """The search found nothing for too long."""
 
     def __init__(self) -> None:
         super().__init__("Indexer request timeout")
@@ -98,36 +103,70 @@ class FoundTransaction:
     cursor: bytes
 
 
-def find_cells(reader: Reader, search: Search, *, after: bytes | None, is_descending: bool) -> Iterator[FoundCell]:
-    """Live cells in the order of the index, after a cursor. Raises QueryError."""
+def find_cells(
+    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool
+) -> Iterator[FoundCell | None]:
+    """Live cells in the order of the index, after a cursor; None where a pause is due. Raises QueryError."""
     prefix = {ScriptType.LOCK: CELL_BY_LOCK, ScriptType.TYPE: CELL_BY_TYPE}[search.script_type]
+    patience = _Patience()
     for key, tx_hash in _scan(reader, prefix, search, CELL_TAIL.size, after, is_descending):
         number, tx_index, index = CELL_TAIL.unpack_from(key, len(key) - CELL_TAIL.size)
         out_point = out_point_key(tx_hash, index)
         packed = reader.get(CELL + out_point)
-        if packed is None:
-            continue
-        cell = IndexedCell.unpack(packed)
-        if (cell.number, cell.tx_index) == (number, tx_index) and _matches(search, cell):
-            yield FoundCell(out_point, cell, key)
+        if packed is not None:
+            cell = IndexedCell.unpack(packed)
+            if (cell.number, cell.tx_index) == (number, tx_index) and _matches(search, cell):
+                patience.renew()
+                yield FoundCell(out_point, cell, key)
+        if patience.wants_pause(len(packed or b"")):
+            yield None
 
 
 def find_transactions(
     reader: Reader, search: Search, *, after: bytes | None, is_descending: bool
-) -> Iterator[FoundTransaction]:
-    """Inputs and outputs of transactions in the order of the index. Filters: block range, other script."""
+) -> Iterator[FoundTransaction | None]:
+    """Inputs and outputs of transactions in the order of the index; None where a pause is due.
+
+    Filters: block range, other script.
+    """
     _refuse_cell_filters(search.filter)
     prefix = {ScriptType.LOCK: TX_BY_LOCK, ScriptType.TYPE: TX_BY_TYPE}[search.script_type]
     other = TX_BY_TYPE if search.script_type is ScriptType.LOCK else TX_BY_LOCK
+    wanted = search.filter.script
+    patience = _Patience()
     for key, tx_hash in _scan(reader, prefix, search, TX_TAIL.size, after, is_descending):
         tail = key[-TX_TAIL.size :]
         number, tx_index, io_index, io_type = TX_TAIL.unpack(tail)
-        if not _in_range(number, search.filter.block):
-            continue
-        wanted = search.filter.script
-        if wanted is not None and reader.get(other + script_bytes(wanted) + tail) is None:
-            continue
-        yield FoundTransaction(tx_hash, number, tx_index, io_index, io_type == 1, key)
+        if _in_range(number, search.filter.block) and (
+            wanted is None or reader.get(other + script_bytes(wanted) + tail) is not None
+        ):
+            patience.renew()
+            yield FoundTransaction(tx_hash, number, tx_index, io_index, io_type == 1, key)
+        if patience.wants_pause(len(key)):
+            yield None
+
+
+class _Patience:
+    """Counts the rows of a search: when to pause, and when to give up."""
+
+    def __init__(self) -> None:
+        self._rows = self._step_rows = self._step_bytes = 0
+
+    def renew(self) -> None:
+        """Something was found."""
+        self._rows = 0
+
+    def wants_pause(self, size: int) -> bool:
+        """Count a row for which `size` bytes were read. Raises SearchTimeoutError."""
+        self._rows += 1
+        if self._rows > MOST_ROWS:
+            raise SearchTimeoutError
+        self._step_rows += 1
+        self._step_bytes += size
+        if self._step_rows < STEP_ROWS and self._step_bytes < STEP_BYTES:
+            return False
+        self._step_rows = self._step_bytes = 0
+        return True
 
 
 def _refuse_cell_filters(conditions: CellFilter) -> None:
@@ -156,10 +195,7 @@ def _scan(
         if not after.startswith(prefix):
             return
         start, stop = (None, after) if is_descending else (after + b"\0", None)
-    deadline = monotonic() + SECONDS
     for key, value in reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending):
-        if monotonic() > deadline:
-            raise SearchTimeoutError
         # A shorter script with its numbers may begin like a longer one.
         more_args = len(key) - len(prefix) - tail_size
         if more_args < 0 or (more_args and search.mode is SearchMode.EXACT):

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
 
 import structlog
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.indexer.index import Index, IndexTooOldError
+from ckb_node.lanes.lane import Slices
 from consensus.lookup import require
 from storage.chain_store import ChainView
 from storage.kv import KeyValueStore, Snapshot
@@ -25,16 +25,11 @@ BATCH = 256
 CHECKED_BLOCKS = 100_000
 """Blocks from the tip down that must be there when the index is opened."""
 
-SEARCHERS = 2
-"""Searches at a time; others wait."""
-
 WAIT_S = 2.0
 """How long a search waits for the index to follow what the chain has done before."""
 
 FAR_BEHIND = 10_000
 """So many blocks behind the tip nobody waits."""
-
-T = TypeVar("T")
 
 
 class IndexBehindError(Exception):
@@ -47,7 +42,7 @@ class IndexBehindError(Exception):
 
 
 class IndexerService:
-    """Owns the index; writes in one thread of its own and searches in others, so that nobody waits for it.
+    """Owns the index; writes in one thread of its own, so that nobody waits for it.
 
     Whoever searches after a change of the chain finds what it has changed, never a state on the way there.
     """
@@ -62,7 +57,6 @@ class IndexerService:
         """As many changes the index has followed to the end; fewer while a step is under way."""
         self._searches: list[tuple[int, asyncio.Future[Snapshot]]] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="indexer")
-        self._searchers = ThreadPoolExecutor(SEARCHERS, thread_name_prefix="search")
         self._wake = asyncio.Event()
         self._wake.set()
         chain.listen(self._on_change)
@@ -159,20 +153,19 @@ class IndexerService:
         tip = self._index.tip()
         return IndexBehindError(None if tip is None else tip[0], self._chain.view().tip_header().number)
 
-    async def search(self, read: Callable[[Snapshot], T]) -> T:
-        """What `read` makes of one consistent state, in a thread of its own. Raises IndexBehindError."""
+    async def search(self, read: Callable[[Snapshot], Slices]) -> Slices:
+        """What `read` makes of one consistent state; for any one thread at a time. Raises IndexBehindError."""
         snapshot = await self.snapshot()
 
-        def run() -> T:
+        def slices() -> Slices:
             try:
-                return read(snapshot)
+                yield from read(snapshot)
             finally:
                 snapshot.close()
 
-        return await asyncio.get_running_loop().run_in_executor(self._searchers, run)
+        return slices()
 
     def close(self) -> None:
-        """Stop the threads and close the store."""
+        """Stop the thread and close the store, when all searches have ended."""
         self._writer.shutdown(wait=True, cancel_futures=True)
-        self._searchers.shutdown(wait=True, cancel_futures=True)
         self._store.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -12,6 +13,7 @@ import structlog
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
+from ckb_node.lanes.lane import Lane
 from ckb_node.mining.uncles import MAX_CANDIDATES, CandidateUncles, choose_uncles
 from ckb_node.rpc.services import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.txpool.entry import PoolEntry, Status
@@ -81,8 +83,17 @@ class _Built:
 class BlockAssembler:
     """Makes templates on demand and keeps the last one while nothing changed. Satisfies rpc.services.MinerService."""
 
-    def __init__(self, chain: ChainService, pool: TxPool, config: MinerConfig, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        chain: ChainService,
+        pool: TxPool,
+        config: MinerConfig,
+        now_ms: Callable[[], int],
+        waiting: Lane | None = None,
+    ) -> None:
+        """`waiting` is a lane that begins nothing while a template is made."""
         self._chain, self._pool, self._config, self._now_ms = chain, pool, config, now_ms
+        self._held = nullcontext if waiting is None else waiting.held
         self.uncles = CandidateUncles()
         self._work_id = 0
         self._building = asyncio.Lock()
@@ -119,13 +130,14 @@ class BlockAssembler:
             state = self._pool.version, self.uncles.version
             if template is None or state != self._state:
                 offer = self._offer()
-                built = await self._chain.aside(self._build_something, offer)
+                with self._held():
+                    built = await self._chain.aside(self._build_something, offer)
                 template = built.template
                 self._template, self._state = template, state
                 if self._pool.reader is offer.reader:
                     for entry, error in built.impossible:
                         self._pool.drop_impossible(entry, error)
-        return replace(template, current_time=max(self._now_ms(), template.current_time))
+        return template.at(max(self._now_ms(), template.current_time))
 
     def _offer(self) -> _Offer:
         """The pool's own view of the chain, so that what it offers is of that very state."""
@@ -189,6 +201,9 @@ class BlockAssembler:
 
     async def calculate_dao_field(self, template: BlockTemplate) -> bytes:
         """The dao field that a block of exactly this template has. Raises ResolveError or DaoError."""
+        return await self._chain.aside(self._dao_field, template)
+
+    def _dao_field(self, template: BlockTemplate) -> bytes:
         reader = self._chain.view()
         block = template.to_block()
         parent = require(reader.header(template.parent_hash), "header", template.parent_hash)

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator
-from typing import Literal
+from contextlib import aclosing
+from functools import partial
+from typing import Final, Literal
 
 import msgspec
 import structlog
 
+from ckb_node.lanes.client import CLIENT, NODE
+from ckb_node.lanes.lane import PIECE_BYTES
+from ckb_node.rpc.calls import Calls, encode
 from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
 from ckb_node.rpc.registry import Method, Registry
+from ckb_node.rpc.room import AnswerRoom
 
 log = structlog.get_logger("rpc")
 
 DEFAULT_BATCH_LIMIT = 2000
+
+TURN_S: Final = 0.005
+"""A batch's calls are answered for so long before the event loop does something else."""
+
+MOST_VALUES: Final = 1 << 19
+"""Values in a request: to make objects of more would hold up the whole interpreter."""
+
+DECODED_AT_ONCE: Final = 256 << 10
+"""Where the parts of larger requests begin is found beside the event loop."""
+
 _WHITE_SPACE = b" \t\r\n"
 
 
@@ -41,76 +59,175 @@ class _ErrorObject(msgspec.Struct, frozen=True, omit_defaults=True):
 _REQUEST = msgspec.json.Decoder(Request)
 _ID_ONLY = msgspec.json.Decoder(_IdOnly)
 _BATCH = msgspec.json.Decoder(list[msgspec.Raw])
-_encode = msgspec.json.Encoder().encode
+
+
+class AnswerCutError(Exception):
+    """The rest of an answer whose first parts are sent cannot be had: it must not end as if it were whole."""
 
 
 class Dispatcher:
-    """Answers requests from a registry of methods."""
+    """Answers requests from a registry of methods.
 
-    def __init__(self, registry: Registry, *, batch_limit: int = DEFAULT_BATCH_LIMIT) -> None:
+    `tasks` finish the calls that change something when their caller leaves; without them such calls end with him.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        batch_limit: int = DEFAULT_BATCH_LIMIT,
+        tasks: asyncio.TaskGroup | None = None,
+        room: AnswerRoom | None = None,
+    ) -> None:
         self._registry = registry
+        self._lane = registry.services.lane
         self._batch_limit = batch_limit
+        self._tasks = tasks
+        self._room = room or AnswerRoom()
+        self._calls = Calls(registry, self._room)
 
-    async def dispatch(self, body: bytes) -> bytes:
+    async def dispatch(self, body: bytes, client: str = NODE) -> bytes:
         """The whole answer; empty when nothing is to be answered (notifications)."""
-        return b"".join([part async for part in self.parts(body)])
+        return b"".join([part async for part in self.parts(body, client)])
 
-    async def parts(self, body: bytes) -> AsyncGenerator[bytes, None]:
-        """The answer piece by piece: a batch's answers come as they are ready, in the order of its calls."""
+    async def parts(self, body: bytes, client: str = NODE) -> AsyncGenerator[bytes, None]:
+        """The answer piece by piece: a batch's answers come as they are ready, in the order of its calls.
+
+        Ask for the next part when the last one is on its way, and leave the iteration when the client has gone: what
+        is worked out for him then stops, but not a call that changes something. Raises AnswerCutError.
+        """
+        CLIENT.set(client)
         if body.lstrip(_WHITE_SPACE)[:1] != b"[":
-            answer = await self._answer(body)
-            if answer is not None:
-                yield answer
+            reply = await self._reply(body)
+            if isinstance(reply, bytes) and len(reply) <= PIECE_BYTES:
+                yield reply
+            elif reply is not None:
+                async with aclosing(self._in_parts(client, reply)) as parts:
+                    async for part in parts:
+                        yield part
             return
         try:
-            calls = _decode_batch(body)
-        except _UNREADABLE:
-            yield _failure(None, _parse_error())
+            calls = await self._decoded_batch(body)
+        except RpcError as error:
+            yield _failure(None, error)
             return
-        if not calls:
-            yield _failure(None, _invalid_request())
-            return
-        if len(calls) > self._batch_limit:
-            yield _failure(None, invalid_params(f"batch size is too large, expect it less than: {self._batch_limit}"))
-            return
+        async with aclosing(self._answers(client, calls)) as answers:
+            async for part in answers:
+                yield part
+
+    async def _answers(self, client: str, calls: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
+        """The answer to a batch."""
         separator = b"["
+        turn_ends = time.perf_counter() + TURN_S
         for call in calls:
-            answer = await self._answer(call)
-            if answer is not None:
-                yield separator + answer
+            reply = await self._reply(call)
+            if reply is not None:
+                async with aclosing(self._in_parts(client, reply)) as parts:
+                    async for part in parts:
+                        yield separator + part
+                        separator = b""
                 separator = b","
+            if time.perf_counter() >= turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = time.perf_counter() + TURN_S
         if separator == b",":
             yield b"]"
 
-    async def _answer(self, raw: bytes | msgspec.Raw) -> bytes | None:
+    async def _decoded_batch(self, body: bytes) -> list[msgspec.Raw]:
+        """The calls of a batch. Raises RpcError."""
+        if len(body) <= DECODED_AT_ONCE:
+            calls = _decode_batch(body)
+        else:
+            calls = await self._lane.run(partial(_decode_batch, body))
+        if not calls:
+            raise _invalid_request()
+        if len(calls) > self._batch_limit:
+            raise invalid_params(f"batch size is too large, expect it less than: {self._batch_limit}")
+        return calls
+
+    async def _in_parts(self, client: str, reply: bytes | AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        """A reply in parts so small that a transport can hold one for each client."""
+        if not isinstance(reply, bytes):
+            async with aclosing(reply):
+                async for part in reply:
+                    with self._room.holding(client, len(part)):
+                        yield part
+        elif len(reply) <= PIECE_BYTES:
+            yield reply
+        else:
+            with self._room.holding(client, len(reply)):
+                for start in range(0, len(reply), PIECE_BYTES):
+                    yield reply[start : start + PIECE_BYTES]
+
+    async def _reply(self, raw: bytes | msgspec.Raw) -> bytes | AsyncGenerator[bytes, None] | None:
         """The response object of one request object; None for a notification."""
         try:
-            request = _decode_request(raw)
+            if memoryview(raw).nbytes <= DECODED_AT_ONCE:
+                request = _decode_request(raw)
+            else:
+                request = await self._lane.run(partial(_decode_request, raw))
         except _BadRequestError as error:
             return _failure(error.id, error.error)
-        is_notification = request.id is msgspec.UNSET
+        method = self._registry.get(request.method)
+        if self._tasks is not None and method is not None and method.is_change:
+            reply = await asyncio.shield(self._tasks.create_task(self._answer(request, method)))
+        else:
+            reply = await self._answer(request, method)
+        return None if request.id is msgspec.UNSET else reply
+
+    async def _answer(self, request: Request, method: Method | None) -> bytes | AsyncGenerator[bytes, None]:
+        """The response object, an error too; in pieces when it is long."""
         identity = None if isinstance(request.id, msgspec.UnsetType) else request.id
         try:
-            answer = b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (await self._result(request), _encode(identity))
+            return await self._response(request, method, encode(identity))
         except RpcError as error:
-            answer = _failure(identity, error)
-        return None if is_notification else answer
+            return _failure(identity, error)
 
-    async def _result(self, request: Request) -> bytes:
-        """The result as JSON, or RpcError."""
+    async def _response(
+        self, request: Request, method: Method | None, identity: bytes
+    ) -> bytes | AsyncGenerator[bytes, None]:
+        """The response object with a result. RpcError when there is none."""
         if request.jsonrpc is None:
             raise RpcError(Code.InvalidRequest, "Unsupported JSON-RPC protocol version")
-        method = self._registry.get(request.method)
         if method is None:
             raise self._registry.not_found(request.method)
         try:
-            return _encode(await self._registry.call(method, request.params))
+            result = await self._calls.result(method, request.params)
+            if isinstance(result, bytes):
+                return b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (result, identity)
+            return await _begin(request.method, result, b',"id":%b}' % identity)
         except RpcError:
             raise
         except KNOWN_EXCEPTIONS as error:
             raise from_exception(error) from error
         except Exception as error:
             raise _fault(method, error) from error
+
+
+async def _begin(method: str, pieces: AsyncGenerator[bytes, None], tail: bytes) -> bytes | AsyncGenerator[bytes, None]:
+    """A response object from its result's pieces: whole when it is short. What fails meanwhile is an error object."""
+    first = [b'{"jsonrpc":"2.0","result":']
+    size = 0
+    async for piece in pieces:
+        first.append(piece)
+        size += len(piece)
+        if size >= PIECE_BYTES:
+            return _go_on(method, b"".join(first), pieces, tail)
+    return b"".join((*first, tail))
+
+
+async def _go_on(
+    method: str, first: bytes, pieces: AsyncGenerator[bytes, None], tail: bytes
+) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(pieces):
+            yield first
+            async for piece in pieces:
+                yield piece
+    except Exception as error:
+        log.warning("an answer was cut short", method=method, reason=str(error))
+        raise AnswerCutError(method) from error
+    yield tail
 
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -125,14 +242,29 @@ class _BadRequestError(Exception):
 
 
 def _decode_batch(body: bytes) -> list[msgspec.Raw]:
-    str(body, "utf-8")  # Raw parts are not looked into, so bad text would pass
-    return _BATCH.decode(body)
+    """The calls of a batch. Raises RpcError."""
+    _verify_value_count(body)
+    try:
+        str(body, "utf-8")  # Raw parts are not looked into, so bad text would pass
+        return _BATCH.decode(body)
+    except _UNREADABLE:
+        raise _parse_error() from None
+
+
+def _verify_value_count(body: bytes) -> None:
+    """Each value but the first comes behind a comma; texts of the interface have none."""
+    if len(body) > MOST_VALUES and body.count(b",") > MOST_VALUES:
+        raise RpcError(Code.InvalidRequest, f"The request has more than {MOST_VALUES} values")
 
 
 def _decode_request(raw: bytes | msgspec.Raw) -> Request:
     try:
+        if isinstance(raw, bytes):
+            _verify_value_count(raw)
         str(raw, "utf-8")
         request = _REQUEST.decode(raw)
+    except RpcError as error:
+        raise _BadRequestError(None, error) from None
     except msgspec.ValidationError:
         raise _BadRequestError(_id_of(raw), _invalid_request()) from None
     except _UNREADABLE:
@@ -151,7 +283,7 @@ def _id_of(raw: bytes | msgspec.Raw) -> int | str | None:
 
 def _failure(identity: int | str | None, error: RpcError) -> bytes:
     shown = _ErrorObject(int(error.code), error.message, msgspec.UNSET if error.data is None else error.data)
-    return b'{"jsonrpc":"2.0","error":%b,"id":%b}' % (_encode(shown), _encode(identity))
+    return b'{"jsonrpc":"2.0","error":%b,"id":%b}' % (encode(shown), encode(identity))
 
 
 def _parse_error() -> RpcError:

@@ -45,6 +45,7 @@ class Code(IntEnum):
     PoolRejectedRBF = -1111
     PoolRejectedInvalidated = -1112
     Indexer = -1200
+    ServerIsBusy = -32000
     ParseError = -32700
     InvalidRequest = -32600
     MethodNotFound = -32601

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, TypeVar
+
 from msgspec import Struct
 
+from ckb_node.lanes.lane import Slices
+from ckb_node.rpc.calls import encode
 from ckb_node.rpc.chainresults import optional_hash, optional_uint
 from ckb_node.rpc.hextext import bytes_text
 from ckb_node.rpc.hextext import uint_text as hexed
@@ -20,6 +26,11 @@ from ckb_node.rpc.services import (
     RemoteNode,
     SyncState,
 )
+
+T = TypeVar("T")
+
+A_STEP: Final = 64
+"""Transactions of the pool in each step of a long answer."""
 
 
 class TxPoolInfoJson(Struct, frozen=True):
@@ -203,11 +214,6 @@ def pool_info_json(info: PoolInfo) -> TxPoolInfoJson:
     )
 
 
-def pool_ids_json(ids: PoolIds) -> TxPoolIdsJson:
-    """Hashes of the pool's transactions."""
-    return TxPoolIdsJson([bytes_text(each) for each in ids.pending], [bytes_text(each) for each in ids.proposed])
-
-
 def pool_entry_json(entry: PoolEntry) -> TxPoolEntryJson:
     """A transaction of the pool."""
     return TxPoolEntryJson(
@@ -221,13 +227,47 @@ def pool_entry_json(entry: PoolEntry) -> TxPoolEntryJson:
     )
 
 
-def pool_entries_json(entries: PoolEntries) -> TxPoolEntriesJson:
-    """The pool's transactions by hash."""
-    return TxPoolEntriesJson(
-        {bytes_text(tx_hash): pool_entry_json(entry) for tx_hash, entry in entries.pending.items()},
-        {bytes_text(tx_hash): pool_entry_json(entry) for tx_hash, entry in entries.proposed.items()},
-        [bytes_text(tx_hash) for tx_hash in entries.conflicted],
-    )
+def pool_ids_text(ids: PoolIds) -> Slices:
+    """TxPoolIdsJson in pieces."""
+    yield b'{"pending":['
+    yield from _listed(ids.pending)
+    yield b'],"proposed":['
+    yield from _listed(ids.proposed)
+    yield b"]}"
+
+
+def pool_entries_text(entries: PoolEntries) -> Slices:
+    """TxPoolEntriesJson in pieces."""
+    yield b'{"pending":{'
+    yield from _named(entries.pending)
+    yield b'},"proposed":{'
+    yield from _named(entries.proposed)
+    yield b'},"conflicted":['
+    yield from _listed(entries.conflicted)
+    yield b"]}"
+
+
+def _listed(hashes: Iterable[bytes]) -> Slices:
+    """Items of a list, some in each piece."""
+    yield from _joined(encode([bytes_text(each) for each in some])[1:-1] for some in _by_few(hashes))
+
+
+def _named(entries: Iterable[tuple[bytes, PoolEntry]]) -> Slices:
+    """Members of an object."""
+    for_some = ({bytes_text(tx_hash): pool_entry_json(entry) for tx_hash, entry in some} for some in _by_few(entries))
+    yield from _joined(encode(each)[1:-1] for each in for_some)
+
+
+def _joined(texts: Iterable[bytes]) -> Slices:
+    before = b""
+    for text in texts:
+        yield before + text
+        before = b","
+
+
+def _by_few(items: Iterable[T]) -> Iterator[list[T]]:
+    source = iter(items)
+    return iter(lambda: list(islice(source, A_STEP)), [])
 
 
 def pool_detail_json(detail: PoolEntryDetail) -> PoolTxDetailJson:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -66,6 +65,13 @@ LARGE_BYTES = 64 << 10
 
 Handler = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
+Price = Callable[..., int]
+"""`(services, …) -> bytes`, cheap itself."""
+
+
+def always_dear(*_: object) -> int:
+    """The price of what is read in many places."""
+    return LARGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,10 @@ class Method:
     is_async: bool
     deprecated: str | None = None
     """What to use instead, for a method that only `enable_deprecated_rpc` opens."""
+    price: Price | None = None
+    """Bytes that a call touches. A dear one is worked out beside the event loop: the handler is no coroutine then."""
+    is_change: bool = False
+    """It changes something: once begun, it is finished although its caller has left."""
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
         """Values for the handler from the request's `params`: array, object, or nothing."""
@@ -152,8 +162,17 @@ class Methods:
     @overload
     def method(self, handler: F) -> F: ...
     @overload
-    def method(self, *, deprecated: str) -> Callable[[F], F]: ...
-    def method(self, handler: F | None = None, *, deprecated: str | None = None) -> F | Callable[[F], F]:
+    def method(
+        self, *, deprecated: str | None = None, price: Price | None = None, is_change: bool = False
+    ) -> Callable[[F], F]: ...
+    def method(
+        self,
+        handler: F | None = None,
+        *,
+        deprecated: str | None = None,
+        price: Price | None = None,
+        is_change: bool = False,
+    ) -> F | Callable[[F], F]:
         """Register a function `(services, …) -> result` under its own name; its docstring is the documentation."""
 
         def register(function: F) -> F:
@@ -166,6 +185,8 @@ class Methods:
                     doc=inspect.getdoc(function) or "",
                     is_async=inspect.iscoroutinefunction(function),
                     deprecated=deprecated,
+                    price=price,
+                    is_change=is_change,
                 )
             )
             return function
@@ -191,7 +212,7 @@ class Registry:
     """What a node answers: its methods by name, each open or refused as the configuration says."""
 
     def __init__(self, services: Services, enabled: Iterable[Module], *, with_deprecated: bool = False) -> None:
-        self._services = services
+        self.services: Final = services
         self._enabled = frozenset(enabled)
         self._with_deprecated = with_deprecated
         self._methods: dict[str, Method] = {}
@@ -223,19 +244,8 @@ class Registry:
 
     def refusal(self, method: Method) -> RpcError | None:
         """Why the configuration keeps a method closed."""
-        if method.module not in self._enabled or (method.module is Module.MINER and self._services.miner is None):
+        if method.module not in self._enabled or (method.module is Module.MINER and self.services.miner is None):
             return module_is_disabled(method.module.value)
         if method.deprecated is not None and not self._with_deprecated:
             return method_is_deprecated(method.deprecated)
         return None
-
-    async def call(self, method: Method, params: msgspec.Raw) -> Any:
-        """Run a method; RpcError and the typed errors of the rules pass through."""
-        if (closed := self.refusal(method)) is not None:
-            raise closed
-        if memoryview(params).nbytes < LARGE_BYTES:
-            arguments = method.arguments(params)
-        else:
-            arguments = await asyncio.to_thread(method.arguments, params)
-        answer = method.handler(self._services, *arguments)
-        return await answer if method.is_async else answer

@@ -7,16 +7,23 @@ since 1970. Methods raise the typed errors of the rules (`CkbError`) and of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Protocol
+from typing import Final, ParamSpec, Protocol, TypeVar
 
+from ckb_node.lanes.lane import Lane
 from consensus.context import ChainReader
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header, RawHeader, Script, Transaction, UncleBlock
 from consensus.types.core import CellMeta, EpochExt
 from storage.filters import BlockFilter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS: Final = 2
+"""Heavy calls at a time. They share one interpreter, so more would only delay each other and the event loop."""
 
 # ---------------------------------------------------------------- chain
 
@@ -26,6 +33,14 @@ class ChainView(ChainReader, Protocol):
 
     def epoch_by_number(self, number: int) -> EpochExt | None:
         """An epoch of the main chain."""
+        ...
+
+    def block_size(self, block_hash: bytes) -> int:
+        """Bytes of a stored block without reading it; 0 when it is not stored."""
+        ...
+
+    def transaction_size(self, tx_hash: bytes) -> int:
+        """Bytes of a main-chain transaction without reading it; 0 when it is not there."""
         ...
 
 
@@ -44,6 +59,10 @@ class ChainService(Protocol):
 
         A block that is stored already is no error. Raises UnknownParent, HeaderError, BlockError and so on.
         """
+        ...
+
+    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something in a thread that nobody's calls keep busy: miners wait for it."""
         ...
 
     async def estimate_cycles(self, transaction: Transaction) -> int:
@@ -114,10 +133,10 @@ class PoolInfo:
 
 @dataclass(frozen=True, slots=True)
 class PoolIds:
-    """Hashes of the pool's transactions; pending includes gap."""
+    """Hashes of the pool's transactions; pending includes gap. To be walked once."""
 
-    pending: Sequence[bytes]
-    proposed: Sequence[bytes]
+    pending: Iterable[bytes]
+    proposed: Iterable[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +154,10 @@ class PoolEntry:
 
 @dataclass(frozen=True, slots=True)
 class PoolEntries:
-    """All transactions by hash; `conflicted` are kept aside after a replacement."""
+    """All transactions with their hashes, to be walked once; `conflicted` are kept aside after a replacement."""
 
-    pending: Mapping[bytes, PoolEntry]
-    proposed: Mapping[bytes, PoolEntry]
+    pending: Iterable[tuple[bytes, PoolEntry]]
+    proposed: Iterable[tuple[bytes, PoolEntry]]
     conflicted: Sequence[bytes]
 
 
@@ -250,9 +269,13 @@ class PoolService(Protocol):
 
     async def info(self) -> PoolInfo: ...
 
-    async def ids(self) -> PoolIds: ...
+    async def ids(self) -> PoolIds:
+        """Those at the time of the call; who leaves before he is reached is left out."""
+        ...
 
-    async def entries(self) -> PoolEntries: ...
+    async def entries(self) -> PoolEntries:
+        """Those at the time of the call; who leaves before he is reached is left out."""
+        ...
 
     async def detail(self, tx_hash: bytes) -> PoolEntryDetail:
         """Its status is `unknown` when the transaction is not in the pool."""
@@ -336,10 +359,16 @@ class BlockTemplate:
     work_id: int
     dao: bytes
     extension: bytes | None = None
+    text: list[bytes] = field(default_factory=list, compare=False, repr=False)
+    """Its JSON before and behind the time, once somebody has asked for it."""
+
+    def at(self, current_time: int) -> BlockTemplate:
+        """The same template at another time."""
+        return replace(self, current_time=current_time)
 
     def with_dao(self, dao: bytes) -> BlockTemplate:
         """The same template with another dao field."""
-        return replace(self, dao=dao)
+        return replace(self, dao=dao, text=[])
 
     def to_block(self) -> Block:
         """The block with all the template offers, its roots computed and nonce 0."""
@@ -540,3 +569,5 @@ class Services:
     extra_well_known: WellKnownScripts = WellKnownScripts()
     extensions: Mapping[type, object] = field(default_factory=dict)
     """Services of modules that are declared elsewhere (the indexer), found by their Protocol."""
+    lane: Lane = field(default_factory=lambda: Lane("rpc", READERS))
+    """Where calls are worked out that would hold up the event loop. Whoever made it closes it."""

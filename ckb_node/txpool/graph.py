@@ -98,6 +98,15 @@ class PoolGraph:
         """Entries of some statuses, the best paying first; the graph must not change meanwhile."""
         return (self.entries[short_id] for short_id in self._orders.by_score(statuses))
 
+    def by_score_as_now(self, statuses: Iterable[Status]) -> Iterator[PoolEntry]:
+        """The same at the time of the call, however the graph changes meanwhile; who has left is left out."""
+        found = (self.entries.get(short_id) for short_id in self._orders.by_score_as_now(statuses))
+        return (entry for entry in found if entry is not None)
+
+    def rank(self, entry: PoolEntry, statuses: Iterable[Status]) -> int:
+        """How many entries of some statuses pay better."""
+        return self._orders.rank_by_score_among(entry.short_id, statuses)
+
     def first_to_evict(self) -> PoolEntry | None:
         """Whom a full pool drops next: pending before gap before proposed."""
         first = self._orders.first_to_evict()

@@ -31,6 +31,16 @@ class PoolOrders:
         ranked = heapq.merge(*(reversed(self._by_score[status]) for status in statuses), reverse=True)
         return (short_id for _, short_id in ranked)
 
+    def by_score_as_now(self, statuses: Iterable[Status]) -> Iterator[bytes]:
+        """The same, of those that are there at the time of the call, whatever changes meanwhile."""
+        ranked = heapq.merge(*(self._by_score[status].descending_as_now() for status in statuses), reverse=True)
+        return (short_id for _, short_id in ranked)
+
+    def rank_by_score_among(self, short_id: bytes, statuses: Iterable[Status]) -> int:
+        """How many entries of some statuses come before one in `by_score`."""
+        place = self._score_places[short_id][1]
+        return sum(self._by_score[status].count_above(place) for status in statuses)
+
     def first_to_evict(self) -> bytes | None:
         """Pending before gap before proposed, then by evict_key."""
         first = self._by_eviction.first()

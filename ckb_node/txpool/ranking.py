@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +32,19 @@ class Ranking(Generic[Key]):
         """Descending. Nothing may change meanwhile."""
         for bucket in reversed(self._buckets):
             yield from reversed(bucket)
+
+    def descending_as_now(self) -> Iterator[Key]:
+        """Descending, what is there at the time of the call."""
+        buckets = [bucket[:] for bucket in reversed(self._buckets)]
+        return (key for bucket in buckets for key in reversed(bucket))
+
+    def count_above(self, key: Key) -> int:
+        """How many keys are higher."""
+        at = bisect_right(self._highest, key)
+        if at == len(self._buckets):
+            return 0
+        bucket = self._buckets[at]
+        return sum(map(len, self._buckets[at:])) - bisect_right(bucket, key)
 
     def first(self) -> Key | None:
         """The lowest key."""

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 from ckb_node.chain.events import ChainChanged
@@ -36,6 +37,9 @@ CONFIRM_TARGETS = {
 }
 """Blocks within which a transaction of each priority should be committed."""
 
+
+LOOKED_AT_ONCE = 1024
+"""Entries of the pool that are only looked at before the event loop may do something else."""
 
 AT_ONCE = 64
 """Transactions of a block that are looked at before the event loop may do something else."""
@@ -134,7 +138,11 @@ class PoolService:
         self._verify_has_no_home_here(transaction)
         if transaction in self._waiting:
             raise Duplicated(transaction.hash)
-        checked, cycles = await self._verify(self._waiting.outside(transaction), self._chain.consensus.max_block_cycles)
+        ticket = self._waiting.outside(transaction)
+        try:
+            checked, cycles = await self._verify(ticket, self._chain.consensus.max_block_cycles)
+        finally:
+            ticket.stop.set()
         return rpc.Accepted(cycles=cycles, fee=checked.fee)
 
     async def _verify(self, ticket: Ticket, max_cycles: int) -> tuple[Checked, int]:
@@ -323,19 +331,22 @@ class PoolService:
         )
 
     async def ids(self) -> rpc.PoolIds:
-        graph = self.pool.graph
-        pending = [entry.hash for entry in graph.by_score((Status.PENDING, Status.GAP))]
+        graph, homeless = self.pool.graph, [tx_hash for tx_hash, _ in self._homeless]
+        waiting = graph.by_score_as_now((Status.PENDING, Status.GAP))
         return rpc.PoolIds(
-            pending=pending + [tx_hash for tx_hash, _ in self._homeless],
-            proposed=[entry.hash for entry in graph.by_score((Status.PROPOSED,))],
+            pending=chain((entry.hash for entry in waiting), homeless),
+            proposed=(entry.hash for entry in graph.by_score_as_now((Status.PROPOSED,))),
         )
 
     async def entries(self) -> rpc.PoolEntries:
-        graph = self.pool.graph
-        pending = {entry.hash: _entry_info(entry) for entry in graph.by_score((Status.PENDING, Status.GAP))}
+        graph, homeless = self.pool.graph, list(self._homeless)
+        waiting = graph.by_score_as_now((Status.PENDING, Status.GAP))
         return rpc.PoolEntries(
-            pending=pending | {tx_hash: each.info() for tx_hash, each in self._homeless},
-            proposed={entry.hash: _entry_info(entry) for entry in graph.by_score((Status.PROPOSED,))},
+            pending=chain(
+                ((entry.hash, _entry_info(entry)) for entry in waiting),
+                ((tx_hash, each.info()) for tx_hash, each in homeless),
+            ),
+            proposed=((entry.hash, _entry_info(entry)) for entry in graph.by_score_as_now((Status.PROPOSED,))),
             conflicted=list(self.pool.conflicted),
         )
 
@@ -346,7 +357,7 @@ class PoolService:
             return rpc.PoolEntryDetail()
         rank = 0
         if entry.status is not Status.PROPOSED:
-            rank = 1 + list(graph.by_score((Status.PENDING, Status.GAP))).index(entry)
+            rank = 1 + graph.rank(entry, (Status.PENDING, Status.GAP))
         proposed = graph.count(Status.PROPOSED)
         return rpc.PoolEntryDetail(
             status=entry.status.value,
@@ -398,7 +409,9 @@ class PoolService:
         consensus = self._chain.consensus
         left = CONFIRM_TARGETS[priority] - consensus.proposal_window.closest
         size = cycles = 0
-        for entry in self.pool.graph.by_score(Status):
+        for looked, entry in enumerate(self.pool.graph.by_score_as_now(Status)):
+            if looked % LOOKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             size, cycles = size + entry.size, cycles + entry.cycles
             if size >= consensus.max_block_bytes or cycles >= consensus.max_block_cycles:
                 left -= 1

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import Final, TypeVar
 
 from ckb_node.chain.scripts import ScriptService
+from ckb_node.lanes.fair import FairSlots
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rejects import Invalidated, VerificationFailed
 from ckb_node.txpool.waiting import Ticket
@@ -32,8 +33,8 @@ class PoolVerifier:
         self._pool: Final = pool
         self._scripts: Final = scripts
         self._workers: Final = workers
-        self._slots: Final = asyncio.Semaphore(parallel)
-        self._long_slot: Final = asyncio.Semaphore(1)
+        self._slots: Final = FairSlots(parallel)
+        self._long_slot: Final = FairSlots(1)
 
     async def verify(self, ticket: Ticket, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """What the checks found and the cycles of the scripts, under the rules of the next block. Raises Reject."""
@@ -45,11 +46,11 @@ class PoolVerifier:
     async def _verify_once(self, ticket: Ticket, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
         checked = check()
-        async with self._slots:
+        async with self._slots.turn():
             checked = self._check_again(ticket, check, checked)
             cycles = await self._in_worker(self._run_quickly, ticket, checked, max_cycles)
         if cycles is None:
-            async with self._long_slot:
+            async with self._long_slot.turn():
                 checked = self._check_again(ticket, check, checked)
                 cycles = await self._in_worker(self._run_patiently, ticket, checked, max_cycles)
         ticket.verify_wanted()

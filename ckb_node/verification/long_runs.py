@@ -8,7 +8,7 @@ from threading import Lock
 from ckb_node.verification.carry import unpack_error
 from ckb_node.verification.messages import Done, Ending, Setup
 from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work, readable
-from ckb_node.verification.stopping import LOOK_S, BudgetExceeded, Gate, ScriptsStopped, Stop, time_exceeded
+from ckb_node.verification.stopping import LOOK_S, BudgetExceeded, Gate, ScriptsStopped, Stop, TimeExceeded
 from consensus.script.context import ScriptChain
 
 ATTEMPTS = 2
@@ -92,7 +92,7 @@ def _check_limits(process: ScriptProcess, work: Work, worked_s: float) -> None:
         raise BudgetExceeded("bytes of memory", str(MAX_RESIDENT_BYTES))
     # The process counts its own time of work; on a busy machine that is much less than the clock says.
     if work.seconds is not None and worked_s > 4 * work.seconds + GRACE_S:
-        raise time_exceeded(work.seconds)
+        raise TimeExceeded(work.seconds)
 
 
 def _cycles_of(work: Work, done: Done) -> int:
@@ -102,7 +102,7 @@ def _cycles_of(work: Work, done: Done) -> int:
         case Ending.STOPPED:
             raise ScriptsStopped
         case Ending.OUT_OF_TIME:
-            raise time_exceeded(work.seconds or 0)
+            raise TimeExceeded(work.seconds or 0)
         case Ending.BROKEN:
             raise ProcessDiedError
         case Ending.FAILED:

@@ -39,6 +39,7 @@ class ParallelScriptService(ScriptService):
         # Blocks keep all cores busy for long, and translating would wait for their end, which it is to bring nearer.
         self.blocks = BlockProcesses(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
         self.long_runs = LongRuns(Setup(hardforks, directory, DEFAULT_NICENESS))
+        self.estimate_runs = LongRuns(Setup(hardforks, directory, DEFAULT_NICENESS))
 
     def warm_up(self) -> None:
         """As ScriptService: starts the processes for blocks."""
@@ -88,18 +89,42 @@ class ParallelScriptService(ScriptService):
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
     ) -> int:
         """As ScriptService, but in a process of its own, so that it takes nobody's time."""
+        return self._run_in(self.long_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+
+    def run_estimate(
+        self,
+        reader: ChainReader,
+        rtx: ResolvedTransaction,
+        env: TxEnv,
+        max_cycles: int,
+        stop: Stop,
+        seconds: float,
+    ) -> int:
+        """As `run_patiently`, in another process."""
+        return self._run_in(self.estimate_runs, reader, rtx, env, max_cycles, stop, seconds)
+
+    def _run_in(
+        self,
+        runs: LongRuns,
+        reader: ChainReader,
+        rtx: ResolvedTransaction,
+        env: TxEnv,
+        max_cycles: int,
+        stop: Stop,
+        seconds: float,
+    ) -> int:
         key = self.cache_key(rtx, env)
         cycles = self.verified.get(key)
         if cycles is not None:
             if cycles > max_cycles:
                 raise ExceededMaximumCycles(max_cycles)
             return cycles
-        work = Work(0, rtx, env.epoch_without_proposal_window, max_cycles, pool_seconds(max_cycles))
+        work = Work(0, rtx, env.epoch_without_proposal_window, max_cycles, seconds)
         try:
-            cycles = self.long_runs.run(work, reader, stop, self.gate)
+            cycles = runs.run(work, reader, stop, self.gate)
         except ProcessDiedError:
             log.warning("a script process died twice over one transaction", transaction=f"0x{rtx.hash.hex()}")
-            return super().run_patiently(reader, rtx, env, max_cycles, stop)
+            return super().run_estimate(reader, rtx, env, max_cycles, stop, seconds)
         self.verified.put(key, cycles)
         return cycles
 
@@ -107,6 +132,7 @@ class ParallelScriptService(ScriptService):
         """End all processes, after everybody who runs scripts has ended."""
         self.blocks.close()
         self.long_runs.close()
+        self.estimate_runs.close()
 
 
 class _Run:

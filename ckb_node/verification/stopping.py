@@ -27,9 +27,12 @@ class BudgetExceeded(CkbError):  # noqa: N818 - reads as the rejects do
         self.what, self.limit = what, limit
 
 
-def time_exceeded(seconds: float) -> BudgetExceeded:
-    """What a transaction is told whose scripts ran too long."""
-    return BudgetExceeded("seconds of work", f"{seconds:.1f}")
+class TimeExceeded(BudgetExceeded):
+    """The scripts worked for more than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("seconds of work", f"{seconds:.1f}")
+        self.seconds = seconds
 
 
 class Stop:

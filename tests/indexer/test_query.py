@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -20,13 +21,26 @@ from ckb_node.indexer.query import (
     Search,
     SearchMode,
     SearchTimeoutError,
-    find_cells,
-    find_transactions,
 )
 from consensus.types.blockchain import Block, CellOutput, RawTransaction, Script, Transaction, out_point_key
+from storage.kv import Reader
 from storage.memory import MemorySnapshot, MemoryStore
 from tests.indexer.kit_index import CKB, CODES, DATA, SCRIPTS, Model, Row, a_chain, raw_script
 from tests.kit.devchain import dev_consensus
+
+
+def find_cells(reader: Reader, search: Search, *, after: bytes | None, is_descending: bool) -> Iterator[FoundCell]:
+    """Without the pauses."""
+    found = query.find_cells(reader, search, after=after, is_descending=is_descending)
+    return (each for each in found if each is not None)
+
+
+def find_transactions(
+    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool
+) -> Iterator[FoundTransaction]:
+    """Without the pauses."""
+    found = query.find_transactions(reader, search, after=after, is_descending=is_descending)
+    return (each for each in found if each is not None)
 
 
 @pytest.fixture(scope="module")
@@ -203,14 +217,31 @@ def test_partial_search_is_refused(world: tuple[MemorySnapshot, Model]) -> None:
         cells(world[0], search)
 
 
-def test_a_search_that_takes_too_long_ends(
+NOTHING = CellFilter(capacity=(0, 0), block=None)
+ANY = Search(script=Script(code_hash=CODES[0], hash_type=0, args=b""), script_type=ScriptType.LOCK)
+
+
+def test_a_search_that_finds_nothing_for_too_long_ends(
     world: tuple[MemorySnapshot, Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = iter(range(1000))
-    monkeypatch.setattr(query, "monotonic", lambda: next(now))
-    search = Search(script=Script(code_hash=CODES[0], hash_type=0, args=b""), script_type=ScriptType.LOCK)
+    count = len(cells(world[0], ANY))
+    monkeypatch.setattr(query, "MOST_ROWS", count - 2)
     with pytest.raises(SearchTimeoutError, match="Indexer request timeout"):
-        cells(world[0], search)
+        cells(world[0], replace(ANY, filter=NOTHING))
+    assert len(cells(world[0], ANY)) == count, "one that finds something goes on"
+
+
+def test_a_search_pauses_after_some_rows_whether_it_finds_something_or_not(
+    world: tuple[MemorySnapshot, Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = len(cells(world[0], ANY))
+    monkeypatch.setattr(query, "STEP_ROWS", 5)
+    for search in (ANY, replace(ANY, filter=NOTHING)):
+        found = list(query.find_cells(world[0], search, after=None, is_descending=False))
+        assert found.count(None) == count // 5
+    monkeypatch.setattr(query, "STEP_BYTES", 1)
+    found = list(query.find_cells(world[0], ANY, after=None, is_descending=False))
+    assert found.count(None) == count, "big cells: each is a step"
 
 
 def test_arguments_that_look_like_numbers_are_not_mixed_up() -> None:

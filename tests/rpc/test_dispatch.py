@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckb_node.lanes.lane import Lane
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import H256, Bool, Hashes, Text, TransactionParam, Uint32, Uint64, ValidatorParam
@@ -103,6 +104,7 @@ def unheard(services: Any) -> int:
 
 class NoMiner:
     miner = None
+    lane = Lane("test", 1)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ckb_node.lanes.lane import Lane
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.guard import HttpLimits
 from ckb_node.rpc.http import CHUNK_BYTES, HttpServer, serving
@@ -27,6 +28,7 @@ class Services:
     miner = None
 
     def __init__(self) -> None:
+        self.lane = Lane("test", 2)
         self.gate = asyncio.Event()
         self.started: list[str] = []
         self.has_started = asyncio.Event()

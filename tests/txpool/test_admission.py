@@ -126,7 +126,7 @@ async def test_dead_cells() -> None:
             assert refused.cause.out_point == cell[0].raw
         entries = await funds.pool.entries()
         assert list(entries.conflicted) == [rival.hash], "the valid one that only lost the race"
-        assert list(entries.pending) == [first.hash]
+        assert [tx_hash for tx_hash, _ in entries.pending] == [first.hash]
 
 
 async def test_header_deps_must_be_on_the_main_chain() -> None:

@@ -31,6 +31,18 @@ HEX, HEADER_JSON, BLOCK_JSON = 0, 1, 2
 """Levels of `verbosity`."""
 
 
+def _price_by_hash(services: Services, block_hash: bytes, *_: object) -> int:
+    """Bytes of a stored block."""
+    return services.chain.view().block_size(block_hash)
+
+
+def _price_by_number(services: Services, number: int, *_: object) -> int:
+    """Bytes of a block of the main chain."""
+    view = services.chain.view()
+    block_hash = view.main_hash(number)
+    return 0 if block_hash is None else view.block_size(block_hash)
+
+
 # ---------------------------------------------------------------- blocks and headers
 
 
@@ -80,7 +92,7 @@ def _inconsistent(number: int, block_hash: bytes) -> RpcError:
     )
 
 
-@METHODS.method
+@METHODS.method(price=_price_by_hash)
 def get_block(
     services: Services, block_hash: H256, verbosity: Uint32 | None = None, with_cycles: Bool | None = None
 ) -> BlockViewJson | str | BlockWithCyclesJson | None:
@@ -95,7 +107,7 @@ def get_block(
     return _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
 
 
-@METHODS.method
+@METHODS.method(price=_price_by_number)
 def get_block_by_number(
     services: Services, block_number: Uint64, verbosity: Uint32 | None = None, with_cycles: Bool | None = None
 ) -> BlockViewJson | str | BlockWithCyclesJson | None:
@@ -160,7 +172,7 @@ def get_block_hash(services: Services, block_number: Uint64) -> str | None:
     return optional_hash(services.chain.view().main_hash(block_number))
 
 
-@METHODS.method
+@METHODS.method(price=_price_by_hash)
 def get_fork_block(services: Services, block_hash: H256, verbosity: Uint32 | None = None) -> BlockViewJson | str | None:
     """A stored block that is not on the main chain; null otherwise. `verbosity` as of `get_block`."""
     view = services.chain.view()
@@ -172,7 +184,7 @@ def get_fork_block(services: Services, block_hash: H256, verbosity: Uint32 | Non
     return None if block is None else _block_answer(block, level)
 
 
-@METHODS.method
+@METHODS.method(price=_price_by_hash)
 def get_block_filter(services: Services, block_hash: H256) -> BlockFilterJson | None:
     """The filter of a main-chain block (RFC 45) and its filter hash; null when the block is not on the main chain, its
     filter is not built, or filters are switched off.

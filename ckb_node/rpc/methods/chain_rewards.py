@@ -12,7 +12,7 @@ from ckb_node.rpc.chainresults import (
 )
 from ckb_node.rpc.hextext import bytes_text, uint_text
 from ckb_node.rpc.params import H256, Uint64
-from ckb_node.rpc.registry import Methods, Module
+from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import ChainView, Services
 from ckb_node.txpool.entry import fee_rate, weight
 from consensus.lookup import require
@@ -24,7 +24,7 @@ METHODS = Methods(Module.CHAIN)
 DEFAULT_FEE_BLOCKS, MAX_FEE_BLOCKS = 21, 101
 
 
-@METHODS.method
+@METHODS.method(price=always_dear)
 def get_block_economic_state(services: Services, block_hash: H256) -> BlockEconomicStateJson | None:
     """What a main-chain block issued and what its miner was paid, in shannons.
 
@@ -63,7 +63,7 @@ def _secondary_issuance(epoch: EpochExt, number: int, epoch_reward: int) -> int:
     return share + (number - epoch.start_number < remainder)
 
 
-@METHODS.method
+@METHODS.method(price=always_dear)
 def get_fee_rate_statistics(services: Services, target: Uint64 | None = None) -> FeeRateStatisticsJson | None:
     """Mean and median fee rate (shannons per kilo-weight) of the transactions in the last `target` blocks.
 
@@ -72,7 +72,7 @@ def get_fee_rate_statistics(services: Services, target: Uint64 | None = None) ->
     return _statistics(services.chain.view(), DEFAULT_FEE_BLOCKS if target is None else target)
 
 
-@METHODS.method
+@METHODS.method(price=always_dear)
 def get_fee_rate_statics(services: Services, target: Uint64 | None = None) -> FeeRateStatisticsJson | None:
     """Deprecated since 0.109, but still answered: a misspelt `get_fee_rate_statistics`."""
     return get_fee_rate_statistics(services, target)

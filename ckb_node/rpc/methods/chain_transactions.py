@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from ckb_node.rpc.chainresults import (
@@ -48,7 +50,9 @@ async def get_transaction(
     level = WITH_TRANSACTION if verbosity is None else verbosity
     if level not in (HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION):
         raise bad_verbosity(HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION)
-    committed = _committed(services.chain.view(), tx_hash, level)
+    view = services.chain.view()
+    price = 0 if level == WITHOUT_TRANSACTION else view.transaction_size(tx_hash)
+    committed = await services.lane.run_priced(price, partial(_committed, view, tx_hash, level))
     if committed is not None:
         return committed
     if only_committed:
@@ -128,7 +132,9 @@ async def get_live_cell(
         cell = services.chain.view().cell(out_point.raw)
     is_of_pool = cell is not None and cell.info is None
     lookup = CellLookup(CellState.UNKNOWN if cell is None else CellState.LIVE, cell)
-    return cell_status_json(lookup, with_data=with_data or is_of_pool)
+    is_with_data = with_data or is_of_pool
+    price = cell.data_size if is_with_data and cell is not None else 0
+    return await services.lane.run_priced(price, partial(cell_status_json, lookup, with_data=is_with_data))
 
 
 @METHODS.method

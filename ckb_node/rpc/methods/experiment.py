@@ -7,7 +7,7 @@ from ckb_node.rpc.errors import invalid_params
 from ckb_node.rpc.hextext import uint_text
 from ckb_node.rpc.methods.chain_transactions import estimate_cycles
 from ckb_node.rpc.params import Bool, OutPointParam, PriorityParam, TransactionParam, WithdrawingParam
-from ckb_node.rpc.registry import Methods, Module
+from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import ChainView, FeePriority, Services
 from consensus.dao import DaoHeaderError, DaoOutPointError, maximum_withdraw
 from consensus.types.blockchain import CellOutput, Header, OutPoint
@@ -21,7 +21,7 @@ async def dry_run_transaction(services: Services, tx: TransactionParam) -> Cycle
     return await estimate_cycles(services, tx)
 
 
-@METHODS.method
+@METHODS.method(price=always_dear)
 def calculate_dao_maximum_withdraw(services: Services, out_point: OutPointParam, kind: WithdrawingParam) -> str:
     """Shannons that a NervosDAO deposit is worth (RFC 23).
 

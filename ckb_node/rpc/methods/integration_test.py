@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
 from ckb_node.rpc.errors import Code, RpcError, invalid_params, module_is_disabled, refused_block
 from ckb_node.rpc.hextext import bytes_text, uint_text
-from ckb_node.rpc.methods.miner import miner_of
+from ckb_node.rpc.methods.miner import miner_of, with_roots
 from ckb_node.rpc.methods.pool import check_outputs
 from ckb_node.rpc.params import H256, BlockParam, Bool, TemplateParam, TransactionParam, Uint64, ValidatorParam
 from ckb_node.rpc.registry import Methods, Module
@@ -27,19 +29,19 @@ def _testing_of(services: Services) -> TestingService:
 
 async def _submit(services: Services, template: BlockTemplate) -> bytes:
     try:
-        return await services.chain.submit_block(template.to_block())
+        return await services.chain.submit_block(await services.lane.run(template.to_block))
     except CkbError as error:
         raise refused_block(Code.CKBInternalError, error) from error
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def process_block_without_verify(services: Services, data: BlockParam, broadcast: Bool) -> str | None:
     """Put a block on the chain without verifying it; its hash, or null when that is impossible.
 
     Peers hear of it as of any new tip; `broadcast` makes no difference.
     """
     del broadcast
-    block = data.with_roots()
+    block = await services.lane.run(partial(with_roots, data))
     try:
         is_taken = await _testing_of(services).process_block_without_verify(block)
     except CkbError as error:
@@ -48,7 +50,7 @@ async def process_block_without_verify(services: Services, data: BlockParam, bro
     return bytes_text(block.hash) if is_taken else None
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def truncate(services: Services, target_tip_hash: H256) -> None:
     """Make a main-chain block the tip, forget what came after it, and clear the pool."""
     view = services.chain.view()
@@ -63,7 +65,7 @@ async def truncate(services: Services, target_tip_hash: H256) -> None:
     await services.pool.clear()
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def generate_block(services: Services) -> str:
     """Mine a block with the transactions that wait for it; its hash."""
     return bytes_text(await _submit(services, await miner_of(services).block_template()))
@@ -82,7 +84,7 @@ async def generate_epochs(services: Services, num_epochs: Uint64) -> str:
     return uint_text(current.pack())
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def generate_block_with_template(services: Services, block_template: TemplateParam) -> str:
     """Mine the block of a template, its dao field computed anew; the block's hash. -32602 as `calculate_dao_field`."""
     dao = await _dao_field(services, block_template)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
+from ckb_node.rpc.calls import Written
 from ckb_node.rpc.errors import Code, module_is_disabled, refused_block
 from ckb_node.rpc.hextext import bytes_text
 from ckb_node.rpc.params import BlockParam, Text, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import MinerService, Services
-from ckb_node.rpc.templatejson import BlockTemplateJson, template_json
+from ckb_node.rpc.templatejson import BlockTemplateJson
+from ckb_node.rpc.templatetext import is_written, template_text
 from consensus.errors import CkbError
+from consensus.types.blockchain import Block
 
 METHODS = Methods(Module.MINER)
 
@@ -24,29 +29,39 @@ def miner_of(services: Services) -> MinerService:
     return services.miner
 
 
+def with_roots(block: Block) -> Block:
+    """A block whose header commits to its body, with the bytes and the hash that the chain asks for. Takes long."""
+    committed = block.with_roots()
+    _ = committed.raw, committed.hash
+    return committed
+
+
 @METHODS.method
 async def get_block_template(
     services: Services,
     bytes_limit: Uint64 | None = None,
     proposals_limit: Uint64 | None = None,
     max_version: Uint32 | None = None,
-) -> BlockTemplateJson:
+) -> Written[BlockTemplateJson]:
     """A block to be mined on the tip. The miner computes the roots of the header from the body.
 
     The parameters are checked and then ignored, as all CKB nodes do.
     """
     del bytes_limit, proposals_limit, max_version
-    return template_json(await miner_of(services).block_template())
+    template = await miner_of(services).block_template()
+    if is_written(template):
+        return template_text(template)
+    return await services.chain.aside(template_text, template)
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def submit_block(services: Services, work_id: Text, block: BlockParam) -> str:
     """Verify, store and announce a solved block; its hash.
 
     The three roots in the header are computed from the body, whatever was sent. `work_id` is only logged. Any rule
     that the block breaks is error -3.
     """
-    solved = block.with_roots()
+    solved = await services.lane.run(partial(with_roots, block))
     try:
         block_hash = await services.chain.submit_block(solved)
     except CkbError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckb_node.rpc.calls import InTurns
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.hextext import bytes_text, uint_text
 from ckb_node.rpc.noderesults import (
@@ -11,8 +12,8 @@ from ckb_node.rpc.noderesults import (
     TxPoolIdsJson,
     TxPoolInfoJson,
     pool_detail_json,
-    pool_entries_json,
-    pool_ids_json,
+    pool_entries_text,
+    pool_ids_text,
     pool_info_json,
 )
 from ckb_node.rpc.outputs_validator import UnknownScriptError, verify_outputs_well_known
@@ -40,7 +41,7 @@ def check_outputs(services: Services, transaction: Transaction, validator: Outpu
         ) from error
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def send_transaction(
     services: Services, tx: TransactionParam, outputs_validator: ValidatorParam | None = None
 ) -> str:
@@ -65,7 +66,7 @@ async def test_tx_pool_accept(
     return EntryCompletedJson(uint_text(accepted.cycles), uint_text(accepted.fee))
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def remove_transaction(services: Services, tx_hash: H256) -> bool:
     """Take a transaction and all that depend on it out of the pool; false when it was not there."""
     return await services.pool.remove(tx_hash)
@@ -77,24 +78,26 @@ async def tx_pool_info(services: Services) -> TxPoolInfoJson:
     return pool_info_json(await services.pool.info())
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def clear_tx_pool(services: Services) -> None:
     """Forget every transaction of the pool."""
     await services.pool.clear()
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def clear_tx_verify_queue(services: Services) -> None:
     """Forget transactions that wait for verification."""
     await services.pool.clear_verify_queue()
 
 
 @METHODS.method
-async def get_raw_tx_pool(services: Services, verbose: Bool | None = None) -> TxPoolIdsJson | TxPoolEntriesJson:
+async def get_raw_tx_pool(
+    services: Services, verbose: Bool | None = None
+) -> InTurns[TxPoolIdsJson] | InTurns[TxPoolEntriesJson]:
     """Hashes of the pool's transactions; with `verbose` sizes, fees and cycles of each."""
     if verbose:
-        return pool_entries_json(await services.pool.entries())
-    return pool_ids_json(await services.pool.ids())
+        return InTurns(pool_entries_text(await services.pool.entries()))
+    return InTurns(pool_ids_text(await services.pool.ids()))
 
 
 @METHODS.method

@@ -9,7 +9,7 @@ from ckb_node.rpc.chainresults import (
     deployment_info_json,
 )
 from ckb_node.rpc.hextext import bytes_text, uint_text
-from ckb_node.rpc.registry import Methods, Module
+from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import Services
 from consensus.difficulty import compact_to_difficulty
 from consensus.header import median_time
@@ -35,7 +35,7 @@ def get_blockchain_info(services: Services) -> ChainInfoJson:
     )
 
 
-@METHODS.method
+@METHODS.method(price=always_dear)
 def get_deployments_info(services: Services) -> DeploymentsInfoJson:
     """Softfork deployments (RFC 43) and the state of each at the tip."""
     view = services.chain.view()
