@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from operator import itemgetter
 from typing import Final, Generic, TypeVar
 
 from ckb_node.lanes.client import CLIENT
@@ -17,7 +18,7 @@ EXPECTED_COST: Final = 0.01
 """What a turn is taken to cost until its end, so that a client's turns at the same time count too."""
 
 MOST_REMEMBERED: Final = 1000
-"""Clients that have had their share and do not wait; beyond this, those without a debt are forgotten."""
+"""Clients whose time is kept; beyond this, those are forgotten that are the least ahead."""
 
 
 class FairLine(Generic[T]):
@@ -66,7 +67,8 @@ class FairLine(Generic[T]):
         """Advance a client's time; a negative cost takes back what was charged too much."""
         self._times[client] = self._time_of(client) + cost
         if len(self._times) > MOST_REMEMBERED:
-            self._times = {each: time for each, time in self._times.items() if time > self._now}
+            most = sorted(self._times.items(), key=itemgetter(1), reverse=True)[: MOST_REMEMBERED // 2]
+            self._times = {each: time for each, time in most if time > self._now}
 
     def _time_of(self, client: str) -> float:
         return max(self._now, self._times.get(client, 0.0))

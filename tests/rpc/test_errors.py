@@ -110,7 +110,8 @@ def test_the_numbers_of_the_interface() -> None:
         "PoolRejectedTransactionByMinFeeRate": -1104, "PoolRejectedTransactionByMaxAncestorsCountLimit": -1105,
         "PoolIsFull": -1106, "PoolRejectedDuplicatedTransaction": -1107, "PoolRejectedMalformedTransaction": -1108,
         "TransactionExpired": -1109, "PoolRejectedTransactionBySizeLimit": -1110, "PoolRejectedRBF": -1111,
-        "PoolRejectedInvalidated": -1112, "Indexer": -1200, "ParseError": -32700, "InvalidRequest": -32600,
+        "PoolRejectedInvalidated": -1112, "Indexer": -1200,
+            "ServerIsBusy": -32000, "ParseError": -32700, "InvalidRequest": -32600,
         "MethodNotFound": -32601, "InvalidParams": -32602, "InternalError": -32603,
     }  # fmt: skip
 
