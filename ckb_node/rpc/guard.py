@@ -20,6 +20,8 @@ from aiohttp import web
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong
 
+from ckb_node.lanes.client import client_of
+
 log = structlog.get_logger("rpc")
 
 
@@ -209,6 +211,7 @@ class Connection(web.RequestHandler):
         "counted",
         "deadline",
         "phase",
+        "sharer",
         "task",
     )
 
@@ -229,7 +232,8 @@ class Connection(web.RequestHandler):
         self._max_msg_queue_size, self._msg_queue_resume_size = PIPELINED, PIPELINED // 2
         self._guard = guard
         self._wire: asyncio.Transport | None = None
-        self.client = ""
+        self.client = self.sharer = ""
+        """Who shares connections, and who shares the node's work."""
         self.task: asyncio.Task[Any] | None = None
         self.counted = 0
         self._received = self._left_over = 0
@@ -244,6 +248,7 @@ class Connection(web.RequestHandler):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
         self._wire = transport
         self.client = _client_of(transport)
+        self.sharer = client_of(*(transport.get_extra_info("peername") or ("", 0))[:2])
         if self._guard.admit(self):
             super().connection_made(transport)
         else:

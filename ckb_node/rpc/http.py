@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, UPGRADE
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from ckb_node.rpc.dispatch import Dispatcher
+from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
 from ckb_node.rpc.guard import Connection, Guard, HttpLimits, Left
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -123,23 +123,21 @@ class HttpServer:
         """Dispatch; whether the connection stays open."""
         body = await self._body(request, connection)
         connection.work()
-        is_old = request.version == HttpVersion10
-        async with aclosing(self.dispatcher.parts(body)) as parts:
+        async with aclosing(self.dispatcher.parts(body, connection.sharer)) as parts:
             try:
                 async with asyncio.timeout(self.limits.answer_seconds):
-                    gathered, is_whole = await _gather(parts, None if is_old else CHUNK_BYTES)
+                    gathered, is_whole = await _gather(parts)
             except TimeoutError:
                 raise _RefusedError(408) from None
-            keep = _keep(request)
             if is_whole:
                 head = _OK + _CORS + _JSON if gathered else _NO_CONTENT
-                await connection.send(_whole(head, keep, gathered))
-            else:
-                await connection.send(b"".join((_CHUNKED, keep, b"\r\n", _chunk(gathered))))
-                async for part in parts:
-                    await connection.send(_chunk(part))
-                await connection.send(b"0\r\n\r\n")
-        return _is_kept(request)
+                await connection.send(_whole(head, _keep(request), gathered))
+                return _is_kept(request)
+            try:
+                return await _stream(request, connection, gathered, parts)
+            except AnswerCutError:
+                connection.drop()
+                return False
 
     async def _body(self, request: web.BaseRequest, connection: Connection) -> bytes:
         """The whole body; _RefusedError when it is too large or badly framed."""
@@ -192,16 +190,32 @@ async def serving(
             watcher.cancel()
 
 
-async def _gather(parts: AsyncGenerator[bytes, None], limit: int | None) -> tuple[bytes, bool]:
-    """The parts in one, and whether they are all; not all when they grow beyond the limit."""
+async def _gather(parts: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
+    """The parts in one, and whether they are all; not all when they grow beyond CHUNK_BYTES."""
     gathered: list[bytes] = []
     size = 0
     async for part in parts:
         gathered.append(part)
         size += len(part)
-        if limit is not None and size > limit:
+        if size > CHUNK_BYTES:
             return b"".join(gathered), False
     return b"".join(gathered), True
+
+
+async def _stream(
+    request: web.BaseRequest, connection: Connection, first: bytes, parts: AsyncGenerator[bytes, None]
+) -> bool:
+    """Send a long answer as it comes; the client's pace bounds the memory. Whether the connection stays open."""
+    if request.version == HttpVersion10:  # knows no chunks: the end is that of the connection
+        await connection.send(b"".join((_OK, _CORS, _JSON, b"connection: close\r\n\r\n", first)))
+        async for part in parts:
+            await connection.send(part)
+        return False
+    await connection.send(b"".join((_CHUNKED, _keep(request), b"\r\n", _chunk(first))))
+    async for part in parts:
+        await connection.send(_chunk(part))
+    await connection.send(b"0\r\n\r\n")
+    return _is_kept(request)
 
 
 def _is_kept(request: web.BaseRequest) -> bool:

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from ckb_node.lanes.lane import Lane
+from ckb_node.lanes.client import CLIENT
+from ckb_node.lanes.lane import Lane, Slices
+from ckb_node.rpc.calls import Beside
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.guard import HttpLimits
 from ckb_node.rpc.http import CHUNK_BYTES, HttpServer, serving
@@ -49,6 +51,24 @@ def echo(services: Any, text: Text) -> str:
 def fill(services: Any, size: Uint32) -> str:
     """Answers so many characters."""
     return "x" * size
+
+
+@METHODS.method
+def cut(services: Any) -> Beside[list[int]]:
+    """A long answer whose end cannot be had."""
+
+    def pieces() -> Slices:
+        yield b"[" + b"1," * 500_000
+        yield b"1," * 500_000
+        raise ZeroDivisionError
+
+    return Beside(pieces())
+
+
+@METHODS.method
+def who(services: Any) -> str:
+    """Under which name the client has its share."""
+    return CLIENT.get()
 
 
 @METHODS.method
@@ -169,6 +189,32 @@ async def test_connection_close_and_http_10_end_the_connection() -> None:
                 answer = await client.answer()
                 assert answer.headers["connection"] == "close"
                 assert await client.is_closed()
+
+
+async def test_a_long_answer_to_http_10_ends_with_the_connection() -> None:
+    async with running() as node, node.client() as client:
+        body = rpc("fill", hex(3 << 20))
+        await client.send(b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        head, _, text = (await client.reader.read()).partition(b"\r\n\r\n")
+        assert b"content-length" not in head
+        assert b"chunked" not in head
+        assert len(json.loads(text)["result"]) == 3 << 20
+
+
+async def test_an_answer_that_is_cut_does_not_look_whole() -> None:
+    async with running() as node, node.client() as client:
+        await client.send(post(rpc("cut")))
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await client.answer()
+
+
+async def test_local_clients_have_a_share_for_each_connection() -> None:
+    async with running() as node, node.client() as one, node.client() as other:
+        names = []
+        for client in (one, one, other):
+            await client.send(post(rpc("who")))
+            names.append((await client.answer()).json()["result"])
+        assert names[0] == names[1] != names[2]
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
