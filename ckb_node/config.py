@@ -18,6 +18,7 @@ from ckb_node.mining.assembler import MinerConfig
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT
 from ckb_node.rpc.hextext import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.rpc.jsontypes import ScriptJson, parse_hash_type, read_script
+from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of
 from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import WellKnownScripts
 from ckb_node.specs import bundled_text, cell_file, files_of
@@ -78,7 +79,8 @@ class LoggerSection(Section, frozen=True):
 
 
 class RpcSection(Section, frozen=True):
-    """[rpc]: sizes in bytes. `modules` names what is open."""
+    """[rpc]: sizes in bytes. `modules` names what is open, `cors_origins` the web pages that may call besides those of
+    this machine, `allowed_hosts` the node's own names besides addresses and `localhost`."""
 
     listen_address: str = "127.0.0.1:8114"
     max_request_body_size: Positive = 10 << 20
@@ -94,6 +96,8 @@ class RpcSection(Section, frozen=True):
             Module.INDEXER,
         ]
     )
+    cors_origins: list[str] = msgspec.field(default_factory=list)
+    allowed_hosts: list[str] = msgspec.field(default_factory=list)
     enable_deprecated_rpc: bool = False
     extra_well_known_lock_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
     extra_well_known_type_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
@@ -311,6 +315,12 @@ class Config:
             return None
         return "block_assembler is not the usual lock of a public key's hash; `ckb-node run --ba-advanced` allows it"
 
+    def origin_policy(self) -> OriginPolicy:
+        """Which pages may call the RPC, and by which names."""
+        section, (host, _) = self.file.rpc, self.rpc_address
+        own = [host] if any(char.isalpha() for char in host) and ":" not in host else []
+        return policy_of(section.cors_origins, [*section.allowed_hosts, *own])
+
     def extra_well_known(self) -> WellKnownScripts:
         """Scripts that `well_known_scripts_only` of send_transaction lets pass besides the system's."""
         section = self.file.rpc
@@ -365,6 +375,8 @@ def _check(file: FileConfig) -> None:
     if Path(file.tx_pool.persisted_data).name in ("", ".."):
         raise ConfigError(f"tx_pool.persisted_data: {file.tx_pool.persisted_data!r} names no file")
     parse_filter(file.logger.filter)
+    _check_texts("rpc.cors_origins", [each for each in file.rpc.cors_origins if each != EVERYONE], parse_origin)
+    _check_texts("rpc.allowed_hosts", file.rpc.allowed_hosts, parse_host)
     _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)
     _check_texts("rpc.extra_well_known_type_scripts", file.rpc.extra_well_known_type_scripts, read_script)
     sync = file.network.sync
@@ -398,7 +410,7 @@ def _check_texts(key: str, values: Sequence[T], read: Callable[[T], object]) -> 
     try:
         for value in values:
             read(value)
-    except BadTextError as error:
+    except (BadTextError, BadOriginError) as error:
         raise ConfigError(f"{key}: {error}") from error
 
 

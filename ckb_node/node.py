@@ -140,7 +140,9 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
     async with contextlib.AsyncExitStack() as stack:
         changes = await stack.enter_async_context(asyncio.TaskGroup())
         try:
-            server = await stack.enter_async_context(serving(build_dispatcher(node, changes), host, port, limits))
+            dispatcher = build_dispatcher(node, changes)
+            policy = node.config.origin_policy()
+            server = await stack.enter_async_context(serving(dispatcher, host, port, limits, policy))
         except ExceptionGroup as group:
             raise _address_error(group, host, port) from None
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -34,6 +34,13 @@ log_to_stdout = $log_to_stdout
 [rpc]
 # Whoever reaches this address commands the node: keep it to this machine, or to machines that you trust.
 listen_address = "127.0.0.1:$rpc_port"
+# Web pages that may call, besides those of this machine (http://localhost:*, http://127.0.0.1:*, http://[::1]:*), as
+# ["https://dapp.example"]; ["*"] lets all pages in, for public nodes. Pages of other machines never get the modules
+# Net, Miner and IntegrationTest, nor what removes transactions from the pool. Programs, which send no Origin, may all.
+# cors_origins = []
+# Names of this node that requests may show in Host, besides IP addresses, localhost and names without a dot; without
+# ports. A proxy that passes Host on needs its name here.
+# allowed_hosts = []
 # Larger requests are refused; bytes.
 # max_request_body_size = 10485760
 # Most calls in one batch.

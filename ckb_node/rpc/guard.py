@@ -372,11 +372,11 @@ class Connection(web.RequestHandler):
         elif now >= self._taken_deadline:
             self.drop()
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, text: str = "") -> None:
         """Say the last word; what the client still sends is read and dropped."""
         if self._close or self._wire is None or self._wire.is_closing():
             return
-        self._wire.write(refusal(status))
+        self._wire.write(refusal(status, text))
         if self._wire.can_write_eof():
             self._wire.write_eof()
         self._wire.resume_reading()
@@ -427,9 +427,13 @@ _STATUS_LINES: Final = {
 }
 
 
-def refusal(status: int) -> bytes:
-    """An answer without a body after which the connection ends."""
-    return _STATUS_LINES[status] + b"access-control-allow-origin: *\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+def refusal(status: int, text: str = "") -> bytes:
+    """An answer after which the connection ends."""
+    body = text.encode()
+    cors = b"" if status == 403 else b"access-control-allow-origin: *\r\n"
+    kind = b"content-type: text/plain; charset=utf-8\r\n" if body else b""
+    length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+    return b"".join((_STATUS_LINES[status], cors, kind, length, body))
 
 
 def _client_of(transport: asyncio.Transport) -> str:

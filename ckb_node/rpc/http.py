@@ -9,24 +9,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import lru_cache
 from typing import Final
 
+import structlog
 from aiohttp import web
-from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, UPGRADE
+from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, HOST, ORIGIN, UPGRADE
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
 from ckb_node.rpc.guard import Connection, Guard, HttpLimits, Left
+from ckb_node.rpc.origin import OriginPolicy, Standing
+
+log = structlog.get_logger("rpc")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 CHUNK_BYTES = 256 << 10
 """A batch's answer that grows beyond this is sent as it comes, not gathered first."""
 
-BACKLOG = 1024
-"""Connections that the system keeps until they are accepted."""
+KNOWN_CALLERS = 1024
+"""Pairs of Origin and Host whose standing is remembered."""
 
-# Wallets in browsers call the node from any page, so every answer allows every origin.
+NOTICE_SECONDS = 10.0
+"""Between two lines of the log about refused callers."""
+
+# Pages that may not call are refused (origin.py), so an answer may be read by whoever got it.
 _CORS = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
 _PREFLIGHT = _CORS + b"access-control-allow-methods: *\r\naccess-control-allow-headers: *\r\n"
 _OK = b"HTTP/1.1 200 OK\r\n"
@@ -35,6 +43,10 @@ _TEXT = b"content-type: text/plain; charset=utf-8\r\n"
 _NO_CONTENT = b"HTTP/1.1 204 No Content\r\n" + _CORS
 _CHUNKED = _OK + _CORS + _JSON + b"transfer-encoding: chunked\r\n"
 _NOT_ALLOWED = b"HTTP/1.1 405 Method Not Allowed\r\n" + _CORS + _TEXT + b"allow: POST, OPTIONS\r\n"
+_FORBIDDEN = (
+    "This web page, or this name of the node, may not call the RPC. The operator can list pages in `cors_origins` and "
+    "names in `allowed_hosts`, both in section [rpc] of config.toml.\n"
+)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -58,20 +70,23 @@ _KEPT, _CLOSED = Answered(keeps_alive=True), Answered(keeps_alive=False)
 class _RefusedError(Exception):
     """The request is not served."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, text: str = "") -> None:
         super().__init__(status)
         self.status: Final = status
+        self.text: Final = text
 
 
 class HttpServer:
     """Listens, and answers. Use `serving`."""
 
-    def __init__(self, dispatcher: Dispatcher, limits: HttpLimits) -> None:
+    def __init__(self, dispatcher: Dispatcher, limits: HttpLimits, policy: OriginPolicy) -> None:
         self.dispatcher: Final = dispatcher
         self.limits: Final = limits
         self.guard: Final = Guard(limits)
         self.routes: Final[dict[tuple[str, str], Handler]] = {("GET", "/ping"): _ping}
         """By method and path, before all others."""
+        self._standing: Final = lru_cache(KNOWN_CALLERS)(policy.standing)
+        self._next_notice = 0.0
         self._manager: Final = web.Server(self._handle, handler_cancellation=True)
         self._server: asyncio.Server | None = None
 
@@ -104,6 +119,7 @@ class HttpServer:
         connection.begin()
         is_kept = False
         try:
+            self._verify_caller(request)
             if (route := self.routes.get((request.method, request.path))) is not None:
                 connection.work()
                 is_kept = True
@@ -113,11 +129,27 @@ class HttpServer:
             else:
                 is_kept = await _answer_other(request, connection)
         except _RefusedError as refused:
-            connection.refuse(refused.status)
+            connection.refuse(refused.status, refused.text)
             return Left()
         finally:
             is_kept = connection.end() and is_kept
         return _KEPT if is_kept else _CLOSED
+
+    def _verify_caller(self, request: web.BaseRequest) -> Standing:
+        """What the caller may ask for; _RefusedError for a page or a name that nobody let in."""
+        headers = request.headers
+        # A target with an authority of its own stands above the header field.
+        host = headers.get(HOST) if request.raw_path[:1] in "/*" else request.host
+        origin = headers.get(ORIGIN)
+        if origin is not None and len(origins := headers.getall(ORIGIN)) > 1:
+            origin = ", ".join(origins)
+        standing = self._standing(origin, host)
+        if standing is Standing.REFUSED:
+            if (now := self.guard.loop.time()) >= self._next_notice:
+                self._next_notice = now + NOTICE_SECONDS
+                log.warning("a caller is refused: see rpc.cors_origins, rpc.allowed_hosts", origin=origin, host=host)
+            raise _RefusedError(403, _FORBIDDEN)
+        return standing
 
     async def _answer_rpc(self, request: web.BaseRequest, connection: Connection) -> bool:
         """Dispatch; whether the connection stays open."""
@@ -176,11 +208,15 @@ async def _answer_other(request: web.BaseRequest, connection: Connection) -> boo
 
 @asynccontextmanager
 async def serving(
-    dispatcher: Dispatcher, host: str, port: int, limits: HttpLimits | None = None
+    dispatcher: Dispatcher,
+    host: str,
+    port: int,
+    limits: HttpLimits | None = None,
+    policy: OriginPolicy | None = None,
 ) -> AsyncIterator[HttpServer]:
     """A server that listens while the context lasts."""
     async with asyncio.TaskGroup() as tasks:
-        server = HttpServer(dispatcher, limits or HttpLimits())
+        server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy())
         await server.listen(host, port)
         watcher = tasks.create_task(server.guard.watch(), name="rpc-http-watch")
         try:

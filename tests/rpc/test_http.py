@@ -19,6 +19,7 @@ from ckb_node.rpc.calls import Beside
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.guard import HttpLimits
 from ckb_node.rpc.http import CHUNK_BYTES, HttpServer, serving
+from ckb_node.rpc.origin import OriginPolicy, policy_of
 from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from tests.rpc.asking import dispatcher_of
@@ -152,10 +153,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running(**limits: Any) -> AsyncIterator[Running]:
+async def running(policy: OriginPolicy | None = None, host: str = "127.0.0.1", **limits: Any) -> AsyncIterator[Running]:
     services = Services()
     dispatcher = dispatcher_of(services, [Module.CHAIN], [METHODS])
-    async with asyncio.timeout(30), serving(dispatcher, "127.0.0.1", 0, HttpLimits(**limits)) as server:
+    async with asyncio.timeout(30), serving(dispatcher, host, 0, HttpLimits(**limits), policy) as server:
         yield Running(server, services)
 
 
@@ -275,7 +276,7 @@ async def test_ping_preflight_and_other_methods() -> None:
             assert b"POST or OPTIONS is required" in answer.body
         await client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await client.answer()).status == 405
-        await client.send(b"OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\n\r\n")
+        await client.send(b"OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost\r\n\r\n")
         answer = await client.answer()
         assert answer.status == 200
         assert {"access-control-allow-methods", "access-control-allow-headers"} <= answer.headers.keys()
@@ -585,3 +586,74 @@ async def test_an_answer_that_breaks_off_does_not_look_whole(monkeypatch: pytest
                 seen += piece
         assert not seen.endswith(b"0\r\n\r\n")
         assert b"HTTP/1.1" not in seen
+
+
+def from_page(origin: str, method: bytes = b"POST", host: bytes = b"127.0.0.1:8114") -> bytes:
+    """A call, or its preflight, as a browser sends it for a page."""
+    body = rpc("echo", "x") if method == b"POST" else b""
+    lines = [
+        method + b" / HTTP/1.1",
+        b"Host: " + host,
+        b"Origin: " + origin.encode(),
+        b"Content-Length: %d" % len(body),
+    ]
+    if method == b"OPTIONS":
+        lines += [b"Access-Control-Request-Method: POST", b"Access-Control-Request-Headers: content-type"]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://192.168.1.5"])
+@pytest.mark.parametrize("method", [b"POST", b"OPTIONS", b"GET"])
+async def test_a_page_of_another_machine_is_refused(origin: str, method: bytes) -> None:
+    async with running() as node, node.client() as client:
+        await client.send(from_page(origin, method))
+        answer = await client.answer()
+        assert answer.status == 403
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+        assert b"cors_origins" in answer.body
+        assert not node.services.started
+
+
+@pytest.mark.parametrize("method", [b"POST", b"OPTIONS"])
+async def test_pages_of_this_machine_and_listed_ones_are_served(method: bytes) -> None:
+    async with running(policy_of(["https://dapp.example"], [])) as node, node.client() as client:
+        for origin in ("http://localhost:3000", "http://[::1]:5173", "https://dapp.example"):
+            await client.send(from_page(origin, method))
+            answer = await client.answer()
+            assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
+
+
+async def test_one_list_of_origins_lets_all_pages_in() -> None:
+    async with running(policy_of(["*"], [])) as node, node.client() as client:
+        for origin in ("https://evil.example", "null"):
+            await client.send(from_page(origin, host=b"node.example"))
+            assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nHost: evil.example:8114\r\nContent-Length: 0\r\n\r\n",
+        b"POST http://evil.example/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost\r\nOrigin: http://b.example\r\n\r\n",
+    ],
+)
+async def test_a_name_that_is_not_of_this_node(request_bytes: bytes) -> None:
+    async with running() as node:
+        async with node.client() as client:
+            await client.send(request_bytes)
+            assert (await client.answer()).status == 403
+            assert await client.is_closed()
+        async with node.client() as client:
+            await client.send(b"POST http://127.0.0.1/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1")
+            assert (await client.answer()).status == 200
+
+
+async def test_ipv6() -> None:
+    async with running(host="::1") as node:
+        assert node.server.address[0] == "::1"
+        async with node.client() as client:
+            await client.send(post(rpc("echo", "six")).replace(b"Host: x", b"Host: [::1]:8114"))
+            assert (await client.answer()).json()["result"] == "six"
