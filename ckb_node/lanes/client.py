@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 NODE: Final = "node"
@@ -17,19 +17,25 @@ SITE_PREFIX_BITS: Final = 64
 
 
 def client_of(host: str, port: int) -> str:
-    """The name under which a connection from `host`:`port` gets its share.
+    """The name under which a connection from `host`:`port` gets its share of work.
 
-    Hosts are told apart by address, IPv6 hosts by network. Programs of this machine, or those behind a proxy on it, all
-    have its address: their connections are clients of their own.
+    Programs of this machine, or those behind a proxy on it, all have its address: each connection is a client then.
     """
+    site = site_of(host)
+    return f"{site}:{port}" if not site or _address(site).is_loopback else site
+
+
+def site_of(host: str) -> str:
+    """The address that tells hosts apart, of IPv6 hosts that of their network; empty for what is no address."""
     try:
-        address = ip_address(host.partition("%")[0])
+        address = _address(host.partition("%")[0])
     except ValueError:
-        return f"{host}:{port}"
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address.is_loopback:
-        return f"{address}:{port}"
-    if isinstance(address, IPv6Address):
-        return str(IPv6Address(int(address) >> SITE_PREFIX_BITS << SITE_PREFIX_BITS))
-    return str(address)
+        return ""
+    if address.is_loopback or not isinstance(address, IPv6Address):
+        return str(address)
+    return str(IPv6Address(int(address) >> SITE_PREFIX_BITS << SITE_PREFIX_BITS))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    address = ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address

@@ -16,7 +16,7 @@ from ckb_node.lanes.client import CLIENT, NODE
 from ckb_node.lanes.lane import PIECE_BYTES
 from ckb_node.rpc.calls import Calls, encode
 from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
-from ckb_node.rpc.registry import Method, Registry
+from ckb_node.rpc.registry import IS_FOREIGN, Method, Registry
 from ckb_node.rpc.room import AnswerRoom
 
 log = structlog.get_logger("rpc")
@@ -86,17 +86,19 @@ class Dispatcher:
         self._room = room or AnswerRoom()
         self._calls = Calls(registry, self._room)
 
-    async def dispatch(self, body: bytes, client: str = NODE) -> bytes:
+    async def dispatch(self, body: bytes, client: str = NODE, *, is_foreign: bool = False) -> bytes:
         """The whole answer; empty when nothing is to be answered (notifications)."""
-        return b"".join([part async for part in self.parts(body, client)])
+        return b"".join([part async for part in self.parts(body, client, is_foreign=is_foreign)])
 
-    async def parts(self, body: bytes, client: str = NODE) -> AsyncGenerator[bytes, None]:
+    async def parts(self, body: bytes, client: str = NODE, *, is_foreign: bool = False) -> AsyncGenerator[bytes, None]:
         """The answer piece by piece: a batch's answers come as they are ready, in the order of its calls.
 
         Ask for the next part when the last one is on its way, and leave the iteration when the client has gone: what
-        is worked out for him then stops, but not a call that changes something. Raises AnswerCutError.
+        is worked out for him then stops, but not a call that changes something. `is_foreign` says that he is a web page
+        of another machine. Raises AnswerCutError.
         """
         CLIENT.set(client)
+        IS_FOREIGN.set(is_foreign)
         if body.lstrip(_WHITE_SPACE)[:1] != b"[":
             reply = await self._reply(body)
             if isinstance(reply, bytes) and len(reply) <= PIECE_BYTES:

@@ -238,3 +238,12 @@ def method_is_deprecated(instead: str) -> RpcError:
         f"This RPC method is deprecated and will be removed; {instead}. "
         "Set `enable_deprecated_rpc = true` in the `[rpc]` section of config.toml to enable it for now.",
     )
+
+
+def foreign_page(method: str) -> RpcError:
+    """-4 to a web page of another machine."""
+    return RpcError(
+        Code.RPCModuleIsDisabled,
+        f"`{method}` commands the node, or shows its inside, and is not answered to web pages of other machines, "
+        "whatever `rpc.cors_origins` lets in.",
+    )

@@ -7,7 +7,6 @@ that has kept the server waiting longest gives way, never the one that just came
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from aiohttp import web
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong
 
-from ckb_node.lanes.client import client_of
+from ckb_node.lanes.client import client_of, site_of
+from ckb_node.rpc.answers import refusal
 
 log = structlog.get_logger("rpc")
 
@@ -247,8 +247,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
         self._wire = transport
-        self.client = _client_of(transport)
-        self.sharer = client_of(*(transport.get_extra_info("peername") or ("", 0))[:2])
+        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        self.client, self.sharer = site_of(host), client_of(host, port)
         if self._guard.admit(self):
             super().connection_made(transport)
         else:
@@ -414,40 +414,6 @@ class Left(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         await asyncio.sleep(LINGER_SECONDS)
-
-
-_STATUS_LINES: Final = {
-    400: b"HTTP/1.1 400 Bad Request\r\n",
-    403: b"HTTP/1.1 403 Forbidden\r\n",
-    408: b"HTTP/1.1 408 Request Timeout\r\n",
-    413: b"HTTP/1.1 413 Payload Too Large\r\n",
-    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
-    500: b"HTTP/1.1 500 Internal Server Error\r\n",
-    503: b"HTTP/1.1 503 Service Unavailable\r\n",
-}
-
-
-def refusal(status: int, text: str = "") -> bytes:
-    """An answer after which the connection ends."""
-    body = text.encode()
-    cors = b"" if status == 403 else b"access-control-allow-origin: *\r\n"
-    kind = b"content-type: text/plain; charset=utf-8\r\n" if body else b""
-    length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-    return b"".join((_STATUS_LINES[status], cors, kind, length, body))
-
-
-def _client_of(transport: asyncio.Transport) -> str:
-    """The address that counts as one client."""
-    peer = transport.get_extra_info("peername")
-    try:
-        address = ipaddress.ip_address(peer[0])
-    except (TypeError, IndexError, ValueError):
-        return ""
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def _without_offer(data: bytes) -> bytes:

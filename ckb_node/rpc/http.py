@@ -17,6 +17,18 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, HOST, ORIGIN, UPGRADE
 from aiohttp.http import HttpVersion10, HttpVersion11
 
+from ckb_node.rpc.answers import (
+    CHUNKED,
+    CONTINUE,
+    CORS,
+    JSON,
+    NO_CONTENT,
+    NOT_ALLOWED,
+    OK,
+    PREFLIGHT,
+    chunk,
+    whole,
+)
 from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
 from ckb_node.rpc.guard import Connection, Guard, HttpLimits, Left
 from ckb_node.rpc.origin import OriginPolicy, Standing
@@ -34,20 +46,10 @@ KNOWN_CALLERS = 1024
 NOTICE_SECONDS = 10.0
 """Between two lines of the log about refused callers."""
 
-# Pages that may not call are refused (origin.py), so an answer may be read by whoever got it.
-_CORS = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
-_PREFLIGHT = _CORS + b"access-control-allow-methods: *\r\naccess-control-allow-headers: *\r\n"
-_OK = b"HTTP/1.1 200 OK\r\n"
-_JSON = b"content-type: application/json\r\n"
-_TEXT = b"content-type: text/plain; charset=utf-8\r\n"
-_NO_CONTENT = b"HTTP/1.1 204 No Content\r\n" + _CORS
-_CHUNKED = _OK + _CORS + _JSON + b"transfer-encoding: chunked\r\n"
-_NOT_ALLOWED = b"HTTP/1.1 405 Method Not Allowed\r\n" + _CORS + _TEXT + b"allow: POST, OPTIONS\r\n"
 _FORBIDDEN = (
     "This web page, or this name of the node, may not call the RPC. The operator can list pages in `cors_origins` and "
     "names in `allowed_hosts`, both in section [rpc] of config.toml.\n"
 )
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Answered(web.StreamResponse):
@@ -119,13 +121,13 @@ class HttpServer:
         connection.begin()
         is_kept = False
         try:
-            self._verify_caller(request)
+            standing = self._standing_of(request)
             if (route := self.routes.get((request.method, request.path))) is not None:
                 connection.work()
                 is_kept = True
                 return await route(request)
             if request.method == "POST":
-                is_kept = await self._answer_rpc(request, connection)
+                is_kept = await self._answer_rpc(request, connection, standing)
             else:
                 is_kept = await _answer_other(request, connection)
         except _RefusedError as refused:
@@ -135,7 +137,7 @@ class HttpServer:
             is_kept = connection.end() and is_kept
         return _KEPT if is_kept else _CLOSED
 
-    def _verify_caller(self, request: web.BaseRequest) -> Standing:
+    def _standing_of(self, request: web.BaseRequest) -> Standing:
         """What the caller may ask for; _RefusedError for a page or a name that nobody let in."""
         headers = request.headers
         # A target with an authority of its own stands above the header field.
@@ -151,19 +153,20 @@ class HttpServer:
             raise _RefusedError(403, _FORBIDDEN)
         return standing
 
-    async def _answer_rpc(self, request: web.BaseRequest, connection: Connection) -> bool:
+    async def _answer_rpc(self, request: web.BaseRequest, connection: Connection, standing: Standing) -> bool:
         """Dispatch; whether the connection stays open."""
         body = await self._body(request, connection)
         connection.work()
-        async with aclosing(self.dispatcher.parts(body, connection.sharer)) as parts:
+        is_foreign = standing is Standing.FOREIGN
+        async with aclosing(self.dispatcher.parts(body, connection.sharer, is_foreign=is_foreign)) as parts:
             try:
                 async with asyncio.timeout(self.limits.answer_seconds):
                     gathered, is_whole = await _gather(parts)
             except TimeoutError:
                 raise _RefusedError(408) from None
             if is_whole:
-                head = _OK + _CORS + _JSON if gathered else _NO_CONTENT
-                await connection.send(_whole(head, _keep(request), gathered))
+                head = OK + CORS + JSON if gathered else NO_CONTENT
+                await connection.send(whole(head, _keep(request), gathered))
                 return _is_kept(request)
             try:
                 return await _stream(request, connection, gathered, parts)
@@ -177,7 +180,7 @@ class HttpServer:
         if (length := request.headers.get(CONTENT_LENGTH)) is not None and int(length) > limit:
             raise _RefusedError(413)
         if EXPECT in request.headers and request.version == HttpVersion11 and not content.is_eof():
-            await connection.send(_CONTINUE)
+            await connection.send(CONTINUE)
         gathered = bytearray()
         try:
             while not content.at_eof():
@@ -199,10 +202,10 @@ async def _answer_other(request: web.BaseRequest, connection: Connection) -> boo
     """Preflight, and methods that are none of ours."""
     keep = _keep(request)
     if request.method == "OPTIONS":
-        await connection.send(_whole(_OK + _PREFLIGHT, keep, b""))
+        await connection.send(whole(OK + PREFLIGHT, keep, b""))
     else:
         text = b"" if request.method == "HEAD" else b"Used HTTP Method is not allowed. POST or OPTIONS is required"
-        await connection.send(_whole(_NOT_ALLOWED, keep, text))
+        await connection.send(whole(NOT_ALLOWED, keep, text))
     return _is_kept(request)
 
 
@@ -243,13 +246,13 @@ async def _stream(
 ) -> bool:
     """Send a long answer as it comes; the client's pace bounds the memory. Whether the connection stays open."""
     if request.version == HttpVersion10:  # knows no chunks: the end is that of the connection
-        await connection.send(b"".join((_OK, _CORS, _JSON, b"connection: close\r\n\r\n", first)))
+        await connection.send(b"".join((OK, CORS, JSON, b"connection: close\r\n\r\n", first)))
         async for part in parts:
             await connection.send(part)
         return False
-    await connection.send(b"".join((_CHUNKED, _keep(request), b"\r\n", _chunk(first))))
+    await connection.send(b"".join((CHUNKED, _keep(request), b"\r\n", chunk(first))))
     async for part in parts:
-        await connection.send(_chunk(part))
+        await connection.send(chunk(part))
     await connection.send(b"0\r\n\r\n")
     return _is_kept(request)
 
@@ -265,13 +268,3 @@ def _keep(request: web.BaseRequest) -> bytes:
     if not _is_kept(request):
         return b"connection: close\r\n"
     return b"connection: keep-alive\r\n" if request.version == HttpVersion10 else b""
-
-
-def _whole(head: bytes, keep: bytes, body: bytes) -> bytes:
-    """An answer in one piece; 204 has no length."""
-    length = b"" if head is _NO_CONTENT else b"content-length: %d\r\n" % len(body)
-    return b"".join((head, keep, length, b"\r\n", body))
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from types import NoneType, UnionType
@@ -14,6 +15,7 @@ import msgspec
 from ckb_node.rpc.errors import (
     BadParameterError,
     RpcError,
+    foreign_page,
     method_is_deprecated,
     method_not_found,
     module_is_disabled,
@@ -59,6 +61,12 @@ NOT_BUILT = {
 
 MISSING_MODULES = frozenset({*NOT_BUILT.values(), Module.RICH_INDEXER})
 """Modules that `rpc.modules` may name, but that have no methods here."""
+
+OWNERS_MODULES = frozenset({Module.NET, Module.MINER, Module.INTEGRATION_TEST, Module.DEBUG, Module.ALERT})
+"""Modules that command the node or show its inside: web pages of other machines do not get them."""
+
+IS_FOREIGN: Final[ContextVar[bool]] = ContextVar("is_foreign", default=False)
+"""Whether a web page of another machine calls."""
 
 LARGE_BYTES = 64 << 10
 """Parameters from this size on (blocks) are read beside the event loop, which they would hold up."""
@@ -112,6 +120,8 @@ class Method:
     """Bytes that a call touches. A dear one is worked out beside the event loop: the handler is no coroutine then."""
     is_change: bool = False
     """It changes something: once begun, it is finished although its caller has left."""
+    is_owners: bool = False
+    """Web pages of other machines do not get it."""
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
         """Values for the handler from the request's `params`: array, object, or nothing."""
@@ -163,7 +173,12 @@ class Methods:
     def method(self, handler: F) -> F: ...
     @overload
     def method(
-        self, *, deprecated: str | None = None, price: Price | None = None, is_change: bool = False
+        self,
+        *,
+        deprecated: str | None = None,
+        price: Price | None = None,
+        is_change: bool = False,
+        is_owners: bool = False,
     ) -> Callable[[F], F]: ...
     def method(
         self,
@@ -172,6 +187,7 @@ class Methods:
         deprecated: str | None = None,
         price: Price | None = None,
         is_change: bool = False,
+        is_owners: bool = False,
     ) -> F | Callable[[F], F]:
         """Register a function `(services, …) -> result` under its own name; its docstring is the documentation."""
 
@@ -187,6 +203,7 @@ class Methods:
                     deprecated=deprecated,
                     price=price,
                     is_change=is_change,
+                    is_owners=is_owners or self.module in OWNERS_MODULES,
                 )
             )
             return function
@@ -243,9 +260,9 @@ class Registry:
         return method_not_found(name, closed=closed and closed.value, missing=missing and missing.value)
 
     def refusal(self, method: Method) -> RpcError | None:
-        """Why the configuration keeps a method closed."""
+        """Why a method is closed, by the configuration or to this caller."""
         if method.module not in self._enabled or (method.module is Module.MINER and self.services.miner is None):
             return module_is_disabled(method.module.value)
         if method.deprecated is not None and not self._with_deprecated:
             return method_is_deprecated(method.deprecated)
-        return None
+        return foreign_page(method.name) if method.is_owners and IS_FOREIGN.get() else None

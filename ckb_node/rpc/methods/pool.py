@@ -66,7 +66,7 @@ async def test_tx_pool_accept(
     return EntryCompletedJson(uint_text(accepted.cycles), uint_text(accepted.fee))
 
 
-@METHODS.method(is_change=True)
+@METHODS.method(is_change=True, is_owners=True)
 async def remove_transaction(services: Services, tx_hash: H256) -> bool:
     """Take a transaction and all that depend on it out of the pool; false when it was not there."""
     return await services.pool.remove(tx_hash)
@@ -78,13 +78,13 @@ async def tx_pool_info(services: Services) -> TxPoolInfoJson:
     return pool_info_json(await services.pool.info())
 
 
-@METHODS.method(is_change=True)
+@METHODS.method(is_change=True, is_owners=True)
 async def clear_tx_pool(services: Services) -> None:
     """Forget every transaction of the pool."""
     await services.pool.clear()
 
 
-@METHODS.method(is_change=True)
+@METHODS.method(is_change=True, is_owners=True)
 async def clear_tx_verify_queue(services: Services) -> None:
     """Forget transactions that wait for verification."""
     await services.pool.clear_verify_queue()
