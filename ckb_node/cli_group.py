@@ -19,8 +19,8 @@ import click
 
 from ckb_node.commands.errors import CommandError
 from ckb_node.config import ConfigError
+from ckb_node.key_file import KeyFileError
 from consensus.errors import CkbError, SpecError
-from network.identity import IdentityError
 from storage.errors import SpecMismatch, StorageError
 
 EXIT_CLI, EXIT_CONFIG, EXIT_IO, EXIT_FAILURE = 64, 65, 66, 113
@@ -30,7 +30,7 @@ _EXIT_CODES: dict[type[BaseException], int] = {
     SpecError: EXIT_CONFIG,
     SpecMismatch: EXIT_CONFIG,
     StorageError: EXIT_IO,
-    IdentityError: EXIT_IO,
+    KeyFileError: EXIT_IO,
     OSError: EXIT_IO,
     CommandError: EXIT_FAILURE,
     CkbError: EXIT_FAILURE,

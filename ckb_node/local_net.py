@@ -7,16 +7,28 @@ from collections.abc import Callable, Sequence
 from ckb_node.chain.initial_download import InitialDownload, has_enough_work
 from ckb_node.chain.service import ChainService
 from ckb_node.rpc import services as rpc
+from ckb_node.tasks import Fault
 from network.identity import Identity
 
 MAX_BANS = 10_000
+FAULT_PRIORITY = 20
+FAULT_NOTICE_MS = 60_000
 
 
 class LocalNet:
     """Satisfies ckb_node.rpc.services.NetService."""
 
-    def __init__(self, chain: ChainService, identity: Identity, version: str, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        chain: ChainService,
+        identity: Identity,
+        version: str,
+        now_ms: Callable[[], int],
+        faults: Callable[[], Sequence[Fault]] = tuple,
+    ) -> None:
+        """`faults`: parts of the node that do not work now."""
         self._chain, self._identity, self._version, self._now_ms = chain, identity, version, now_ms
+        self._faults = faults
         self._bans: dict[str, rpc.BannedAddress] = {}
         self._is_active = True
         self._download = InitialDownload()
@@ -87,4 +99,9 @@ class LocalNet:
         """Nobody is connected yet."""
 
     def alerts(self) -> Sequence[rpc.AlertMessage]:
-        return []
+        """No developer's notice has come; what does not work in this node is told the same way."""
+        notice_until = self._now_ms() + FAULT_NOTICE_MS
+        return [
+            rpc.AlertMessage(at, FAULT_PRIORITY, notice_until, f"{fault.name} does not work: {fault.reason}")
+            for at, fault in enumerate(self._faults(), start=1)
+        ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -20,14 +21,15 @@ from ckb_node.chain.opening import open_chain
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.clock import SystemClock
-from ckb_node.commands.stopping import SIGNALS
 from ckb_node.config import Config, ConfigError
 from ckb_node.filters.service import FilterService
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.indexer.service import IndexerService
+from ckb_node.key_file import load_or_create_identity
 from ckb_node.lanes.lane import Lane
 from ckb_node.local_net import LocalNet
 from ckb_node.logs import set_up_logs
+from ckb_node.loop_faults import LoopFaults
 from ckb_node.mining.assembler import BlockAssembler
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.responsive import stay_responsive
@@ -37,13 +39,16 @@ from ckb_node.rpc.http import serving
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.registry import MISSING_MODULES, Module, Registry
 from ckb_node.rpc.services import READERS, Services
+from ckb_node.stop_signals import StopSignals
+from ckb_node.system_limits import connections_within, raise_descriptor_limit
+from ckb_node.tasks import Tasks, first_error
 from ckb_node.txpool.service import PoolService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
-from network.identity import load_or_create_identity
 from storage.chain_store import ChainStore
 from storage.filters import FILTERS_DIRECTORY, FilterStore
 from storage.leveldb import LevelDbStore
+from storage.reopening import ReopeningStore
 
 log = structlog.get_logger("node")
 
@@ -57,9 +62,10 @@ class RpcAddressError(OSError):
 @dataclass(frozen=True)
 class Node:
     """The parts of an open node. `filters` are None when [block_filters] is off, `assembler` without
-    [block_assembler], `indexer` without its module."""
+    [block_assembler], `indexer` without its module. Its own tasks run in `tasks`."""
 
     config: Config
+    tasks: Tasks
     consensus: Consensus
     store: ChainStore
     scripts: ScriptService
@@ -78,13 +84,15 @@ def open_node(config: Config) -> Iterator[Node]:
     with ExitStack() as stack:
         consensus, store, processor = stack.enter_context(open_chain(config))
         clock = SystemClock()
+        tasks = Tasks(clock.now_ms)
         chain = ChainService(processor)
         stack.callback(chain.close)
         settings = config.file
         workers = settings.tx_pool.max_tx_verify_workers
         executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
         pool = PoolService(chain, settings.tx_pool.limits(), processor.scripts, executor, clock.now_ms, workers)
-        net = LocalNet(chain, load_or_create_identity(config.data_dir / KEY_FILE), VERSION, clock.now_ms)
+        identity = load_or_create_identity(config.data_dir / KEY_FILE)
+        net = LocalNet(chain, identity, VERSION, clock.now_ms, lambda: tasks.faults)
         if (fault := config.block_assembler_fault(consensus)) is not None:
             raise ConfigError(fault)
         miner_config = config.miner_config(VERSION)
@@ -98,7 +106,8 @@ def open_node(config: Config) -> Iterator[Node]:
             stack.callback(filters.close)
         indexer = None
         if Module.INDEXER in settings.rpc.modules:
-            indexer = IndexerService(chain, LevelDbStore(config.data_dir / "indexer"))
+            index = ReopeningStore(path := config.data_dir / "indexer", lambda: LevelDbStore(path))
+            indexer = IndexerService(chain, index, index.reopen)
             stack.callback(indexer.close)
         if Module.INTEGRATION_TEST in settings.rpc.modules and consensus.pow_func is not PowFunc.DUMMY:
             raise ConfigError("rpc.modules: IntegrationTest needs a chain whose proof of work is Dummy")
@@ -116,7 +125,8 @@ def open_node(config: Config) -> Iterator[Node]:
         )
         stack.callback(lane.close)
         stack.callback(processor.scripts.end_runs)
-        yield Node(config, consensus, store, processor.scripts, chain, pool, net, filters, assembler, indexer, services)
+        scripts = processor.scripts
+        yield Node(config, tasks, consensus, store, scripts, chain, pool, net, filters, assembler, indexer, services)
 
 
 def build_dispatcher(node: Node, tasks: asyncio.TaskGroup) -> Dispatcher:
@@ -131,12 +141,48 @@ def build_dispatcher(node: Node, tasks: asyncio.TaskGroup) -> Dispatcher:
 
 
 @asynccontextmanager
-async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
-    """Serve RPC and run the node's tasks while the context lasts; yields the address that RPC listens on."""
-    settings = node.config.file
-    pool_file = node.config.data_dir / settings.tx_pool.persisted_data
-    host, port = node.config.rpc_address
-    limits = HttpLimits(body_bytes=settings.rpc.max_request_body_size)
+async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
+    """Serve RPC and run the node's tasks while the context lasts; yields the address that RPC listens on.
+
+    The end is in the order that loses nothing: nobody is listened to any more, what runs is finished or refused, tasks
+    stop, and only then the pool is saved.
+    """
+    try:
+        async with node.tasks as tasks:
+            _start_tasks(node, tasks, mine=mine)
+            async with _rpc(node, connections) as address:
+                try:
+                    yield address
+                finally:
+                    log.info("stopping")
+                    node.scripts.end_runs()
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error says more
+            _save_pool(node)
+        raise
+    _save_pool(node)
+
+
+def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:
+    """Only without the chain the node is nothing; whatever else fails, fails alone and is tried again."""
+    miner = _dev_miner(node) if mine else None
+    tasks.start_vital("chain", node.chain.watch)
+    tasks.start_separable("pool", node.pool.run)
+    tasks.start_separable("saved pool", lambda: _load_pool(node))
+    if node.filters is not None:
+        tasks.start_separable("block filters", node.filters.run)
+    if node.indexer is not None:
+        tasks.start_separable("indexer", node.indexer.run)
+    if miner is not None:
+        tasks.start_separable("dev miner", miner.run)
+
+
+@asynccontextmanager
+async def _rpc(node: Node, connections: int) -> AsyncIterator[tuple[str, int]]:
+    """Listen while the context lasts. Raises RpcAddressError."""
+    settings, (host, port) = node.config.file.rpc, node.config.rpc_address
+    most = min(connections, HttpLimits().connections)
+    limits = HttpLimits(body_bytes=settings.max_request_body_size, connections=most)
     async with contextlib.AsyncExitStack() as stack:
         changes = await stack.enter_async_context(asyncio.TaskGroup())
         try:
@@ -145,23 +191,22 @@ async def running(node: Node, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
             server = await stack.enter_async_context(serving(dispatcher, host, port, limits, policy))
         except ExceptionGroup as group:
             raise _address_error(group, host, port) from None
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        running_tasks = [tasks.create_task(node.pool.run(), name="pool")]
-        running_tasks.append(tasks.create_task(_load_pool(node), name="pool-load"))
-        if node.filters is not None:
-            running_tasks.append(tasks.create_task(node.filters.run(), name="filters"))
-        if node.indexer is not None:
-            running_tasks.append(tasks.create_task(node.indexer.run(), name="indexer"))
-        if mine:
-            running_tasks.append(tasks.create_task(_dev_miner(node).run(), name="miner"))
-        try:
-            yield server.address
-        finally:
-            for task in running_tasks:
-                task.cancel()
-            node.scripts.end_runs()
-            count = node.pool.save(pool_file)
-            log.info("pool saved", transactions=count)
+        yield server.address
+
+
+def _save_pool(node: Node) -> None:
+    """Raises OSError; the file is as before then."""
+    path = _pool_file(node.config)
+    try:
+        count = node.pool.save(path)
+    except OSError as error:
+        log.error("the pool cannot be saved", path=str(path), reason=error.strerror)  # noqa: TRY400
+        raise
+    log.info("pool saved", transactions=count)
+
+
+def _pool_file(config: Config) -> Path:
+    return config.data_dir / config.file.tx_pool.persisted_data
 
 
 def _address_error(group: ExceptionGroup[Exception], host: str, port: int) -> Exception:
@@ -178,16 +223,8 @@ def _address_error(group: ExceptionGroup[Exception], host: str, port: int) -> Ex
     return first
 
 
-def first_error(error: Exception) -> Exception:
-    """The first real error inside task groups' wrappings."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 async def _load_pool(node: Node) -> None:
-    path = node.config.data_dir / node.config.file.tx_pool.persisted_data
-    count = await node.pool.load(path)
+    count = await node.pool.load(_pool_file(node.config))
     if count:
         log.info("pool loaded", transactions=count)
 
@@ -200,29 +237,35 @@ def _dev_miner(node: Node) -> DevMiner:
     return DevMiner(node.chain, node.assembler, node.config.file.miner.interval_millis / 1000)
 
 
-async def serve(config: Config, *, mine: bool) -> None:
-    """Open, say what a person needs, and run until SIGINT, SIGTERM or SIGHUP."""
+async def serve(config: Config, signals: StopSignals, connections: int, *, mine: bool) -> None:
+    """Open, say what a person needs, and run until a signal. Raises the error of what the node cannot be without."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(LoopFaults())
     with open_node(config) as node:
-        async with running(node, mine=mine) as (host, port):
+        signals.opened(partial(_set_from_thread, loop, stop))
+        async with running(node, connections, mine=mine) as (host, port):
             stay_responsive()
             sys.stdout.write(banner(node, host, port, mine=mine))
             sys.stdout.flush()
             log.info("RPC is open", address=f"http://{shown_address(host, port)}")
-            await stop.wait()
-            log.info("stopping")
+            await node.tasks.until(stop)
     log.info("stopped")
 
 
+def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed, so the node has ended
+        loop.call_soon_threadsafe(event.set)
+
+
 def run_node(config: Config, *, mine: bool) -> int:
-    """`ckb-node run` and `dev`: 0 when the node was told to stop. Raises the errors of opening."""
+    """`ckb-node run` and `dev`: 0 when the node was told to stop. Raises the errors of opening, and StorageError when
+    the chain cannot be written any more."""
     set_up_logs(config, "run")
+    connections = connections_within(raise_descriptor_limit())
     try:
-        asyncio.run(serve(config, mine=mine))
+        with StopSignals() as signals:
+            asyncio.run(serve(config, signals, connections, mine=mine))
     except ExceptionGroup as group:
         raise first_error(group) from group
     return 0

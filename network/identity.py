@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from coincurve import PrivateKey
 
@@ -14,10 +12,6 @@ SHA256_MULTIHASH_PREFIX = b"\x12\x20"
 PEER_ID_SIZE = 46
 """Characters of the base58 text of those 34 bytes."""
 BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-
-
-class IdentityError(Exception):
-    """The key file cannot be used; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +59,13 @@ def is_peer_id(text: str) -> bool:
     return number >> 256 == int.from_bytes(SHA256_MULTIHASH_PREFIX, "big")
 
 
-def load_or_create_identity(path: Path) -> Identity:
-    """Read the key file (32 raw bytes), or make one that only this user can read. Raises IdentityError."""
-    try:
-        secret = path.read_bytes()
-    except FileNotFoundError:
-        return _create(path)
-    except OSError as error:
-        raise IdentityError(f"cannot read the node key {path}: {error.strerror}") from error
-    if not _is_key(secret):
-        raise IdentityError(f"the node key {path} is not a 32-byte secp256k1 key")
-    return Identity(secret)
+def new_identity() -> Identity:
+    """One that nobody has had before."""
+    return Identity(PrivateKey().secret)
 
 
-def _is_key(secret: bytes) -> bool:
+def is_secret_key(secret: bytes) -> bool:
+    """Whether these bytes are a secp256k1 key."""
     if len(secret) != SECRET_SIZE:  # the library would fill it up
         return False
     try:
@@ -86,15 +73,3 @@ def _is_key(secret: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _create(path: Path) -> Identity:
-    secret: bytes = PrivateKey().secret
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secret)
-    except OSError as error:
-        raise IdentityError(f"cannot write the node key {path}: {error.strerror}") from error
-    return Identity(secret)

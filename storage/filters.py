@@ -24,6 +24,7 @@ from storage.errors import SchemaTooNew, StorageCorrupt
 from storage.kv import Change, KeyValueStore
 from storage.leveldb import LevelDbOptions, LevelDbStore
 from storage.memory import MemoryStore
+from storage.reopening import ReopeningStore
 
 __all__ = ["FILTERS_DIRECTORY", "BlockFilter", "BlockPlace", "BuiltFilter", "FilterStore"]
 
@@ -37,6 +38,7 @@ _META_TIP: Final = b"Mtip"
 _META_SCHEMA: Final = b"Mschema"
 _NUMBER_END: Final = 1 << 64
 _MIB: Final = 1 << 20
+_OPTIONS: Final = LevelDbOptions(write_buffer=8 * _MIB, block_cache=8 * _MIB)
 
 
 class BlockPlace(NamedTuple):
@@ -77,7 +79,7 @@ class FilterStore:
     def open(cls, path: Path) -> Self:
         """Open or create the database in directory `path`. Raises StorageError."""
         try:
-            store = LevelDbStore(path, LevelDbOptions(write_buffer=8 * _MIB, block_cache=8 * _MIB))
+            store = ReopeningStore(path, lambda: LevelDbStore(path, _OPTIONS))
         except StorageCorrupt as error:
             reason = f"{error.reason}; remove this directory, and the block filters are built again"
             raise StorageCorrupt(path, reason) from error
@@ -98,6 +100,11 @@ class FilterStore:
             self._store.write_batch([(_META_SCHEMA, VERSION.to_bytes(4, "little"))], sync=True)
         elif (version := int.from_bytes(packed, "little")) > VERSION:
             raise SchemaTooNew(self._path, version, VERSION)
+
+    def reopen(self) -> None:
+        """Make it usable again after a write has failed. Raises StorageError."""
+        if isinstance(self._store, ReopeningStore):
+            self._store.reopen()
 
     def close(self) -> None:
         """Close; further use raises StorageClosed."""

@@ -63,6 +63,8 @@ class Outcome:
     verdict: Verdict
     changes: list[ChainChanged] = field(default_factory=list)
     side_blocks: list[Block] = field(default_factory=list)
+    fault: StorageError | None = None
+    """What became of the disk over an orphan: not this caller's error, but the chain's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,10 @@ class BlockProcessor:
                 self._forget_orphans_of(orphan, error)
             except ScriptsStopped:
                 break
-            except (StorageError, ChainDataError) as error:
+            except StorageError as error:
+                outcome.fault = error
+                break
+            except ChainDataError as error:
                 log.error("orphan blocks must wait", reason=str(error))  # noqa: TRY400 - the text says it all
                 break
             except Exception:  # no room for a thread, no memory, a fault of ours

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
+import structlog
+
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.estimator import Estimator
 from ckb_node.chain.events import ChainChanged
@@ -19,6 +21,9 @@ from consensus.header import UnknownParentError
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Transaction
 from storage.chain_store import ChainView
+from storage.errors import StorageError
+
+log = structlog.get_logger("chain")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +57,8 @@ class ChainService:
         self._readers = ThreadPoolExecutor(MOST_READERS, thread_name_prefix="chain-reader")
         self._estimator = Estimator(processor.scripts)
         self._is_closed = False
+        self._failure: StorageError | None = None
+        self._has_failed = asyncio.Event()
 
     @property
     def consensus(self) -> Consensus:
@@ -169,9 +176,24 @@ class ChainService:
             told.cancel()
         elif (error := written.exception()) is not None:
             self._publisher.add([*self._calls_of_refusal(block, error), partial(told.set_exception, error)])
+            self._note_failure(error)
         else:
             outcome = written.result()
             self._publisher.add([*self._calls_of(outcome), partial(told.set_result, outcome)])
+            self._note_failure(outcome.fault)
+
+    def _note_failure(self, error: BaseException | None) -> None:
+        """The writer met a disk that does not do what it should: no block can be taken any more."""
+        if isinstance(error, StorageError) and self._failure is None and not self._is_closed:
+            self._failure = error
+            self._has_failed.set()
+
+    async def watch(self) -> None:
+        """Run until the chain cannot be written any more: raises the StorageError that the writer met."""
+        await self._has_failed.wait()
+        if self._failure is not None:
+            log.error("the chain cannot be written any more; the node ends", reason=str(self._failure))
+            raise self._failure
 
     def _calls_of(self, outcome: Outcome) -> Iterator[Call]:
         """Each listener is told by itself, so that one's fault does not keep the event from the others."""

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ckb_node.commands.errors import CommandError
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from ckb_node.stop_signals import wanted_signals
 
 
 class Interrupted(CommandError):  # noqa: N818 - somebody asked for it
@@ -38,8 +37,7 @@ def stop_flag() -> Iterator[StopFlag]:
             raise KeyboardInterrupt
         flag.is_set = True
 
-    wanted = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
-    before = {number: signal.signal(number, on_signal) for number in wanted}
+    before = {number: signal.signal(number, on_signal) for number in wanted_signals()}
     try:
         yield flag
     finally:

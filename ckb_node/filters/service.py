@@ -10,8 +10,6 @@ import structlog
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.filters.builder import BatchLimits, FilterBuilder
-from consensus.lookup import ChainDataError
-from storage.errors import StorageError
 from storage.filters import BlockFilter, BlockPlace, FilterStore
 
 log = structlog.get_logger(__name__)
@@ -25,8 +23,9 @@ class FilterService:
 
     def __init__(self, chain: ChainService, store: FilterStore, limits: BatchLimits | None = None) -> None:
         self._chain, self.store = chain, store
+        self._limits = limits
         self._builder = FilterBuilder(store, limits)
-        self._is_far_behind = False
+        self._has_failed = self._is_far_behind = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="filters")
         self._wake = asyncio.Event()
         self._wake.set()
@@ -40,20 +39,23 @@ class FilterService:
         return self.store.filter(BlockPlace(number, block_hash))
 
     async def run(self) -> None:
-        """Keep the filters at the tip until cancelled, or until disk or data fail: the chain goes on without them."""
+        """Keep the filters at the tip until cancelled. May be called again after it has raised, whatever it was."""
         loop = asyncio.get_running_loop()
+        self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            try:
-                is_done = await loop.run_in_executor(self._writer, self.step)
-            except (StorageError, ChainDataError) as error:
-                log.exception(
-                    "no block filters are built any more; mend it and start the node again", reason=str(error)
-                )
-                return
-            if not is_done:
+            if not await loop.run_in_executor(self._writer, self._step_or_begin_anew):
                 self._wake.set()
+
+    def _step_or_begin_anew(self) -> bool:
+        if self._has_failed:
+            self.store.reopen()
+            self._builder = FilterBuilder(self.store, self._limits)
+        self._has_failed = True
+        is_done = self.step()
+        self._has_failed = False
+        return is_done
 
     def step(self) -> bool:
         """Build a batch of filters; True when they have reached the tip of the chain."""

@@ -41,14 +41,20 @@ class IndexBehindError(Exception):
         self.indexed, self.tip = indexed, tip
 
 
+def _keep_open() -> None:
+    """A store that needs no opening again."""
+
+
 class IndexerService:
     """Owns the index; writes in one thread of its own, so that nobody waits for it.
 
-    Whoever searches after a change of the chain finds what it has changed, never a state on the way there.
+    Whoever searches after a change of the chain finds what it has changed, never a state on the way there. `reopen`
+    makes a store usable again of which a write has failed; raises StorageError.
     """
 
-    def __init__(self, chain: ChainService, store: KeyValueStore) -> None:
-        self._chain, self._store = chain, store
+    def __init__(self, chain: ChainService, store: KeyValueStore, reopen: Callable[[], None] = _keep_open) -> None:
+        self._chain, self._store, self._reopen = chain, store, reopen
+        self._has_failed = False
         self._index = Index(store)
         self._is_checked = False
         self._changes = 0
@@ -66,12 +72,13 @@ class IndexerService:
         self._wake.set()
 
     async def run(self) -> None:
-        """Follow the main chain until cancelled."""
+        """Follow the main chain until cancelled. May be called again after it has raised, whatever it was."""
         loop = asyncio.get_running_loop()
+        self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not await loop.run_in_executor(self._writer, self.step):
+            if not await loop.run_in_executor(self._writer, self._step_or_begin_anew):
                 self._wake.set()
             self._begin_searches()
 
@@ -82,6 +89,15 @@ class IndexerService:
         for told in ready:
             if not told.done():
                 told.set_result(self._store.snapshot())
+
+    def _step_or_begin_anew(self) -> bool:
+        if self._has_failed:
+            self._reopen()
+            self._index, self._is_checked = Index(self._store), False
+        self._has_failed = True
+        is_done = self.step()
+        self._has_failed = False
+        return is_done
 
     def step(self) -> bool:
         """Index a batch of blocks; True when the index is at the tip of the chain."""

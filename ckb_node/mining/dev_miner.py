@@ -28,7 +28,7 @@ class DevMiner:
         return block
 
     async def run(self) -> None:
-        """Mine until cancelled."""
+        """Mine until cancelled. Raises what storage raises."""
         while True:
             await asyncio.sleep(self._interval_s)
             try:

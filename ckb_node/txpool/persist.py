@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import structlog
 
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import TRANSACTION_VEC, Transaction
+from storage.files import set_aside, write_whole
 
 log = structlog.get_logger("txpool")
 
@@ -16,22 +18,58 @@ MAX_FILE_BYTES = 1 << 29
 
 
 def save_transactions(path: Path, transactions: Sequence[Transaction]) -> None:
-    """Write the file anew; a crash leaves the old one or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(TRANSACTION_VEC.pack(transactions))
-    temporary.replace(path)
+    """Write the file anew; whatever happens, the old or the new one is there. Raises OSError."""
+    write_whole(path, TRANSACTION_VEC.pack(transactions))
 
 
 def load_transactions(path: Path) -> Sequence[Transaction]:
-    """What the file holds; nothing when it is missing, too large or not what it should be: a pool is no treasure."""
+    """What the file holds. One that is not what it should be is kept aside, and counts as empty. Raises OSError."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            log.warning("the saved pool is too large", path=str(path), limit=MAX_FILE_BYTES)
-            return []
-        return TRANSACTION_VEC.parse(path.read_bytes())
+        return _read(path)
     except FileNotFoundError:
         return []
-    except (OSError, MoleculeError) as error:
-        log.warning("the saved pool cannot be read", path=str(path), reason=str(error))
-        return []
+    except (MoleculeError, ValueError) as error:
+        reason = str(error)
+    kept = set_aside(path)
+    log.error("the saved pool is damaged; the node begins with an empty one", kept_as=str(kept), reason=reason)
+    return []
+
+
+def _read(path: Path) -> Sequence[Transaction]:
+    """Raises MoleculeError, or ValueError for what is no file or too large."""
+    status = path.stat()
+    if not path.is_file():
+        raise ValueError("it is no file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
+    return TRANSACTION_VEC.parse(path.read_bytes())
+
+
+class SavedPool:
+    """What a former run kept in a file, until this run has taken it. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._transactions: Sequence[Transaction] | None = None
+        self._taken = 0
+
+    async def read(self, path: Path) -> None:
+        """Raises OSError."""
+        transactions = await asyncio.to_thread(load_transactions, path)
+        if self._transactions is None:  # nobody has cleared the pool meanwhile
+            self._transactions = transactions
+
+    def take(self, count: int) -> list[Transaction]:
+        """The next ones; none when all are taken."""
+        taken = list((self._transactions or ())[self._taken : self._taken + count])
+        self._taken += len(taken)
+        return taken
+
+    def rest(self, path: Path) -> Sequence[Transaction]:
+        """What nobody has taken yet; what the file holds when it was not read yet. Raises OSError."""
+        if self._transactions is None:
+            self._transactions = load_transactions(path)
+        return self._transactions[self._taken :]
+
+    def clear(self) -> None:
+        """Forget the rest, read or not."""
+        self._transactions, self._taken = (), 0

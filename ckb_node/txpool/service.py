@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
+
+import structlog
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.scripts import ScriptService
@@ -19,15 +20,19 @@ from ckb_node.txpool.anew import VerifyAnew
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.homeless import Homeless, HomelessEntry
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
-from ckb_node.txpool.persist import load_transactions, save_transactions
+from ckb_node.txpool.persist import SavedPool, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
 from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.waiting import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
+from consensus.lookup import ChainDataError
 from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
 from consensus.types.core import BlockExt
 from storage.chain_store import ChainView
+from storage.errors import StorageError
+
+log = structlog.get_logger("txpool")
 
 CONFIRM_TARGETS = {
     rpc.FeePriority.NO_PRIORITY: 128,
@@ -71,7 +76,7 @@ class PoolService:
         now_ms: Callable[[], int],
         parallel: int,
     ) -> None:
-        self._chain = chain
+        self._chain, self._stop = chain, scripts.stop
         self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms)
         self._verifier = PoolVerifier(self.pool, scripts, workers, parallel)
         self._waiting = Waiting(scripts.stop)
@@ -79,6 +84,7 @@ class PoolService:
         self._returning: asyncio.Queue[_Return] = asyncio.Queue()
         self.pool.away = self._homeless = Homeless()
         """What is to return, from blocks, after a replacement, or from a former run."""
+        self._saved = SavedPool()
         self._clearings = 0
         self._is_ready = False
         chain.listen(self._on_change)
@@ -240,9 +246,7 @@ class PoolService:
                 return
             if transaction.hash not in self._homeless:  # removed by hand, or in a block again
                 continue
-            with suppress(Reject):
-                await self._submit(transaction, self.pool.limits.max_verify_cycles)
-            self._homeless.drop(transaction.hash)
+            await self._try_again(transaction, self.pool.limits.max_verify_cycles)
             await asyncio.sleep(0)  # those that are refused at once wait for nothing
         for tx_hash, output_count in returning.lost:
             self.pool.drop_orphaned(tx_hash, output_count)
@@ -254,33 +258,57 @@ class PoolService:
         await self._returning.join()
         await self._anew.settled()
 
+    async def _try_again(self, transaction: Transaction, max_cycles: int) -> bool:
+        """Submit what is homeless; whether it came in. One for which the chain cannot be read fails alone.
+
+        What is refused because the node stops stays homeless, and so is saved.
+        """
+        is_in = False
+        try:
+            await self._submit(transaction, max_cycles)
+            is_in = True
+        except Reject:
+            if self._stop.is_set:
+                return False
+        except (StorageError, ChainDataError) as error:
+            log.error("a transaction cannot return", hash=transaction.hash.hex(), reason=str(error))  # noqa: TRY400
+            self.pool.remember_rejected(transaction.hash, Invalidated("the chain cannot be read for it"))
+        self._homeless.drop(transaction.hash)
+        return is_in
+
     async def load(self, path: Path) -> int:
-        """Submit again what a former run kept on disk; how many came in. `clear` meanwhile forgets the rest."""
+        """Submit again what a former run kept on disk; how many came in. `clear` meanwhile forgets the rest.
+
+        Raises OSError when the file cannot be read; it may be called again then.
+        """
+        saved = self._saved = SavedPool()
+        await saved.read(path)
+        noted: list[bytes] = []
+        while transactions := saved.take(AT_ONCE):
+            for transaction in transactions:
+                self._homeless.add(HomelessEntry(transaction, self.pool.now_ms()))
+                noted.append(transaction.hash)
+            await asyncio.sleep(0)
         count = 0
-        transactions = await asyncio.to_thread(load_transactions, path)
-        for transaction in transactions:
-            self._homeless.add(HomelessEntry(transaction, self.pool.now_ms()))
-        for transaction in transactions:
-            if transaction.hash not in self._homeless:
-                continue
-            with suppress(Reject):
-                await self._submit(transaction, self._chain.consensus.max_block_cycles)
-                count += 1
-            self._homeless.drop(transaction.hash)
+        for tx_hash in noted:
+            if (entry := self._homeless.get(tx_hash)) is not None:
+                count += await self._try_again(entry.transaction, self._chain.consensus.max_block_cycles)
         self._is_ready = True
         self._anew.try_again()
         return count
 
     def save(self, path: Path) -> int:
-        """Keep the pool on disk and what is to return to it, parents first; how many transactions."""
+        """Keep the pool on disk, what is to return to it, and what of the file was not looked at yet, parents first;
+        how many transactions. Raises OSError; the file is as before then."""
+        rest = self._saved.rest(path)
         transactions = {tx_hash: each.transaction for tx_hash, each in self._homeless}
         needs = {tx_hash: _parents(tx) for tx_hash, tx in transactions.items()}
         transactions |= {entry.hash: entry.tx for entry in self.pool.graph}
         for entry in self.pool.graph:
             needs[entry.hash] = {key[:32] for key in (*entry.input_keys, *entry.dep_keys)}
         in_order = (transactions.get(tx_hash) for tx_hash in TopologicalSorter(needs).static_order())
-        save_transactions(path, [tx for tx in in_order if tx is not None])
-        return len(transactions)
+        save_transactions(path, [*(tx for tx in in_order if tx is not None), *rest])
+        return len(transactions) + len(rest)
 
     # ------------------------------------------------------------ by hand
 
@@ -296,6 +324,7 @@ class PoolService:
     def _forget_all(self) -> None:
         self.pool.clear()
         self._homeless.clear()
+        self._saved.clear()
         self._clearings += 1
         self._waiting.withdraw_all(Invalidated("the pool was cleared"))
         while not self._returning.empty():

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from ckb_node.filters.builder import BatchLimits, FilterBuilder
 from ckb_node.filters.check import check_filters
 from ckb_node.filters.service import FilterService
+from ckb_node.tasks import Pauses, Tasks
 from consensus.block_filter import filter_hash, golomb_coded_set
 from consensus.hashing import ZERO_HASH
 from consensus.types.blockchain import Block, CellOutput
@@ -247,20 +248,26 @@ async def test_a_service_that_does_not_run_answers_from_what_is_there(payments: 
         service.close()
 
 
-async def test_a_fault_ends_the_filters_and_nothing_else() -> None:
+async def test_a_fault_hurts_the_filters_and_nothing_else() -> None:
     async with dev_chain() as dev:
         disk = FullDisk()
         disk.left = 100
-        async with following(dev, FilterStore(disk, Path("disk"))) as service:
-            with capture_logs() as logs:
+        service = FilterService(dev.chain, FilterStore(disk, Path("disk")))
+        with capture_logs() as logs:
+            async with Tasks(dev.clock.now_ms, Pauses(first=0.001, proof=0.05)) as tasks:
+                tasks.start_separable("block filters", service.run)
                 blocks = [await dev.mine()]
                 await wait_for(has_all(service, blocks))
                 disk.left = 0
                 blocks = [await dev.mine() for _ in range(3)]
-                await wait_for(lambda: bool(logs))
-            assert [(entry["log_level"], entry["reason"]) for entry in logs] == [("error", "disk: no room")]
-            assert not has_all(service, blocks)()
-            assert (await dev.mine()).number == 5
+                await wait_for(lambda: bool(tasks.faults))
+                assert not has_all(service, blocks)()
+                assert (await dev.mine()).number == 5
+                disk.left = 100
+                await wait_for(has_all(service, blocks))
+                await wait_for(lambda: not tasks.faults)
+        service.close()
+        assert (logs[0]["log_level"], logs[0]["reason"]) == ("error", "disk: no room")
 
 
 async def test_a_long_way_to_the_tip_is_told(monkeypatch: pytest.MonkeyPatch, payments: tuple[Block, ...]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from ckb_node.cli import main
 from ckb_node.config import load_config
 from ckb_node.dev_accounts import MINER_ARG
-from tests.kit.process import NodeProcess, RpcFailure, dev_node, free_port, run_command
+from tests.kit.process import STOP_S, NodeProcess, RpcFailure, dev_node, free_port, run_command
 
 pytestmark = pytest.mark.slow
 
@@ -175,9 +175,16 @@ def test_a_key_file_that_holds_no_key(directory: Path) -> None:
     secret = key.read_bytes()
     key.unlink()
     key.write_bytes(b"short")
-    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(key), "is not a 32-byte secp256k1 key")
-    key.write_bytes(secret)
-    assert_sound(directory)
+    node = NodeProcess(directory, "run", port=rpc_port(directory))
+    try:
+        node.wait_until_ready()
+        assert f"kept_as={key}.damaged-1" in node.output()
+        node.stop()
+    finally:
+        if node.process.poll() is None:
+            node.kill()
+    assert key.with_name("secret_key.damaged-1").read_bytes() == b"short"
+    assert key.read_bytes() not in (b"short", secret)
 
 
 def test_a_database_without_its_first_file(directory: Path) -> None:
@@ -255,7 +262,7 @@ def generate_blocks(node: NodeProcess, count: int) -> None:
 
 
 def test_room_runs_out_while_serving(directory: Path) -> None:
-    """A block from outside is refused, never half taken; reading goes on, and the node stops in order."""
+    """A block from outside is refused, never half taken; then the node says why, and ends: it could take no other."""
     node = NodeProcess(directory, "run", port=rpc_port(directory))
     try:
         node.wait_until_ready()
@@ -264,12 +271,12 @@ def test_room_runs_out_while_serving(directory: Path) -> None:
         with pytest.raises(RpcFailure, match="File too large") as full:
             generate_blocks(node, 100)
         assert full.value.code == DATABASE_ERROR
-        tip = node.rpc.call("get_tip_header")
-        with pytest.raises(RpcFailure) as again:
-            node.rpc.call("generate_block")
-        assert again.value.code == DATABASE_ERROR
-        assert node.rpc.call("get_tip_header") == tip
-        node.stop()
+        assert node.process.wait(STOP_S + 10) == EXIT_IO
+        output = node.output()
+        assert "the chain cannot be written any more; the node ends" in output
+        assert output.splitlines()[-1].startswith("ckb-node: ")
+        assert "File too large" in output.splitlines()[-1]
+        assert "Traceback" not in output
     finally:
         if node.process.poll() is None:
             node.kill()

@@ -1,0 +1,49 @@
+"""What goes wrong on the event loop outside of any task: told in the log, each kind at most once a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+log = structlog.get_logger("node")
+
+AT_MOST_EVERY_S: Final = 60.0
+MOST_KINDS: Final = 100
+_ACCEPT: Final = "socket.accept() out of system resource"
+"""How asyncio begins to say so, a hundred times a second."""
+
+
+class LoopFaults:
+    """For `loop.set_exception_handler`."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s: Final = now_s
+        self._kinds: Final[dict[str, tuple[float, int]]] = {}
+        """When each was told last, and how often it came since."""
+
+    def __call__(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        message, error = str(context.get("message", "")), context.get("exception")
+        kind = f"{message[:80]} {type(error).__name__}"
+        times = self._times(kind)
+        if not times:
+            return
+        if message.startswith(_ACCEPT):
+            log.error("connections cannot be accepted", reason=str(error), times=times)
+        else:
+            log.error(message or "a fault on the event loop", times=times, exc_info=error)
+
+    def _times(self, kind: str) -> int:
+        """How often it came since it was told last, when it is to be told now; else 0."""
+        now = self._now_s()
+        told_at, times = self._kinds.get(kind, (-AT_MOST_EVERY_S, 0))
+        if now - told_at < AT_MOST_EVERY_S:
+            self._kinds[kind] = told_at, times + 1
+            return 0
+        if len(self._kinds) >= MOST_KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = now, 0
+        return times + 1

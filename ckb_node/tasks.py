@@ -1,0 +1,157 @@
+"""The node's long-lived tasks: which of them may fail alone, which end the node, and what is degraded now.
+
+A vital task is one without which the node must not go on: the chain that cannot be written any more. A separable task
+serves itself alone: indexer, block filters, transactions that return, the dev miner. When one of those fails the others
+go on, and it is started again, after pauses that grow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from consensus.lookup import ChainDataError
+from storage.errors import StorageCorrupt, StorageError
+
+log = structlog.get_logger("node")
+
+Run = Callable[[], Awaitable[None]]
+"""Does the work of a task until it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Seconds. A task is started again `first` after its failure, each further time twice as late, at most `longest`;
+    one that has run for `proof` works again."""
+
+    first: float = 1.0
+    longest: float = 300.0
+    proof: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A separable task that does not work now. `reason` names no path; `since` in milliseconds since 1970."""
+
+    name: str
+    reason: str
+    since: int
+    failures: int = 1
+
+
+class Tasks:
+    """Runs tasks while its context lasts; belongs to the event loop."""
+
+    def __init__(self, now_ms: Callable[[], int], pauses: Pauses | None = None) -> None:
+        self._now_ms: Final = now_ms
+        self._pauses: Final = pauses or Pauses()
+        self._group: Final = asyncio.TaskGroup()
+        self._running: Final[list[asyncio.Task[None]]] = []
+        self._faults: Final[dict[str, Fault]] = {}
+        self._failure: Exception | None = None
+        self._has_failed: Final = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        for task in self._running:
+            task.cancel()
+        await self._group.__aexit__(kind, error, at)
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """What is degraded now."""
+        return list(self._faults.values())
+
+    def start_vital(self, name: str, run: Run) -> None:
+        """Run a task whose error ends the node, see `until`."""
+        self._start(name, self._run_vital(run))
+
+    def start_separable(self, name: str, run: Run) -> None:
+        """Run a task that fails alone and is started again."""
+        self._start(name, self._run_separable(name, run))
+
+    def _start(self, name: str, run: Awaitable[None]) -> None:
+        async def work() -> None:
+            await run
+
+        self._running.append(self._group.create_task(work(), name=name))
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set. Raises the error of the vital task that failed before."""
+        waiting = [self._group.create_task(event.wait()) for event in (stop, self._has_failed)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _run_vital(self, run: Run) -> None:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 - raised by `until`
+            self._failure = self._failure or error
+            self._has_failed.set()
+
+    async def _run_separable(self, name: str, run: Run) -> None:
+        pause = self._pauses.first
+        while True:
+            proof = asyncio.get_running_loop().call_later(self._pauses.proof, self._works_again, name)
+            try:
+                await run()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not take the node along
+                if name not in self._faults:
+                    pause = self._pauses.first
+                self._note(name, first_error(error), pause)
+            else:
+                return
+            finally:
+                proof.cancel()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._pauses.longest)
+
+    def _note(self, name: str, error: Exception, pause: float) -> None:
+        before = self._faults.get(name)
+        since, failures = (self._now_ms(), 1) if before is None else (before.since, before.failures + 1)
+        self._faults[name] = Fault(name, public_reason(error), since, failures)
+        fields = {"task": name, "failures": failures, "again_in_s": pause, "reason": str(error) or type(error).__name__}
+        if isinstance(error, StorageCorrupt):
+            fields["cure"] = "stop the node and remove this directory: what is in it is built again from the chain"
+        if isinstance(error, StorageError | ChainDataError | OSError):
+            log.error("a part of the node does not work; the chain goes on", **fields)
+        else:
+            log.error("a part of the node does not work; the chain goes on", **fields, exc_info=error)
+
+    def _works_again(self, name: str) -> None:
+        if self._faults.pop(name, None) is not None:
+            log.info("a part of the node works again", task=name)
+
+
+def first_error(error: Exception) -> Exception:
+    """The first real error inside task groups' wrappings."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def public_reason(error: Exception) -> str:
+    """What strangers may read of an error: no paths of this machine."""
+    match error:
+        case StorageError():
+            return error.reason
+        case OSError():
+            return error.strerror or type(error).__name__
+        case ChainDataError():
+            return str(error)
+    return type(error).__name__
