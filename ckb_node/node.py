@@ -35,6 +35,7 @@ from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.responsive import stay_responsive
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
 from ckb_node.rpc.guard import HttpLimits
+from ckb_node.rpc.health import health_route
 from ckb_node.rpc.http import serving
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.registry import MISSING_MODULES, Module, Registry
@@ -191,6 +192,7 @@ async def _rpc(node: Node, connections: int) -> AsyncIterator[tuple[str, int]]:
             server = await stack.enter_async_context(serving(dispatcher, host, port, limits, policy))
         except ExceptionGroup as group:
             raise _address_error(group, host, port) from None
+        server.routes["GET", "/health"] = health_route(lambda: node.tasks.faults)
         yield server.address
 
 
