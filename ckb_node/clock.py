@@ -1,4 +1,4 @@
-"""The wall clock: the only place where the node reads the time."""
+"""The clocks: the only place where the node reads the time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import time
 
 
 class SystemClock:
-    """Milliseconds since 1970."""
+    """Milliseconds since 1970. It may be set, forward and back: whoever measures how long, takes `monotonic_ms`."""
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> int:
+    """Milliseconds since some moment; goes on evenly, whatever happens to the wall clock."""
+    return time.monotonic_ns() // 1_000_000

@@ -24,6 +24,7 @@ from ckb_node.rpc.services import WellKnownScripts
 from ckb_node.specs import bundled_text, cell_file, files_of
 from ckb_node.textfile import TextFileError, read_text
 from ckb_node.txpool.limits import PoolLimits
+from ckb_node.txpool.recent_rejects import RejectLimits
 from consensus.errors import SpecError
 from consensus.genesis_build import LoadCellFile
 from consensus.hardfork import ENABLED_HASH_TYPES
@@ -114,6 +115,8 @@ class PoolSection(Section, frozen=True):
     max_tx_verify_workers: Annotated[int, Meta(ge=1, le=256)] = 2
     expiry_hours: Positive = 12
     persisted_data: str = "tx_pool/persisted_data.v1"
+    keep_rejected_tx_hashes_days: Annotated[int, Meta(ge=1, le=3650)] = 7
+    keep_rejected_tx_hashes_count: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
 
     def limits(self) -> PoolLimits:
         return PoolLimits(
@@ -124,6 +127,9 @@ class PoolSection(Section, frozen=True):
             max_ancestors=self.max_ancestors_count,
             expiry_ms=self.expiry_hours * 60 * 60 * 1000,
         )
+
+    def reject_limits(self) -> RejectLimits:
+        return RejectLimits(self.keep_rejected_tx_hashes_days, self.keep_rejected_tx_hashes_count)
 
 
 class AssemblerSection(Section, frozen=True):

@@ -43,6 +43,7 @@ from ckb_node.rpc.services import READERS, Services
 from ckb_node.stop_signals import StopSignals
 from ckb_node.system_limits import connections_within, raise_descriptor_limit
 from ckb_node.tasks import Tasks, first_error
+from ckb_node.txpool.recent_rejects import open_rejects
 from ckb_node.txpool.service import PoolService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
@@ -54,6 +55,7 @@ from storage.reopening import ReopeningStore
 log = structlog.get_logger("node")
 
 KEY_FILE = "network/secret_key"
+REJECTS_DIRECTORY = "tx_pool/recent_reject"
 
 
 class RpcAddressError(OSError):
@@ -91,7 +93,11 @@ def open_node(config: Config) -> Iterator[Node]:
         settings = config.file
         workers = settings.tx_pool.max_tx_verify_workers
         executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
-        pool = PoolService(chain, settings.tx_pool.limits(), processor.scripts, executor, clock.now_ms, workers)
+        rejects = open_rejects(config.data_dir / REJECTS_DIRECTORY, settings.tx_pool.reject_limits(), clock.now_ms)
+        stack.callback(rejects.close)
+        pool = PoolService(
+            chain, settings.tx_pool.limits(), processor.scripts, executor, clock.now_ms, workers, rejects
+        )
         identity = load_or_create_identity(config.data_dir / KEY_FILE)
         net = LocalNet(chain, identity, VERSION, clock.now_ms, lambda: tasks.faults)
         if (fault := config.block_assembler_fault(consensus)) is not None:

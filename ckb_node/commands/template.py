@@ -66,6 +66,9 @@ modules = [$modules]
 # expiry_hours = 12
 # Where transactions are kept between runs, relative to data_dir.
 # persisted_data = "tx_pool/persisted_data.v1"
+# Why transactions were refused: get_transaction tells it for so many days, and of so many, 300 bytes of disk each.
+# keep_rejected_tx_hashes_days = 7
+# keep_rejected_tx_hashes_count = 1000000
 
 [block_filters]
 # Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows; built behind the tip.

@@ -13,17 +13,19 @@ import structlog
 
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool, reject_of
-from ckb_node.txpool.rejects import Reject
+from ckb_node.txpool.rejects import Invalidated, Reject
 from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.waiting import Waiting
 from consensus.block import BlockSizeError
 from consensus.errors import CkbError, DaoError, ResolveError
+from consensus.lookup import ChainDataError
 from consensus.script.errors import ExceededMaximumCycles
 from consensus.since import ImmatureError
 from consensus.transaction import CellbaseImmatureError
 from consensus.two_phase import NotProposedError
 from consensus.types.blockchain import Block
 from consensus.verify_block import BlockCyclesError, BlockTransactionError
+from storage.errors import StorageError
 
 log = structlog.get_logger("txpool")
 
@@ -147,6 +149,10 @@ class VerifyAnew:
                 self._in_transit.append(entry)
             else:
                 pool.drop((entry.short_id,), reason)
+            return
+        except (StorageError, ChainDataError) as error:
+            log.error("a transaction cannot be verified anew", hash=f"0x{entry.hash.hex()}", reason=str(error))  # noqa: TRY400
+            pool.drop((entry.short_id,), Invalidated("the chain cannot be read for it"))
             return
         finally:
             ticket.stop.set()

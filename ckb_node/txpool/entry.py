@@ -70,6 +70,7 @@ class PoolEntry:
 
     __slots__ = (
         "ancestors",
+        "arrived_ms",
         "cycles",
         "dep_keys",
         "descendants",
@@ -87,7 +88,10 @@ class PoolEntry:
         "weight",
     )
 
-    def __init__(self, rtx: ResolvedTransaction, fee: int, cycles: int, status: Status, timestamp: int) -> None:
+    def __init__(
+        self, rtx: ResolvedTransaction, fee: int, cycles: int, status: Status, timestamp: int, arrived_ms: int = 0
+    ) -> None:
+        """It came at `timestamp` (ms) by the wall clock, and at `arrived_ms` by one that nobody sets."""
         tx = rtx.transaction
         self.hash = tx.hash
         self.short_id = self.hash[:SHORT_ID_SIZE]
@@ -104,6 +108,7 @@ class PoolEntry:
         self.is_stale = False
         """Its scripts are to run anew, and no block may hold it before."""
         self.timestamp = timestamp
+        self.arrived_ms = arrived_ms
         self._weigh()
         self.ancestors = Sums(1, self.size, fee, cycles)
         self.descendants = Sums(1, self.size, fee, cycles)

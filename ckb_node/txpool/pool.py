@@ -5,17 +5,17 @@ Synchronous and single-threaded (the event loop owns it); scripts run elsewhere,
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from ckb_node.rpc.services import RejectedTransaction
+from ckb_node.clock import monotonic_ms
 from ckb_node.txpool.cells import PoolCells
 from ckb_node.txpool.conflicted import Conflicted
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
 from ckb_node.txpool.rbf import verify_replacement
+from ckb_node.txpool.recent_rejects import RecentRejects, RejectLimits
 from ckb_node.txpool.rejects import (
     Duplicated,
     Expired,
@@ -45,9 +45,7 @@ from consensus.transaction import verify_in_time, verify_transaction_alone
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
 from consensus.types.core import ResolvedTransaction
-
-MAX_REMEMBERED = 10_000
-"""Reasons of refused transactions that RPC can tell."""
+from storage.memory import MemoryStore
 
 PROPOSED_FOR = 1
 """Blocks since its proposal that a proposed transaction can be sure of."""
@@ -71,12 +69,21 @@ class TxPool:
     """Waiting transactions over one state of the chain; `stand_on` moves it to the next."""
 
     def __init__(
-        self, consensus: Consensus, limits: PoolLimits, reader: ChainReader, now_ms: Callable[[], int]
+        self,
+        consensus: Consensus,
+        limits: PoolLimits,
+        reader: ChainReader,
+        now_ms: Callable[[], int],
+        rejected: RecentRejects | None = None,
+        age_ms: Callable[[], int] = monotonic_ms,
     ) -> None:
-        self.consensus, self.limits, self.now_ms = consensus, limits, now_ms
+        """`now_ms` is the wall clock, `age_ms` a monotonic one. Without `rejected`, reasons of refused transactions are
+        kept in memory."""
+        self.consensus, self.limits, self.now_ms, self._age_ms = consensus, limits, now_ms, age_ms
         self.graph = PoolGraph(limits.max_ancestors)
-        self.rejected: OrderedDict[bytes, RejectedTransaction] = OrderedDict()
-        """Kind and text only: an exception would keep all that its traceback reaches, chain views and cell data too."""
+        if rejected is None:
+            rejected = RecentRejects(MemoryStore(), RejectLimits(), now_ms)
+        self.rejected = rejected
         self.conflicted = Conflicted()
         self.version = 0
         """Grows with every change of what the pool offers to miners."""
@@ -193,7 +200,7 @@ class TxPool:
                 verify_in_time(self.consensus, checked.rtx, self.env(checked.status), self.reader)
             except CkbError as error:
                 raise VerificationFailed(error) from error
-        entry = PoolEntry(checked.rtx, checked.fee, cycles, checked.status, self.now_ms())
+        entry = PoolEntry(checked.rtx, checked.fee, cycles, checked.status, self.now_ms(), self._age_ms())
         conflicts = self._conflicts_to_replace(entry)
         self._verify_reads_are_unspent(checked.rtx, conflicts)
         self._insert(entry, conflicts)
@@ -238,7 +245,7 @@ class TxPool:
         for old in departed.crowded_out:
             self.remember_rejected(old.hash, Invalidated(f"invalidated by tx 0x{entry.hash.hex()}"))
         self.conflicted.drop(entry.hash)
-        self.rejected.pop(entry.hash, None)
+        self.rejected.drop(entry.hash)
         self.version += 1
 
     def _shrink_to_limit(self) -> None:
@@ -275,10 +282,7 @@ class TxPool:
         """Keep the reason for RPC; a duplicate is no reason."""
         if isinstance(reason, Duplicated):
             return
-        self.rejected[tx_hash] = RejectedTransaction(reason.kind, str(reason))
-        self.rejected.move_to_end(tx_hash)
-        if len(self.rejected) > MAX_REMEMBERED:
-            self.rejected.popitem(last=False)
+        self.rejected.put(tx_hash, reason.kind, str(reason))
 
     def drop(self, short_ids: Iterable[bytes], reason: Reject) -> None:
         """Entries and all that need them leave, for one reason."""
@@ -305,7 +309,6 @@ class TxPool:
         self.graph.remove_committed(tx.hash for tx in transactions)
         for tx in transactions:
             self.conflicted.drop(tx.hash)
-            self.rejected.pop(tx.hash, None)
             for out_point in tx.consumed:
                 if self.graph.is_used(out_point):
                     self.drop(self.graph.users_of(out_point), ResolveFailed(DeadOutPointError(out_point)))
@@ -321,11 +324,11 @@ class TxPool:
         return self.reader.transaction_info(tx_hash) is None
 
     def _remove_expired(self) -> None:
-        """Entries come in the order of time, so the first young one ends the search."""
-        oldest = self.now_ms() - self.limits.expiry_ms
+        """Entries come in the order of arrival, by a clock that nobody sets, so the first young one ends the search."""
+        oldest = self._age_ms() - self.limits.expiry_ms
         expired = []
         for entry in self.graph:
-            if entry.timestamp >= oldest:
+            if entry.arrived_ms >= oldest:
                 break
             expired.append(entry)
         for entry in expired:

@@ -15,6 +15,7 @@ import structlog
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
+from ckb_node.clock import monotonic_ms
 from ckb_node.rpc import services as rpc
 from ckb_node.txpool.anew import VerifyAnew
 from ckb_node.txpool.entry import PoolEntry, Status
@@ -23,6 +24,7 @@ from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import SavedPool, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
+from ckb_node.txpool.recent_rejects import RecentRejects
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
 from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.waiting import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
@@ -75,9 +77,11 @@ class PoolService:
         workers: Executor,
         now_ms: Callable[[], int],
         parallel: int,
+        rejected: RecentRejects | None = None,
+        age_ms: Callable[[], int] = monotonic_ms,
     ) -> None:
         self._chain, self._stop = chain, scripts.stop
-        self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms)
+        self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms, rejected, age_ms)
         self._verifier = PoolVerifier(self.pool, scripts, workers, parallel)
         self._waiting = Waiting(scripts.stop)
         self._anew = VerifyAnew(self.pool, self._verifier, self._waiting)
@@ -131,7 +135,8 @@ class PoolService:
                     raise DeclaredWrongCycles(declared, cycles)
                 entry = self.pool.admit(checked, cycles)
         except Reject as reason:
-            self.pool.remember_rejected(transaction.hash, reason)
+            if not self._stop.is_set:  # else it says no more than that the node stops
+                self.pool.remember_rejected(transaction.hash, reason)
             raise
         freed = self.pool.take_freed()
         for each in freed:
@@ -226,10 +231,11 @@ class PoolService:
             self._returning.put_nowait(returning)
 
     async def run(self) -> None:
-        """Bring transactions back after reorgs and replacements, and verify anew what is in doubt; until cancelled."""
+        """Bring transactions back, verify anew what is in doubt, write reasons of refusal down; until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._bring_all_back())
             tasks.create_task(self._anew.run())
+            tasks.create_task(self.pool.rejected.run())
 
     async def _bring_all_back(self) -> None:
         while True:

@@ -32,10 +32,11 @@ def dev_consensus() -> Consensus:
 
 
 class FakeClock:
-    """Starts at a fixed time; `advance` moves it."""
+    """Starts at a fixed time; `advance` lets time pass, `set_by` moves the wall clock alone."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self.time_ms = now_ms
+        self._set_ms = 0
 
     def now_ms(self) -> int:
         self.time_ms += 1
@@ -43,6 +44,13 @@ class FakeClock:
 
     def advance(self, milliseconds: int) -> None:
         self.time_ms += milliseconds
+
+    def set_by(self, milliseconds: int) -> None:
+        self.time_ms += milliseconds
+        self._set_ms += milliseconds
+
+    def monotonic_ms(self) -> int:
+        return self.time_ms - self._set_ms
 
 
 @dataclass
@@ -93,7 +101,9 @@ async def dev_chain(
     processor.start(bytes(32))
     chain = ChainService(processor)
     with ThreadPoolExecutor(2) as workers:
-        pool = PoolService(chain, limits or PoolLimits(), scripts, workers, clock.now_ms, parallel=2)
+        pool = PoolService(
+            chain, limits or PoolLimits(), scripts, workers, clock.now_ms, parallel=2, age_ms=clock.monotonic_ms
+        )
         config = MinerConfig(Wallet(BOB_KEY).lock, message)
         assembler = BlockAssembler(chain, pool.pool, config, clock.now_ms)
         miner = DevMiner(chain, assembler, 0)

@@ -9,6 +9,7 @@ import pytest
 
 from ckb_node.chain import publisher
 from ckb_node.txpool import service
+from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.rejects import Reject, ResolveFailed
 from consensus.types.blockchain import Block, Transaction
 from tests.benches.chain_maker import ChainMaker
@@ -148,3 +149,29 @@ async def test_a_truncated_chain_leaves_nothing_in_the_pool() -> None:
         assert await pool_hashes(funds.dev) == set()
         assert (await funds.pool.info()).tip_hash == target
         await funds.submit(committed, waiting)
+
+
+HOUR_MS = 60 * 60 * 1000
+
+
+@pytest.mark.parametrize("jump_hours", [-1000, 1000])
+async def test_expiry_does_not_care_for_a_clock_that_is_set(jump_hours: int) -> None:
+    async with funded(limits=PoolLimits(expiry_ms=12 * HOUR_MS)) as funds:
+        clock = funds.dev.clock
+        first, second, third = funds.spend(), funds.spend(), funds.spend()
+        await funds.submit(first)
+        clock.set_by(jump_hours * HOUR_MS)
+        await funds.submit(second)
+        await stand_again(funds)
+        assert await funds.statuses(first, second) == ["pending"] * 2, "no time has passed"
+        clock.set_by(-jump_hours * HOUR_MS)
+        clock.advance(13 * HOUR_MS)
+        await funds.submit(third)
+        await stand_again(funds)
+        assert await funds.statuses(first, second, third) == ["unknown", "unknown", "pending"]
+        assert (await funds.why_gone(second)).kind == "Expiry"
+
+
+async def stand_again(funds: Funds) -> None:
+    """As after a block that neither commits nor proposes anything."""
+    funds.pool.pool.stand_on(funds.dev.chain.view())

@@ -185,5 +185,5 @@ async def test_a_transaction_that_the_chain_cannot_be_read_for_fails_alone(
 
         monkeypatch.setattr(funds.pool, "_submit", fail_for_one)
         assert await funds.pool.load(path) == 1
-        assert "cannot be read" in funds.pool.pool.rejected[bad.hash].description
+        assert "cannot be read" in (await funds.why_gone(bad)).description
         assert await funds.status(good) == "pending"

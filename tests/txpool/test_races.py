@@ -183,7 +183,7 @@ async def test_refusals_keep_nothing_alive() -> None:
             assert isinstance(await outcome(funds, funds.spend(signer=BOB)), VerificationFailed)
             await funds.dev.mine()
             views.add(funds.pool.pool.reader)
-        assert len(funds.pool.pool.rejected) == 3
+        assert funds.pool.pool.rejected.count() == 3
         gc.collect()
         assert list(views) == [funds.pool.pool.reader]
 
