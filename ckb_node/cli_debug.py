@@ -22,8 +22,12 @@ WATCHES = "runs on the reference engine"
 
 @click.command("debug", cls=NodeCommand)
 @click.argument("arguments", metavar="[TX_HASH | ARGS...]", nargs=-1)
-@click.option("--rpc", metavar="URL", help="A node whose transaction TX_HASH is run.")
-@click.option("--tx-file", metavar="FILE|-", help="A mock transaction as ckb-debugger reads them.")
+@click.option("--rpc", metavar="URL", help="A node: of its transaction TX_HASH, or of the cells that --tx-file names.")
+@click.option(
+    "--tx-file",
+    metavar="FILE|-",
+    help="A mock transaction as ckb-debugger reads them; with --rpc a plain one as nodes take it.",
+)
 @click.option("--bin", "program", metavar="FILE", help="Program for the chosen group; alone it is run with ARGS.")
 @click.option("--script-group-type", type=click.Choice(["lock", "type"]), help="Run groups of this kind only.")
 @click.option("--cell-type", type=click.Choice(["input", "output"]), help="Run groups with such cells only.")
@@ -51,7 +55,8 @@ def debug_command(
 ) -> int:
     """Run the scripts of a transaction, or a program, under watch.
 
-    The transaction comes from a node (--rpc URL TX_HASH) or from a file (--tx-file FILE). Without one, --bin FILE is
+    The transaction comes from a node (--rpc URL TX_HASH), from a file with its cells (--tx-file FILE), or from a plain
+    file, its cells from a node (--rpc URL --tx-file FILE). Without one, --bin FILE is
     run by itself with ARGS; put -- before those that begin with a dash. Ends with 1 if a script fails.
     """
     from ckb_node.debug.run import DebugOptions, GroupChoice, WatchOptions, run_case
@@ -82,18 +87,18 @@ def _case(
 ) -> DebugCase:
     """What the command line names. UsageError, CommandError, CkbError."""
     from ckb_node.debug.case import bare_case
-    from ckb_node.debug.mock import read_mock
-    from ckb_node.debug.remote import fetch_case
+    from ckb_node.debug.mock import read_mock, read_plain
+    from ckb_node.debug.remote import case_over_rpc, fetch_case
     from ckb_node.debug.templates import fill_templates
 
     version = 2 if vm_version is None else int(vm_version)
-    if rpc is not None and tx_file is not None:
-        raise click.UsageError("--rpc and --tx-file exclude each other")
     if rpc is not None:
-        if len(arguments) != 1:
-            raise click.UsageError("--rpc needs one TX_HASH")
+        if len(arguments) != (1 if tx_file is None else 0):
+            raise click.UsageError("--rpc needs one TX_HASH, or --tx-file")
         if vm_version is not None:
             raise click.UsageError("--vm-version: with --rpc the chain decides")
+        if tx_file is not None:
+            return case_over_rpc(rpc, read_plain(_read(tx_file), tx_file))
         return fetch_case(rpc, arguments[0])
     if tx_file is not None:
         if arguments:

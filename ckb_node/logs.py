@@ -90,7 +90,7 @@ def set_up_logs(config: Config, command: str) -> None:
     root = logging.getLogger()
     root.setLevel(LEVELS[general])
     for name, level in parts.items():
-        logging.getLogger(name).setLevel(LEVELS[level])
+        logging.getLogger(part_of(name)).setLevel(LEVELS[level])
     if section.log_to_stdout:
         is_colored = section.color and sys.stdout.isatty()
         root.addHandler(_rendering(Terminal(), colors=is_colored))
@@ -106,6 +106,11 @@ def set_up_logs(config: Config, command: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def part_of(name: str) -> str:
+    """A part of the node by our name or by the reference's: `ckb-tx-pool` is txpool."""
+    return name.removeprefix("ckb-").replace("-", "") if name.startswith("ckb-") else name
 
 
 def _rendering(handler: logging.Handler, *, colors: bool) -> logging.Handler:

@@ -44,6 +44,7 @@ from ckb_node.stop_signals import StopSignals
 from ckb_node.system_limits import connections_within, raise_descriptor_limit
 from ckb_node.tasks import Tasks, first_error
 from ckb_node.txpool.recent_rejects import open_rejects
+from ckb_node.txpool.refused import RefusedTransactions
 from ckb_node.txpool.service import PoolService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
@@ -56,6 +57,7 @@ log = structlog.get_logger("node")
 
 KEY_FILE = "network/secret_key"
 REJECTS_DIRECTORY = "tx_pool/recent_reject"
+REFUSED_DIRECTORY = "tx_pool/refused"
 
 
 class RpcAddressError(OSError):
@@ -98,6 +100,7 @@ def open_node(config: Config) -> Iterator[Node]:
         pool = PoolService(
             chain, settings.tx_pool.limits(), processor.scripts, executor, clock.now_ms, workers, rejects
         )
+        pool.refused = RefusedTransactions(config.data_dir / REFUSED_DIRECTORY, rpc_url(config))
         identity = load_or_create_identity(config.data_dir / KEY_FILE)
         net = LocalNet(chain, identity, VERSION, clock.now_ms, lambda: tasks.faults)
         if (fault := config.block_assembler_fault(consensus)) is not None:
@@ -134,6 +137,12 @@ def open_node(config: Config) -> Iterator[Node]:
         stack.callback(processor.scripts.end_runs)
         scripts = processor.scripts
         yield Node(config, tasks, consensus, store, scripts, chain, pool, net, filters, assembler, indexer, services)
+
+
+def rpc_url(config: Config) -> str:
+    """Where this machine reaches RPC, as far as the configuration tells."""
+    host, port = config.rpc_address
+    return f"http://{shown_address({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}"  # noqa: S104
 
 
 def build_dispatcher(node: Node, tasks: asyncio.TaskGroup) -> Dispatcher:

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
+from ckb_node.chain.script_log import is_heard, tell
+from ckb_node.verification.prints import Prints
 from ckb_node.verification.stopping import Gate, PoolPause, Stop, TimeExceeded
 from consensus.context import ChainReader
+from consensus.errors import ScriptError
 from consensus.hardfork import type_script_vm_version
 from consensus.params import Consensus
 from consensus.script.errors import ExceededMaximumCycles
@@ -166,5 +169,16 @@ class CachedRunner:
         return cycles
 
     def _verify(self, machines: MachineFactory, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
-        verifier = ScriptVerifier(self.service.consensus, self.reader, machine_factory=machines, pause=self.pause)
-        return verifier.verify(rtx, env, max_cycles)
+        prints = Prints() if is_heard() else None
+        verifier = ScriptVerifier(
+            self.service.consensus, self.reader, debug=prints, machine_factory=machines, pause=self.pause
+        )
+        if prints is None:
+            return verifier.verify(rtx, env, max_cycles)
+        try:
+            cycles = verifier.verify(rtx, env, max_cycles)
+        except ScriptError as error:
+            tell(rtx.hash, prints.kept, prints.left_out, error)
+            raise
+        tell(rtx.hash, prints.kept, prints.left_out)
+        return cycles

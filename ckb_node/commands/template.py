@@ -21,8 +21,9 @@ data_dir = "data"
 spec = $spec
 
 [logger]
-# off, error, warn, info, debug or trace; parts of the node may differ: "info,rpc=debug"
-filter = "info"
+# off, error, warn, info, debug or trace; parts of the node may differ: "info,rpc=debug". ckb-script=debug shows what
+# scripts print and why they fail, txpool=debug which transactions come in.
+filter = "$filter"
 color = true
 # to data/logs/<command>.log
 log_to_file = $log_to_file
@@ -125,6 +126,7 @@ def config_text(options: ConfigOptions) -> str:
     return _TEXT.substitute(
         chain=options.chain,
         spec=f'{{ {kind} = "specs/{options.chain}.toml" }}',
+        filter="info,ckb-script=debug" if options.chain == "dev" else "info",
         log_to_file=_toml_bool(value=options.log_to_file),
         log_to_stdout=_toml_bool(value=options.log_to_stdout),
         rpc_port=options.rpc_port,

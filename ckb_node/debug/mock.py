@@ -31,9 +31,10 @@ from ckb_node.rpc.jsontypes import (
     read_header,
     read_transaction,
 )
+from ckb_node.textfile import BOM
 from consensus.errors import MoleculeError
 from consensus.resolve import resolve_transaction
-from consensus.types.blockchain import Header
+from consensus.types.blockchain import Header, Transaction
 from consensus.types.core import CellMeta
 
 
@@ -75,6 +76,18 @@ class _MockTransaction(Struct, frozen=True):
     tx: TransactionText
 
 
+class _Wrapping(Struct, frozen=True):
+    """What a transaction may stand in."""
+
+    result: msgspec.Raw = msgspec.Raw(b"")
+    transaction: msgspec.Raw = msgspec.Raw(b"")
+    tx: msgspec.Raw = msgspec.Raw(b"")
+    params: list[msgspec.Raw] = []
+
+
+MAX_WRAPPINGS = 4
+
+
 class _Cells:
     """Satisfies CellProvider."""
 
@@ -91,7 +104,7 @@ def read_mock(text: bytes, name: str, vm_version: int) -> DebugCase:
     `type` scripts run on `vm_version`, and no newer one is active.
     """
     try:
-        mock = msgspec.json.decode(text, type=_MockTransaction)
+        mock = msgspec.json.decode(text.removeprefix(BOM), type=_MockTransaction)
         info = mock.mock_info
         transaction = read_transaction(mock.tx)
         cells = _Cells([*map(_input_cell, info.inputs), *map(_dep_cell, info.cell_deps)])
@@ -100,13 +113,34 @@ def read_mock(text: bytes, name: str, vm_version: int) -> DebugCase:
     except RecursionError:
         raise CommandError(f"{name}: no mock transaction: nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, BadTextError, MoleculeError) as error:
-        raise CommandError(f"{name}: no mock transaction: {error}") from error
+        hint = "; a plain transaction needs --rpc URL" if b'"mock_info"' not in text else ""
+        raise CommandError(f"{name}: no mock transaction: {error}{hint}") from error
     chain = KnownBlocks({header.hash: header for header in headers}, extensions)
     unknown = next((block_hash for block_hash in extensions if block_hash not in chain.headers), None)
     if unknown is not None:
         raise CommandError(f"{name}: an extension of block {bytes_text(unknown)}, which is not among header_deps")
     rules, env = rules_of_vm(vm_version)
     return DebugCase(resolve_transaction(transaction, cells, chain, ()), chain, rules, env)
+
+
+def read_plain(text: bytes, name: str) -> Transaction:
+    """A transaction as RPC has it: by itself, in what `get_transaction` answers, in a request that sends it, or as the
+    `tx` of a mock transaction. CommandError if there is none."""
+    try:
+        return read_transaction(_plain(text.removeprefix(BOM), MAX_WRAPPINGS))
+    except RecursionError:
+        raise CommandError(f"{name}: no transaction: nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, BadTextError, MoleculeError) as error:
+        raise CommandError(f"{name}: no transaction: {error}") from error
+
+
+def _plain(text: bytes | msgspec.Raw, wrappings: int) -> TransactionText:
+    wrapping = msgspec.json.decode(text, type=_Wrapping)
+    inner = (wrapping.result, wrapping.transaction, wrapping.tx, *wrapping.params[:1])
+    found = next((each for each in inner if bytes(each) not in (b"", b"null")), None)
+    if found is None or wrappings == 0:
+        return msgspec.json.decode(text, type=TransactionText)
+    return _plain(found, wrappings - 1)
 
 
 def read_header_text(text: HeaderText) -> Header:

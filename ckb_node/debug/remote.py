@@ -165,6 +165,15 @@ def fetch_case(url: str, tx_hash_text: str) -> DebugCase:
     place = chain.place(tx_hash)
     if place is None:
         raise CommandError(f"{url} does not know transaction {tx_hash_text}")
+    return _case(chain, place)
+
+
+def case_over_rpc(url: str, transaction: Transaction) -> DebugCase:
+    """The case of any transaction, as if it was sent to the node now. CommandError, ResolveError."""
+    return _case(RemoteChain(url), Place(transaction, None))
+
+
+def _case(chain: RemoteChain, place: Place) -> DebugCase:
     return DebugCase(resolve_transaction(place.transaction, chain, chain, ()), chain, chain.rules(), _env(chain, place))
 
 

@@ -183,6 +183,7 @@ class Dispatcher:
         try:
             return await self._response(request, method, encode(identity))
         except RpcError as error:
+            log.debug("a call failed", method=request.method, code=int(error.code), reason=error.message)
             return _failure(identity, error)
 
     async def _response(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from threading import Lock
 
+from ckb_node.chain.script_log import tell
 from ckb_node.verification.carry import unpack_error
 from ckb_node.verification.messages import Done, Ending, Setup
 from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work, readable
@@ -96,6 +97,8 @@ def _check_limits(process: ScriptProcess, work: Work, worked_s: float) -> None:
 
 
 def _cycles_of(work: Work, done: Done) -> int:
+    error = None if done.error is None else unpack_error(done.error)
+    tell(work.rtx.hash, done.prints, done.left_out, error)
     match done.ending:
         case Ending.PASSED:
             return done.cycles
@@ -106,6 +109,4 @@ def _cycles_of(work: Work, done: Done) -> int:
         case Ending.BROKEN:
             raise ProcessDiedError
         case Ending.FAILED:
-            if done.error is None:
-                raise ProcessDiedError
-            raise unpack_error(done.error)
+            raise ProcessDiedError if error is None else error

@@ -14,12 +14,13 @@ LENGTH_SIZE = 4
 class Setup(msgspec.Struct, array_like=True, frozen=True, tag=0):
     """The first message. `hardforks` are the fields of consensus.params.Hardforks; `engines` a directory, see vm.
 
-    `niceness` of translating programs, beside that of the process.
+    `niceness` of translating programs, beside that of the process. `prints`: what scripts print is wanted.
     """
 
     hardforks: dict[str, int]
     engines: str
     niceness: int
+    prints: bool = False
 
 
 class Cell(msgspec.Struct, array_like=True, frozen=True):
@@ -100,6 +101,9 @@ class Done(msgspec.Struct, array_like=True, frozen=True, tag=4):
     ending: Ending
     cycles: int = 0
     error: ErrorData | None = None
+    prints: list[tuple[bytes, str]] = []
+    """What scripts printed, by the hash of each."""
+    left_out: int = 0
 
 
 class Ready(msgspec.Struct, array_like=True, frozen=True, tag=5):

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from ckb_node.verification.carry import pack_error, resolved_of
 from ckb_node.verification.messages import (
     DECODE_TO_PROCESS,
@@ -36,8 +38,10 @@ from ckb_node.verification.messages import (
     ToProcess,
     encode,
 )
+from ckb_node.verification.prints import Prints
 from consensus.errors import ScriptError
 from consensus.params import Hardforks
+from consensus.script.scheduler import MachineFactory
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Block, Header
 from vm import Engines, create_machine
@@ -223,11 +227,14 @@ class ScriptProcess:
         self._channel, self._control = channel, control
         self._parent = os.getppid()
         self._contents = _Contents(KEPT_BYTES)
+        self._is_heard = False
+        self._prints: Prints | None = None
 
     def serve(self) -> NoReturn:
         """Until the node is gone: NodeGoneError."""
         setup = self._channel.setup()
         self.hardforks = Hardforks(**setup.hardforks)
+        self._is_heard = setup.prints
         with Engines(Path(setup.engines), niceness=setup.niceness) as engines:
             self._machine_factory = engines.create_machine
             self._channel.send(Ready())
@@ -237,6 +244,13 @@ class ScriptProcess:
 
     def _done(self, job: Job) -> Done:
         run = _Run(job, self._channel, self._contents, self._control, self._parent)
+        done = self._ending_of(run)
+        if self._prints is None:
+            return done
+        return msgspec.structs.replace(done, prints=self._prints.kept, left_out=self._prints.left_out)
+
+    def _ending_of(self, run: _Run) -> Done:
+        job = run.job
         try:
             return Done(job.id, Ending.PASSED, self._verify(run))
         except ScriptError as error:
@@ -252,12 +266,14 @@ class ScriptProcess:
         run.pause()
         job = run.job
         rtx = resolved_of(job, run.data_of)
-        verifier = ScriptVerifier(self, run, machine_factory=self._machine_factory, pause=run.pause)
         try:
-            return verifier.verify(rtx, _Env(job.epoch), job.max_cycles)
+            return self._verifier(run, self._machine_factory).verify(rtx, _Env(job.epoch), job.max_cycles)
         except EngineFailure:
-            verifier = ScriptVerifier(self, run, machine_factory=create_machine, pause=run.pause)
-            return verifier.verify(rtx, _Env(job.epoch), job.max_cycles)
+            return self._verifier(run, create_machine).verify(rtx, _Env(job.epoch), job.max_cycles)
+
+    def _verifier(self, run: _Run, machines: MachineFactory) -> ScriptVerifier:
+        self._prints = Prints() if self._is_heard else None
+        return ScriptVerifier(self, run, debug=self._prints, machine_factory=machines, pause=run.pause)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from ckb_node.chain.script_log import is_heard
 from ckb_node.chain.scripts import ScriptService, pool_seconds
 from ckb_node.verification.blocks import BlockProcesses
 from ckb_node.verification.long_runs import LongRuns
@@ -38,8 +39,8 @@ class ParallelScriptService(ScriptService):
         hardforks, directory = asdict(consensus.hardforks), str(engines_directory)
         # Blocks keep all cores busy for long, and translating would wait for their end, which it is to bring nearer.
         self.blocks = BlockProcesses(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
-        self.long_runs = LongRuns(Setup(hardforks, directory, DEFAULT_NICENESS))
-        self.estimate_runs = LongRuns(Setup(hardforks, directory, DEFAULT_NICENESS))
+        pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_heard())
+        self.long_runs, self.estimate_runs = LongRuns(pool_setup), LongRuns(pool_setup)
 
     def warm_up(self) -> None:
         """As ScriptService: starts the processes for blocks."""

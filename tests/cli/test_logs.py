@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ckb_node.logs import part_of
+
 CONFIG = """
 [chain]
 spec = { bundled = "dev" }
@@ -42,6 +44,12 @@ def test_lines_go_to_the_terminal_and_to_the_file(tmp_path: Path) -> None:
         assert text in written
     assert "not heard" not in written
     assert "\x1b" not in written, "no colours where nobody sees them"
+
+
+def test_parts_have_the_names_of_the_reference_too() -> None:
+    assert [part_of(name) for name in ("ckb-script", "ckb-tx-pool", "ckb-rpc", "rpc", "ckb_node.indexer")] == [
+        "script", "txpool", "rpc", "rpc", "ckb_node.indexer"
+    ]  # fmt: skip
 
 
 HOSTILE = """

@@ -482,7 +482,7 @@ def test_files_that_are_no_programs(tmp_path: Path, content: bytes, watch: tuple
     ("arguments", "code", "reason"),
     [
         ((), CLI, "give one of --rpc, --tx-file and --bin"),
-        (("--rpc", "http://127.0.0.1:1/", "--tx-file", "x"), CLI, "exclude each other"),
+        (("--rpc", "http://127.0.0.1:1/", "--tx-file", "x", "0x1"), CLI, "--rpc needs one TX_HASH, or --tx-file"),
         (("--rpc", "http://127.0.0.1:1/"), CLI, "needs one TX_HASH"),
         (("--rpc", "http://127.0.0.1:1/", "0x12"), FAILURE, "Invalid H256"),
         (("--rpc", "http://127.0.0.1:1/", "0x" + "00" * 32), FAILURE, "Connection refused"),

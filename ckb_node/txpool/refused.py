@@ -1,0 +1,62 @@
+"""Transactions whose scripts failed, kept as files that `ckb-node debug --tx-file` takes: as many as have room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ckb_node.rpc.hextext import bytes_text
+from ckb_node.rpc.jsontypes import transaction_json
+from consensus.types.blockchain import Transaction
+
+MAX_FILES = 100
+MAX_BYTES = 32 << 20
+
+
+class RefusedTransactions:
+    """Files in one directory, named by hash; the oldest leave. `url`: where the node answers RPC."""
+
+    def __init__(self, directory: Path, url: str, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:
+        self._directory: Final = directory
+        self._url: Final = url
+        self._max_files: Final = max_files
+        self._max_bytes: Final = max_bytes
+
+    def keep(self, transaction: Transaction) -> Path:
+        """Write a transaction as RPC has it. OSError."""
+        data = msgspec.json.encode(transaction_json(transaction))
+        path = self._directory / f"{bytes_text(transaction.hash)}.json"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._make_room(len(data))
+        partial = path.with_suffix(".part")
+        partial.write_bytes(data)
+        partial.replace(path)
+        return path
+
+    def command(self, path: Path) -> str:
+        """What a person types to run the scripts once more."""
+        return shlex.join(["ckb-node", "debug", "--rpc", self._url, "--tx-file", str(path)])
+
+    def _make_room(self, size: int) -> None:
+        files = sorted((_facts(entry), entry.path) for entry in os.scandir(self._directory) if entry.is_file())
+        total = size + sum(length for (_, length), _ in files)
+        count = 1 + len(files)
+        for (_, length), oldest in files:
+            if count <= self._max_files and total <= self._max_bytes:
+                return
+            with contextlib.suppress(FileNotFoundError):
+                Path(oldest).unlink()
+            count, total = count - 1, total - length
+
+
+def _facts(entry: os.DirEntry[str]) -> tuple[int, int]:
+    """When it was written, and its bytes."""
+    with contextlib.suppress(FileNotFoundError):
+        stat = entry.stat()
+        return stat.st_mtime_ns, stat.st_size
+    return 0, 0
