@@ -56,7 +56,7 @@ def refused(node: NodeProcess, rounds: int) -> Transaction:
     return running
 
 
-@pytest.mark.parametrize("rounds", [10, 200_000_000], ids=["at once", "in a process of its own"])
+@pytest.mark.parametrize("rounds", [10, 60_000_000], ids=["at once", "in a process of its own"])
 def test_a_failing_script_shows_in_the_log_and_runs_again(node: NodeProcess, rounds: int) -> None:
     transaction = refused(node, rounds)
     log = node.log_path.read_text()
