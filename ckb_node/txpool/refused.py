@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shlex
@@ -9,10 +10,16 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
+from ckb_node.chain import script_log
 from ckb_node.rpc.hextext import bytes_text
 from ckb_node.rpc.jsontypes import transaction_json
+from ckb_node.txpool.rejects import Reject, VerificationFailed
+from consensus.errors import ScriptError
 from consensus.types.blockchain import Transaction
+
+log = structlog.get_logger("txpool")
 
 MAX_FILES = 100
 MAX_BYTES = 32 << 20
@@ -60,3 +67,17 @@ def _facts(entry: os.DirEntry[str]) -> tuple[int, int]:
         stat = entry.stat()
         return stat.st_mtime_ns, stat.st_size
     return 0, 0
+
+
+async def log_refusal(transaction: Transaction, reason: Reject, kept: RefusedTransactions | None) -> None:
+    """At debug. Who listens to scripts gets the transaction too, as a file, and how to run it under watch."""
+    log.debug("transaction rejected", hash=bytes_text(transaction.hash), kind=reason.kind, reason=str(reason))
+    is_script = isinstance(reason, VerificationFailed) and isinstance(reason.cause, ScriptError)
+    if kept is None or not is_script or not script_log.is_heard():
+        return
+    try:
+        path = await asyncio.to_thread(kept.keep, transaction)
+    except OSError as error:
+        log.warning("a refused transaction cannot be kept", reason=str(error))
+        return
+    script_log.log.debug("its scripts can be run again", command=kept.command(path))

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from ckb_node.chain import script_log
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
@@ -27,11 +26,10 @@ from ckb_node.txpool.persist import SavedPool, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
 from ckb_node.txpool.recent_rejects import RecentRejects
-from ckb_node.txpool.refused import RefusedTransactions
-from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject, VerificationFailed
+from ckb_node.txpool.refused import RefusedTransactions, log_refusal
+from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
 from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.waiting import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
-from consensus.errors import ScriptError
 from consensus.lookup import ChainDataError
 from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
 from consensus.types.core import BlockExt
@@ -143,7 +141,7 @@ class PoolService:
         except Reject as reason:
             if not self._stop.is_set:  # else it says no more than that the node stops
                 self.pool.remember_rejected(transaction.hash, reason)
-                await self._log_refusal(transaction, reason)
+                await log_refusal(transaction, reason, self.refused)
             raise
         log.debug("transaction accepted", hash=bytes_text(entry.hash), cycles=cycles, fee=entry.fee, size=entry.size)
         freed = self.pool.take_freed()
@@ -151,19 +149,6 @@ class PoolService:
             self._homeless.add(HomelessEntry(each, self.pool.now_ms()))
         self._return_later(_Return(freed))
         return entry
-
-    async def _log_refusal(self, transaction: Transaction, reason: Reject) -> None:
-        """At debug. Who listens to scripts gets the transaction too, as a file, and how to run it under watch."""
-        log.debug("transaction rejected", hash=bytes_text(transaction.hash), kind=reason.kind, reason=str(reason))
-        is_script = isinstance(reason, VerificationFailed) and isinstance(reason.cause, ScriptError)
-        if self.refused is None or not is_script or not script_log.is_heard():
-            return
-        try:
-            path = await asyncio.to_thread(self.refused.keep, transaction)
-        except OSError as error:
-            log.warning("a refused transaction cannot be kept", reason=str(error))
-            return
-        script_log.log.debug("its scripts can be run again", command=self.refused.command(path))
 
     async def test_accept(self, transaction: Transaction) -> rpc.Accepted:
         """What `submit` would say, short of replacing others. Raises Reject."""
@@ -174,7 +159,7 @@ class PoolService:
         try:
             checked, cycles = await self._verify(ticket, self._chain.consensus.max_block_cycles)
         except Reject as reason:
-            await self._log_refusal(transaction, reason)
+            await log_refusal(transaction, reason, self.refused)
             raise
         finally:
             ticket.stop.set()
