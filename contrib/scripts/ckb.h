@@ -30,19 +30,25 @@ enum {
 };
 
 /*
- * All loading calls look alike: up to *size bytes of the item go to buffer, and
- * *size becomes the item's full size. Unused arguments are ignored.
+ * All loading calls look alike: up to *size bytes of the item, from offset on, go
+ * to buffer, and *size becomes what there is from offset on. Unused arguments are
+ * ignored.
  */
-static inline int ckb_load(int call, void *buffer, uint64_t *size, uint64_t index, uint64_t source, uint64_t field) {
+static inline int ckb_load_from(int call, void *buffer, uint64_t *size, uint64_t offset, uint64_t index,
+                                uint64_t source, uint64_t field) {
   register uint64_t a0 __asm__("a0") = (uint64_t)buffer;
   register uint64_t a1 __asm__("a1") = (uint64_t)size;
-  register uint64_t a2 __asm__("a2") = 0; /* offset */
+  register uint64_t a2 __asm__("a2") = offset;
   register uint64_t a3 __asm__("a3") = index;
   register uint64_t a4 __asm__("a4") = source;
   register uint64_t a5 __asm__("a5") = field;
   register uint64_t a7 __asm__("a7") = (uint64_t)call;
   __asm__ volatile("ecall" : "+r"(a0) : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5), "r"(a7) : "memory");
   return (int)a0;
+}
+
+static inline int ckb_load(int call, void *buffer, uint64_t *size, uint64_t index, uint64_t source, uint64_t field) {
+  return ckb_load_from(call, buffer, size, 0, index, source, field);
 }
 
 static inline int ckb_load_script(void *buffer, uint64_t *size) {
@@ -67,6 +73,11 @@ static inline int ckb_load_header(void *buffer, uint64_t *size, uint64_t index, 
 
 static inline int ckb_load_cell_data(void *buffer, uint64_t *size, uint64_t index, uint64_t source) {
   return ckb_load(CALL_LOAD_CELL_DATA, buffer, size, index, source, 0);
+}
+
+static inline int ckb_load_cell_data_from(void *buffer, uint64_t *size, uint64_t offset, uint64_t index,
+                                          uint64_t source) {
+  return ckb_load_from(CALL_LOAD_CELL_DATA, buffer, size, offset, index, source, 0);
 }
 
 static inline int ckb_load_cell_by_field(void *buffer, uint64_t *size, uint64_t index, uint64_t source, int field) {

@@ -23,12 +23,14 @@ enum {
   ERROR_CAPACITY = -15,
   ERROR_EPOCH = -16,
   ERROR_SINCE = -17,
+  ERROR_TOO_MANY_OUTPUTS = -18,
   ERROR_NEW_DEPOSIT = -19,
   ERROR_WITHDRAWING_CELL = -20,
   ERROR_SCRIPT_TOO_LONG = -21,
 };
 
 #define MAX_ITEM_SIZE 32768
+#define MAX_OUTPUTS 64
 #define HASH_SIZE 32
 #define LOCK_PERIOD 180
 #define SINCE_ABSOLUTE_EPOCH 0x20
@@ -53,6 +55,8 @@ typedef struct {
 typedef struct {
   uint8_t script_hash[HASH_SIZE];
   uint64_t input_capacity, output_capacity;
+  /* outputs that are the checked withdrawing cells of deposits */
+  uint8_t is_request[MAX_OUTPUTS];
 } totals;
 
 /* *total += amount; an exit code */
@@ -107,14 +111,14 @@ static int load_header(header *h, uint64_t index, uint64_t source) {
 /* The header dep that the witness of an input names as the deposit's block. */
 static int load_deposit_header(header *h, uint64_t input) {
   uint8_t witness[MAX_ITEM_SIZE];
-  uint64_t size = MAX_ITEM_SIZE, index;
+  uint64_t size = MAX_ITEM_SIZE;
   span field;
   if (ckb_load_witness(witness, &size, input, CKB_INPUT) != CKB_SUCCESS) return ERROR_SYSCALL;
   if (size > MAX_ITEM_SIZE) return ERROR_WITNESS_TOO_LONG;
   if (!witness_field(&field, witness, size, WITNESS_INPUT_TYPE)) return ERROR_ENCODING;
-  if (field.size != sizeof(index)) return ERROR_ENCODING;
-  memcpy(&index, field.data, sizeof(index));
-  return load_header(h, index, CKB_HEADER_DEP);
+  if (field.size != sizeof(uint64_t)) return ERROR_ENCODING;
+  /* the deployed script looks at the lowest byte only; the node's own DAO rules look at all */
+  return load_header(h, field.data[0], CKB_HEADER_DEP);
 }
 
 /* -1, 0, 1 as a / b is less than, equal to, greater than c / d */
@@ -152,9 +156,17 @@ static int check_since(uint64_t input, const epoch *deposit, uint64_t locked) {
   return compare_fractions(e.index, e.length, deposit->index, deposit->length) < 0 ? ERROR_SINCE : 0;
 }
 
-/* The low 64 bits of a * b / c, rounded down; c is not 0 */
+/*
+ * The low 64 bits of a * b / c, rounded down. No chain has a header whose rate c
+ * is 0; the quotient is then that of the deployed script, whose library divides by
+ * 1 / 0, which RISC-V defines as 2^64 - 1, after one subtraction of it.
+ */
 static uint64_t multiply_divide(uint64_t a, uint64_t b, uint64_t c) {
   unsigned __int128 product = (unsigned __int128)a * b;
+  if (c == 0) {
+    c = UINT64_MAX;
+    product += (unsigned __int128)1 << 64;
+  }
   unsigned __int128 rest = 0;
   uint64_t quotient = 0;
   for (int i = 127; i >= 0; i--) {
@@ -173,7 +185,6 @@ static int compensated(uint64_t *value, uint64_t input, uint64_t capacity, const
   uint64_t occupied, growing;
   if (load_cell_number(&occupied, input, CKB_INPUT, CELL_OCCUPIED_CAPACITY) != 0) return ERROR_SYSCALL;
   if (__builtin_sub_overflow(capacity, occupied, &growing)) return ERROR_OVERFLOW;
-  if (from->accumulate_rate == 0) return ERROR_OVERFLOW;
   *value = multiply_divide(growing, to->accumulate_rate, from->accumulate_rate);
   return add_capacity(value, occupied);
 }
@@ -218,51 +229,39 @@ static int check_request(totals *sum, uint64_t index, uint64_t capacity) {
   return add_capacity(&sum->input_capacity, capacity);
 }
 
-/* One input. *is_deposit: it is a deposit, so the output at its index is checked already. */
-static int check_input(totals *sum, uint64_t index, uint64_t capacity, int *is_deposit) {
+static int check_input(totals *sum, uint64_t index, uint64_t capacity) {
   uint64_t deposit_number;
   if (!is_dao_cell(sum, index, CKB_INPUT)) return add_capacity(&sum->input_capacity, capacity);
   int result = load_data_number(&deposit_number, index, CKB_INPUT);
   if (result != 0) return result;
   if (deposit_number != 0) return check_withdrawal(sum, index, capacity, deposit_number);
-  *is_deposit = 1;
-  return check_request(sum, index, capacity);
+  result = check_request(sum, index, capacity);
+  if (result == 0 && index < MAX_OUTPUTS) sum->is_request[index] = 1;
+  return result;
 }
 
-/* One output that is not the withdrawing cell of a deposit. */
-static int check_output(const totals *sum, uint64_t index) {
+/* An output that is no request may be a new deposit. */
+static int check_output(totals *sum, uint64_t index, uint64_t capacity) {
   uint64_t number;
-  if (!is_dao_cell(sum, index, CKB_OUTPUT)) return 0;
-  int result = load_data_number(&number, index, CKB_OUTPUT);
+  if (index >= MAX_OUTPUTS) return ERROR_TOO_MANY_OUTPUTS;
+  int result = add_capacity(&sum->output_capacity, capacity);
+  if (result != 0) return result;
+  if (sum->is_request[index] || !is_dao_cell(sum, index, CKB_OUTPUT)) return 0;
+  result = load_data_number(&number, index, CKB_OUTPUT);
   if (result != 0) return result;
   return number == 0 ? 0 : ERROR_NEW_DEPOSIT;
 }
 
-/* Inputs and outputs side by side, until both have ended. An exit code. */
-static int check_cells(totals *sum) {
-  int more_inputs = 1, more_outputs = 1;
-  for (uint64_t index = 0; more_inputs || more_outputs; index++) {
+/* All cells of a source, each with its capacity. An exit code. */
+static int check_each(totals *sum, uint64_t source, int (*check)(totals *, uint64_t, uint64_t)) {
+  for (uint64_t index = 0;; index++) {
     uint64_t capacity;
-    int is_deposit = 0;
-    int result = load_cell_number(&capacity, index, CKB_INPUT, CELL_CAPACITY);
-    if (result == CKB_INDEX_OUT_OF_BOUND) {
-      more_inputs = 0;
-    } else {
-      if (result != 0) return ERROR_SYSCALL;
-      result = check_input(sum, index, capacity, &is_deposit);
-      if (result != 0) return result;
-    }
-    result = load_cell_number(&capacity, index, CKB_OUTPUT, CELL_CAPACITY);
-    if (result == CKB_INDEX_OUT_OF_BOUND) {
-      more_outputs = 0;
-      continue;
-    }
-    if (result != 0) return result;
-    result = add_capacity(&sum->output_capacity, capacity);
-    if (result == 0 && !is_deposit) result = check_output(sum, index);
+    int result = load_cell_number(&capacity, index, source, CELL_CAPACITY);
+    if (result == CKB_INDEX_OUT_OF_BOUND) return 0;
+    if (result != 0) return ERROR_SYSCALL;
+    result = check(sum, index, capacity);
     if (result != 0) return result;
   }
-  return sum->output_capacity <= sum->input_capacity ? 0 : ERROR_CAPACITY;
 }
 
 int main(void) {
@@ -276,10 +275,13 @@ int main(void) {
   if (!script_args(&args, script, size)) return ERROR_ENCODING;
   if (args.size != 0) return ERROR_ARGUMENTS;
 
-  sum.input_capacity = sum.output_capacity = 0;
+  memset(&sum, 0, sizeof(sum));
   size = HASH_SIZE;
   int result = ckb_load_script_hash(sum.script_hash, &size);
   if (result != CKB_SUCCESS) return result;
   if (size != HASH_SIZE) return ERROR_SYSCALL;
-  return check_cells(&sum);
+  result = check_each(&sum, CKB_INPUT, check_input);
+  if (result == 0) result = check_each(&sum, CKB_OUTPUT, check_output);
+  if (result != 0) return result;
+  return sum.output_capacity <= sum.input_capacity ? 0 : ERROR_CAPACITY;
 }

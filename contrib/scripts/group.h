@@ -14,7 +14,7 @@ typedef struct {
   fe x, y;
 } affine;
 
-/* The content of the data cell: odd multiples 1, 3, 5, ... of G and of 2^128 G. */
+/* The part of the data cell that is used: odd multiples 1, 3, 5, ... of G and of 2^128 G. */
 typedef struct {
   affine low[G_TABLE_SIZE];
   affine high[G_TABLE_SIZE];

@@ -1,7 +1,8 @@
 /*
  * The multi-signature lock: M of N keys, the first R of which must be among the
  * signers. args: the short hash of the configuration, optionally followed by a
- * since value (RFC 17) that every input of the group must respect.
+ * since value (RFC 17) that every input of the group must respect. Without one it
+ * is 0: a lock time of such an input can only be an absolute block number.
  *
  * witness lock field: configuration, then M signatures.
  * configuration: S (zero), R, M, N, each one byte; then N short key hashes.
@@ -103,7 +104,7 @@ int main(void) {
   uint8_t script[MAX_ITEM_SIZE], witness[MAX_ITEM_SIZE], lock_copy[MAX_LOCK_SIZE];
   uint8_t hash[HASH_SIZE], message[HASH_SIZE];
   configuration config;
-  uint64_t witness_size;
+  uint64_t witness_size, since = 0;
   span args, lock;
   blake2b state;
   int result;
@@ -111,12 +112,7 @@ int main(void) {
   result = load_args(&args, script);
   if (result != 0) return result;
   if (args.size != SHORT_HASH_SIZE && args.size != SHORT_HASH_SIZE + SINCE_SIZE) return ERROR_ARGUMENTS_LENGTH;
-  if (args.size == SHORT_HASH_SIZE + SINCE_SIZE) {
-    uint64_t since;
-    memcpy(&since, args.data + SHORT_HASH_SIZE, SINCE_SIZE);
-    result = check_since(since);
-    if (result != 0) return result;
-  }
+  if (args.size == SHORT_HASH_SIZE + SINCE_SIZE) memcpy(&since, args.data + SHORT_HASH_SIZE, SINCE_SIZE);
 
   result = load_first_witness(witness, &witness_size, &lock);
   if (result != 0) return result;
@@ -128,6 +124,8 @@ int main(void) {
   blake2b_update(&state, lock_copy, config.size);
   blake2b_final(&state, hash);
   if (memcmp(hash, args.data, SHORT_HASH_SIZE) != 0) return ERROR_CONFIGURATION_HASH;
+  result = check_since(since);
+  if (result != 0) return result;
 
   memset(lock.data + config.size, 0, lock.size - config.size);
   result = signed_message(message, witness, witness_size);

@@ -78,6 +78,13 @@ int signed_message(uint8_t message[HASH_SIZE], const uint8_t *first_witness, uin
   return 0;
 }
 
+/* Load the multiples of one base from the data cell, which are at this offset; an exit code. */
+static int load_multiples(affine multiples[G_TABLE_SIZE], uint64_t index, uint64_t offset) {
+  uint64_t size = G_TABLE_SIZE * sizeof(affine);
+  int result = ckb_load_cell_data_from(multiples, &size, offset, index, CKB_CELL_DEP);
+  return result == CKB_SUCCESS && size == SECP256K1_DATA_SIZE - offset ? 0 : ERROR_DATA_CELL;
+}
+
 int load_generator_table(generator_table *table) {
   static const uint8_t EXPECTED[HASH_SIZE] = {SECP256K1_DATA_HASH};
   uint8_t hash[HASH_SIZE];
@@ -88,9 +95,8 @@ int load_generator_table(generator_table *table) {
     if (result == CKB_ITEM_MISSING) continue;
     if (result != CKB_SUCCESS) return ERROR_DATA_CELL;
     if (memcmp(hash, EXPECTED, HASH_SIZE) != 0) continue;
-    size = sizeof(*table);
-    result = ckb_load_cell_data(table, &size, index, CKB_CELL_DEP);
-    return result == CKB_SUCCESS && size == sizeof(*table) ? 0 : ERROR_DATA_CELL;
+    result = load_multiples(table->low, index, 0);
+    return result != 0 ? result : load_multiples(table->high, index, SECP256K1_DATA_SIZE / 2);
   }
 }
 

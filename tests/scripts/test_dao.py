@@ -15,7 +15,8 @@ RATE = 10**16
 
 OK, INDEX_OUT_OF_BOUND, ITEM_MISSING = 0, 1, 2
 ARGUMENTS, SYSCALL, ENCODING, WITNESS_TOO_LONG, OVERFLOW = -2, -4, -11, -12, -13
-WITHDRAW_BLOCK, CAPACITY, EPOCH, SINCE, NEW_DEPOSIT, WITHDRAWING_CELL = -14, -15, -16, -17, -19, -20
+WITHDRAW_BLOCK, CAPACITY, EPOCH, SINCE, TOO_MANY_OUTPUTS = -14, -15, -16, -17, -18
+NEW_DEPOSIT, WITHDRAWING_CELL = -19, -20
 
 ABSOLUTE_EPOCH = 0x20 << 56
 DEPOSITED = EpochFraction(35, 554, 1000)
@@ -63,6 +64,16 @@ def test_deposit(version: int) -> None:
 )
 def test_refuses_a_deposit_with_other_data(data: bytes, code: int) -> None:
     assert verify(Mock([Cell()], [replace(deposit(), data=data)], [])).code == code
+
+
+@pytest.mark.parametrize(("outputs", "code"), [(64, OK), (65, TOO_MANY_OUTPUTS), (200, TOO_MANY_OUTPUTS)])
+def test_refuses_more_than_64_outputs(outputs: int, code: int) -> None:
+    assert verify(Mock([Cell()], [deposit(), *[Cell(capacity=0)] * (outputs - 1)], [])).code == code
+
+
+def test_the_first_64_outputs_are_checked_first() -> None:
+    many = [replace(deposit(0), data=number(1)), *[Cell(capacity=0)] * 70]
+    assert verify(Mock([Cell()], many, [])).code == NEW_DEPOSIT
 
 
 def test_outputs_may_not_exceed_inputs() -> None:
@@ -113,7 +124,7 @@ def test_refuses_another_withdrawing_cell(output: Cell, code: int) -> None:
 def test_phase_1_needs_an_output_at_the_same_index() -> None:
     mock = request()
     moved = replace(mock, inputs=[Cell(), mock.inputs[0]])
-    assert verify(moved).code == NEW_DEPOSIT
+    assert verify(moved).code == ITEM_MISSING
     assert verify(replace(moved, outputs=[Cell()])).code == INDEX_OUT_OF_BOUND
     assert verify(replace(moved, outputs=[Cell(), Cell()])).code == ITEM_MISSING
     assert verify(replace(moved, outputs=[Cell(), withdrawing()])).code == OK
@@ -257,9 +268,10 @@ def test_needs_both_headers() -> None:
         ([witness(b"", bytes(9))], ENCODING),
         ([witness(b"", number(0)) + b"\0"], ENCODING),
         ([witness(b"", number(2))], INDEX_OUT_OF_BOUND),
-        # all eight bytes count
-        ([witness(b"", number(1 << 8))], INDEX_OUT_OF_BOUND),
-        ([witness(b"", number(1 << 63))], INDEX_OUT_OF_BOUND),
+        # only the lowest byte counts, as in the deployed script: the node's own DAO rules read all eight
+        ([witness(b"", number(1 << 8))], OK),
+        ([witness(b"", number(1 << 63))], OK),
+        ([witness(b"", number(1 << 63 | 2))], INDEX_OUT_OF_BOUND),
         ([witness(bytes(32768), number(0))], WITNESS_TOO_LONG),
     ],
 )

@@ -62,6 +62,12 @@ def test_accepts_enough_signers(require_first: int, threshold: int, count: int, 
     assert check(require_first, threshold, KEYS[:count], [KEYS[i] for i in signers]) == OK
 
 
+@pytest.mark.parametrize(("since", "end"), [(0, OK), (99, OK), (1 << 63, SINCE_FLAGS), (0x20 << 56 | 7, SINCE_FLAGS)])
+def test_without_since_in_args_it_is_block_number_zero(since: int, end: int) -> None:
+    config = configuration(0, 1, KEYS[:1])
+    assert unlock(signed(spend(config, 1, inputs_since=(since,)), config, KEYS[:1])).code == end
+
+
 @pytest.mark.parametrize("version", [0, 1])
 def test_runs_on_older_machines(version: int) -> None:
     config = configuration(0, 1, KEYS[:2])

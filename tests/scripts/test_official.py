@@ -15,11 +15,12 @@ import pytest
 from consensus.hashing import blake160, data_hash
 from consensus.script.errors import TransactionScriptError, ValidationFailure
 from consensus.script.verifier import ScriptVerifier
-from consensus.types.blockchain import Script, out_point_key
-from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction, TransactionInfo
+from consensus.types.blockchain import Script
+from consensus.types.core import EpochFraction
 from tests.conformance.engines import machine_factories
 from tests.kit.crates import fetch_crates
 from tests.script.support import DATA_HASH_TYPES, EPOCHS, Chain, Env, make_consensus
+from tests.scripts.comparison import resolved
 from tests.scripts.mock import CKB, DAO, DATA, MULTISIG, SIGHASH, Cell, Key, Mock, header, sign, witness
 from tests.scripts.test_multisig_all import configuration, epoch
 
@@ -51,32 +52,6 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Official:
     crates = fetch_crates(tmp_path_factory.mktemp("crates"), "THE OFFICIAL SYSTEM SCRIPTS ARE NOT RUN in this run")
     directory: Path = crates / "ckb-system-scripts" / "specs" / "cells"
     return Official({name: (directory / name).read_bytes() for name in (SIGHASH, MULTISIG, DAO, DATA)})
-
-
-def resolved(mock: Mock) -> ResolvedTransaction:
-    transaction = mock.transaction()
-
-    def meta(cell: Cell, key: bytes) -> CellMeta:
-        info = None
-        if cell.header is not None:
-            info = TransactionInfo(block_hash=cell.header.hash, block_number=1, block_epoch=0, tx_index=1)
-        return CellMeta(
-            out_point=key,
-            output=cell.output(),
-            data_size=len(cell.data),
-            data_hash=data_hash(cell.data),
-            info=info,
-            load_data=lambda: cell.data,
-        )
-
-    spent = [spend.previous_output for spend in transaction.body.inputs]
-    deps = [dep.out_point for dep in transaction.body.cell_deps]
-    return ResolvedTransaction(
-        transaction=transaction,
-        inputs=[meta(c, out_point_key(p.tx_hash, p.index)) for c, p in zip(mock.inputs, spent, strict=True)],
-        cell_deps=[meta(c, out_point_key(p.tx_hash, p.index)) for c, p in zip(mock.deps, deps, strict=True)],
-        dep_groups=[],
-    )
 
 
 def verify(mock: Mock, engine: str = "wasm", limit: int = LIMIT) -> int:

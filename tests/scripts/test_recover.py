@@ -32,6 +32,12 @@ def expected(signature: bytes, message: bytes) -> bytes | None:
         return None
 
 
+def used_points(table: bytes) -> bytes:
+    """What the locks load of the data cell: the first multiples of each half."""
+    half, used = len(table) // 2, 128 * 64
+    return table[:used] + table[half : half + used]
+
+
 @pytest.fixture(scope="module")
 def recover(tmp_path_factory: pytest.TempPathFactory) -> Recover:
     """Our answer."""
@@ -44,7 +50,7 @@ def recover(tmp_path_factory: pytest.TempPathFactory) -> Recover:
     sources = [SOURCES / f"{name}.c" for name in ("recover", "group", "scalar", "field", "modinv")]
     subprocess.run([compiler, "-O1", "-shared", "-fPIC", f"-I{build}", "-o", library, *sources], check=True)
     function = ctypes.CDLL(str(library)).recover
-    points = table.read_bytes()
+    points = used_points(table.read_bytes())
 
     def call(signature: bytes, message: bytes) -> bytes | None:
         key = ctypes.create_string_buffer(33)
