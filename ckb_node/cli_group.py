@@ -100,7 +100,10 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    plain = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        plain = f"{os.fsdecode(error.filename)}: {error.strerror}"
+    text = " ".join(plain.split()) or type(error).__name__
     return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}..."
 
 

@@ -275,6 +275,11 @@ class Config:
         """Host and port. Raises ConfigError."""
         return parse_address("rpc.listen_address", self.file.rpc.listen_address)
 
+    @property
+    def spec_directory(self) -> Path:
+        """Where the files lie that the chain spec names."""
+        return (self.root / (self.file.chain.spec.file or "")).parent
+
     def load_spec(self) -> tuple[ChainSpec, LoadCellFile]:
         """The chain spec, and how it gets its files. Raises ConfigError."""
         source = self.file.chain.spec

@@ -113,6 +113,8 @@ class ChainSpec:
     pow_func: PowFunc
     content_hash: bytes = field(default=b"")
     """Hash of what the file says (comments and layout left out): a data directory remembers it."""
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """The file as TOML has it."""
 
     def with_message(self, message: str) -> ChainSpec:
         """The same chain with another message in its genesis, hence another genesis."""
@@ -153,6 +155,7 @@ def read_spec(document: dict[str, Any]) -> ChainSpec:
         params=_params(root.table("params")) if root.has("params") else ChainParams(),
         pow_func=_pow(root.table("pow")),
         content_hash=ckb_hash(json.dumps(document, sort_keys=True, default=str).encode()),
+        document=document,
     )
     genesis.finish()
     root.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,9 +15,10 @@ from ckb_node.rpc.hextext import bytes_text
 from ckb_node.specs import BUNDLED, cell_file, load_bundled
 from ckb_node.specs.published import DEP_GROUPS, OFFICIAL_CELLS, PUBLISHED_GENESIS
 from consensus.genesis_build import GenesisRecipe, genesis_type_id
-from consensus.hashing import data_hash
+from consensus.hashing import ckb_hash, data_hash
 from consensus.params import Consensus
 from consensus.spec import ChainSpec, build_consensus
+from consensus.spec_text import canonical_text
 
 
 class SystemCellHashes(Struct, frozen=True):
@@ -47,8 +49,18 @@ class SpecHashes(Struct, frozen=True):
     dep_groups: Sequence[DepGroupHashes]
 
 
-def hashes_of(spec: ChainSpec, consensus: Consensus) -> SpecHashes:
-    """The hashes of one chain, from its genesis block."""
+def spec_hash_of(spec: ChainSpec, directory: Path) -> bytes:
+    """What the reference calls the hash of a spec that lies in `directory`; names of files count as absolute paths.
+
+    Only we know specs whose genesis is a whole block, so their hash is ours.
+    """
+    if not isinstance(spec.genesis, GenesisRecipe):
+        return spec.content_hash
+    return ckb_hash(canonical_text(spec.document, lambda name: str(directory / name)).encode())
+
+
+def hashes_of(spec: ChainSpec, consensus: Consensus, directory: Path) -> SpecHashes:
+    """The hashes of one chain, from its genesis block. `directory`: where the spec lies."""
     genesis = consensus.genesis_block
     recipe = spec.genesis if isinstance(spec.genesis, GenesisRecipe) else None
     cellbase = genesis.transactions[0]
@@ -58,20 +70,26 @@ def hashes_of(spec: ChainSpec, consensus: Consensus) -> SpecHashes:
         type_hash = UNSET if output.type_ is None else bytes_text(output.type_.hash)
         system_cells.append(
             SystemCellHashes(
-                _shown(cell.file), bytes_text(cellbase.hash), index, bytes_text(data_hash(data)), type_hash
+                _shown(cell.file, directory), bytes_text(cellbase.hash), index, bytes_text(data_hash(data)), type_hash
             )
         )
     groups = recipe.dep_groups if recipe else ()
     dep_groups = [
-        DepGroupHashes([_shown(file) for file in group.files], bytes_text(genesis.transactions[1].hash), index)
+        DepGroupHashes(
+            [_shown(file, directory) for file in group.files], bytes_text(genesis.transactions[1].hash), index
+        )
         for index, group in enumerate(groups)
     ]
     return SpecHashes(
-        bytes_text(spec.content_hash), bytes_text(genesis.hash), bytes_text(cellbase.hash), system_cells, dep_groups
+        bytes_text(spec_hash_of(spec, directory)),
+        bytes_text(genesis.hash),
+        bytes_text(cellbase.hash),
+        system_cells,
+        dep_groups,
     )
 
 
-def published_hashes_of(spec: ChainSpec) -> SpecHashes | None:
+def published_hashes_of(spec: ChainSpec, directory: Path) -> SpecHashes | None:
     """The same of a public chain, whose genesis block need not be at hand; None for other chains."""
     if spec.genesis_hash is None or spec.genesis_hash not in PUBLISHED_GENESIS:
         return None
@@ -79,7 +97,7 @@ def published_hashes_of(spec: ChainSpec) -> SpecHashes | None:
     cellbase = bytes_text(published.cellbase)
     system_cells = [
         SystemCellHashes(
-            _shown(cell.file),
+            _shown(cell.file, directory),
             cellbase,
             cell.output_index,
             bytes_text(cell.data_hash),
@@ -88,26 +106,31 @@ def published_hashes_of(spec: ChainSpec) -> SpecHashes | None:
         for cell in OFFICIAL_CELLS
     ]
     dep_groups = [
-        DepGroupHashes([_shown(file) for file in files], bytes_text(published.dep_groups), index)
+        DepGroupHashes([_shown(file, directory) for file in files], bytes_text(published.dep_groups), index)
         for index, files in enumerate(DEP_GROUPS)
     ]
-    return SpecHashes(bytes_text(spec.content_hash), bytes_text(spec.genesis_hash), cellbase, system_cells, dep_groups)
+    spec_hash = published.spec_hash or spec_hash_of(spec, directory)
+    return SpecHashes(bytes_text(spec_hash), bytes_text(spec.genesis_hash), cellbase, system_cells, dep_groups)
 
 
 def bundled_hashes() -> dict[str, SpecHashes]:
     """The hashes of the bundled chains, by each chain's own name."""
-    specs = [load_bundled(name) for name in BUNDLED]
-    return {spec.name: published_hashes_of(spec) or hashes_of(spec, build_consensus(spec, cell_file)) for spec in specs}
+    nowhere = Path()
+    return {
+        spec.name: published_hashes_of(spec, nowhere) or hashes_of(spec, build_consensus(spec, cell_file), nowhere)
+        for spec in map(load_bundled, BUNDLED)
+    }
 
 
 def configured_hashes(config: Config) -> dict[str, SpecHashes]:
     """The hashes of the configured chain. SpecError when its genesis block is needed and not at hand."""
     spec, _ = config.load_spec()
-    return {spec.name: published_hashes_of(spec) or hashes_of(spec, load_consensus(config))}
+    directory = config.spec_directory
+    return {spec.name: published_hashes_of(spec, directory) or hashes_of(spec, load_consensus(config), directory)}
 
 
-def _shown(file: str) -> str:
-    return f"Bundled({file})" if file.startswith("specs/") else f"FileSystem({file})"
+def _shown(file: str, directory: Path) -> str:
+    return f"Bundled({file})" if file.startswith("specs/") else f"FileSystem({directory / file})"
 
 
 def as_json(hashes: dict[str, SpecHashes]) -> str:

@@ -15,6 +15,7 @@ import ckb_node.commands.miner as miner_command
 from ckb_node.cli import main
 from ckb_node.commands.list_hashes import as_toml, bundled_hashes
 from ckb_node.config import load_config
+from ckb_node.specs import cell_file
 from consensus.spec import build_consensus
 
 OK, CLI, CONFIG, IO, FAILURE = 0, 64, 65, 66, 113
@@ -254,7 +255,25 @@ def test_hashes_of_the_bundled_chains(tmp_path: Path) -> None:
     # docs/hashes.toml of the reference.
     assert shown["ckb"]["genesis"] == "0x92b197aa1fba0f63633922c61c92375c9c074a93e85963554f5499fe1450d0e5"
     assert shown["ckb"]["cellbase"] == "0xe2fb199810d49a4d8beec56718ba2593b665db9d52299a0f9e6e75416d73ff5c"
+    assert shown["ckb"]["spec_hash"] == "0x3fe86931c2cf5dfa6d7b9447561b5e547937fe4699787bb7ae906218b3f1e6c5"
+    assert shown["ckb_testnet"]["spec_hash"] == "0xdde420d56c10a06749e79701b152ed1f532f4bdf0696b5896dfd97fbc821e231"
     assert tomllib.loads(as_toml(bundled_hashes())) == shown
+
+
+def test_hashes_of_a_spec_with_files_of_its_own(dev: Path) -> None:
+    """As in the reference: files by their whole paths, in the list and in the hash of the spec."""
+    spec, cells = dev / "specs/dev.toml", dev / "specs/cells"
+    cells.mkdir()
+    (cells / "lock").write_bytes(cell_file("specs/cells/secp256k1_blake160_sighash_all"))
+    bundled = json.loads(invoke("list-hashes", "-C", str(dev), "-f", "json").stdout)["ckb_dev"]
+    name = 'bundled = "specs/cells/secp256k1_blake160_sighash_all"'
+    spec.write_text(spec.read_text().replace(name, 'file = "cells/lock"'))
+    shown = json.loads(invoke("list-hashes", "-C", str(dev), "-f", "json").stdout)["ckb_dev"]
+    path = f"FileSystem({cells / 'lock'})"
+    assert shown["system_cells"][0]["path"] == shown["dep_groups"][0]["included_cells"][1] == path
+    assert shown["system_cells"][1]["path"] == "Bundled(specs/cells/dao)"
+    assert shown["genesis"] == bundled["genesis"]
+    assert shown["spec_hash"] != bundled["spec_hash"]
 
 
 # ---------------------------------------------------------------- miner
