@@ -20,6 +20,9 @@ Slices = Generator[bytes, None, None]
 SLICE_S: Final = 0.01
 """A turn of sliced work."""
 
+LOOP_SLICE_S: Final = 0.001
+"""A turn on the event loop itself. Whoever waits there needs the loop several times for one answer."""
+
 PIECE_BYTES: Final = 256 << 10
 """A turn ends early when its pieces are so many bytes."""
 
@@ -65,7 +68,7 @@ class Lane:
 
         No turn is taken before the last one's piece has been taken, and none any more when the iteration is left.
         """
-        stream = _Stream(slices)
+        stream = _Stream(slices, SLICE_S)
         self._streams.add(stream)
         try:
             is_end = False
@@ -101,14 +104,15 @@ class Lane:
 class _Stream:
     """Sliced work on its way; one thread at a time goes on with it."""
 
-    def __init__(self, slices: Slices) -> None:
-        self._slices, self._is_stopped = slices, False
+    def __init__(self, slices: Slices, slice_s: float) -> None:
+        self._slices, self._slice_s = slices, slice_s
+        self._is_stopped = False
         self._lock = Lock()
 
     def go_on(self) -> tuple[bytes, bool]:
         """A turn: the pieces in one, and whether they were the last."""
         pieces: list[bytes] = []
-        size, end = 0, time.perf_counter() + SLICE_S
+        size, end = 0, time.perf_counter() + self._slice_s
         with self._lock:
             for piece in self._slices:
                 pieces.append(piece)
@@ -129,7 +133,7 @@ class _Stream:
 
 async def in_turns(slices: Slices) -> AsyncGenerator[bytes, None]:
     """The pieces of sliced work that must be done on the event loop, which does other things between turns."""
-    stream, is_end = _Stream(slices), False
+    stream, is_end = _Stream(slices, LOOP_SLICE_S), False
     try:
         while not is_end:
             piece, is_end = stream.go_on()

@@ -23,7 +23,7 @@ log = structlog.get_logger("rpc")
 
 DEFAULT_BATCH_LIMIT = 2000
 
-TURN_S: Final = 0.005
+TURN_S: Final = 0.001
 """A batch's calls are answered for so long before the event loop does something else."""
 
 MOST_VALUES: Final = 1 << 19

@@ -29,7 +29,7 @@ from ckb_node.rpc.services import (
 
 T = TypeVar("T")
 
-A_STEP: Final = 64
+A_STEP: Final = 32
 """Transactions of the pool in each step of a long answer."""
 
 

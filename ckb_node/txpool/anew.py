@@ -140,7 +140,7 @@ class VerifyAnew:
         pool, ticket = self._pool, self._waiting.outside(entry.tx)
         try:
             _, cycles = await self._verifier.verify(
-                ticket, lambda: pool.check_entry(entry), pool.consensus.max_block_cycles
+                ticket, lambda _: pool.check_entry(entry), pool.consensus.max_block_cycles
             )
         except Reject as reason:
             if ticket.stop.is_set or not self._is_wanted(entry):  # set: the node stops

@@ -13,6 +13,7 @@ from ckb_node.txpool.cells import PoolCells
 from ckb_node.txpool.conflicted import Conflicted
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.graph import PoolGraph
+from ckb_node.txpool.known import KnownCells
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
 from ckb_node.txpool.rbf import verify_replacement
 from ckb_node.txpool.recent_rejects import RecentRejects, RejectLimits
@@ -114,21 +115,24 @@ class TxPool:
 
     # ------------------------------------------------------------ admission
 
-    def check(self, tx: Transaction) -> Checked:
-        """All rules but the scripts'; Reject when one is broken."""
-        self.verify_alone(tx)
+    def check(self, tx: Transaction, known: KnownCells | None = None) -> Checked:
+        """All rules but the scripts'; Reject when one is broken. `known`: those of the transaction by itself were
+        checked, and its cells looked up in the pool's state of the chain."""
+        if known is None:
+            self.verify_alone(tx)
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
+        cells = PoolCells(self.graph, known or self.reader)
         try:
-            rtx = self._resolve(tx, self.graph.spenders)
+            rtx = self._resolve(tx, cells, self.graph.spenders)
         except DeadOutPointError as dead:
-            rtx = self._resolve_as_replacement(tx, dead)
+            rtx = self._resolve_as_replacement(tx, cells, dead)
         return self._checked(rtx)
 
     def check_entry(self, entry: PoolEntry) -> Checked:
         """The same for what is in the pool already; Reject when it has no place there any more."""
         try:
-            return self._checked(self._resolve(entry.tx, ()))
+            return self._checked(self._resolve(entry.tx, self.cells(), ()))
         except DeadOutPointError as error:
             raise ResolveFailed(error) from error
 
@@ -151,21 +155,23 @@ class TxPool:
         """Cells as the next transaction of the pool sees them."""
         return PoolCells(self.graph, self.reader)
 
-    def _resolve(self, tx: Transaction, spent: Container[bytes]) -> ResolvedTransaction:
+    def _resolve(self, tx: Transaction, cells: PoolCells, spent: Container[bytes]) -> ResolvedTransaction:
         try:
-            return resolve_transaction(tx, self.cells(), self.reader, spent)
+            return resolve_transaction(tx, cells, self.reader, spent)
         except DeadOutPointError:
             raise
         except ResolveError as error:
             raise ResolveFailed(error) from error
 
-    def _resolve_as_replacement(self, tx: Transaction, dead: DeadOutPointError) -> ResolvedTransaction:
+    def _resolve_as_replacement(
+        self, tx: Transaction, cells: PoolCells, dead: DeadOutPointError
+    ) -> ResolvedTransaction:
         """Resolve once more as if nothing of the pool spent its cells.
 
         It goes on to its scripts even where nothing can be replaced: only a valid transaction is kept as conflicting.
         """
         try:
-            rtx = self._resolve(tx, ())
+            rtx = self._resolve(tx, cells, ())
         except DeadOutPointError as error:
             raise ResolveFailed(error) from error
         if not self.graph.conflicts(cell.out_point for cell in rtx.inputs):

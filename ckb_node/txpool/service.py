@@ -166,7 +166,7 @@ class PoolService:
         return rpc.Accepted(cycles=cycles, fee=checked.fee)
 
     async def _verify(self, ticket: Ticket, max_cycles: int) -> tuple[Checked, int]:
-        return await self._verifier.verify(ticket, lambda: self.pool.check(ticket.transaction), max_cycles)
+        return await self._verifier.verify(ticket, lambda known: self.pool.check(ticket.transaction, known), max_cycles)
 
     # ------------------------------------------------------------ following the chain
 

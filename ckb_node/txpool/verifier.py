@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.lanes.fair import FairSlots
+from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rejects import Invalidated, VerificationFailed
 from ckb_node.txpool.waiting import Ticket
@@ -17,12 +18,13 @@ from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_context
 from consensus.tx_env import TxEnv
+from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction
 
 T = TypeVar("T")
 _Run = Callable[[ChainReader, ResolvedTransaction, TxEnv, int, Stop], T]
 
-Check = Callable[[], Checked]
+Check = Callable[[KnownCells | None], Checked]
 """The cheap rules at the pool's present tip. Raises Reject."""
 
 
@@ -45,21 +47,34 @@ class PoolVerifier:
 
     async def _verify_once(self, ticket: Ticket, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
-        checked = check()
+        is_large = ticket.transaction.raw_size > CHECKED_AT_ONCE
+        checked = None if is_large else check(None)
         async with self._slots.turn():
-            checked = self._check_again(ticket, check, checked)
+            checked = await self._check_again(ticket, check, checked)
             cycles = await self._in_worker(self._run_quickly, ticket, checked, max_cycles)
         if cycles is None:
             async with self._long_slot.turn():
-                checked = self._check_again(ticket, check, checked)
+                checked = await self._check_again(ticket, check, checked)
                 cycles = await self._in_worker(self._run_patiently, ticket, checked, max_cycles)
         ticket.verify_wanted()
         return checked, cycles
 
-    def _check_again(self, ticket: Ticket, check: Check, checked: Checked) -> Checked:
-        """What has become of a transaction while it waited."""
+    async def _check_again(self, ticket: Ticket, check: Check, checked: Checked | None) -> Checked:
+        """What has become of a transaction while it waited. None: it is to be checked for the first time."""
         ticket.verify_wanted()
-        return checked if checked.tip == self._pool.tip.hash else check()
+        if checked is not None and checked.tip == self._pool.tip.hash:
+            return checked
+        if ticket.transaction.raw_size <= CHECKED_AT_ONCE:
+            return check(None)
+        while True:
+            known = await asyncio.get_running_loop().run_in_executor(self._workers, self._look_up, ticket.transaction)
+            if known.reader is self._pool.reader:
+                return check(known)
+
+    def _look_up(self, transaction: Transaction) -> KnownCells:
+        """In a worker: what a large transaction needs much time for before it is checked. Raises Reject."""
+        self._pool.verify_alone(transaction)
+        return KnownCells(self._pool.reader, transaction)
 
     async def _in_worker(self, run: _Run[T], ticket: Ticket, checked: Checked, max_cycles: int) -> T:
         """Have a worker verify what needs the chain and scripts. Raises VerificationFailed, or why nobody waits."""

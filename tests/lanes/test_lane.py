@@ -161,7 +161,7 @@ async def test_closing_ends_sliced_work(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_work_on_the_loop_leaves_it_between_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "SLICE_S", 0.0)
+    monkeypatch.setattr(lane_module, "LOOP_SLICE_S", 0.0)
     between = 0
 
     async def others() -> None:

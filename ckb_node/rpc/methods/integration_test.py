@@ -109,14 +109,14 @@ async def _dao_field(services: Services, template: BlockTemplate) -> bytes:
         raise invalid_params(str(error)) from error
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def notify_transaction(services: Services, tx: TransactionParam) -> str:
     """Take a transaction as if a peer had sent it; its hash. Whether the pool takes it, `get_transaction` tells."""
     services.pool.submit_later(tx)
     return bytes_text(tx.hash)
 
 
-@METHODS.method
+@METHODS.method(is_change=True)
 async def send_test_transaction(
     services: Services, tx: TransactionParam, outputs_validator: ValidatorParam | None = None
 ) -> str:
@@ -125,7 +125,7 @@ async def send_test_transaction(
     Only what is wrong with the transaction by itself is an error here, and one that is there already (-1107); what is
     found later, `get_transaction` tells.
     """
-    check_outputs(services, tx, outputs_validator)
+    await services.lane.run_priced(tx.raw_size, partial(check_outputs, services, tx, outputs_validator))
     services.pool.verify_new(tx)
     services.pool.submit_later(tx)
     return bytes_text(tx.hash)

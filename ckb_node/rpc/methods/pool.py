@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ckb_node.rpc.calls import InTurns
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.hextext import bytes_text, uint_text
@@ -50,7 +52,7 @@ async def send_transaction(
     `outputs_validator` is `passthrough` (default) or `well_known_scripts_only`, which lets only outputs pass whose
     scripts wallets know. Errors: -301, -302, and -1102 to -1112 for what the pool refuses.
     """
-    check_outputs(services, tx, outputs_validator)
+    await services.lane.run_priced(tx.raw_size, partial(check_outputs, services, tx, outputs_validator))
     return bytes_text(await services.pool.submit(tx))
 
 
@@ -61,7 +63,7 @@ async def test_tx_pool_accept(
     outputs_validator: ValidatorParam | None = None,  # noqa: PT028 - the name of a method, not a test
 ) -> EntryCompletedJson:
     """What `send_transaction` would say: cycles and fee, or its error; nothing enters the pool."""
-    check_outputs(services, tx, outputs_validator)
+    await services.lane.run_priced(tx.raw_size, partial(check_outputs, services, tx, outputs_validator))
     accepted = await services.pool.test_accept(tx)
     return EntryCompletedJson(uint_text(accepted.cycles), uint_text(accepted.fee))
 
