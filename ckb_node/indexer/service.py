@@ -20,7 +20,9 @@ from storage.kv import KeyValueStore, Snapshot
 log = structlog.get_logger(__name__)
 
 BATCH = 256
-"""Blocks that are indexed before the task looks whether it should stop."""
+"""Blocks that are indexed before the task looks whether it should stop,"""
+BATCH_BYTES = 2 << 20
+"""or so many bytes of blocks."""
 
 CHECKED_BLOCKS = 100_000
 """Blocks from the tip down that must be there when the index is opened."""
@@ -110,16 +112,18 @@ class IndexerService:
                 log.warning("the index is built anew", reason=str(error))
                 self._index.clear()
             tip = self._index.tip()
-            first = 0 if tip is None else tip[0] + 1
+            number = -1 if tip is None else tip[0]
             last = view.tip_header().number
-            end = min(first + BATCH, last + 1)
-            for number in range(first, end):
+            end, size = min(number + BATCH, last), 0
+            while number < end and size < BATCH_BYTES:
+                number += 1
                 block_hash = require(view.main_hash(number), "main-chain block", number)
                 block = require(view.block(block_hash), "block", block_hash)
-                self._index.append(block, sync=number == end - 1)
-        if end > last:
+                size += len(block.raw)
+                self._index.append(block, sync=number == end or size >= BATCH_BYTES)
+        if number == last:
             self._followed = changes
-        return end > last
+        return number == last
 
     def _check_once(self) -> None:
         """The end of each batch is synced, so what a power cut took is not far from the tip."""

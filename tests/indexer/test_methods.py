@@ -379,3 +379,15 @@ async def test_an_index_of_an_older_layout_is_built_anew() -> None:
         while not again.step():
             pass
         assert dict(store.iterator()) == rows
+
+
+async def test_a_step_ends_after_many_bytes_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexer_service, "BATCH_BYTES", 1)
+    async with funded(1) as funds, indexed(funds.dev) as client:
+        tip = funds.dev.chain.view().tip_header().number
+        heights = []
+        while not client.indexer.step():
+            indexed_tip = client.indexer.tip()
+            assert indexed_tip is not None
+            heights.append(indexed_tip[0])
+        assert heights == list(range(tip))

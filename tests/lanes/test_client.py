@@ -20,7 +20,7 @@ from ckb_node.lanes.client import client_of
         ("2001:db8:1:2:aaaa::1", 5, "2001:db8:1:2::"),
         ("2001:db8:1:2:bbbb::9", 6, "2001:db8:1:2::"),
         ("fe80::1%eth0", 5, "fe80::"),
-        ("unix", 5, "unix:5"),
+        ("unix", 5, ":5"),
     ],
 )
 def test_hosts_are_told_apart_by_address_and_local_programs_by_connection(host: str, port: int, name: str) -> None:

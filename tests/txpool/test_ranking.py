@@ -34,6 +34,20 @@ def test_equals_a_sorted_list(numbers: list[int]) -> None:
         assert list(reversed(ranks)) == sorted(model, reverse=True)
         assert ranks.first() == min(model, default=None)
         assert len(ranks) == len(model)
+        for place in range(-1, 62):
+            assert ranks.count_above((place,)) == sum(each > (place,) for each in model)
+
+
+def test_what_is_there_now_is_walked_whatever_changes() -> None:
+    ranks: Ranking[tuple[int]] = Ranking()
+    for number in range(50):
+        ranks.add((number,))
+    walked = ranks.descending_as_now()
+    first = next(walked)
+    for number in range(50):
+        ranks.remove((number,))
+        ranks.add((number + 100,))
+    assert [first, *walked] == [(number,) for number in reversed(range(50))]
 
 
 def test_many_keys_in_any_order() -> None:
