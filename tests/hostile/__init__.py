@@ -1,0 +1,1 @@
+"""Attacks on the RPC of a running node, while honest clients measure how they are served: `make hostile`."""
