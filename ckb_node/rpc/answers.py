@@ -10,8 +10,9 @@ PREFLIGHT = CORS + b"access-control-allow-methods: *\r\naccess-control-allow-hea
 OK = b"HTTP/1.1 200 OK\r\n"
 JSON = b"content-type: application/json\r\n"
 TEXT = b"content-type: text/plain; charset=utf-8\r\n"
+RESULT = OK + CORS + JSON
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n" + CORS
-CHUNKED = OK + CORS + JSON + b"transfer-encoding: chunked\r\n"
+CHUNKED = RESULT + b"transfer-encoding: chunked\r\n"
 NOT_ALLOWED = b"HTTP/1.1 405 Method Not Allowed\r\n" + CORS + TEXT + b"allow: POST, OPTIONS\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -7,6 +7,7 @@ that has kept the server waiting longest gives way, never the one that just came
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ class Guard:
             now = self.loop.time()
             for connection in list(self.connections):
                 if now >= connection.deadline:
-                    connection.drop()
+                    connection.end_wait()
             for connection in list(self._unread):
                 connection.check_progress(now)
 
@@ -210,6 +211,7 @@ class Connection(web.RequestHandler):
         "client",
         "counted",
         "deadline",
+        "is_late",
         "phase",
         "sharer",
         "task",
@@ -240,7 +242,7 @@ class Connection(web.RequestHandler):
         self.phase = Phase.IDLE
         self.deadline = guard.loop.time() + guard.limits.idle_seconds
         self._taken_deadline, self._unsent_before = 0.0, 0
-        self._is_ahead = self._is_sending = self._has_ended = False
+        self._is_ahead = self._is_sending = self._has_ended = self.is_late = False
 
     # ------------------------------------------------------------ from the transport
 
@@ -314,13 +316,13 @@ class Connection(web.RequestHandler):
     def begin(self) -> None:
         """A request's headers are here."""
         self.task = asyncio.current_task()
-        self._is_sending = False
+        self._is_sending = self.is_late = False
         self._wait_for(Phase.BODY, self._guard.limits.request_seconds)
 
-    def work(self) -> None:
-        """A request is here whole: now its client waits for the node."""
+    def work(self, seconds: float = math.inf) -> None:
+        """A request is here whole: now its client waits for the node, for so long at most."""
         self.phase = Phase.ANSWER
-        self.deadline = float("inf")
+        self.deadline = self._loop.time() + seconds
         self._guard.waiting.pop(self, None)
 
     def end(self) -> bool:
@@ -385,6 +387,14 @@ class Connection(web.RequestHandler):
         if self.counted:
             self._guard.hold(self, 0)
         self._wait_for(Phase.LEAVING, LINGER_SECONDS)
+
+    def end_wait(self) -> None:
+        """What it waits for does not come in time."""
+        if self.phase is Phase.ANSWER and self.task is not None:
+            self.is_late, self.deadline = True, math.inf
+            self.task.cancel()
+        else:
+            self.drop()
 
     def drop(self) -> None:
         """Disconnect at once."""

@@ -26,6 +26,7 @@ from ckb_node.rpc.answers import (
     NOT_ALLOWED,
     OK,
     PREFLIGHT,
+    RESULT,
     chunk,
     whole,
 )
@@ -86,7 +87,7 @@ class HttpServer:
         self.limits: Final = limits
         self.guard: Final = Guard(limits)
         self.routes: Final[dict[tuple[str, str], Handler]] = {("GET", "/ping"): _ping}
-        """By method and path, before all others."""
+        """By method and path; every POST is JSON-RPC."""
         self._standing: Final = lru_cache(KNOWN_CALLERS)(policy.standing)
         self._next_notice = 0.0
         self._manager: Final = web.Server(self._handle, handler_cancellation=True)
@@ -122,12 +123,12 @@ class HttpServer:
         is_kept = False
         try:
             standing = self._standing_of(request)
-            if (route := self.routes.get((request.method, request.path))) is not None:
+            if request.method == "POST":
+                is_kept = await self._answer_rpc(request, connection, standing)
+            elif (route := self.routes.get((request.method, request.path))) is not None:
                 connection.work()
                 is_kept = True
                 return await route(request)
-            if request.method == "POST":
-                is_kept = await self._answer_rpc(request, connection, standing)
             else:
                 is_kept = await _answer_other(request, connection)
         except _RefusedError as refused:
@@ -156,18 +157,21 @@ class HttpServer:
     async def _answer_rpc(self, request: web.BaseRequest, connection: Connection, standing: Standing) -> bool:
         """Dispatch; whether the connection stays open."""
         body = await self._body(request, connection)
-        connection.work()
+        connection.work(self.limits.answer_seconds)
         is_foreign = standing is Standing.FOREIGN
         async with aclosing(self.dispatcher.parts(body, connection.sharer, is_foreign=is_foreign)) as parts:
             try:
-                async with asyncio.timeout(self.limits.answer_seconds):
-                    gathered, is_whole = await _gather(parts)
-            except TimeoutError:
-                raise _RefusedError(408) from None
+                gathered, is_whole = await _gather(parts)
+            except asyncio.CancelledError:
+                if connection.is_late:
+                    raise _RefusedError(408) from None
+                raise
+            connection.work()
             if is_whole:
-                head = OK + CORS + JSON if gathered else NO_CONTENT
-                await connection.send(whole(head, _keep(request), gathered))
-                return _is_kept(request)
+                is_kept = _is_kept(request)
+                head = RESULT if gathered else NO_CONTENT
+                await connection.send(whole(head, _keep(request, is_kept=is_kept), gathered))
+                return is_kept
             try:
                 return await _stream(request, connection, gathered, parts)
             except AnswerCutError:
@@ -200,13 +204,14 @@ async def _ping(request: web.BaseRequest) -> web.StreamResponse:
 
 async def _answer_other(request: web.BaseRequest, connection: Connection) -> bool:
     """Preflight, and methods that are none of ours."""
-    keep = _keep(request)
+    is_kept = _is_kept(request)
+    keep = _keep(request, is_kept=is_kept)
     if request.method == "OPTIONS":
         await connection.send(whole(OK + PREFLIGHT, keep, b""))
     else:
         text = b"" if request.method == "HEAD" else b"Used HTTP Method is not allowed. POST or OPTIONS is required"
         await connection.send(whole(NOT_ALLOWED, keep, text))
-    return _is_kept(request)
+    return is_kept
 
 
 @asynccontextmanager
@@ -250,11 +255,12 @@ async def _stream(
         async for part in parts:
             await connection.send(part)
         return False
-    await connection.send(b"".join((CHUNKED, _keep(request), b"\r\n", chunk(first))))
+    is_kept = _is_kept(request)
+    await connection.send(b"".join((CHUNKED, _keep(request, is_kept=is_kept), b"\r\n", chunk(first))))
     async for part in parts:
         await connection.send(chunk(part))
     await connection.send(b"0\r\n\r\n")
-    return _is_kept(request)
+    return is_kept
 
 
 def _is_kept(request: web.BaseRequest) -> bool:
@@ -263,8 +269,8 @@ def _is_kept(request: web.BaseRequest) -> bool:
     return request.keep_alive and (offer is None or offer.lower() == "websocket")
 
 
-def _keep(request: web.BaseRequest) -> bytes:
+def _keep(request: web.BaseRequest, *, is_kept: bool) -> bytes:
     """What the answer says about the connection's future."""
-    if not _is_kept(request):
+    if not is_kept:
         return b"connection: close\r\n"
     return b"connection: keep-alive\r\n" if request.version == HttpVersion10 else b""
