@@ -7,7 +7,7 @@ INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg fuzz soak-kill interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg fuzz soak-kill hostile interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -56,6 +56,11 @@ bench-reorg: setup
 ## Property tests with many times the examples (FUZZ_FACTOR, default 50).
 fuzz: setup
 	CKB_FUZZ_FACTOR=$${FUZZ_FACTOR:-50} $(PYTEST) -q -n $(JOBS) -m fuzz
+
+## Attacks on the RPC of a mining node, one after the other, with four honest clients: who waits, memory, SIGTERM.
+## ATTACKS="f03 upload" picks some by parts of their names; SECONDS (default 8) is the length of each.
+hostile: setup
+	$(BIN)/python -m tests.hostile $(ATTACKS) --seconds $(or $(SECONDS),8)
 
 ## kill -9 at random moments, 50 times, while mining and sending.
 soak-kill: setup

@@ -87,6 +87,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "max_headers": _HEADERS,
     "max_line_size": _HEADER_BYTES,
     "read_bufsize": _READ_BYTES,
+    "tcp_keepalive": False,  # whoever is silent is dropped long before
 }
 
 

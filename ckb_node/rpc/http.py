@@ -41,6 +41,12 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 CHUNK_BYTES = 256 << 10
 """A batch's answer that grows beyond this is sent as it comes, not gathered first."""
 
+ACCEPTED_AT_ONCE = 8
+"""New connections that the event loop takes before it does something else; asyncio lets as many wait, too few."""
+
+BACKLOG = 1024
+"""New connections that may wait."""
+
 KNOWN_CALLERS = 1024
 """Pairs of Origin and Host whose standing is remembered."""
 
@@ -104,7 +110,12 @@ class HttpServer:
     async def listen(self, host: str, port: int) -> None:
         """Bind; OSError when the address cannot be had. Port 0 takes a free one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self.guard, self._manager), host, port)
+        self._server = await loop.create_server(
+            lambda: Connection(self.guard, self._manager), host, port, backlog=ACCEPTED_AT_ONCE
+        )
+        for listener in self._server.sockets:
+            with listener.dup() as same:
+                same.listen(BACKLOG)
 
     async def close(self) -> None:
         """Stop listening, give answers on the way a moment, and drop all connections."""
@@ -134,6 +145,8 @@ class HttpServer:
         except _RefusedError as refused:
             connection.refuse(refused.status, refused.text)
             return Left()
+        except ConnectionError:
+            connection.drop()  # the client is gone
         finally:
             is_kept = connection.end() and is_kept
         return _KEPT if is_kept else _CLOSED

@@ -213,3 +213,18 @@ async def test_ipv6() -> None:
         async with node.client() as client:
             await client.send(post(rpc("echo", "six")).replace(b"Host: x", b"Host: [::1]:8114"))
             assert (await client.answer()).json()["result"] == "six"
+
+
+async def test_continue_comes_only_before_its_own_answer() -> None:
+    """Of a pipelined request it landed in the middle of the answer before it."""
+    async with running() as node, node.client() as client:
+        batch = json.dumps([json.loads(rpc("fill", hex(100_000), identity=n)) for n in range(30)]).encode()
+        head, end, body = post(rpc("echo", "x"), b"Expect: 100-continue").partition(b"\r\n\r\n")
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(post(batch) + head + end)
+        await asyncio.sleep(0.2)
+        client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        assert [each["id"] for each in (await client.answer()).json()] == list(range(30))
+        assert (await client.answer(has_body=False)).status == 100
+        await client.send(body)
+        assert (await client.answer()).json()["result"] == "x"

@@ -6,14 +6,26 @@ import asyncio
 import json
 import socket
 import struct
+import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, suppress
 
 import pytest
+from structlog.testing import capture_logs
 
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.http import CHUNK_BYTES
 from tests.rpc.kit_http import Client, post, rpc, running, until
+
+
+def no_lingering(client: Client) -> None:
+    """Its end is a reset."""
+    client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def pause_reading(client: Client) -> None:
+    """It takes nothing any more."""
+    client.reader._transport.pause_reading()  # type: ignore[attr-defined]
 
 
 async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
@@ -194,7 +206,7 @@ async def test_a_long_batch_is_streamed_and_bounded_by_the_client() -> None:
             await client.send(post(rpc("echo", "next")))
             assert (await client.answer()).json()["result"] == "next"
         async with node.client() as stuck:
-            stuck.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            pause_reading(stuck)
             for _ in range(5):
                 stuck.writer.write(post(batch))
             await asyncio.sleep(3)
@@ -208,9 +220,7 @@ async def test_a_call_is_stopped_when_its_client_is_gone(is_reset: bool) -> None
             await client.send(post(rpc("wait", "a transaction")))
             await node.services.has_started.wait()
             if is_reset:
-                client.writer.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                )
+                no_lingering(client)
         await node.services.was_cancelled.wait()
         assert not node.services.done
         await until(lambda: not node.server.guard.connections)
@@ -239,3 +249,90 @@ async def test_an_answer_that_breaks_off_does_not_look_whole(monkeypatch: pytest
                 seen += piece
         assert not seen.endswith(b"0\r\n\r\n")
         assert b"HTTP/1.1" not in seen
+
+
+async def test_a_header_without_end_is_refused_early() -> None:
+    async with running() as node:
+        for head in (b"POST / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\n", b"POST /"):
+            async with node.client() as client:
+                await client.send(head)
+                client.writer.write(b"a" * 30_000)
+                assert (await client.answer()).status == 431
+
+
+async def test_tiny_chunks_cost_little_and_hold_nobody_up() -> None:
+    """Each chunk was an object of its own: 26 bytes for a byte."""
+    size = 400_000
+    body = rpc("echo", "tiny").rjust(size)
+    chunks = b"".join(b"2\r\n%b\r\n" % body[start : start + 2] for start in range(0, size, 2))
+    async with running() as node, node.client() as client, node.client() as other:
+        tracemalloc.start()
+        try:
+            await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks[:-20])
+            await other.send(post(rpc("echo", "other")))
+            assert (await other.answer()).json()["result"] == "other"
+            await client.send(chunks[-20:] + b"0\r\n\r\n")
+            assert (await client.answer()).json()["result"] == "tiny"
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 2 * len(chunks) + 4 * size, "the client's own copy is in it"
+
+
+async def test_clients_that_leave_are_not_worth_a_line() -> None:
+    """14,000 requests of one read were answered into a dead connection, with a line of the log for each."""
+    with capture_logs() as lines:
+        async with running() as node:
+            for text in (
+                b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 7000,
+                post(rpc("echo", "x")) * 100,
+                post(b"1"),
+                b"nonsense",
+            ):
+                for _ in range(10):
+                    async with node.client() as attacker:
+                        await attacker.send(text)
+                        no_lingering(attacker)
+            async with asyncio.timeout(5), node.client() as client:
+                await client.send(post(rpc("echo", "next")))
+                assert (await client.answer()).json()["result"] == "next"
+            await until(lambda: not node.server.guard.connections)
+    assert lines == []
+
+
+async def test_requests_that_are_read_ahead_are_few() -> None:
+    async with running() as node, node.client() as client:
+        await client.send(post(rpc("wait", "x")))
+        await node.services.has_started.wait()
+        sent = 0
+        client.writer.transport.set_write_buffer_limits(0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while sent < 100 << 20:
+                    await client.send(post(b" " * (1 << 20)))
+                    sent += 1 << 20
+        assert sent < 20 << 20, "what the system's buffers take, and one read"
+        assert node.server.guard.held_bytes < 1 << 20
+
+
+async def test_closing_takes_a_moment_whatever_clients_do() -> None:
+    started = 0.0
+    async with AsyncExitStack() as stack:
+        async with running() as node:
+            long = json.dumps([json.loads(rpc("fill", hex(100_000), identity=n)) for n in range(100)]).encode()
+            for text in (
+                b"",
+                b"POST / HTTP/1.1\r\nHost:",
+                start_of(1000, 10),
+                post(rpc("wait", "x")),
+                post(long),
+                b"nonsense\r\n\r\n",
+                post(b"x", b"Origin: https://evil.example"),
+            ):
+                client = await stack.enter_async_context(node.client())
+                pause_reading(client)
+                client.writer.write(text)
+            await node.services.has_started.wait()
+            started = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - started < 3
+        assert not node.server.guard.connections
