@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from tests.benches.report import BENCH_DIR
@@ -93,7 +94,8 @@ def main() -> int:
 def run(name: str, target: Target, seconds: float) -> Outcome:
     """One attack from start to SIGTERM, printed as a line."""
     node = NodeProcess(Path(target.directory), "dev", "--interval", str(MINING_INTERVAL_S), port=target.port)
-    attacker = _processes.Process(target=ATTACKS[name], args=(target,), daemon=True)
+    begun = _processes.Event()
+    attacker = _processes.Process(target=_attack, args=(name, target, begun), daemon=True)
     mine, theirs = _processes.Pipe()
     clients = _processes.Process(target=run_clients, args=(target.port, seconds, theirs), daemon=True)
     logs = Path(target.directory) / "data/logs"
@@ -101,6 +103,8 @@ def run(name: str, target: Target, seconds: float) -> Outcome:
         node.wait_until_ready()
         tip, log_size = node.rpc.tip(), _size(logs)
         attacker.start()
+        if not begun.wait(PATIENCE_S):
+            raise RuntimeError("the attacker does not begin")
         time.sleep(WARM_S)
         clients.start()
         memory = children = 0.0
@@ -117,6 +121,12 @@ def run(name: str, target: Target, seconds: float) -> Outcome:
                 process.join()
         if node.process.poll() is None:
             node.kill()
+
+
+def _attack(name: str, target: Target, begun: Event) -> None:
+    """The attacker's process."""
+    begun.set()
+    ATTACKS[name](target)
 
 
 def _outcome(
