@@ -101,8 +101,8 @@ def _exit_code(error: BaseException) -> int:
 
 def _line(error: BaseException) -> str:
     plain = str(error)
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        plain = f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:  # without its number
+        plain = error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     text = " ".join(plain.split()) or type(error).__name__
     return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}..."
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
 import signal
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,9 @@ from ckb_node.cli import main
 from ckb_node.cli_group import NodeGroup
 from ckb_node.commands.init_files import NewFiles
 from ckb_node.config import ConfigError, FileConfig, load_config, parse_config
+from ckb_node.specs import bundled_text, files_of
 from consensus.errors import SpecError
-from consensus.spec import parse_spec
+from consensus.spec import build_consensus, parse_spec, read_spec
 from tests.cli.test_cli import CLI, CONFIG, FAILURE, IO, OK, invoke
 
 SURROGATE = "\udcff"
@@ -288,6 +292,47 @@ def refusal(text: str) -> str:
 def test_every_key_was_found() -> None:
     assert {"data_dir", "rpc.listen_address", "network.sync.min_chain_work", "chain.spec.file"} <= set(keys())
     assert {"block_assembler.args", "miner.interval_millis"} <= set(keys())
+
+
+SPEC = tomllib.loads(bundled_text("dev"))
+SPEC_VALUES: tuple[Any, ...] = (
+    float("nan"), float("inf"), -1, 0, 1, 1.5, 1 << 31, 1 << 32, (1 << 64) - 1, 1 << 64, 10**100, True, "", "x", "\0",
+    "😀", "0x", "0x1", "0x" + "ff" * 32, "0x" + "ff" * 33, "/dev/zero", "..", "a" * 100_000, [], {}, [[]], [1, 0], [{}],
+    {"file": "\0"}, {"bundled": "specs/../x"}, {"bundled": "specs/cells/\0"}, {"file": ""},
+)  # fmt: skip
+
+
+def spec_places(value: Any = SPEC, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where something stands in a spec; of lists only in the first and the last item."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from spec_places(each, (*path, key))
+    elif isinstance(value, list):
+        for index in sorted({0, len(value) - 1}):
+            yield from spec_places(value[index], (*path, index))
+
+
+@pytest.mark.parametrize("place", list(spec_places()), ids=lambda place: ".".join(map(str, place)))
+def test_values_of_every_key_of_a_spec(place: tuple[str | int, ...], tmp_path: Path) -> None:
+    """Refused as what they are, or a chain can be made of them."""
+    load = files_of(tmp_path)
+
+    def cell(name: str) -> bytes:
+        return load(name) if "cells/secp256k1_data" not in name else b""  # a megabyte, which takes long
+
+    for value in SPEC_VALUES:
+        document = copy.deepcopy(SPEC)
+        inner: Any = document
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = value
+        with contextlib.suppress(SpecError):
+            build_consensus(read_spec(document), cell)
+        del inner[place[-1]]
+        with contextlib.suppress(SpecError):
+            build_consensus(read_spec(document), cell)
 
 
 TOML_FAULTS = {
