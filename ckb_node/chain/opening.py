@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import structlog
 
@@ -13,6 +16,7 @@ from ckb_node.clock import SystemClock
 from ckb_node.config import Config, SpecCheck
 from ckb_node.genesis.obtain import load_consensus
 from ckb_node.rpc.hextext import bytes_text
+from ckb_node.system_limits import require_address_space
 from ckb_node.verification.service import ParallelScriptService
 from consensus.kernels.prepare import load_kernels
 from consensus.params import Consensus
@@ -40,6 +44,31 @@ def _check_identity(store: ChainStore, genesis_hash: bytes, spec_hash: bytes, ch
 
 
 @contextmanager
+def _engines_directory(data_dir: Path) -> Iterator[Path]:
+    """Where compiled code is kept; where it cannot be, each process that needs it compiles it anew."""
+    directory = data_dir / ENGINES_DIRECTORY
+    probe = directory / f"probe.{os.getpid()}.tmp"
+    with ExitStack() as stack:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe.write_bytes(bytes(4096))
+        except OSError as error:
+            log.warning("compiled code cannot be kept; scripts run, but begin slowly", reason=str(error))
+            if not directory.is_dir():
+                directory = Path(stack.enter_context(TemporaryDirectory(prefix="ckb-node-vm-")))
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+        yield directory
+
+
+def _engines(directory: Path) -> Engines:
+    """With the kernels, whose compiled code lies beside theirs."""
+    load_kernels(directory)
+    return Engines(directory)
+
+
+@contextmanager
 def open_chain(
     config: Config, *, script_processes: int | None = None
 ) -> Iterator[tuple[Consensus, ChainStore, BlockProcessor]]:
@@ -47,15 +76,15 @@ def open_chain(
 
     `script_processes` run the scripts of blocks, None: one for each processor.
     """
+    require_address_space()
     spec, _ = config.load_spec()
     consensus = config.with_overrides(load_consensus(config))
     store = ChainStore.open(config.data_dir / "chain")
     try:
         _check_identity(store, consensus.genesis_hash, spec.content_hash, config.spec_check)
-        directory = config.data_dir / ENGINES_DIRECTORY
-        load_kernels(directory)
         with (
-            Engines(directory) as engines,
+            _engines_directory(config.data_dir.absolute()) as directory,
+            _engines(directory) as engines,
             closing(ParallelScriptService(consensus, engines, directory, script_processes)) as scripts,
         ):
             assume_valid = AssumeValid(config.assume_valid_targets(consensus))

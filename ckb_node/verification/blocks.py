@@ -7,10 +7,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import structlog
+
 from ckb_node.verification.messages import Done, Ending, Setup
 from ckb_node.verification.processes import RETIRE_BYTES, START_S, ProcessDiedError, ScriptProcess, Work, readable
 from ckb_node.verification.stopping import LOOK_S, Stop
+from ckb_node.verification.watch import StartPauses
 from consensus.script.context import ScriptChain
+
+log = structlog.get_logger("scripts")
 
 BATCH = 8
 """Transactions that a process is given at once."""
@@ -29,6 +34,7 @@ class BlockProcesses:
     def __init__(self, setup: Setup, count: int) -> None:
         self._setup, self._count = setup, count
         self._processes: list[ScriptProcess] = []
+        self._pauses = StartPauses()
 
     def is_worth_it(self, transactions: int) -> bool:
         """Whether to run so many transactions' scripts here."""
@@ -39,8 +45,7 @@ class BlockProcesses:
             try:
                 process.hear_ready()
             except ProcessDiedError:
-                process.close()
-                self._processes.remove(process)
+                self._end(process)
         return any(each.is_ready for each in self._processes)
 
     def run(self, work: Sequence[Work], chain: ScriptChain, plain: Plain, limit: int, stop: Stop) -> list[int]:
@@ -63,6 +68,8 @@ class BlockProcesses:
                     if not ready:
                         progress.put_plain(plain)
                     self._receive(progress, LOOK_S if ready else 0)
+                    for process in ready:
+                        process.verify_works()
                 except ProcessDiedError:
                     deaths += 1
                     self._replace_dead(progress, with_new=deaths < MAX_DEATHS)
@@ -75,7 +82,14 @@ class BlockProcesses:
         if not self._processes:
             return
         for process in readable(self._processes, wait_s):
-            for work, done in process.receive():
+            try:
+                finished = process.receive()
+            except ProcessDiedError:
+                if process.is_ready:
+                    raise
+                self._end(process)
+                continue
+            for work, done in finished:
                 progress.put(work, done)
 
     def _replace_dead(self, progress: _Progress, *, with_new: bool) -> None:
@@ -96,17 +110,30 @@ class BlockProcesses:
 
     def _refresh(self) -> None:
         for process in [each for each in self._processes if each.process.poll() is not None or each.is_stuck]:
-            process.close()
-            self._processes.remove(process)
+            self._end(process)
         for process in [each for each in self._processes if each.resident_bytes() > RETIRE_BYTES]:
             process.close()
             self._processes.remove(process)
         self._start()
 
     def _start(self) -> None:
+        if any(process.is_ready for process in self._processes):
+            self._pauses.worked()
+        if not self._pauses.is_over:
+            return
         with suppress(ProcessDiedError):  # no room for one more: those that there are do it, or this thread
             while len(self._processes) < self._count:
                 self._processes.append(ScriptProcess(self._setup))
+
+    def _end(self, process: ScriptProcess) -> None:
+        """It is dead or of no use. If it never was, the next one will hardly be."""
+        process.close()
+        self._processes.remove(process)
+        if not process.is_ready:
+            pause = self._pauses.failed()
+            log.warning(
+                "a script process ended before it was of use", code=process.process.returncode, again_in_s=pause
+            )
 
     def close(self) -> None:
         while self._processes:

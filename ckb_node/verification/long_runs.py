@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from threading import Lock
 
+import structlog
+
 from ckb_node.chain.script_log import tell
 from ckb_node.verification.carry import unpack_error
 from ckb_node.verification.messages import Done, Ending, Setup
 from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work, readable
 from ckb_node.verification.stopping import LOOK_S, BudgetExceeded, Gate, ScriptsStopped, Stop, TimeExceeded
+from ckb_node.verification.watch import StartPauses
 from consensus.script.context import ScriptChain
+
+log = structlog.get_logger("scripts")
 
 ATTEMPTS = 2
 MAX_RESIDENT_BYTES = 1 << 30
@@ -25,6 +30,7 @@ class LongRuns:
     def __init__(self, setup: Setup) -> None:
         self._setup, self._lock = setup, Lock()
         self._process: ScriptProcess | None = None
+        self._pauses = StartPauses()
 
     def run(self, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> int:
         """Cycles. Raises ScriptError, BudgetExceeded, ScriptsStopped; ProcessDiedError when no process lives long
@@ -42,7 +48,10 @@ class LongRuns:
             done = _follow(process, work, chain, stop, gate)
         except ProcessDiedError:
             self.close()
+            if not process.is_ready:
+                self._pauses.failed()
             if attempts == 1:
+                log.warning("a script process died twice over one transaction", transaction=f"0x{work.rtx.hash.hex()}")
                 raise
             return self._run(work, chain, stop, gate, attempts - 1)
         except BudgetExceeded:
@@ -50,6 +59,7 @@ class LongRuns:
             raise
         finally:
             process.forget_work()
+        self._pauses.worked()
         return _cycles_of(work, done)
 
     def _usable(self) -> ScriptProcess:
@@ -58,6 +68,8 @@ class LongRuns:
             process.close()
             process = None
         if process is None:
+            if not self._pauses.is_over:
+                raise ProcessDiedError
             process = self._process = ScriptProcess(self._setup)
         return process
 
@@ -79,6 +91,7 @@ def _follow(process: ScriptProcess, work: Work, chain: ScriptChain, stop: Stop, 
         if readable([process], LOOK_S):
             for _, done in process.receive():
                 return done
+        process.verify_works()
         now = time.monotonic()
         if gate.is_open:
             worked_s += now - looked

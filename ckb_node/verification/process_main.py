@@ -1,7 +1,7 @@
-"""The process that runs scripts for the node: `python -m ckb_node.verification.process_main SOCKET CONTROL`.
+"""The process that runs scripts for the node: `main([SOCKET, CONTROL])`, see vm.child.
 
 It reads jobs, runs one after the other, and asks for what scripts read besides. CONTROL is memory shared with the node:
-two u64, see `Control`. It ends with the node, or when the node closes the socket.
+three u64, see `Control`. It ends with the node, or when the node closes the socket.
 """
 
 from __future__ import annotations
@@ -53,13 +53,14 @@ KEPT_BYTES = 16 << 20
 MOST_REPORTS = 7
 """Endings of jobs that wait for the next one's."""
 PAUSE_S = 0.005
+_U64 = 1 << 64
 
 
 class Control:
     """Memory that the node writes and the process reads: jobs with ids below the first number are not wanted any more;
-    while the second is not 0, the job at hand waits."""
+    while the second is not 0, the job at hand waits. The third is the process's: it counts signs of life."""
 
-    SIZE = 16
+    SIZE = 24
 
     def __init__(self, descriptor: int) -> None:
         self._words = memoryview(mmap.mmap(descriptor, self.SIZE)).cast("Q")
@@ -79,6 +80,13 @@ class Control:
     @is_paused.setter
     def is_paused(self, value: bool) -> None:
         self._words[1] = value
+
+    @property
+    def beats(self) -> int:
+        return self._words[2]
+
+    def beat(self) -> None:
+        self._words[2] = (self._words[2] + 1) % _U64
 
 
 class NodeGoneError(Exception):
@@ -207,8 +215,10 @@ class _Run:
     def pause(self) -> None:
         """See consensus.script.scheduler.Pause."""
         self._check_wanted()
+        self.control.beat()
         while self.control.is_paused:
             time.sleep(PAUSE_S)
+            self.control.beat()
             self._check_wanted()
         if self._end is not None and time.process_time() > self._end:
             raise _OutOfTimeError

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from ckb_node.verification.carry import JobMaker
 from ckb_node.verification.messages import (
@@ -30,17 +31,21 @@ from ckb_node.verification.messages import (
     encode,
 )
 from ckb_node.verification.process_main import RECEIVE_SIZE, Control
+from ckb_node.verification.watch import Watch
 from consensus.script.context import ScriptChain
 from consensus.types.core import ResolvedTransaction
+from vm.child import start_child
+
+log = structlog.get_logger("scripts")
 
 MODULE = "ckb_node.verification.process_main"
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 RETIRE_BYTES = 120 << 20
 """A process that holds more than this between two jobs is replaced."""
 ROOM_BYTES = 48 << 10
 """Of jobs that a process has before it: some milliseconds of work."""
 START_S = 30.0
+KILLED_S = 2.0
 
 
 class ProcessDiedError(Exception):
@@ -85,6 +90,7 @@ class ScriptProcess:
         self._unsent = bytearray()
         """What the socket had no room for: the process reads nothing while a script runs, and nobody waits for that."""
         self._started = time.monotonic()
+        self._watch = Watch(self.process.pid, lambda: self.control.beats)
         self.is_ready = False
         self._send(setup)
 
@@ -100,6 +106,8 @@ class ScriptProcess:
     def give(self, work: Sequence[Work], chain: ScriptChain) -> None:
         """More work, which is done in this order. Never waits. Raises ProcessDiedError."""
         first, jobs, maker = self._next_id, [], JobMaker()
+        if not self._working:
+            self._watch.begin()
         for each in work:
             jobs.append(maker.make(self._next_id, each.rtx, each.epoch, each.max_cycles, each.seconds))
             self._next_id += 1
@@ -189,6 +197,13 @@ class ScriptProcess:
         """It was started long ago and is not ready."""
         return not self.is_ready and time.monotonic() - self._started > START_S
 
+    def verify_works(self) -> None:
+        """To be called now and then while it has work: raises ProcessDiedError, and logs it, when it does not."""
+        fault = self._watch.fault() if self._working else None
+        if fault is not None:
+            log.warning("a script process does not answer and is replaced", pid=self.process.pid, reason=fault)
+            raise ProcessDiedError
+
     def resident_bytes(self) -> int:
         """Memory that the process holds; 0 when it is gone."""
         try:
@@ -198,11 +213,13 @@ class ScriptProcess:
         return int(fields[1]) * PAGE_SIZE if len(fields) > 1 else 0
 
     def close(self) -> None:
-        """Kill it."""
+        """Kill it, and what it has started."""
         with contextlib.suppress(OSError):
             self._connection.close()
-        self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the system ends when that lets it
+            self.process.wait(KILLED_S)
 
 
 def _start() -> tuple[socket.socket, Control, subprocess.Popen[bytes]]:
@@ -214,12 +231,8 @@ def _start() -> tuple[socket.socket, Control, subprocess.Popen[bytes]]:
             try:
                 os.ftruncate(control, Control.SIZE)
                 shared = Control(control)
-                process = subprocess.Popen(
-                    [sys.executable, "-m", MODULE, str(theirs.fileno()), str(control)],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), control),
-                    env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
-                )
+                descriptors = theirs.fileno(), control
+                process = start_child(MODULE, [str(each) for each in descriptors], pass_fds=descriptors, group=0)
                 return ours, shared, process
             finally:
                 os.close(control)

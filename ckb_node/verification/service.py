@@ -124,7 +124,6 @@ class ParallelScriptService(ScriptService):
         try:
             cycles = runs.run(work, reader, stop, self.gate)
         except ProcessDiedError:
-            log.warning("a script process died twice over one transaction", transaction=f"0x{rtx.hash.hex()}")
             return super().run_estimate(reader, rtx, env, max_cycles, stop, seconds)
         self.verified.put(key, cycles)
         return cycles

@@ -158,16 +158,26 @@ def test_what_was_not_used_longest_is_evicted(tmp_path: Path) -> None:
     assert cache.load("c") is not None
 
 
-@pytest.mark.parametrize(("ending", "again"), [("sys.exit(3)", 0), ("os.kill(os.getpid(), 24)", 0), ("sys.exit(1)", 1)])
-def test_failed_translations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, again: int) -> None:
-    """None is tried again by the same process; those that would fail again, by no other."""
+@pytest.mark.parametrize(
+    ("ending", "first", "again"),
+    [
+        ("sys.exit(3)", 1, 0),
+        ("os.kill(os.getpid(), 24)", 1, 0),
+        ("sys.exit(1)", 3, 3),
+        ("os.kill(os.getpid(), 9)", 3, 3),
+    ],
+)
+def test_failed_translations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, first: int, again: int
+) -> None:
+    """Those that would fail again are tried again by nobody, others a few times by each process."""
     (tmp_path / "failing_worker.py").write_text(f"import os, sys\n{ending}\n")
     monkeypatch.setattr(engines_module, "WORKER", "failing_worker")
-    monkeypatch.setattr(engines_module, "_PACKAGE_ROOT", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     directory = tmp_path / "cache"
-    for expected in (1, again):
+    for expected in (first, again):
         with Engines(directory, threshold=10_000) as engines:
-            for _ in range(6):
+            for _ in range(12):
                 run(engines)
                 wait(engines)
             assert engines.counters.translations_started == engines.counters.translations_failed == expected
@@ -177,14 +187,66 @@ def test_failed_translations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, en
 def test_translating_is_as_nice_as_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that writes down its arguments: the first is the niceness, which the real one takes on."""
     said = tmp_path / "said"
-    (tmp_path / "saying_worker.py").write_text(f"import sys\nopen({str(said)!r}, 'w').write(sys.argv[1])\n")
+    (tmp_path / "saying_worker.py").write_text(
+        f"import sys\ndef main(arguments):\n    open({str(said)!r}, 'w').write(arguments[0])\n"
+    )
     monkeypatch.setattr(engines_module, "WORKER", "saying_worker")
-    monkeypatch.setattr(engines_module, "_PACKAGE_ROOT", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     with Engines(tmp_path / "cache", threshold=10_000, niceness=7) as engines:
         for _ in range(3):
             run(engines)
         wait(engines)
     assert said.read_text() == "7"
+
+
+def test_a_stopped_translation_keeps_no_other_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stopping_worker.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(engines_module, "WORKER", "stopping_worker")
+    with Engines(tmp_path / "cache", threshold=10_000) as engines:
+        for _ in range(3):
+            run(engines)
+        wait(engines)
+        assert engines.counters.translations_failed == 1
+
+
+def test_without_room_for_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(engines_module, "start_child", no_room)
+    with Engines(tmp_path / "cache", threshold=10_000) as engines:
+        cycles = {run(engines).cycles for _ in range(12)}
+        assert len(cycles) == 1
+        assert engines.counters.translations_failed == 3
+
+
+def test_a_directory_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk: verification goes on, and so does translating for this process."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(os, "utime", full)
+        with Engines(tmp_path / "cache", threshold=10_000) as engines:
+            cycles = {run(engines).cycles for _ in range(3)}
+            engines.translate(LOOP, 2)
+            assert {run(engines).cycles} == cycles
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = [tmp_path / f"a.{gone.pid}.elf", tmp_path / f"b.{gone.pid}.tmp", tmp_path / "c.lock"]
+    kept = [tmp_path / f"d.{os.getpid()}.tmp", tmp_path / "e.translated", tmp_path / "probe.tmp"]
+    tmp_path.chmod(0o700)
+    for path in (*left, *kept):
+        path.write_bytes(b"")
+    TranslationCache(tmp_path, 1000)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def test_close_ends_a_translation_under_way(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import OrderedDict, deque
@@ -14,6 +13,7 @@ from typing import Final, Self
 
 import wasmtime
 
+from vm.child import STOPPED_STATES, process_state, start_child
 from vm.constants import VERSIONS
 from vm.errors import InvalidVersion
 from vm.isa.profile import Isa
@@ -43,7 +43,8 @@ _MAX_READY: Final = 32
 _MAX_READY_BYTES: Final = 32 << 20  # of ELF files
 _SAMPLES: Final = 8
 _SAMPLE_SIZE: Final = 16
-_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+_MOST_ATTEMPTS: Final = 3
+_LOOKS: Final = 64  # each so many-th time that somebody asks for it, the process itself is looked at
 
 
 @dataclass(slots=True)
@@ -66,6 +67,7 @@ class _Usage:
     cycles: int = 0
     was_looked_up: bool = False
     was_requested: bool = False
+    attempts: int = 0
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ class _Job:
     key: str
     elf: bytes
     version: int
-    source: Path
+    looks: int = 0
 
 
 class Engines:
@@ -98,7 +100,7 @@ class Engines:
     ) -> None:
         self.isa = isa
         self._temporary = tempfile.mkdtemp(prefix="vm-engines-") if cache_directory is None else None
-        directory = cache_directory or Path(self._temporary or "")
+        directory = (cache_directory or Path(self._temporary or "")).absolute()
         self._cache = TranslationCache(directory, max_cache_bytes)
         self.runtime = Runtime(isa)
         self.runtime.use_cache_directory(directory)
@@ -125,7 +127,6 @@ class Engines:
         if self._job is not None:
             self._job.process.kill()
             self._job.process.wait()
-            self._job.source.unlink(missing_ok=True)
             self._job = None
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -190,9 +191,11 @@ class Engines:
         if not self._lock.acquire(blocking=False):  # another thread is at it
             return
         try:
-            if self._job is not None and self._job.process.poll() is not None:
-                self._finish(self._job)
-                self._job = None
+            if self._job is not None:
+                self._end_if_stopped(self._job)
+                if self._job.process.poll() is not None:
+                    self._finish(self._job)
+                    self._job = None
             while self._waiting and self._job is None:
                 elf, version = self._waiting.popleft()
                 key = translation_key(elf, version, self.isa)
@@ -202,7 +205,6 @@ class Engines:
             self._lock.release()
 
     def _finish(self, job: _Job) -> None:
-        job.source.unlink(missing_ok=True)
         if job.process.returncode == 0 and self._load(job.key, job.elf, job.version):
             self.counters.translations_finished += 1
             self._cache.evict()
@@ -210,20 +212,37 @@ class Engines:
         self.counters.translations_failed += 1
         if job.process.returncode in _REFUSALS:
             self._cache.refuse(job.key)
+        else:
+            self._allow_again(job.elf, job.version)
 
-    def _start(self, key: str, elf: bytes, version: int) -> _Job:
+    def _allow_again(self, elf: bytes, version: int) -> None:
+        """Somebody ended the process, or there was no room for one: one day it may be tried again."""
+        usage = self._usage.get((hash(elf), version))
+        if usage is not None:
+            usage.attempts += 1
+            usage.cycles, usage.was_requested = 0, usage.attempts >= _MOST_ATTEMPTS
+
+    def _end_if_stopped(self, job: _Job) -> None:
+        """A process that is stopped would keep all others waiting; its own limits end one that hangs or loops."""
+        job.looks += 1
+        if job.looks % _LOOKS == 0 and process_state(job.process.pid) in STOPPED_STATES:
+            job.process.kill()
+            job.process.wait()
+
+    def _start(self, key: str, elf: bytes, version: int) -> _Job | None:
+        """None when the system has no room for it."""
         self.counters.translations_started += 1
-        output = self._cache.path(key)
-        source = output.with_suffix(f".{os.getpid()}.elf")
-        source.write_bytes(elf)
-        process = subprocess.Popen(
-            [sys.executable, "-m", WORKER, str(self._niceness), str(version), self.isa.value, str(source), str(output)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(_PACKAGE_ROOT)},
-        )
-        return _Job(process, key, elf, version, source)
+        arguments = [str(self._niceness), str(version), self.isa.value, "-", str(self._cache.path(key))]
+        try:
+            with os.fdopen(os.memfd_create("program"), "w+b") as source:
+                source.write(elf)
+                source.flush()
+                source.seek(0)
+                return _Job(start_child(WORKER, arguments, stdin=source), key, elf, version)
+        except OSError:
+            self.counters.translations_failed += 1
+            self._allow_again(elf, version)
+            return None
 
     def _load(self, key: str, elf: bytes, version: int) -> bool:
         """Whether the cache knows a program. If it has code for it, that is ready from now on."""

@@ -1,13 +1,14 @@
 """Translates one program in a process of its own, whose time and memory are bounded.
 
-`python -m vm.translator.worker NICENESS VERSION ISA ELF OUTPUT`: the native code, behind its digest, goes to OUTPUT.
-Ends with the code REFUSED if the program is too large. Of several such processes with the same OUTPUT one works; the
-others wait for it, and have nothing left to do.
+`main([NICENESS, VERSION, ISA, ELF, OUTPUT])`: the native code, behind its digest, goes to the file OUTPUT. ELF is a
+file, or - for standard input. Ends with the code REFUSED if the program is too large. Of several such processes with
+the same OUTPUT one works; the others wait for it, and have nothing left to do.
 """
 
 import fcntl
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,14 @@ from vm.translator.runtime import compile_native
 from vm.wasm.runtime import read_checked, write_checked
 
 CPU_SECONDS: Final = 60
+MOST_SECONDS: Final = 1800  # of the clock's, however busy the machine is; SIGALRM ends it
 MEMORY_BYTES: Final = 1 << 30
 MAX_NATIVE: Final = 16 << 20  # bytes of native code
 
 
-def main(niceness: str, version: str, isa: str, elf: str, output: str) -> int:
+def main(arguments: list[str]) -> int:
+    niceness, version, isa, elf, output = arguments
+    signal.alarm(MOST_SECONDS)
     os.nice(int(niceness))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -33,7 +37,7 @@ def main(niceness: str, version: str, isa: str, elf: str, output: str) -> int:
         fcntl.flock(held, fcntl.LOCK_EX)  # ends with the process, however that ends
         try:
             if read_checked(target) is None:
-                native = compile_native(Path(elf).read_bytes(), int(version), Isa(isa))
+                native = compile_native(_read(elf), int(version), Isa(isa))
                 if len(native) > MAX_NATIVE:
                     return REFUSED
                 write_checked(target, native)
@@ -44,5 +48,9 @@ def main(niceness: str, version: str, isa: str, elf: str, output: str) -> int:
     return 0
 
 
+def _read(elf: str) -> bytes:
+    return sys.stdin.buffer.read() if elf == "-" else Path(elf).read_bytes()
+
+
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

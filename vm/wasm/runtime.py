@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,9 +81,9 @@ def load_or_compile(engine: wasmtime.Engine, path: Path | None, generate: Callab
         try:
             return wasmtime.Module.deserialize(engine, kept)
         except wasmtime.WasmtimeError:  # made for another processor: make it anew
-            path.unlink(missing_ok=True)
+            pass
     module = wasmtime.Module(engine, generate())
-    write_checked(path, bytes(module.serialize()))
+    keep_checked(path, bytes(module.serialize()))
     return module
 
 
@@ -107,7 +108,7 @@ def read_checked(path: Path) -> bytes | None:
     """What `write_checked` wrote, or None if it is missing or damaged. Damaged native code must not be run."""
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return None
     digest, code = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
     return code if hashlib.sha256(code).digest() == digest else None
@@ -116,8 +117,18 @@ def read_checked(path: Path) -> bytes | None:
 def write_checked(path: Path, code: bytes) -> None:
     """The digest, then the code; the file appears whole or not at all."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(hashlib.sha256(code).digest() + code)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(hashlib.sha256(code).digest() + code)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def keep_checked(path: Path, code: bytes) -> None:
+    """`write_checked` where it can be done: code that cannot be kept is made again next time."""
+    with suppress(OSError):
+        write_checked(path, code)
 
 
 class Instance:
