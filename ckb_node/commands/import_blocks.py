@@ -22,11 +22,15 @@ from ckb_node.commands.stopping import Interrupted, StopFlag, stop_flag
 from ckb_node.config import Config
 from ckb_node.filters.catch_up import catch_up_filters
 from ckb_node.rpc.hextext import bytes_text
+from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block, Header
 from consensus.verify_block import PreparedBlock
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
+
+NOTHING_DONE = "interrupted; nothing was imported"
+SOME_DONE = "interrupted; what was imported so far is kept"
 
 
 class Checks(Enum):
@@ -52,18 +56,22 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
     """The command. Raises CommandError at the first block that cannot be taken; those before it stay."""
     with ExitStack() as stack:
         stop = stack.enter_context(stop_flag())
-        file = stack.enter_context(open_blocks(options.source))
-        trusted_below = height_of_targets(options)
+        with stop.waiting(NOTHING_DONE):
+            file = stack.enter_context(open_blocks(options.source))
+            trusted_below = height_of_targets(options)
         _, store, processor = stack.enter_context(open_chain(config, script_processes=options.processes))
         click.echo(f"Before import, current tip is {_tip_text(store)}")
         progress = BlockProgress("importing", size_of(options.source))
         importer = BlockImporter(processor, options.checks, options.source, trusted_below)
+        stop.at_once(processor.scripts.end_runs)
+        lines = read_blocks(file)
         try:
             with set_for_bulk(), progress, importer.refusals(progress), importer.groups:
-                for line in read_blocks(file):
-                    _stop_if_asked(stop)
+                while (line := _next_line(lines, stop)) is not None:
                     is_new = importer.take(line)
                     progress.advance(line.size, int(is_new), transactions_of(line.block) if is_new else 0)
+        except ScriptsStopped:
+            raise Interrupted(SOME_DONE) from None
         finally:
             click.echo(f"After import, Current tip is {_tip_text(store)}")
             click.echo(f"imported {progress.counts.summary()}")
@@ -198,9 +206,10 @@ class BlockImporter:
             raise RefusedBlockError(block, error) from error
 
 
-def _stop_if_asked(stop: StopFlag) -> None:
-    if stop.is_set:
-        raise Interrupted("interrupted; what was imported so far is kept")
+def _next_line(lines: Iterator[BlockLine], stop: StopFlag) -> BlockLine | None:
+    """None at the end. Raises Interrupted; what comes by a pipe may let us wait for ever."""
+    with stop.waiting(SOME_DONE):
+        return next(lines, None)
 
 
 def _tip_text(store: ChainStore) -> str:

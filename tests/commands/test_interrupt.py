@@ -58,6 +58,39 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
     assert tip_of(config) == BLOCKS
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_obeyed_while_nothing_comes(tmp_path: Path, number: signal.Signals) -> None:
+    """The pipe stays open and empty: nobody writes a line that would wake the command."""
+    config = make_node(tmp_path / "node")
+    lines = file_of(tmp_path / "chain.jsonl", mined()).read_bytes().splitlines(keepends=True)
+    process = start_import(config)
+    wait_for_output(process)
+    assert process.stdin is not None
+    process.stdin.write(b"".join(lines[:SENT_FIRST]) + lines[SENT_FIRST][:100])
+    process.stdin.flush()
+    time.sleep(1.0)
+    process.send_signal(number)
+    assert process.wait(60) == FAILURE
+    assert process.stderr is not None
+    assert process.stderr.read().splitlines()[-1] == b"ckb-node: interrupted; what was imported so far is kept"
+    process.communicate()
+    assert 0 < tip_of(config) < BLOCKS
+    assert_sound(config)
+
+
+def test_a_signal_is_obeyed_while_a_fifo_has_no_writer(tmp_path: Path) -> None:
+    config = make_node(tmp_path / "node")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    command = [sys.executable, "-m", "ckb_node", "-C", str(config.root), "import", str(fifo)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(3.0)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (FAILURE, -signal.SIGTERM)
+    assert b"Traceback" not in err
+
+
 @pytest.mark.parametrize("wait_s", [0.0, 0.3, 1.0])
 def test_a_kill_leaves_whole_groups(tmp_path: Path, wait_s: float) -> None:
     config = make_node(tmp_path / "node")

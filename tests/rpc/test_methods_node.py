@@ -78,6 +78,10 @@ async def test_bans(rpc: RpcChain) -> None:
     assert len(bans["2001:db8::/32"]["ban_reason"]) == 1000
     rpc.node.clock.advance(2000)
     assert len(await rpc.call("get_banned_addresses")) == 2, "one has run out"
+    assert await rpc.call("set_ban", "198.51.100.1", "insert", hex((1 << 64) - 1)) is None
+    ends = {each["address"]: each["ban_until"] for each in await rpc.call("get_banned_addresses")}
+    assert ends["198.51.100.1/32"] == hex((1 << 64) - 1), "what does not fit 64 bits ends with them"
+    assert await rpc.call("set_ban", "198.51.100.1", "delete") is None
     assert await rpc.call("set_ban", "192.0.2.7", "delete") is None
     assert [ban["address"] for ban in await rpc.call("get_banned_addresses")] == ["2001:db8::/32"]
     assert await rpc.call("clear_banned_addresses") is None

@@ -25,6 +25,7 @@ METHODS = Methods(Module.NET)
 
 DEFAULT_BAN_MS = 24 * 60 * 60 * 1000
 MAX_REASON = 1000
+U64_MAX = (1 << 64) - 1
 MAX_SHOWN = 200
 """Characters of a parameter in an error message."""
 
@@ -79,7 +80,7 @@ def set_ban(
 def _ban_end(clock: Clock, ban_time: int | None, absolute: bool | None) -> int:
     if absolute:
         return ban_time or 0
-    return clock.now_ms() + (DEFAULT_BAN_MS if ban_time is None else ban_time)
+    return min(clock.now_ms() + (DEFAULT_BAN_MS if ban_time is None else ban_time), U64_MAX)
 
 
 def _network_text(address: str) -> str:
