@@ -1,4 +1,8 @@
-"""`ckb-node check`: replay the stored chain from genesis with all rules, and compare what comes out with the data."""
+"""`ckb-node check`: verify the files, replay the stored chain from genesis with all rules, compare with the data.
+
+The databases' files come first, read by themselves: what is damaged is named before LevelDB, which may end the process
+at damage and does not say where it is, sees any of it.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,32 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from ckb_node.chain.opening import open_chain
+from ckb_node.chain.opening import ARCHIVE_CURE, CHAIN_DIRECTORY, open_chain
 from ckb_node.chain.processor import BlockProcessor, Verdict
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
+from ckb_node.commands.progress import BlockProgress
 from ckb_node.config import Config
 from ckb_node.filters.check import FilterReport, check_filters
+from ckb_node.indexer.service import INDEXER_DIRECTORY
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.params import Consensus
 from consensus.script.scheduler import MachineFactory
+from storage.archive_scan import DAMAGED, scan
 from storage.chain_state import ChainState
-from storage.chain_store import ChainStore
+from storage.chain_store import BLOCKS, DB, ChainStore
 from storage.compare import state_differences
 from storage.filters import FILTERS_DIRECTORY, FilterStore
+from storage.leveldb_files import locked, verify_database
+from storage.segments import segment_path
 
 PROGRESS_BLOCKS = 1000
+RECOVER = "`ckb-node recover` builds the database anew from the archive of blocks, and keeps the old one aside"
+REBUILT = "Remove the directory {directory}: the node builds it again from the chain"
 
 Progress = Callable[[int, int], None]
 """Takes blocks done and blocks in all."""
@@ -74,17 +86,52 @@ def _replay(view: ChainState, fresh: ChainStore, processor: BlockProcessor, prog
 
 def check_data(config: Config) -> int:
     """The command: 0 when the data is sound, 1 otherwise, with what was found. Raises the errors of opening."""
-    spec, _ = config.load_spec()
-    with open_chain(config) as (consensus, store, processor):
-        report = check_store(store, consensus, processor.scripts.machine_factory, spec.content_hash, _say_progress)
-        filters = _check_filters(config, store)
-    print(f"replayed {report.blocks} blocks with {report.transactions} transactions from genesis")  # noqa: T201
-    print(f"computed the filters of {filters.filters} blocks once more")  # noqa: T201
-    faults = [*report.faults, *filters.faults]
+    faults = check_databases(config)
+    if not faults:
+        faults = _check_content(config)
     for fault in faults:
         print(f"FAULT: {fault}")  # noqa: T201
     print("the data is NOT sound" if faults else "the data equals the replay")  # noqa: T201
     return 1 if faults else 0
+
+
+def check_databases(config: Config) -> list[str]:
+    """What is wrong with the files of the databases, with what can be done. Raises DatabaseLocked, StorageError."""
+    faults: list[str] = []
+    for directory, cure in (
+        (config.data_dir / CHAIN_DIRECTORY / DB, RECOVER),
+        (config.data_dir / INDEXER_DIRECTORY, REBUILT),
+        (config.data_dir / FILTERS_DIRECTORY, REBUILT),
+    ):
+        if not (directory / "CURRENT").exists():
+            continue
+        size = sum(file.stat().st_size for file in directory.iterdir())
+        with locked(directory), BlockProgress(f"verifying the files of {directory}", size) as progress:
+            damages = verify_database(directory, partial(progress.advance, blocks=0, transactions=0))
+            faults += [f"{damage}. {cure.format(directory=directory)}" for damage in damages]
+    return faults
+
+
+def check_archive(store: ChainStore) -> list[str]:
+    """What is wrong with the files of the archive, which was cut to what the database knows when it was opened."""
+    return [
+        f"{segment_path(store.path / BLOCKS, found.location.segment)}: {found.location.length} bytes at "
+        f"{found.location.offset} are damaged. {ARCHIVE_CURE}"
+        for found in scan(store.path / BLOCKS)
+        if found.kind == DAMAGED
+    ]
+
+
+def _check_content(config: Config) -> list[str]:
+    spec, _ = config.load_spec()
+    with open_chain(config) as (consensus, store, processor):
+        if faults := check_archive(store):
+            return faults
+        report = check_store(store, consensus, processor.scripts.machine_factory, spec.content_hash, _say_progress)
+        filters = _check_filters(config, store)
+    print(f"replayed {report.blocks} blocks with {report.transactions} transactions from genesis")  # noqa: T201
+    print(f"computed the filters of {filters.filters} blocks once more")  # noqa: T201
+    return [*report.faults, *filters.faults]
 
 
 def _check_filters(config: Config, store: ChainStore) -> FilterReport:

@@ -1,4 +1,4 @@
-"""The commands that work on a chain's data while the node is down: import, export, replay, stats.
+"""The commands that work on a chain's data while the node is down: import, export, recover, replay, stats.
 
 What does the work is imported when a command runs: the VM and the database take long to load.
 """
@@ -6,6 +6,7 @@ What does the work is imported when a command runs: the VM and the database take
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +14,20 @@ from ckb_node.cli_group import NodeCommand
 from ckb_node.cli_options import assume_valid_option, directory_option, root_of
 from ckb_node.config import load_config
 
+if TYPE_CHECKING:
+    from ckb_node.commands.import_blocks import Checks
+
 THREADS = click.IntRange(1, 256)
 HEIGHT = click.IntRange(min=0)
+
+
+def _checks_of(skip_scripts: bool, skip_all: bool) -> Checks:
+    """What the two options ask for. UsageError when both are given."""
+    from ckb_node.commands.import_blocks import Checks
+
+    if skip_scripts and skip_all:
+        raise click.UsageError("--skip-script-verify and --skip-all-verify exclude each other")
+    return Checks.NONE if skip_all else Checks.ALL_BUT_SCRIPTS if skip_scripts else Checks.ALL
 
 
 @click.command("import", cls=NodeCommand)
@@ -35,11 +48,9 @@ def import_command(
 ) -> int:
     """Take blocks from a file of one JSON block a line, or from standard input."""
     from ckb_node.commands.block_lines import STANDARD
-    from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
+    from ckb_node.commands.import_blocks import ImportOptions, import_blocks
 
-    if skip_script_verify and skip_all_verify:
-        raise click.UsageError("--skip-script-verify and --skip-all-verify exclude each other")
-    checks = Checks.NONE if skip_all_verify else Checks.ALL_BUT_SCRIPTS if skip_script_verify else Checks.ALL
+    checks = _checks_of(skip_script_verify, skip_all_verify)
     config, targets = load_config(root_of(context)), list[bytes]()
     if assume_valid_target:
         if source == STANDARD or (Path(source).exists() and not Path(source).is_file()):
@@ -106,4 +117,23 @@ def stats_command(context: click.Context, first: int | None, last: int | None) -
     return stats(load_config(root_of(context)), first, last)
 
 
-DATA_COMMANDS = (import_command, export_command, replay_command, stats_command)
+@click.command("recover", cls=NodeCommand)
+@directory_option
+@click.option("--num-threads", type=THREADS, help="Processes that run scripts; by default one for each processor.")
+@click.option(
+    "--skip-script-verify", is_flag=True, help="Check everything but scripts, which ran when the blocks came."
+)
+@click.option("--skip-all-verify", is_flag=True, help="Check nothing.")
+@click.option("--salvage", is_flag=True, help="Of a damaged archive take what is left; its files are kept aside.")
+@click.pass_context
+def recover_command(
+    context: click.Context, num_threads: int | None, skip_script_verify: bool, skip_all_verify: bool, salvage: bool
+) -> int:
+    """Build the chain's database anew from the archive of blocks. The old one is kept aside."""
+    from ckb_node.commands.recover import RecoverOptions, recover
+
+    checks = _checks_of(skip_script_verify, skip_all_verify)
+    return recover(load_config(root_of(context)), RecoverOptions(checks, num_threads, salvage))
+
+
+DATA_COMMANDS = (import_command, export_command, recover_command, replay_command, stats_command)

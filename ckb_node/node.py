@@ -24,7 +24,7 @@ from ckb_node.clock import SystemClock
 from ckb_node.config import Config, ConfigError
 from ckb_node.filters.service import FilterService
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
-from ckb_node.indexer.service import IndexerService
+from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerService, open_index
 from ckb_node.key_file import load_or_create_identity
 from ckb_node.lanes.lane import Lane
 from ckb_node.local_net import LocalNet
@@ -50,8 +50,6 @@ from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
 from storage.chain_store import ChainStore
 from storage.filters import FILTERS_DIRECTORY, FilterStore
-from storage.leveldb import LevelDbStore
-from storage.reopening import ReopeningStore
 
 log = structlog.get_logger("node")
 
@@ -116,7 +114,7 @@ def open_node(config: Config) -> Iterator[Node]:
             stack.callback(filters.close)
         indexer = None
         if Module.INDEXER in settings.rpc.modules:
-            index = ReopeningStore(path := config.data_dir / "indexer", lambda: LevelDbStore(path))
+            index = open_index(config.data_dir / INDEXER_DIRECTORY)
             indexer = IndexerService(chain, index, index.reopen)
             stack.callback(indexer.close)
         if Module.INTEGRATION_TEST in settings.rpc.modules and consensus.pow_func is not PowFunc.DUMMY:

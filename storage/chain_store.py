@@ -8,23 +8,39 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from storage.archive import DEFAULT_SEGMENT_SIZE, Archive, BlockArchive, Location, MemoryArchive
+from storage.archive import DEFAULT_SEGMENT_SIZE, Archive, BlockArchive, CommitMark, Location, MemoryArchive
+from storage.archive_scan import check_tail
 from storage.chain_state import ChainState
 from storage.chain_txn import ChainTxn
-from storage.errors import ChainMismatch, SpecMismatch, StorageCorrupt, WriterBusy
+from storage.errors import (
+    ArchiveUnknown,
+    ChainMismatch,
+    DatabaseBehindArchive,
+    LogDamaged,
+    SpecMismatch,
+    StorageCorrupt,
+    WriterBusy,
+)
 from storage.header_cache import HeaderCache
 from storage.kv import KeyValueStore, Snapshot
 from storage.leveldb import LevelDbOptions, LevelDbStore
+from storage.log_rescue import open_before_damage
 from storage.memory import MemoryStore
 from storage.migrations import bring_to_version
 from storage.schema import META_ARCHIVE
 from storage.serials import check_serials, current_serial
 
 __all__ = ["ChainStore", "ChainStoreOptions", "ChainView"]
+
+
+DB: Final = "db"
+BLOCKS: Final = "blocks"
+"""Names in the chain's directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,9 @@ class ChainView(ChainState):
 class ChainStore:
     """The chain's database. Views may be taken by any thread; transactions are begun by one at a time."""
 
-    def __init__(self, store: KeyValueStore, path: Path, open_archive: Callable[[Location | None], Archive]) -> None:
+    def __init__(
+        self, store: KeyValueStore, path: Path, open_archive: Callable[[Location | None, int], Archive]
+    ) -> None:
         """For `open` and `in_memory`."""
         self._store: Final = store
         self._path: Final = path
@@ -65,20 +83,21 @@ class ChainStore:
         bring_to_version(store, path)
         check_serials(store, path)
         last = store.get(META_ARCHIVE)
-        self._archive: Final = open_archive(None if last is None else Location.unpack(last))
-        self._check_tip()
+        serial = current_serial(store)
+        self._archive: Final = open_archive(None if last is None else Location.unpack(last), serial)
+        self._check_tip(serial)
 
     @classmethod
     def open(cls, path: Path, options: ChainStoreOptions | None = None) -> ChainStore:
         """Open or create the database in directory `path`.
 
         Raises DatabaseLocked, NotWritable, DiskFull, StorageCorrupt, SchemaTooNew, ArchiveBehindDatabase,
-        ArchiveUnknown or plain StorageError.
+        DatabaseBehindArchive, ArchiveUnknown or plain StorageError.
         """
         options = options or ChainStoreOptions()
-        store = LevelDbStore(path / "db", options.leveldb)
+        store = _open_database(path, options.leveldb)
         try:
-            return cls(store, path, lambda last: BlockArchive(path / "blocks", last, segment_size=options.segment_size))
+            return cls(store, path, partial(BlockArchive, path / BLOCKS, segment_size=options.segment_size))
         except BaseException:
             store.close()
             raise
@@ -86,7 +105,7 @@ class ChainStore:
     @classmethod
     def in_memory(cls) -> ChainStore:
         """A database that is gone when it is closed."""
-        return cls(MemoryStore(), Path(":memory:"), lambda _: MemoryArchive())
+        return cls(MemoryStore(), Path(":memory:"), lambda *_: MemoryArchive())
 
     @property
     def path(self) -> Path:
@@ -118,7 +137,8 @@ class ChainStore:
         self._archive.close()
         self._store.close()
 
-    def _check_tip(self) -> None:
+    def _check_tip(self, serial: int) -> None:
+        """The tip is what the database says it is; the archive is told of the commit if it had no time to note it."""
         with self.view() as view:
             if view.is_empty():
                 return
@@ -126,3 +146,24 @@ class ChainStore:
             if view.main_hash(tip.number) != tip.hash:
                 raise StorageCorrupt(self._path, f"the tip at height {tip.number} is not the main chain's block there")
             view.tip_epoch()
+            mark = CommitMark(serial, tip.number, tip.hash, is_at_rest=True)
+        if self._archive.last_mark != mark:
+            self._archive.note_commit(mark)
+
+
+def _open_database(path: Path, options: LevelDbOptions) -> LevelDbStore:
+    """A log whose end is damaged is cut, unless the archive knows of a commit that would be lost."""
+
+    def check(store: KeyValueStore) -> None:
+        check_serials(store, path / DB)
+        last = store.get(META_ARCHIVE)
+        check_tail(path / BLOCKS, None if last is None else Location.unpack(last), current_serial(store))
+
+    try:
+        return LevelDbStore(path / DB, options)
+    except LogDamaged as damaged:
+        try:
+            return open_before_damage(path / DB, options, damaged, check)
+        except (DatabaseBehindArchive, ArchiveUnknown) as error:
+            reason = f"{damaged.reason}, and what would be lost with it was acknowledged: {error.reason}"
+            raise StorageCorrupt(damaged.path, reason) from error

@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from consensus.types.blockchain import Block, Header, out_point_key
 from consensus.types.core import BlockExt, CellMeta, EpochExt, HeaderDigest
-from storage.archive import Archive, Location
+from storage.archive import Archive, CommitMark, Location
 from storage.block_layout import created_cell, transaction_layouts
 from storage.chain_state import ChainState
 from storage.errors import StorageClosed, StorageCorrupt
@@ -35,9 +35,11 @@ from storage.schema import (
     EPOCH_OF_BLOCK,
     EXT,
     HEADER,
+    INVALID_SLOT,
     MAIN_NUMBER,
     META_ARCHIVE,
     META_GENESIS,
+    META_INVALID,
     META_SPEC,
     META_TIP,
     MMR_NODE,
@@ -49,11 +51,13 @@ from storage.schema import (
 )
 from storage.serials import serial_changes
 
-__all__ = ["ChainTxn", "mmr_positions"]
+__all__ = ["INVALID_SLOTS", "ChainTxn", "mmr_positions"]
 
 _MOST_CELLS: Final = 4096
 """Cells kept that were read and not spent."""
 _MOST_NODES: Final = 4096
+INVALID_SLOTS: Final = 1 << 14
+"""Invalid blocks that are remembered: what they cost is bounded, whoever makes them."""
 
 
 def mmr_positions(number: int) -> range:
@@ -74,8 +78,8 @@ def _mmr_size(leaves: int) -> int:
 class ChainTxn(ChainState):
     """The one writer. Use as a context manager: what is not committed by its end is discarded.
 
-    ValueError means a caller's mistake (a block attached that does not follow the tip). Bodies of a discarded
-    transaction may stay in the archive as bytes that nothing points at.
+    ValueError means a caller's mistake (a block attached that does not follow the tip). The archive takes back the
+    bodies of a discarded transaction.
     """
 
     def __init__(
@@ -97,11 +101,16 @@ class ChainTxn(ChainState):
         self._cells: Final[dict[bytes, CellMeta]] = {}
         self._nodes: Final[dict[int, bytes]] = {}
         self._highest: int | None = None
+        self._knows_invalid: bool | None = None
         self._last_epoch_key: bytes | None = None
         self._last_location: Location | None = None
+        self._kept_end: Location | None = archive.end()
+        """Bodies from here on can be taken back when they are discarded; None while nobody knows what was written."""
         self._writer: ThreadPoolExecutor | None = None
         self._saving: Future[None] | None = None
         self._saved: tuple[dict[bytes, Header], list[bytes]] = {}, []
+        self._saved_end: Location | None = None
+        self._saved_mark: CommitMark | None = None
         self._on_end: Callable[[], None] | None = on_end
 
     def __enter__(self) -> Self:
@@ -182,9 +191,11 @@ class ChainTxn(ChainState):
         self._recent.blocks.put(block_hash, block)
         self._recent.proposals.put(block_hash, frozenset(proposals))
 
-    def may_be_stored(self, number: int) -> bool:
-        """Whether blocks of this height need be looked for at all."""
-        return number <= self._highest_stored()
+    def may_be_known(self, number: int) -> bool:
+        """Whether blocks of this height need be looked for at all, stored or known as invalid."""
+        if self._knows_invalid is None:
+            self._knows_invalid = self._overlay.get(META_INVALID) is not None
+        return self._knows_invalid or number <= self._highest_stored()
 
     def _highest_stored(self) -> int:
         """No stored block is higher, so a higher one need not be looked for; -1 when there is none."""
@@ -222,6 +233,19 @@ class ChainTxn(ChainState):
         self._fresh_headers.pop(block_hash, None)
         self._recent.forget(block_hash)
         self._deleted.append(block_hash)
+
+    def note_invalid(self, block_hash: bytes, ext: BlockExt) -> None:
+        """Remember an invalid block, which is not stored; only the last INVALID_SLOTS are remembered."""
+        self.insert_ext(block_hash, ext)
+        self._knows_invalid = True
+        count = int.from_bytes(self._overlay.get(META_INVALID) or b"", "little") + 1
+        slot = INVALID_SLOT + (count % INVALID_SLOTS).to_bytes(2, "big")
+        oldest = self._overlay.get(slot)
+        if oldest is not None and oldest != block_hash and self.header(oldest) is None:
+            self._overlay.delete(EXT + oldest)
+            self._recent.forget(oldest)
+        self._overlay.put(slot, block_hash)
+        self._overlay.put(META_INVALID, count.to_bytes(8, "little"))
 
     def put_spec_hash(self, spec_hash: bytes) -> None:
         """Note the chain spec that this database belongs to."""
@@ -289,6 +313,8 @@ class ChainTxn(ChainState):
             return
         self._add_commit_facts()
         self._saved, self._deleted = (self._fresh_headers.copy(), self._deleted), []
+        self._saved_end, self._kept_end = self._archive.end(), None
+        self._saved_mark = self._commit_mark(is_at_rest=False)
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, "chain-save")
         try:
@@ -328,14 +354,22 @@ class ChainTxn(ChainState):
                 self._writer.shutdown()
             if self._saving is not None and self._saving.exception() is None:
                 self._tell_cache(*self._saved)  # it was saved, though nobody waited for it
+                self._kept_end = self._saved_end
+            if self._kept_end is not None and self._kept_end != self._archive.end():
+                self._archive.take_back(self._kept_end)
+                self._note(self._saved_mark)
             self._on_end()
             self._on_end = None
             self._overlay.discard()
 
     def _write(self, *, sync: bool) -> None:
         self._add_commit_facts()
+        mark = self._commit_mark(is_at_rest=True)
         (self._archive.sync if sync else self._archive.flush)()  # also what commits before this one left unsynced
+        self._kept_end = None
         self._overlay.commit(self._store, sync=sync)
+        if sync:
+            self._note(mark)
         self._tell_cache(self._fresh_headers, self._deleted)
 
     def _write_synced(self, write: Callable[[], None]) -> None:
@@ -347,6 +381,8 @@ class ChainTxn(ChainState):
         """Wait for the other thread; raise its error."""
         if self._saving is not None:
             self._saving.result()
+            self._kept_end = self._saved_end
+            self._note(self._saved_mark)
             self._overlay.forget_handed_over()
             headers, deleted = self._saved
             self._tell_cache(headers, deleted)
@@ -361,6 +397,18 @@ class ChainTxn(ChainState):
             self._overlay.put(META_ARCHIVE, self._last_location.pack())
         for key, value in serial_changes(self._serial):
             self._overlay.put(key, value)
+
+    def _commit_mark(self, *, is_at_rest: bool) -> CommitMark | None:
+        """Of the commit that is made now; None without a chain."""
+        if self.is_empty():
+            return None
+        tip = self.tip_header()
+        return CommitMark(self._serial, tip.number, tip.hash, is_at_rest)
+
+    def _note(self, mark: CommitMark | None) -> None:
+        """A commit was made: from now on it is known to the archive too."""
+        if mark is not None:
+            self._archive.note_commit(mark)
 
     def _tell_cache(self, headers: dict[bytes, Header], deleted: Sequence[bytes]) -> None:
         """What the readers of the commit that was made last may know."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 __all__ = [
     "ArchiveBehindDatabase",
     "ArchiveUnknown",
     "ChainMismatch",
+    "DatabaseBehindArchive",
     "DatabaseLocked",
     "DiskFull",
+    "LogDamaged",
     "NotWritable",
     "SchemaTooNew",
     "SpecMismatch",
@@ -26,12 +28,22 @@ __all__ = [
 
 
 class StorageError(Exception):
-    """Something is wrong with the bytes on disk, or with getting them there."""
+    """Something is wrong with the bytes on disk, or with getting them there. `cure` says what the operator can do."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path: Final = Path(path)
         self.reason: Final = reason
-        super().__init__(f"{path}: {reason}")
+        self.cure = ""
+        super().__init__(path, reason)
+
+    def advise(self, cure: str) -> Self:
+        """Say what can be done, unless somebody who knew more has said it."""
+        self.cure = self.cure or cure
+        return self
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.reason}"
+        return f"{text}. {self.cure}" if self.cure else text
 
 
 class DatabaseLocked(StorageError):
@@ -50,6 +62,14 @@ class StorageCorrupt(StorageError):
     """Stored bytes fail their checksum or break their own format."""
 
 
+class LogDamaged(StorageCorrupt):
+    """The database's log is damaged from a record on; nothing behind it can be believed."""
+
+    def __init__(self, path: Path | str, offset: int) -> None:
+        self.offset: Final = offset
+        super().__init__(path, f"the record at {offset} of this log is damaged")
+
+
 class StorageClosed(StorageError):
     """Used after close()."""
 
@@ -59,16 +79,26 @@ class WritesRefused(StorageError):
 
 
 class ArchiveBehindDatabase(StorageError):
-    """The database points at a block that the archive does not hold (files deleted or restored from older ones)."""
+    """The database points at blocks that the archive does not hold (files deleted or restored from older ones)."""
 
-    def __init__(self, path: Path | str, known_end: int, actual_end: int) -> None:
-        self.known_end: Final = known_end
-        self.actual_end: Final = actual_end
-        super().__init__(path, f"the database knows {known_end} bytes of this segment but it has {actual_end}")
+
+class DatabaseBehindArchive(StorageError):
+    """The archive tells of commits that the database does not know (deleted, restored from older, its log damaged)."""
+
+    def __init__(self, path: Path | str, archive: Path | str, known: int, marked: int, tip_number: int) -> None:
+        self.archive: Final = Path(archive)
+        self.known: Final = known
+        self.marked: Final = marked
+        self.tip_number: Final = tip_number
+        super().__init__(
+            path,
+            f"the database ends with commit {known}, but the archive {archive} tells of commit {marked}, whose tip is "
+            f"block {tip_number}: blocks that were acknowledged are missing from the database",
+        )
 
 
 class ArchiveUnknown(StorageError):
-    """The archive holds far more than one unfinished commit, and the database knows nothing of it."""
+    """The archive holds more than one unfinished commit, and the database knows nothing of it."""
 
 
 class WriterBusy(StorageError):

@@ -15,6 +15,7 @@ Where a block has its rows, all blocks below it have theirs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -22,7 +23,8 @@ from typing import Final, NamedTuple, Self
 from storage.chain_state import ChainState
 from storage.errors import SchemaTooNew, StorageCorrupt
 from storage.kv import Change, KeyValueStore
-from storage.leveldb import LevelDbOptions, LevelDbStore
+from storage.leveldb import LevelDbOptions
+from storage.log_rescue import open_derived
 from storage.memory import MemoryStore
 from storage.reopening import ReopeningStore
 
@@ -38,7 +40,6 @@ _META_TIP: Final = b"Mtip"
 _META_SCHEMA: Final = b"Mschema"
 _NUMBER_END: Final = 1 << 64
 _MIB: Final = 1 << 20
-_OPTIONS: Final = LevelDbOptions(write_buffer=8 * _MIB, block_cache=8 * _MIB)
 
 
 class BlockPlace(NamedTuple):
@@ -78,11 +79,9 @@ class FilterStore:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open or create the database in directory `path`. Raises StorageError."""
-        try:
-            store = ReopeningStore(path, lambda: LevelDbStore(path, _OPTIONS))
-        except StorageCorrupt as error:
-            reason = f"{error.reason}; remove this directory, and the block filters are built again"
-            raise StorageCorrupt(path, reason) from error
+        cure = f"Stop the node and remove the directory {path}: the block filters are built again from the chain"
+        options = LevelDbOptions(write_buffer=8 * _MIB, block_cache=8 * _MIB, cure=cure)
+        store = ReopeningStore(path, partial(open_derived, path, options))
         try:
             return cls(store, path)
         except BaseException:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import plyvel
 
@@ -23,6 +23,7 @@ from storage.errors import (
     from_os_error,
 )
 from storage.kv import Change, Pair, key_range
+from storage.leveldb_files import IN_USE, refuse_damaged
 
 __all__ = ["LevelDbOptions", "LevelDbSnapshot", "LevelDbStore"]
 
@@ -38,13 +39,22 @@ class LevelDbOptions:
     table_size: int = 32 * _MIB
     max_open_files: int = 400
     bloom_bits_per_key: int = 10
+    cure: str = ""
+    """What the operator can do when the database is damaged."""
+
+
+class _Place(NamedTuple):
+    """What the errors of a database say."""
+
+    path: Path
+    cure: str
 
 
 class LevelDbSnapshot:
     """A LevelDB snapshot, every block that it reads from the disk verified; see storage.kv.Snapshot."""
 
-    def __init__(self, path: Path, snapshot: Any) -> None:
-        self._path: Final = path
+    def __init__(self, place: _Place, snapshot: Any) -> None:
+        self._place: Final = place
         self._snapshot: Final = snapshot
 
     def get(self, key: bytes, /) -> bytes | None:
@@ -52,7 +62,7 @@ class LevelDbSnapshot:
         try:
             value: bytes | None = self._snapshot.get(key, verify_checksums=True)
         except (plyvel.Error, RuntimeError) as error:
-            _raise_typed(self._path, error)
+            _raise_typed(self._place, error)
         return value
 
     def iterator(
@@ -64,7 +74,7 @@ class LevelDbSnapshot:
         reverse: bool = False,
     ) -> Iterator[Pair]:
         """See storage.kv.Reader."""
-        return _iterate(self._path, self._snapshot, key_range(prefix, start, stop), reverse)
+        return _iterate(self._place, self._snapshot, key_range(prefix, start, stop), reverse)
 
     def close(self) -> None:
         """Release the snapshot."""
@@ -79,11 +89,13 @@ class LevelDbStore:
     """
 
     def __init__(self, path: Path, options: LevelDbOptions | None = None) -> None:
-        """Open or create. Raises DatabaseLocked, NotWritable, DiskFull, StorageCorrupt or plain StorageError."""
+        """Open or create. Raises DatabaseLocked, NotWritable, DiskFull, LogDamaged, StorageCorrupt or StorageError."""
+        options = options or LevelDbOptions()
         self._path: Final = path
+        self._place: Final = _Place(path, options.cure)
         self._write_failure: str | None = None
         self._write_lock: Final = threading.Lock()
-        self._db: Final = _open(path, options or LevelDbOptions())
+        self._db: Final = _open(self._place, options)
 
     @property
     def path(self) -> Path:
@@ -95,7 +107,7 @@ class LevelDbStore:
         try:
             value: bytes | None = self._db.get(key, verify_checksums=True)
         except (plyvel.Error, RuntimeError) as error:
-            _raise_typed(self._path, error)
+            _raise_typed(self._place, error)
         return value
 
     def iterator(
@@ -107,7 +119,7 @@ class LevelDbStore:
         reverse: bool = False,
     ) -> Iterator[Pair]:
         """See storage.kv.Reader."""
-        return _iterate(self._path, self._db, key_range(prefix, start, stop), reverse)
+        return _iterate(self._place, self._db, key_range(prefix, start, stop), reverse)
 
     def put(self, key: bytes, value: bytes, /) -> None:
         """Set one key."""
@@ -132,7 +144,7 @@ class LevelDbStore:
                 else:
                     put(key, value)
         except (plyvel.Error, RuntimeError) as error:
-            _raise_typed(self._path, error)
+            _raise_typed(self._place, error)
         return partial(self._write, batch)
 
     def _write(self, batch: Any) -> None:
@@ -141,18 +153,18 @@ class LevelDbStore:
             try:
                 batch.write()
             except plyvel.Error as error:
-                typed = _typed(self._path, error)
+                typed = _typed(self._place, error)
                 self._write_failure = typed.reason
                 raise typed from error
             except RuntimeError as error:
-                _raise_typed(self._path, error)
+                _raise_typed(self._place, error)
 
     def snapshot(self) -> LevelDbSnapshot:
         """A consistent view of now."""
         try:
-            return LevelDbSnapshot(self._path, self._db.snapshot())
+            return LevelDbSnapshot(self._place, self._db.snapshot())
         except (plyvel.Error, RuntimeError) as error:
-            _raise_typed(self._path, error)
+            _raise_typed(self._place, error)
 
     def close(self) -> None:
         """Close and release the lock. Waits for a thread that writes, whose memory LevelDB would free under it."""
@@ -164,16 +176,25 @@ class LevelDbStore:
             raise WritesRefused(self._path, f"a write failed before ({self._write_failure}); open the database again")
 
 
-def _open(path: Path, options: LevelDbOptions) -> Any:
+def _open(place: _Place, options: LevelDbOptions) -> Any:
+    path = place.path
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise from_os_error(path, error) from error
-    _refuse_headless(path)
+    try:
+        _refuse_headless(path)
+        if (path / "CURRENT").exists():
+            refuse_damaged(path)
+    except StorageCorrupt as error:
+        error.advise(options.cure)
+        raise
     try:
         return plyvel.DB(
             os.fspath(path),
             create_if_missing=True,
+            # Without it a compaction copies damaged rows into a table whose checksums are right again.
+            paranoid_checks=True,
             compression=None,
             write_buffer_size=options.write_buffer,
             lru_cache_size=options.block_cache,
@@ -182,63 +203,67 @@ def _open(path: Path, options: LevelDbOptions) -> Any:
             bloom_filter_bits=options.bloom_bits_per_key,
         )
     except plyvel.Error as error:
-        raise _typed(path, error) from error
+        raise _typed(place, error) from error
 
 
 def _refuse_headless(path: Path) -> None:
     """Without its CURRENT file LevelDB takes the directory for new and deletes the tables in it: say so instead."""
-    if not (path / "CURRENT").exists() and any(path.glob("MANIFEST-*")):
-        raise StorageCorrupt(path, "the file CURRENT is missing but a MANIFEST is there")
+    rest = next((file for kind in ("MANIFEST-*", "*.ldb", "*.log") for file in path.glob(kind)), None)
+    if rest is not None and not (path / "CURRENT").exists():
+        raise StorageCorrupt(path / "CURRENT", f"the file is missing but {rest.name} is there")
 
 
-def _iterate(path: Path, source: Any, bounds: tuple[bytes, bytes | None], reverse: bool) -> Iterator[Pair]:
+def _iterate(place: _Place, source: Any, bounds: tuple[bytes, bytes | None], reverse: bool) -> Iterator[Pair]:
     """Start the LevelDB iterator now (it pins the state it sees), hand its pairs out later."""
     start, stop = bounds
     if stop is not None and stop <= start:
         return iter(())
     try:
         if reverse:
-            return _pairs_down(path, source.iterator(stop=stop, reverse=True, verify_checksums=True), start)
-        return _pairs(path, source.iterator(start=start, stop=stop, verify_checksums=True))
+            return _pairs_down(place, source.iterator(stop=stop, reverse=True, verify_checksums=True), start)
+        return _pairs(place, source.iterator(start=start, stop=stop, verify_checksums=True))
     except (plyvel.Error, RuntimeError) as error:
-        _raise_typed(path, error)
+        _raise_typed(place, error)
 
 
-def _pairs(path: Path, pairs: Any) -> Iterator[Pair]:
+def _pairs(place: _Place, pairs: Any) -> Iterator[Pair]:
     try:
         yield from pairs
     except (plyvel.Error, RuntimeError) as error:
-        _raise_typed(path, error)
+        _raise_typed(place, error)
     finally:
         pairs.close()
 
 
-def _pairs_down(path: Path, pairs: Any, start: bytes) -> Iterator[Pair]:
+def _pairs_down(place: _Place, pairs: Any, start: bytes) -> Iterator[Pair]:
     """Keys down to `start`, which plyvel is not told: its reverse iterator loses a range's only key if that is it."""
-    for pair in _pairs(path, pairs):
+    for pair in _pairs(place, pairs):
         if pair[0] < start:
             return
         yield pair
 
 
-def _raise_typed(path: Path, error: Exception) -> NoReturn:
-    raise _typed(path, error) from error
+def _raise_typed(place: _Place, error: Exception) -> NoReturn:
+    raise _typed(place, error) from error
 
 
-def _typed(path: Path, error: Exception) -> StorageError:
+def _typed(place: _Place, error: Exception) -> StorageError:
     """Map a plyvel error, whose only content is LevelDB's message, to the typed one."""
+    path, cure = place
     if isinstance(error, RuntimeError):
         return StorageClosed(path, "the database is closed")
     text = _message(error)
     if isinstance(error, plyvel.CorruptionError):
-        return StorageCorrupt(path, text)
+        return StorageCorrupt(path, text).advise(cure)
     if "lock " in text and ("already held" in text or "temporarily unavailable" in text):
-        return DatabaseLocked(path, "in use by another process (or opened twice by this one)")
+        return DatabaseLocked(path, IN_USE)
     for number in _ERRNO_BY_TEXT:
         if text.endswith(os.strerror(number)):
             return from_os_error(path, OSError(number, os.strerror(number)))
     if text.endswith(os.strerror(errno.ENOENT)):
-        return StorageCorrupt(path, f"a database file is missing ({text})")
+        return StorageCorrupt(path, f"a database file is missing ({text})").advise(cure)
+    if text.endswith((os.strerror(errno.EINVAL), os.strerror(errno.ENODEV))):  # what reading past its end comes to
+        return StorageCorrupt(path, f"a database file is not as it was written ({text})").advise(cure)
     return StorageError(path, text)
 
 

@@ -5,7 +5,7 @@
 | `H` block hash | header 208 B, archive location 12 B, transaction count u32 | every stored block |
 | `F` number u64, block hash | empty | every stored block |
 | `S` block hash | proposal ids of it and its uncles, 10 B each, sorted | every stored block with such ids |
-| `X` block hash | `BlockExt` (molecule) | every block that was looked at |
+| `X` block hash | `BlockExt` (molecule) | every stored block, and the invalid ones that are remembered |
 | `P` block hash | epoch key: hash of the last block of the epoch before, 32 B | every block with an epoch |
 | `E` epoch key | `EpochExt` 108 B (molecule) | epochs of any branch |
 | `e` epoch number u64 | epoch key | main chain |
@@ -14,6 +14,7 @@
 | `C` out point 36 B | live cell, see `storage.records` | main chain |
 | `U` uncle hash | header 208 B | uncles that the main chain embeds |
 | `R` MMR position u64 | `HeaderDigest` 120 B (RFC 44) | main chain |
+| `I` slot u16 | block hash | the invalid blocks that were remembered last |
 | `J` slot u16 | serial u64 of a commit | last commits, see `storage.serials` |
 | `M` name | meta: see the names below | |
 
@@ -33,9 +34,11 @@ __all__ = [
     "EPOCH_OF_BLOCK",
     "EXT",
     "HEADER",
+    "INVALID_SLOT",
     "MAIN_NUMBER",
     "META_ARCHIVE",
     "META_GENESIS",
+    "META_INVALID",
     "META_SCHEMA",
     "META_SERIAL",
     "META_SPEC",
@@ -63,6 +66,7 @@ TRANSACTION: Final = b"T"
 CELL: Final = b"C"
 UNCLE: Final = b"U"
 MMR_NODE: Final = b"R"
+INVALID_SLOT: Final = b"I"
 COMMIT_SERIAL: Final = b"J"
 
 META_SCHEMA: Final = b"Mschema"
@@ -73,6 +77,8 @@ META_ARCHIVE: Final = b"Marchive"
 """Location of the last record that a commit wrote; what lies behind it is cut at open."""
 META_SERIAL: Final = b"Mserial"
 """Serial number of the last commit, u64."""
+META_INVALID: Final = b"Minvalid"
+"""Number of the invalid block that was remembered last, u64, from 1."""
 META_GENESIS: Final = b"Mgenesis"
 """Hash of the genesis block."""
 META_SPEC: Final = b"Mspec"

@@ -14,7 +14,7 @@ from storage.errors import StorageCorrupt
 from storage.kv import Pair, Reader
 from storage.schema import COMMIT_SERIAL, META_SERIAL
 
-__all__ = ["SLOTS", "check_serials", "current_serial", "serial_changes"]
+__all__ = ["SLOTS", "all_slots", "check_serials", "current_serial", "serial_changes"]
 
 SLOTS: Final = 1 << 15
 
@@ -23,6 +23,13 @@ def serial_changes(serial: int) -> tuple[Pair, Pair]:
     """The changes that go into commit number `serial` (from 1)."""
     packed = serial.to_bytes(8, "little")
     return (META_SERIAL, packed), (COMMIT_SERIAL + (serial % SLOTS).to_bytes(2, "big"), packed)
+
+
+def all_slots(serial: int) -> list[Pair]:
+    """The rows of a database that has made all commits up to number `serial`."""
+    packed = ((each % SLOTS, each.to_bytes(8, "little")) for each in range(max(1, serial - SLOTS + 1), serial + 1))
+    rows = [(COMMIT_SERIAL + slot.to_bytes(2, "big"), value) for slot, value in packed]
+    return [*rows, (META_SERIAL, serial.to_bytes(8, "little"))]
 
 
 def current_serial(reader: Reader) -> int:

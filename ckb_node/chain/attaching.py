@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ckb_node.chain.processor import stored_descendants
+from ckb_node.chain.invalid import remember_invalid
 from ckb_node.chain.rules import Judged
 from consensus.difficulty import compact_to_difficulty
 from consensus.lookup import require
 from consensus.types.blockchain import Block
-from consensus.types.core import INVALID, BlockExt, EpochExt, valid_block_ext
+from consensus.types.core import INVALID, BlockExt, valid_block_ext
 from storage.chain_txn import ChainTxn
 
 
@@ -41,23 +41,17 @@ def note_cycles(txn: ChainTxn, block: Block, judged: Judged) -> None:
     )
 
 
-def insert_invalid(txn: ChainTxn, block: Block, epoch: EpochExt, received_at: int) -> None:
+def note_invalid(txn: ChainTxn, block: Block, received_at: int) -> None:
     """Remember that a block, and all stored ones that stand on it, are invalid: they are never looked at again."""
     parent = _ext(txn, block.parent_hash)
-    txn.insert_block(block)
-    txn.insert_epoch(block.hash, epoch)
-    txn.insert_ext(
-        block.hash,
-        BlockExt(
-            total_difficulty=parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
-            total_uncles_count=parent.total_uncles_count + len(block.uncles),
-            received_at=received_at,
-            txs_fees=[],
-            verified_flag=INVALID,
-        ),
+    ext = BlockExt(
+        total_difficulty=parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
+        total_uncles_count=parent.total_uncles_count + len(block.uncles),
+        received_at=received_at,
+        txs_fees=[],
+        verified_flag=INVALID,
     )
-    for header in stored_descendants(txn, block.header):
-        txn.insert_ext(header.hash, _ext(txn, header.hash).replace(verified_flag=INVALID))
+    remember_invalid(txn, block.header, ext)
 
 
 def _ext(txn: ChainTxn, block_hash: bytes) -> BlockExt:

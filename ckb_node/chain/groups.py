@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from ckb_node.chain.attaching import attach_judged, insert_invalid, note_cycles
+from ckb_node.chain.attaching import attach_judged, note_cycles, note_invalid
 from ckb_node.chain.rules import InvalidOnChain, Judge, Judged
 from ckb_node.chain.script_queue import ScriptQueue
 from ckb_node.chain.scripts import ScriptService
@@ -130,7 +130,7 @@ class BlockGroups:
         except InvalidOnChain as invalid:
             self._settle(txn, to_end=True)
             with self._piece:
-                insert_invalid(txn, block, invalid.epoch, self._now_ms())
+                note_invalid(txn, block, self._now_ms())
             raise RefusedBlockError(block, invalid.cause) from invalid.cause
         except CkbError as error:
             self._settle(txn, to_end=True)
@@ -212,7 +212,7 @@ class BlockGroups:
             bad = self._members[self._first_unproven()]
             sound = self._drop_unproven(txn)
             with self._piece:
-                insert_invalid(sound, bad.block, bad.judged.epoch, bad.received_at)
+                note_invalid(sound, bad.block, bad.received_at)
             raise RefusedBlockError(bad.block, error) from error
 
     def _first_unproven(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,12 +21,25 @@ from ckb_node.system_limits import require_address_space
 from ckb_node.verification.service import ParallelScriptService
 from consensus.kernels.prepare import load_kernels
 from consensus.params import Consensus
-from storage.chain_store import ChainStore
-from storage.errors import SpecMismatch
+from storage.chain_state import ChainState
+from storage.chain_store import ChainStore, ChainStoreOptions
+from storage.errors import ArchiveBehindDatabase, ArchiveUnknown, DatabaseBehindArchive, SpecMismatch, StorageCorrupt
+from storage.leveldb import LevelDbOptions
 from vm import Engines
 
 log = structlog.get_logger("chain")
 
+CHAIN_DIRECTORY = "chain"
+"""In the data directory."""
+DATABASE_CURE = (
+    "`ckb-node check` names the files that are damaged; `ckb-node recover` builds the database anew from the archive "
+    "of blocks, and keeps the old one aside"
+)
+ARCHIVE_CURE = (
+    "Put the file back from a copy; without one, `ckb-node recover --salvage` keeps the blocks up to the damage, and "
+    "the files as they are aside"
+)
+STORE_OPTIONS = ChainStoreOptions(LevelDbOptions(cure=DATABASE_CURE))
 ENGINES_DIRECTORY = "vm"
 """Compiled engines, kernels and translations, in the data directory; native code, so only this user may read it."""
 
@@ -79,19 +93,44 @@ def open_chain(
     require_address_space()
     spec, _ = config.load_spec()
     consensus = config.with_overrides(load_consensus(config))
-    store = ChainStore.open(config.data_dir / "chain")
+    with advice():
+        store = ChainStore.open(config.data_dir / CHAIN_DIRECTORY, STORE_OPTIONS)
+        try:
+            _check_identity(store, consensus.genesis_hash, spec.content_hash, config.spec_check)
+            with processing(config, consensus, store, script_processes) as processor:
+                processor.start(spec.content_hash)
+                with store.view() as view:
+                    is_stored = partial(_is_stored, view)
+                    processor.assume_valid.forget_stored(is_stored)
+                yield consensus, store, processor
+        finally:
+            store.close()
+
+
+def _is_stored(view: ChainState, block_hash: bytes) -> bool:
+    return view.header(block_hash) is not None
+
+
+@contextmanager
+def processing(
+    config: Config, consensus: Consensus, store: ChainStore, script_processes: int | None
+) -> Iterator[BlockProcessor]:
+    """The processor of an open store, with all that runs its scripts."""
+    with (
+        _engines_directory(config.data_dir.absolute()) as directory,
+        _engines(directory) as engines,
+        closing(ParallelScriptService(consensus, engines, directory, script_processes)) as scripts,
+    ):
+        assume_valid = AssumeValid(config.assume_valid_targets(consensus))
+        yield BlockProcessor(consensus, store, scripts, SystemClock().now_ms, assume_valid)
+
+
+@contextmanager
+def advice() -> Iterator[None]:
+    """Whatever is wrong with the chain's files, say what the operator can do."""
     try:
-        _check_identity(store, consensus.genesis_hash, spec.content_hash, config.spec_check)
-        with (
-            _engines_directory(config.data_dir.absolute()) as directory,
-            _engines(directory) as engines,
-            closing(ParallelScriptService(consensus, engines, directory, script_processes)) as scripts,
-        ):
-            assume_valid = AssumeValid(config.assume_valid_targets(consensus))
-            processor = BlockProcessor(consensus, store, scripts, SystemClock().now_ms, assume_valid)
-            processor.start(spec.content_hash)
-            with store.view() as view:
-                assume_valid.forget_stored(lambda block_hash: view.header(block_hash) is not None)
-            yield consensus, store, processor
-    finally:
-        store.close()
+        yield
+    except (ArchiveBehindDatabase, ArchiveUnknown, DatabaseBehindArchive, StorageCorrupt) as error:
+        is_archive = isinstance(error, ArchiveBehindDatabase) or error.path.suffix == ".dat"
+        error.advise(ARCHIVE_CURE if is_archive else DATABASE_CURE)
+        raise

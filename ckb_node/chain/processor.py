@@ -19,6 +19,7 @@ from ckb_node.chain.errors import (
     TruncateError,
 )
 from ckb_node.chain.events import ChainChanged, StoredBlocks
+from ckb_node.chain.invalid import remember_invalid, stored_descendants
 from ckb_node.chain.orphans import OrphanPool
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped
@@ -33,8 +34,7 @@ from consensus.params import Consensus
 from consensus.pow import verify_pow
 from consensus.quick import verify_block_body_quickly
 from consensus.types.blockchain import Block, Header
-from consensus.types.core import INVALID, VALID, BlockExt, EpochExt, EpochFraction
-from storage.chain_state import ChainState
+from consensus.types.core import VALID, BlockExt, EpochExt, EpochFraction
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
 from storage.errors import StorageError
@@ -152,10 +152,10 @@ class BlockProcessor:
             if block.number == 0:
                 raise ForeignGenesisError(block.hash)
             parent, parent_ext = txn.header(block.parent_hash), txn.block_ext(block.parent_hash)
+            if parent_ext is not None and parent_ext.verified is False:
+                raise InvalidParentError(block.parent_hash)
             if parent is None or parent_ext is None:
                 return self._keep_orphan(block)
-            if parent_ext.verified is False:
-                raise InvalidParentError(block.parent_hash)
             verify_header(self.consensus, block.header, txn, self.now_ms())
             epoch = self._epoch_after(txn, parent)
             verify_block_epoch(epoch, block.header)
@@ -169,7 +169,7 @@ class BlockProcessor:
                 txn.commit()
                 self._expire_orphans(EpochFraction.unpack(block.header.epoch).number)
                 return self._outcome(block, switch)
-        self._mark_invalid(block, epoch, parent_ext, failure.block_hash)
+        self._remember_invalid(block.header, ext, failure.block_hash)
         if failure.block_hash == block.hash:
             raise failure.cause
         raise InvalidBranchError(failure.block_hash, failure.cause)
@@ -225,14 +225,13 @@ class BlockProcessor:
         txn.insert_ext(block.hash, ext)
         return ext
 
-    def _mark_invalid(self, block: Block, epoch: EpochExt, parent_ext: BlockExt, bad_hash: bytes) -> None:
-        """Remember the bad block and all that stand on it, on whatever branch: nothing is ever built on them again."""
+    def _remember_invalid(self, header: Header, ext: BlockExt, bad_hash: bytes) -> None:
+        """Of a block whose branch is bad from `bad_hash` on, the block itself or a stored one below it."""
         with self.store.begin() as txn:
-            self._insert(txn, block, epoch, parent_ext)
-            bad = require(txn.header(bad_hash), "header", bad_hash)
-            for header in (bad, *stored_descendants(txn, bad)):
-                ext = require(txn.block_ext(header.hash), "block ext", header.hash)
-                txn.insert_ext(header.hash, ext.replace(verified_flag=INVALID))
+            if bad_hash != header.hash:
+                bad = require(txn.header(bad_hash), "header", bad_hash)
+                remember_invalid(txn, bad, require(txn.block_ext(bad_hash), "block ext", bad_hash))
+            remember_invalid(txn, header, ext)
             txn.commit()
 
     # ------------------------------------------------------------ by hand (IntegrationTest)
@@ -243,7 +242,7 @@ class BlockProcessor:
         Raises UnknownParentError, or NumberError: what has no place in the chain cannot be stored.
         """
         with self.store.begin() as txn:
-            if txn.block_ext(block.hash) is not None:
+            if txn.header(block.hash) is not None:  # of one that was found invalid only that is known
                 return Outcome(Verdict.KNOWN)
             parent, parent_ext = txn.header(block.parent_hash), txn.block_ext(block.parent_hash)
             if parent is None or parent_ext is None:
@@ -297,19 +296,6 @@ class BlockProcessor:
             txn.attach_block(genesis, nodes_of_block(txn, genesis.header)[1])
             txn.put_spec_hash(spec_hash)
             txn.commit()
-
-
-def stored_descendants(state: ChainState, root: Header) -> list[Header]:
-    """Headers of all stored blocks that stand on `root`, on whatever branch, lowest first."""
-    found: list[Header] = []
-    parents, number = {root.hash}, root.number
-    while parents:
-        number += 1
-        stored = (require(state.header(each), "header", each) for each in state.stored_hashes(number))
-        children = [header for header in stored if header.parent_hash in parents]
-        found += children
-        parents = {header.hash for header in children}
-    return found
 
 
 def _switch(txn: ChainTxn, block: Block, attach: Attach) -> _Switch:

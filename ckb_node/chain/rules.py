@@ -46,9 +46,9 @@ RunScripts = Callable[[ChainTxn, PreparedBlock], Sequence[int] | None]
 class InvalidOnChain(Exception):  # noqa: N818 - carries a verdict to whoever remembers it
     """The block breaks a rule of its place in the chain: it, and whatever stands on it, can never be valid."""
 
-    def __init__(self, epoch: EpochExt, cause: CkbError) -> None:
+    def __init__(self, cause: CkbError) -> None:
         super().__init__(str(cause))
-        self.epoch, self.cause = epoch, cause
+        self.cause = cause
 
 
 def scripts_trusted(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int]:
@@ -76,9 +76,8 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
         except NotOnTipError:
             raise
         except CkbError as error:
-            epoch = _epoch_of(consensus, txn)
-            verify_block_epoch(epoch, block.header)
-            raise InvalidOnChain(epoch, error) from error
+            verify_block_epoch(_epoch_of(consensus, txn), block.header)
+            raise InvalidOnChain(error) from error
         if cycles is None:
             return Judged(prepared.epoch, prepared.fees, [0] * len(prepared.fees), prepared.sizes, prepared)
         return Judged(prepared.epoch, prepared.fees, cycles, prepared.sizes)
@@ -87,7 +86,7 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
 
 
 def _verify_not_known_invalid(txn: ChainTxn, block: Block) -> None:
-    if txn.may_be_stored(block.number):
+    if txn.may_be_known(block.number):
         ext = txn.block_ext(block.hash)
         if ext is not None and ext.verified is False:
             raise KnownInvalidBlockError(block.hash)

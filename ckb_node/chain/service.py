@@ -90,7 +90,7 @@ class ChainService:
 
     async def submit_block(self, block: Block) -> bytes:
         """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
-        if self.view().header(block.parent_hash) is None:
+        if self.view().block_ext(block.parent_hash) is None:  # of an invalid one only that is known
             raise UnknownParentError(block.parent_hash)
         await self.process(block)
         return block.hash

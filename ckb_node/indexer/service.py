@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -16,6 +18,9 @@ from ckb_node.lanes.lane import Slices
 from consensus.lookup import require
 from storage.chain_store import ChainView
 from storage.kv import KeyValueStore, Snapshot
+from storage.leveldb import LevelDbOptions
+from storage.log_rescue import open_derived
+from storage.reopening import ReopeningStore
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +38,9 @@ WAIT_S = 2.0
 FAR_BEHIND = 10_000
 """So many blocks behind the tip nobody waits."""
 
+INDEXER_DIRECTORY = "indexer"
+"""In the data directory."""
+
 
 class IndexBehindError(Exception):
     """The index has not followed the chain (yet), and a search would find what was right once. Heights."""
@@ -41,6 +49,12 @@ class IndexBehindError(Exception):
         done = "no block" if indexed is None else f"block {indexed}"
         super().__init__(f"the index is being built: it has reached {done} of {tip}; try again later")
         self.indexed, self.tip = indexed, tip
+
+
+def open_index(path: Path) -> ReopeningStore:
+    """Open or create the index's database in directory `path`. Raises StorageError."""
+    cure = f"Stop the node and remove the directory {path}: the index is built again from the chain"
+    return ReopeningStore(path, partial(open_derived, path, LevelDbOptions(cure=cure)))
 
 
 def _keep_open() -> None:

@@ -118,10 +118,10 @@ def faults_of(store: ChainStore, bad: int | None) -> list[str]:
                 assert known is not None
                 if ext.replace(received_at=0) != known.replace(received_at=0):
                     faults.append(f"what is known of block {block.number} differs")
-            elif (view.header(block.hash) is None) != (ext is None):
-                faults.append(f"block {block.number} is stored in part")
-            elif ext is not None and (block.number != bad or ext.verified is not False):
+            elif view.header(block.hash) is not None:
                 faults.append(f"block {block.number} is stored")
+            elif ext is not None and (block.number != bad or ext.verified is not False):
+                faults.append(f"block {block.number} is known")
         if bad is not None and tip >= bad:
             faults.append("the bad block is attached")
     return faults

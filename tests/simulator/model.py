@@ -19,7 +19,8 @@ __all__ = ["Model"]
 
 @dataclass
 class Model:
-    """`tip` is what the node must have as tip, `stored` all blocks that it must keep, by hash, genesis included."""
+    """`tip` is what the node must have as tip, `stored` all blocks that it must keep, by hash, genesis included;
+    of those that are `invalid` it keeps that alone."""
 
     genesis: State
     tip: State = field(init=False)
@@ -59,7 +60,6 @@ class Model:
         for block_hash in above:
             del self.stored[block_hash]
         self.verified -= above
-        self.invalid -= above
         self.tip = to
         self.waiting = {each: sample for each, sample in self.waiting.items() if sample.block.number <= to.tip.number}
         self.highest_epoch = EpochFraction.unpack(to.tip.header.epoch).number
@@ -91,8 +91,10 @@ class Model:
     def _refusal(self, sample: Sample) -> type[CkbError] | None:
         """Why it is not even stored."""
         block = sample.block
+        if block.hash in self.invalid:
+            return KnownInvalidBlockError
         if block.hash in self.stored:
-            return KnownInvalidBlockError if block.hash in self.invalid else None
+            return None
         if block.number == 0:
             return ForeignGenesisError
         if block.parent_hash in self.invalid:
@@ -110,10 +112,10 @@ class Model:
             branch = [self.stored[state.hash] for state in sample.state.path]
             bad = next((each for each in branch if each.context), None)
             if bad is not None:
-                self.invalid |= {
-                    block_hash for block_hash, each in self.stored.items() if self._stands_on(each, bad.block.hash)
-                }
-                self.invalid.add(bad.block.hash)
+                fallen = {each for each, other in self.stored.items() if self._stands_on(other, bad.block.hash)}
+                for block_hash in fallen | {bad.block.hash}:
+                    del self.stored[block_hash]
+                    self.invalid.add(block_hash)
                 return type(sample.context) if bad is sample and sample.context else InvalidBranchError
             self.verified |= {each.block.hash for each in branch}
             self.tip = sample.state

@@ -189,7 +189,11 @@ def assert_index(subject: Node, state: State) -> None:
 def assert_stored_blocks(view: ChainState, model: Model) -> None:
     """Every stored block with its body, epoch, proposals and marks, and no other."""
     assert set(_rows(view, HEADER)) == set(model.stored) == {block_hash for _, block_hash in view.stored_blocks(0)}
-    assert set(_rows(view, EXT)) == set(model.stored)
+    assert set(_rows(view, EXT)) == set(model.stored) | model.invalid
+    for block_hash in model.invalid:
+        marked = view.block_ext(block_hash)
+        assert marked is not None
+        assert marked.verified is False
     for block_hash, sample in model.stored.items():
         state = sample.state
         assert state is not None
@@ -201,8 +205,8 @@ def assert_stored_blocks(view: ChainState, model: Model) -> None:
         ext = view.block_ext(block_hash)
         assert ext is not None
         assert (ext.total_difficulty, ext.total_uncles_count) == (state.total_difficulty, state.ext.total_uncles_count)
-        is_verified, is_invalid = block_hash in model.verified, block_hash in model.invalid
-        assert ext.verified is (True if is_verified else False if is_invalid else None)
+        is_verified = block_hash in model.verified
+        assert ext.verified is (True if is_verified else None)
         assert _facts(ext) == (_facts(state.ext) if is_verified else ([], [], []))
 
 

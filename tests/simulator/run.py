@@ -144,11 +144,11 @@ def in_groups(delivery: Delivery) -> None:
     answer = delivery.subject.attach_in_groups([sample.block for sample in path], random.choice((1, 3, 100)))
     expected = None
     for sample in path:
-        model.stored[sample.block.hash] = sample
         if sample.context is not None:
             expected = type(sample.context).__name__
             model.invalid.add(sample.block.hash)
             break
+        model.stored[sample.block.hash] = sample
         assert sample.state is not None
         model.verified.add(sample.block.hash)
         model.tip = sample.state

@@ -80,7 +80,7 @@ def scripts_keep_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def descendants_stay_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckb_node.chain.processor.stored_descendants", lambda *_: [])
+    monkeypatch.setattr("ckb_node.chain.invalid.stored_descendants", lambda *_: [])
 
 
 @pytest.mark.parametrize(

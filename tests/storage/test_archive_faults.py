@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from storage import archive as archive_module
+from storage import segments as segments_module
 from storage.archive import BlockArchive, Location
 from storage.errors import StorageClosed, StorageError, WritesRefused
 
@@ -160,8 +161,8 @@ class _At:
 
     def trace(self, frame: FrameType, event: str, _: object) -> Any:
         code = frame.f_code
-        if code.co_filename != archive_module.__file__ or code.co_qualname.startswith(
-            "_Handle."
+        if code.co_filename not in (archive_module.__file__, segments_module.__file__) or code.co_qualname.startswith(
+            "Handle."
         ):  # no error leaves them
             return None
         frame.f_trace_opcodes = True

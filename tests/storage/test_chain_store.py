@@ -431,17 +431,38 @@ def test_reopening_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(list((tmp_path / "blocks").iterdir())) > 1
 
 
-def test_bodies_of_a_lost_commit_are_cut_at_open(tmp_path: Path) -> None:
+def archive_size(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path / "blocks").iterdir())
+
+
+def test_bodies_of_a_discarded_transaction_are_taken_back(tmp_path: Path) -> None:
     store = ChainStore.open(tmp_path)
     nodes = grow(store, 3)
-    size = sum(file.stat().st_size for file in (tmp_path / "blocks").iterdir())
-    with store.begin() as txn:
-        move_tip(txn, nodes[-1], lost := child(Random(1), nodes[-1]))
-        assert txn.transaction(lost.block.transactions[0].hash) is not None  # reading has the body written
-    assert sum(file.stat().st_size for file in (tmp_path / "blocks").iterdir()) > size
+    size = archive_size(tmp_path)
+    for _ in range(3):
+        with store.begin() as txn:
+            move_tip(txn, nodes[-1], lost := child(Random(1), nodes[-1]))
+            assert txn.transaction(lost.block.transactions[0].hash) is not None  # reading has the body written
+            assert archive_size(tmp_path) > size
+        assert archive_size(tmp_path) == size
+    with store.view() as view:
+        assert_state(view, nodes[-1], nodes)
+    store.close()
+
+
+def test_bodies_of_a_lost_commit_are_cut_at_open(tmp_path: Path) -> None:
+    """Killed between the bodies and the batch that points at them: as if it had not begun."""
+    store = ChainStore.open(tmp_path)
+    nodes = grow(store, 3)
     store.close()
     store = ChainStore.open(tmp_path)
-    assert sum(file.stat().st_size for file in (tmp_path / "blocks").iterdir()) == size
+    size = archive_size(tmp_path)
+    store._archive.append(child(Random(1), nodes[-1]).block.raw)
+    store._archive.sync()
+    assert archive_size(tmp_path) > size
+    store.close()
+    store = ChainStore.open(tmp_path)
+    assert archive_size(tmp_path) == size
     with store.view() as view:
         assert_state(view, nodes[-1], nodes)
     store.close()
@@ -488,14 +509,28 @@ def test_changed_bodies_are_noticed_when_read(tmp_path: Path) -> None:
 def test_a_hole_in_the_log_is_noticed(tmp_path: Path) -> None:
     """LevelDB itself goes on behind an unreadable piece of its log as if nothing were missing."""
     store = ChainStore.open(tmp_path)
-    grow(store, 60)
+    nodes = grow(store, 60)
+    with store.begin() as txn:
+        txn.insert_ext(nodes[-1].block.hash, nodes[-1].ext)
+        txn.commit()  # synced, so all before it is acknowledged
     store.close()
     log = max((tmp_path / "db").glob("*.log"), key=lambda file: file.stat().st_size)
     raw = bytearray(log.read_bytes())
     assert len(raw) > 70_000
     raw[40_000:40_040] = bytes(40)
     log.write_bytes(raw)
-    with pytest.raises(StorageCorrupt, match="lost"):
+    with pytest.raises(StorageCorrupt, match=rf"{log}: .*this log is damaged.* block 59"):
+        ChainStore.open(tmp_path)
+    assert log.read_bytes() == raw
+    assert {file.name for file in tmp_path.iterdir()} == {"blocks", "db"}
+
+
+def test_a_commit_that_is_missing_is_noticed(tmp_path: Path) -> None:
+    store = ChainStore.open(tmp_path)
+    grow(store, 5)
+    engine(store).delete(COMMIT_SERIAL + (3).to_bytes(2, "big"))
+    store.close()
+    with pytest.raises(StorageCorrupt, match="commit 3 of 5 was lost"):
         ChainStore.open(tmp_path)
 
 

@@ -1,0 +1,229 @@
+"""`ckb-node recover`: build the chain's database anew from the archive of blocks, which holds every one of them.
+
+All rules are checked once more, scripts too, as `import` does: what the archive holds was not always found valid (a
+branch that lost may never have been looked at), and a database that is believed for years should not rest on bytes that
+have just been proven unreliable. Whoever is in a hurry may skip the scripts, which ran when the blocks came.
+
+Blocks are taken in the order in which they came, so that of branches of equal weight the same one wins; what was cut
+off by hand (`truncate`) is cut off again where a mark in the archive tells of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from ckb_node.chain.bulk import set_for_bulk
+from ckb_node.chain.groups import BlockGroups, RefusedBlockError
+from ckb_node.chain.opening import CHAIN_DIRECTORY, STORE_OPTIONS, processing
+from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.rules import scripts_later
+from ckb_node.commands.errors import CommandError
+from ckb_node.commands.import_blocks import Checks, judge_of
+from ckb_node.commands.progress import BlockProgress
+from ckb_node.commands.stopping import StopFlag, stop_flag
+from ckb_node.config import Config
+from ckb_node.genesis.obtain import load_consensus
+from ckb_node.rpc.hextext import bytes_text
+from consensus.errors import CkbError, MoleculeError
+from consensus.params import Consensus
+from consensus.types.blockchain import Block, Header
+from storage.archive_scan import DAMAGED, Found, scan
+from storage.chain_store import BLOCKS, ChainStore
+from storage.recovery import RecoveryArchive, recovering
+from storage.segments import BODY, MARK, CommitMark, Location, segment_path, segments_of
+
+START = Location(0, 0, 0)
+SHOWN = 20
+"""Faults that are printed; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverOptions:
+    """`processes` run scripts; None: one for each processor. `is_salvage`: take what is left of a damaged archive."""
+
+    checks: Checks = Checks.ALL
+    processes: int | None = None
+    is_salvage: bool = False
+
+
+@dataclass(slots=True)
+class RecoverReport:
+    """What was found in the archive."""
+
+    mark: CommitMark | None = None
+    """The commit with the highest number that the archive tells of."""
+    faults: list[str] = field(default_factory=list)
+    faults_in_all: int = 0
+
+    def add(self, fault: str) -> None:
+        """Note a stretch or a block that could not be taken."""
+        self.faults_in_all += 1
+        if len(self.faults) < SHOWN:
+            self.faults.append(fault)
+
+    def note(self, mark: CommitMark) -> None:
+        """Note a mark."""
+        if self.mark is None or mark.serial >= self.mark.serial:
+            self.mark = mark
+
+
+def recover(config: Config, options: RecoverOptions) -> int:
+    """The command: 0 when the new database is in place. Otherwise CommandError, and nothing was changed."""
+    path = config.data_dir / CHAIN_DIRECTORY
+    blocks = path / BLOCKS
+    spec, _ = config.load_spec()
+    consensus = config.with_overrides(load_consensus(config))
+    segments = segments_of(blocks)
+    if not segments:
+        raise CommandError(f"{blocks} holds no blocks: there is nothing to recover from")
+    total = sum(segment_path(blocks, number).stat().st_size for number in segments)
+    click.echo(f"building {path / 'db'} anew from {len(segments)} segments of {blocks}, {total:,} bytes")
+    with stop_flag() as stop, recovering(path, STORE_OPTIONS.leveldb) as recovery:
+        _offer_genesis(consensus, blocks, recovery.archive)
+        with processing(config, consensus, recovery.store, options.processes) as processor:
+            processor.start(spec.content_hash)
+            rebuilder = Rebuilder(processor, recovery.archive, blocks, options.checks)
+            with set_for_bulk(), BlockProgress("recovering", total) as progress:
+                report = rebuilder.run(progress, stop)
+        tip = _tip(recovery.store)
+        for fault in report.faults:
+            click.echo(f"FAULT: {fault}")
+        if (hidden := report.faults_in_all - len(report.faults)) > 0:
+            click.echo(f"FAULT: and {hidden} more")
+        is_whole = _is_whole(recovery.store, report)
+        if not is_whole and not options.is_salvage:
+            raise CommandError(_not_whole(tip, report))
+        serial = 0 if report.mark is None else report.mark.serial
+        kept = recovery.put_in_place(serial, give_up_rest=options.is_salvage)
+    click.echo(f"recovered {progress.counts.summary()}; the tip is {tip.number}-{bytes_text(tip.hash)}")
+    click.echo(f"what was there before is kept in {', '.join(map(str, kept))}: remove it when all is well")
+    return 0
+
+
+def _offer_genesis(consensus: Consensus, blocks: Path, archive: RecoveryArchive) -> None:
+    first = next(scan(blocks), None)
+    raw = consensus.genesis_block.raw
+    if first is None or first.kind != BODY or first.payload != raw:
+        raise CommandError(f"{blocks} does not begin with the genesis block of this chain")
+    archive.offer(raw, first.location)
+
+
+def _tip(store: ChainStore) -> Header:
+    with store.view() as view:
+        return view.tip_header()
+
+
+def _is_whole(store: ChainStore, report: RecoverReport) -> bool:
+    """The last commit's tip is on the new main chain; blocks behind it may have come before they could be noted."""
+    if report.mark is None:  # written by a version that did not mark its commits
+        return not report.faults
+    with store.view() as view:
+        return view.main_hash(report.mark.tip_number) == report.mark.tip_hash
+
+
+def _not_whole(tip: Header, report: RecoverReport) -> str:
+    wanted = "" if report.mark is None else f", but the archive tells of a tip at block {report.mark.tip_number}"
+    return (
+        f"the blocks lead to {tip.number}-{bytes_text(tip.hash)}{wanted}. Nothing was changed. Put the damaged file "
+        "back from a copy, or take what is left with `ckb-node recover --salvage`, which keeps all files as they are "
+        "aside"
+    )
+
+
+class Rebuilder:
+    """Puts the archive's blocks on the new chain, in the order in which they came."""
+
+    def __init__(self, processor: BlockProcessor, archive: RecoveryArchive, blocks: Path, checks: Checks) -> None:
+        self._processor, self._archive, self._blocks, self._checks = processor, archive, blocks, checks
+        self._judge = judge_of(checks, processor, scripts_later)
+        self._report = RecoverReport()
+        self._places: deque[tuple[bytes, Location]] = deque(maxlen=2048)
+        """Where the last blocks stand: more than a group has."""
+        self._counted = START
+
+    def run(self, progress: BlockProgress, stop: StopFlag) -> RecoverReport:
+        """Go through the archive; behind a block that is refused it goes on."""
+        start: Location | None = START
+        while start is not None:
+            groups = BlockGroups(
+                self._processor.store, self._judge, self._processor.now_ms, scripts=self._processor.scripts
+            )
+            try:
+                with groups:
+                    for found in self._found_from(start, progress, stop):
+                        self._take(groups, found, progress)
+                start = None
+            except RefusedBlockError as refused:
+                start = self._behind(refused)
+        return self._report
+
+    def _found_from(self, start: Location, progress: BlockProgress, stop: StopFlag) -> Iterator[Found]:
+        for found in scan(self._blocks, start):
+            stop.check()
+            if found.location > self._counted:
+                self._counted = found.location
+                progress.advance(found.location.end - found.location.offset, 0, 0)
+            yield found
+
+    def _behind(self, refused: RefusedBlockError) -> Location:
+        """What came after it in its group was dropped with it: the next is the one behind it."""
+        self._report.add(str(refused))
+        location = next(place for block_hash, place in self._places if block_hash == refused.block_hash)
+        return Location(location.segment, location.end, 0)
+
+    def _take(self, groups: BlockGroups, found: Found, progress: BlockProgress) -> None:
+        location = found.location
+        if found.kind == DAMAGED:
+            path = segment_path(self._blocks, location.segment)
+            what = f"{location.length} bytes at {location.offset} are damaged" if location.length else "it is missing"
+            self._report.add(f"{path}: {what}")
+        elif found.kind == MARK:
+            self._report.note(found.mark)
+            self._follow(groups, found.mark)
+        else:
+            try:
+                block = Block.parse(found.payload)
+            except MoleculeError as error:
+                self._report.add(f"{segment_path(self._blocks, location.segment)}: body at {location.offset}: {error}")
+                return
+            self._places.append((block.hash, location))
+            self._archive.offer(block.raw, location)
+            if self._put(groups, block):
+                progress.advance(0, 1, len(block.flat) - 1)
+
+    def _put(self, groups: BlockGroups, block: Block) -> bool:
+        """Whether the block is on the new chain, or beside it, because of this call."""
+        if block.parent_hash == groups.tip().hash:
+            groups.add(block)
+            return True
+        if groups.knows(block.hash):
+            return False
+        name = f"block {block.number} ({bytes_text(block.hash)})"
+        if not groups.knows(block.parent_hash):
+            self._report.add(f"{name}: its parent is not there")
+            return False
+        groups.flush()
+        try:
+            if self._checks is Checks.NONE:
+                self._processor.process_unverified(block)
+            else:
+                self._processor.process(block)
+        except CkbError as error:
+            self._report.add(f"{name} is invalid: {error}")
+            return False
+        return True
+
+    def _follow(self, groups: BlockGroups, mark: CommitMark) -> None:
+        """A commit whose tip lies below what stands before it cut the chain back."""
+        if not mark.is_at_rest or groups.tip().number <= mark.tip_number:
+            return
+        groups.flush()
+        with self._processor.store.view() as view:
+            is_below = view.main_hash(mark.tip_number) == mark.tip_hash
+        if is_below:
+            self._processor.truncate(mark.tip_hash)

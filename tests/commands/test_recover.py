@@ -1,0 +1,258 @@
+"""`ckb-node recover`: the database from the archive, equal to the one that was lost; and what `check` names."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.scripts import ScriptService
+from ckb_node.clock import SystemClock
+from ckb_node.config import Config
+from consensus.errors import CkbError
+from consensus.types.blockchain import Block
+from storage.archive_scan import scan
+from storage.chain_store import ChainStore
+from storage.compare import state_differences
+from storage.errors import ArchiveBehindDatabase, DatabaseBehindArchive
+from storage.segments import BODY
+from tests.chain.kit_branches import branch, branch_on_bad, with_wrong_dao
+from tests.commands.kit import BLOCKS, FAILURE, IO, OK, invoke, make_node, mined, stored, tip_of
+from tests.kit.devchain import dev_consensus
+
+
+def run_branch(message: bytes, count: int, base: Sequence[Block] = ()) -> list[Block]:
+    return asyncio.run(branch(message, count, base))
+
+
+def run_branch_on_bad(message: bytes, count: int, base: Sequence[Block]) -> list[Block]:
+    return asyncio.run(branch_on_bad(message, count, base))
+
+
+class Made:
+    """A node's directory, written block by block as a running node does."""
+
+    def __init__(self, root: Path) -> None:
+        self.config: Config = make_node(root)
+        self.chain = self.config.data_dir / "chain"
+        self.store = ChainStore.open(self.chain)
+        consensus = dev_consensus()
+        self.processor = BlockProcessor(consensus, self.store, ScriptService(consensus), SystemClock().now_ms)
+        self.processor.start(self.config.load_spec()[0].content_hash)
+
+    def add(self, blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            self.processor.process(block)
+
+    def close(self) -> Path:
+        """Close, and keep a copy of the database."""
+        self.store.close()
+        shutil.copytree(self.chain / "db", self.chain.parent / "chain.kept" / "db")
+        shutil.copytree(self.chain / "blocks", self.chain.parent / "chain.kept" / "blocks")
+        return self.chain.parent / "chain.kept"
+
+    def command(self, *arguments: str) -> str:
+        """Its output; it must go well."""
+        result = invoke(*arguments, "-C", str(self.config.root))
+        assert result.exit_code == OK, (result.output, result.stderr)
+        return result.output
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return Made(tmp_path / "node")
+
+
+def assert_same(made: Made, kept: Path) -> None:
+    """All that is said of the main chain, the stored blocks, and what is known of each; it goes on from there."""
+    wanted = ChainStore.open(kept)
+    with stored(made.config) as view, wanted.view() as expected:
+        assert state_differences(view, expected) == []
+        assert list(view.stored_blocks(0)) == list(expected.stored_blocks(0))
+        for _, block_hash in view.stored_blocks(0):
+            one, other = view.block_ext(block_hash), expected.block_ext(block_hash)
+            assert one is not None
+            assert other is not None
+            assert one.replace(received_at=0) == other.replace(received_at=0)
+            assert view.raw_block(block_hash) == expected.raw_block(block_hash)
+    wanted.close()
+
+
+def test_recovered_is_what_was_lost(made: Made) -> None:
+    """A branch that won, one that lost, and one that was never heavier."""
+    blocks = mined()
+    made.add(blocks[:10])
+    made.add(run_branch(b"lost", 3, blocks[:5]))
+    made.add(run_branch(b"won", 8, blocks[:5]))
+    kept = made.close()
+    shutil.rmtree(made.chain / "db")
+    refused = invoke("check", "-C", str(made.config.root))
+    assert refused.exit_code == IO
+    assert "ckb-node recover" in refused.output
+    output = made.command("recover")
+    assert "the tip is 13-0x" in output
+    assert "kept in" in output
+    assert_same(made, kept)
+    assert "the data equals the replay" in made.command("check")
+    (aside,) = made.chain.glob("db.before-*")
+    assert str(aside) in output
+    assert not (made.chain / "db.new").exists()
+
+
+def test_a_recovered_chain_goes_on_and_can_be_recovered_again(made: Made) -> None:
+    blocks = mined()
+    made.add(blocks[:12])
+    made.close()
+    for height in (16, 20):
+        shutil.rmtree(made.chain / "db")
+        made.command("recover")
+        made.store = ChainStore.open(made.chain)
+        made.processor.store = made.store
+        made.add(blocks[12:height])
+        made.store.close()
+        assert tip_of(made.config) == height
+        shutil.copytree(made.chain / "db", made.chain.parent / f"older-{height}")
+    shutil.rmtree(made.chain / "db")
+    shutil.copytree(made.chain.parent / "older-16", made.chain / "db")
+    with pytest.raises(DatabaseBehindArchive):
+        ChainStore.open(made.chain)
+    made.command("recover", "--skip-script-verify")
+    assert tip_of(made.config) == 20
+
+
+def test_what_was_truncated_stays_away(made: Made) -> None:
+    blocks = mined()
+    made.add(blocks[:12])
+    made.processor.truncate(blocks[6].hash)
+    kept = made.close()
+    shutil.rmtree(made.chain / "db")
+    made.command("recover")
+    assert tip_of(made.config) == 7
+    assert_same(made, kept)
+
+
+def test_a_bad_block_of_the_archive_is_passed_over(made: Made) -> None:
+    """Older versions archived invalid bodies; and a branch that lost may be found bad only later."""
+    blocks = mined()
+    made.add(blocks[:4])
+    bad = with_wrong_dao(blocks[4])
+    made.store._archive.append(bad.raw)
+    made.add(blocks[4:9])
+    made.add([with_wrong_dao((run_branch(b"side", 1, blocks[:3]))[0])])
+    kept = made.close()
+    shutil.rmtree(made.chain / "db")
+    output = made.command("recover")
+    assert f"FAULT: block 5 (0x{bad.hash.hex()}) is invalid" in output
+    assert_same_main(made, kept)
+
+
+def assert_same_main(made: Made, kept: Path) -> None:
+    wanted = ChainStore.open(kept)
+    with stored(made.config) as view, wanted.view() as expected:
+        assert state_differences(view, expected) == []
+    wanted.close()
+
+
+def bodies_of(made: Made) -> list[tuple[Path, int, int]]:
+    return [
+        (made.chain / "blocks" / f"blocks-{found.location.segment:05d}.dat", found.location.offset, found.location.end)
+        for found in scan(made.chain / "blocks")
+        if found.kind == BODY
+    ]
+
+
+def test_a_damaged_body_is_named_and_what_is_before_it_can_be_kept(made: Made) -> None:
+    made.add(mined())
+    made.close()
+    path, offset, _ = bodies_of(made)[10]
+    raw = bytearray(path.read_bytes())
+    raw[offset + 100] ^= 1
+    path.write_bytes(raw)
+    checked = invoke("check", "-C", str(made.config.root))
+    assert checked.exit_code == 1
+    assert f"FAULT: {path}: " in checked.output
+    assert "recover --salvage" in checked.output
+    shutil.rmtree(made.chain / "db")
+    refused = invoke("recover", "-C", str(made.config.root))
+    assert refused.exit_code == FAILURE
+    assert "lead to 9-0x" in refused.output
+    assert "Nothing was changed" in refused.output
+    assert path.read_bytes() == raw
+    made.command("recover", "--salvage")
+    assert tip_of(made.config) == 9
+    (aside,) = made.chain.glob("blocks.before-*")
+    assert (aside / path.name).read_bytes() == raw
+    made.store = ChainStore.open(made.chain)
+    made.processor.store = made.store
+    made.add(mined()[9:])
+    made.store.close()
+    assert tip_of(made.config) == BLOCKS
+    assert (aside / path.name).read_bytes() == raw
+    assert "the data equals the replay" in made.command("check")
+
+
+def test_a_damaged_table_is_named_by_check(made: Made) -> None:
+    made.add(mined())
+    made.store.close()
+    ChainStore.open(made.chain).close()  # its log becomes a table
+    (table,) = (made.chain / "db").glob("*.ldb")
+    raw = bytearray(table.read_bytes())
+    raw[len(raw) // 2 : len(raw) // 2 + 4096] = bytes(4096)
+    table.write_bytes(raw)
+    checked = invoke("check", "-C", str(made.config.root))
+    assert checked.exit_code == 1
+    assert f"FAULT: {table}: its block at " in checked.output
+    assert "`ckb-node recover` builds the database anew" in checked.output
+    made.command("recover")
+    assert "the data equals the replay" in made.command("check")
+
+
+def test_recover_refuses_what_it_cannot_do(made: Made, tmp_path: Path) -> None:
+    made.add(mined()[:2])
+    made.store.close()
+    empty = make_node(tmp_path / "empty")
+    result = invoke("recover", "-C", str(empty.root))
+    assert result.exit_code == FAILURE
+    assert "holds no blocks" in result.output
+    (segment,) = (made.chain / "blocks").iterdir()
+    segment.write_bytes(segment.read_bytes()[100:])
+    result = invoke("recover", "-C", str(made.config.root))
+    assert result.exit_code == FAILURE
+    assert "does not begin with the genesis block" in result.output
+    segment.unlink()
+    with pytest.raises(ArchiveBehindDatabase):
+        ChainStore.open(made.chain)
+
+
+# ---------------------------------------------------------------- invalid bodies take no room
+
+
+def test_invalid_blocks_take_no_room_in_the_archive(made: Made) -> None:
+    blocks = mined()
+    made.add(blocks[:6])
+    size = sum(file.stat().st_size for file in (made.chain / "blocks").iterdir())
+    for spoilt in range(1, 20):
+        header = blocks[6].header
+        bad = blocks[6].replace(header=header.with_fields(dao=header.dao[:16] + bytes([spoilt]) * 16))
+        for _ in range(2):
+            with pytest.raises(CkbError):
+                made.processor.process(bad)
+    grown = sum(file.stat().st_size for file in (made.chain / "blocks").iterdir()) - size
+    assert grown == 19 * 61, "a mark for each commit that remembers one"
+    made.add(blocks[6:8])
+    root = with_wrong_dao((run_branch(b"theirs", 1))[0])
+    heavier = run_branch_on_bad(b"theirs", 9, [root])
+    made.add([root, *heavier[:7]])
+    with pytest.raises(CkbError):
+        made.processor.process(heavier[7])
+    with made.store.view() as view:
+        assert view.header(root.hash) is None
+        assert [view.raw_block(block.hash) for block in heavier] == [None] * 9
+        ext = view.block_ext(heavier[3].hash)
+        assert ext is not None
+        assert ext.verified is False
+    made.store.close()
