@@ -21,6 +21,7 @@ from ckb_node.commands.progress import BlockProgress
 from ckb_node.config import Config
 from ckb_node.filters.check import FilterReport, check_filters
 from ckb_node.indexer.service import INDEXER_DIRECTORY
+from ckb_node.rpc.registry import Module
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.params import Consensus
@@ -98,12 +99,13 @@ def check_data(config: Config) -> int:
 def check_databases(config: Config) -> list[str]:
     """What is wrong with the files of the databases, with what can be done. Raises DatabaseLocked, StorageError."""
     faults: list[str] = []
-    for directory, cure in (
-        (config.data_dir / CHAIN_DIRECTORY / DB, RECOVER),
-        (config.data_dir / INDEXER_DIRECTORY, REBUILT),
-        (config.data_dir / FILTERS_DIRECTORY, REBUILT),
-    ):
-        if not (directory / "CURRENT").exists():
+    databases = [(config.data_dir / CHAIN_DIRECTORY / DB, RECOVER)]
+    if Module.INDEXER in config.file.rpc.modules:
+        databases.append((config.data_dir / INDEXER_DIRECTORY, REBUILT))
+    if config.file.block_filters.enabled:
+        databases.append((config.data_dir / FILTERS_DIRECTORY, REBUILT))
+    for directory, cure in databases:
+        if not directory.exists() or {file.name for file in directory.iterdir()} <= {"LOCK"}:
             continue
         size = sum(file.stat().st_size for file in directory.iterdir())
         with locked(directory), BlockProgress(f"verifying the files of {directory}", size) as progress:

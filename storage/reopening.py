@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from storage.errors import StorageError
+from storage.errors import StorageClosed, StorageError
 from storage.kv import Change, KeyValueStore, Pair, Snapshot
 
 __all__ = ["BeingReopened", "ReopeningStore"]
@@ -102,6 +102,7 @@ class ReopeningStore:
         self._uses: Final = _Uses(path)
         self._store: KeyValueStore | None = open_store()
         self._path: Final = path
+        self._is_closed = False
 
     def reopen(self) -> None:
         """Close and open again, when nobody reads. Raises StorageError; until it succeeds, every use raises
@@ -115,8 +116,10 @@ class ReopeningStore:
 
     @property
     def _opened(self) -> KeyValueStore:
+        if self._is_closed:
+            raise StorageClosed(self._path, "the database is closed")
         if self._store is None:
-            raise BeingReopened(self._path, "the database is closed")
+            raise BeingReopened(self._path, "the database is closed until it can be opened again")
         return self._store
 
     def get(self, key: bytes, /) -> bytes | None:
@@ -164,6 +167,7 @@ class ReopeningStore:
 
     def close(self) -> None:
         """See storage.kv.KeyValueStore."""
+        self._is_closed = True
         store, self._store = self._store, None
         if store is not None:
             store.close()

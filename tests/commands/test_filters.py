@@ -103,6 +103,6 @@ async def test_a_damaged_database_matters_only_while_filters_are_on(tmp_path: Pa
     assert check_data(off) == OK
     assert sorted((path.name, path.read_bytes()) for path in directory.iterdir()) == before, "nobody looked"
 
-    with pytest.raises(StorageCorrupt, match="remove this directory") as caught, open_node(config):
+    with pytest.raises(StorageCorrupt, match="remove the directory") as caught, open_node(config):
         pass
     assert str(directory) in str(caught.value)

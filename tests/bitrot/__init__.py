@@ -1,0 +1,1 @@
+"""Bit rot, lost files and power cuts, on copies of a node's directory."""
