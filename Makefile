@@ -7,7 +7,7 @@ INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg fuzz soak-kill hostile interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
+.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool fuzz soak-kill hostile interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -33,7 +33,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 ## Benchmarks: a table for people, build/bench/<name>.json for programs.
-bench: bench-node bench-vm bench-chain bench-kernels bench-reorg
+bench: bench-node bench-vm bench-chain bench-kernels bench-reorg bench-pool
 bench-node: setup
 	$(BIN)/python -m tests.benches.node
 ## Import of blocks: rates, memory, and (OPTIONS=--profile) where the time goes.
@@ -52,6 +52,9 @@ bench-kernels: setup
 ## A reorganisation of 1,000 blocks on a running node, and how long RPC is held up by it.
 bench-reorg: setup
 	$(BIN)/python -m tests.benches.reorg
+## Memory of the pool for each byte that it counts.
+bench-pool: setup
+	$(BIN)/python -m tests.benches.pool_memory $(COUNT)
 
 ## Property tests with many times the examples (FUZZ_FACTOR, default 50).
 fuzz: setup

@@ -284,7 +284,8 @@ def committable(
     The pool is right nearly always; a block with one bad transaction would be worth nothing.
     """
     cellbase = empty.transactions[0]
-    block = empty.replace(transactions=[cellbase, *(entry.tx for entry in entries)])
+    transactions = [entry.tx for entry in entries]
+    block = empty.replace(transactions=[cellbase, *transactions])
     cells = BlockCells(block, reader)
     env = TxEnv.committed(empty.header)
     spent: set[bytes] = set()
@@ -293,9 +294,9 @@ def committable(
     impossible: list[tuple[PoolEntry, CkbError]] = []
     total_worth = 0
     resolved = [resolve_transaction(cellbase, cells, reader, spent)]
-    for entry in entries:
+    for entry, transaction in zip(entries, transactions, strict=True):
         try:
-            rtx = resolve_transaction(entry.tx, cells, reader, spent)
+            rtx = resolve_transaction(transaction, cells, reader, spent)
             verify_in_time(consensus, rtx, env, reader)
             worth = transaction_maximum_withdraw(consensus, rtx, reader)
         except (CellbaseImmatureError, ImmatureError):

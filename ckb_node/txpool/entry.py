@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from consensus.types.blockchain import SHORT_ID_SIZE, Transaction
+from ckb_node.txpool.links import Links
+from consensus.types.blockchain import SHORT_ID_SIZE, Transaction, out_point_key
 from consensus.types.core import ResolvedTransaction
 
 BYTES_PER_CYCLE = 0.000_170_571_4
@@ -42,17 +44,17 @@ class Sums:
     fee: int
     cycles: int
 
-    def add(self, entry: PoolEntry) -> None:
-        self.count += 1
-        self.size += entry.size
-        self.fee += entry.fee
-        self.cycles += entry.cycles
+    def add(self, other: Sums) -> None:
+        self.count += other.count
+        self.size += other.size
+        self.fee += other.fee
+        self.cycles += other.cycles
 
-    def subtract(self, entry: PoolEntry) -> None:
-        self.count -= 1
-        self.size -= entry.size
-        self.fee -= entry.fee
-        self.cycles -= entry.cycles
+    def subtract(self, other: Sums) -> None:
+        self.count -= other.count
+        self.size -= other.size
+        self.fee -= other.fee
+        self.cycles -= other.cycles
 
     def copy(self) -> Sums:
         return Sums(self.count, self.size, self.fee, self.cycles)
@@ -63,29 +65,31 @@ class Sums:
 
 
 class PoolEntry:
-    """One transaction. `size` counts 4 bytes for its offset in a block; both sums include itself.
+    """One transaction. A full pool has hundreds of thousands of them: each keeps what cannot be computed, as bytes.
 
     It keeps names of the cells that it uses, not the cells: their data would be kept as often as they are used.
     """
 
     __slots__ = (
-        "ancestors",
+        "_ancestors",
+        "_descendants",
         "arrived_ms",
+        "children",
         "cycles",
         "dep_keys",
-        "descendants",
+        "evict_place",
         "fee",
-        "fee_rate",
         "hash",
+        "header_deps",
         "input_keys",
         "is_stale",
-        "scaled_rate",
+        "output_count",
+        "parents",
+        "raw",
+        "score_place",
         "short_id",
-        "size",
         "status",
         "timestamp",
-        "tx",
-        "weight",
     )
 
     def __init__(
@@ -95,13 +99,14 @@ class PoolEntry:
         tx = rtx.transaction
         self.hash = tx.hash
         self.short_id = self.hash[:SHORT_ID_SIZE]
-        self.tx = Transaction.trusted(tx.raw)
-        """A view of its own bytes: the one that came may hold a whole block in memory."""
+        self.raw = tx.raw
+        """Its own bytes: the view that came may hold a whole block in memory."""
         self.input_keys = tuple(cell_input.previous_output.raw for cell_input in tx.body.inputs)
         """36-byte out points of the cells that it spends."""
         self.dep_keys = tuple(dict.fromkeys(cell.out_point for cell in (*rtx.cell_deps, *rtx.dep_groups)))
         """36-byte out points of all cells that it reads: expanded deps and group cells."""
-        self.size = tx.size_in_block
+        self.header_deps = tuple(tx.body.header_deps)
+        self.output_count = len(tx.body.outputs)
         self.fee = fee
         self.cycles = cycles
         self.status = status
@@ -109,22 +114,95 @@ class PoolEntry:
         """Its scripts are to run anew, and no block may hold it before."""
         self.timestamp = timestamp
         self.arrived_ms = arrived_ms
-        self._weigh()
-        self.ancestors = Sums(1, self.size, fee, cycles)
-        self.descendants = Sums(1, self.size, fee, cycles)
+        self.parents: Links[bytes] = ()
+        """Short ids of what must be committed directly before it; the graph's, as are its children."""
+        self.children: Links[bytes] = ()
+        self.score_place = self.evict_place = b""
+        """Where PoolOrders has it; empty while it is in none."""
+        self._ancestors: Sums | None = None
+        self._descendants: Sums | None = None
 
-    def _weigh(self) -> None:
-        self.weight = weight(self.size, self.cycles)
-        self.fee_rate = fee_rate(self.fee, self.weight)
+    @property
+    def tx(self) -> Transaction:
+        """A view of its bytes, parsed as far as the caller looks."""
+        tx = Transaction.trusted(self.raw)
+        tx.__dict__["hash"] = self.hash  # known already
+        return tx
+
+    @property
+    def size(self) -> int:
+        """Bytes in a block, with 4 for its offset."""
+        return len(self.raw) + 4
+
+    @property
+    def weight(self) -> int:
+        return weight(len(self.raw) + 4, self.cycles)
+
+    @property
+    def fee_rate(self) -> int:
         """Shannons per 1000 weight units."""
-        self.scaled_rate = (self.fee << _RATE_BITS) // self.weight
+        return fee_rate(self.fee, self.weight)
+
+    @property
+    def output_keys(self) -> list[bytes]:
+        """Out points (36 bytes) of its outputs."""
+        return [out_point_key(self.hash, index) for index in range(self.output_count)]
+
+    @property
+    def ancestors(self) -> Sums:
+        """Totals over what must be committed before it and itself; for reading."""
+        return self._ancestors or self.alone
+
+    @property
+    def descendants(self) -> Sums:
+        """Totals over what needs it and itself; for reading."""
+        return self._descendants or self.alone
+
+    @property
+    def alone(self) -> Sums:
+        """Of the entry without any others."""
+        return Sums(1, self.size, self.fee, self.cycles)
+
+    def add_ancestor(self, other: Sums) -> None:
+        if self._ancestors is None:
+            self._ancestors = self.alone
+        self._ancestors.add(other)
+
+    def add_descendant(self, other: Sums) -> None:
+        if self._descendants is None:
+            self._descendants = self.alone
+        self._descendants.add(other)
+
+    def drop_ancestor(self, other: Sums) -> None:
+        sums = self._ancestors
+        if sums is not None:
+            sums.subtract(other)
+            if sums.count == 1:
+                self._ancestors = None
+
+    def drop_descendant(self, other: Sums) -> None:
+        sums = self._descendants
+        if sums is not None:
+            sums.subtract(other)
+            if sums.count == 1:
+                self._descendants = None
+
+    def recount_ancestors(self, others: Iterable[PoolEntry]) -> None:
+        self._ancestors = None
+        for other in others:
+            self.add_ancestor(other.alone)
+
+    def recount_descendants(self, others: Iterable[PoolEntry]) -> None:
+        self._descendants = None
+        for other in others:
+            self.add_descendant(other.alone)
 
     def set_cycles(self, cycles: int) -> None:
         """Other cycles than before; the sums of others are the graph's."""
-        for sums in (self.ancestors, self.descendants):
-            sums.cycles += cycles - self.cycles
+        for sums in (self._ancestors, self._descendants):
+            if sums is not None:
+                sums.cycles += cycles - self.cycles
         self.cycles = cycles
-        self._weigh()
 
 
 Score = tuple[int, int]
@@ -134,7 +212,8 @@ Score = tuple[int, int]
 def score(entry: PoolEntry, ancestors: Sums) -> Score:
     """The lower of the entry's own fee rate and that of it with its ancestors."""
     ancestors_weight = ancestors.weight
-    return min(entry.scaled_rate, (ancestors.fee << _RATE_BITS) // ancestors_weight), ancestors_weight
+    own = (entry.fee << _RATE_BITS) // entry.weight
+    return min(own, (ancestors.fee << _RATE_BITS) // ancestors_weight), ancestors_weight
 
 
 EvictKey = tuple[int, int, int]

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
-from ckb_node.txpool.entry import PoolEntry, Status, Sums
+from ckb_node.txpool.entry import PoolEntry, Status
+from ckb_node.txpool.links import Links, with_link, without_link
 from ckb_node.txpool.orders import PoolOrders
 from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
 from consensus.types.blockchain import SHORT_ID_SIZE
 
 NOBODY: AbstractSet[bytes] = frozenset()
+
+
+_Reads = tuple[bytes, ...]
+"""The cells that an entry reads."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """The entries that read exactly these cells; they share the one tuple."""
+
+    reads: _Reads
+    members: Links[bytes] = ()
+
+
+class _Relatives(NamedTuple):
+    """One kind of links between entries: up to parents, or down to children."""
+
+    entries: Mapping[bytes, PoolEntry]
+    of: Callable[[PoolEntry], Links[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +55,12 @@ class PoolGraph:
         """Out point → short id of the entry that spends it."""
         self.total_size = 0
         self.total_cycles = 0
-        self._readers: dict[bytes, set[bytes]] = {}
+        self._readers: dict[bytes, Links[_Reads]] = {}
+        """Out point → the sets of reads that name it. Most entries read the same few cells."""
+        self._groups: dict[_Reads, _Group] = {}
         self._with_header_dep: dict[bytes, set[bytes]] = {}
-        self._parents: dict[bytes, set[bytes]] = {}
-        self._children: dict[bytes, set[bytes]] = {}
+        self._parents = _Relatives(self.entries, attrgetter("parents"))
+        self._children = _Relatives(self.entries, attrgetter("children"))
         self._orders = PoolOrders()
 
     # ------------------------------------------------------------ looking
@@ -61,15 +85,17 @@ class PoolGraph:
 
     def parents(self, short_id: bytes) -> AbstractSet[bytes]:
         """What must be committed directly before it."""
-        return self._parents.get(short_id, NOBODY)
+        entry = self.entries.get(short_id)
+        return NOBODY if entry is None else frozenset(entry.parents)
 
     def ancestors(self, short_id: bytes) -> set[bytes]:
         """All that must be committed before it."""
-        return _closure(self._parents.get(short_id, NOBODY), self._parents)
+        return _closure(self.parents(short_id), self._parents)
 
     def descendants(self, short_id: bytes) -> set[bytes]:
         """All that need it."""
-        return _closure(self._children.get(short_id, NOBODY), self._children)
+        entry = self.entries.get(short_id)
+        return set() if entry is None else _closure(entry.children, self._children)
 
     def conflicts(self, input_keys: Iterable[bytes]) -> set[bytes]:
         """Entries that spend one of these cells."""
@@ -77,7 +103,7 @@ class PoolGraph:
 
     def users_of(self, out_point: bytes) -> set[bytes]:
         """Entries that spend or read a cell."""
-        users = set(self._readers.get(out_point, ()))
+        users = self._readers_of((out_point,))
         if out_point in self.spenders:
             users.add(self.spenders[out_point])
         return users
@@ -105,7 +131,7 @@ class PoolGraph:
 
     def rank(self, entry: PoolEntry, statuses: Iterable[Status]) -> int:
         """How many entries of some statuses pay better."""
-        return self._orders.rank_by_score_among(entry.short_id, statuses)
+        return self._orders.rank_by_score_among(entry, statuses)
 
     def first_to_evict(self) -> PoolEntry | None:
         """Whom a full pool drops next: pending before gap before proposed."""
@@ -140,7 +166,7 @@ class PoolGraph:
 
         A reorg can bring a parent back after such a child came.
         """
-        below = _closure(self._children_of(entry), self._children)
+        below = _closure(self._users_of_outputs(entry), self._children)
         if not below:
             return below
         before = self.creators((*entry.input_keys, *entry.dep_keys)) | self._readers_of(entry.input_keys)
@@ -151,7 +177,8 @@ class PoolGraph:
     def _readers_of(self, out_points: Iterable[bytes]) -> set[bytes]:
         readers: set[bytes] = set()
         for key in out_points:
-            readers |= self._readers.get(key, NOBODY)
+            for reads in self._readers.get(key, ()):
+                readers.update(self._groups[reads].members)
         return readers
 
     def _choose_parents(self, entry: PoolEntry, leaving: AbstractSet[bytes]) -> tuple[set[bytes], set[bytes]]:
@@ -166,7 +193,7 @@ class PoolGraph:
         limit = self.max_ancestors - 1
         if len(ancestors) > limit:
             raise TooManyAncestors
-        for each in sorted(readers - ancestors, key=self._orders.evict_place, reverse=True):
+        for each in sorted(readers - ancestors, key=lambda each: self.entries[each].evict_place, reverse=True):
             more = _closure({each}, self._parents, ancestors | leaving)
             if len(ancestors) + len(more) > limit:
                 break
@@ -180,40 +207,66 @@ class PoolGraph:
         self.total_cycles += entry.cycles
         for key in entry.input_keys:
             self.spenders[key] = short_id
-        for key in entry.dep_keys:
-            self._readers.setdefault(key, set()).add(short_id)
-        for block_hash in entry.tx.body.header_deps:
+        self._note_reads(entry)
+        for block_hash in entry.header_deps:
             self._with_header_dep.setdefault(block_hash, set()).add(short_id)
-        children = self._children_of(entry)
-        self._parents[short_id], self._children[short_id] = parents, children
+        children = self._users_of_outputs(entry)
         for parent in parents:
-            self._children[parent].add(short_id)
+            entry.parents = with_link(entry.parents, parent)
+            above = self.entries[parent]
+            above.children = with_link(above.children, short_id)
         for child in children:
-            self._parents[child].add(short_id)
+            entry.children = with_link(entry.children, child)
+            below = self.entries[child]
+            below.parents = with_link(below.parents, short_id)
         self._count_in(entry, joins=bool(children))
 
-    def _children_of(self, entry: PoolEntry) -> set[bytes]:
+    def _note_reads(self, entry: PoolEntry) -> None:
+        group = self._groups.get(entry.dep_keys)
+        if group is None:
+            group = self._groups[entry.dep_keys] = _Group(entry.dep_keys)
+            for key in entry.dep_keys:
+                self._readers[key] = with_link(self._readers.get(key, ()), entry.dep_keys)
+        group.members = with_link(group.members, entry.short_id)
+        entry.dep_keys = group.reads
+
+    def _forget_reads(self, entry: PoolEntry) -> None:
+        group = self._groups[entry.dep_keys]
+        group.members = without_link(group.members, entry.short_id)
+        if group.members:
+            return
+        del self._groups[entry.dep_keys]
+        for key in entry.dep_keys:
+            left = without_link(self._readers[key], entry.dep_keys)
+            if left:
+                self._readers[key] = left
+            else:
+                del self._readers[key]
+
+    def _users_of_outputs(self, entry: PoolEntry) -> set[bytes]:
         """Entries that spend or read its outputs; a reorg brings parents back after their children."""
-        children: set[bytes] = set()
-        for key in entry.tx.output_keys():
-            children |= self.users_of(key)
-        return children
+        users: set[bytes] = set()
+        for key in entry.output_keys:
+            if self.is_used(key):
+                users |= self.users_of(key)
+        return users
 
     def _count_in(self, entry: PoolEntry, *, joins: bool) -> None:
         """Bring the sums up to date. An entry that `joins` its ancestors with descendants makes them each other's."""
+        alone = entry.alone
         ancestors = [self.entries[each] for each in self.ancestors(entry.short_id)]
         for ancestor in ancestors:
-            entry.ancestors.add(ancestor)
+            entry.add_ancestor(ancestor.alone)
             if not joins:
-                ancestor.descendants.add(entry)
+                ancestor.add_descendant(alone)
         if joins:
             descendants = [self.entries[each] for each in self.descendants(entry.short_id)]
             for descendant in descendants:
-                entry.descendants.add(descendant)
-                self._recount(descendant, self.ancestors(descendant.short_id), descendant.ancestors)
+                entry.add_descendant(descendant.alone)
+                descendant.recount_ancestors(self.entries[each] for each in self.ancestors(descendant.short_id))
                 self._orders.rank_by_score(descendant)
             for ancestor in ancestors:
-                self._recount(ancestor, self.descendants(ancestor.short_id), ancestor.descendants)
+                ancestor.recount_descendants(self.entries[each] for each in self.descendants(ancestor.short_id))
         for ancestor in ancestors:
             self._orders.rank_by_eviction(ancestor)
         self._rank(entry)
@@ -221,12 +274,6 @@ class PoolGraph:
     def _rank(self, entry: PoolEntry) -> None:
         self._orders.rank_by_score(entry)
         self._orders.rank_by_eviction(entry)
-
-    def _recount(self, entry: PoolEntry, others: Iterable[bytes], sums: Sums) -> None:
-        sums.count = sums.size = sums.fee = sums.cycles = 0
-        sums.add(entry)
-        for each in others:
-            sums.add(self.entries[each])
 
     def set_status(self, entry: PoolEntry, status: Status) -> None:
         """Move an entry on in the two-step commit, or back."""
@@ -263,12 +310,14 @@ class PoolGraph:
         above, below = set[bytes](), set[bytes]()
         for entry, outside in _outside(order, gone, self._parents):
             above |= outside
+            alone = entry.alone
             for each in outside:
-                self.entries[each].descendants.subtract(entry)
+                self.entries[each].drop_descendant(alone)
         for entry, outside in _outside(order[::-1], gone, self._children):
             below |= outside
+            alone = entry.alone
             for each in outside:
-                self.entries[each].ancestors.subtract(entry)
+                self.entries[each].drop_ancestor(alone)
         for entry in order:
             self._unlink(entry)
         for each in above:
@@ -279,45 +328,47 @@ class PoolGraph:
 
     def _unlink(self, entry: PoolEntry) -> None:
         short_id = entry.short_id
-        self._orders.forget(short_id)
+        self._orders.forget(entry)
         del self.entries[short_id]
         for key in entry.input_keys:
             if self.spenders.get(key) == short_id:
                 del self.spenders[key]
-        for key in entry.dep_keys:
-            _discard(self._readers, key, short_id)
-        for block_hash in entry.tx.body.header_deps:
+        self._forget_reads(entry)
+        for block_hash in entry.header_deps:
             _discard(self._with_header_dep, block_hash, short_id)
-        for parent in self._parents.pop(short_id):
-            self._children[parent].discard(short_id)
-        for child in self._children.pop(short_id):
-            self._parents[child].discard(short_id)
+        for each in entry.parents:
+            above = self.entries[each]
+            above.children = without_link(above.children, short_id)
+        for each in entry.children:
+            below = self.entries[each]
+            below.parents = without_link(below.parents, short_id)
+        entry.parents = entry.children = ()
         self.total_size -= entry.size
         self.total_cycles -= entry.cycles
 
 
-def _closure(
-    start: Iterable[bytes], links: Mapping[bytes, AbstractSet[bytes]], known: AbstractSet[bytes] = NOBODY
-) -> set[bytes]:
+def _closure(start: Iterable[bytes], relatives: _Relatives, known: AbstractSet[bytes] = NOBODY) -> set[bytes]:
     """Everything that can be reached from `start`, itself included, without what is `known` and what that leads to."""
+    entries, links = relatives
     seen = set(start) - known
     stack = list(seen)
     while stack:
-        more = links[stack.pop()] - seen - known
-        seen |= more
-        stack.extend(more)
+        for each in links(entries[stack.pop()]):
+            if each not in seen and each not in known:
+                seen.add(each)
+                stack.append(each)
     return seen
 
 
 def _outside(
-    order: Iterable[PoolEntry], inside: AbstractSet[bytes], links: Mapping[bytes, AbstractSet[bytes]]
+    order: Iterable[PoolEntry], inside: AbstractSet[bytes], relatives: _Relatives
 ) -> Iterator[tuple[PoolEntry, AbstractSet[bytes]]]:
     """For each entry what its links lead to outside of the set. In `order` what an entry links to comes before it."""
     reached: dict[bytes, AbstractSet[bytes]] = {}
     for entry in order:
         found: set[bytes] = set()
-        for link in links[entry.short_id]:
-            found |= reached[link] if link in inside else _closure({link}, links, found)
+        for link in relatives.of(entry):
+            found |= reached[link] if link in inside else _closure({link}, relatives, found)
         reached[entry.short_id] = found - inside
         yield entry, reached[entry.short_id]
 

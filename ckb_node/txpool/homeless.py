@@ -7,26 +7,43 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckb_node.rpc import services as rpc
-from consensus.types.blockchain import Transaction
+from consensus.types.blockchain import FlatTransaction, Transaction
 from consensus.types.core import BlockExt
 
 
 @dataclass(frozen=True, slots=True)
 class HomelessEntry:
-    """One of them. `added_at` in ms; cycles and fee (shannons) are those that its block was found to have, None when
-    it comes from elsewhere."""
+    """One of them, as bytes: there may be as many as the pool holds. `added_at` in ms; cycles and fee (shannons) are
+    those that its block was found to have, None when it comes from elsewhere."""
 
-    transaction: Transaction
+    hash: bytes
+    raw: bytes
     added_at: int
     cycles: int | None = None
     fee: int | None = None
 
     @classmethod
-    def of_block(cls, transaction: Transaction, position: int, ext: BlockExt | None, added_at: int) -> HomelessEntry:
+    def of(cls, transaction: Transaction, added_at: int) -> HomelessEntry:
+        """From elsewhere than a block."""
+        return cls(transaction.hash, transaction.raw, added_at)
+
+    @classmethod
+    def of_block(cls, flat: FlatTransaction, position: int, ext: BlockExt | None, added_at: int) -> HomelessEntry:
         """From a detached block, in which it stood at `position`, the cellbase at 0."""
         if ext is None:
-            return cls(transaction, added_at)
-        return cls(transaction, added_at, _at(ext.cycles or (), position - 1), _at(ext.txs_fees, position - 1))
+            return cls(flat.hash, flat.raw, added_at)
+        cycles, fee = _at(ext.cycles or (), position - 1), _at(ext.txs_fees, position - 1)
+        return cls(flat.hash, flat.raw, added_at, cycles, fee)
+
+    @property
+    def transaction(self) -> Transaction:
+        """A view of its bytes."""
+        return Transaction.trusted(self.raw)
+
+    @property
+    def size(self) -> int:
+        """Bytes in a block."""
+        return len(self.raw) + 4
 
     def answer(self) -> rpc.PoolTransaction:
         """What `get_transaction` tells."""
@@ -40,7 +57,7 @@ class HomelessEntry:
 
     def info(self) -> rpc.PoolEntry:
         """What `get_raw_tx_pool` tells; its ancestors are not known before it is in the pool."""
-        cycles, size = self.cycles or 0, self.transaction.size_in_block
+        cycles, size = self.cycles or 0, self.size
         return rpc.PoolEntry(
             cycles=cycles,
             size=size,
@@ -80,10 +97,9 @@ class Homeless:
 
     def add(self, entry: HomelessEntry) -> None:
         """An entry that is there already stays as it is."""
-        tx_hash = entry.transaction.hash
-        if tx_hash not in self._entries:
-            self._entries[tx_hash] = entry
-            self.total_size += entry.transaction.size_in_block
+        if entry.hash not in self._entries:
+            self._entries[entry.hash] = entry
+            self.total_size += entry.size
             self.total_cycles += entry.cycles or 0
 
     def drop(self, tx_hash: bytes) -> bool:
@@ -91,7 +107,7 @@ class Homeless:
         entry = self._entries.pop(tx_hash, None)
         if entry is None:
             return False
-        self.total_size -= entry.transaction.size_in_block
+        self.total_size -= entry.size
         self.total_cycles -= entry.cycles or 0
         return True
 

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
-Key = TypeVar("Key", bound=tuple[Any, ...])
+Key = TypeVar("Key", bound=tuple[Any, ...] | bytes)
 
 BUCKET_SIZE = 512
 """A full bucket splits at twice this; a change costs two searches and a move within one bucket."""

@@ -106,6 +106,7 @@ def _shrink_packages(
     changed: set[bytes] = set()
     for member in members:
         seen: set[bytes] = set()
+        alone = member.alone
         stack = list(candidates[member.short_id].children)
         while stack:
             each = stack.pop()
@@ -113,6 +114,6 @@ def _shrink_packages(
                 seen.add(each)
                 stack.extend(candidates[each].children)
                 if each not in taken:
-                    candidates[each].package.subtract(member)
+                    candidates[each].package.subtract(alone)
         changed |= seen
     return changed - taken.keys()

@@ -56,12 +56,12 @@ AT_ONCE = 64
 
 @dataclass(slots=True)
 class _Return:
-    """What should be submitted again, parents first.
+    """Homeless transactions that should be submitted again, parents first.
 
     `lost` are hashes and output counts of those among all detached ones on which entries of the pool stand.
     """
 
-    transactions: list[Transaction]
+    hashes: list[bytes]
     lost: list[tuple[bytes, int]] = field(default_factory=list)
 
 
@@ -123,8 +123,8 @@ class PoolService:
         """Submit when `run` comes to it; pending until then. `transaction` tells what became of it. Raises PoolFull."""
         if len(self._homeless) >= MAX_WAITING or self._homeless.total_size >= MAX_WAITING_BYTES:
             raise PoolFull("too many transactions wait for verification")
-        self._homeless.add(HomelessEntry(transaction, self.pool.now_ms()))
-        self._return_later(_Return([transaction]))
+        self._homeless.add(HomelessEntry.of(transaction, self.pool.now_ms()))
+        self._return_later(_Return([transaction.hash]))
 
     def _verify_has_no_home_here(self, transaction: Transaction) -> None:
         """What is to return counts as in the pool."""
@@ -146,8 +146,8 @@ class PoolService:
         log.debug("transaction accepted", hash=bytes_text(entry.hash), cycles=cycles, fee=entry.fee, size=entry.size)
         freed = self.pool.take_freed()
         for each in freed:
-            self._homeless.add(HomelessEntry(each, self.pool.now_ms()))
-        self._return_later(_Return(freed))
+            self._homeless.add(HomelessEntry.of(each, self.pool.now_ms()))
+        self._return_later(_Return([each.hash for each in freed]))
         return entry
 
     async def test_accept(self, transaction: Transaction) -> rpc.Accepted:
@@ -229,14 +229,13 @@ class PoolService:
                 returning.lost.append((flat.hash, count))
             # More than the pool can hold would only push each other out.
             if position > 0 and taken + flat.shape.size <= room:
-                transaction = Transaction.trusted(flat.raw)
-                self._homeless.add(HomelessEntry.of_block(transaction, position, ext, self.pool.now_ms()))
-                returning.transactions.append(transaction)
+                self._homeless.add(HomelessEntry.of_block(flat, position, ext, self.pool.now_ms()))
+                returning.hashes.append(flat.hash)
                 taken += flat.shape.size
         return taken
 
     def _return_later(self, returning: _Return) -> None:
-        if returning.transactions or returning.lost:
+        if returning.hashes or returning.lost:
             self._returning.put_nowait(returning)
 
     async def run(self) -> None:
@@ -256,12 +255,13 @@ class PoolService:
 
     async def _bring_back(self, returning: _Return) -> None:
         clearings = self._clearings
-        for transaction in returning.transactions:
+        for tx_hash in returning.hashes:
             if self._clearings != clearings:
                 return
-            if transaction.hash not in self._homeless:  # removed by hand, or in a block again
+            entry = self._homeless.get(tx_hash)
+            if entry is None:  # removed by hand, or in a block again
                 continue
-            await self._try_again(transaction, self.pool.limits.max_verify_cycles)
+            await self._try_again(entry.transaction, self.pool.limits.max_verify_cycles)
             await asyncio.sleep(0)  # those that are refused at once wait for nothing
         for tx_hash, output_count in returning.lost:
             self.pool.drop_orphaned(tx_hash, output_count)
@@ -301,7 +301,7 @@ class PoolService:
         noted: list[bytes] = []
         while transactions := saved.take(AT_ONCE):
             for transaction in transactions:
-                self._homeless.add(HomelessEntry(transaction, self.pool.now_ms()))
+                self._homeless.add(HomelessEntry.of(transaction, self.pool.now_ms()))
                 noted.append(transaction.hash)
             await asyncio.sleep(0)
         count = 0

@@ -244,7 +244,7 @@ async def test_a_bad_entry_stops_nobody(*, is_from_outside: bool) -> None:
 def spoil(funds: Funds, entry: PoolEntry) -> None:
     """Put another witness into an entry, of the same size."""
     spoilt = entry.tx.replace(witnesses=[bytes(len(entry.tx.witnesses[0]))])
-    entry.tx = spoilt
+    entry.raw = spoilt.raw
     funds.pool.pool.version += 1
 
 
@@ -312,7 +312,7 @@ async def test_what_no_block_can_hold_leaves_with_the_template() -> None:
     async with funded() as funds:
         parent, child, other = await proposed(funds)
         entry = funds.pool.pool.graph.entries[parent.short_id]
-        entry.tx = funds.spend((OutPoint(tx_hash=bytes(32), index=0), CELL), outputs=2)
+        entry.raw = funds.spend((OutPoint(tx_hash=bytes(32), index=0), CELL), outputs=2).raw
         funds.pool.pool.version += 1
         template = await funds.dev.assembler.block_template()
         assert [each.transaction.hash for each in template.transactions] == [other.hash]

@@ -101,7 +101,7 @@ class GraphMachine(RuleBasedStateMachine):
         if old.short_id in self.graph or any(key in self.graph.spenders for key in (*old.input_keys, *old.dep_keys)):
             return
         again = an_entry(spends=old.input_keys, reads=old.dep_keys, fee=old.fee)
-        again.tx, again.hash, again.short_id = old.tx, old.hash, old.short_id
+        again.raw, again.hash, again.short_id = old.raw, old.hash, old.short_id
         self._add(again)
 
     @precondition(lambda self: len(self.graph) > 0)
