@@ -19,6 +19,7 @@ from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT
 from ckb_node.rpc.hextext import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.rpc.jsontypes import ScriptJson, parse_hash_type, read_script
 from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of
+from ckb_node.rpc.paramfaults import TEXT, fault_text
 from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import WellKnownScripts
 from ckb_node.specs import bundled_text, cell_file, files_of
@@ -357,7 +358,7 @@ def parse_config(text: str, name: str = CONFIG_NAME) -> FileConfig:
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_plain(str(error))}") from error
+        raise ConfigError(f"{name}: {_plain(error)}") from error
     except RecursionError:
         raise ConfigError(f"{name}: not valid TOML: nested too deeply") from None
     except ValueError as error:  # besides TOMLDecodeError that of an integer with too many digits
@@ -448,10 +449,10 @@ def parse_address(key: str, text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _plain(message: str) -> str:
-    """`Object contains unknown field `x` - at `$.rpc`` as `rpc.x: unknown key`."""
-    what, _, where = message.partition(" - at `$")
-    path = where.strip("`.")
+def _plain(error: msgspec.ValidationError) -> str:
+    """`Object contains unknown field `x` - at `$.rpc`` as `rpc.x: unknown key`; of wrong values those that would do."""
+    what, _, where = fault_text(TEXT, FileConfig, error).partition(" - at `")
+    path = where.strip("`")
     for said, fault in (
         ("Object contains unknown field ", "unknown key"),
         ("Object missing required field ", "missing"),

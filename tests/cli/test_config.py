@@ -43,7 +43,7 @@ def config(text: str) -> Config:
         ('[tx_pool]\nmin_fee_rate = "1"', "tx_pool.min_fee_rate: Expected `int`, got `str`"),
         ("[tx_pool]\nmax_tx_pool_size = 0", "tx_pool.max_tx_pool_size: Expected `int` >= 1"),
         ("[tx_pool]\nexpiry_hours = 1.5", "tx_pool.expiry_hours: Expected `int`, got `float`"),
-        ('[rpc]\nmodules = ["Net", "Nett"]', "rpc.modules[1]: Invalid enum value 'Nett'"),
+        ('[rpc]\nmodules = ["Net", "Nett"]', "rpc.modules[1]: unknown variant `Nett`, expected `Net`, `Pool`, `Miner`"),
         ('[rpc]\nlisten_address = "8114"', "rpc.listen_address"),
         ('[rpc]\nlisten_address = "localhost:99999"', "rpc.listen_address"),
         ('[rpc]\nlisten_address = "localhost:"', "rpc.listen_address"),
