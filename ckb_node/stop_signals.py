@@ -1,4 +1,6 @@
-"""SIGINT, SIGTERM and SIGHUP while a node runs: the first asks for an end in order, the second ends it at once.
+"""SIGINT, SIGTERM and SIGHUP while a node runs: the first asks for an end in order, a later one ends it at once.
+
+Service managers send two at the same moment, which are one wish.
 
 While the node is being opened there is nobody to ask and nothing to lose: what is on the disk is as after a power cut,
 which every open survives. A signal ends the process then. A thread of its own sees to that: the main thread may be in
@@ -12,12 +14,14 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_AT_ONCE: Final = 113
+ONE_WISH_S: Final = 1.0
 
 
 def wanted_signals() -> list[signal.Signals]:
@@ -35,10 +39,13 @@ def end_process(code: int, text: str) -> NoReturn:
 class StopSignals:
     """Signals are this object's while its context lasts. For the main thread."""
 
-    def __init__(self, end: Callable[[int, str], None] = end_process) -> None:
+    def __init__(
+        self, end: Callable[[int, str], None] = end_process, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._end: Final = end
+        self._now_s: Final = now_s
         self._ask: Callable[[], None] | None = None
-        self._is_asked = False
+        self._asked_at: float | None = None
         self._lock: Final = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -71,13 +78,14 @@ class StopSignals:
 
     def _on_signal(self) -> None:
         with self._lock:
-            ask, is_second, self._is_asked = self._ask, self._is_asked, True
+            ask = self._ask
         if ask is None:
             self._end(0, "stopped before the node was open")
-        elif is_second:
-            self._end(EXIT_AT_ONCE, "stopped at once, at the second signal")
-        else:
+        elif self._asked_at is None:
+            self._asked_at = self._now_s()
             ask()
+        elif self._now_s() - self._asked_at >= ONE_WISH_S:
+            self._end(EXIT_AT_ONCE, "stopped at once, at the second signal")
 
 
 def _leave_to_the_thread(_number: int, _frame: object) -> None:

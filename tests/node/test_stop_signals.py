@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from queue import Queue
 
 import pytest
 
-from ckb_node.stop_signals import EXIT_AT_ONCE, SIGNALS, StopSignals
+from ckb_node.stop_signals import EXIT_AT_ONCE, ONE_WISH_S, SIGNALS, StopSignals
 from tests.kit.process import ROOT
 
 WAIT_S = 30.0
@@ -31,11 +32,14 @@ class Ends:
 def test_the_first_asks_and_the_second_ends(number: signal.Signals) -> None:
     ends, asked = Ends(), threading.Event()
     before = signal.getsignal(number)
-    with StopSignals(ends) as signals:
+    now = [0.0]
+    with StopSignals(ends, lambda: now[0]) as signals:
         signals.opened(asked.set)
         signal.raise_signal(number)
         assert asked.wait(WAIT_S)
+        signal.raise_signal(signal.SIGHUP)  # a service manager's, at the same moment
         assert ends.seen.empty()
+        now[0] = 1.0
         signal.raise_signal(number)
         assert ends.seen.get(timeout=WAIT_S)[0] == EXIT_AT_ONCE
     assert signal.getsignal(number) == before
@@ -92,6 +96,7 @@ def test_a_main_thread_that_never_comes_back(opened: str, count: int, code: int,
         process.send_signal(signal.SIGTERM)
         if count == 2:
             assert wait() == b"asked\n"
+            time.sleep(ONE_WISH_S)
             process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=WAIT_S)
     finally:
