@@ -21,11 +21,18 @@ class HomelessEntry:
     added_at: int
     cycles: int | None = None
     fee: int | None = None
+    is_from_file: bool = False
+    """A former run saved it."""
 
     @classmethod
     def of(cls, transaction: Transaction, added_at: int) -> HomelessEntry:
         """From elsewhere than a block."""
         return cls(transaction.hash, transaction.raw, added_at)
+
+    @classmethod
+    def of_file(cls, transaction: Transaction, added_at: int) -> HomelessEntry:
+        """Saved by a former run."""
+        return cls(transaction.hash, transaction.raw, added_at, is_from_file=True)
 
     @classmethod
     def of_block(cls, flat: FlatTransaction, position: int, ext: BlockExt | None, added_at: int) -> HomelessEntry:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from ckb_node.txpool.rbf import min_replace_fee
 from ckb_node.txpool.recent_rejects import RecentRejects
 from ckb_node.txpool.refused import RefusedTransactions, log_refusal
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
+from ckb_node.txpool.saving import parents_first
 from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.waiting import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
 from consensus.lookup import ChainDataError
@@ -301,7 +301,7 @@ class PoolService:
         noted: list[bytes] = []
         while transactions := saved.take(AT_ONCE):
             for transaction in transactions:
-                self._homeless.add(HomelessEntry.of(transaction, self.pool.now_ms()))
+                self._homeless.add(HomelessEntry.of_file(transaction, self.pool.now_ms()))
                 noted.append(transaction.hash)
             await asyncio.sleep(0)
         count = 0
@@ -316,13 +316,8 @@ class PoolService:
         """Keep the pool on disk, what is to return to it, and what of the file was not looked at yet, parents first;
         how many transactions. Raises OSError; the file is as before then."""
         rest = self._saved.rest(path)
-        transactions = {tx_hash: each.transaction for tx_hash, each in self._homeless}
-        needs = {tx_hash: _parents(tx) for tx_hash, tx in transactions.items()}
-        transactions |= {entry.hash: entry.tx for entry in self.pool.graph}
-        for entry in self.pool.graph:
-            needs[entry.hash] = {key[:32] for key in (*entry.input_keys, *entry.dep_keys)}
-        in_order = (transactions.get(tx_hash) for tx_hash in TopologicalSorter(needs).static_order())
-        save_transactions(path, [*(tx for tx in in_order if tx is not None), *rest])
+        transactions = parents_first(self.pool.graph, (each for _, each in self._homeless))
+        save_transactions(path, [*transactions, *rest])
         return len(transactions) + len(rest)
 
     # ------------------------------------------------------------ by hand
@@ -475,12 +470,6 @@ def _entry_info(entry: PoolEntry) -> rpc.PoolEntry:
         ancestors_count=entry.ancestors.count,
         timestamp=entry.timestamp,
     )
-
-
-def _parents(tx: Transaction) -> set[bytes]:
-    """Hashes of the transactions whose cells it names."""
-    named = (*(each.previous_output for each in tx.body.inputs), *(each.out_point for each in tx.body.cell_deps))
-    return {out_point.tx_hash for out_point in named}
 
 
 def _by_few(transactions: Sequence[FlatTransaction]) -> Iterator[Sequence[FlatTransaction]]:
