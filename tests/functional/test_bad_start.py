@@ -285,11 +285,11 @@ def test_room_runs_out_while_serving(directory: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB; only root in a real machine can have one."""
+    """A file system of 4 MiB; only root in a real machine can have one."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(place)], capture_output=True, check=False
     )
     if mounted.returncode != 0:
         pytest.skip("no right to mount")
@@ -364,12 +364,12 @@ def test_skipping_and_overwriting_exclude_each_other(directory: Path) -> None:
 CONFIG_FAULTS = {
     "unknown key": ("[rpc]", '[rpc]\nlisten_adress = "127.0.0.1:1"', ["rpc.listen_adress", "unknown key"]),
     "unknown section": ("[miner]", "[stratum]\n[miner]", ["stratum", "unknown key"]),
-    "wrong type": ('filter = "info"', "filter = 3", ["logger.filter", "str"]),
+    "wrong type": ('filter = "info,ckb-script=debug"', "filter = 3", ["logger.filter", "str"]),
     "number out of range": ("# min_fee_rate = 1000", "min_fee_rate = -1", ["tx_pool.min_fee_rate", ">= 0"]),
     "bad TOML": ("[tx_pool]", "[tx_pool", ["config.toml", "line"]),
     "unknown module": ('"Net"', '"Nett"', ["rpc.modules", "Nett"]),
     "bad address": ('listen_address = "127.0.0.1:', 'listen_address = "127.0.0.1', ["rpc.listen_address", "host:port"]),
-    "bad log level": ('filter = "info"', 'filter = "loud"', ["logger.filter", "loud"]),
+    "bad log level": ('filter = "info,ckb-script=debug"', 'filter = "loud"', ["logger.filter", "loud"]),
     "bad code hash": ('code_hash = "0x9bd7', 'code_hash = "9bd7', ["block_assembler.code_hash"]),
     "bad hash type": ('\nhash_type = "type"', '\nhash_type = "types"', ["block_assembler.hash_type", "types"]),
     "missing value": ("[block_assembler]\ncode_hash", "[block_assembler]\n# code_hash", ["block_assembler.code_hash"]),
