@@ -32,7 +32,11 @@ from storage.kv import KeyValueStore, Pair, Reader
 from storage.overlay import Overlay
 
 KEPT_UNDO = 10_000
-"""Blocks that can be rolled back; a deeper reorganisation builds the index anew. A record takes a few kB."""
+"""Blocks that can be rolled back; a deeper reorganisation builds the index anew."""
+
+KEPT_BIG_UNDO = 1000
+BIG_UNDO = 16 << 10
+"""Records of more bytes go earlier, so that full blocks do not make gigabytes of them."""
 
 CLEARED_AT_ONCE = 10_000
 """Rows that one batch deletes."""
@@ -88,10 +92,18 @@ class Index:
         overlay.put(number_key(UNDO, block.number), pack_undo(undo))
         if block.number == 0:
             overlay.put(FORMAT, FORMAT_NOW)
-        if block.number >= KEPT_UNDO:
-            overlay.delete(number_key(UNDO, block.number - KEPT_UNDO))
+        self._forget_undo(overlay, block.number)
         overlay.commit(self.store, sync=sync)
         self._tip = block.number, block.hash
+
+    def _forget_undo(self, overlay: Overlay, number: int) -> None:
+        """Of blocks so far below this one that nobody takes them back."""
+        if number >= KEPT_UNDO:
+            overlay.delete(number_key(UNDO, number - KEPT_UNDO))
+        if number >= KEPT_BIG_UNDO:
+            key = number_key(UNDO, number - KEPT_BIG_UNDO)
+            if len(self.store.get(key) or b"") > BIG_UNDO:
+                overlay.delete(key)
 
     def rollback(self) -> None:
         """Take the last indexed block back, if there is one. Raises IndexTooOldError."""

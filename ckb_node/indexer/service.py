@@ -108,6 +108,7 @@ class IndexerService:
 
     def _step_or_begin_anew(self) -> bool:
         if self._has_failed:
+            self._followed = -1  # what is opened again may lack the end, or be built anew
             self._reopen()
             self._index, self._is_checked = Index(self._store), False
         self._has_failed = True

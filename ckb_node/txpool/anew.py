@@ -16,7 +16,6 @@ from ckb_node.txpool.pool import TxPool, reject_of
 from ckb_node.txpool.rejects import Invalidated, Reject
 from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.waiting import Waiting
-from consensus.block import BlockSizeError
 from consensus.errors import CkbError, DaoError, ResolveError
 from consensus.lookup import ChainDataError
 from consensus.script.errors import ExceededMaximumCycles
@@ -31,7 +30,6 @@ log = structlog.get_logger("txpool")
 
 _BLAMES_TRANSACTIONS = (
     BlockCyclesError,
-    BlockSizeError,
     BlockTransactionError,
     DaoError,
     NotProposedError,
@@ -55,6 +53,8 @@ class VerifyAnew:
     def verify_all(self) -> None:
         """A hardfork came, or went in a reorganisation. What a block may hold next is verified first."""
         graph = self._pool.graph
+        if not len(graph):
+            return
         proposed = list(graph.by_score((Status.PROPOSED,)))
         log.info("the pool is verified anew for another version of the VM", transactions=len(graph))
         self._doubt([*proposed, *(entry for entry in graph if entry.status is not Status.PROPOSED)])

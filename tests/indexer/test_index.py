@@ -126,3 +126,18 @@ def test_a_repeated_transaction_is_taken_back_too() -> None:
     kept.rollback()
     assert rows(kept.store) == before
     assert kept.tip() == (5, chain[-1].hash)
+
+
+def test_undo_of_big_blocks_is_kept_for_less_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "KEPT_BIG_UNDO", 2)
+    kept = Index(MemoryStore())
+    for block in a_chain(random.Random(6), 8):
+        kept.append(block)
+    sizes = {key: len(value) for key, value in kept.store.iterator(prefix=UNDO)}
+    monkeypatch.setattr(index, "BIG_UNDO", sorted(sizes.values())[3])
+    small = [key for key, size in sizes.items() if size <= index.BIG_UNDO]
+    again = Index(MemoryStore())
+    for block in a_chain(random.Random(6), 8):
+        again.append(block)
+    left = [key for key, _ in again.store.iterator(prefix=UNDO)]
+    assert left == sorted({*small, *(number_key(UNDO, number) for number in (6, 7))})

@@ -391,3 +391,15 @@ async def test_a_step_ends_after_many_bytes_of_blocks(monkeypatch: pytest.Monkey
             assert indexed_tip is not None
             heights.append(indexed_tip[0])
         assert heights == list(range(tip))
+
+
+async def test_an_index_that_is_opened_again_is_not_searched_before_it_has_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(indexer_service, "WAIT_S", 0.01)
+    async with funded(1) as funds, indexed(funds.dev) as client:
+        client.catch_up()
+        monkeypatch.setattr(client.indexer, "step", lambda: False)
+        client.indexer._has_failed = True
+        assert not client.indexer._step_or_begin_anew()
+        assert (await client.error("get_cells", search_key(ALICE.lock), "asc", "0x1"))[0] == INDEXER_REFUSES

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from ckb_node.chain.scripts import VerifiedTransactions
 from ckb_node.rpc import services as rpc
 from ckb_node.txpool.entry import PoolEntry
+from ckb_node.txpool.pool import Checked
 from consensus.errors import CkbError
 from consensus.hashing import ckb_hash
 from consensus.params import Consensus
@@ -29,6 +31,7 @@ from consensus.types.blockchain import (
     Transaction,
 )
 from consensus.verify_block import BlockCyclesError, BlockTransactionError
+from storage.errors import StorageCorrupt
 from tests.kit.devchain import dev_consensus
 from tests.kit.wallet import sighash_dep
 from tests.txpool.kit_pool import ALICE, CELL, FEE, Cell, Funds, cell_of, funded
@@ -356,3 +359,33 @@ async def test_a_template_without_transactions_is_better_than_none(monkeypatch: 
         )
         assert len((await next_block(funds)).transactions) == 1
         await funds.dev.mine()
+
+
+async def test_a_disk_that_fails_for_one_entry_is_not_the_end_of_verifying(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with funded() as funds:
+        bad, good = funds.spend(), funds.spend()
+        await funds.submit(bad, good)
+        graph, check = funds.pool.pool.graph, funds.pool.pool.check_entry
+
+        def unreadable(entry: PoolEntry) -> Checked:
+            if entry.hash == bad.hash:
+                raise StorageCorrupt("db", "a checksum differs")
+            return check(entry)
+
+        monkeypatch.setattr(funds.pool.pool, "check_entry", unreadable)
+        funds.pool._anew.verify_all()
+        await funds.dev.settle_pool()
+        assert await funds.statuses(bad, good) == ["unknown", "pending"]
+        assert "cannot be read" in (await funds.why_gone(bad)).description
+        assert not graph.entries[good.short_id].is_stale
+
+
+async def test_a_node_that_stops_drops_nothing_that_is_in_doubt() -> None:
+    async with funded() as funds:
+        tx = funds.spend()
+        await funds.submit(tx)
+        funds.pool._anew.verify_all()
+        funds.dev.scripts.verified = VerifiedTransactions()
+        funds.dev.scripts.end_runs()
+        await funds.dev.settle_pool()
+        assert await funds.status(tx) == "pending"
