@@ -69,6 +69,11 @@ hostile: setup
 soak-kill: setup
 	$(BIN)/python -m tests.soak.kill --rounds $${ROUNDS:-50}
 
+## Bit rot, lost and older files on copies of a node's directory: start, run, compaction, check and recover. Minutes;
+## SEEDS=<n> for other places of the damage, ONLY=<text in a point's name>.
+bitrot: setup
+	$(BIN)/python -m tests.bitrot --seeds $(or $(SEEDS),1) --only "$(ONLY)"
+
 ## Run ELF programs on every engine of the VM and on the reference's debugger, and compare:
 ##   make conformance-vm PROGRAMS=<directory> ORACLE=<ckb-debugger.wasm, of the npm package ckb-testtool>
 ## Programs with atomics, which CKB and so the debugger refuses: all engines must agree, and exit with 0 on version 2:

@@ -183,6 +183,7 @@ def main() -> int:
                 print(f"FAILED {point}: {error}", flush=True)
             verdicts[(point.moment, verdict)] += 1
             file.write(f"{point}: {verdict}\n")
+            file.flush()
         for (moment, verdict), count in sorted(verdicts.items()):
             line = f"{moment:12} {verdict:24} {count}"
             print(line)

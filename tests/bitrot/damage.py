@@ -39,21 +39,21 @@ def targets_of(root: Path) -> list[Target]:
 
 def flip(path: Path, random: Random, _: Path) -> None:
     """One bit, somewhere."""
-    raw = bytearray(path.read_bytes())
+    raw = bytearray(path.read_bytes()) or bytearray(1)
     raw[random.randrange(len(raw))] ^= 1 << random.randrange(8)
     path.write_bytes(raw)
 
 
 def flip_late(path: Path, random: Random, _: Path) -> None:
     """One bit of the last tenth, where the newest is."""
-    raw = bytearray(path.read_bytes())
+    raw = bytearray(path.read_bytes()) or bytearray(1)
     raw[len(raw) - 1 - random.randrange(max(len(raw) // 10, 1))] ^= 1 << random.randrange(8)
     path.write_bytes(raw)
 
 
 def zeros(path: Path, random: Random, _: Path) -> None:
     """A page of zeros."""
-    raw = bytearray(path.read_bytes())
+    raw = bytearray(path.read_bytes()) or bytearray(1)
     at = random.randrange(len(raw)) // PAGE * PAGE
     raw[at : at + PAGE] = bytes(len(raw[at : at + PAGE]))
     path.write_bytes(raw)
@@ -61,7 +61,7 @@ def zeros(path: Path, random: Random, _: Path) -> None:
 
 def truncate(path: Path, random: Random, _: Path) -> None:
     """The end is gone."""
-    path.write_bytes(path.read_bytes()[: random.randrange(path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: random.randrange(path.stat().st_size or 1)])
 
 
 def delete(path: Path, _random: Random, _: Path) -> None:
