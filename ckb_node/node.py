@@ -22,6 +22,7 @@ from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.clock import SystemClock
 from ckb_node.config import Config, ConfigError
+from ckb_node.crash_trace import crash_trace
 from ckb_node.filters.service import FilterService
 from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerService, open_index
@@ -279,7 +280,7 @@ def run_node(config: Config, *, mine: bool) -> int:
     set_up_logs(config, "run")
     connections = connections_within(raise_descriptor_limit())
     try:
-        with StopSignals() as signals:
+        with crash_trace(config), StopSignals() as signals:
             asyncio.run(serve(config, signals, connections, mine=mine))
     except ExceptionGroup as group:
         raise first_error(group) from group
