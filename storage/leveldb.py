@@ -221,7 +221,7 @@ def _iterate(place: _Place, source: Any, bounds: tuple[bytes, bytes | None], rev
     try:
         if reverse:
             return _pairs_down(place, source.iterator(stop=stop, reverse=True, verify_checksums=True), start)
-        return _pairs(place, source.iterator(start=start, stop=stop, verify_checksums=True))
+        return _pairs_up(place, source, source.iterator(start=start, stop=stop, verify_checksums=True), start)
     except (plyvel.Error, RuntimeError) as error:
         _raise_typed(place, error)
 
@@ -233,6 +233,25 @@ def _pairs(place: _Place, pairs: Any) -> Iterator[Pair]:
         _raise_typed(place, error)
     finally:
         pairs.close()
+
+
+def _pairs_up(place: _Place, source: Any, pairs: Any, start: bytes) -> Iterator[Pair]:
+    """plyvel takes a last block that cannot be read for the end of all keys. So whoever comes to the end looks once
+    more, by the iterator that tells why it ended."""
+    last = start
+    for pair in _pairs(place, pairs):
+        yield pair
+        last = pair[0]
+    try:
+        raw = source.raw_iterator(verify_checksums=True)
+        try:
+            raw.seek(last)
+            if raw.valid():
+                raw.next()
+        finally:
+            raw.close()
+    except (plyvel.Error, RuntimeError) as error:
+        _raise_typed(place, error)
 
 
 def _pairs_down(place: _Place, pairs: Any, start: bytes) -> Iterator[Pair]:

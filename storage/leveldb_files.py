@@ -196,21 +196,25 @@ def live_tables(directory: Path) -> dict[int, int]:
     manifest = directory / name[:-1].decode("ascii")
     if not manifest.is_file():
         raise StorageCorrupt(manifest, "the file is missing, though CURRENT names it")
-    tables: dict[int, int] = {}
+    tables, seen = dict[int, int](), set[int]()
     for start, _, edit in _log_records(_read(manifest)):
         if edit is None:
             raise StorageCorrupt(manifest, f"the record at {start} is damaged")
         try:
-            _apply_edit(edit, tables)
+            seen |= _apply_edit(edit, tables)
         except (IndexError, ValueError) as error:
             raise StorageCorrupt(manifest, f"the record at {start} is no edit") from error
+    if not seen.issuperset((_LOG, _NEXT_FILE, _LAST_SEQUENCE)):
+        raise StorageCorrupt(manifest, "its begin is missing")
     return tables
 
 
-def _apply_edit(edit: bytes, tables: dict[int, int]) -> None:
-    at = 0
+def _apply_edit(edit: bytes, tables: dict[int, int]) -> set[int]:
+    """Change the tables as an edit says; the tags that it has."""
+    at, seen = 0, set[int]()
     while at < len(edit):
         tag, at = _varint(edit, at)
+        seen.add(tag)
         if tag == _COMPARATOR:
             _, at = _text(edit, at)
         elif tag in (_LOG, _NEXT_FILE, _LAST_SEQUENCE, _PREVIOUS_LOG):
@@ -230,6 +234,7 @@ def _apply_edit(edit: bytes, tables: dict[int, int]) -> None:
             _, at = _text(edit, at)
         else:
             raise ValueError(f"unknown tag {tag}")
+    return seen
 
 
 def _table_path(directory: Path, number: int) -> Path:

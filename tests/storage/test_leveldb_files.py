@@ -137,7 +137,41 @@ def test_current_and_manifest_are_named(path: Path, name: str) -> None:
             LevelDbStore(path, SMALL)
         assert caught.value.path.name.startswith(("CURRENT", "MANIFEST", "0")), place
         file.write_bytes(original)
+    for content in (b"", bytes(len(original))):
+        file.write_bytes(content)
+        assert [found.path for found in verify_database(path)] == [file]
+        with pytest.raises(StorageCorrupt, match="Do this"):
+            LevelDbStore(path, SMALL)
+    file.write_bytes(original)
     LevelDbStore(path, SMALL).close()
+
+
+def test_a_scan_never_ends_at_damage_as_if_there_were_no_more(tmp_path: Path) -> None:
+    """Whichever block of the only table it is, from wherever, up or down: all rows that are there, or an error."""
+    rows = [(b"k%04d" % number, bytes([number % 256]) * 300) for number in range(200)]
+    store = LevelDbStore(tmp_path, SMALL)
+    store.write_batch(rows, sync=True)
+    store.close()
+    LevelDbStore(tmp_path, SMALL).close()  # its log becomes a table
+    (table,) = tables_of(tmp_path)
+    original = table.read_bytes()
+    refused = 0
+    for place in range(100, len(original) - 200, 2500):
+        raw = bytearray(original)
+        raw[place] ^= 1
+        table.write_bytes(raw)
+        store = LevelDbStore(tmp_path, SMALL)
+        for start in (0, 100, 195, 199):
+            for is_reverse in (False, True):
+                expected = rows[start:][:: -1 if is_reverse else 1]
+                try:
+                    found = list(store.iterator(start=rows[start][0], reverse=is_reverse))
+                except StorageCorrupt:
+                    refused += 1
+                else:
+                    assert found == expected, (place, start, is_reverse)
+        store.close()
+    assert refused > 20
 
 
 HOLD_OPEN = """
