@@ -133,7 +133,11 @@ def _check_content(config: Config) -> list[str]:
         filters = _check_filters(config, store)
     print(f"replayed {report.blocks} blocks with {report.transactions} transactions from genesis")  # noqa: T201
     print(f"computed the filters of {filters.filters} blocks once more")  # noqa: T201
-    return [*report.faults, *filters.faults]
+    cure = REBUILT.format(directory=config.data_dir / FILTERS_DIRECTORY)
+    return [
+        *(f"{store.path / DB}: {fault}. {RECOVER}" for fault in report.faults),
+        *(f"{fault}. {cure}" for fault in filters.faults),
+    ]
 
 
 def _check_filters(config: Config, store: ChainStore) -> FilterReport:

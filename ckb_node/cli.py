@@ -1,4 +1,4 @@
-"""The command line: `ckb-node init|run|dev|miner|check|import|export|replay|stats|debug|list-hashes`.
+"""The command line: `ckb-node init|run|dev|miner|check|recover|import|export|replay|stats|debug|list-hashes`.
 
 `cli_group.py` has the exit codes and how errors are shown.
 """

@@ -21,11 +21,13 @@ from storage.leveldb import LevelDbOptions, LevelDbStore
 from storage.leveldb_files import locked
 from storage.schema import META_ARCHIVE
 from storage.segments import (
+    BODY,
     HEAD,
     CommitMark,
     Location,
     Readers,
     checked_payload,
+    record_head,
     segment_path,
     segments_of,
     sync_directory,
@@ -48,6 +50,12 @@ class RecoveryArchive:
         self._readers: Final = Readers(path)
         self._offered: Final[OrderedDict[bytes, Location]] = OrderedDict()
         self._bytes = 0
+        self._known: Final[dict[Location, bytes]] = {}
+
+    def restore(self, raw: bytes, location: Location) -> None:
+        """This body stands there no more, but it is known: it is put back with the new database."""
+        self._known[location] = raw
+        self.offer(raw, location)
 
     def offer(self, raw: bytes, location: Location) -> None:
         """This body, which stands there, may be appended from now on."""
@@ -67,13 +75,29 @@ class RecoveryArchive:
 
     def read(self, location: Location, /) -> bytes:
         """See Archive."""
+        known = self._known.get(location)
+        if known is not None:
+            return known
         return checked_payload(self._readers.pread(location, 0, HEAD.size + location.length), location, self._path)
 
     def read_slice(self, location: Location, start: int, length: int, /) -> bytes:
         """See Archive."""
         if start < 0 or length < 0 or start + length > location.length:
             raise ValueError(f"bytes {start}..{start + length} are outside a record of {location.length} bytes")
+        known = self._known.get(location)
+        if known is not None:
+            return known[start : start + length]
         return self._readers.pread(location, HEAD.size + start, length)
+
+    def put_back(self) -> None:
+        """Write what was restored. Raises OSError."""
+        for location, raw in self._known.items():
+            segment = _own_copy(segment_path(self._path, location.segment))
+            with segment.open("r+b") as file:
+                file.seek(location.offset)
+                file.write(record_head(BODY, raw) + raw)
+                file.flush()
+                os.fsync(file.fileno())
 
     def end(self) -> Location:
         """Nothing is appended."""
@@ -122,6 +146,7 @@ class Recovery:
             if give_up_rest and packed is not None:
                 kept.append(self._path / f"{BLOCKS}.{suffix}")
                 _keep_archive(self._path / BLOCKS, kept[-1], Location.unpack(packed))
+                self.archive.put_back()
             kept.append(self._path / f"{DB}.{suffix}")
             (self._path / DB).rename(kept[-1])
             (self._path / _NEW).rename(self._path / DB)
@@ -167,11 +192,16 @@ def _keep_archive(blocks: Path, aside: Path, last: Location) -> None:
     for number in range(last.segment):
         if number not in there:
             segment_path(blocks, number).touch()
-    current = segment_path(blocks, last.segment)
-    copy = current.with_suffix(".copy")
-    with current.open("rb") as source, copy.open("wb") as target:
+    _own_copy(segment_path(blocks, last.segment))
+    sync_directory(blocks)
+
+
+def _own_copy(path: Path) -> Path:
+    """Make a file that shares its content with a link one of its own; a missing one is made empty."""
+    copy = path.with_suffix(".copy")
+    path.touch()
+    with path.open("rb") as source, copy.open("wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
         target.flush()
         os.fsync(target.fileno())
-    copy.replace(current)
-    sync_directory(blocks)
+    return copy.replace(path)

@@ -19,7 +19,7 @@ import click
 
 from ckb_node.chain.bulk import set_for_bulk
 from ckb_node.chain.groups import BlockGroups, RefusedBlockError
-from ckb_node.chain.opening import CHAIN_DIRECTORY, STORE_OPTIONS, processing
+from ckb_node.chain.opening import ARCHIVE_CURE, CHAIN_DIRECTORY, STORE_OPTIONS, processing
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.rules import scripts_later
 from ckb_node.commands.errors import CommandError
@@ -84,7 +84,7 @@ def recover(config: Config, options: RecoverOptions) -> int:
     total = sum(segment_path(blocks, number).stat().st_size for number in segments)
     click.echo(f"building {path / 'db'} anew from {len(segments)} segments of {blocks}, {total:,} bytes")
     with stop_flag() as stop, recovering(path, STORE_OPTIONS.leveldb) as recovery:
-        _offer_genesis(consensus, blocks, recovery.archive)
+        _offer_genesis(consensus, blocks, recovery.archive, is_salvage=options.is_salvage)
         with processing(config, consensus, recovery.store, options.processes) as processor:
             processor.start(spec.content_hash)
             rebuilder = Rebuilder(processor, recovery.archive, blocks, options.checks)
@@ -105,12 +105,17 @@ def recover(config: Config, options: RecoverOptions) -> int:
     return 0
 
 
-def _offer_genesis(consensus: Consensus, blocks: Path, archive: RecoveryArchive) -> None:
+def _offer_genesis(consensus: Consensus, blocks: Path, archive: RecoveryArchive, *, is_salvage: bool) -> None:
+    """It is the first body of every archive, and the only one that can be had from elsewhere."""
     first = next(scan(blocks), None)
     raw = consensus.genesis_block.raw
-    if first is None or first.kind != BODY or first.payload != raw:
-        raise CommandError(f"{blocks} does not begin with the genesis block of this chain")
-    archive.offer(raw, first.location)
+    if first is not None and first.kind == BODY and first.payload == raw:
+        archive.offer(raw, first.location)
+    elif is_salvage and (first is None or first.kind == DAMAGED):
+        archive.restore(raw, Location(0, 0, len(raw)))
+    else:
+        path = segment_path(blocks, 0)
+        raise CommandError(f"{path} does not begin with the genesis block of this chain. {ARCHIVE_CURE}")
 
 
 def _tip(store: ChainStore) -> Header:

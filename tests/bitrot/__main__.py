@@ -167,8 +167,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", default="", help="Points whose name holds this text.")
+    parser.add_argument("--report", type=Path, default=Path("build") / "bitrot.txt")
     arguments = parser.parse_args()
-    report = Path("build") / "bitrot.txt"
+    report: Path = arguments.report
     report.parent.mkdir(exist_ok=True)
     failed, verdicts = 0, Counter[tuple[str, str]]()
     with tempfile.TemporaryDirectory(prefix="bitrot-") as directory, report.open("w") as file:

@@ -195,6 +195,21 @@ def test_a_damaged_body_is_named_and_what_is_before_it_can_be_kept(made: Made) -
     assert "the data equals the replay" in made.command("check")
 
 
+def test_a_damaged_genesis_block_is_put_back(made: Made) -> None:
+    made.add(mined()[:5])
+    kept = made.close()
+    path = bodies_of(made)[0][0]
+    raw = bytearray(path.read_bytes())
+    raw[50_000] ^= 1
+    path.write_bytes(raw)
+    refused = invoke("recover", "-C", str(made.config.root))
+    assert refused.exit_code == FAILURE
+    made.command("recover", "--salvage")
+    assert_same(made, kept)
+    assert path.read_bytes() != raw
+    assert "the data equals the replay" in made.command("check")
+
+
 def test_a_damaged_table_is_named_by_check(made: Made) -> None:
     made.add(mined())
     made.store.close()
@@ -223,6 +238,7 @@ def test_recover_refuses_what_it_cannot_do(made: Made, tmp_path: Path) -> None:
     result = invoke("recover", "-C", str(made.config.root))
     assert result.exit_code == FAILURE
     assert "does not begin with the genesis block" in result.output
+    assert "recover --salvage" in result.output
     segment.unlink()
     with pytest.raises(ArchiveBehindDatabase):
         ChainStore.open(made.chain)
