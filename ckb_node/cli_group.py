@@ -73,6 +73,7 @@ class NodeGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
         kwargs["standalone_mode"] = False
+        _open_missing_streams()
         _listen_to_sigint()
         code = self._code_of(args, kwargs)
         sys.exit(code if _is_flushed(sys.stdout) else _fail(EXIT_IO, "standard output: cannot be written"))
@@ -137,6 +138,13 @@ def _forget(stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+def _open_missing_streams() -> None:
+    """A process may be started with standard streams closed; Python then has none."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for good
 
 
 def _listen_to_sigint() -> None:

@@ -418,6 +418,21 @@ def test_an_output_that_is_full() -> None:
         assert subprocess.run(command, stderr=full, timeout=60, check=False).returncode == CLI
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(closed: str, tmp_path: Path) -> None:
+    program = f'"{sys.executable}" -m ckb_node "$@" {closed}'
+    for arguments, code in (
+        (("list-hashes", "-b"), OK),
+        (("fly",), CLI),
+        (("init", "-C", str(tmp_path / "x"), "--import-spec", "-"), CONFIG),
+    ):
+        command = ["sh", "-c", program, "sh", *arguments]
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+        assert done.returncode == code, done.stderr
+        assert b"Traceback" not in done.stderr
+        assert b"internal error" not in done.stderr
+
+
 def test_an_output_that_nobody_reads() -> None:
     reading, writing = os.pipe()
     os.close(reading)
