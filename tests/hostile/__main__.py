@@ -16,11 +16,10 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from tests.benches.report import BENCH_DIR
-from tests.hostile.attacks import ATTACKS
+from tests.hostile.attacks import ATTACKS, run_attack
 from tests.hostile.chain import Target, target_in
 from tests.hostile.honest import Served, run_clients
 from tests.kit.process import NodeProcess
@@ -95,7 +94,7 @@ def run(name: str, target: Target, seconds: float) -> Outcome:
     """One attack from start to SIGTERM, printed as a line."""
     node = NodeProcess(Path(target.directory), "dev", "--interval", str(MINING_INTERVAL_S), port=target.port)
     begun = _processes.Event()
-    attacker = _processes.Process(target=_attack, args=(name, target, begun), daemon=True)
+    attacker = _processes.Process(target=run_attack, args=(name, target, begun), daemon=True)
     mine, theirs = _processes.Pipe()
     clients = _processes.Process(target=run_clients, args=(target.port, seconds, theirs), daemon=True)
     logs = Path(target.directory) / "data/logs"
@@ -121,12 +120,6 @@ def run(name: str, target: Target, seconds: float) -> Outcome:
                 process.join()
         if node.process.poll() is None:
             node.kill()
-
-
-def _attack(name: str, target: Target, begun: Event) -> None:
-    """The attacker's process."""
-    begun.set()
-    ATTACKS[name](target)
 
 
 def _outcome(

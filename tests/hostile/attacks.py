@@ -6,6 +6,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from typing import Any
 
 from tests.hostile.chain import Target
@@ -28,6 +29,12 @@ def attack(name: str) -> Callable[[Attack], Attack]:
         return function
 
     return register
+
+
+def run_attack(name: str, target: Target, begun: Event) -> None:
+    """The attacker's process."""
+    begun.set()
+    ATTACKS[name](target)
 
 
 def threads(count: int, function: Callable[..., None], *arguments: Any, **named: Any) -> None:
