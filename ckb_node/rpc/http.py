@@ -41,7 +41,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 CHUNK_BYTES = 256 << 10
 """A batch's answer that grows beyond this is sent as it comes, not gathered first."""
 
-ACCEPTED_AT_ONCE = 8
+ACCEPTED_AT_ONCE = 4
 """New connections that the event loop takes before it does something else; asyncio lets as many wait, too few."""
 
 BACKLOG = 1024
@@ -130,9 +130,9 @@ class HttpServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 - what `listen` makes
-        connection.begin()
         is_kept = False
         try:
+            await connection.begin()
             standing = self._standing_of(request)
             if request.method == "POST":
                 is_kept = await self._answer_rpc(request, connection, standing)
