@@ -22,6 +22,8 @@ class Served:
     cheap: list[float] = field(default_factory=list)
     templates: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    connects: list[float] = field(default_factory=list)
+    """Seconds from the first SYN to the first answer of a new connection."""
     tip: int = 0
 
 
@@ -41,10 +43,11 @@ async def _all(port: int, seconds: float) -> Served:
 async def _client(port: int, end: float, served: Served) -> None:
     """Keeps its connection as long as the node lets it; whatever else happens counts as time of the call."""
     connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-    number = 0
+    number = -1
     while time.monotonic() < end:
         number += 1
-        is_template = number % TEMPLATE_EVERY == 0
+        is_new = connection is None
+        is_template = number % TEMPLATE_EVERY == TEMPLATE_EVERY - 1
         method = "get_block_template" if is_template else "get_tip_block_number"
         started = time.monotonic()
         fault = ""
@@ -64,7 +67,8 @@ async def _client(port: int, end: float, served: Served) -> None:
                 break
         else:
             served.faults.append(fault)
-        (served.templates if is_template else served.cheap).append(time.monotonic() - started)
+        times = served.connects if is_new else served.templates if is_template else served.cheap
+        times.append(time.monotonic() - started)
         await asyncio.sleep(PAUSE_S)
 
 
