@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from ckb_node.lanes.client import client_of, site_of
 from ckb_node.rpc.answers import refusal
+from ckb_node.rpc.turns import Turns
 
 log = structlog.get_logger("rpc")
 
@@ -72,7 +73,7 @@ READ_BYTES: Final = 16 << 10
 """That are read of a connection before others have their turn."""
 
 HASTY_S: Final = 0.005
-HASTY_PER_ROUND: Final = 32
+HASTY_PER_ROUND: Final = 8
 """Clients that ask again within HASTY_S of an answer wait for each other: so many begin in a round of the event loop.
 All others pass them."""
 
@@ -204,38 +205,6 @@ class Guard:
             connection.drop()
         if tasks:
             await asyncio.wait(tasks, timeout=self.limits.closing_seconds)
-
-
-class Turns:
-    """Lets so many requests begin in each round of the event loop, in the order in which they came."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, per_round: int) -> None:
-        self._loop, self._per_round, self._left = loop, per_round, per_round
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_armed = False
-
-    async def take(self) -> None:
-        """Return when it is the caller's turn."""
-        if not self._is_armed:
-            self._is_armed = True
-            self._loop.call_soon(self._next_round)
-        if self._left and not self._waiting:
-            self._left -= 1
-            return
-        turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(turn)
-        await turn
-
-    def _next_round(self) -> None:
-        self._left = self._per_round
-        while self._waiting and self._left:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                self._left -= 1
-        self._is_armed = bool(self._waiting)
-        if self._is_armed:
-            self._loop.call_soon(self._next_round)
 
 
 class Connection(web.RequestHandler, asyncio.BufferedProtocol):

@@ -1,0 +1,38 @@
+"""Whose request begins next when many want to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+
+class Turns:
+    """Lets so many requests begin in each round of the event loop, in the order in which they came."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, per_round: int) -> None:
+        self._loop, self._per_round, self._left = loop, per_round, per_round
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_armed = False
+
+    async def take(self) -> None:
+        """Return when it is the caller's turn."""
+        if not self._is_armed:
+            self._is_armed = True
+            self._loop.call_soon(self._next_round)
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _next_round(self) -> None:
+        self._left = self._per_round
+        while self._waiting and self._left:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._left -= 1
+        self._is_armed = bool(self._waiting)
+        if self._is_armed:
+            self._loop.call_soon(self._next_round)
