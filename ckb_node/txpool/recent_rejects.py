@@ -81,7 +81,7 @@ class RecentRejects:
         self._unwritten: _Unwritten = OrderedDict()
         self._writing: _Unwritten = OrderedDict()
         self._lock: Final = Lock()
-        self._has_failed = False
+        self._has_failed = self._is_damaged = False
         self._writer: Final = ThreadPoolExecutor(1, thread_name_prefix="rejects")
         self._wake: Final = asyncio.Event()
         self._wake.set()
@@ -118,11 +118,17 @@ class RecentRejects:
         for noted in (self._unwritten, self._writing):
             if tx_hash in noted:
                 return noted[tx_hash]
+        return self._stored(tx_hash)
+
+    def _stored(self, tx_hash: bytes) -> _Record | None:
+        """One that cannot be read is none, and the others are there all the same."""
         try:
             packed = self._store.get(REASON + tx_hash)
             return None if packed is None else _decode(packed)
         except (StorageError, msgspec.MsgspecError) as error:
-            self._fail(error)
+            if not self._is_damaged:
+                self._is_damaged = True
+                log.error("some reasons of refused transactions cannot be read", reason=str(error))  # noqa: TRY400
             return None
 
     def _oldest_ms(self) -> int:
@@ -147,7 +153,7 @@ class RecentRejects:
             self._writing, self._unwritten = self._unwritten, OrderedDict()
         try:
             self._store.write_batch(self._changes(self._writing), sync=False)
-        except (StorageError, msgspec.MsgspecError) as error:
+        except StorageError as error:
             self._fail(error)
             with self._lock:
                 self._unwritten = OrderedDict([*self._writing.items(), *self._unwritten.items()])
@@ -158,9 +164,9 @@ class RecentRejects:
         total = _stored_count(self._store)
         gone: set[bytes] = set()
         for tx_hash, record in noted.items():
-            packed = self._store.get(REASON + tx_hash)
-            if packed is not None:
-                gone.add(old := _time_key(_decode(packed).time_ms, tx_hash))
+            before = self._stored(tx_hash)
+            if before is not None:
+                gone.add(old := _time_key(before.time_ms, tx_hash))
                 changes += ((old, None), (REASON + tx_hash, None))
                 total -= 1
             if record is not None:

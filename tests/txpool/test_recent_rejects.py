@@ -165,6 +165,7 @@ def test_a_record_of_another_shape_is_no_reason_and_no_end() -> None:
         rejects.flush()
         assert rejects.get(tx_hash(1)) == LOW
     assert len(logs) == 1
+    assert store.get(REASON + tx_hash(1)) != b"\xff\xff", "it is written over"
 
 
 def test_a_full_disk_costs_the_reasons_of_former_runs_only(monkeypatch: pytest.MonkeyPatch) -> None:
