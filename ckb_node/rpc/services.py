@@ -22,8 +22,8 @@ from storage.filters import BlockFilter
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READERS: Final = 2
-"""Heavy calls at a time. They share one interpreter, so more would only delay each other and the event loop."""
+READERS: Final = 1
+"""Heavy calls at a time. All threads share one interpreter, so more would only delay each other and the event loop."""
 
 # ---------------------------------------------------------------- chain
 

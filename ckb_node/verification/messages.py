@@ -15,12 +15,14 @@ class Setup(msgspec.Struct, array_like=True, frozen=True, tag=0):
     """The first message. `hardforks` are the fields of consensus.params.Hardforks; `engines` a directory, see vm.
 
     `niceness` of translating programs, beside that of the process. `prints`: what scripts print is wanted.
+    `own_niceness` of the process itself.
     """
 
     hardforks: dict[str, int]
     engines: str
     niceness: int
     prints: bool = False
+    own_niceness: int = 0
 
 
 class Cell(msgspec.Struct, array_like=True, frozen=True):

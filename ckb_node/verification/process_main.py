@@ -245,6 +245,7 @@ class ScriptProcess:
         setup = self._channel.setup()
         self.hardforks = Hardforks(**setup.hardforks)
         self._is_heard = setup.prints
+        os.nice(setup.own_niceness)
         with Engines(Path(setup.engines), niceness=setup.niceness) as engines:
             self._machine_factory = engines.create_machine
             self._channel.send(Ready())

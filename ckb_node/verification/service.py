@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -27,6 +28,9 @@ from vm import DEFAULT_NICENESS, Engines
 
 log = structlog.get_logger("scripts")
 
+LONG_RUN_NICENESS: Final = 5
+"""Scripts that take long give way to the node's threads, whose turns are short."""
+
 
 class ParallelScriptService(ScriptService):
     """Verdicts are those of ScriptService. Processes start when there is work for them, at most `block_processes` and
@@ -39,7 +43,7 @@ class ParallelScriptService(ScriptService):
         hardforks, directory = asdict(consensus.hardforks), str(engines_directory)
         # Blocks keep all cores busy for long, and translating would wait for their end, which it is to bring nearer.
         self.blocks = BlockProcesses(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
-        pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_heard())
+        pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_heard(), own_niceness=LONG_RUN_NICENESS)
         self.long_runs, self.estimate_runs = LongRuns(pool_setup), LongRuns(pool_setup)
 
     def warm_up(self) -> None:
