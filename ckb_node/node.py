@@ -50,6 +50,7 @@ from ckb_node.txpool.service import PoolService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
 from storage.chain_store import ChainStore
+from storage.errors import StorageError, from_os_error
 from storage.filters import FILTERS_DIRECTORY, FilterStore
 
 log = structlog.get_logger("node")
@@ -172,7 +173,7 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
                     log.info("stopping")
                     node.scripts.end_runs()
     except BaseException:
-        with contextlib.suppress(OSError):  # the first error says more
+        with contextlib.suppress(StorageError):  # the first error says more
             _save_pool(node)
         raise
     _save_pool(node)
@@ -211,13 +212,13 @@ async def _rpc(node: Node, connections: int) -> AsyncIterator[tuple[str, int]]:
 
 
 def _save_pool(node: Node) -> None:
-    """Raises OSError; the file is as before then."""
+    """Raises StorageError; the file is as before then."""
     path = _pool_file(node.config)
     try:
         count = node.pool.save(path)
     except OSError as error:
         log.error("the pool cannot be saved", path=str(path), reason=error.strerror)  # noqa: TRY400
-        raise
+        raise from_os_error(path, error) from error
     log.info("pool saved", transactions=count)
 
 

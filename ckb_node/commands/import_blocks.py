@@ -70,8 +70,6 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
                 while (line := _next_line(lines, stop)) is not None:
                     is_new = importer.take(line)
                     progress.advance(line.size, int(is_new), transactions_of(line.block) if is_new else 0)
-        except ScriptsStopped:
-            raise Interrupted(SOME_DONE) from None
         finally:
             click.echo(f"After import, Current tip is {_tip_text(store)}")
             click.echo(f"imported {progress.counts.summary()}")
@@ -175,9 +173,15 @@ class BlockImporter:
 
     @contextmanager
     def refusals(self, progress: BlockProgress) -> Iterator[None]:
-        """A refused block ends the command with its line; what was counted from there on came to nothing."""
+        """A refused block ends the command with its line; what was counted from there on came to nothing. So did blocks
+        whose scripts have not run to their end when somebody stopped the command."""
         try:
             yield
+        except ScriptsStopped:
+            tip_hash = self.groups.tip().hash
+            while self._taken and self._taken[-1].block_hash != tip_hash:
+                self._taken.pop().take_back(progress)
+            raise Interrupted(SOME_DONE) from None
         except RefusedBlockError as error:
             while (taken := self._taken.pop()).block_hash != error.block_hash:
                 taken.take_back(progress)
