@@ -159,7 +159,7 @@ class BlockAssembler:
         """
         try:
             return self._build(offer)
-        except CkbError as error:
+        except (CkbError, ArithmeticError, LookupError, ValueError) as error:
             log.error("the block template goes without transactions and uncles", reason=str(error))  # noqa: TRY400
             return self._build(replace(offer, pending=(), candidates={}, uncles=()))
 

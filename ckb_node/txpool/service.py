@@ -206,7 +206,7 @@ class PoolService:
 
     def _take_all_back(self, detached: Sequence[Block], view: ChainView, returning: _Return) -> Iterator[None]:
         """Note what has left the chain, parents first; ends early when the pool is cleared."""
-        clearings, room = self._clearings, self.pool.limits.max_size
+        clearings, room = self._clearings, self.pool.limits.max_size - self._homeless.total_size
         for block in reversed(detached):
             self.pool.take_detached(block)
             ext = view.block_ext(block.hash)

@@ -347,12 +347,15 @@ async def test_what_is_to_return_is_no_reason_to_drop_what_stands_on_it() -> Non
         assert base.number < funds.dev.chain.view().tip_header().number
 
 
-async def test_a_template_without_transactions_is_better_than_none(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [UnknownOutPointError(bytes(36)), OverflowError("int too big to convert")])
+async def test_a_template_without_transactions_is_better_than_none(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     async with funded() as funds:
         await proposed(funds)
 
         def broken(*args: object) -> object:
-            raise UnknownOutPointError(bytes(36))
+            raise error
 
         monkeypatch.setattr(
             "ckb_node.mining.assembler.transaction_templates", lambda entries: broken() if entries else []

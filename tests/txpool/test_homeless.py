@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -208,3 +208,18 @@ async def test_a_fault_on_the_way_leaves_nobody_homeless(monkeypatch: pytest.Mon
         assert await funds.status(tx) == "pending"
         with pytest.raises(Duplicated):
             await funds.pool.submit(tx)
+
+
+async def test_reorganisations_in_a_row_take_back_no_more_than_the_pool_holds() -> None:
+    """Nobody brings them back meanwhile."""
+    async with funded() as funds:
+        common = blocks_of(funds, 1)
+        first, second = funds.spend(), funds.spend()
+        size = first.size_in_block
+        funds.pool.pool.limits = replace(funds.pool.pool.limits, max_size=2 * size)
+        await funds.submit(first, second)
+        await funds.dev.mine(4)
+        funds.pool._homeless.add(HomelessEntry.of(funds.spend(), 1))
+        await submit_all(funds.dev, await branch(b"other", 5, common))
+        assert not funds.is_committed(first)
+        assert funds.pool._homeless.total_size == 2 * size
