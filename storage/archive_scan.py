@@ -20,6 +20,7 @@ from storage.errors import (
 )
 from storage.segments import (
     BODY,
+    FREED,
     HEAD,
     MARK,
     MARK_SIZE,
@@ -39,9 +40,9 @@ _START: Final = Location(0, 0, 0)
 
 
 class Found(NamedTuple):
-    """A record of kind BODY or MARK with its payload, or DAMAGED: a stretch of bytes that is no whole record.
+    """A record of kind BODY or MARK with its payload, or FREED without.
 
-    A damaged stretch of length 0 is a segment that is missing.
+    Or DAMAGED: a stretch of bytes that is no whole record. A damaged stretch of length 0 is a segment that is missing.
     """
 
     kind: bytes
@@ -94,7 +95,7 @@ def _head_at(file: BinaryIO, number: int, offset: int, size: int) -> tuple[bytes
         return None
     kind, length, checksum = HEAD.unpack(head)
     location = Location(number, offset, length)
-    is_plausible = length == MARK_SIZE if kind == MARK else kind == BODY and 0 < length <= MAX_RECORD_SIZE
+    is_plausible = length == MARK_SIZE if kind == MARK else kind in (BODY, FREED) and 0 < length <= MAX_RECORD_SIZE
     if not is_plausible or location.end > size:
         return None
     return kind, location, checksum
@@ -105,6 +106,8 @@ def _record_at(file: BinaryIO, number: int, offset: int, size: int) -> Found | N
     if head is None:
         return None
     kind, location, checksum = head
+    if kind == FREED:
+        return Found(kind, location, b"")
     payload = file.read(location.length)
     return Found(kind, location, payload) if zlib.crc32(payload) == checksum else None
 
@@ -200,4 +203,6 @@ def _check_last(path: Path, last: Location) -> None:
     if last.length > MAX_RECORD_SIZE:
         raise StorageCorrupt(current, f"record at {last.offset} claims {last.length} bytes")
     with current.open("rb") as file:
-        checked_payload(os.pread(file.fileno(), last.end - last.offset, last.offset), last, path)
+        record = os.pread(file.fileno(), last.end - last.offset, last.offset)
+    if record[: HEAD.size] != HEAD.pack(FREED, last.length, HEAD.unpack_from(record)[2]):
+        checked_payload(record, last, path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from consensus.types.blockchain import Block
 from storage.archive import DEFAULT_SEGMENT_SIZE, Archive, BlockArchive, CommitMark, Location, MemoryArchive
 from storage.archive_scan import check_tail
 from storage.chain_state import ChainState
@@ -32,7 +33,9 @@ from storage.leveldb import LevelDbOptions, LevelDbStore
 from storage.log_rescue import open_before_damage
 from storage.memory import MemoryStore
 from storage.migrations import bring_to_version
-from storage.schema import META_ARCHIVE
+from storage.records import BlockRecord
+from storage.schema import FORGOTTEN_BODY, HEADER, META_ARCHIVE
+from storage.segments import free_body
 from storage.serials import check_serials, current_serial
 
 __all__ = ["ChainStore", "ChainStoreOptions", "ChainView"]
@@ -97,15 +100,34 @@ class ChainStore:
         options = options or ChainStoreOptions()
         store = _open_database(path, options.leveldb)
         try:
-            return cls(store, path, partial(BlockArchive, path / BLOCKS, segment_size=options.segment_size))
+            opened = cls(store, path, partial(BlockArchive, path / BLOCKS, segment_size=options.segment_size))
+            opened.give_up_forgotten()
         except BaseException:
             store.close()
             raise
+        return opened
 
     @classmethod
     def in_memory(cls) -> ChainStore:
         """A database that is gone when it is closed."""
         return cls(MemoryStore(), Path(":memory:"), lambda *_: MemoryArchive())
+
+    def give_up_forgotten(self) -> None:
+        """Free the room of bodies whose blocks were forgotten; nobody may have a view. Raises StorageError.
+
+        A body that a stored block names is kept, whatever the row says.
+        """
+        keys = [key for key, _ in self._store.iterator(prefix=FORGOTTEN_BODY)]
+        for location in (Location.unpack(key[1:]) for key in keys):
+            try:
+                block_hash = Block.trusted(self._archive.read(location)).hash
+            except StorageCorrupt:  # given up before, when there was no time to note it
+                continue
+            packed = self._store.get(HEADER + block_hash)
+            if packed is None or BlockRecord.unpack(packed).location != location:
+                free_body(self._path / BLOCKS, location)
+        if keys:
+            self._store.write_batch([(key, None) for key in keys], sync=True)
 
     @property
     def path(self) -> Path:

@@ -34,6 +34,7 @@ from storage.schema import (
     EPOCH_NUMBER,
     EPOCH_OF_BLOCK,
     EXT,
+    FORGOTTEN_BODY,
     HEADER,
     INVALID_SLOT,
     MAIN_NUMBER,
@@ -222,11 +223,15 @@ class ChainTxn(ChainState):
         self._recent.epochs.put(block_hash, epoch)
 
     def delete_block(self, header: Header) -> None:
-        """Forget a block that is not on the main chain; its body stays in the archive as bytes nothing points at."""
+        """Forget a block that is not on the main chain; its body is given up when the store is opened the next time,
+        since older views may read it until then."""
         self._refuse_when_ended()
         block_hash = header.hash
         if self.is_main(block_hash):
             raise ValueError(f"block {header.number} is on the main chain")
+        record = self.block_record(block_hash)
+        if record is not None:
+            self._overlay.put(FORGOTTEN_BODY + record.location.pack(), b"")
         for kind in (HEADER, EXT, EPOCH_OF_BLOCK, PROPOSALS):
             self._overlay.delete(kind + block_hash)
         self._overlay.delete(number_key(STORED_NUMBER, header.number) + block_hash)

@@ -14,6 +14,7 @@
 | `C` out point 36 B | live cell, see `storage.records` | main chain |
 | `U` uncle hash | header 208 B | uncles that the main chain embeds |
 | `R` MMR position u64 | `HeaderDigest` 120 B (RFC 44) | main chain |
+| `G` archive location 12 B | empty | bodies of forgotten blocks, given up at the next open |
 | `I` slot u16 | block hash | the invalid blocks that were remembered last |
 | `J` slot u16 | serial u64 of a commit | last commits, see `storage.serials` |
 | `M` name | meta: see the names below | |
@@ -33,6 +34,7 @@ __all__ = [
     "EPOCH_NUMBER",
     "EPOCH_OF_BLOCK",
     "EXT",
+    "FORGOTTEN_BODY",
     "HEADER",
     "INVALID_SLOT",
     "MAIN_NUMBER",
@@ -66,6 +68,7 @@ TRANSACTION: Final = b"T"
 CELL: Final = b"C"
 UNCLE: Final = b"U"
 MMR_NODE: Final = b"R"
+FORGOTTEN_BODY: Final = b"G"
 INVALID_SLOT: Final = b"I"
 COMMIT_SERIAL: Final = b"J"
 

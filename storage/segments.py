@@ -1,7 +1,8 @@
 """Segment files of the block archive, and the records in them.
 
 A record is a 12-byte head (magic, payload length u32 LE, CRC-32 of the payload u32 LE) and the raw payload. There are
-two kinds: bodies of blocks (`CKBR`), and marks of commits (`CKBM`, see `CommitMark`). Records fill `blocks-00000.dat`,
+two kinds: bodies of blocks (`CKBR`), and marks of commits (`CKBM`, see `CommitMark`); a body that was given up has
+`CKBF` in its head, and its room was given back to the disk. Records fill `blocks-00000.dat`,
 `blocks-00001.dat`, … in order.
 """
 
@@ -14,12 +15,15 @@ import zlib
 from collections import OrderedDict
 from pathlib import Path
 from struct import Struct
+from struct import error as struct_error
 from typing import Final, NamedTuple
 
 from storage.errors import StorageClosed, StorageCorrupt, from_os_error
+from storage.holes import punch_hole
 
 __all__ = [
     "BODY",
+    "FREED",
     "HEAD",
     "LOCATION_SIZE",
     "MARK",
@@ -31,6 +35,7 @@ __all__ = [
     "Readers",
     "Segment",
     "checked_payload",
+    "free_body",
     "record_head",
     "segment_path",
     "segments_of",
@@ -40,6 +45,7 @@ __all__ = [
 HEAD: Final = Struct("<4sII")
 BODY: Final = b"CKBR"
 MARK: Final = b"CKBM"
+FREED: Final = b"CKBF"
 _LOCATION: Final = Struct("<III")
 LOCATION_SIZE: Final = _LOCATION.size
 MAX_RECORD_SIZE: Final = 64 << 20
@@ -239,6 +245,23 @@ def checked_payload(record: bytes, location: Location, path: Path) -> bytes:
             segment_path(path, location.segment), f"checksum of the record at {location.offset} differs"
         )
     return payload
+
+
+def free_body(path: Path, location: Location) -> None:
+    """Give up the body at a place. Harmless when it was given up before; raises StorageError."""
+    file_path = segment_path(path, location.segment)
+    try:
+        handle = Handle(os.open(file_path, os.O_RDWR | os.O_CLOEXEC))
+        kind, length, _ = HEAD.unpack(os.pread(handle.fd, HEAD.size, location.offset))
+        if kind not in (BODY, FREED) or length != location.length:
+            raise StorageCorrupt(file_path, f"no record of {location.length} bytes at {location.offset}")
+        os.pwrite(handle.fd, FREED, location.offset)
+        os.fdatasync(handle.fd)  # or a power cut could leave a body of zeros
+        punch_hole(handle.fd, location.offset + HEAD.size, location.end)
+    except struct_error as error:
+        raise StorageCorrupt(file_path, f"the file ends within the record at {location.offset}") from error
+    except OSError as error:
+        raise from_os_error(file_path, error) from error
 
 
 def sync_directory(path: Path) -> None:

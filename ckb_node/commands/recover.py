@@ -190,7 +190,7 @@ class Rebuilder:
         elif found.kind == MARK:
             self._report.note(found.mark)
             self._follow(groups, found.mark)
-        else:
+        elif found.kind == BODY:
             try:
                 block = Block.parse(found.payload)
             except MoleculeError as error:

@@ -15,11 +15,12 @@ from ckb_node.clock import SystemClock
 from ckb_node.config import Config
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block
+from storage.archive import BlockArchive
 from storage.archive_scan import scan
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
-from storage.errors import ArchiveBehindDatabase, DatabaseBehindArchive
-from storage.segments import BODY
+from storage.errors import ArchiveBehindDatabase, DatabaseBehindArchive, StorageCorrupt
+from storage.segments import BODY, FREED, free_body
 from tests.chain.kit_branches import branch, branch_on_bad, with_wrong_dao
 from tests.commands.kit import BLOCKS, FAILURE, IO, OK, invoke, make_node, mined, stored, tip_of
 from tests.kit.devchain import dev_consensus
@@ -272,3 +273,54 @@ def test_invalid_blocks_take_no_room_in_the_archive(made: Made) -> None:
         assert ext is not None
         assert ext.verified is False
     made.store.close()
+
+
+def test_bodies_of_forgotten_blocks_are_given_up_at_the_next_start(made: Made) -> None:
+    """Of a branch that was found invalid, and of a truncated one; what is stored again meanwhile stays."""
+    blocks = mined()
+    made.add(blocks[:8])
+    root = with_wrong_dao(run_branch(b"theirs", 1)[0])
+    heavier = run_branch_on_bad(b"theirs", 9, [root])
+    made.add([root, *heavier[:7]])
+    with pytest.raises(CkbError):
+        made.processor.process(heavier[7])
+    made.processor.truncate(blocks[4].hash)
+    made.add(blocks[5:7])
+    kept = made.close()
+    size = sum(end - offset for _, offset, end in bodies_of(made))
+    for _ in range(2):
+        with stored(made.config) as view:
+            for block in blocks[:7]:
+                assert view.raw_block(block.hash) == block.raw
+        assert len(bodies_of(made)) == 1 + 7
+    freed = [found for found in scan(made.chain / "blocks") if found.kind == FREED]
+    assert len(freed) == 8 + 3
+    assert sum(end - offset for _, offset, end in bodies_of(made)) < size
+    assert_same(made, kept)
+    shutil.rmtree(made.chain / "db")
+    assert "FAULT" not in made.command("recover")
+    assert_same(made, kept)
+    assert "the data equals the replay" in made.command("check")
+
+
+def test_the_room_of_a_forgotten_body_is_given_back(tmp_path: Path) -> None:
+    archive = BlockArchive(tmp_path, None)
+    first, big, last = (archive.append(bytes([number]) * size) for number, size in ((1, 10), (2, 1 << 20), (3, 10)))
+    archive.sync()
+    (segment,) = tmp_path.iterdir()
+    before = segment.stat()
+    for _ in range(2):
+        free_body(tmp_path, big)
+    archive.close()
+    after = segment.stat()
+    assert after.st_size == before.st_size
+    assert after.st_blocks * 512 < before.st_blocks * 512 - (900 << 10)
+    archive = BlockArchive(tmp_path, last)
+    assert [location for location, _ in archive.records()] == [first, last]
+    with pytest.raises(StorageCorrupt):
+        archive.read(big)
+    archive.close()
+    free_body(tmp_path, last)
+    BlockArchive(tmp_path, last).close()  # the last body that the database knows may be one that was forgotten
+    with pytest.raises(StorageCorrupt):
+        free_body(tmp_path, last._replace(offset=last.offset + 1))
