@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from ckb_node.chain import scripts as chain_scripts
-from ckb_node.txpool.rejects import Invalidated, VerificationFailed
+from ckb_node.txpool.rejects import Invalidated, Reject, VerificationFailed
 from ckb_node.verification.stopping import BudgetExceeded
 from consensus.hashing import data_hash
 from consensus.params import Consensus
@@ -79,11 +79,20 @@ async def test_out_of_time_is_a_typed_refusal(monkeypatch: pytest.MonkeyPatch) -
         assert isinstance(reason.cause, BudgetExceeded)
 
 
+async def stopped(funds: Funds, tx: Transaction) -> Reject:
+    """What the sender is told; nobody remembers it, for it says nothing of the transaction."""
+    with pytest.raises(Reject) as refused:
+        await funds.pool.submit(tx)
+    assert await funds.pool.transaction(tx.hash) is None
+    return refused.value
+
+
 @pytest.mark.parametrize("way", ["remove", "clear", "clear_verify_queue", "stop"])
 async def test_withdrawn_while_it_runs(way: str) -> None:
     async with funded() as funds, asyncio.timeout(60):
         tx = await hostile_in(funds, endless())
-        run = asyncio.get_running_loop().create_task(funds.refusal(tx))
+        asked = stopped(funds, tx) if way == "stop" else funds.refusal(tx)
+        run = asyncio.get_running_loop().create_task(asked)
         await asyncio.sleep(0.5)
         await funds.submit(funds.spend(), funds.spend(), funds.spend())
         assert not run.done(), "others are taken meanwhile"
