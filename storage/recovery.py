@@ -184,6 +184,7 @@ def recovering(path: Path, options: LevelDbOptions) -> Iterator[Recovery]:
 
 def _keep_archive(blocks: Path, aside: Path, last: Location) -> None:
     """Link all segments into a directory aside; the one that is written next becomes a copy of its own."""
+    blocks.mkdir(exist_ok=True)
     aside.mkdir()
     there = segments_of(blocks)
     for number in there:

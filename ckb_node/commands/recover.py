@@ -79,8 +79,8 @@ def recover(config: Config, options: RecoverOptions) -> int:
     spec, _ = config.load_spec()
     consensus = config.with_overrides(load_consensus(config))
     segments = segments_of(blocks)
-    if not segments:
-        raise CommandError(f"{blocks} holds no blocks: there is nothing to recover from")
+    if not segments and not options.is_salvage:
+        raise CommandError(f"{blocks} holds no blocks: there is nothing to recover from. {ARCHIVE_CURE}")
     total = sum(segment_path(blocks, number).stat().st_size for number in segments)
     click.echo(f"building {path / 'db'} anew from {len(segments)} segments of {blocks}, {total:,} bytes")
     with stop_flag() as stop, recovering(path, STORE_OPTIONS.leveldb) as recovery:

@@ -211,6 +211,18 @@ def test_a_damaged_genesis_block_is_put_back(made: Made) -> None:
     assert "the data equals the replay" in made.command("check")
 
 
+def test_without_any_body_the_chain_begins_anew(made: Made) -> None:
+    """On request only, and with the old database kept."""
+    made.add(mined()[:5])
+    made.store.close()
+    shutil.rmtree(made.chain / "blocks")
+    assert invoke("recover", "-C", str(made.config.root)).exit_code == FAILURE
+    made.command("recover", "--salvage")
+    assert tip_of(made.config) == 0
+    assert len(list(made.chain.glob("db.before-*"))) == 1
+    assert "the data equals the replay" in made.command("check")
+
+
 def test_a_damaged_table_is_named_by_check(made: Made) -> None:
     made.add(mined())
     made.store.close()
