@@ -18,7 +18,11 @@ STACK_SIZE: Final = MEMORY_SIZE // 4  # bytes; the stack is the top quarter of t
 
 FLAG_FREEZED: Final = 0b001  # may not be initialised again; says nothing about stores
 FLAG_EXECUTABLE: Final = 0b010  # the W^X bit: set = may be executed, clear = may be written
-FLAG_DIRTY: Final = 0b100  # has been written; a page without it holds zeros only
+FLAG_DIRTY: Final = 0b100  # has been written; a page without any of these three holds zeros only
+# In place of FLAG_DIRTY, which each store sets again: what is known of the page still holds.
+FLAG_SEEN: Final = 0b1000  # not written since `Memory.has_zero_word` has looked at it
+FLAG_COPIED: Final = 0b10000  # not written since `Memory.store_again` has filled it
+FLAGS_WRITTEN: Final = FLAG_DIRTY | FLAG_SEEN | FLAG_COPIED
 
 U64_MASK: Final = (1 << 64) - 1
 U64_MAX: Final = U64_MASK

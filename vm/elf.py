@@ -5,11 +5,12 @@ read. The wording of parse errors is what RPC clients see.
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal
 
-from vm.constants import FLAG_EXECUTABLE, FLAG_FREEZED, PAGE_SIZE, U64_MASK, VERSION0
+from vm.constants import FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE, PAGE_SIZE, U64_MASK, VERSION0
 from vm.errors import (
     ElfBits,
     ElfParseError,
@@ -17,6 +18,7 @@ from vm.errors import (
     ElfSegmentUnreadable,
     ElfSegmentWritableAndExecutable,
 )
+from vm.image import Loading
 
 _MAGIC: Final = b"\x7fELF"
 _IDENT_SIZE: Final = 16
@@ -33,6 +35,10 @@ _ENTRY_FIELD, _PHOFF_FIELD, _PHNUM_FIELD = 3, 4, 9
 # type, flags, offset, vaddr, paddr, filesz, memsz, align
 _PROGRAM_HEADER_FIELDS: Final = (4, 4, 8, 8, 8, 8, 8, 8)
 _PROGRAM_HEADER_SIZE: Final = 56
+_PROGRAM_HEADERS: Final[dict[str, struct.Struct]] = {
+    "little": struct.Struct("<IIQQQQQQ"),
+    "big": struct.Struct(">IIQQQQQQ"),
+}
 _SMALL: Final = 128 << 10  # bytes of a program
 
 ByteOrder = Literal["little", "big"]
@@ -49,13 +55,19 @@ class LoadingAction:
     end: int
     offset: int
 
+    @property
+    def is_idle(self) -> bool:
+        """It does nothing, and cannot fail. A hostile file may have thousands of such segments."""
+        return not self.size and not self.offset and self.start == self.end and self.address <= MEMORY_SIZE
+
 
 @dataclass(frozen=True, slots=True)
 class ProgramMetadata:
-    """What loading a program does. `entry` is the first pc."""
+    """What loading a program does. `entry` is the first pc; `loading` remembers what became of that."""
 
     actions: tuple[LoadingAction, ...]
     entry: int
+    loading: Loading = field(default_factory=Loading, compare=False, repr=False)
 
 
 def parse_elf(program: bytes, version: int) -> ProgramMetadata:
@@ -68,12 +80,9 @@ def parse_elf(program: bytes, version: int) -> ProgramMetadata:
 
 def _parse(program: bytes, version: int) -> ProgramMetadata:
     order, fields = _parse_header(program)
-    actions = [
-        _loading_action(header, len(program), version)
-        for header in _program_headers(program, order, fields[_PHOFF_FIELD], fields[_PHNUM_FIELD])
-        if header[0] == _PT_LOAD
-    ]
-    return ProgramMetadata(tuple(actions), fields[_ENTRY_FIELD])
+    headers = _program_headers(program, order, fields[_PHOFF_FIELD], fields[_PHNUM_FIELD])
+    actions = (_loading_action(header, len(program), version) for header in headers if header[0] == _PT_LOAD)
+    return ProgramMetadata(tuple(action for action in actions if not action.is_idle), fields[_ENTRY_FIELD])
 
 
 _parse_small = lru_cache(maxsize=16)(_parse)
@@ -101,9 +110,12 @@ def _parse_header(program: bytes) -> tuple[ByteOrder, list[int]]:
     return order, fields
 
 
-def _program_headers(program: bytes, order: ByteOrder, offset: int, count: int) -> list[list[int]]:
+def _program_headers(program: bytes, order: ByteOrder, offset: int, count: int) -> Sequence[Sequence[int]]:
     if count > len(program) // _PROGRAM_HEADER_SIZE:
         raise ElfParseError(f"Malformed entity: Buffer is too short for {count} program headers")
+    if offset + count * _PROGRAM_HEADER_SIZE <= len(program):  # a hostile file may have thousands
+        table = memoryview(program)[offset : offset + count * _PROGRAM_HEADER_SIZE]
+        return list(_PROGRAM_HEADERS[order].iter_unpack(table))
     headers = []
     for index in range(count):
         start = offset + index * _PROGRAM_HEADER_SIZE
@@ -127,7 +139,7 @@ def _read_fields(program: bytes, base: int, position: int, sizes: tuple[int, ...
     return values
 
 
-def _loading_action(header: list[int], file_size: int, version: int) -> LoadingAction:
+def _loading_action(header: Sequence[int], file_size: int, version: int) -> LoadingAction:
     _, flags, start, address, _, size_in_file, size_in_memory, _ = header
     page_address = address - address % PAGE_SIZE
     padding = address - page_address

@@ -24,7 +24,8 @@ from vm.constants import (
     VERSIONS,
 )
 from vm.elf import ProgramMetadata, parse_elf
-from vm.errors import CyclesExceeded, CyclesOverflow, InvalidVersion, MemOutOfStack
+from vm.errors import CyclesExceeded, CyclesOverflow, InvalidVersion, MemOutOfStack, VmError
+from vm.image import is_empty
 from vm.memory import Memory
 from vm.registers import SP
 
@@ -104,6 +105,10 @@ class Machine(Protocol):
         """Forget the program: registers, pc and memory become zero. Cycles and limit stay. For exec."""
         ...
 
+    def shrink(self) -> None:
+        """It will not run for a while: give back the memory that only makes it fast."""
+        ...
+
     def snapshot(self) -> Snapshot:
         """The whole state."""
         ...
@@ -156,6 +161,22 @@ class MachineState:
         return self.load_metadata(elf, parse_elf(elf, self.version))
 
     def load_metadata(self, elf: bytes, metadata: ProgramMetadata) -> int:
+        loading = metadata.loading
+        if not is_empty(self.memory):
+            return self._load_by_steps(elf, metadata)
+        if loading.image is not None:
+            size = loading.image.apply(self.memory)
+            self.pc = metadata.entry
+            return size
+        try:
+            size = self._load_by_steps(elf, metadata)
+        except VmError as error:
+            loading.take(self.memory, 0, error)
+            raise
+        loading.take(self.memory, size, None)
+        return size
+
+    def _load_by_steps(self, elf: bytes, metadata: ProgramMetadata) -> int:
         content = memoryview(elf)
         total = 0
         for action in metadata.actions:
@@ -224,10 +245,16 @@ class MachineState:
             self.set_register(SP, sp)
 
     def reset(self) -> None:
-        for index in range(STATE_WORDS):
-            self.registers[index] = 0
+        self.clear_registers()
         self.pc = 0
         self.memory.clear()
+
+    def shrink(self) -> None:
+        """There is no such memory."""
+
+    def clear_registers(self) -> None:
+        for index in range(STATE_WORDS):
+            self.registers[index] = 0
 
     def snapshot(self) -> Snapshot:
         memory = self.memory
@@ -237,7 +264,7 @@ class MachineState:
             cycles=self.cycles,
             max_cycles=self.max_cycles,
             registers=tuple(self.registers[index] for index in range(STATE_WORDS)),
-            flags=bytes(memory.flags),
+            flags=memory.plain_flags(),
             pages={page: memory.load_bytes(page << PAGE_SHIFT, PAGE_SIZE) for page in memory.dirty_pages()},
         )
 

@@ -4,35 +4,54 @@ Everything may be read. A store needs the W^X bit of each touched page clear, a 
 be stored to; they only refuse to be initialised again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from struct import Struct
 from typing import Final
 
-from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE, PAGE_COUNT, PAGE_SHIFT, PAGE_SIZE
+from vm.constants import (
+    FLAG_COPIED,
+    FLAG_DIRTY,
+    FLAG_EXECUTABLE,
+    FLAG_FREEZED,
+    FLAGS_WRITTEN,
+    MEMORY_SIZE,
+    PAGE_COUNT,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+)
 from vm.errors import MemOutOfBound, MemPageUnalignedAccess, MemWriteOnExecutablePage, MemWriteOnFreezedPage
 
 _U64: Final = Struct("<Q")
+_WORD_SIZE: Final = 8
 _OFFSET_MASK: Final = PAGE_SIZE - 1
 _ZERO_PAGE: Final = bytes(PAGE_SIZE)
+_ZERO_MEMORY: Final = memoryview(bytes(MEMORY_SIZE))
+_DENSE: Final = 6  # if one page in so many is dirty, all between them are cleared at once
 # Flag bytes by what they allow, for looking at many pages at once.
 _WRITABLE_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_EXECUTABLE)
-_CLEAN_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_DIRTY)
+_CLEAN_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAGS_WRITTEN)
 _THAWED_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_FREEZED)
 _DIRTIED: Final = bytes(flag | FLAG_DIRTY for flag in range(256))
-_DIRTY_MARKS: Final = bytes(bool(flag & FLAG_DIRTY) for flag in range(256))
+_PLAIN: Final = bytes(flag & ~FLAGS_WRITTEN | FLAG_DIRTY if flag & FLAGS_WRITTEN else flag for flag in range(256))
+_FORGOTTEN: Final = bytes((flag | FLAG_DIRTY) & ~FLAG_COPIED if flag & FLAG_COPIED else flag for flag in range(256))
+_REFILLED: Final = bytes(flag & ~FLAGS_WRITTEN | FLAG_COPIED for flag in range(256))
+_STALE_MARKS: Final = bytes(flag & (FLAG_COPIED | FLAG_DIRTY) != FLAG_COPIED for flag in range(256))
+_WITH_FLAGS: Final = [bytes(flag | more for flag in range(256)) for more in range(FLAG_EXECUTABLE + FLAG_FREEZED + 1)]
+_DIRTY_MARKS: Final = bytes(bool(flag & FLAGS_WRITTEN) for flag in range(256))
 _EXECUTABLE_MARKS: Final = bytes(bool(flag & FLAG_EXECUTABLE) for flag in range(256))
 
 
 class Memory:
     """`data` (4 MiB) and `flags` (one byte a page) are any writable buffers; engines decide where they live.
 
-    Invariant: a page without FLAG_DIRTY holds zeros only. Addresses and sizes are integers 0..2^64-1; whatever leaves
-    the memory raises MemOutOfBound.
+    Invariant: a page without any of FLAGS_WRITTEN holds zeros only. Addresses and sizes are integers 0..2^64-1;
+    whatever leaves the memory raises MemOutOfBound.
     """
 
     def __init__(self, data: bytearray | memoryview, flags: bytearray | memoryview) -> None:
         self.data = memoryview(data)
         self.flags = memoryview(flags)
+        self._copied: tuple[bytes, int] | None = None  # what the pages with FLAG_COPIED hold, and where it begins
 
     # Single values, as instructions see them.
 
@@ -126,6 +145,31 @@ class Memory:
             self.flags[pages] = self._writable_flags(pages).translate(_DIRTIED)
         self.data[address : address + size] = data
 
+    def store_again(self, address: int, data: bytes, size: int) -> None:
+        """Store the first `size` bytes of `data`, as `store_bytes`, but quickly if the same was stored there before.
+
+        Pages that were not written since stay as they are.
+        """
+        if size < 2 * PAGE_SIZE:
+            self.store_bytes(address, memoryview(data)[:size])
+            return
+        pages = _pages(address, size)
+        flags = self._writable_flags(pages)
+        if self._copied is None or self._copied[0] is not data or self._copied[1] != address:
+            self.flags[:] = bytes(self.flags).translate(_FORGOTTEN)
+            self._copied = data, address
+            flags = bytes(self.flags[pages])
+        stale = flags[1:-1].translate(_STALE_MARKS)
+        first, last = stale.find(1), stale.rfind(1)
+        content = memoryview(data)
+        if first >= 0:
+            start, end = (pages.start + 1 + first) << PAGE_SHIFT, (pages.start + 2 + last) << PAGE_SHIFT
+            self.data[start:end] = content[start - address : end - address]
+            self.flags[start >> PAGE_SHIFT : end >> PAGE_SHIFT] = flags[1 + first : 2 + last].translate(_REFILLED)
+        head, tail = (pages.start + 1) << PAGE_SHIFT, (pages.stop - 1) << PAGE_SHIFT
+        self.store_bytes(address, content[: head - address])
+        self.store_bytes(tail, content[tail - address : size])
+
     def fill_zero(self, address: int, size: int) -> None:
         """Store `size` zero bytes."""
         if size == 0:
@@ -135,10 +179,11 @@ class Memory:
         if not flags.translate(None, delete=_CLEAN_FLAGS):
             return  # all zero already
         for page in range(pages.start, pages.stop):
-            if self.flags[page] & FLAG_DIRTY:
+            if self.flags[page] & FLAGS_WRITTEN:
                 start = max(address, page << PAGE_SHIFT)
                 end = min(address + size, (page + 1) << PAGE_SHIFT)
                 self.data[start:end] = _ZERO_PAGE[: end - start]
+                self.flags[page] |= FLAG_DIRTY
 
     def _writable_flags(self, pages: slice) -> bytes:
         """The flags of pages that are going to be stored to."""
@@ -160,6 +205,28 @@ class Memory:
             start += PAGE_SIZE
         raise MemOutOfBound
 
+    # Lists of 64-bit words. Engines may know a faster way.
+
+    def has_zero_word(self, address: int) -> bool:
+        """Whether there is a word of zero at `address`, or any multiple of 8 behind it."""
+        return self.find_zero_word(address) is not None
+
+    def find_zero_word(self, address: int) -> int | None:
+        """The address of the first such word."""
+        words = (max(MEMORY_SIZE - address, 0)) // _WORD_SIZE
+        for index, word in enumerate(self.data[address : address + _WORD_SIZE * words].cast("Q")):
+            if word == 0:
+                return address + _WORD_SIZE * index
+        return None
+
+    def known_words(self, start: int, end: int, known: Collection[int]) -> set[int] | None:
+        """Which words there are from `start` up to `end`; None if there is another than the known ones.
+
+        At most 128 of those, none of them 0. The range lies in the memory.
+        """
+        words = set(self.data[start:end].cast("Q"))
+        return words if words.issubset(known) else None
+
     # Pages.
 
     def init_pages(self, address: int, size: int, flags: int, source: bytes | memoryview, offset: int) -> None:
@@ -180,7 +247,7 @@ class Memory:
         self.store_bytes(address + offset, content)
         filled = offset + len(content)
         self.fill_zero(address + filled, size - filled)
-        self.flags[pages] = bytes(flag | flags for flag in self.flags[pages])
+        self.flags[pages] = bytes(self.flags[pages]).translate(_WITH_FLAGS[flags])
 
     def fetch_flag(self, page: int) -> int:
         if page >= PAGE_COUNT:
@@ -197,6 +264,10 @@ class Memory:
             raise MemOutOfBound
         self.flags[page] &= ~flag & 0xFF
 
+    def plain_flags(self) -> bytes:
+        """All flags, FLAG_DIRTY in place of those that stand for it."""
+        return bytes(self.flags).translate(_PLAIN)
+
     def dirty_pages(self) -> Iterator[int]:
         return self._pages_by(_DIRTY_MARKS)
 
@@ -211,11 +282,30 @@ class Memory:
             yield page
             page = marked.find(1, page + 1)
 
+    def dirty_ranges(self) -> Iterator[tuple[int, int]]:
+        """Dirty pages [start, end) in a row."""
+        marked = bytes(self.flags).translate(_DIRTY_MARKS)
+        start = marked.find(1)
+        while start >= 0:
+            end = marked.find(0, start)
+            end = PAGE_COUNT if end < 0 else end
+            yield start, end
+            start = marked.find(1, end)
+
     def clear(self) -> None:
         """All zero, no flags: the state before a program is loaded."""
-        for page in self.dirty_pages():
-            self.data[page << PAGE_SHIFT : (page + 1) << PAGE_SHIFT] = _ZERO_PAGE
+        marked = bytes(self.flags).translate(_DIRTY_MARKS)
+        first, last = marked.find(1), marked.rfind(1)
+        if first >= 0 and last - first < _DENSE * marked.count(1):
+            self._zero(first, last + 1)
+        elif first >= 0:
+            for start, end in self.dirty_ranges():
+                self._zero(start, end)
         self.flags[:] = bytes(PAGE_COUNT)
+
+    def _zero(self, start: int, end: int) -> None:
+        """Pages."""
+        self.data[start << PAGE_SHIFT : end << PAGE_SHIFT] = _ZERO_MEMORY[: (end - start) << PAGE_SHIFT]
 
 
 def _pages(address: int, size: int) -> slice:

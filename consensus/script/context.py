@@ -14,6 +14,7 @@ from consensus.script.errors import SnapshotDataLoadError
 from consensus.script.groups import ScriptGroup
 from consensus.types.blockchain import Block, CellInput, CellOutput, Header
 from consensus.types.core import ResolvedTransaction
+from vm.elf import ProgramMetadata, parse_elf
 
 T = TypeVar("T")
 
@@ -24,6 +25,9 @@ DebugPrinter = Callable[[bytes, str], None]
 INPUT, OUTPUT, CELL_DEP, HEADER_DEP = 1, 2, 3, 4
 GROUP_FLAG = 1 << 56
 GROUP_INPUT, GROUP_OUTPUT = GROUP_FLAG | INPUT, GROUP_FLAG | OUTPUT
+
+MAX_LOADED = 16
+"""Programs that a group remembers: parts of cells may be half a megabyte each."""
 
 # Places of RFC 34: where a program is read from.
 CELL_DATA, WITNESS = 0, 1
@@ -136,6 +140,7 @@ class GroupContext:
         self.group = group
         self.debug = debug
         self._cells: dict[int, Sequence[ScriptCell]] = {}
+        self._loaded: dict[tuple[Program, int], tuple[bytes, ProgramMetadata]] = {}
 
     def cell(self, source: int, index: int) -> ScriptCell | None:
         """Cell of a source; None when the source has no such cell."""
@@ -211,6 +216,17 @@ class GroupContext:
         if data is None:
             raise SnapshotDataLoadError
         return program.cut(data)
+
+    def load(self, program: Program, vm_version: int) -> tuple[bytes, ProgramMetadata]:
+        """`read`, and `parse_elf`. The last programs are remembered: scripts may execute them again and again."""
+        key = program, vm_version
+        loaded = self._loaded.get(key)
+        if loaded is None:
+            elf = self.read(program)
+            loaded = self._loaded[key] = elf, parse_elf(elf, vm_version)
+            if len(self._loaded) > MAX_LOADED:
+                del self._loaded[next(iter(self._loaded))]
+        return loaded
 
 
 def item_at(table: Mapping[int, Sequence[T | None]], source: int, index: int) -> T | None:

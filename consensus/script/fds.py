@@ -4,6 +4,8 @@ from __future__ import annotations
 
 FIRST_FD = 2
 MAX_FDS = 64
+FD_SIZE = 8
+"""Bytes of a descriptor in the memory of a script."""
 
 
 def is_read_end(fd: int) -> bool:
@@ -34,6 +36,9 @@ class FdTable:
 
     def is_owned(self, fd: int, process_id: int) -> bool:
         return self._owners.get(fd) == process_id
+
+    def owned_by(self, process_id: int) -> set[int]:
+        return {fd for fd, owner in self._owners.items() if owner == process_id}
 
     def is_open(self, fd: int) -> bool:
         return fd in self._owners

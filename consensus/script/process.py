@@ -21,12 +21,13 @@ class ExecRequest:
 
 @dataclass(frozen=True, slots=True)
 class SpawnRequest:
-    """Start a process and hand file descriptors to it; its id is stored at `process_id_address`."""
+    """Start a process and hand file descriptors to it, which a 0 ends in memory; its id is stored at
+    `process_id_address`. A `fds_address` of 0 means none."""
 
     program: Program
     argc: int
     argv: int
-    fds: tuple[int, ...]
+    fds_address: int
     process_id_address: int
 
 
@@ -95,11 +96,15 @@ Request = (
 
 @dataclass(eq=False)
 class Process:
-    """A machine with what its system calls need. `cycles_before`: what the group used before this turn of it."""
+    """A machine with what its system calls need. `cycles_before`: what the group used before this turn of it.
+
+    `inherited_fds`: the descriptors that it was started with, 8 bytes each: there may be half a million of them.
+    """
 
     id: int
     machine: Machine
     group: GroupContext
+    inherited_fds: bytes = b""
     pages: PageSources = field(default_factory=PageSources)
     cycles_before: int = 0
 

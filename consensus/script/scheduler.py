@@ -3,17 +3,19 @@
 VM versions 0 and 1 have one process only, which runs in one turn. From version 2 on a process may spawn others: the
 runnable process with the highest id runs until it asks for something that involves others, or ends. At most four
 machines are "instantiated"; being (un)instantiated costs cycles, so which ones are is a rule of consensus. Nothing is
-really swapped out here but for what that changes in memory (consensus.script.pages).
+really swapped out here but for what that changes in memory (consensus.script.pages), and decoded code.
+
+What a group takes at most: 17 machines of 4 MiB, nearly as much again for the descriptors that each inherited, and
+20 MiB of decoded code for each of the four. All of it goes with the process.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from consensus.script.context import GroupContext, Program
-from consensus.script.fds import FdTable, other_end
+from consensus.script.fds import FD_SIZE, FdTable, other_end
 from consensus.script.process import (
     CloseRequest,
     ExecRequest,
@@ -41,8 +43,8 @@ from consensus.script.syscalls.numbers import (
     transfer_cycles,
 )
 from vm.constants import STACK_SIZE, U64_MASK, U64_MAX
-from vm.elf import ProgramMetadata, parse_elf
-from vm.errors import CyclesExceeded, InvalidEcall, MemOutOfStack, Unexpected, VmError
+from vm.elf import ProgramMetadata
+from vm.errors import CyclesExceeded, InvalidEcall, MemOutOfBound, MemOutOfStack, Unexpected, VmError
 from vm.machine import Machine
 from vm.memory import Memory
 from vm.registers import A0, A7
@@ -134,7 +136,6 @@ class Scheduler:
         self._instantiated: set[int] = set()
         self._exit_codes: dict[int, int] = {}
         self._fds = FdTable()
-        self._inherited_fds: dict[int, tuple[int, ...]] = {}
         self._next_id = ROOT
         self._total_cycles = 0
         # Used since the last turn was accounted. Not always 0 when a turn begins: moving data between processes comes
@@ -202,8 +203,7 @@ class Scheduler:
     def _boot(self, program: Program, args: Sequence[bytes]) -> int:
         process = Process(self._next_id, self._create_machine(self._vm_version, U64_MAX), self._group)
         self._next_id += 1
-        elf = self._group.read(program)
-        self._load(process, program, elf, parse_elf(elf, self._vm_version), args)
+        self._load(process, program, *self._group.load(program, self._vm_version), args)
         while len(self._instantiated) >= MAX_INSTANTIATED:
             self._uninstantiate(min(self._instantiated))
         self._processes[process.id] = process
@@ -251,6 +251,7 @@ class Scheduler:
     def _uninstantiate(self, process_id: int) -> None:
         self._pending_cycles += SPAWN_CYCLES
         self._instantiated.remove(process_id)
+        self._processes[process_id].machine.shrink()
 
     def _reinstantiate(self, process_id: int) -> None:
         self._pending_cycles += SPAWN_CYCLES
@@ -284,22 +285,24 @@ class Scheduler:
     def _exec(self, process: Process, request: ExecRequest) -> None:
         machine = process.machine
         machine.add_cycles_unchecked(EXEC_CYCLES)
-        elf = self._group.read(request.program)
-        metadata = parse_elf(elf, self._vm_version)
+        elf, metadata = self._group.load(request.program, self._vm_version)
         args = _read_args(machine.memory, request.argc, request.argv)
         machine.reset()
         self._load(process, request.program, elf, metadata, args)
 
     def _spawn(self, process: Process, request: SpawnRequest) -> int:
-        handed_on = set(request.fds)
-        if not all(self._fds.is_owned(fd, process.id) for fd in handed_on):
+        memory = process.machine.memory
+        start, end = _list_of_fds(memory, request.fds_address)
+        handed_on = memory.known_words(start, end, self._fds.owned_by(process.id))
+        if handed_on is None:
             return INVALID_FD
         if len(self._processes) > MAX_PROCESSES:
             return MAX_VMS_SPAWNED
-        child_id = self._boot(request.program, _read_args(process.machine.memory, request.argc, request.argv))
+        inherited = memory.load_bytes(start, end - start)
+        child_id = self._boot(request.program, _read_args(memory, request.argc, request.argv))
         for fd in handed_on:
             self._fds.give(fd, child_id)
-        self._inherited_fds[child_id] = request.fds
+        self._processes[child_id].inherited_fds = inherited
         self._instantiate(process.id).machine.memory.store64(request.process_id_address, child_id)
         return SUCCESS
 
@@ -332,10 +335,10 @@ class Scheduler:
 
     def _list_inherited_fds(self, process: Process, request: InheritedFdRequest) -> int:
         """What was inherited, even if it was closed or given away since. The first process inherited nothing."""
-        memory, fds = process.machine.memory, self._inherited_fds.get(process.id, ())
-        stored = fds[: memory.load64(request.length_address)]
-        memory.store_bytes(request.buffer_address, struct.pack(f"<{len(stored)}Q", *stored))
-        memory.store64(request.length_address, len(fds))
+        memory, fds = process.machine.memory, process.inherited_fds
+        room = FD_SIZE * memory.load64(request.length_address)
+        memory.store_again(request.buffer_address, fds, min(room, len(fds)))
+        memory.store64(request.length_address, len(fds) // FD_SIZE)
         return SUCCESS
 
     # Pipes have no buffer: bytes move when a reader and a writer wait for each other.
@@ -374,6 +377,16 @@ class Scheduler:
             self._answer(writer_id, SUCCESS)
         else:
             self._waiting[writer_id] = replace(write, written=written)
+
+
+def _list_of_fds(memory: Memory, address: int) -> tuple[int, int]:
+    """Where a list of descriptors begins and ends. Raises MemOutOfBound if nothing ends it."""
+    if address == 0:
+        return 0, 0
+    end = memory.find_zero_word(address)
+    if end is None:
+        raise MemOutOfBound
+    return address, end
 
 
 def _read_args(memory: Memory, argc: int, argv: int) -> list[bytes]:

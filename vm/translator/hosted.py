@@ -16,6 +16,7 @@ from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, con
 from vm.wasm.handlers import Handlers
 from vm.wasm.interpreter import dispatch, enter_block
 from vm.wasm.tables import compressed_table, op_info, word_tables
+from vm.wasm.words import generate_words
 
 _ZERO: Final = const(I32, 0)
 
@@ -27,6 +28,7 @@ def generate_hosted_interpreter(version: int, isa: Isa) -> bytes:
     table = module.table(1, export="translated")
     decode_block = generate_decoder(module, version)
     _HostedInterpreter(module, decode_block, table, version, isa).generate()
+    generate_words(module)
     words, groups = word_tables(version, isa)
     module.data(at.COMPRESSED, compressed_table(version))
     module.data(at.WORD_OPS, words)

@@ -6,7 +6,7 @@ from typing import Final
 
 import wasmtime
 
-from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, PAGE_COUNT, PAGE_SHIFT, STATE_WORDS, VERSION2
+from vm.constants import FLAG_EXECUTABLE, FLAGS_WRITTEN, PAGE_COUNT, PAGE_SHIFT, STATE_WORDS, VERSION2
 from vm.machine import MachineState
 from vm.translator.runtime import HostedRuntime
 from vm.wasm import layout as at
@@ -16,7 +16,7 @@ _MAX_IDLE: Final = 8  # instances, of all programs, that wait for their next use
 _MAX_RESIDENT: Final = 16 << 20  # bytes that were written in all of them, since that stays resident
 _MAX_ARENA: Final = at.ARENA + (1 << 20)  # an instance that interpreted more code than this is not kept
 _EXECUTABLE: Final = bytes(flag & FLAG_EXECUTABLE for flag in range(256))
-_TO_CLEAN: Final = bytes(flag & (FLAG_DIRTY | FLAG_EXECUTABLE) == FLAG_DIRTY for flag in range(256))
+_TO_CLEAN: Final = bytes(bool(flag & FLAGS_WRITTEN and not flag & FLAG_EXECUTABLE) for flag in range(256))
 _ZERO_MEMORY: Final = memoryview(bytes(PAGE_COUNT << PAGE_SHIFT))
 _NO_REGISTERS: Final = memoryview(bytes(8 * STATE_WORDS)).cast("Q")
 _NO_SLOTS: Final = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")

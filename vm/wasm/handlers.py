@@ -510,16 +510,44 @@ def _generate_claim(module: Module) -> Function:
     return f
 
 
+_EVERY_FOURTH: Final = 0x1111_1111_1111_1111
+_SWAPS: Final = (
+    (1, 0x5555_5555_5555_5555),
+    (2, 0x3333_3333_3333_3333),
+    (4, 0x0F0F_0F0F_0F0F_0F0F),
+    (8, 0x00FF_00FF_00FF_00FF),
+    (16, 0x0000_FFFF_0000_FFFF),
+)
+
+
 def _generate_clmul(module: Module, reverse: bool) -> Function:
-    """`(a, b) -> i64`: the low 64 bits of the carry-less product, or (`reverse`) its bits 126:63."""
+    """`(a, b) -> i64`: the low 64 bits of the carry-less product, or (`reverse`) its bits 126:63.
+
+    Every fourth bit is multiplied at a time, so that carries stay in the three bits between. Bits 126:63 are the low 64
+    bits of the product of the reversed factors, reversed.
+    """
     f = module.function((I64, I64), (I64,))
-    a, b = f.param(0), f.param(1)
-    product, bit = f.local(I64), f.local(I64)
-    with f.loop() as next_bit:
-        shifted = a.value.shr_u(const(I64, 63) - bit.value) if reverse else a.value << bit.value
-        f.set(product, product.value ^ (shifted & _ZERO64 - (b.value.shr_u(bit.value) & 1)))
-        f.set(bit, bit.value + 1)
-        f.branch_if(next_bit, bit.value.compare("lt_u", 64))
+    a, b, product = f.param(0), f.param(1), f.local(I64)
+    if reverse:
+        _reverse_bits(f, a)
+        _reverse_bits(f, b)
+    parts = [[f.local(I64) for _ in range(4)] for _ in range(2)]
+    for factor, locals_ in zip((a, b), parts, strict=True):
+        for index, part in enumerate(locals_):
+            f.set(part, factor.value & _EVERY_FOURTH << index)
+    for index in range(4):
+        column = _ZERO64
+        for left in range(4):
+            column = column ^ parts[0][left].value * parts[1][(index - left) % 4].value
+        f.set(product, product.value | column & _EVERY_FOURTH << index)
+    if reverse:
+        _reverse_bits(f, product)
     f.return_(product.value)
     f.unreachable()
     return f
+
+
+def _reverse_bits(f: Function, word: Local) -> None:
+    for shift, mask in _SWAPS:
+        f.set(word, word.value.shr_u(shift) & mask | (word.value & mask) << shift)
+    f.set(word, word.value.binary("rotr", 32))

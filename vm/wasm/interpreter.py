@@ -14,8 +14,9 @@ from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, con
 from vm.wasm.handlers import Handlers
 from vm.wasm.status import Status
 from vm.wasm.tables import OP_COUNT, compressed_table, op_info, word_tables
+from vm.wasm.words import generate_words
 
-GENERATOR_VERSION: Final = 3  # part of the key of cached modules: change it whenever the generated code changes
+GENERATOR_VERSION: Final = 4  # part of the key of cached modules: change it whenever the generated code changes
 
 _ZERO: Final = const(I32, 0)
 
@@ -25,6 +26,7 @@ def generate_interpreter(version: int, isa: Isa) -> bytes:
     module = Module(at.MEMORY_PAGES)
     decode_block = generate_decoder(module, version)
     _generate_run(module, decode_block, version, isa)
+    generate_words(module)
     words, groups = word_tables(version, isa)
     module.data(at.COMPRESSED, compressed_table(version))
     module.data(at.WORD_OPS, words)

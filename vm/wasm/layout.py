@@ -30,6 +30,7 @@ MAX_PARTS: Final = 5
 RESULT: Final = PARTS + MAX_PARTS * PART_SIZE
 
 FLAGS: Final = 4096  # one byte a page of the guest
+ZERO_WORDS: Final = FLAGS + PAGE_COUNT  # one byte a page that has FLAG_SEEN: `vm.wasm.words`
 SLOTS: Final = 8192  # u32 each: 1 + address of the block that occupies the slot (versions 0 and 1)
 SLOT_COUNT: Final = 8192
 
@@ -40,6 +41,12 @@ GROUPS: Final = WORD_OPS + 32768  # 32 bytes a group: the op for each value of b
 GROUP_COUNT: Final = 8
 OP_INFO: Final = GROUPS + 32 * GROUP_COUNT  # 16 bytes an op: mask u32, match u32, form u8, kind u8, cost u16, fuses u8
 CONSTANTS_END: Final = OP_INFO + 16 * 256
+
+# The words that a list may consist of, each in the slot that its hash names, and which of them occurred. See
+# `vm.wasm.words`.
+WORD_TABLE_BITS: Final = 12
+WORD_TABLE: Final = CONSTANTS_END  # u64 each
+WORD_MARKS: Final = WORD_TABLE + (8 << WORD_TABLE_BITS)  # one byte each
 
 # Decoded code.
 BLOCKS: Final = 1 * _MIB  # u32 for each even address of the guest: the decoded block, or 0
@@ -64,5 +71,5 @@ ENTRY_RS3, ENTRY_RS4 = 4, 5
 ENTRY_NEXT, ENTRY_SELF = 8, 12
 NO_OP: Final = 0xFF  # in place of an op: not an instruction
 
-assert FLAGS + PAGE_COUNT <= SLOTS  # noqa: S101
-assert CONSTANTS_END <= BLOCKS  # noqa: S101
+assert ZERO_WORDS + PAGE_COUNT <= SLOTS  # noqa: S101
+assert WORD_MARKS + (1 << WORD_TABLE_BITS) <= BLOCKS  # noqa: S101

@@ -1,8 +1,10 @@
 """The machine that the generated interpreter runs."""
 
+import random
+from collections.abc import Collection
 from typing import Final, Protocol
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS
+from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS, U64_MASK, VERSION2
 from vm.errors import (
     InvalidInstruction,
     MemOutOfBound,
@@ -13,13 +15,16 @@ from vm.errors import (
 from vm.machine import MachineState
 from vm.memory import Memory
 from vm.wasm import layout as at
-from vm.wasm.runtime import Runtime
+from vm.wasm.runtime import Runtime, Words, release
 from vm.wasm.status import Status
+from vm.wasm.words import Question
 
 # Cycles that one call into the interpreter may use: after that, signals and other threads' wishes get their turn.
 _SLICE: Final = 1 << 28
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
 _NO_BLOCKS: Final = bytes(at.BLOCKS_PAGE_SIZE)
+_NO_SLOTS: Final = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
+_NO_REGISTERS: Final = memoryview(bytes(8 * STATE_WORDS)).cast("Q")
 _PC: Final = at.PC // 8
 _REMAINING: Final = at.REMAINING // 8
 _ECALL: Final = int(Status.ECALL)
@@ -29,8 +34,49 @@ class Runnable(Protocol):
     """An instance of a generated module."""
 
     memory: memoryview
+    words: Words
 
     def run(self) -> int: ...
+
+
+class LinearMemory(Memory):
+    """The memory of the guest in an instance, whose own code looks through lists."""
+
+    def __init__(self, linear: memoryview, words: Words) -> None:
+        super().__init__(linear[at.GUEST : at.GUEST + MEMORY_SIZE], linear[at.FLAGS : at.FLAGS + PAGE_COUNT])
+        self._linear, self._words = linear, words
+
+    def has_zero_word(self, address: int) -> bool:
+        return self._words(Question.HAS_ZERO, address) != 0
+
+    def find_zero_word(self, address: int) -> int | None:
+        found = self._words(Question.FIND_ZERO, address)
+        return None if found < 0 else found
+
+    def known_words(self, start: int, end: int, known: Collection[int]) -> set[int] | None:
+        multiplier, slots = _perfect_hash(known)
+        table = self._linear[at.WORD_TABLE : at.WORD_MARKS].cast("Q")
+        marks = self._linear[at.WORD_MARKS : at.WORD_MARKS + (1 << at.WORD_TABLE_BITS)]
+        for slot, word in slots.items():
+            table[slot] = word
+        try:
+            is_known = self._words(Question.ARE_KNOWN, start, end, multiplier)
+            return {word for slot, word in slots.items() if marks[slot]} if is_known else None
+        finally:
+            for slot in slots:
+                table[slot] = marks[slot] = 0
+
+
+def _perfect_hash(words: Collection[int]) -> tuple[int, dict[int, int]]:
+    """A multiplier whose products put each word into a slot of its own, and the words by slot.
+
+    At random, so that nobody can choose words that collide; half of the multipliers do for a hundred words.
+    """
+    while True:
+        multiplier = random.getrandbits(64) | 1
+        slots = {(word * multiplier & U64_MASK) >> (64 - at.WORD_TABLE_BITS): word for word in words}
+        if len(slots) == len(words):
+            return multiplier, slots
 
 
 class Views:
@@ -43,8 +89,9 @@ class Views:
         self.words = linear[: at.FLAGS].cast("I")
         self.longs = linear[: at.FLAGS].cast("Q")
         self.blocks = linear[at.BLOCKS : at.BLOCKS + at.BLOCKS_SIZE]
+        self.blocks_and_arena = linear[at.BLOCKS : at.ARENA + at.ARENA_SIZE]
         self.slots = linear[at.SLOTS : at.SLOTS + 4 * at.SLOT_COUNT].cast("I")
-        self.memory = Memory(linear[at.GUEST : at.GUEST + MEMORY_SIZE], linear[at.FLAGS : at.FLAGS + PAGE_COUNT])
+        self.memory = LinearMemory(linear, instance.words)
         self.registers = self.longs[at.REGISTERS // 8 : at.REGISTERS // 8 + STATE_WORDS]
 
 
@@ -61,6 +108,14 @@ class WasmMachine(MachineState):
             self._forget_blocks()
         super().reset()
 
+    def shrink(self) -> None:
+        """Decoded blocks take up to 20 MB, five times what the program itself has."""
+        if self.views.words[_ARENA_WORD] and release(self.views.blocks_and_arena):
+            self.views.words[_ARENA_WORD] = 0
+
+    def clear_registers(self) -> None:
+        self.views.registers[:] = _NO_REGISTERS
+
     def _forget_blocks(self) -> None:
         """Blocks begin on executable pages only, and those stay executable until `reset`: most of the table is empty.
 
@@ -71,7 +126,8 @@ class WasmMachine(MachineState):
             for table in (0, at.BLOCKS_ODD - at.BLOCKS):
                 start = table + page * at.BLOCKS_PAGE_SIZE
                 blocks[start : start + at.BLOCKS_PAGE_SIZE] = _NO_BLOCKS
-        self.views.slots[:] = memoryview(bytes(4 * at.SLOT_COUNT)).cast("I")
+        if self.version < VERSION2:
+            self.views.slots[:] = _NO_SLOTS
         self.views.words[_ARENA_WORD] = 0
 
     def run(self) -> None:

@@ -7,8 +7,10 @@ cost more than a short script does; `wasmtime` is pinned for that reason.
 import ctypes
 import hashlib
 import importlib.metadata
+import mmap
 import os
 import stat
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,12 +22,15 @@ from wasmtime import _bindings as ffi
 from vm.errors import Unexpected
 from vm.isa.profile import Isa
 from vm.wasm.interpreter import GENERATOR_VERSION, generate_interpreter
+from vm.wasm.words import Question
 
 _WASM_STACK: Final = 1 << 20  # bytes
 # Bytes of address space behind a memory. Larger than any constant offset of an access: else every access to the guest
 # would be compared with the size of the memory by instructions, a tenth of the time of translated code.
 GUARD: Final = 64 << 20
 _DIGEST_SIZE: Final = 32
+# Elsewhere it need not make pages zero.
+_madvise: Final[Any] = ctypes.CDLL(None).madvise if sys.platform == "linux" else None
 
 
 def make_engine() -> wasmtime.Engine:
@@ -141,6 +146,7 @@ class Instance:
         memory, run = exports["memory"], exports["run"]
         if not isinstance(memory, wasmtime.Memory) or not isinstance(run, wasmtime.Func):
             raise TypeError("the interpreter lacks an export")
+        self.words = Words(self._store, exports["words"])
         self._run = run._func  # noqa: SLF001 (the raw call needs it)
         self._context = self._store._context()  # noqa: SLF001
         self._raw = (ffi.wasmtime_val_raw_t * 1)()
@@ -159,10 +165,41 @@ class Instance:
         return status
 
     def _raise_failure(self, error: Any) -> None:
-        """Pointers of the C interface are false if they are null."""
-        if error:
-            raise Unexpected(str(wasmtime.WasmtimeError._from_ptr(error)))  # noqa: SLF001
         trap: Any = self._trap
         if trap:
             self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
-            raise Unexpected(str(wasmtime.Trap._from_ptr(trap)))  # noqa: SLF001
+        raise_failure(error, trap)
+
+
+class Words:
+    """The exported function `words` of `vm.wasm.words`."""
+
+    def __init__(self, store: wasmtime.Store, function: object) -> None:
+        if not isinstance(function, wasmtime.Func):
+            raise TypeError("the interpreter lacks an export")
+        self._store, self._function = store, function
+
+    def __call__(self, question: Question, start: int, end: int = 0, multiplier: int = 0) -> int:
+        raw, trap = (ffi.wasmtime_val_raw_t * 4)(), ctypes.POINTER(ffi.wasm_trap_t)()
+        raw[0].i32, raw[1].i64, raw[2].i64, raw[3].i64 = question, start, end, multiplier
+        context, function = self._store._context(), ctypes.byref(self._function._func)  # noqa: SLF001
+        error = ffi.wasmtime_func_call_unchecked(context, function, raw, len(raw), ctypes.byref(trap))
+        raise_failure(error, trap)
+        answer: int = raw[0].i64
+        return answer
+
+
+def release(memory: memoryview) -> bool:
+    """Give whole pages of a linear memory, which become zero, back to the system. False if it cannot do that."""
+    if _madvise is None:
+        return False
+    address = ctypes.addressof(ctypes.c_uint8.from_buffer(memory))
+    return bool(_madvise(ctypes.c_void_p(address), ctypes.c_size_t(len(memory)), mmap.MADV_DONTNEED) == 0)
+
+
+def raise_failure(error: Any, trap: Any) -> None:
+    """Pointers of the C interface are false if they are null. What they point to is freed."""
+    if error:
+        raise Unexpected(str(wasmtime.WasmtimeError._from_ptr(error)))  # noqa: SLF001
+    if trap:
+        raise Unexpected(str(wasmtime.Trap._from_ptr(trap)))  # noqa: SLF001

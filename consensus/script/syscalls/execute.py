@@ -56,11 +56,12 @@ def exec_v1(process: Process) -> int | None:
     offset, length = machine.get_register(A3) >> 32, machine.get_register(A3) & _U32_MAX
     if offset >= len(data) or offset + length > len(data):
         return SLICE_OUT_OF_BOUND
-    program = data[offset : offset + length] if length else data[offset:]
+    program = Program(source, index, place, offset, length)
     argv = _read_argv(machine, machine.get_register(A4), machine.get_register(A5))
     machine.reset()
     try:
-        machine.add_cycles_unchecked(transfer_cycles(machine.load_elf(program)))
+        elf, metadata = process.group.load(program, machine.version)
+        machine.add_cycles_unchecked(transfer_cycles(machine.load_metadata(elf, metadata)))
         machine.add_cycles_unchecked(transfer_cycles(machine.initialize_stack(argv)))
     except VmError:
         return WRONG_FORMAT

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 from consensus.script.fds import is_read_end
 from consensus.script.process import (
     CloseRequest,
@@ -24,14 +22,9 @@ from consensus.script.syscalls.numbers import (
     YIELD_CYCLES,
 )
 from consensus.script.syscalls.partial import parse_source
-from vm.constants import MEMORY_SIZE, U64_MASK
+from vm.constants import U64_MASK
 from vm.errors import MemOutOfBound
-from vm.memory import Memory
 from vm.registers import A0, A1, A2, A4
-
-_ZERO_WORD = bytes(8)
-_NEAR = 4096
-"""Bytes in which the end of a list of descriptors is looked for first."""
 
 
 def spawn(process: Process) -> SpawnRequest | int:
@@ -43,14 +36,16 @@ def spawn(process: Process) -> SpawnRequest | int:
         return INDEX_OUT_OF_BOUND
     block = machine.get_register(A4)
     argc, argv, process_id_address, fds_address = (memory.load64((block + at) & U64_MASK) for at in (0, 8, 16, 24))
-    fds = _read_fds(memory, fds_address)
+    # The list is read before anything is charged, and may fill the memory: that it has an end is all that counts here.
+    if fds_address and not memory.has_zero_word(fds_address):
+        raise MemOutOfBound
     data = process.group.data_at(program.source, program.index, program.place)
     if data is None:
         return INDEX_OUT_OF_BOUND
     if program.offset >= len(data) or program.offset + program.length > len(data):
         return SLICE_OUT_OF_BOUND
     machine.add_cycles_unchecked(SPAWN_CYCLES + YIELD_CYCLES)
-    return SpawnRequest(program, argc, argv, fds, process_id_address)
+    return SpawnRequest(program, argc, argv, fds_address, process_id_address)
 
 
 def wait(process: Process) -> WaitRequest:
@@ -99,30 +94,3 @@ def close(process: Process) -> CloseRequest:
     """a0 file descriptor."""
     process.machine.add_cycles_unchecked(YIELD_CYCLES)
     return CloseRequest(process.machine.get_register(A0))
-
-
-def _read_fds(memory: Memory, address: int) -> tuple[int, ...]:
-    """A list of file descriptors that 0 ends; none if the address is 0.
-
-    It may fill the memory and is not charged, hence the search for its end in bulk.
-    """
-    if address == 0:
-        return ()
-    size = _NEAR
-    while True:
-        available = min(size, max(MEMORY_SIZE - address, 0))
-        content = memory.load_bytes(address, available)
-        end = _find_zero_word(content)
-        if end is not None:
-            return struct.unpack(f"<{end // 8}Q", content[:end])
-        if available < size:
-            raise MemOutOfBound
-        size = MEMORY_SIZE
-
-
-def _find_zero_word(content: bytes) -> int | None:
-    """Offset of the first aligned u64 that is 0."""
-    at = content.find(_ZERO_WORD)
-    while at >= 0 and at % 8:
-        at = content.find(_ZERO_WORD, at + 8 - at % 8)
-    return None if at < 0 else at
