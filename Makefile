@@ -42,7 +42,7 @@ bench-chain: setup
 ## `ckb-node import` beside the import of another node: REFERENCE=<its binary>, CELLS=<the official system cells>.
 bench-import: setup
 	$(BIN)/python -m tests.benches.importing --reference $(REFERENCE) --cells $(CELLS)
-## Engines of the VM on our lock and a loop; PROGRAMS=<directory> adds the reference VM's benchmark programs, and
+## Engines of the VM on our lock and a loop, and system calls at their worst (alone: python -m tests.benches.syscalls); PROGRAMS=<directory> adds the reference VM's benchmark programs, and
 ## RUNNER=<its example ckb-vm-runner, built with its assembly interpreter> puts it into the same table.
 bench-vm: setup
 	$(BIN)/python -m tests.benches.vm $(if $(PROGRAMS),--programs $(PROGRAMS)) $(if $(RUNNER),--runner $(RUNNER))

@@ -1,4 +1,4 @@
-"""The VM's figures: the default lock on every engine, start-up, translation, cache, two cores.
+"""The VM's figures: the default lock on every engine, start-up, translation, cache, two cores, system calls.
 
 `python -m tests.benches.vm` (or `make bench-vm`). Verifications are complete: machine, program, system calls with the
 answers of a recorded run, result, end of the machine. `--programs` and `--runner` add other programs and the reference
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benches.report import Report
+from tests.benches.syscalls import measure_syscalls
 from tests.benches.vm_programs import loop_program, measure_programs
 from tests.scripts.harness import Group, Items, load, lock_group
 from tests.scripts.mock import SIGHASH, Mock, code
@@ -263,6 +264,7 @@ def main() -> None:
             measure_translation(report, recording)
             measure_two_cores(report, engines, path, recording)
             measure_programs(report, engines, options.programs, options.runner)
+    measure_syscalls(report)
     report.write()
 
 
