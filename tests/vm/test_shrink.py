@@ -10,8 +10,6 @@ import pytest
 
 from tests.vm.assembler import ECALL, branch, exit_with, imm, program
 from vm import Engines, Machine, create_machine
-from vm.machine import MachineState
-from vm.wasm.machine import WasmMachine
 
 ROUNDS = 50
 BODY = imm("addi", 5, 5, 1) + ECALL
@@ -50,6 +48,5 @@ def test_decoded_blocks_are_gone(machine: Machine) -> None:
     machine.load_program(CODE, [])
     machine.run()
     machine.shrink()
-    assert isinstance(machine, MachineState)
-    if isinstance(machine, WasmMachine):
-        assert not machine.views.blocks_and_arena.tobytes().strip(b"\0")
+    views = getattr(machine, "views", None)
+    assert views is None or not views.blocks_and_arena.tobytes().strip(b"\0")
