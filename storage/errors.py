@@ -92,8 +92,8 @@ class DatabaseBehindArchive(StorageError):
         self.tip_number: Final = tip_number
         super().__init__(
             path,
-            f"the database ends with commit {known}, but the archive {archive} tells of commit {marked}, whose tip is "
-            f"block {tip_number}: blocks that were acknowledged are missing from the database",
+            f"the database ends with commit {known}, but the archive {archive} tells of later ones, from commit "
+            f"{marked} on, whose tip was block {tip_number}: acknowledged blocks are missing from the database",
         )
 
 
