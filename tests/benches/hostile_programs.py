@@ -261,8 +261,11 @@ def exec_with_arguments(count: int) -> bytes:
 
 
 def segments_that_fail(size: int) -> bytes:
-    """Exec itself: code at address 0, much data, then a frozen page again. The program goes on at address 0."""
-    p = Endless().call(call.EXEC, 0, 3, 0, 0, 0, 0).program
+    """Cell dep 1, which execs itself: code at address 0, much data, then a page that is frozen already.
+
+    The machine goes on at address 0.
+    """
+    p = Endless().call(call.EXEC, 1, 3, 0, 0, 0, 0).program
     code = p.code()
     return make_elf(
         0,
