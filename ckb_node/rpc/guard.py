@@ -79,7 +79,8 @@ All others pass them."""
 
 _HEADER_BYTES = 8 << 10
 _HEADERS = 64
-_READ_BYTES = 4 << 10
+_BUFFER_BYTES = 1 << 10
+"""Of a body in chunks so many bytes, and a sixteenth as many chunks, are taken apart before others have their turn."""
 _LOOKED_AT = 64
 _WATCH_SECONDS = 0.5
 _MANY_HEADERS = "Too many headers received"
@@ -95,7 +96,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "max_field_size": _HEADER_BYTES,
     "max_headers": _HEADERS,
     "max_line_size": _HEADER_BYTES,
-    "read_bufsize": _READ_BYTES,
+    "read_bufsize": _BUFFER_BYTES,
     "tcp_keepalive": False,  # whoever is silent is dropped long before
 }
 
@@ -236,7 +237,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._parser = HttpRequestParser(
             self,
             guard.loop,
-            _READ_BYTES,
+            _BUFFER_BYTES,
             max_line_size=_HEADER_BYTES,
             max_field_size=_HEADER_BYTES,
             max_headers=_HEADERS,

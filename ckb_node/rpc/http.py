@@ -31,7 +31,7 @@ from ckb_node.rpc.answers import (
     whole,
 )
 from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
-from ckb_node.rpc.guard import Connection, Guard, HttpLimits, Left
+from ckb_node.rpc.guard import READ_BYTES, Connection, Guard, HttpLimits, Left
 from ckb_node.rpc.origin import OriginPolicy, Standing
 
 log = structlog.get_logger("rpc")
@@ -41,11 +41,11 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 CHUNK_BYTES = 256 << 10
 """A batch's answer that grows beyond this is sent as it comes, not gathered first."""
 
-ACCEPTED_AT_ONCE = 4
+ACCEPTED_AT_ONCE = 8
 """New connections that the event loop takes before it does something else; asyncio lets as many wait, too few."""
 
-BACKLOG = 1024
-"""New connections that may wait."""
+BACKLOG = 256
+"""New connections that may wait; in a flood of them each waits behind all before it."""
 
 KNOWN_CALLERS = 1024
 """Pairs of Origin and Host whose standing is remembered."""
@@ -194,8 +194,10 @@ class HttpServer:
     async def _body(self, request: web.BaseRequest, connection: Connection) -> bytes:
         """The whole body; _RefusedError when it is too large or badly framed."""
         content, limit = request.content, self.limits.body_bytes
-        if (length := request.headers.get(CONTENT_LENGTH)) is not None and int(length) > limit:
-            raise _RefusedError(413)
+        if (length := request.headers.get(CONTENT_LENGTH)) is not None:
+            if int(length) > limit:
+                raise _RefusedError(413)
+            content.set_read_chunk_size(READ_BYTES)
         if EXPECT in request.headers and request.version == HttpVersion11 and not content.is_eof():
             await connection.send(CONTINUE)
         gathered = bytearray()
