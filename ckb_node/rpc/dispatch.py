@@ -18,6 +18,7 @@ from ckb_node.rpc.calls import Calls, encode
 from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
 from ckb_node.rpc.registry import IS_FOREIGN, Method, Registry
 from ckb_node.rpc.room import AnswerRoom
+from ckb_node.verification.stopping import ScriptsStopped
 
 log = structlog.get_logger("rpc")
 
@@ -203,6 +204,8 @@ class Dispatcher:
             raise
         except KNOWN_EXCEPTIONS as error:
             raise from_exception(error) from error
+        except ScriptsStopped:
+            raise RpcError(Code.InternalError, "The node is stopping") from None
         except Exception as error:
             raise _fault(method, error) from error
 

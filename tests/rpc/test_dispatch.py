@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from ckb_node.lanes.lane import Lane
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import H256, Bool, Hashes, Text, TransactionParam, Uint32, Uint64, ValidatorParam
 from ckb_node.rpc.registry import Methods, Module, Registry
+from ckb_node.verification.stopping import ScriptsStopped
 from tests.rpc.asking import RpcFailure, ask, call, dispatcher_of
 
 METHODS = Methods(Module.CHAIN)
@@ -58,6 +60,12 @@ TX: dict[str, Any] = {
 def take(services: Any, tx: TransactionParam, validator: ValidatorParam | None = None) -> str:
     """Takes a transaction."""
     return "0x" + tx.hash.hex()
+
+
+@METHODS.method
+def stopped(services: Any) -> None:
+    """Runs scripts when the node stops."""
+    raise ScriptsStopped
 
 
 @METHODS.method
@@ -298,6 +306,12 @@ async def test_a_fault_is_an_internal_error_that_tells_nothing(dispatcher: Dispa
     for method in ("fault", "unspeakable"):
         error = (await ask(dispatcher, request(method)))["error"]
         assert error == {"code": -32603, "message": "Internal error"}
+
+
+async def test_a_call_that_the_nodes_end_stops_is_no_fault(dispatcher: Dispatcher) -> None:
+    with capture_logs() as lines:
+        assert await message_of(dispatcher, "stopped") == (-32603, "The node is stopping")
+    assert lines == []
 
 
 async def test_error_objects_carry_name_and_data(dispatcher: Dispatcher) -> None:
