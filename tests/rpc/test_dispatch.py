@@ -311,7 +311,7 @@ async def test_a_fault_is_an_internal_error_that_tells_nothing(dispatcher: Dispa
 async def test_a_call_that_the_nodes_end_stops_is_no_fault(dispatcher: Dispatcher) -> None:
     with capture_logs() as lines:
         assert await message_of(dispatcher, "stopped") == (-32603, "The node is stopping")
-    assert lines == []
+    assert [line["log_level"] for line in lines] == ["debug"]
 
 
 async def test_error_objects_carry_name_and_data(dispatcher: Dispatcher) -> None:
