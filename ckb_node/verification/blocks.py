@@ -10,7 +10,15 @@ from contextlib import suppress
 import structlog
 
 from ckb_node.verification.messages import Done, Ending, Setup
-from ckb_node.verification.processes import RETIRE_BYTES, START_S, ProcessDiedError, ScriptProcess, Work, readable
+from ckb_node.verification.processes import (
+    MAX_RESIDENT_BYTES,
+    RETIRE_BYTES,
+    START_S,
+    ProcessDiedError,
+    ScriptProcess,
+    Work,
+    readable,
+)
 from ckb_node.verification.stopping import LOOK_S, Stop
 from ckb_node.verification.watch import StartPauses
 from consensus.script.context import ScriptChain
@@ -28,13 +36,22 @@ Plain = Callable[[Work], int | None]
 """Runs a transaction's scripts in this thread: cycles, or None when they fail."""
 
 
+class _MemoryExceededError(Exception):
+    """A process holds more than MAX_RESIDENT_BYTES."""
+
+
 class BlockProcesses:
-    """Processes for blocks, one a core, started when a block is worth it. For one thread at a time, but `close`."""
+    """Processes for blocks, one a core, started when a block is worth it. For one thread at a time, but `close`.
+
+    Memory is no rule of consensus. When a process takes too much, the rest of the blocks at hand is done by a single
+    one, a transaction at a time and without a limit: a verdict costs what it costs, but only once at a time.
+    """
 
     def __init__(self, setup: Setup, count: int) -> None:
         self._setup, self._count = setup, count
         self._processes: list[ScriptProcess] = []
         self._pauses = StartPauses()
+        self._look_at_memory = 0.0
 
     def is_worth_it(self, transactions: int) -> bool:
         """Whether to run so many transactions' scripts here."""
@@ -56,23 +73,28 @@ class BlockProcesses:
         """
         self._refresh()
         progress = _Progress(work, limit)
-        deaths = 0
+        deaths, is_alone = 0, False
         try:
             while not progress.is_decided:
                 stop.check()
                 ready = [process for process in self._processes if process.is_ready]
                 try:
                     for process in ready:
-                        while process.has_room and (batch := progress.take(BATCH)):
-                            process.give(batch, chain)
-                    if not ready:
+                        _give(process, progress, chain, is_alone=is_alone)
+                    waits = bool(ready) or (is_alone and any(not each.is_stuck for each in self._processes))
+                    if not waits:
                         progress.put_plain(plain)
-                    self._receive(progress, LOOK_S if ready else 0)
+                    self._receive(progress, LOOK_S if waits else 0)
                     for process in ready:
                         process.verify_works()
+                    if not is_alone:
+                        self._check_memory()
                 except ProcessDiedError:
                     deaths += 1
-                    self._replace_dead(progress, with_new=deaths < MAX_DEATHS)
+                    self._replace(progress, 0 if deaths >= MAX_DEATHS else 1 if is_alone else self._count)
+                except _MemoryExceededError:
+                    is_alone = True
+                    self._replace(progress, 1)
         finally:
             for process in self._processes:
                 process.forget_work()
@@ -92,12 +114,20 @@ class BlockProcesses:
             for work, done in finished:
                 progress.put(work, done)
 
-    def _replace_dead(self, progress: _Progress, *, with_new: bool) -> None:
-        """All of them: which one died is not worth finding out."""
+    def _check_memory(self) -> None:
+        """Raises _MemoryExceededError."""
+        now = time.monotonic()
+        if now < self._look_at_memory:
+            return
+        self._look_at_memory = now + LOOK_S
+        if any(process.resident_bytes() > MAX_RESIDENT_BYTES for process in self._processes):
+            raise _MemoryExceededError
+
+    def _replace(self, progress: _Progress, count: int) -> None:
+        """All of them, by so many: which one died is not worth finding out."""
         self.close()
         progress.take_back()
-        if with_new:
-            self._start()
+        self._start(count)
 
     def await_ready(self, stop: Stop) -> None:
         """Start the processes and return when one is ready, or when that takes too long. Raises ScriptsStopped."""
@@ -114,15 +144,15 @@ class BlockProcesses:
         for process in [each for each in self._processes if each.resident_bytes() > RETIRE_BYTES]:
             process.close()
             self._processes.remove(process)
-        self._start()
+        self._start(self._count)
 
-    def _start(self) -> None:
+    def _start(self, count: int) -> None:
         if any(process.is_ready for process in self._processes):
             self._pauses.worked()
         if not self._pauses.is_over:
             return
         with suppress(ProcessDiedError):  # no room for one more: those that there are do it, or this thread
-            while len(self._processes) < self._count:
+            while len(self._processes) < count:
                 self._processes.append(ScriptProcess(self._setup))
 
     def _end(self, process: ScriptProcess) -> None:
@@ -138,6 +168,16 @@ class BlockProcesses:
     def close(self) -> None:
         while self._processes:
             self._processes.pop().close()
+
+
+def _give(process: ScriptProcess, progress: _Progress, chain: ScriptChain, *, is_alone: bool) -> None:
+    """As much as a process has room for; the next only, once it has nothing to do, when it works alone."""
+    if is_alone:
+        if not process.is_at_work and (batch := progress.take(1)):
+            process.give(batch, chain)
+        return
+    while process.has_room and (batch := progress.take(BATCH)):
+        process.give(batch, chain)
 
 
 class _Progress:

@@ -10,7 +10,14 @@ import structlog
 from ckb_node.chain.script_log import tell
 from ckb_node.verification.carry import unpack_error
 from ckb_node.verification.messages import Done, Ending, Setup
-from ckb_node.verification.processes import RETIRE_BYTES, ProcessDiedError, ScriptProcess, Work, readable
+from ckb_node.verification.processes import (
+    MAX_RESIDENT_BYTES,
+    RETIRE_BYTES,
+    ProcessDiedError,
+    ScriptProcess,
+    Work,
+    readable,
+)
 from ckb_node.verification.stopping import LOOK_S, BudgetExceeded, Gate, ScriptsStopped, Stop, TimeExceeded
 from ckb_node.verification.watch import StartPauses
 from consensus.script.context import ScriptChain
@@ -18,8 +25,6 @@ from consensus.script.context import ScriptChain
 log = structlog.get_logger("scripts")
 
 ATTEMPTS = 2
-MAX_RESIDENT_BYTES = 1 << 30
-"""More than all the machines that one script may have at a time can take."""
 GRACE_S = 5.0
 """A process is killed when it works on so much longer than it may: it hangs."""
 

@@ -42,6 +42,8 @@ MODULE = "ckb_node.verification.process_main"
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 RETIRE_BYTES = 120 << 20
 """A process that holds more than this between two jobs is replaced."""
+MAX_RESIDENT_BYTES = 1 << 30
+"""More than all the machines that one script may have at a time can take, see consensus.script.scheduler."""
 ROOM_BYTES = 48 << 10
 """Of jobs that a process has before it: some milliseconds of work."""
 START_S = 30.0
@@ -97,6 +99,11 @@ class ScriptProcess:
     def fileno(self) -> int:
         """For selectors."""
         return self._connection.fileno()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Not all that it was given is done."""
+        return bool(self._working)
 
     @property
     def has_room(self) -> bool:

@@ -184,6 +184,23 @@ def test_without_processes_that_live(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert ours == plain
 
 
+def test_memory_is_no_rule_of_consensus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When every process takes too much, one does the rest, a transaction at a time: the verdicts are the same."""
+    monkeypatch.setattr("ckb_node.verification.blocks.MAX_RESIDENT_BYTES", 1)
+    consensus = consensus_with()
+    with parallel(tmp_path, consensus) as service:
+        start_processes(service)
+        good = [a_transaction(looping(10_000)) for _ in range(20)]
+        plain, found = verdicts(service, consensus, good)
+        assert plain == found
+        assert isinstance(found, list)
+        assert len(service.blocks._processes) == 1
+        bad = [*(a_transaction(looping(10_000)) for _ in range(5)), a_transaction(exiting(7))]
+        plain, found = verdicts(service, consensus, bad)
+        assert plain == found
+        assert isinstance(found, tuple)
+
+
 def test_without_room_for_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.Popen", no_room)
     consensus = consensus_with()

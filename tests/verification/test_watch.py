@@ -164,10 +164,10 @@ def test_processes_that_die_at_their_start_are_not_started_again_and_again(
     with capture_logs() as logs, parallel(tmp_path, consensus) as service:
         start = service.blocks._start
 
-        def counting() -> None:
+        def counting(count: int) -> None:
             nonlocal starts
             before = len(service.blocks._processes)
-            start()
+            start(count)
             starts += len(service.blocks._processes) - before
 
         monkeypatch.setattr(service.blocks, "_start", counting)
