@@ -115,6 +115,7 @@ class Tasks:
                     pause = self._pauses.first
                 self._note(name, first_error(error), pause)
             else:
+                self._works_again(name)
                 return
             finally:
                 proof.cancel()

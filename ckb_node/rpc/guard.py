@@ -144,11 +144,12 @@ class Guard:
         return True
 
     def _longest_waiting(self, client: str | None) -> Connection | None:
-        """Of an address; or of those that wait longest one whose address has most connections."""
-        if client is not None:
-            return next((each for each in self.waiting if each.client == client), None)
-        oldest = islice(self.waiting, _LOOKED_AT)
-        return max(oldest, key=lambda each: self._of_address[each.client], default=None)
+        """Of an address; or of those that wait longest one whose address has most connections. Before any that has
+        asked something before, one that never did: clients that keep their connection outlast those that only fill
+        the server."""
+        of_client = (each for each in self.waiting if each.client == client)
+        those = islice(self.waiting, _LOOKED_AT) if client is None else of_client
+        return min(those, key=lambda each: (-self._of_address[each.client], each.has_asked), default=None)
 
     def leave(self, connection: Connection) -> None:
         """A connection is lost or dropped."""
@@ -386,6 +387,11 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     # ------------------------------------------------------------ ends
 
     @property
+    def has_asked(self) -> bool:
+        """Whether a request of it was answered before."""
+        return self._answered_at > 0
+
+    @property
     def unsent(self) -> int:
         """Bytes of answers that the client has not taken."""
         return 0 if self._wire is None else self._wire.get_write_buffer_size()
@@ -404,8 +410,11 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if self._close or self._wire is None or self._wire.is_closing():
             return
         self._wire.write(refusal(status, text))
-        if self._wire.can_write_eof():
+        try:
             self._wire.write_eof()
+        except OSError:  # the client has reset the connection meanwhile
+            self.drop()
+            return
         self._wire.resume_reading()
         self.close()
         self._left_over = LINGER_HEAD_BYTES if status in (400, 431) else 2 * self._guard.limits.body_bytes + (4 << 20)

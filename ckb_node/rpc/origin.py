@@ -126,19 +126,22 @@ def _host_of(field_value: str) -> str | None:
     if text.startswith("["):
         name, bracket, port = text[1:].partition("]")
         port = port.removeprefix(":") if bracket and (not port or port.startswith(":")) else "?"
+        name = name.partition("%")[0]
+        is_name = ":" in name and _is_address(name)
     else:
         name, _, port = text.partition(":")
+        name = name.rstrip(".")
+        is_name = _NAME.fullmatch(name) is not None
     if port and not (port.isascii() and port.isdecimal()):
         return None
-    name = name.partition("%")[0].rstrip(".")
-    return name if _NAME.fullmatch(name) or _is_address(name) else None
+    return name if is_name else None
 
 
 def _is_address(name: str) -> bool:
     """An IP address. What ends in a number is one to browsers too, or nothing."""
     last = name.rpartition(".")[2]
     if last.isascii() and last.isdecimal():
-        return True
+        return _NAME.fullmatch(name) is not None
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -114,6 +114,8 @@ class Method:
     params: tuple[Param, ...]
     doc: str
     is_async: bool
+    by_name: msgspec.json.Decoder[Any] = field(repr=False)
+    """Parameters by name, each as it came. It stops at the first name that is none of them, however many follow."""
     deprecated: str | None = None
     """What to use instead, for a method that only `enable_deprecated_rpc` opens."""
     price: Price | None = None
@@ -127,7 +129,7 @@ class Method:
         """Values for the handler from the request's `params`: array, object, or nothing."""
         kind = bytes(memoryview(params)[:1])
         if kind == b"{":
-            return self._named(_OBJECT.decode(params))
+            return self._named(params)
         given = _ARRAY.decode(params) if kind == b"[" else []
         return self._positional(given)
 
@@ -143,10 +145,17 @@ class Method:
         values.extend(_default(param) for param in self.params[len(given) :])
         return values
 
-    def _named(self, given: dict[str, msgspec.Raw]) -> list[Any]:
-        if unknown := given.keys() - {param.name for param in self.params}:
-            raise BadParameterError(f"Invalid params: unknown parameter `{min(unknown)[:80]}`")
-        return [param.read(given[param.name]) if param.name in given else _default(param) for param in self.params]
+    def _named(self, params: msgspec.Raw) -> list[Any]:
+        try:
+            given = self.by_name.decode(params)
+        except msgspec.ValidationError as error:
+            name = str(error).partition("`")[2].removesuffix("`")
+            raise BadParameterError(f"Invalid params: unknown parameter `{name[:80]}`") from None
+        raws = [getattr(given, param.name) for param in self.params]
+        return [
+            _default(param) if raw is msgspec.UNSET else param.read(raw)
+            for param, raw in zip(self.params, raws, strict=True)
+        ]
 
 
 def _default(param: Param) -> Any:
@@ -156,7 +165,6 @@ def _default(param: Param) -> Any:
 
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Methods:
@@ -192,14 +200,16 @@ class Methods:
         """Register a function `(services, …) -> result` under its own name; its docstring is the documentation."""
 
         def register(function: F) -> F:
+            params = _params_of(function)
             self._methods.append(
                 Method(
                     name=function.__name__,
                     module=self.module,
                     handler=function,
-                    params=_params_of(function),
+                    params=params,
                     doc=inspect.getdoc(function) or "",
                     is_async=inspect.iscoroutinefunction(function),
+                    by_name=_by_name(params),
                     deprecated=deprecated,
                     price=price,
                     is_change=is_change,
@@ -215,6 +225,11 @@ def _params_of(handler: Handler) -> tuple[Param, ...]:
     hints = get_type_hints(handler, include_extras=True)
     declared = list(inspect.signature(handler).parameters.values())[1:]
     return tuple(_param(parameter, hints[parameter.name]) for parameter in declared)
+
+
+def _by_name(params: tuple[Param, ...]) -> msgspec.json.Decoder[Any]:
+    fields = [(param.name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for param in params]
+    return msgspec.json.Decoder(msgspec.defstruct("Params", fields, forbid_unknown_fields=True))
 
 
 def _param(parameter: inspect.Parameter, hint: Any) -> Param:

@@ -132,6 +132,22 @@ async def test_a_task_that_has_done_its_work_is_no_fault() -> None:
         assert not tasks.faults
 
 
+async def test_a_task_that_has_failed_and_then_done_its_work_is_no_fault() -> None:
+    """The saved pool is loaded at the second attempt, and the task ends: no run lasts long enough to prove it."""
+    starts = 0
+
+    async def run() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            raise DiskFull("/secret/place", "No space left on device")
+
+    async with tasks_with(Pauses(first=0.001, proof=1000)) as tasks:
+        tasks.start_separable("saved pool", run)
+        await until(lambda: bool(tasks.faults))
+        await until(lambda: not tasks.faults)
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

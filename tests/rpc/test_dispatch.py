@@ -172,6 +172,8 @@ async def test_more_parameters_than_known_only_after_optional_ones(dispatcher: D
         ("add", [], "Missing required parameter `a`"),
         ("add", {}, "Missing required parameter `a`"),
         ("add", {"a": "0x1", "c": 1}, "unknown parameter `c`"),
+        ("add", {"a": "0x1", "": 1}, "unknown parameter ``"),
+        ("add", {f"n{number}": 1 for number in range(100_000)}, "unknown parameter `n0`"),
         ("add", ["0x01"], "with redundant leading zeros"),
         ("add", ["1"], "without `0x` prefix"),
         ("add", [1], "`a`"),

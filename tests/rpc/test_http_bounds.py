@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 import struct
@@ -123,6 +124,17 @@ async def test_a_full_server_lets_the_longest_idle_connection_go() -> None:
             assert (await young.answer()).status == 200
             node.services.gate.set()
             assert (await busy.answer()).status == 200
+
+
+async def test_connections_that_never_asked_give_way_before_those_that_did() -> None:
+    """Idle connections filled the server, and the first to go was the honest client's, which it keeps open."""
+    async with running(connections_per_address=10) as node, AsyncExitStack() as stack, node.client() as honest:
+        for _ in range(2):
+            await honest.send(post(rpc("echo", "x")))
+            assert (await honest.answer()).status == 200
+            for _ in range(30):
+                await stack.enter_async_context(node.client())
+            await until(lambda: len(node.server.guard.connections) == 10)
 
 
 async def test_a_full_server_of_running_calls_sends_newcomers_away() -> None:
@@ -296,6 +308,22 @@ async def test_clients_that_leave_are_not_worth_a_line() -> None:
             async with asyncio.timeout(5), node.client() as client:
                 await client.send(post(rpc("echo", "next")))
                 assert (await client.answer()).json()["result"] == "next"
+            await until(lambda: not node.server.guard.connections)
+    assert lines == []
+
+
+async def test_a_refusal_to_a_client_that_resets_meanwhile_is_not_worth_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the refusal and the end of our side a client may reset the connection, which cost three tracebacks."""
+
+    def is_gone() -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    with capture_logs() as lines:
+        async with running() as node, node.client() as client:
+            await until(lambda: bool(node.server.guard.connections))
+            (connection,) = node.server.guard.connections
+            monkeypatch.setattr(connection.transport, "write_eof", is_gone)
+            await client.send(b"nonsense\r\n\r\n")
             await until(lambda: not node.server.guard.connections)
     assert lines == []
 
