@@ -140,7 +140,7 @@ def test_dev_parameters() -> None:
     assert consensus.pow_func is PowFunc.DUMMY
     assert consensus.permanent_difficulty_in_dummy
     assert consensus.cellbase_maturity_epochs == 0
-    assert consensus.max_block_cycles == 10_000_000_000
+    assert consensus.max_block_cycles == 3_500_000_000
     assert consensus.epoch_duration_target_s == 80
     assert consensus.starting_block_limiting_dao_withdrawing_lock == 0
     assert (consensus.hardforks.rfc_0032, consensus.hardforks.rfc_0049, consensus.rfc_0044_epoch) == (0, 0, 0)
