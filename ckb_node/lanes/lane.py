@@ -57,7 +57,10 @@ class Lane:
             self._slots.leave(client, 0.0)
             raise
         done.add_done_callback(leave)
-        return await asyncio.wrap_future(done)
+        try:
+            return await asyncio.wrap_future(done)
+        finally:
+            del done  # its error knows this frame: all that the work held would stay until the next full collection
 
     async def run_priced(self, price: int, work: Callable[[], T]) -> T:
         """`work` at once when it touches few bytes, else as `run`."""

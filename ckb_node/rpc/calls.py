@@ -55,9 +55,12 @@ class Calls:
             arguments = method.arguments(params)
         else:
             arguments = await self._services.lane.run(partial(method.arguments, params))
-        if method.price is not None and method.price(self._services, *arguments) > CHEAP_BYTES:
-            await self._room.wait(CLIENT.get())
-            return await self._services.lane.run(partial(self._encoded, method, arguments))
+        if method.price is not None and (price := method.price(self._services, *arguments)) > CHEAP_BYTES:
+            client = CLIENT.get()
+            await self._room.wait(client)
+            # The answers of all that wait for the lane count already: else any number of calls began while there was room.
+            with self._room.holding(client, price):
+                return await self._services.lane.run(partial(self._encoded, method, arguments))
         answer = method.handler(self._services, *arguments)
         if method.is_async:
             answer = await answer

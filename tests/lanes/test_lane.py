@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from contextlib import aclosing
+import weakref
+from contextlib import aclosing, suppress
 
 import pytest
 
@@ -179,3 +181,28 @@ async def test_work_on_the_loop_leaves_it_between_turns(monkeypatch: pytest.Monk
         assert b"".join([piece async for piece in in_turns(ten())]) == b"x" * 10
         other.cancel()
     assert between >= 9
+
+
+async def test_an_error_keeps_nothing_of_the_work_alive() -> None:
+    """Each refused request of 8 MB stayed in a cycle of its error and a frame until a full collection, seconds later."""
+
+    class Large:
+        """What the work holds."""
+
+    lane = Lane("test", 1)
+    seen: list[weakref.ref[Large]] = []
+
+    def work() -> None:
+        large = Large()
+        seen.append(weakref.ref(large))
+        raise ZeroDivisionError
+
+    gc.disable()
+    try:
+        with suppress(ZeroDivisionError):
+            await lane.run(work)
+        await asyncio.sleep(0.05)
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+        lane.close()

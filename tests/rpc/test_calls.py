@@ -247,6 +247,22 @@ async def test_without_room_dear_calls_are_refused_and_cheap_ones_answered(world
         assert await call(dispatcher, "thread_at", "0x1") is False
 
 
+async def test_answers_of_calls_that_wait_for_the_lane_count_already(world: World) -> None:
+    """Any number of calls began while there was room, and 300 answers of 2 MB were held at the same time."""
+    room = AnswerRoom(max_bytes=0x4000000, wait_s=0)
+    dispatcher = dispatcher_over(world, room=room)
+    async with asyncio.TaskGroup() as tasks:
+        with world.lane.held():
+            calls = [
+                tasks.create_task(dispatcher.dispatch(body_of("thread_at", "0x1000000"), f"client {each}"))
+                for each in range(10)
+            ]
+            await asyncio.sleep(0.01)
+            assert room.held_bytes == 0x4000000
+    assert sum(b"ServerIsBusy" in each.result() for each in calls) == 6
+    assert room.held_bytes == 0
+
+
 async def test_a_fault_before_the_first_part_is_an_error_object(world: World) -> None:
     with pytest.raises(RpcFailure, match="no end"):
         await call(dispatcher_over(world), "broken", "0x1")
