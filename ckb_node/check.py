@@ -7,7 +7,8 @@ at damage and does not say where it is, sees any of it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -31,8 +32,8 @@ from storage.chain_state import ChainState
 from storage.chain_store import BLOCKS, DB, ChainStore
 from storage.compare import state_differences
 from storage.filters import FILTERS_DIRECTORY, FilterStore
-from storage.leveldb_files import locked, verify_database
-from storage.segments import segment_path
+from storage.leveldb_files import is_unmade, locked, verify_database
+from storage.segments import Location, segment_path
 
 PROGRESS_BLOCKS = 1000
 RECOVER = "`ckb-node recover` builds the database anew from the archive of blocks, and keeps the old one aside"
@@ -105,7 +106,7 @@ def check_databases(config: Config) -> list[str]:
     if config.file.block_filters.enabled:
         databases.append((config.data_dir / FILTERS_DIRECTORY, REBUILT))
     for directory, cure in databases:
-        if not directory.exists() or {file.name for file in directory.iterdir()} <= {"LOCK"}:
+        if is_unmade(directory):
             continue
         size = sum(file.stat().st_size for file in directory.iterdir())
         with locked(directory), BlockProgress(f"verifying the files of {directory}", size) as progress:
@@ -115,13 +116,36 @@ def check_databases(config: Config) -> list[str]:
 
 
 def check_archive(store: ChainStore) -> list[str]:
-    """What is wrong with the files of the archive, which was cut to what the database knows when it was opened."""
+    """What is wrong with the files of the archive, which was cut to what the database knows when it was opened.
+
+    Only damage to bodies of stored blocks counts: nobody needs marks of earlier commits, nor bodies that were given up.
+    """
+    damaged = [found.location for found in scan(store.path / BLOCKS) if found.kind == DAMAGED]
+    if not damaged:
+        return []
+    with store.view() as view:
+        hit = _hit_by(damaged, view)
     return [
-        f"{segment_path(store.path / BLOCKS, found.location.segment)}: {found.location.length} bytes at "
-        f"{found.location.offset} are damaged. {ARCHIVE_CURE}"
-        for found in scan(store.path / BLOCKS)
-        if found.kind == DAMAGED
+        f"{segment_path(store.path / BLOCKS, location.segment)}: {location.length} bytes at {location.offset} are "
+        f"damaged. {ARCHIVE_CURE}"
+        for location in hit
     ]
+
+
+def _hit_by(damaged: Sequence[Location], view: ChainState) -> list[Location]:
+    """Those of the damaged stretches, in order, that touch a body of a stored block, or are a missing segment."""
+    starts = [(location.segment, location.offset) for location in damaged]
+    hit = {location for location in damaged if location.length == 0}
+    for _, block_hash in view.stored_blocks(0):
+        body = require(view.block_record(block_hash), "block", block_hash).location
+        at = bisect_left(starts, (body.segment, body.end))
+        while at > 0:
+            at -= 1
+            stretch = damaged[at]
+            if stretch.segment != body.segment or stretch.offset + stretch.length <= body.offset:
+                break
+            hit.add(stretch)
+    return [location for location in damaged if location in hit]
 
 
 def _check_content(config: Config) -> list[str]:

@@ -167,6 +167,13 @@ class ChainStore:
             tip = view.tip_header()
             if view.main_hash(tip.number) != tip.hash:
                 raise StorageCorrupt(self._path, f"the tip at height {tip.number} is not the main chain's block there")
+            stored = view.block(tip.hash)
+            if stored is None or stored.hash != tip.hash:
+                raise ArchiveUnknown(
+                    self._path / BLOCKS,
+                    f"where the database {self._path / DB} has its tip, block {tip.number}, another block stands: the "
+                    "two do not belong together",
+                )
             view.tip_epoch()
             mark = CommitMark(serial, tip.number, tip.hash, is_at_rest=True)
         if self._archive.last_mark != mark:

@@ -98,7 +98,7 @@ class DatabaseBehindArchive(StorageError):
 
 
 class ArchiveUnknown(StorageError):
-    """The archive holds more than one unfinished commit, and the database knows nothing of it."""
+    """The archive holds what the database knows nothing of: more than one unfinished commit, or another chain."""
 
 
 class WriterBusy(StorageError):
@@ -136,6 +136,10 @@ class ChainMismatch(StorageError):
         self.stored: Final = stored
         self.expected: Final = expected
         super().__init__(path, f"belongs to another chain: {what} is 0x{stored.hex()}, expected 0x{expected.hex()}")
+        self.advise(
+            "Run with the chain spec, and on a dev chain the version of ckb-node, that these data were made with, or "
+            "begin a new chain with `ckb-node init` in another directory. Nothing was changed"
+        )
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -23,7 +23,7 @@ from storage.errors import (
     from_os_error,
 )
 from storage.kv import Change, Pair, key_range
-from storage.leveldb_files import IN_USE, refuse_damaged
+from storage.leveldb_files import IN_USE, is_unmade, refuse_damaged
 
 __all__ = ["LevelDbOptions", "LevelDbSnapshot", "LevelDbStore"]
 
@@ -208,8 +208,10 @@ def _open(place: _Place, options: LevelDbOptions) -> Any:
 
 def _refuse_headless(path: Path) -> None:
     """Without its CURRENT file LevelDB takes the directory for new and deletes the tables in it: say so instead."""
+    if (path / "CURRENT").exists() or is_unmade(path):
+        return
     rest = next((file for kind in ("MANIFEST-*", "*.ldb", "*.log") for file in path.glob(kind)), None)
-    if rest is not None and not (path / "CURRENT").exists():
+    if rest is not None:
         raise StorageCorrupt(path / "CURRENT", f"the file is missing but {rest.name} is there")
 
 

@@ -26,6 +26,7 @@ from storage.errors import DatabaseLocked, LogDamaged, StorageCorrupt, from_os_e
 __all__ = [
     "IN_USE",
     "Damage",
+    "is_unmade",
     "live_tables",
     "locked",
     "log_damage",
@@ -56,6 +57,13 @@ class Damage(NamedTuple):
 
 Progress = Callable[[int], None]
 """Takes the bytes that were verified."""
+
+_UNMADE: Final = frozenset({"LOCK", "LOG", "LOG.old", "MANIFEST-000001", "000001.dbtmp"})
+
+
+def is_unmade(directory: Path) -> bool:
+    """There is no database yet: nothing, or what is left when the process was killed while it made one."""
+    return not directory.exists() or {file.name for file in directory.iterdir()} <= _UNMADE
 
 
 def verify_database(directory: Path, progress: Progress = lambda _: None) -> Iterator[Damage]:

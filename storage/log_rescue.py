@@ -17,7 +17,7 @@ from storage.errors import LogDamaged, from_os_error
 from storage.leveldb import LevelDbOptions, LevelDbStore
 from storage.leveldb_files import logs_of
 
-__all__ = ["open_before_damage", "open_derived"]
+__all__ = ["copy_database", "open_before_damage", "open_derived"]
 
 Check = Callable[[LevelDbStore], None]
 """Looks at the database as it was before the damage; raises StorageError when that is not how far it was."""
@@ -40,7 +40,7 @@ def open_before_damage(path: Path, options: LevelDbOptions, damaged: LogDamaged,
     try:
         with tempfile.TemporaryDirectory(prefix="trial-", dir=path.parent) as directory:
             trial = Path(directory) / "db"
-            _copy(path, trial)
+            copy_database(path, trial)
             _cut(trial, LogDamaged(trial / damaged.path.name, damaged.offset))
             store = LevelDbStore(trial, options)
             try:
@@ -53,8 +53,8 @@ def open_before_damage(path: Path, options: LevelDbOptions, damaged: LogDamaged,
     return LevelDbStore(path, options)
 
 
-def _copy(path: Path, to: Path) -> None:
-    """A copy that shares the tables, which nobody ever changes."""
+def copy_database(path: Path, to: Path) -> None:
+    """A copy that shares the tables, which nobody ever changes. Raises OSError."""
     to.mkdir()
     for file in path.iterdir():
         if file.suffix in (".ldb", ".sst"):

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from struct import error as struct_error
 from typing import Final
 
+from consensus.types.blockchain import Header
 from storage.chain_store import BLOCKS, DB, ChainStore
-from storage.errors import from_os_error
+from storage.errors import StorageError, from_os_error
 from storage.leveldb import LevelDbOptions, LevelDbStore
-from storage.leveldb_files import locked
-from storage.schema import META_ARCHIVE
+from storage.leveldb_files import locked, verify_database
+from storage.log_rescue import copy_database
+from storage.records import BlockRecord
+from storage.schema import HEADER, META_ARCHIVE, META_TIP
 from storage.segments import (
     BODY,
     HEAD,
@@ -130,6 +135,23 @@ class Recovery:
         self.archive: Final = RecoveryArchive(path / BLOCKS)
         self.store: Final = ChainStore(self._database, path, lambda *_: self.archive)
 
+    def old_tip(self, options: LevelDbOptions) -> Header | None:
+        """Tip of the old database; None where its files are damaged or do not tell.
+
+        A copy is read, since opening changes files.
+        """
+        with tempfile.TemporaryDirectory(prefix="trial-", dir=self._path) as directory:
+            trial = Path(directory) / DB
+            try:
+                copy_database(self._path / DB, trial)
+                if any(verify_database(trial)):
+                    return None
+                with closing(LevelDbStore(trial, options)) as store:
+                    packed = store.get(HEADER + (store.get(META_TIP) or b""))
+                return None if packed is None else Header.parse(BlockRecord.unpack(packed).header)
+            except (OSError, StorageError, struct_error, ValueError):
+                return None
+
     def put_in_place(self, serial: int, *, give_up_rest: bool) -> list[Path]:
         """Make it the database; what was there before is kept under the paths that are returned.
 
@@ -174,11 +196,11 @@ def recovering(path: Path, options: LevelDbOptions) -> Iterator[Recovery]:
     """
     with locked(path / DB):
         shutil.rmtree(path / _NEW, ignore_errors=True)
-        recovery = Recovery(path, options)
         try:
-            yield recovery
+            recovery = Recovery(path, options)
+            with closing(recovery.store):
+                yield recovery
         finally:
-            recovery.store.close()
             shutil.rmtree(path / _NEW, ignore_errors=True)
 
 

@@ -33,11 +33,16 @@ from consensus.errors import CkbError, MoleculeError
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header
 from storage.archive_scan import DAMAGED, Found, scan
+from storage.chain_state import ChainState
 from storage.chain_store import BLOCKS, ChainStore
 from storage.recovery import RecoveryArchive, recovering
 from storage.segments import BODY, MARK, CommitMark, Location, segment_path, segments_of
 
 START = Location(0, 0, 0)
+OTHER_CHAIN = (
+    "It begins with that of another: run with the chain spec, and on a dev chain the version of ckb-node, that these "
+    "data were made with. Nothing was changed"
+)
 SHOWN = 20
 """Faults that are printed; the others are counted."""
 
@@ -59,6 +64,8 @@ class RecoverReport:
     """The commit with the highest number that the archive tells of."""
     faults: list[str] = field(default_factory=list)
     faults_in_all: int = 0
+    is_damaged: bool = False
+    """Some stretch of it cannot be read."""
 
     def add(self, fault: str) -> None:
         """Note a stretch or a block that could not be taken."""
@@ -80,7 +87,10 @@ def recover(config: Config, options: RecoverOptions) -> int:
     consensus = config.with_overrides(load_consensus(config))
     segments = segments_of(blocks)
     if not segments and not options.is_salvage:
-        raise CommandError(f"{blocks} holds no blocks: there is nothing to recover from. {ARCHIVE_CURE}")
+        raise CommandError(
+            f"{blocks} holds no blocks: there is nothing to recover from. Put its files back from a copy; without one, "
+            f"remove the directory {path}: the node begins with the genesis block"
+        )
     total = sum(segment_path(blocks, number).stat().st_size for number in segments)
     click.echo(f"building {path / 'db'} anew from {len(segments)} segments of {blocks}, {total:,} bytes")
     with stop_flag() as stop, recovering(path, STORE_OPTIONS.leveldb) as recovery:
@@ -90,14 +100,13 @@ def recover(config: Config, options: RecoverOptions) -> int:
             rebuilder = Rebuilder(processor, recovery.archive, blocks, options.checks)
             with set_for_bulk(), BlockProgress("recovering", total) as progress:
                 report = rebuilder.run(progress, stop)
-        tip = _tip(recovery.store)
+        tip, old_tip = _tip(recovery.store), recovery.old_tip(STORE_OPTIONS.leveldb)
         for fault in report.faults:
             click.echo(f"FAULT: {fault}")
         if (hidden := report.faults_in_all - len(report.faults)) > 0:
             click.echo(f"FAULT: and {hidden} more")
-        is_whole = _is_whole(recovery.store, report)
-        if not is_whole and not options.is_salvage:
-            raise CommandError(_not_whole(tip, report))
+        if not options.is_salvage and not _is_whole(recovery.store, report, old_tip):
+            raise CommandError(_not_whole(tip, report, old_tip))
         serial = 0 if report.mark is None else report.mark.serial
         kept = recovery.put_in_place(serial, give_up_rest=options.is_salvage)
     click.echo(f"recovered {progress.counts.summary()}; the tip is {tip.number}-{bytes_text(tip.hash)}")
@@ -115,7 +124,9 @@ def _offer_genesis(consensus: Consensus, blocks: Path, archive: RecoveryArchive,
         archive.restore(raw, Location(0, 0, len(raw)))
     else:
         path = segment_path(blocks, 0)
-        raise CommandError(f"{path} does not begin with the genesis block of this chain. {ARCHIVE_CURE}")
+        is_other = first is not None and first.kind == BODY
+        cure = OTHER_CHAIN if is_other else ARCHIVE_CURE
+        raise CommandError(f"{path} does not begin with the genesis block of this chain. {cure}")
 
 
 def _tip(store: ChainStore) -> Header:
@@ -123,16 +134,23 @@ def _tip(store: ChainStore) -> Header:
         return view.tip_header()
 
 
-def _is_whole(store: ChainStore, report: RecoverReport) -> bool:
-    """The last commit's tip is on the new main chain; blocks behind it may have come before they could be noted."""
-    if report.mark is None:  # written by a version that did not mark its commits
-        return not report.faults
+def _is_whole(store: ChainStore, report: RecoverReport, old_tip: Header | None) -> bool:
+    """The last commit's tip is on the new main chain, as the archive and, where it can be read, the old database tell
+    of it; blocks behind it may have come before they could be noted."""
+    known = [] if report.mark is None else [(report.mark.tip_number, report.mark.tip_hash)]
+    if old_tip is not None:
+        known.append((old_tip.number, old_tip.hash))
+    if not known:  # written by a version that did not mark its commits, and kept the bodies of invalid blocks
+        return not report.is_damaged
     with store.view() as view:
-        return view.main_hash(report.mark.tip_number) == report.mark.tip_hash
+        return all(view.main_hash(number) == block_hash for number, block_hash in known)
 
 
-def _not_whole(tip: Header, report: RecoverReport) -> str:
-    wanted = "" if report.mark is None else f", but the archive tells of a tip at block {report.mark.tip_number}"
+def _not_whole(tip: Header, report: RecoverReport, old_tip: Header | None) -> str:
+    told = [] if report.mark is None else [f"the archive tells of a tip at block {report.mark.tip_number}"]
+    if old_tip is not None:
+        told.append(f"the old database of one at block {old_tip.number}")
+    wanted = f", but {' and '.join(told)}" if told else ""
     return (
         f"the blocks lead to {tip.number}-{bytes_text(tip.hash)}{wanted}. Nothing was changed. Put the damaged file "
         "back from a copy, or take what is left with `ckb-node recover --salvage`, which keeps all files as they are "
@@ -184,6 +202,7 @@ class Rebuilder:
     def _take(self, groups: BlockGroups, found: Found, progress: BlockProgress) -> None:
         location = found.location
         if found.kind == DAMAGED:
+            self._report.is_damaged = True
             path = segment_path(self._blocks, location.segment)
             what = f"{location.length} bytes at {location.offset} are damaged" if location.length else "it is missing"
             self._report.add(f"{path}: {what}")
@@ -224,11 +243,33 @@ class Rebuilder:
         return True
 
     def _follow(self, groups: BlockGroups, mark: CommitMark) -> None:
-        """A commit whose tip lies below what stands before it cut the chain back."""
-        if not mark.is_at_rest or groups.tip().number <= mark.tip_number:
+        """A commit whose tip is stored, and is another one than the bodies before it lead to, followed a cut by hand.
+
+        Often the mark is the cut's own: its tip lies below ours. Versions that did not mark their commits left cuts
+        without one: then the branch of the mark's tip stands beside ours, and is taken once more without it.
+        """
+        if not mark.is_at_rest or groups.tip().hash == mark.tip_hash or not groups.knows(mark.tip_hash):
             return
         groups.flush()
         with self._processor.store.view() as view:
-            is_below = view.main_hash(mark.tip_number) == mark.tip_hash
-        if is_below:
-            self._processor.truncate(mark.tip_hash)
+            branch = _branch_to(view, mark.tip_hash)
+        if branch is None:
+            return
+        fork, above = branch
+        self._processor.truncate(fork)
+        for block, location in above:
+            self._archive.offer(block.raw, location)
+            self._put(groups, block)
+
+
+def _branch_to(view: ChainState, tip_hash: bytes) -> tuple[bytes, list[tuple[Block, Location]]] | None:
+    """Hash of the main chain's block that a stored branch stands on, and its blocks, lowest first; None where the
+    branch is not stored."""
+    above: list[tuple[Block, Location]] = []
+    while not view.is_main(tip_hash):
+        record, block = view.block_record(tip_hash), view.block(tip_hash)
+        if record is None or block is None:
+            return None
+        above.append((block, record.location))
+        tip_hash = block.parent_hash
+    return tip_hash, above[::-1]

@@ -20,7 +20,7 @@ from storage.archive_scan import scan
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
 from storage.errors import ArchiveBehindDatabase, DatabaseBehindArchive, StorageCorrupt
-from storage.segments import BODY, FREED, free_body
+from storage.segments import BODY, FREED, MARK, CommitMark, free_body, record_head
 from tests.chain.kit_branches import branch, branch_on_bad, with_wrong_dao
 from tests.commands.kit import BLOCKS, FAILURE, IO, OK, invoke, make_node, mined, stored, tip_of
 from tests.kit.devchain import dev_consensus
@@ -255,6 +255,99 @@ def test_recover_refuses_what_it_cannot_do(made: Made, tmp_path: Path) -> None:
     segment.unlink()
     with pytest.raises(ArchiveBehindDatabase):
         ChainStore.open(made.chain)
+
+
+# ---------------------------------------------------------------- parts that do not belong together
+
+
+def test_a_chain_that_the_old_database_knew_longer_is_not_given_up_without_a_word(made: Made) -> None:
+    """The archive was put back from an older copy: only the database knows of what came later."""
+    blocks = mined()
+    made.add(blocks[:5])
+    shutil.copytree(made.chain / "blocks", made.chain.parent / "older")
+    made.add(blocks[5:9])
+    made.store.close()
+    shutil.rmtree(made.chain / "blocks")
+    shutil.copytree(made.chain.parent / "older", made.chain / "blocks")
+    with pytest.raises(ArchiveBehindDatabase):
+        ChainStore.open(made.chain)
+    refused = invoke("recover", "-C", str(made.config.root))
+    assert refused.exit_code == FAILURE
+    assert "lead to 5-0x" in refused.output
+    assert "the old database of one at block 9" in refused.output
+    assert not list(made.chain.glob("trial-*"))
+    made.command("recover", "--salvage")
+    assert tip_of(made.config) == 5
+
+
+def test_an_archive_of_another_history_is_refused(made: Made) -> None:
+    """Its bodies have the same sizes, so whole records stand where the database points."""
+    blocks = mined()
+    made.add(blocks[:5])
+    shutil.copytree(made.chain, made.chain.parent / "other")
+    made.add(run_branch(b"these", 3, blocks[:5]))
+    made.store.close()
+    other = ChainStore.open(made.chain.parent / "other")
+    made.processor.store = other
+    made.add(run_branch(b"those", 3, blocks[:5]))
+    other.close()
+    shutil.rmtree(made.chain / "blocks")
+    shutil.copytree(made.chain.parent / "other" / "blocks", made.chain / "blocks")
+    started = invoke("check", "-C", str(made.config.root))
+    assert started.exit_code == IO
+    assert f"{made.chain / 'blocks'}: where the database {made.chain / 'db'} has its tip, block 8," in started.output
+    assert "ckb-node recover" in started.output
+    made.command("recover", "--salvage")
+    assert "the data equals the replay" in made.command("check")
+    assert tip_of(made.config) == 8
+
+
+def test_a_cut_that_no_mark_tells_of_is_made_again(made: Made) -> None:
+    """Older versions wrote no marks; the first start of this one notes where their chain was."""
+    blocks = mined()
+    made.add(blocks[:9])
+    made.processor.truncate(blocks[4].hash)
+    made.add(run_branch(b"shorter", 2, blocks[:5]))
+    made.store.close()
+    (segment,) = (made.chain / "blocks").iterdir()
+    raw = segment.read_bytes()
+    segment.write_bytes(
+        b"".join(raw[each.location.offset : each.location.end] for each in scan(segment.parent) if each.kind == BODY)
+    )
+    recovered = invoke("recover", "--skip-all-verify", "-C", str(made.config.root))
+    assert recovered.exit_code == FAILURE, "the old database tells of another tip"
+    last = run_branch(b"shorter", 2, blocks[:5])[-1]
+    mark = CommitMark(12, last.number, last.hash, is_at_rest=True).pack()
+    with segment.open("ab") as file:
+        file.write(record_head(MARK, mark) + mark)
+    made.command("recover")
+    with stored(made.config) as view:
+        assert view.tip_header().hash == last.hash
+        assert view.header(blocks[8].hash) is None
+    assert "the data equals the replay" in made.command("check")
+
+
+def test_data_of_another_chain_are_left_alone(made: Made, tmp_path: Path) -> None:
+    made.add(mined()[:2])
+    made.store.close()
+    other = make_node(tmp_path / "other", message="another")
+    shutil.copytree(made.chain, other.data_dir / "chain")
+    for command in ("check", "recover"):
+        refused = invoke(command, "-C", str(other.root))
+        assert refused.exit_code in (IO, FAILURE)
+        assert "chain spec" in refused.output
+        assert "--salvage" not in refused.output
+
+
+def test_damage_that_hits_no_block_is_no_fault(made: Made) -> None:
+    made.add(mined()[:9])
+    made.store.close()
+    path = bodies_of(made)[0][0]
+    marks = [found.location for found in scan(made.chain / "blocks") if found.kind == MARK]
+    raw = bytearray(path.read_bytes())
+    raw[marks[4].offset + 20] ^= 1
+    path.write_bytes(raw)
+    assert "the data equals the replay" in made.command("check")
 
 
 # ---------------------------------------------------------------- invalid bodies take no room

@@ -191,7 +191,7 @@ def test_a_database_without_its_first_file(directory: Path) -> None:
     current = directory / "data/chain/db/CURRENT"
     text = current.read_bytes()
     current.unlink()
-    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, "data/chain/db", "CURRENT is missing")
+    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, "data/chain/db/CURRENT: the file is missing")
     current.write_bytes(text)
     assert_sound(directory)
 

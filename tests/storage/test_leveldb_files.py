@@ -209,3 +209,18 @@ def test_files_of_an_open_database_are_not_judged(path: Path) -> None:
         pass
     with pytest.raises(StorageCorrupt):
         LevelDbStore(path, SMALL)
+
+
+def test_a_database_whose_making_was_cut_short_is_made_anew(tmp_path: Path) -> None:
+    """LevelDB writes the first MANIFEST, then CURRENT by way of a temporary file, and only then a log."""
+    path = tmp_path / "db"
+    path.mkdir()
+    for name in ("LOCK", "LOG", "MANIFEST-000001", "000001.dbtmp"):
+        (path / name).write_bytes(b"half"[: len(name) - 4])
+        LevelDbStore(path, SMALL).close()
+        for file in path.iterdir():
+            file.unlink()
+    (path / "MANIFEST-000001").touch()
+    (path / "000003.log").touch()
+    with pytest.raises(StorageCorrupt, match="CURRENT: the file is missing"):
+        LevelDbStore(path, SMALL)
