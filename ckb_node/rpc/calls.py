@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 encode: Final = msgspec.json.Encoder().encode
 
+HEX_DIGITS: Final = 2
+"""Of a byte: an answer is about so many times what the call touches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written(Generic[T]):
@@ -58,8 +61,8 @@ class Calls:
         if method.price is not None and (price := method.price(self._services, *arguments)) > CHEAP_BYTES:
             client = CLIENT.get()
             await self._room.wait(client)
-            # The answers of all that wait for the lane count already: else any number of calls began while there was room.
-            with self._room.holding(client, price):
+            # The answers of those that wait for the lane count already: else any number began while there was room.
+            with self._room.holding(client, HEX_DIGITS * price):
                 return await self._services.lane.run(partial(self._encoded, method, arguments))
         answer = method.handler(self._services, *arguments)
         if method.is_async:

@@ -39,7 +39,7 @@ log = structlog.get_logger("rpc")
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 CHUNK_BYTES = 256 << 10
-"""A batch's answer that grows beyond this is sent as it comes, not gathered first."""
+"""An answer of so many bytes is sent as it comes, not gathered first."""
 
 ACCEPTED_AT_ONCE = 8
 """New connections that the event loop takes before it does something else; asyncio lets as many wait, too few."""
@@ -250,13 +250,13 @@ async def serving(
 
 
 async def _gather(parts: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
-    """The parts in one, and whether they are all; not all when they grow beyond CHUNK_BYTES."""
+    """The parts in one, and whether they are all; not all when they reach CHUNK_BYTES."""
     gathered: list[bytes] = []
     size = 0
     async for part in parts:
         gathered.append(part)
         size += len(part)
-        if size > CHUNK_BYTES:
+        if size >= CHUNK_BYTES:
             return b"".join(gathered), False
     return b"".join(gathered), True
 

@@ -184,7 +184,7 @@ async def test_work_on_the_loop_leaves_it_between_turns(monkeypatch: pytest.Monk
 
 
 async def test_an_error_keeps_nothing_of_the_work_alive() -> None:
-    """Each refused request of 8 MB stayed in a cycle of its error and a frame until a full collection, seconds later."""
+    """Each refused request of 8 MB stayed in a cycle of its error and a frame until a full collection."""
 
     class Large:
         """What the work holds."""

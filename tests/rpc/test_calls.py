@@ -259,7 +259,7 @@ async def test_answers_of_calls_that_wait_for_the_lane_count_already(world: Worl
             ]
             await asyncio.sleep(0.01)
             assert room.held_bytes == 0x4000000
-    assert sum(b"ServerIsBusy" in each.result() for each in calls) == 6
+    assert sum(b"ServerIsBusy" in each.result() for each in calls) == 8
     assert room.held_bytes == 0
 
 
