@@ -1,5 +1,6 @@
 # Everything a developer or operator needs. `make run` and `make test` do all set-up themselves.
-PYTHON ?= python3
+# PYTHON: a name or path; by default the first here that needs no compiler, see contrib/setup.sh.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= devnet
@@ -105,14 +106,8 @@ scripts:
 scripts-check:
 	$(MAKE) -C contrib/scripts check
 
-setup: $(VENV)/.ready
-
-$(VENV)/.ready: requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the locked dependencies into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
-	@touch $@
+setup:
+	@contrib/setup.sh $(VENV) $(PYTHON)
 
 ## Renew requirements.lock from pyproject.toml (needs uv).
 lock:
