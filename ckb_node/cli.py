@@ -28,6 +28,7 @@ from ckb_node.cli_options import (
 from ckb_node.commands.init import DEFAULT_RPC_PORT, MAX_SPEC_BYTES, InitOptions, dev_miner_lock, init_directory
 from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, configured_hashes
 from ckb_node.commands.miner import run_miner
+from ckb_node.commands.sdk_scripts import SDK_FORMATS, as_sdk_json
 from ckb_node.commands.template import CHAINS
 from ckb_node.config import CONFIG_NAME, Config, load_config
 from ckb_node.dev_accounts import MINER_ARG
@@ -227,11 +228,25 @@ def check(context: click.Context) -> int:
 @main.command(name="list-hashes")
 @directory_option
 @click.option("-b", "--bundled", is_flag=True, help="All chains that come with the node.")
-@click.option("-f", "--format", "form", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["toml", "json", *SDK_FORMATS]),
+    default="toml",
+    show_default=True,
+    help="ccc, lumos: the configured chain's scripts as these SDKs take them.",
+)
 @click.pass_context
 def list_hashes(context: click.Context, bundled: bool, form: str) -> None:
     """Show where the system cells of the configured chain are."""
+    if bundled and form in SDK_FORMATS:
+        raise click.UsageError(f"--format {form} is for one chain: leave out --bundled")
     hashes = bundled_hashes() if bundled else configured_hashes(load_config(root_of(context)))
+    if form in SDK_FORMATS:
+        ((chain, own),) = hashes.items()
+        click.echo(as_sdk_json(form, chain, own))
+        return
     if form == "json":
         click.echo(as_json(hashes))
         return

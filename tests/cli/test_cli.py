@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 import ckb_node.commands.miner as miner_command
 from ckb_node.cli import main
+from ckb_node.commands.errors import CommandError
 from ckb_node.commands.list_hashes import as_toml, bundled_hashes
+from ckb_node.commands.sdk_scripts import as_sdk_json
 from ckb_node.config import load_config
 from ckb_node.specs import cell_file
 from consensus.spec import build_consensus
@@ -274,6 +277,51 @@ def test_hashes_of_a_spec_with_files_of_its_own(dev: Path) -> None:
     assert shown["system_cells"][1]["path"] == "Bundled(specs/cells/dao)"
     assert shown["genesis"] == bundled["genesis"]
     assert shown["spec_hash"] != bundled["spec_hash"]
+
+
+def test_scripts_for_sdks(dev: Path) -> None:
+    genesis = build_consensus(*load_config(dev).load_spec()).genesis_block
+    cellbase, groups = ("0x" + tx.hash.hex() for tx in genesis.transactions[:2])
+    ccc = json.loads(invoke("list-hashes", "-C", str(dev), "-f", "ccc").stdout)
+    assert set(ccc) == {"Secp256k1Blake160", "Secp256k1Multisig", "NervosDao", "TypeId", "AnyoneCanPay"}
+    assert ccc["Secp256k1Multisig"] == {
+        "codeHash": "0x5c5069eb0857efc65e1bca0c07df34c31663b3622fd3876c876320fc9634e2a8",
+        "hashType": "type",
+        "cellDeps": [{"cellDep": {"outPoint": {"txHash": groups, "index": 1}, "depType": "depGroup"}}],
+    }
+    assert ccc["NervosDao"]["cellDeps"] == [
+        {"cellDep": {"outPoint": {"txHash": cellbase, "index": 2}, "depType": "code"}}
+    ]
+    lumos = json.loads(invoke("list-hashes", "-C", str(dev), "-f", "lumos").stdout)
+    assert lumos["PREFIX"] == "ckt"
+    assert lumos["SCRIPTS"]["SECP256K1_BLAKE160"] == {
+        "CODE_HASH": "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8",
+        "HASH_TYPE": "type",
+        "TX_HASH": groups,
+        "INDEX": "0x0",
+        "DEP_TYPE": "depGroup",
+    }
+    assert lumos["SCRIPTS"].keys() == {"SECP256K1_BLAKE160", "SECP256K1_BLAKE160_MULTISIG", "DAO"}
+
+
+@pytest.mark.parametrize("form", ["ccc", "lumos"])
+def test_scripts_for_sdks_are_of_one_chain(dev: Path, form: str) -> None:
+    result = invoke("list-hashes", "-C", str(dev), "-b", "-f", form)
+    assert result.exit_code == CLI
+    assert "one chain" in result.stderr
+
+
+@pytest.mark.parametrize("form", ["ccc", "lumos"])
+def test_scripts_for_sdks_of_a_chain_without_them(form: str) -> None:
+    hashes = bundled_hashes()["ckb_dev"]
+    assert isinstance(as_sdk_json(form, "ckb_dev", hashes), str)
+    for bare in (replace(hashes, system_cells=hashes.system_cells[:3]), replace(hashes, dep_groups=[])):
+        with pytest.raises(CommandError, match="this chain"):
+            as_sdk_json(form, "ckb_dev", bare)
+
+
+def test_mainnet_has_its_own_prefix() -> None:
+    assert json.loads(as_sdk_json("lumos", "ckb", bundled_hashes()["ckb"]))["PREFIX"] == "ckb"
 
 
 # ---------------------------------------------------------------- miner
