@@ -18,6 +18,7 @@ from ckb_node.rpc.calls import Calls, encode
 from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
 from ckb_node.rpc.registry import IS_FOREIGN, Method, Registry
 from ckb_node.rpc.room import AnswerRoom
+from ckb_node.rpc.turns import Turns
 from ckb_node.verification.stopping import ScriptsStopped
 
 log = structlog.get_logger("rpc")
@@ -26,6 +27,9 @@ DEFAULT_BATCH_LIMIT = 2000
 
 TURN_S: Final = 0.001
 """A batch's calls are answered for so long before the event loop does something else."""
+
+BATCHES_PER_ROUND: Final = 8
+"""Batches that go on in a round of the event loop; a hundred with TURN_S each would hold everybody up."""
 
 MOST_VALUES: Final = 1 << 19
 """Values in a request: to make objects of more would hold up the whole interpreter."""
@@ -86,6 +90,7 @@ class Dispatcher:
         self._tasks = tasks
         self._room = room or AnswerRoom()
         self._calls = Calls(registry, self._room)
+        self._turns: Turns | None = None
 
     async def dispatch(self, body: bytes, client: str = NODE, *, is_foreign: bool = False) -> bytes:
         """The whole answer; empty when nothing is to be answered (notifications)."""
@@ -132,9 +137,15 @@ class Dispatcher:
                 separator = b","
             if time.perf_counter() >= turn_ends:
                 await asyncio.sleep(0)
+                await self._turns_of(asyncio.get_running_loop()).take()
                 turn_ends = time.perf_counter() + TURN_S
         if separator == b",":
             yield b"]"
+
+    def _turns_of(self, loop: asyncio.AbstractEventLoop) -> Turns:
+        if self._turns is None:
+            self._turns = Turns(loop, BATCHES_PER_ROUND)
+        return self._turns
 
     async def _decoded_batch(self, body: bytes) -> list[msgspec.Raw]:
         """The calls of a batch. Raises RpcError."""

@@ -15,7 +15,7 @@ from ckb_node.lanes.client import CLIENT
 from ckb_node.lanes.lane import Lane, Slices
 from ckb_node.rpc import dispatch as dispatch_module
 from ckb_node.rpc.calls import Beside, InTurns, Written
-from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
+from ckb_node.rpc.dispatch import BATCHES_PER_ROUND, AnswerCutError, Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module, Registry
@@ -261,6 +261,22 @@ async def test_answers_of_calls_that_wait_for_the_lane_count_already(world: Worl
             assert room.held_bytes == 0x4000000
     assert sum(b"ServerIsBusy" in each.result() for each in calls) == 8
     assert room.held_bytes == 0
+
+
+async def test_few_of_many_batches_go_on_in_a_round(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """120 clients with batches of cheap calls made everybody wait for half a second."""
+    monkeypatch.setattr(dispatch_module, "TURN_S", 0.0)
+    dispatcher = dispatcher_over(world)
+    body = b"[" + b",".join([body_of("light")] * 20) + b"]"
+    async with asyncio.TaskGroup() as tasks:
+        batches = [tasks.create_task(dispatcher.dispatch(body)) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert world.steps == 50, "all have begun"
+        while not all(each.done() for each in batches):
+            before = world.steps
+            await asyncio.sleep(0)
+            assert world.steps - before <= 2 * BATCHES_PER_ROUND
+    assert world.steps == 1000
 
 
 async def test_a_fault_before_the_first_part_is_an_error_object(world: World) -> None:
