@@ -126,9 +126,9 @@ def _next_record(file: BinaryIO, number: int, offset: int, size: int) -> int:
     while offset < size:
         file.seek(offset)
         chunk = file.read(_SEARCH_SIZE)
-        at = chunk.find(BODY[:3])
+        at = chunk.find(BODY[:2])  # with which every kind begins
         if at < 0:
-            offset += max(len(chunk) - 2, 1)
+            offset += max(len(chunk) - 1, 1)
         elif _record_at(file, number, offset + at, size) is not None:
             return offset + at
         else:

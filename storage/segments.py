@@ -2,7 +2,7 @@
 
 A record is a 12-byte head (magic, payload length u32 LE, CRC-32 of the payload u32 LE) and the raw payload. There are
 two kinds: bodies of blocks (`CKBR`), and marks of commits (`CKBM`, see `CommitMark`); a body that was given up has
-`CKBF` in its head, and its room was given back to the disk. Records fill `blocks-00000.dat`,
+`CKfb` in its head, and its room was given back to the disk. Records fill `blocks-00000.dat`,
 `blocks-00001.dat`, … in order.
 """
 
@@ -45,7 +45,8 @@ __all__ = [
 HEAD: Final = Struct("<4sII")
 BODY: Final = b"CKBR"
 MARK: Final = b"CKBM"
-FREED: Final = b"CKBF"
+FREED: Final = b"CKfb"
+"""Two bytes from BODY, so that no single damaged byte makes a body look given up."""
 _LOCATION: Final = Struct("<III")
 LOCATION_SIZE: Final = _LOCATION.size
 MAX_RECORD_SIZE: Final = 64 << 20

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage import archive as archive_module
@@ -176,6 +176,7 @@ def test_changed_last_record_is_found_at_open(tmp_path: Path) -> None:
 
 
 @settings(max_examples=examples(200), deadline=None)
+@example(offset=3, mask=ord("R") ^ ord("F"))
 @given(offset=st.integers(0, HEAD + 39), mask=st.integers(1, 255))
 def test_every_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, offset: int, mask: int) -> None:
     path = tmp_path_factory.mktemp("archive")
