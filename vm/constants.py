@@ -15,6 +15,8 @@ PAGE_SIZE: Final = 4096  # bytes
 PAGE_SHIFT: Final = 12
 PAGE_COUNT: Final = MEMORY_SIZE // PAGE_SIZE
 STACK_SIZE: Final = MEMORY_SIZE // 4  # bytes; the stack is the top quarter of the memory
+MAX_ARGUMENT_BYTES: Final = STACK_SIZE  # that a program passes to another; what counts depends on the system call
+MAX_ARGUMENTS: Final = MAX_ARGUMENT_BYTES // 8  # the pointers of more exceed the stack
 
 FLAG_FREEZED: Final = 0b001  # may not be initialised again; says nothing about stores
 FLAG_EXECUTABLE: Final = 0b010  # the W^X bit: set = may be executed, clear = may be written

@@ -4,12 +4,11 @@ An engine never calls back. `run` returns just after each `ecall`, when the call
 system call (exit is system call 93 and nothing special here), sets a0 and calls `run` again.
 """
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Protocol
 
+from vm.arguments import Arguments
 from vm.constants import (
     FLAG_EXECUTABLE,
     MEMORY_SIZE,
@@ -77,7 +76,7 @@ class Machine(Protocol):
         """Charge cycles even beyond the limit; the next `run` fails then. Raises CyclesOverflow."""
         ...
 
-    def load_program(self, elf: bytes, args: Sequence[bytes]) -> int:
+    def load_program(self, elf: bytes, args: Sequence[bytes] | Arguments) -> int:
         """`load_elf` and `initialize_stack`. Returns the sum of the bytes, by which the caller charges transfer."""
         ...
 
@@ -89,7 +88,7 @@ class Machine(Protocol):
         """`load_elf` for an already parsed file."""
         ...
 
-    def initialize_stack(self, args: Sequence[bytes]) -> int:
+    def initialize_stack(self, args: Sequence[bytes] | Arguments) -> int:
         """Lay out argc and argv and set sp. Returns the bytes of stack used. Raises MemOutOfStack, MemOutOfBound."""
         ...
 
@@ -154,7 +153,7 @@ class MachineState:
             raise CyclesOverflow
         self.cycles += cycles
 
-    def load_program(self, elf: bytes, args: Sequence[bytes]) -> int:
+    def load_program(self, elf: bytes, args: Sequence[bytes] | Arguments) -> int:
         return self.load_elf(elf) + self.initialize_stack(args)
 
     def load_elf(self, elf: bytes) -> int:
@@ -190,7 +189,7 @@ class MachineState:
         self.pc = metadata.entry
         return total
 
-    def initialize_stack(self, args: Sequence[bytes]) -> int:
+    def initialize_stack(self, args: Sequence[bytes] | Arguments) -> int:
         top, bottom = MEMORY_SIZE, MEMORY_SIZE - STACK_SIZE
         if self.version != VERSION0 and not args:
             # The memory is zero already: argc = 0 need not be written.
@@ -203,23 +202,20 @@ class MachineState:
             raise MemOutOfStack
         return top - sp
 
-    def _store_stack_at_once(self, args: Sequence[bytes]) -> bool:
-        """The whole stack in two stores, from version 1 on; False, and nothing done, if a store could fail.
-
-        A hostile program may pass 131072 empty strings with every exec: this takes a tenth of the time of steps.
-        """
-        sizes = accumulate(map(len, args))
-        addresses = [MEMORY_SIZE - size - count for count, size in enumerate(sizes, 1)]
-        words = [len(args), *addresses, 0]
-        sp = (addresses[-1] - 8 * len(words)) & ~15
+    def _store_stack_at_once(self, args: Sequence[bytes] | Arguments) -> bool:
+        """The whole stack in two stores, from version 1 on; False, and nothing done, if a store could fail."""
+        arguments = Arguments.of(args)
+        strings, words = arguments.strings, arguments.words
+        strings_at = MEMORY_SIZE - len(strings)
+        sp = (strings_at - len(words)) & ~15
         if sp < 0 or any(flag & FLAG_EXECUTABLE for flag in self.memory.flags[sp >> PAGE_SHIFT :]):
             return False
-        self.memory.store_bytes(addresses[-1], b"\0".join([*reversed(args), b""]))
-        self.memory.store_bytes(sp, struct.pack(f"<{len(words)}Q", *words))
+        self.memory.store_bytes(strings_at, strings)
+        self.memory.store_bytes(sp, words)
         self.set_register(SP, sp)
         return True
 
-    def _store_stack_by_steps(self, args: Sequence[bytes]) -> None:
+    def _store_stack_by_steps(self, args: Sequence[bytes] | Arguments) -> None:
         """Value by value. sp follows every step: after a failure the exec of version 1 goes on with what there is."""
         sp, bottom = MEMORY_SIZE, MEMORY_SIZE - STACK_SIZE
         self.set_register(SP, sp)

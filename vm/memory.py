@@ -8,16 +8,20 @@ from collections.abc import Collection, Iterator
 from struct import Struct
 from typing import Final
 
+from vm.arguments import Arguments
 from vm.constants import (
     FLAG_COPIED,
     FLAG_DIRTY,
     FLAG_EXECUTABLE,
     FLAG_FREEZED,
     FLAGS_WRITTEN,
+    MAX_ARGUMENT_BYTES,
+    MAX_ARGUMENTS,
     MEMORY_SIZE,
     PAGE_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
+    U64_MASK,
 )
 from vm.errors import MemOutOfBound, MemPageUnalignedAccess, MemWriteOnExecutablePage, MemWriteOnFreezedPage
 
@@ -226,6 +230,21 @@ class Memory:
         """
         words = set(self.data[start:end].cast("Q"))
         return words if words.issubset(known) else None
+
+    def gather_arguments(self, argc: int, argv: int, each: int) -> Arguments | None:
+        """The strings that an array of pointers names, read in turn; None if they are too many or too long.
+
+        That is: they, with `each` bytes for each, exceed MAX_ARGUMENT_BYTES; or, if that is not so, there are more than
+        MAX_ARGUMENTS. Raises MemOutOfBound if a pointer or a string leaves the memory before that is noticed.
+        """
+        strings: list[bytes] = []
+        total = 0
+        for index in range(argc):
+            strings.append(self.load_cstring(self.load64((argv + _WORD_SIZE * index) & U64_MASK)))
+            total += each + len(strings[-1])
+            if total > MAX_ARGUMENT_BYTES:
+                return None
+        return Arguments.of(strings) if argc <= MAX_ARGUMENTS else None
 
     # Pages.
 

@@ -29,7 +29,6 @@ from consensus.script.process import (
     WriteRequest,
 )
 from consensus.script.syscalls import SYSCALLS
-from consensus.script.syscalls.execute import read_strings
 from consensus.script.syscalls.numbers import (
     EXEC_CYCLES,
     EXIT,
@@ -42,7 +41,8 @@ from consensus.script.syscalls.numbers import (
     WAIT_FAILURE,
     transfer_cycles,
 )
-from vm.constants import STACK_SIZE, U64_MASK, U64_MAX
+from vm.arguments import Arguments
+from vm.constants import U64_MASK, U64_MAX
 from vm.elf import ProgramMetadata
 from vm.errors import CyclesExceeded, InvalidEcall, MemOutOfBound, MemOutOfStack, Unexpected, VmError
 from vm.machine import Machine
@@ -142,7 +142,7 @@ class Scheduler:
         # after the accounting, and what it costs stays here, invisible to current_cycles during the next turn.
         self._pending_cycles = 0
 
-    def run(self, program: Program, max_cycles: int, args: Sequence[bytes] = ()) -> Outcome:
+    def run(self, program: Program, max_cycles: int, args: Sequence[bytes] | Arguments = ()) -> Outcome:
         """Run a program until its process ends, whatever those it spawned are doing. Raises VmError.
 
         `args`: its argv. Transactions give none; debuggers may.
@@ -200,7 +200,7 @@ class Scheduler:
 
     # Processes: birth, death, and the four places in which they can run.
 
-    def _boot(self, program: Program, args: Sequence[bytes]) -> int:
+    def _boot(self, program: Program, args: Sequence[bytes] | Arguments) -> int:
         process = Process(self._next_id, self._create_machine(self._vm_version, U64_MAX), self._group)
         self._next_id += 1
         self._load(process, program, *self._group.load(program, self._vm_version), args)
@@ -211,7 +211,12 @@ class Scheduler:
         return process.id
 
     def _load(
-        self, process: Process, program: Program, elf: bytes, metadata: ProgramMetadata, args: Sequence[bytes]
+        self,
+        process: Process,
+        program: Program,
+        elf: bytes,
+        metadata: ProgramMetadata,
+        args: Sequence[bytes] | Arguments,
     ) -> None:
         """Load a program into an empty machine and charge its transfer."""
         machine = process.machine
@@ -389,15 +394,13 @@ def _list_of_fds(memory: Memory, address: int) -> tuple[int, int]:
     return address, end
 
 
-def _read_args(memory: Memory, argc: int, argv: int) -> list[bytes]:
-    """The argument strings that a process passes to a program. Raises MemOutOfStack when they cannot fit its stack.
-
-    On the stack each has a zero byte behind it and a pointer to it.
-    """
-    strings = read_strings(memory, argc, argv, each=1 + 8, limit=STACK_SIZE)
-    if strings is None:
+def _read_args(memory: Memory, argc: int, argv: int) -> Arguments:
+    """The arguments that a process passes to a program. Raises MemOutOfStack when the strings, with a zero byte behind
+    each, cannot fit its stack; that the pointers do not fit shows when they are stored."""
+    args = memory.gather_arguments(argc, argv, each=1)
+    if args is None:
         raise MemOutOfStack
-    return strings
+    return args
 
 
 def _as_i8(value: int) -> int:

@@ -15,7 +15,7 @@ STATE_END: Final = RESUME + 4
 
 # u16 for each even address of the guest: the number of the translated function that begins there, or 0; and whether
 # translated code expects a call to return there.
-MAP: Final = at.GUEST + MEMORY_SIZE
+MAP: Final = at.END
 RETURN_SITE: Final = 0x8000
 MAX_FUNCTIONS: Final = 0x7FFF
 MAP_SIZE: Final = MEMORY_SIZE

@@ -6,7 +6,7 @@ module stays small.
 
 from typing import Final
 
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, PAGE_SIZE, STATE_WORDS
+from vm.constants import MAX_ARGUMENT_BYTES, MEMORY_SIZE, PAGE_COUNT, PAGE_SIZE, STATE_WORDS
 from vm.constants import RESERVATION as RESERVATION_INDEX
 from vm.wasm.emitter import PAGE
 
@@ -58,7 +58,12 @@ ARENA_SIZE: Final = 4 * _MIB  # enough for all that a usual program runs; a host
 MAX_BLOCK_SIZE: Final = 512  # bytes that one decoded block takes at most
 
 GUEST: Final = ARENA + ARENA_SIZE
-MEMORY_PAGES: Final = (GUEST + MEMORY_SIZE) // PAGE
+
+# Arguments on their way to another program, see `vm.wasm.arguments`. The system gives no memory before they are used.
+ARGUMENT_WORDS: Final = GUEST + MEMORY_SIZE  # u64 each
+ARGUMENT_STRINGS_END: Final = ARGUMENT_WORDS + 2 * MAX_ARGUMENT_BYTES + PAGE
+END: Final = ARGUMENT_STRINGS_END
+MEMORY_PAGES: Final = END // PAGE
 
 # A decoded block: cost u32, pc u32, then entries of 8 bytes: op, rd * 8, rs1 * 8, rs2 * 8, immediate i32.
 # Fused instructions keep rs3 * 8 and rs4 * 8 in the first bytes of the immediate. The last entry of a block is followed

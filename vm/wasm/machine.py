@@ -4,6 +4,7 @@ import random
 from collections.abc import Collection
 from typing import Final, Protocol
 
+from vm.arguments import Arguments
 from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS, U64_MASK, VERSION2
 from vm.errors import (
     InvalidInstruction,
@@ -15,6 +16,7 @@ from vm.errors import (
 from vm.machine import MachineState
 from vm.memory import Memory
 from vm.wasm import layout as at
+from vm.wasm.arguments import OUT_OF_BOUND, TOO_LONG
 from vm.wasm.runtime import Runtime, Words, release
 from vm.wasm.status import Status
 from vm.wasm.words import Question
@@ -65,6 +67,16 @@ class LinearMemory(Memory):
         finally:
             for slot in slots:
                 table[slot] = marks[slot] = 0
+
+    def gather_arguments(self, argc: int, argv: int, each: int) -> Arguments | None:
+        size = self._words(Question.GATHER, argv, argc, each)
+        if size == OUT_OF_BOUND:
+            raise MemOutOfBound
+        if size == TOO_LONG:
+            return None
+        strings = self._linear[at.ARGUMENT_STRINGS_END - size : at.ARGUMENT_STRINGS_END]
+        words = self._linear[at.ARGUMENT_WORDS : at.ARGUMENT_WORDS + 8 * (argc + 2)]
+        return Arguments(bytes(strings), bytes(words))
 
 
 def _perfect_hash(words: Collection[int]) -> tuple[int, dict[int, int]]:

@@ -19,28 +19,33 @@ from vm.constants import (
     PAGE_SIZE,
 )
 from vm.wasm import layout as at
-from vm.wasm.emitter import I32, I64, V128, Function, Local, Module, Value, const, load, unsigned_leb
+from vm.wasm.arguments import generate_gather
+from vm.wasm.emitter import I32, I64, Function, Local, Module, Value, const, load
+from vm.wasm.vectors import VECTOR, load_vector, zero_bytes
 
 _WORD: Final = 8
 _CHUNK: Final = 64  # bytes that are looked at together
-_VECTOR: Final = 16
-_SIMD: Final = 0xFD
-_LOAD128, _CONST128, _EQUAL8, _BITMASK8 = 0x00, 0x0C, 0x23, 0x64
 
 
 class Question(IntEnum):
-    """What the exported function `words(question, start, end, multiplier) -> i64` is asked. `vm.memory.Memory` says
+    """What the exported function `words(question, a, b, c) -> i64` is asked. `vm.memory.Memory` says
     what it means."""
 
     HAS_ZERO = 0  # 0 or 1
     FIND_ZERO = 1  # an address, or -1
     ARE_KNOWN = 2  # 0 or 1; the words of WORD_TABLE that occurred are marked in WORD_MARKS
+    GATHER = 3  # `vm.wasm.arguments`
 
 
 def generate_words(module: Module) -> None:
     """Put the function into a module whose memory is laid out by `vm.wasm.layout`."""
     scan_page = _generate_scan_page(module)
-    answers = [_generate_has_zero(module, scan_page), _generate_find_zero(module), _generate_are_known(module)]
+    answers = [
+        _generate_has_zero(module, scan_page),
+        _generate_find_zero(module),
+        _generate_are_known(module),
+        generate_gather(module),
+    ]
     f = module.function((I32, I64, I64, I64), (I64,), export="words")
     for question, answer in zip(Question, answers, strict=True):
         with f.if_(f.param(0).value.compare("eq", question)):
@@ -125,12 +130,8 @@ def _generate_scan_page(module: Module) -> Function:
 def _zero_bytes(address: Value) -> Value:
     """i64: which of the bytes of a chunk are zero."""
     mask = const(I64, 0)
-    for offset in range(0, _CHUNK, _VECTOR):
-        vector = address.code + bytes([_SIMD, _LOAD128, 0]) + unsigned_leb(at.GUEST + offset)
-        nothing = bytes([_SIMD, _CONST128]) + bytes(_VECTOR)
-        equal = Value(V128, vector + nothing + bytes([_SIMD, _EQUAL8]))
-        bits = Value(I32, equal.code + bytes([_SIMD]) + unsigned_leb(_BITMASK8)).extend_u()
-        mask = mask | bits << offset
+    for offset in range(0, _CHUNK, VECTOR):
+        mask = mask | zero_bytes(load_vector(address, at.GUEST + offset)).extend_u() << offset
     return mask
 
 

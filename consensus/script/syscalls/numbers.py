@@ -47,9 +47,6 @@ SPAWN_CYCLES: Final = 100_000
 """For a spawn, and each time that a process is instantiated or uninstantiated."""
 YIELD_CYCLES: Final = 800
 
-MAX_ARGV_BYTES: Final = 1 << 20
-"""Of exec in VM version 1: the bytes of all arguments and 8 for each."""
-
 
 def transfer_cycles(size: int) -> int:
     """Price of moving `size` bytes: a cycle for every four that are begun."""
