@@ -6,7 +6,7 @@ from typing import Self
 
 from consensus.script.syscalls import numbers as call
 from tests.script.assembler import DATA, PF_R, PF_W, PF_X, S0, S1, T0, T1, T2, Program, Segment, make_elf
-from vm.registers import A0, A7
+from vm.registers import A0, A7, SP
 
 LIST, LIST_END = 0x40000, 0x3E0000
 CELL_COUNT = 200
@@ -258,6 +258,29 @@ def many_headers(code: bytes, count: int, size: int) -> bytes:
 def exec_with_arguments(count: int) -> bytes:
     """Exec itself with so many empty arguments, whose addresses are all 0."""
     return Endless().call(call.EXEC, 0, 3, 0, 0, count, 0x200000).code()
+
+
+def exec_with_what_is_left(count: int, size: int) -> bytes:
+    """Exec itself with `count` arguments, the first of `size` bytes, which do not fit the stack.
+
+    So it begins again with them left below the end of the memory, and passes those on.
+    """
+    endless = Endless()
+    p = endless.program
+    p.load_immediate(T0, 3 << 20)
+    p.branch_less(SP, T0, "left")
+    if size:
+        endless.fill(LIST, LIST + size, 0x4141414141414141)
+        p.set64(DATA, LIST)
+    p.syscall(call.EXEC, 0, 3, 0, 0, count, DATA)
+    p.label("left")
+    for index, value in enumerate((0, 3, 0, 0, count)):
+        p.load_immediate(A0 + index, value)
+    p.addi(A0 + 5, SP, 8)
+    p.load_immediate(A7, call.EXEC)
+    p.word(0x73)
+    p.exit(1)
+    return endless.code()
 
 
 def segments_that_fail(size: int) -> bytes:

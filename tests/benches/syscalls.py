@@ -26,6 +26,7 @@ from tests.benches.hostile_programs import (
     LIST,
     Endless,
     exec_with_arguments,
+    exec_with_what_is_left,
     inheriting,
     many_headers,
     padded,
@@ -246,6 +247,8 @@ def exec_cases() -> Iterator[Case]:
     yield Case("exec v1, index too high", Endless().call(call.EXEC, 99, 3, 0, 0, 0, 0).code(), 1)
     yield Case("exec v1, arguments too long for the stack", exec_with_arguments(131_000), 1)
     yield Case("exec v1, arguments just fit", exec_with_arguments(116_000), 1)
+    yield Case("exec v1, arguments left on the stack", exec_with_what_is_left(131_000, 0), 1)
+    yield Case("exec v1, a long argument left on the stack", exec_with_what_is_left(1, (1 << 20) - 8), 1, (), True)
     failing = Endless().call(call.EXEC, 1, 3, 0, 0, 0, 0).code()
     yield Case("exec v1, fails after 500 kB", failing, 1, (segments_that_fail(500_000),))
 
