@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Queue
 
 import pytest
@@ -28,6 +28,16 @@ class Ends:
         self.seen.put((code, text))
 
 
+@pytest.fixture
+def nothing_ignored() -> Iterator[None]:
+    """A shell starts what runs in its background with SIGINT ignored, the tests too."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("nothing_ignored")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_asks_and_the_second_ends(number: signal.Signals) -> None:
     ends, asked = Ends(), threading.Event()
