@@ -8,7 +8,7 @@ INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 
-.PHONY: run test check fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool fuzz soak-kill bitrot hostile interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool fuzz soak-kill bitrot hostile interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -19,12 +19,14 @@ test: setup
 	$(PYTEST) -q -n $(JOBS)
 
 ## What must be green before each commit: format, lint, types, import law, fast tests.
-check: setup
+check: gates fast
+
+## All of it that is no test.
+gates: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) -q -n $(JOBS) -m "not slow"
 
 fast: setup
 	$(PYTEST) -q -n $(JOBS) -m "not slow"
