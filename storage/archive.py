@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from storage.archive_scan import DAMAGED, check_tail, scan
 from storage.errors import StorageClosed, StorageCorrupt, StorageError, WritesRefused, from_os_error
+from storage.recent_contents import RecentContents
 from storage.segments import (
     BODY,
     HEAD,
@@ -51,6 +52,8 @@ class Archive(Protocol):
 
     last_mark: CommitMark | None
     """The last note of a commit when the archive was opened."""
+    contents: RecentContents
+    """Parts of bodies that were read lately; the hash of each was verified."""
 
     def append(self, raw: bytes, /) -> Location:
         """Store a payload behind the last one. Not safe from a kill before `flush`, nor from a power cut before `sync`.
@@ -100,6 +103,7 @@ class BlockArchive:
         self._path: Final = path
         self._segment_size: Final = segment_size
         self._readers: Final = Readers(path)
+        self.contents = RecentContents()
         self._closed = False
         self._sync_failure: str | None = None
         self._writing: Final = threading.Lock()
@@ -251,6 +255,7 @@ class MemoryArchive:
     last_mark: CommitMark | None = None
 
     def __init__(self) -> None:
+        self.contents = RecentContents()
         self._records: Final[dict[int, bytes]] = {}
         self._end = 0
 

@@ -256,9 +256,13 @@ class ChainState:
 
     def _archived_data(self, location: bytes, start: int, size: int, expected: bytes) -> bytes:
         """A slice has no checksum of its own, but a cell's data has its hash."""
+        kept = self._archive.contents.get(expected)
+        if kept is not None and len(kept) == size:
+            return kept
         data = self._archive.read_slice(Location.unpack(location), start, size)
         if ckb_hash(data) != expected:
             raise StorageCorrupt(self._path, f"stored data of a cell has changed: expected hash 0x{expected.hex()}")
+        self._archive.contents.put(expected, data)
         return data
 
     def _required(self, value: T | None, what: str) -> T:

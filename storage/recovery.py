@@ -23,6 +23,7 @@ from storage.errors import StorageError, from_os_error
 from storage.leveldb import LevelDbOptions, LevelDbStore
 from storage.leveldb_files import locked, verify_database
 from storage.log_rescue import copy_database
+from storage.recent_contents import RecentContents
 from storage.records import BlockRecord
 from storage.schema import HEADER, META_ARCHIVE, META_TIP
 from storage.segments import (
@@ -51,6 +52,7 @@ class RecoveryArchive:
 
     def __init__(self, path: Path) -> None:
         self.last_mark: CommitMark | None = None
+        self.contents = RecentContents()
         self._path: Final = path
         self._readers: Final = Readers(path)
         self._offered: Final[OrderedDict[bytes, Location]] = OrderedDict()
