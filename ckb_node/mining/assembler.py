@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ class _Offer:
 
     reader: ChainReader
     pending: Sequence[bytes]
-    candidates: Mapping[bytes, Candidate]
+    candidates: Sequence[Candidate]
     uncles: Sequence[UncleBlock]
     work_id: int
 
@@ -161,7 +161,7 @@ class BlockAssembler:
             return self._build(offer)
         except (CkbError, ArithmeticError, LookupError, ValueError) as error:
             log.error("the block template goes without transactions and uncles", reason=str(error))  # noqa: TRY400
-            return self._build(replace(offer, pending=(), candidates={}, uncles=()))
+            return self._build(replace(offer, pending=(), candidates=(), uncles=()))
 
     def _build(self, offer: _Offer) -> _Built:
         """`current_time` is the least that the block may have."""

@@ -21,6 +21,7 @@ from ckb_node.rpc.jsontypes import (
     CellOutputJson,
     OutPointJson,
     ScriptJson,
+    TransactionJson,
     TransactionViewJson,
     header_view_json,
     short_ids_json,
@@ -37,13 +38,27 @@ SCRIPT_CODE_HASH, SCRIPT_HASH_TYPE, SCRIPT_ARGS = 16, 48, 53
 """Places in a script: behind its header of 16 bytes, and the length of its arguments."""
 
 
+def transaction_json(transaction: Transaction) -> TransactionJson:
+    """A transaction without its hash."""
+    return TransactionJson(*_fields(transaction.raw))
+
+
 def transaction_view_json(transaction: Transaction) -> TransactionViewJson:
     """A transaction with its hash."""
-    raw = transaction.raw
+    return TransactionViewJson(*_fields(transaction.raw), "0x" + transaction.hash.hex())
+
+
+_Fields = tuple[
+    str, list[CellDepJson], list[str], list[CellInputJson], list[CellOutputJson], list[str], list[str]
+]  # fmt: skip
+"""Of a TransactionJson."""
+
+
+def _fields(raw: bytes) -> _Fields:
     text = raw.hex()
     _, body, witnesses = _TABLE_OF_TWO.unpack_from(raw, 0)
     _, version, deps, header_deps, inputs, outputs, data = _TABLE_OF_SIX.unpack_from(raw, body)
-    return TransactionViewJson(
+    return (
         hex(_U32.unpack_from(raw, body + version)[0]),
         _deps(raw, text, body + deps),
         _hashes(raw, text, body + header_deps),
@@ -51,7 +66,6 @@ def transaction_view_json(transaction: Transaction) -> TransactionViewJson:
         _outputs(raw, text, body + outputs),
         _byte_strings(raw, text, body + data),
         _byte_strings(raw, text, witnesses),
-        "0x" + transaction.hash.hex(),
     )
 
 

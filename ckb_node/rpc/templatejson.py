@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ckb_node.rpc.chainresults import optional_hash, optional_uint
+from ckb_node.rpc.fastjson import transaction_json
 from ckb_node.rpc.hextext import bytes_text, parse_bytes, parse_hash, parse_short_id, parse_uint32, parse_uint64
 from ckb_node.rpc.hextext import uint_text as hexed
 from ckb_node.rpc.jsontypes import (
@@ -14,7 +15,6 @@ from ckb_node.rpc.jsontypes import (
     read_header,
     read_transaction,
     short_ids_json,
-    transaction_json,
 )
 from ckb_node.rpc.services import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from consensus.types.blockchain import UncleBlock

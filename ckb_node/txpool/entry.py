@@ -163,6 +163,10 @@ class PoolEntry:
         """Of the entry without any others."""
         return Sums(1, self.size, self.fee, self.cycles)
 
+    def package(self) -> Sums:
+        """`ancestors` as a copy of the caller's own."""
+        return self.alone if self._ancestors is None else self._ancestors.copy()
+
     def add_ancestor(self, other: Sums) -> None:
         if self._ancestors is None:
             self._ancestors = self.alone

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from ckb_node.txpool.entry import PoolEntry, Status, Sums, score
-from ckb_node.txpool.graph import PoolGraph
+from ckb_node.txpool.graph import NOBODY, PoolGraph
 
 MAX_CONSECUTIVE_FAILURES = 4000
 """Give up when the block is nearly full and this many candidates in a row did not fit."""
@@ -15,40 +16,48 @@ MAX_CONSECUTIVE_FAILURES = 4000
 
 @dataclass(slots=True)
 class Candidate:
-    """A proposed entry that is not stale, and so are its ancestors.
+    """A proposed entry that is not stale.
 
     `package` sums it and its ancestors not yet taken.
     """
 
     entry: PoolEntry
     package: Sums
-    parents: frozenset[bytes]
+    parents: AbstractSet[bytes]
     children: list[bytes] = field(default_factory=list)
 
 
-def candidates_of(graph: PoolGraph) -> dict[bytes, Candidate]:
-    """What a block could commit, parents first; a copy that the pool's changes do not touch."""
-    proposed = [entry for entry in graph.by_score((Status.PROPOSED,)) if not entry.is_stale]
-    proposed.sort(key=lambda entry: entry.ancestors.count)
+def candidates_of(graph: PoolGraph) -> list[Candidate]:
+    """The proposed entries, as a copy that the pool's changes do not touch. It is made on the event loop, so it is no
+    more than that."""
+    return [
+        Candidate(entry, entry.package(), frozenset(entry.parents) if entry.parents else NOBODY)
+        for entry in graph.by_score((Status.PROPOSED,))
+        if not entry.is_stale
+    ]
+
+
+def _linked(candidates: Iterable[Candidate]) -> dict[bytes, Candidate]:
+    """Those whose ancestors are all there, parents first; each knows its children."""
     found: dict[bytes, Candidate] = {}
-    for entry in proposed:
-        parents = frozenset(graph.parents(entry.short_id))
-        if all(parent in found for parent in parents):
-            found[entry.short_id] = Candidate(entry, entry.ancestors.copy(), parents)
-            for parent in parents:
-                found[parent].children.append(entry.short_id)
+    for each in sorted(candidates, key=lambda each: each.package.count):
+        if all(parent in found for parent in each.parents):
+            found[each.entry.short_id] = each
+            for parent in each.parents:
+                found[parent].children.append(each.entry.short_id)
     return found
 
 
 _Place = tuple[int, int, bytes]
 
 
-def select_for_block(candidates: Mapping[bytes, Candidate], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
+def select_for_block(proposed: Iterable[Candidate], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
     """Entries in an order that a block may have, within limits of bytes and cycles. Uses the candidates up.
 
     When a package is taken, what is left of its descendants' packages ranks anew. A candidate's place in the heap is
     never worse than its true one: who rose is put in again at once, who fell when he comes up.
     """
+    candidates = _linked(proposed)
     places = {short_id: _place(candidate) for short_id, candidate in candidates.items()}
     heap = list(places.values())
     heapq.heapify(heap)
