@@ -39,6 +39,7 @@ class Lane:
     def __init__(self, name: str, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._slots = FairSlots(threads)
+        self._alone = FairSlots(1)
         self._streams: set[_Stream] = set()
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -61,6 +62,12 @@ class Lane:
             return await asyncio.wrap_future(done)
         finally:
             del done  # its error knows this frame: all that the work held would stay until the next full collection
+
+    async def run_alone(self, work: Callable[[], T]) -> T:
+        """As `run`, one such work at a time: for work that keeps the interpreter to itself while it lasts. The event
+        loop waits for each thread that wants the interpreter too, several times for one answer."""
+        async with self._alone.turn():
+            return await self.run(work)
 
     async def run_priced(self, price: int, work: Callable[[], T]) -> T:
         """`work` at once when it touches few bytes, else as `run`."""

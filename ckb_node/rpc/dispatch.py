@@ -17,7 +17,6 @@ from ckb_node.lanes.lane import PIECE_BYTES
 from ckb_node.rpc.calls import Calls, encode
 from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
 from ckb_node.rpc.registry import IS_FOREIGN, Method, Registry
-from ckb_node.rpc.room import AnswerRoom
 from ckb_node.rpc.turns import Turns
 from ckb_node.verification.stopping import ScriptsStopped
 
@@ -31,7 +30,7 @@ TURN_S: Final = 0.001
 BATCHES_PER_ROUND: Final = 8
 """Batches that go on in a round of the event loop; a hundred with TURN_S each would hold everybody up."""
 
-MOST_VALUES: Final = 1 << 19
+MOST_VALUES: Final = 1 << 18
 """Values in a request: to make objects of more would hold up the whole interpreter."""
 
 DECODED_AT_ONCE: Final = 256 << 10
@@ -82,14 +81,13 @@ class Dispatcher:
         *,
         batch_limit: int = DEFAULT_BATCH_LIMIT,
         tasks: asyncio.TaskGroup | None = None,
-        room: AnswerRoom | None = None,
     ) -> None:
         self._registry = registry
         self._lane = registry.services.lane
         self._batch_limit = batch_limit
         self._tasks = tasks
-        self._room = room or AnswerRoom()
-        self._calls = Calls(registry, self._room)
+        self._room = registry.services.room
+        self._calls = Calls(registry)
         self._turns: Turns | None = None
 
     async def dispatch(self, body: bytes, client: str = NODE, *, is_foreign: bool = False) -> bytes:
@@ -152,7 +150,7 @@ class Dispatcher:
         if len(body) <= DECODED_AT_ONCE:
             calls = _decode_batch(body)
         else:
-            calls = await self._lane.run(partial(_decode_batch, body))
+            calls = await self._lane.run_alone(partial(_decode_batch, body))
         if not calls:
             raise _invalid_request()
         if len(calls) > self._batch_limit:
@@ -179,7 +177,7 @@ class Dispatcher:
             if memoryview(raw).nbytes <= DECODED_AT_ONCE:
                 request = _decode_request(raw)
             else:
-                request = await self._lane.run(partial(_decode_request, raw))
+                request = await self._lane.run_alone(partial(_decode_request, raw))
         except _BadRequestError as error:
             return _failure(error.id, error.error)
         method = self._registry.get(request.method)

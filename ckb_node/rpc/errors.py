@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.paramfaults import one_of
+from ckb_node.rpc.room import NoRoomError
 from ckb_node.rpc.services import FeeEstimateError
 from ckb_node.txpool import rejects
 from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError, text_with_kind
@@ -70,6 +71,7 @@ _BY_EXCEPTION: dict[type[BaseException], Code] = {
     TransactionError: Code.TransactionFailedToVerify,
     ScriptError: Code.TransactionFailedToVerify,
     DaoError: Code.DaoError,
+    NoRoomError: Code.ServerIsBusy,
     FeeEstimateError: Code.CKBInternalError,
     BadTextError: Code.InvalidParams,
     StorageCorrupt: Code.DatabaseIsCorrupt,
@@ -79,7 +81,7 @@ _BY_EXCEPTION: dict[type[BaseException], Code] = {
 }
 """The nearest class in an exception's own order of bases decides."""
 
-KNOWN_EXCEPTIONS = (CkbError, StorageError, FeeEstimateError, BadTextError)
+KNOWN_EXCEPTIONS = (CkbError, StorageError, FeeEstimateError, BadTextError, NoRoomError)
 """Exceptions that are an answer to the caller. All others are faults of this program."""
 
 

@@ -41,6 +41,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 CHUNK_BYTES = 256 << 10
 """An answer of so many bytes is sent as it comes, not gathered first."""
 
+LARGE_BODY_BYTES = 16 << 10
+"""Requests from this size on (batches, blocks) begin in turns."""
+
 ACCEPTED_AT_ONCE = 8
 """New connections that the event loop takes before it does something else; asyncio lets as many wait, too few."""
 
@@ -171,6 +174,8 @@ class HttpServer:
         """Dispatch; whether the connection stays open."""
         body = await self._body(request, connection)
         connection.work(self.limits.answer_seconds)
+        if len(body) > LARGE_BODY_BYTES:
+            await self.guard.turns.take()  # many that are whole at the same time would begin one behind the other
         is_foreign = standing is Standing.FOREIGN
         async with aclosing(self.dispatcher.parts(body, connection.sharer, is_foreign=is_foreign)) as parts:
             try:

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
-from ckb_node.rpc.errors import Code, RpcError
+from ckb_node.lanes.client import CLIENT
+from ckb_node.lanes.lane import CHEAP_BYTES, Lane
+
+T = TypeVar("T")
 
 MAX_BYTES: Final = 128 << 20
+HEX_DIGITS: Final = 2
+"""Of a byte: an answer is about so many times what the call touches."""
 SHARE: Final = 4
 """A client may hold this part of all."""
 WAIT_S: Final = 10.0
 """A call that needs room waits so long for others to take their answers."""
+
+
+class NoRoomError(Exception):
+    """Too many bytes of answers wait to be read, `of_client` of them by the client that asks."""
+
+    def __init__(self, held_bytes: int, of_client: int) -> None:
+        super().__init__(
+            f"{held_bytes} bytes of answers wait to be read, {of_client} of them by this client; try again later"
+        )
+        self.held_bytes: Final = held_bytes
+        self.of_client: Final = of_client
 
 
 class AnswerRoom:
@@ -28,7 +44,7 @@ class AnswerRoom:
         self.held_bytes = 0
 
     async def wait(self, client: str) -> None:
-        """Return when a large answer may be begun. Raises RpcError when no room comes in time."""
+        """Return when a large answer may be begun. Raises NoRoomError when no room comes in time."""
         if self._has_room(client):
             return
         try:
@@ -37,11 +53,7 @@ class AnswerRoom:
                     self._freed.clear()
                     await self._freed.wait()
         except TimeoutError:
-            held = self._by_client[client]
-            raise RpcError(
-                Code.ServerIsBusy,
-                f"{self.held_bytes} bytes of answers wait to be read, {held} of them by this client; try again later",
-            ) from None
+            raise NoRoomError(self.held_bytes, self._by_client[client]) from None
 
     def _has_room(self, client: str) -> bool:
         return self.held_bytes < self._max_bytes and self._by_client[client] < self._max_bytes // SHARE
@@ -59,3 +71,15 @@ class AnswerRoom:
             if not self._by_client[client]:
                 del self._by_client[client]
             self._freed.set()
+
+    async def run_priced(self, lane: Lane, price: int, work: Callable[[], T]) -> T:
+        """`work`, which makes an answer of `price` bytes; in the lane when they are many, as soon as there is room.
+
+        The answers of those that wait for the lane count already: else any number began while there was room.
+        """
+        if price <= CHEAP_BYTES:
+            return work()
+        client = CLIENT.get()
+        await self.wait(client)
+        with self.holding(client, HEX_DIGITS * price):
+            return await lane.run(work)

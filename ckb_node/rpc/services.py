@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from ckb_node.lanes.lane import Lane
+from ckb_node.rpc.room import AnswerRoom
 from consensus.context import ChainReader
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header, RawHeader, Script, Transaction, UncleBlock
@@ -571,3 +572,5 @@ class Services:
     """Services of modules that are declared elsewhere (the indexer), found by their Protocol."""
     lane: Lane = field(default_factory=lambda: Lane("rpc", READERS))
     """Where calls are worked out that would hold up the event loop. Whoever made it closes it."""
+    room: AnswerRoom = field(default_factory=AnswerRoom)
+    """For answers that clients have not taken yet."""

@@ -31,6 +31,21 @@ async def test_cheap_work_is_done_at_once() -> None:
     lane.close()
 
 
+async def test_work_that_keeps_the_interpreter_runs_alone() -> None:
+    """Others have their turns meanwhile."""
+    lane, held, order = Lane("test", 2), Held(), list[str]()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(lane.run_alone(held))
+        await held.has_begun()
+        second = tasks.create_task(lane.run_alone(lambda: order.append("alone")))
+        await asyncio.sleep(0.01)
+        await lane.run(lambda: order.append("beside"))
+        held.may_end.set()
+        await second
+    assert order == ["beside", "alone"]
+    lane.close()
+
+
 async def test_one_clients_calls_do_not_delay_anothers() -> None:
     lane, held, order = Lane("test", 1), Held(), list[str]()
 

@@ -17,6 +17,7 @@ from ckb_node.rpc.http import HttpServer, serving
 from ckb_node.rpc.origin import OriginPolicy
 from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module
+from ckb_node.rpc.room import AnswerRoom
 from tests.rpc.asking import dispatcher_of
 
 
@@ -27,6 +28,7 @@ class Services:
 
     def __init__(self) -> None:
         self.lane = Lane("test", 2)
+        self.room = AnswerRoom()
         self.gate = asyncio.Event()
         self.started: list[str] = []
         self.has_started = asyncio.Event()

@@ -33,6 +33,7 @@ class World:
 
     def __init__(self) -> None:
         self.lane = Lane("test", 1)
+        self.room = AnswerRoom()
         self.gate = asyncio.Event()
         self.begun: list[str] = []
         self.ended: list[str] = []
@@ -127,10 +128,11 @@ async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
 
 
 def dispatcher_over(world: World, tasks: asyncio.TaskGroup | None = None, room: AnswerRoom | None = None) -> Dispatcher:
+    world.room = room or world.room
     services: Any = world
     registry = Registry(services, [Module.CHAIN])
     registry.add(METHODS)
-    return Dispatcher(registry, tasks=tasks, room=room)
+    return Dispatcher(registry, tasks=tasks)
 
 
 def body_of(method: str, *params: Any) -> bytes:

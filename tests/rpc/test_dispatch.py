@@ -15,6 +15,7 @@ from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import H256, Bool, Hashes, Text, TransactionParam, Uint32, Uint64, ValidatorParam
 from ckb_node.rpc.registry import Methods, Module, Registry
+from ckb_node.rpc.room import AnswerRoom
 from ckb_node.verification.stopping import ScriptsStopped
 from tests.rpc.asking import RpcFailure, ask, call, dispatcher_of
 
@@ -113,6 +114,7 @@ def unheard(services: Any) -> int:
 class NoMiner:
     miner = None
     lane = Lane("test", 1)
+    room = AnswerRoom()
 
 
 @pytest.fixture

@@ -84,3 +84,10 @@ def test_short_ids_have_exactly_10_bytes() -> None:
     assert parse_short_id("0x" + "12" * 10) == b"\x12" * 10
     with pytest.raises(BadTextError):
         parse_short_id("0x" + "12" * 11)
+
+
+@pytest.mark.parametrize(("text", "reason"), [("0x" + "f" * 5_000_000, "too large"), ("0x" + "g" * 5_000_000, "digit")])
+def test_megabytes_of_digits_are_refused_by_their_beginning(text: str, reason: str) -> None:
+    with pytest.raises(BadTextError, match=reason) as refused:
+        parse_uint64(text)
+    assert len(str(refused.value)) < 200

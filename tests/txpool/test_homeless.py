@@ -15,6 +15,7 @@ from ckb_node.lanes.lane import Lane
 from ckb_node.rpc import services as rpc
 from ckb_node.rpc.methods.chain_transactions import get_transaction
 from ckb_node.rpc.noderesults import pool_ids_text, pool_info_json
+from ckb_node.rpc.room import AnswerRoom
 from ckb_node.txpool.homeless import HomelessEntry
 from ckb_node.txpool.rejects import Duplicated
 from consensus.types.blockchain import Block, Transaction
@@ -62,6 +63,7 @@ class _Chain:
     chain: rpc.ChainService
     pool: rpc.PoolService
     lane: Lane = field(default_factory=lambda: Lane("test", 1))
+    room: AnswerRoom = field(default_factory=AnswerRoom)
 
 
 def blocks_of(funds: Funds, first: int) -> list[Block]:

@@ -52,7 +52,7 @@ async def get_transaction(
         raise bad_verbosity(HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION)
     view = services.chain.view()
     price = 0 if level == WITHOUT_TRANSACTION else view.transaction_size(tx_hash)
-    committed = await services.lane.run_priced(price, partial(_committed, view, tx_hash, level))
+    committed = await services.room.run_priced(services.lane, price, partial(_committed, view, tx_hash, level))
     if committed is not None:
         return committed
     if only_committed:
@@ -134,7 +134,9 @@ async def get_live_cell(
     lookup = CellLookup(CellState.UNKNOWN if cell is None else CellState.LIVE, cell)
     is_with_data = with_data or is_of_pool
     price = cell.data_size if is_with_data and cell is not None else 0
-    return await services.lane.run_priced(price, partial(cell_status_json, lookup, with_data=is_with_data))
+    return await services.room.run_priced(
+        services.lane, price, partial(cell_status_json, lookup, with_data=is_with_data)
+    )
 
 
 @METHODS.method
