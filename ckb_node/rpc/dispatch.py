@@ -27,7 +27,7 @@ DEFAULT_BATCH_LIMIT = 2000
 TURN_S: Final = 0.001
 """A batch's calls are answered for so long before the event loop does something else."""
 
-BATCHES_PER_ROUND: Final = 8
+BATCHES_PER_ROUND: Final = 2
 """Batches that go on in a round of the event loop; a hundred with TURN_S each would hold everybody up."""
 
 MOST_VALUES: Final = 1 << 18
@@ -35,6 +35,9 @@ MOST_VALUES: Final = 1 << 18
 
 DECODED_AT_ONCE: Final = 256 << 10
 """Where the parts of larger requests begin is found beside the event loop."""
+
+SHORT_BATCH: Final = 16
+"""A batch of so many calls begins at once."""
 
 _WHITE_SPACE = b" \t\r\n"
 
@@ -124,6 +127,9 @@ class Dispatcher:
     async def _answers(self, client: str, calls: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
         """The answer to a batch."""
         separator = b"["
+        turns = self._turns_of(asyncio.get_running_loop())
+        if len(calls) > SHORT_BATCH:
+            await turns.take()
         turn_ends = time.perf_counter() + TURN_S
         for call in calls:
             reply = await self._reply(call)
@@ -135,7 +141,7 @@ class Dispatcher:
                 separator = b","
             if time.perf_counter() >= turn_ends:
                 await asyncio.sleep(0)
-                await self._turns_of(asyncio.get_running_loop()).take()
+                await turns.take()
                 turn_ends = time.perf_counter() + TURN_S
         if separator == b",":
             yield b"]"

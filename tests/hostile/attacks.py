@@ -252,6 +252,24 @@ def blocks_unread(target: Target) -> None:
     streams(target.port, 20, [body], receive_bytes=4096)
 
 
+@attack("batches of blocks, many clients, answers unread")
+def many_blocks_unread(target: Target) -> None:
+    streams(target.port, 300, [post(batch(100, "get_block", target.full_block))], receive_bytes=4096, from_many=True)
+
+
+@attack("batches of transactions, many clients, answers unread")
+def many_transactions_unread(target: Target) -> None:
+    block = RpcClient(target.port).call("get_block", target.full_block)
+    largest = max(block["transactions"], key=lambda each: sum(map(len, each["outputs_data"] + each["witnesses"])))
+    body = batch(2000, "get_transaction", largest["hash"])
+    streams(target.port, 300, [post(body)], receive_bytes=4096, from_many=True)
+
+
+@attack("batches of cheap calls, many clients")
+def many_cheap_batches(target: Target) -> None:
+    streams(target.port, 120, [post(batch(2000, "get_tip_header"))], reads=True, from_many=True)
+
+
 @attack("batches of cheap calls")
 def cheap_batches(target: Target) -> None:
     streams(target.port, 8, [post(batch(2000, "get_tip_header"))], reads=True)
