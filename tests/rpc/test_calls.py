@@ -273,7 +273,7 @@ async def test_few_of_many_batches_go_on_in_a_round(world: World, monkeypatch: p
     async with asyncio.TaskGroup() as tasks:
         batches = [tasks.create_task(dispatcher.dispatch(body)) for _ in range(50)]
         await asyncio.sleep(0)
-        assert world.steps == 50, "all have begun"
+        assert world.steps <= BATCHES_PER_ROUND, "long batches do not all begin at once"
         while not all(each.done() for each in batches):
             before = world.steps
             await asyncio.sleep(0)
