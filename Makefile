@@ -7,6 +7,9 @@ DATA ?= devnet
 INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
+# Compiled modules are kept, also where the environment (often a container's) forbids it: the tests start hundreds of
+# processes, and each would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool fuzz soak-kill bitrot hostile interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
 
