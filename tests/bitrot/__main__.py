@@ -166,7 +166,7 @@ class Matrix:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", default="", help="Points whose name holds this text.")
+    parser.add_argument("--only", action="append", help="Points whose name holds this text, or one of these texts.")
     parser.add_argument("--report", type=Path, default=Path("build") / "bitrot.txt")
     arguments = parser.parse_args()
     report: Path = arguments.report
@@ -175,7 +175,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bitrot-") as directory, report.open("w") as file:
         matrix = Matrix(Path(directory))
         for point in matrix.points(arguments.seeds):
-            if arguments.only not in str(point):
+            if not any(text in str(point) for text in arguments.only or [""]):
                 continue
             try:
                 verdict = matrix.run(point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import resource
@@ -17,6 +18,8 @@ import pytest
 from ckb_node.cli import main
 from ckb_node.config import load_config
 from ckb_node.dev_accounts import MINER_ARG
+from ckb_node.mining.dev_miner import DevMiner
+from ckb_node.node import open_node
 from tests.kit.process import STOP_S, NodeProcess, RpcFailure, dev_node, free_port, run_command
 
 pytestmark = pytest.mark.slow
@@ -62,9 +65,15 @@ def edit(directory: Path, old: str, new: str, name: str = "config.toml") -> None
 
 
 def run_here(capfd: pytest.CaptureFixture[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`ckb-node ARGS` in this process: for what ends before logs are set up, and much quicker."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
+    """`ckb-node ARGS` in this process, whose logs and limits stay: for what cannot start, and much quicker.
+
+    One row of each kind has a process of its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ckb_node.node.set_up_logs", lambda *_: None)
+        patch.setattr("ckb_node.node.raise_descriptor_limit", lambda: 1024)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
     out, err = capfd.readouterr()
     assert isinstance(ended.value.code, int)
     return subprocess.CompletedProcess(arguments, ended.value.code, out, err)
@@ -85,6 +94,21 @@ def assert_sound(directory: Path) -> None:
     """The data opens again and equals a replay."""
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["check", "-C", str(directory)])
+
+
+async def _mine_one(directory: Path) -> None:
+    with open_node(load_config(directory)) as node:
+        assert node.assembler is not None
+        tip = node.chain.view().tip_header().number
+        assert tip >= BLOCKS
+        await DevMiner(node.chain, node.assembler, 0).mine_one()
+        assert node.chain.view().tip_header().number == tip + 1
+
+
+def assert_opens(directory: Path) -> None:
+    """The data is sound, and what a node opens takes a block more; in this process."""
+    assert_sound(directory)
+    asyncio.run(_mine_one(directory))
 
 
 def assert_starts(directory: Path) -> None:
@@ -118,12 +142,13 @@ def test_port_in_use(directory: Path) -> None:
     assert_sound(directory)
 
 
-def test_second_node_on_the_same_data(directory: Path) -> None:
+def test_second_node_on_the_same_data(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     first = NodeProcess(directory, "dev", *FAST, port=rpc_port(directory))
     try:
         first.wait_until_ready()
-        for command in ("run", "check"):
-            assert_fails(run_command(command, "-C", str(directory)), EXIT_IO, "data/chain", "in use by another process")
+        words = ("data/chain", "in use by another process")
+        assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, *words)
+        assert_fails(run_here(capfd, "check", "-C", str(directory)), EXIT_IO, *words)
         first.wait_for_tip(first.rpc.tip() + 2)
         first.stop()
     finally:
@@ -136,36 +161,38 @@ def test_second_node_on_the_same_data(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["data", "data/chain/db", "data/chain/blocks", "data/indexer"])
-def test_a_file_in_place_of_a_directory(directory: Path, name: str) -> None:
+def test_a_file_in_place_of_a_directory(directory: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     place, aside = directory / name, directory / "aside"
     place.rename(aside)
     place.write_text("in the way\n")
-    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(place))
+    assert_fails(run_here(capfd, "run", "-C", str(directory)), EXIT_IO, str(place))
     place.unlink()
     aside.rename(place)
-    assert_starts(directory)
+    assert_opens(directory)
 
 
 @pytest.mark.parametrize("command", [("init", "--ba-arg", MINER_ARG), ("dev",)])
-def test_a_file_in_place_of_the_node_directory(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_a_file_in_place_of_the_node_directory(
+    tmp_path: Path, command: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
     place = tmp_path / "node"
     place.write_text("in the way\n")
-    done = run_command(*command, "-C", str(place))
+    done = run_here(capfd, *command, "-C", str(place))
     assert_fails(done, EXIT_IO, str(place), "exists")
     assert place.read_text() == "in the way\n"
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no place that even root cannot write")
-def test_a_data_directory_that_nobody_can_write(directory: Path) -> None:
+def test_a_data_directory_that_nobody_can_write(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     edit(directory, 'data_dir = "data"', 'data_dir = "/sys/kernel/ckb-node"')
-    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, "/sys/kernel/ckb-node")
+    assert_fails(run_here(capfd, "run", "-C", str(directory)), EXIT_IO, "/sys/kernel/ckb-node")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_data_directory_without_permission(directory: Path) -> None:
+def test_a_data_directory_without_permission(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     database = directory / "data/chain/db"
     database.chmod(0o500)
-    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(database), "ermission")
+    assert_fails(run_here(capfd, "run", "-C", str(directory)), EXIT_IO, str(database), "ermission")
     database.chmod(0o700)
     assert_sound(directory)
 
@@ -196,10 +223,10 @@ def test_a_database_without_its_first_file(directory: Path) -> None:
     assert_sound(directory)
 
 
-def test_missing_block_bodies(directory: Path) -> None:
+def test_missing_block_bodies(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     bodies, aside = directory / "data/chain/blocks", directory / "aside"
     bodies.rename(aside)
-    assert_fails(run_command("run", "-C", str(directory)), EXIT_IO, str(bodies))
+    assert_fails(run_here(capfd, "run", "-C", str(directory)), EXIT_IO, str(bodies))
     shutil.rmtree(bodies, ignore_errors=True)
     aside.rename(bodies)
     assert_sound(directory)
@@ -233,7 +260,8 @@ def test_no_room_for_a_new_chain(tmp_path: Path) -> None:
     """The configuration still fits; the genesis block does not."""
     directory, port = tmp_path / "node", free_port()
     options = ("--chain", "dev", "--ba-arg", MINER_ARG, "--rpc-port", str(port))
-    assert run_command("init", *options, "-C", str(directory)).returncode == 0
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["init", *options, "-C", str(directory)])
     assert_fails(run_limited(directory, 4096), EXIT_IO, str(directory / "data"), "too large")
     node = NodeProcess(directory, "dev", *FAST, port=port)
     try:
@@ -253,7 +281,7 @@ def test_room_runs_out_while_mining(directory: Path, room: int) -> None:
     """Somewhere in a block: in its body, in the database's log, or in the indexer."""
     done = run_limited(directory, largest_file(directory) + room)
     assert_fails(done, EXIT_IO, str(directory / "data"), "too large")
-    assert_starts(directory)
+    assert_opens(directory)
 
 
 def generate_blocks(node: NodeProcess, count: int) -> None:
@@ -308,30 +336,30 @@ def test_a_full_disk_while_mining(directory: Path, small_disk: Path) -> None:
     done = run_command("dev", *FAST, "-C", str(full))
     assert_fails(done, EXIT_IO, str(full / "data"), "No space left on device")
     ballast.unlink()
-    assert_starts(full)
+    assert_opens(full)
 
 
 # ---------------------------------------------------------------- another chain
 
 
-def test_data_of_another_chain(directory: Path) -> None:
+def test_data_of_another_chain(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     message = 'message = "ckb_dev"'
     edit(directory, message, 'message = "another"', "specs/dev.toml")
     for command in ("run", "check"):
-        done = run_command(command, "-C", str(directory))
+        done = run_here(capfd, command, "-C", str(directory))
         assert_fails(done, EXIT_IO, "data/chain", "belongs to another chain", "genesis")
     edit(directory, 'message = "another"', message, "specs/dev.toml")
     assert_starts(directory)
 
 
-def test_data_of_the_same_genesis_with_other_parameters(directory: Path) -> None:
+def test_data_of_the_same_genesis_with_other_parameters(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The reference's message and its two ways out."""
     old = load_config(directory).load_spec()[0].content_hash.hex()
     edit(directory, "max_block_cycles = 3_500_000_000", "max_block_cycles = 3_400_000_000", "specs/dev.toml")
     new = load_config(directory).load_spec()[0].content_hash.hex()
     words = (f"chain_spec_hash mismatch: Config(0x{new}), storage(0x{old})", "--skip-spec-check", "--overwrite-spec")
     for command in ("run", "dev", "check"):
-        assert_fails(run_command(command, "-C", str(directory)), EXIT_CONFIG, *words)
+        assert_fails(run_here(capfd, command, "-C", str(directory)), EXIT_CONFIG, *words)
     for option, is_cured in (("--skip-spec-check", False), ("--overwrite-spec", True)):
         node = NodeProcess(directory, "run", option, port=rpc_port(directory))
         try:
@@ -344,17 +372,18 @@ def test_data_of_the_same_genesis_with_other_parameters(directory: Path) -> None
                 node.kill()
         if not is_cured:
             assert_fails(run_command("run", "-C", str(directory)), EXIT_CONFIG, *words)
-    assert_starts(directory)
+    assert_opens(directory)
 
 
-def test_another_genesis_is_never_overwritten(directory: Path) -> None:
+def test_another_genesis_is_never_overwritten(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     edit(directory, 'message = "ckb_dev"', 'message = "another"', "specs/dev.toml")
     for option in ("--skip-spec-check", "--overwrite-spec"):
-        assert_fails(run_command("run", option, "-C", str(directory)), EXIT_IO, "belongs to another chain", "genesis")
+        done = run_here(capfd, "run", option, "-C", str(directory))
+        assert_fails(done, EXIT_IO, "belongs to another chain", "genesis")
 
 
-def test_skipping_and_overwriting_exclude_each_other(directory: Path) -> None:
-    done = run_command("run", "--skip-spec-check", "--overwrite-spec", "-C", str(directory))
+def test_skipping_and_overwriting_exclude_each_other(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    done = run_here(capfd, "run", "--skip-spec-check", "--overwrite-spec", "-C", str(directory))
     assert done.returncode == 64
     assert "exclude each other" in done.stderr
 

@@ -173,7 +173,7 @@ class _At:
         return self.trace
 
     def __enter__(self) -> None:
-        sys._getframe().f_trace_opcodes = True  # Python 3.12 reports opcodes if a frame wants them by the time of settrace
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for it when tracing begins
         sys.settrace(self.trace)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
