@@ -7,6 +7,8 @@ DATA ?= devnet
 INTERVAL ?= 3
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
+# Each process has neighbours of the list, so that what a module prepares is mostly prepared once.
+PARALLEL := -n $(JOBS) --dist worksteal
 # Compiled modules are kept, also where the environment (often a container's) forbids it: the tests start hundreds of
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,7 +21,7 @@ run: setup
 
 ## All tests of the suite.
 test: setup
-	$(PYTEST) -q -n $(JOBS)
+	$(PYTEST) -q $(PARALLEL)
 
 ## What must be green before each commit: format, lint, types, import law, fast tests.
 check: gates fast
@@ -32,7 +34,7 @@ gates: setup
 	$(BIN)/lint-imports
 
 fast: setup
-	$(PYTEST) -q -n $(JOBS) -m "not slow"
+	$(PYTEST) -q $(PARALLEL) -m "not slow"
 
 format: setup
 	$(BIN)/ruff format .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,25 @@ from rich.console import Console
 
 from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
 from ckb_node.commands.progress import BlockProgress
-from ckb_node.config import Config
+from ckb_node.config import Config, load_config
 from consensus.types.blockchain import Block
 from tests.commands.kit import BLOCKS, CLI, FAILURE, OK, PAYMENTS, file_of, invoke, make_node, mined, with_block
 
 
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A node's directory with the whole chain; never changed by tests."""
+    directory = tmp_path_factory.mktemp("imported")
+    config = make_node(directory / "node")
+    import_blocks(config, ImportOptions(str(file_of(directory / "chain.jsonl", mined())), processes=1))
+    return config.root
+
+
 @pytest.fixture
-def node(tmp_path: Path) -> Config:
-    config = make_node(tmp_path / "node")
-    import_blocks(config, ImportOptions(str(file_of(tmp_path / "chain.jsonl", mined()))))
-    return config
+def node(imported: Path, tmp_path: Path) -> Config:
+    """A copy of it for one test."""
+    shutil.copytree(imported, tmp_path / "node")
+    return load_config(tmp_path / "node")
 
 
 def broken_node(tmp_path: Path, blocks: list[Block]) -> Config:

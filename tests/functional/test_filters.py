@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.process import NodeProcess, RpcClient, free_port, run_command
+from tests.commands.kit import invoke
+from tests.kit.process import NodeProcess, RpcClient, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -52,8 +53,8 @@ def test_a_killed_node_has_all_filters_soon_after_it_is_back(tmp_path: Path) -> 
             wait_for_filter(node.rpc, tip)
             assert missing(node.rpc, range(tip + 1)) == []
             tip = node.wait_for_tip(tip + 20)
-    checked = run_command("check", "-C", str(directory))
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = invoke("check", "-C", str(directory))
+    assert checked.exit_code == 0, checked.output
     assert "FAULT" not in checked.stdout
 
 

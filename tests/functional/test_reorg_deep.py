@@ -16,9 +16,10 @@ from ckb_node.indexer.service import IndexerService
 from consensus.types.blockchain import Block
 from storage.memory import MemoryStore
 from tests.benches.reorg import Branches, feed, import_trusted, make_branches
+from tests.commands.kit import invoke
 from tests.functional.test_reorg import assert_equals_replay, committed, pool_hashes
 from tests.kit.devchain import DevChain, dev_chain
-from tests.kit.process import NodeProcess, RpcClient, run_command
+from tests.kit.process import NodeProcess, RpcClient
 from tests.kit.quiet import init_directory, quiet_node, submit
 
 DEPTH = 1000
@@ -88,8 +89,8 @@ def test_a_crash_leaves_the_old_chain_or_the_new(tmp_path: Path, small_branches:
     finally:
         node.kill()
     submitter.join()
-    checked = run_command("check", "-C", str(directory))
-    assert checked.returncode == 0, checked.stderr
+    checked = invoke("check", "-C", str(directory))
+    assert checked.exit_code == 0, checked.stderr
     with quiet_node(directory, port) as node:
         tip = node.rpc.call("get_tip_header")["hash"]
         assert tip in {"0x" + old.hash.hex(), "0x" + new.hash.hex()}

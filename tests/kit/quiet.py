@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from click.testing import CliRunner
 
+from ckb_node.cli import main
 from ckb_node.rpc.jsontypes import block_json, transaction_json
 from ckb_node.rpc.templatejson import BlockTemplateJson, read_template
 from consensus.types.blockchain import Block, Transaction
-from tests.kit.process import NodeProcess, RpcClient, free_port, run_command
+from tests.kit.process import NodeProcess, RpcClient, free_port
 
 BOB_ARG = "0x470dcdc5e44064909650113a274b3b36aecb6dc7"
 
@@ -23,9 +25,9 @@ def init_directory(directory: Path, edit: Callable[[str], str] = str) -> int:
     """
     port = free_port()
     options = ("--chain", "dev", "--genesis-message", "ckb_dev", "--ba-arg", BOB_ARG, "--rpc-port", str(port))
-    made = run_command("init", *options, "-C", str(directory))
-    if made.returncode != 0:
-        raise RuntimeError(made.stderr)
+    made = CliRunner().invoke(main, ("init", *options, "-C", str(directory)))
+    if made.exit_code != 0:
+        raise RuntimeError(made.output)
     config = directory / "config.toml"
     config.write_text(edit(config.read_text(encoding="utf-8")), encoding="utf-8")
     return port
