@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kit.fuzz import examples
 from tests.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, branch, elf, half, imm, li, program
 from tests.vm.random_programs import random_program
 from tests.vm.running import loaded, outcome
@@ -29,10 +30,10 @@ def test_random_programs(version: int, seed: int) -> None:
 
 @pytest.mark.fuzz
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("version", [0, 1, 2])
 def test_many_random_programs(version: int) -> None:
-    for seed in range(3000):
+    for seed in range(examples(600)):
         compare(seed, version)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kit.fuzz import examples
 from tests.scripts import harness
 from tests.scripts.harness import Group, Result, lock_group
 from tests.scripts.mock import SIGHASH, Mock, code
@@ -130,10 +131,10 @@ def test_random_control_flow_on_the_reference_engine(version: int) -> None:
 
 @pytest.mark.fuzz
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_much_random_control_flow(version: int) -> None:
-    for seed in range(500):
+    for seed in range(examples(100)):
         rng = random.Random(seed)
         file = random_flow(rng, version)
         limits = [*sorted(rng.randrange(60_000) for _ in range(10)), 200_000]
