@@ -26,12 +26,12 @@ from ckb_node.specs import bundled_text, cell_file, files_of
 from ckb_node.textfile import TextFileError, read_text
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.recent_rejects import RejectLimits
+from consensus.chainspec.genesis_build import LoadCellFile
+from consensus.chainspec.spec import ChainSpec, parse_spec
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.errors import SpecError
-from consensus.genesis_build import LoadCellFile
-from consensus.hardfork import ENABLED_HASH_TYPES
-from consensus.hashing import ZERO_HASH
 from consensus.params import Consensus
-from consensus.spec import ChainSpec, parse_spec
+from consensus.rules.hardfork import ENABLED_HASH_TYPES
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script
 
 CONFIG_NAME = "config.toml"

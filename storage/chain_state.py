@@ -7,8 +7,8 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, TypeVar
 
+from consensus.crypto.hashing import ckb_hash
 from consensus.errors import MoleculeError
-from consensus.hashing import ckb_hash
 from consensus.types.blockchain import Block, Header, Transaction
 from consensus.types.core import BlockExt, CellMeta, EpochExt, TransactionInfo
 from storage.archive import Archive, Location

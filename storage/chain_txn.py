@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from consensus.codec.block_layout import created_cell, transaction_layouts
 from consensus.types.blockchain import Block, Header, out_point_key
 from consensus.types.core import BlockExt, CellMeta, EpochExt, HeaderDigest
 from storage.archive import Archive, CommitMark, Location
-from storage.block_layout import created_cell, transaction_layouts
 from storage.chain_state import ChainState
 from storage.errors import StorageClosed, StorageCorrupt
 from storage.header_cache import HeaderCache

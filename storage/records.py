@@ -12,7 +12,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
 
-from consensus.hashing import data_hash as hash_of_data
+from consensus.crypto.hashing import data_hash as hash_of_data
 from storage.archive import LOCATION_SIZE, Location
 
 __all__ = ["INLINE_DATA", "BlockRecord", "CellRecord", "TransactionRecord", "cell_head", "cell_packer", "pack_cell"]

@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from ckb_node.chain.initial_download import MAX_TIP_AGE_MS
-from consensus.hashing import ZERO_HASH
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.types.blockchain import Header
 
 log = structlog.get_logger("chain")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from consensus.spec import MAINNET, TESTNET
+from consensus.chainspec.spec import MAINNET, TESTNET
 
 _MAINNET: Final = (
     (500_000, "b72f4d9758a36a2f9d4b8aea5a11d232e3e48332b76ec350f0a375fac10317a4"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ckb_node.chain.invalid import remember_invalid
 from ckb_node.chain.rules import Judged
-from consensus.difficulty import compact_to_difficulty
+from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.lookup import require
 from consensus.types.blockchain import Block
 from consensus.types.core import INVALID, BlockExt, valid_block_ext

@@ -14,13 +14,13 @@ from ckb_node.chain.rules import scripts_trusted
 from ckb_node.chain.script_queue import ScriptQueue
 from ckb_node.chain.scripts import ScriptService
 from consensus.errors import CkbError
+from consensus.fast.block import prepare_block_quickly
 from consensus.lookup import require
-from consensus.mmr import nodes_of_block
 from consensus.params import Consensus
-from consensus.quick import prepare_block_quickly
+from consensus.rules.mmr import nodes_of_block
+from consensus.rules.verify_block import PreparedBlock, finish_block
 from consensus.types.blockchain import Block
 from consensus.types.core import VALID
-from consensus.verify_block import PreparedBlock, finish_block
 from storage.chain_txn import ChainTxn
 
 RunScripts = Callable[[ChainTxn, PreparedBlock], Sequence[int]]
@@ -35,7 +35,7 @@ class BadBlock(Exception):  # noqa: N818 - carries a verdict to who began the tr
 
 
 class BranchVerifier:
-    """`consensus.verify_block.verify_block` for blocks that stand on each other, scripts run as the service likes."""
+    """`consensus.rules.verify_block.verify_block` for blocks that stand on each other, scripts run as the service likes."""
 
     def __init__(self, consensus: Consensus, scripts: ScriptService, assume_valid: AssumeValid) -> None:
         self._consensus: Final = consensus

@@ -9,7 +9,7 @@ from typing import Final
 from ckb_node.chain.scripts import ScriptService, pool_seconds
 from ckb_node.lanes.lane import Lane
 from ckb_node.verification.stopping import Stop, TimeExceeded
-from consensus.resolve import resolve_transaction
+from consensus.rules.resolve import resolve_transaction
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction

@@ -20,7 +20,7 @@ from ckb_node.chain.rules import InvalidOnChain, Judge, Judged
 from ckb_node.chain.script_queue import ScriptQueue
 from ckb_node.chain.scripts import ScriptService
 from consensus.errors import CkbError
-from consensus.quick_mmr import nodes_of_next
+from consensus.fast.mmr import nodes_of_next
 from consensus.types.blockchain import Block, Header
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn

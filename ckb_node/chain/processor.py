@@ -23,16 +23,16 @@ from ckb_node.chain.invalid import remember_invalid, stored_descendants
 from ckb_node.chain.orphans import OrphanPool
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped
-from consensus.block import BodyMismatchError, verify_block_body
-from consensus.difficulty import compact_to_difficulty
-from consensus.epoch import next_epoch_ext, verify_block_epoch
+from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.errors import CkbError
-from consensus.header import TemporaryHeaderError, UnknownParentError, verify_header, verify_number
+from consensus.fast.block import verify_block_body_quickly
 from consensus.lookup import ChainDataError, require
-from consensus.mmr import nodes_of_block
 from consensus.params import Consensus
-from consensus.pow import verify_pow
-from consensus.quick import verify_block_body_quickly
+from consensus.rules.block import BodyMismatchError, verify_block_body
+from consensus.rules.epoch import next_epoch_ext, verify_block_epoch
+from consensus.rules.header import TemporaryHeaderError, UnknownParentError, verify_header, verify_number
+from consensus.rules.mmr import nodes_of_block
+from consensus.rules.pow import verify_pow
 from consensus.types.blockchain import Block, Header
 from consensus.types.core import VALID, BlockExt, EpochExt, EpochFraction
 from storage.chain_store import ChainStore

@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ckb_node.chain.errors import KnownInvalidBlockError
-from consensus.block import verify_block_body
-from consensus.epoch import next_epoch_ext, verify_block_epoch
 from consensus.errors import CkbError
-from consensus.header import verify_number
+from consensus.fast.block import prepare_block_quickly, verify_block_body_quickly
+from consensus.fast.chain import verify_header_quickly
 from consensus.params import Consensus
-from consensus.quick import prepare_block_quickly, verify_block_body_quickly
-from consensus.quick_chain import verify_header_quickly
+from consensus.rules.block import verify_block_body
+from consensus.rules.epoch import next_epoch_ext, verify_block_epoch
+from consensus.rules.header import verify_number
+from consensus.rules.verify_block import NotOnTipError, PreparedBlock, finish_block
 from consensus.types.blockchain import Block
 from consensus.types.core import EpochExt
-from consensus.verify_block import NotOnTipError, PreparedBlock, finish_block
 from storage.chain_txn import ChainTxn
 
 

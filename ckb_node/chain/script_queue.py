@@ -9,7 +9,7 @@ from typing import Final
 
 from ckb_node.chain.scripts import ScriptService
 from consensus.context import ChainReader
-from consensus.verify_block import PreparedBlock, finish_block
+from consensus.rules.verify_block import PreparedBlock, finish_block
 
 MOST_WAITING = 1024
 """Transactions that wait before `put` waits too."""

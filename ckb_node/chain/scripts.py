@@ -12,14 +12,14 @@ from ckb_node.verification.prints import Prints
 from ckb_node.verification.stopping import Gate, PoolPause, Stop, TimeExceeded
 from consensus.context import ChainReader
 from consensus.errors import ScriptError
-from consensus.hardfork import type_script_vm_version
 from consensus.params import Consensus
+from consensus.rules.hardfork import type_script_vm_version
+from consensus.rules.verify_block import PreparedBlock, run_scripts
 from consensus.script.errors import ExceededMaximumCycles
 from consensus.script.scheduler import MachineFactory, Pause
 from consensus.script.verifier import ScriptVerifier
 from consensus.tx_env import TxEnv
 from consensus.types.core import ResolvedTransaction
-from consensus.verify_block import PreparedBlock, run_scripts
 from vm import create_machine
 from vm.errors import EngineFailure
 
@@ -144,7 +144,7 @@ class _TakesLongError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CachedRunner:
-    """Satisfies consensus.verify_block.ScriptRunner.
+    """Satisfies consensus.rules.verify_block.ScriptRunner.
 
     What a script can see is fixed by the transaction's hashes (cells by out point, headers by hash), so a verdict
     holds for ever within one VM version. Only success is remembered.

@@ -17,8 +17,8 @@ from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
 from ckb_node.chain.publisher import Call, Publisher
 from ckb_node.chain.queue import UnverifiedRoom
 from consensus.errors import CkbError
-from consensus.header import UnknownParentError
 from consensus.params import Consensus
+from consensus.rules.header import UnknownParentError
 from consensus.types.blockchain import Block, Transaction
 from storage.chain_store import ChainView
 from storage.errors import StorageError

@@ -24,8 +24,8 @@ from ckb_node.filters.catch_up import catch_up_filters
 from ckb_node.rpc.hextext import bytes_text
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError
+from consensus.rules.verify_block import PreparedBlock
 from consensus.types.blockchain import Block, Header
-from consensus.verify_block import PreparedBlock
 from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
 

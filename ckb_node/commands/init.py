@@ -18,7 +18,7 @@ from ckb_node.rpc.hextext import bytes_text
 from ckb_node.specs import CELL_PREFIX, bundled_text
 from ckb_node.specs.published import OFFICIAL_CELLS
 from ckb_node.textfile import read_text
-from consensus.genesis_build import OUTPUT_SIGHASH_ALL, genesis_type_id
+from consensus.chainspec.genesis_build import OUTPUT_SIGHASH_ALL, genesis_type_id
 
 Say = Callable[[str], None]
 

@@ -14,11 +14,11 @@ from ckb_node.genesis.obtain import load_consensus
 from ckb_node.rpc.hextext import bytes_text
 from ckb_node.specs import BUNDLED, cell_file, load_bundled
 from ckb_node.specs.published import DEP_GROUPS, OFFICIAL_CELLS, PUBLISHED_GENESIS
-from consensus.genesis_build import GenesisRecipe, genesis_type_id
-from consensus.hashing import ckb_hash, data_hash
+from consensus.chainspec.genesis_build import GenesisRecipe, genesis_type_id
+from consensus.chainspec.spec import ChainSpec, build_consensus
+from consensus.chainspec.text import canonical_text
+from consensus.crypto.hashing import ckb_hash, data_hash
 from consensus.params import Consensus
-from consensus.spec import ChainSpec, build_consensus
-from consensus.spec_text import canonical_text
 
 
 class SystemCellHashes(Struct, frozen=True):

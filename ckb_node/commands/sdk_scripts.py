@@ -10,7 +10,7 @@ from typing import Any
 from ckb_node.commands.errors import CommandError
 from ckb_node.commands.list_hashes import SpecHashes
 from ckb_node.rpc.hextext import bytes_text
-from consensus.genesis_build import OUTPUT_DAO, OUTPUT_MULTISIG_ALL, OUTPUT_SIGHASH_ALL
+from consensus.chainspec.genesis_build import OUTPUT_DAO, OUTPUT_MULTISIG_ALL, OUTPUT_SIGHASH_ALL
 from consensus.params import TYPE_ID_CODE_HASH
 
 PREFIX_MAINNET, PREFIX_OTHERS = "ckb", "ckt"

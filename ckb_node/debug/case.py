@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from consensus.hashing import ZERO_HASH, data_hash
+from consensus.crypto.hashing import ZERO_HASH, data_hash
 from consensus.params import Hardforks
 from consensus.script.code import CodeIndex
 from consensus.script.context import ScriptChain, ScriptEnv

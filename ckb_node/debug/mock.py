@@ -33,7 +33,7 @@ from ckb_node.rpc.jsontypes import (
 )
 from ckb_node.textfile import BOM
 from consensus.errors import MoleculeError
-from consensus.resolve import resolve_transaction
+from consensus.rules.resolve import resolve_transaction
 from consensus.types.blockchain import Header, Transaction
 from consensus.types.core import CellMeta
 

@@ -21,7 +21,7 @@ from ckb_node.rpc.jsontypes import read_transaction
 from ckb_node.rpcclient import NULL, RpcCallError, RpcClient
 from consensus.errors import MoleculeError
 from consensus.params import NEVER, Hardforks
-from consensus.resolve import resolve_transaction
+from consensus.rules.resolve import resolve_transaction
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, Header, Transaction
 from consensus.types.core import CellMeta

@@ -17,7 +17,7 @@ import msgspec
 
 from ckb_node.commands.errors import CommandError
 from ckb_node.rpc.jsontypes import script_json
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.params import TYPE_ID_CODE_HASH
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from consensus.block_filter import (
+from consensus.codec.block_layout import created_output
+from consensus.crypto.hashing import ZERO_HASH
+from consensus.kernels.golomb import golomb_coded_set
+from consensus.lookup import require
+from consensus.rules.block_filter import (
     BlockScripts,
     ScriptHashes,
     block_scripts,
@@ -16,10 +20,6 @@ from consensus.block_filter import (
     filter_hash,
     script_hashes,
 )
-from consensus.hashing import ZERO_HASH
-from consensus.kernels.golomb import golomb_coded_set
-from consensus.lookup import require
-from storage.block_layout import created_output
 from storage.chain_state import ChainState
 from storage.filters import BlockFilter, BlockPlace, BuiltFilter, FilterStore
 
@@ -28,7 +28,7 @@ RECENT_CELLS = 1 << 16
 
 
 Encode = Callable[[Sequence[bytes]], bytes]
-"""Makes the filter of distinct elements: the plain function of consensus.block_filter, or its kernel."""
+"""Makes the filter of distinct elements: the plain function of consensus.rules.block_filter, or its kernel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ckb_node.filters.builder import FilterMaker, RecentCells
-from consensus.block_filter import filter_hash, golomb_coded_set
-from consensus.hashing import ZERO_HASH
+from consensus.crypto.hashing import ZERO_HASH
+from consensus.rules.block_filter import filter_hash, golomb_coded_set
 from storage.chain_state import ChainState
 from storage.filters import FilterStore
 

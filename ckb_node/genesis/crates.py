@@ -13,10 +13,10 @@ from pathlib import Path
 from ckb_node.genesis.files import GenesisSourceError, read_bounded
 from ckb_node.specs import CELL_PREFIX
 from ckb_node.specs.published import OFFICIAL_CELLS, OfficialCell
+from consensus.chainspec.genesis_build import GenesisRecipe, LoadCellFile, build_genesis
+from consensus.chainspec.spec import MAINNET, ChainSpec, parse_spec
+from consensus.crypto.hashing import data_hash
 from consensus.errors import SpecError
-from consensus.genesis_build import GenesisRecipe, LoadCellFile, build_genesis
-from consensus.hashing import data_hash
-from consensus.spec import MAINNET, ChainSpec, parse_spec
 from consensus.types.blockchain import Block
 
 MAX_CELL_BYTES = 4 << 20

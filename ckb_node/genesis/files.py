@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from ckb_node.rpc.blockviews import BlockTextError, decode_block_view
+from consensus.chainspec.spec import ChainSpec
 from consensus.errors import MoleculeError, SpecError
-from consensus.spec import ChainSpec
 from consensus.types.blockchain import Block
 
 MAX_GENESIS_BYTES = 32 << 20

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from ckb_node.config import Config
 from ckb_node.genesis.files import read_block_file, write_block_file
+from consensus.chainspec.spec import ChainSpec, build_consensus, consensus_of
 from consensus.errors import SpecError
 from consensus.params import Consensus
-from consensus.spec import ChainSpec, build_consensus, consensus_of
 from consensus.types.blockchain import Block
 
 Say = Callable[[str], None]

@@ -8,7 +8,7 @@ from ckb_node.genesis.files import MAX_GENESIS_BYTES, GenesisSourceError
 from ckb_node.logtext import shown
 from ckb_node.rpc.blockviews import BlockTextError, decode_block_view
 from ckb_node.rpcclient import NULL, TOTAL_S, RpcCallError, RpcClient
-from consensus.spec import ChainSpec
+from consensus.chainspec.spec import ChainSpec
 from consensus.types.blockchain import Block
 
 

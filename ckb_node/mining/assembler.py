@@ -20,19 +20,20 @@ from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.selector import Candidate, candidates_of, select_for_block
 from consensus.context import ChainReader
-from consensus.dao import dao_field, dao_field_in_epoch, transaction_maximum_withdraw
-from consensus.epoch import U64_MAX, next_epoch_ext
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.errors import CkbError
-from consensus.hardfork import chain_root_is_required
-from consensus.hashing import ZERO_HASH
-from consensus.header import median_time
 from consensus.lookup import require
-from consensus.mmr import chain_root_hash
 from consensus.params import BLOCK_VERSION, Consensus
-from consensus.resolve import BlockCells, DeadOutPointError, resolve_transaction
-from consensus.reward import block_reward
-from consensus.since import ImmatureError
-from consensus.transaction import CellbaseImmatureError, verify_in_time
+from consensus.rules.dao import dao_field, dao_field_in_epoch, transaction_maximum_withdraw
+from consensus.rules.epoch import U64_MAX, next_epoch_ext
+from consensus.rules.hardfork import chain_root_is_required
+from consensus.rules.header import median_time
+from consensus.rules.mmr import chain_root_hash
+from consensus.rules.resolve import BlockCells, DeadOutPointError, resolve_transaction
+from consensus.rules.reward import block_reward
+from consensus.rules.since import ImmatureError
+from consensus.rules.transaction import CellbaseImmatureError, verify_in_time
+from consensus.rules.uncles import UncleError
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
     NULL_OUT_POINT,
@@ -48,7 +49,6 @@ from consensus.types.blockchain import (
     UncleBlock,
 )
 from consensus.types.core import EpochExt, ResolvedTransaction
-from consensus.uncles import UncleError
 
 log = structlog.get_logger("mining")
 

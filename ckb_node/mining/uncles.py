@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.params import Consensus
-from consensus.types.blockchain import Block, UncleBlock
-from consensus.types.core import EpochExt
-from consensus.uncles import (
+from consensus.rules.uncles import (
     verify_uncle_ancestry,
     verify_uncle_is_new,
     verify_uncle_place,
     verify_uncle_proposals,
 )
+from consensus.types.blockchain import Block, UncleBlock
+from consensus.types.core import EpochExt
 
 MAX_CANDIDATES = 128
 MAX_PER_HEIGHT = 10

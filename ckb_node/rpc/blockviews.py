@@ -13,8 +13,8 @@ from ckb_node.rpc.fastjson import block_view_json
 from ckb_node.rpc.fastread import header_bytes, transaction_bytes
 from ckb_node.rpc.hextext import BadTextError, bytes_text, parse_bytes, parse_short_id
 from ckb_node.rpc.jsontypes import HeaderJson, TransactionJson, read_header
+from consensus.codec.molecule import BYTES, pack_parts
 from consensus.errors import MoleculeError
-from consensus.molecule import BYTES, pack_parts
 from consensus.types.blockchain import PROPOSAL_SHORT_ID_VEC, Block, Header, UncleBlock
 
 
@@ -55,7 +55,7 @@ _ENCODER = msgspec.json.Encoder()
 def decode_block_view(text: bytes) -> Block:
     """The block of a JSON text. BlockTextError says what is wrong with it.
 
-    Whether the header commits to the body is the rules' to find out (consensus.block.verify_block_body).
+    Whether the header commits to the body is the rules' to find out (consensus.rules.block.verify_block_body).
     """
     try:
         view = _DECODER.decode(text)

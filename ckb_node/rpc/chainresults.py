@@ -18,10 +18,10 @@ from ckb_node.rpc.services import (
     AlertMessage,
     CellLookup,
 )
-from consensus.merkle import TreeProof
+from consensus.crypto.merkle import TreeProof
 from consensus.params import BLOCK_VERSION, NEVER, TX_VERSION, TYPE_ID_CODE_HASH, Consensus, Deployment
+from consensus.rules.versionbits import DeploymentState
 from consensus.types.core import CellMeta, EpochFraction
-from consensus.versionbits import DeploymentState
 
 
 class BlockWithCyclesJson(Struct, frozen=True):

@@ -21,8 +21,8 @@ from ckb_node.rpc.jsontypes import (
     read_header,
     read_transaction,
 )
-from consensus.hashing import HASH_SIZE
-from consensus.molecule import pack_parts
+from consensus.codec.molecule import pack_parts
+from consensus.crypto.hashing import HASH_SIZE
 
 _HEADER = Struct("<IIQQQ32s32s32s32s32s")
 _DEP, _INPUT = Struct("<32sIB"), Struct("<Q32sI")

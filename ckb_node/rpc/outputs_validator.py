@@ -6,9 +6,9 @@ from collections.abc import Container
 from struct import unpack
 
 from ckb_node.rpc.services import WellKnownScripts
-from consensus.dao import is_dao_script
 from consensus.params import Consensus
-from consensus.since import Metric, Since
+from consensus.rules.dao import is_dao_script
+from consensus.rules.since import Metric, Since
 from consensus.types.blockchain import HASH_TYPE_TYPE, CellOutput, Script, Transaction
 
 PUBKEY_HASH_SIZE = 20

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from consensus.chainspec.genesis_build import LoadCellFile
+from consensus.chainspec.spec import ChainSpec, parse_spec
 from consensus.errors import SpecError
-from consensus.genesis_build import LoadCellFile
-from consensus.spec import ChainSpec, parse_spec
 
 BUNDLED = ("mainnet", "testnet", "preview", "staging", "dev")
 CELL_PREFIX = "specs/cells/"

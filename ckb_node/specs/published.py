@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.genesis_build import (
+from consensus.chainspec.genesis_build import (
     OUTPUT_DAO,
     OUTPUT_MULTISIG_ALL,
     OUTPUT_SECP256K1_DATA,
     OUTPUT_SIGHASH_ALL,
 )
-from consensus.spec import MAINNET_GENESIS_HASH
+from consensus.chainspec.spec import MAINNET_GENESIS_HASH
 
 _SIGHASH_ALL = "specs/cells/secp256k1_blake160_sighash_all"
 _DAO = "specs/cells/dao"

@@ -18,12 +18,12 @@ from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.waiting import Waiting
 from consensus.errors import CkbError, DaoError, ResolveError
 from consensus.lookup import ChainDataError
+from consensus.rules.since import ImmatureError
+from consensus.rules.transaction import CellbaseImmatureError
+from consensus.rules.two_phase import NotProposedError
+from consensus.rules.verify_block import BlockCyclesError, BlockTransactionError
 from consensus.script.errors import ExceededMaximumCycles
-from consensus.since import ImmatureError
-from consensus.transaction import CellbaseImmatureError
-from consensus.two_phase import NotProposedError
 from consensus.types.blockchain import Block
-from consensus.verify_block import BlockCyclesError, BlockTransactionError
 from storage.errors import StorageError
 
 log = structlog.get_logger("txpool")

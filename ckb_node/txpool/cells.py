@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ckb_node.txpool.graph import PoolGraph
 from consensus.context import CellProvider
-from consensus.resolve import cell_of_output
+from consensus.rules.resolve import cell_of_output
 from consensus.types.core import CellMeta
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from consensus.context import ChainReader
 from consensus.errors import CkbError
-from consensus.resolve import MAX_DEP_EXPANSION, dep_group_members
+from consensus.rules.resolve import MAX_DEP_EXPANSION, dep_group_members
 from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, Transaction
 from consensus.types.core import CellMeta
 

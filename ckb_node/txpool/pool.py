@@ -32,17 +32,17 @@ from ckb_node.txpool.rejects import (
 )
 from ckb_node.txpool.window import ProposalReader, ProposalTable
 from consensus.context import ChainReader
-from consensus.dao import transaction_fee
 from consensus.errors import CkbError, DaoError, ResolveError
-from consensus.hardfork import type_script_vm_version
 from consensus.params import Consensus
-from consensus.resolve import (
+from consensus.rules.dao import transaction_fee
+from consensus.rules.hardfork import type_script_vm_version
+from consensus.rules.resolve import (
     DeadOutPointError,
     InvalidHeaderDepError,
     UnknownOutPointError,
     resolve_transaction,
 )
-from consensus.transaction import verify_in_time, verify_transaction_alone
+from consensus.rules.transaction import verify_in_time, verify_transaction_alone
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
 from consensus.types.core import ResolvedTransaction

@@ -16,7 +16,7 @@ from ckb_node.txpool.waiting import Ticket
 from ckb_node.verification.stopping import ScriptsStopped, Stop
 from consensus.context import ChainReader
 from consensus.errors import CkbError
-from consensus.transaction import verify_dao_lock_sizes, verify_transaction_in_context
+from consensus.rules.transaction import verify_dao_lock_sizes, verify_transaction_in_context
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction

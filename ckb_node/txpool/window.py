@@ -8,7 +8,7 @@ from ckb_node.txpool.entry import Status
 from consensus.context import ChainReader
 from consensus.lookup import require
 from consensus.params import ProposalWindow
-from consensus.two_phase import window_numbers
+from consensus.rules.two_phase import window_numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from ckb_node.verification.stopping import Stop
 from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.params import Consensus
+from consensus.rules.verify_block import PreparedBlock, run_scripts
 from consensus.script.errors import ExceededMaximumCycles
 from consensus.tx_env import TxEnv
 from consensus.types.core import ResolvedTransaction
-from consensus.verify_block import PreparedBlock, run_scripts
 from vm import DEFAULT_NICENESS, Engines
 
 log = structlog.get_logger("scripts")

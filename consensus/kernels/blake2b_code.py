@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-from consensus.hashing import HASH_SIZE, PERSONAL
+from consensus.crypto.hashing import HASH_SIZE, PERSONAL
 from vm.wasm.emitter import I32, I64, Function, Local, Module, Value, const, load
 
 _BLOCK: Final = 128

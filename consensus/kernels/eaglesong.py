@@ -1,15 +1,15 @@
 """Eaglesong by generated code: digests, the work of many headers, the search for a nonce.
 
-`consensus.eaglesong` and `consensus.pow` say in plain Python what is computed here. Threads may call everything: each
+`consensus.crypto.eaglesong` and `consensus.rules.pow` say in plain Python what is computed here. Threads may call everything: each
 has an instance of its own (half a megabyte). Long batches and searches let other threads run meanwhile.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
-from consensus.difficulty import U256_MAX
-from consensus.eaglesong import RATE_WORDS, padded
-from consensus.hashing import HASH_SIZE
+from consensus.crypto.difficulty import U256_MAX
+from consensus.crypto.eaglesong import RATE_WORDS, padded
+from consensus.crypto.hashing import HASH_SIZE
 from consensus.kernels.eaglesong_code import (
     CODE_DIGEST,
     HEADER_SIZE,

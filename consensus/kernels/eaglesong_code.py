@@ -10,8 +10,8 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
-from consensus.eaglesong import CONSTANTS, DELIMITER, RATE_WORDS, ROTATIONS, STATE_WORDS
-from consensus.hashing import HASH_SIZE
+from consensus.crypto.eaglesong import CONSTANTS, DELIMITER, RATE_WORDS, ROTATIONS, STATE_WORDS
+from consensus.crypto.hashing import HASH_SIZE
 from consensus.kernels import simd
 from consensus.kernels.blake2b_code import WORKSPACE, Blake2b
 from consensus.kernels.matrix import MATRIX_RESULTS, MATRIX_STEPS
@@ -192,7 +192,7 @@ class _Generator:
         return f
 
     def _expand_target(self) -> Function:
-        """`(compact target)`: sets TARGET as `consensus.difficulty.compact_to_target` says."""
+        """`(compact target)`: sets TARGET as `consensus.crypto.difficulty.compact_to_target` says."""
         f = self.module.function((I32,), ())
         compact, at = f.param(0).value, f.local(I32)
         for part in (0, _VECTOR):

@@ -1,4 +1,4 @@
-"""Block filters by generated code. `consensus.block_filter` says in plain Python what is computed.
+"""Block filters by generated code. `consensus.rules.block_filter` says in plain Python what is computed.
 
 Threads may call it: each has an instance of its own.
 """
@@ -6,10 +6,10 @@ Threads may call it: each has an instance of its own.
 from collections.abc import Sequence
 from typing import Final
 
-from consensus import block_filter
-from consensus.block_filter import COUNT_SIZE, FILTER_KEY, M
 from consensus.kernels.golomb_code import CODE_DIGEST, ELEMENT_SIZE, KEY_SIZE, MAX_ELEMENTS, Layout, generate_golomb
 from consensus.kernels.runtime import Instance, Kernel, KernelLengthError
+from consensus.rules import block_filter
+from consensus.rules.block_filter import COUNT_SIZE, FILTER_KEY, M
 
 _BRIEF_ELEMENTS: Final = 4096  # 0.2 ms
 

@@ -1,4 +1,4 @@
-"""The chain-root MMR by generated code. `consensus.mmr` says in plain Python what is computed.
+"""The chain-root MMR by generated code. `consensus.rules.mmr` says in plain Python what is computed.
 
 Threads may call it: each has an instance of its own.
 """
@@ -6,7 +6,7 @@ Threads may call it: each has an instance of its own.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from consensus.hashing import HASH_SIZE
+from consensus.crypto.hashing import HASH_SIZE
 from consensus.kernels.mmr_code import CODE_DIGEST, MAX_PEAKS, NODE_SIZE, Layout, generate_mmr
 from consensus.kernels.runtime import Instance, Kernel, KernelLengthError
 
@@ -46,7 +46,7 @@ def bag(peaks: Sequence[bytes]) -> tuple[bytes, bytes] | None:
     """The node over 1 to 64 peaks, and its hash.
 
     None if the blocks of two peaks do not follow each other, or their total difficulty exceeds 256 bits: then
-    `consensus.mmr.merge` says what is wrong. Raises KernelLengthError.
+    `consensus.rules.mmr.merge` says what is wrong. Raises KernelLengthError.
     """
     kernel = KERNEL.here()
     kernel.place(peaks)

@@ -8,7 +8,7 @@ stays for as many blocks as it covers.
 from enum import IntEnum
 from typing import Final
 
-from consensus.hashing import HASH_SIZE, ckb_hash
+from consensus.crypto.hashing import HASH_SIZE, ckb_hash
 from consensus.kernels.blake2b_code import WORKSPACE, Blake2b
 from vm.wasm.emitter import I32, I64, PAGE, Function, Local, Module, Value, const, load
 

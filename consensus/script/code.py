@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consensus.hardfork import ENABLED_HASH_TYPES, type_script_vm_version, vm_version_is_active
 from consensus.params import HasHardforks
+from consensus.rules.hardfork import ENABLED_HASH_TYPES, type_script_vm_version, vm_version_is_active
 from consensus.script.errors import InvalidScriptHashType, InvalidVmVersion, MultipleMatches, ScriptNotFound
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script
 from consensus.types.core import CellMeta

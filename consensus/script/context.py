@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from consensus.context import HeaderProvider
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.lazy import lazy
 from consensus.script.code import CodeIndex
 from consensus.script.errors import SnapshotDataLoadError

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from consensus.errors import ScriptError
-from consensus.hardfork import is_hash_type
+from consensus.rules.hardfork import is_hash_type
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script
 from vm.errors import VmError
 

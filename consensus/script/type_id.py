@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consensus.hashing import ckb_hash_concat
+from consensus.crypto.hashing import ckb_hash_concat
 from consensus.params import TYPE_ID_CODE_HASH
 from consensus.script.errors import ExceededMaximumCycles, ValidationFailure
 from consensus.script.groups import ScriptGroup

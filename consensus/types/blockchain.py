@@ -7,10 +7,8 @@ from itertools import pairwise
 from struct import Struct as ByteStruct
 from typing import Generic, Self, TypeVar, overload
 
-from consensus.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
-from consensus.lazy import lazy
-from consensus.merkle import merkle_root
-from consensus.molecule import (
+from consensus.codec.frame import ordinary_frame
+from consensus.codec.molecule import (
     BYTE,
     BYTE32,
     BYTE32_VEC,
@@ -32,8 +30,10 @@ from consensus.molecule import (
     trailing,
     vector,
 )
-from consensus.types.frame import ordinary_frame
-from consensus.types.shapes import Shape, Shapes
+from consensus.codec.shapes import Shape, Shapes
+from consensus.crypto.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
+from consensus.crypto.merkle import merkle_root
+from consensus.lazy import lazy
 
 T = TypeVar("T")
 

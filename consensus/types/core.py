@@ -8,7 +8,7 @@ from fractions import Fraction
 from struct import Struct as ByteStruct
 from typing import NamedTuple
 
-from consensus.molecule import (
+from consensus.codec.molecule import (
     BOOL,
     BYTE32,
     UINT32,
@@ -21,7 +21,7 @@ from consensus.molecule import (
     optional,
     trailing,
 )
-from consensus.molecule import (
+from consensus.codec.molecule import (
     field as molecule_field,
 )
 from consensus.types.blockchain import CellOutput, OutPoint, Transaction

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consensus.molecule import (
+from consensus.codec.molecule import (
     BE_UINT32,
     BYTE32,
     BYTE32_VEC,
@@ -94,7 +94,7 @@ class CellDataEntry(Table):
 
 
 class MerkleProof(Table):
-    """A proof of consensus.merkle on the wire."""
+    """A proof of consensus.crypto.merkle on the wire."""
 
     indices: Field[Sequence[int]] = field(UINT32_VEC)
     lemmas: Field[Sequence[bytes]] = field(BYTE32_VEC)

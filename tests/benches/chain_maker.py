@@ -10,13 +10,13 @@ from ckb_node.chain.attaching import attach_judged
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.rules import all_rules, scripts_trusted
 from ckb_node.chain.scripts import ScriptService
-from consensus.dao import dao_field_in_epoch
-from consensus.epoch import next_epoch_ext
-from consensus.hashing import ZERO_HASH
-from consensus.mmr import chain_root_hash, nodes_of_block
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.params import Consensus
-from consensus.resolve import resolve_block
-from consensus.reward import block_reward, has_finalization_target
+from consensus.rules.dao import dao_field_in_epoch
+from consensus.rules.epoch import next_epoch_ext
+from consensus.rules.mmr import chain_root_hash, nodes_of_block
+from consensus.rules.resolve import resolve_block
+from consensus.rules.reward import block_reward, has_finalization_target
 from consensus.types.blockchain import (
     NULL_OUT_POINT,
     Block,

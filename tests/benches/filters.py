@@ -15,8 +15,8 @@ from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.rules import no_rules
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.filters.builder import Encode, FilterBuilder, FilterMaker, RecentCells
-from consensus import block_filter
 from consensus.kernels import golomb
+from consensus.rules import block_filter
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from storage.filters import FilterStore

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ckb_node.rpc.blockviews import encode_block_view
 from ckb_node.specs import files_of
-from consensus.spec import build_consensus, parse_spec
+from consensus.chainspec.spec import build_consensus, parse_spec
 from consensus.types.blockchain import Block
 from tests.benches.chain_maker import ChainMaker
 from tests.benches.report import BENCH_DIR, Report

@@ -14,16 +14,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from consensus import block_filter, mmr
-from consensus.difficulty import compact_to_target
-from consensus.eaglesong import eaglesong
-from consensus.hashing import ckb_hash
+from consensus.crypto.difficulty import compact_to_target
+from consensus.crypto.eaglesong import eaglesong
+from consensus.crypto.hashing import ckb_hash
 from consensus.kernels import eaglesong as pow_kernel
 from consensus.kernels import golomb as filter_kernel
 from consensus.kernels import mmr as mmr_kernel
 from consensus.kernels.runtime import Kernel
 from consensus.params import PowFunc
-from consensus.pow import is_solution
+from consensus.rules import block_filter, mmr
+from consensus.rules.pow import is_solution
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
 from tests.benches.report import Report

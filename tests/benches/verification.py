@@ -16,10 +16,10 @@ from pathlib import Path
 
 from ckb_node.chain.scripts import ScriptService, VerifiedTransactions
 from ckb_node.verification.service import ParallelScriptService
-from consensus.resolve import resolve_transaction
+from consensus.rules.resolve import resolve_transaction
+from consensus.rules.verify_block import PreparedBlock
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import OutPoint, Transaction
-from consensus.verify_block import PreparedBlock
 from storage.chain_store import ChainView
 from tests.benches.report import Report
 from tests.kit.devchain import DevChain, dev_chain

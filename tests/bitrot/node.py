@@ -28,9 +28,9 @@ from ckb_node.config import load_config
 from ckb_node.filters.builder import FilterMaker, RecentCells
 from ckb_node.indexer.index import Index
 from ckb_node.node import Node, open_node
-from consensus.block_filter import filter_hash, golomb_coded_set
-from consensus.hashing import ZERO_HASH
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.lookup import ChainDataError
+from consensus.rules.block_filter import filter_hash, golomb_coded_set
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from storage.compare import state_differences

@@ -21,10 +21,10 @@ from ckb_node.chain.initial_download import (
     has_enough_work,
 )
 from ckb_node.chain.processor import Verdict
-from consensus.block_context import DaoFieldMismatchError
-from consensus.difficulty import compact_to_difficulty
+from consensus.crypto.difficulty import compact_to_difficulty
+from consensus.rules.block_contextual import DaoFieldMismatchError
+from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block, Header, WitnessArgs
-from consensus.verify_block import BlockTransactionError
 from tests.benches.chain_maker import ChainMaker
 from tests.chain.kit_branches import branch, tip_of, verified_flag, with_wrong_dao
 from tests.kit.devchain import dev_chain, dev_consensus

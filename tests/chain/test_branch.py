@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ckb_node.chain.errors import InvalidBranchError
+from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block
-from consensus.verify_block import BlockTransactionError
 from storage.compare import state_differences
 from tests.benches.chain_maker import ChainMaker
 from tests.chain.kit_branches import branch, submit_all, tip_of, verified_flag, with_wrong_dao

@@ -20,8 +20,8 @@ from ckb_node.chain.scripts import ScriptService
 from consensus.context import ChainReader
 from consensus.errors import ScriptError
 from consensus.params import Consensus
+from consensus.rules.verify_block import BlockTransactionError, PreparedBlock
 from consensus.types.blockchain import Block
-from consensus.verify_block import BlockTransactionError, PreparedBlock
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
 from storage.errors import DiskFull

@@ -12,11 +12,11 @@ from ckb_node.chain.errors import InvalidParentError
 from ckb_node.chain.orphans import EXPIRE_EPOCHS, OrphanPool
 from ckb_node.chain.processor import Verdict
 from ckb_node.verification.stopping import ScriptsStopped
-from consensus.block import TransactionsRootError
 from consensus.errors import CkbError
-from consensus.header import BlockTimeTooNewError
 from consensus.params import PowFunc
-from consensus.pow import PowError
+from consensus.rules.block import TransactionsRootError
+from consensus.rules.header import BlockTimeTooNewError
+from consensus.rules.pow import PowError
 from consensus.types.blockchain import Block
 from storage.chain_txn import ChainTxn
 from storage.errors import StorageError

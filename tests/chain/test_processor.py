@@ -14,10 +14,10 @@ from ckb_node.chain.errors import (
 )
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import Verdict
-from consensus.epoch import EpochNumberMismatchError, epoch_statistics
 from consensus.errors import CkbError
-from consensus.header import BlockTimeTooNewError, NumberError, UnknownParentError
 from consensus.lookup import ChainDataError
+from consensus.rules.epoch import EpochNumberMismatchError, epoch_statistics
+from consensus.rules.header import BlockTimeTooNewError, NumberError, UnknownParentError
 from consensus.types.blockchain import Block
 from storage.chain_txn import ChainTxn
 from storage.compare import state_differences

@@ -11,8 +11,8 @@ import pytest
 
 from ckb_node.chain.processor import Outcome, Verdict
 from ckb_node.chain.queue import UnverifiedRoom
-from consensus.block import BodyMismatchError
 from consensus.errors import CkbError
+from consensus.rules.block import BodyMismatchError
 from consensus.types.blockchain import Block
 from tests.chain.kit_branches import branch, tip_of, with_wrong_dao
 from tests.kit.devchain import DevChain, dev_chain

@@ -8,7 +8,7 @@ import pytest
 
 from ckb_node.chain.scripts import ScriptService, VerifiedTransactions
 from consensus.errors import CkbError
-from consensus.resolve import resolve_transaction
+from consensus.rules.resolve import resolve_transaction
 from consensus.script.errors import ExceededMaximumCycles
 from consensus.script.verifier import ScriptVerifier
 from consensus.tx_env import TxEnv

@@ -11,7 +11,7 @@ import pytest
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import Outcome, Verdict
-from consensus.resolve import UnknownOutPointError
+from consensus.rules.resolve import UnknownOutPointError
 from consensus.types.blockchain import Block, OutPoint
 from tests.chain.kit_branches import branch, submit_all, tip_of
 from tests.kit.devchain import dev_chain

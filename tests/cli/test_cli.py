@@ -19,7 +19,7 @@ from ckb_node.commands.list_hashes import as_toml, bundled_hashes
 from ckb_node.commands.sdk_scripts import as_sdk_json
 from ckb_node.config import load_config
 from ckb_node.specs import cell_file
-from consensus.spec import build_consensus
+from consensus.chainspec.spec import build_consensus
 
 OK, CLI, CONFIG, IO, FAILURE = 0, 64, 65, 66, 113
 

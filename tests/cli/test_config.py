@@ -12,7 +12,7 @@ from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_t
 from ckb_node.config import CONFIG_NAME, Config, ConfigError, load_config, parse_config, parse_filter
 from ckb_node.rpc.registry import Module
 from ckb_node.specs import cell_file, load_bundled
-from consensus.spec import build_consensus
+from consensus.chainspec.spec import build_consensus
 
 CHAIN = '[chain]\nspec = { bundled = "dev" }\n'
 SIGHASH = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"

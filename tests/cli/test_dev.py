@@ -12,7 +12,7 @@ from ckb_node.commands.init import dev_miner_lock
 from ckb_node.config import Config, SpecCheck, load_config
 from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY
 from ckb_node.rpc.registry import Module
-from consensus.hashing import blake160
+from consensus.crypto.hashing import blake160
 from tests.cli.test_cli import invoke
 
 

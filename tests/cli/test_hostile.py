@@ -22,8 +22,8 @@ from ckb_node.cli_group import NodeGroup
 from ckb_node.commands.init_files import NewFiles
 from ckb_node.config import ConfigError, FileConfig, load_config, parse_config
 from ckb_node.specs import bundled_text, files_of
+from consensus.chainspec.spec import build_consensus, parse_spec, read_spec
 from consensus.errors import SpecError
-from consensus.spec import build_consensus, parse_spec, read_spec
 from tests.cli.test_cli import CLI, CONFIG, FAILURE, IO, OK, invoke
 
 SURROGATE = "\udcff"

@@ -13,9 +13,9 @@ import pytest
 
 from ckb_node.debug.case import cell_in_block
 from ckb_node.rpc.hextext import bytes_text
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.params import TYPE_ID_CODE_HASH
-from consensus.resolve import BlockCells, resolve_transaction
+from consensus.rules.resolve import BlockCells, resolve_transaction
 from consensus.script.syscalls.numbers import DEBUG, EXEC, LOAD_BLOCK_EXTENSION, LOAD_HEADER
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import CellDep, CellInput, OutPoint, Script

@@ -12,7 +12,7 @@ from ckb_node.genesis.crates import CratesSource
 from ckb_node.genesis.obtain import load_consensus
 from ckb_node.rpc.blockviews import encode_block_view
 from ckb_node.specs import load_bundled
-from consensus.spec import consensus_of
+from consensus.chainspec.spec import consensus_of
 from tests.commands.kit import OK, invoke
 from tests.kit.crates import fetch_crates
 

@@ -22,8 +22,8 @@ from ckb_node.verification.stopping import ScriptsStopped
 from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.params import Consensus
+from consensus.rules.verify_block import BlockTransactionError, PreparedBlock
 from consensus.types.blockchain import Block, Transaction
-from consensus.verify_block import BlockTransactionError, PreparedBlock
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences

@@ -11,14 +11,14 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from consensus.dao import dao_field_in_epoch, genesis_dao_field, transaction_fee
-from consensus.difficulty import compact_to_difficulty
-from consensus.epoch import genesis_block_issuance, genesis_epoch_ext, next_epoch_ext
-from consensus.hashing import ZERO_HASH
-from consensus.mmr import chain_root_hash, nodes_of_block
+from consensus.crypto.difficulty import compact_to_difficulty
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.params import Consensus, Hardforks, PowFunc
-from consensus.resolve import cell_of_output, resolve_block
-from consensus.reward import block_reward, has_finalization_target
+from consensus.rules.dao import dao_field_in_epoch, genesis_dao_field, transaction_fee
+from consensus.rules.epoch import genesis_block_issuance, genesis_epoch_ext, next_epoch_ext
+from consensus.rules.mmr import chain_root_hash, nodes_of_block
+from consensus.rules.resolve import cell_of_output, resolve_block
+from consensus.rules.reward import block_reward, has_finalization_target
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
     HASH_TYPE_DATA,

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from consensus import mmr
-from consensus.dao import genesis_dao_field
-from consensus.difficulty import DIFFICULTY_TWO, compact_to_difficulty
-from consensus.epoch import genesis_block_issuance, genesis_epoch_ext, next_epoch_ext
-from consensus.hashing import ZERO_HASH, data_hash
+from consensus.crypto.difficulty import DIFFICULTY_TWO, compact_to_difficulty
+from consensus.crypto.hashing import ZERO_HASH, data_hash
 from consensus.params import Consensus, PowFunc
+from consensus.rules import mmr
+from consensus.rules.dao import genesis_dao_field
+from consensus.rules.epoch import genesis_block_issuance, genesis_epoch_ext, next_epoch_ext
 from consensus.types.blockchain import (
     HASH_TYPE_TYPE,
     NULL_OUT_POINT,

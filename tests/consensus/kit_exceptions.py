@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from consensus.dao import is_withdrawing
 from consensus.errors import MoleculeError
-from consensus.header import median_time
+from consensus.rules.dao import is_withdrawing
+from consensus.rules.header import median_time
 from consensus.types.blockchain import Block, CellbaseWitness, Transaction, UncleBlock
 from tests.consensus.kit_places import Change
 from tests.simulator.rules import CHAIN_ROOT_EPOCH, NOW_MS, SIGNATURE_AT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consensus.hashing import ZERO_HASH
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.types.blockchain import (
     HASH_TYPE_DATA,
     HASH_TYPE_DATA1,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consensus.transaction import is_mature
+from consensus.rules.transaction import is_mature
 from consensus.types.blockchain import SHANNONS_PER_BYTE, Block, CellOutput, OutPoint, Script, Transaction
 from consensus.types.core import CellMeta, EpochFraction
 from tests.simulator.rules import CHAIN_ROOT_EPOCH, DAO, FORKS, TOY_LOCK, YES

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from consensus.molecule import (
+from consensus.codec.molecule import (
     ByteArrayKind,
     BytesKind,
     Composite,

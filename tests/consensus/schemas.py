@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from consensus.molecule import (
+from consensus.codec.molecule import (
     ByteArrayKind,
     BytesKind,
     Composite,
@@ -23,7 +23,9 @@ from consensus.molecule import (
     UnionKind,
     Vec,
 )
-from consensus.types import blockchain, core, extensions, messages, peers
+from consensus.types import blockchain, core, extensions
+from network.messages import peers
+from network.messages import protocols as messages
 
 UNIONS = [
     messages.SYNC_MESSAGE,

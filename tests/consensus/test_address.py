@@ -19,7 +19,7 @@ from consensus.address import (
     decode_address,
     encode_address,
 )
-from consensus.hashing import blake160
+from consensus.crypto.hashing import blake160
 from consensus.types.blockchain import HASH_TYPE_DATA, HASH_TYPE_TYPE, Script
 from tests.kit.fuzz import examples
 

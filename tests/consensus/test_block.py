@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.block import (
+from consensus.params import Consensus
+from consensus.rules.block import (
     BlockSizeError,
     BodyMismatchError,
     CellbaseError,
@@ -21,8 +22,7 @@ from consensus.block import (
     UnknownFieldsError,
     verify_block_body,
 )
-from consensus.params import Consensus
-from consensus.transaction import EmptyTransactionError
+from consensus.rules.transaction import EmptyTransactionError
 from consensus.types.blockchain import NULL_OUT_POINT, Block, CellbaseWitness, Transaction, UncleBlock
 from tests.consensus.kit_block import (
     MINER_LOCK,

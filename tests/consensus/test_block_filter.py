@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.block_filter import (
+from consensus.crypto.hashing import ZERO_HASH, ckb_hash
+from consensus.rules.block_filter import (
     FILTER_KEY,
     M,
     P,
@@ -20,7 +21,6 @@ from consensus.block_filter import (
     script_hashes,
     siphash,
 )
-from consensus.hashing import ZERO_HASH, ckb_hash
 from consensus.types.blockchain import NULL_OUT_POINT, Block
 from tests.consensus.kit_filters import (
     CONTENTS,

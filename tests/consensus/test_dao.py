@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from consensus.dao import (
+from consensus.rules.dao import (
     GENESIS_ACCUMULATE_RATE,
     DaoField,
     DaoFormatError,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.difficulty import (
+from consensus.crypto.difficulty import (
     U256_MAX,
     compact_to_difficulty,
     compact_to_target,

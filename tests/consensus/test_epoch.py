@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.difficulty import U256_MAX, compact_to_difficulty, difficulty_to_compact
-from consensus.epoch import (
+from consensus.crypto.difficulty import U256_MAX, compact_to_difficulty, difficulty_to_compact
+from consensus.lookup import ChainDataError
+from consensus.params import Consensus, PowFunc
+from consensus.rules.epoch import (
     EpochArithmeticError,
     EpochNumberMismatchError,
     EpochStatistics,
@@ -26,8 +28,6 @@ from consensus.epoch import (
     secondary_issuance,
     verify_block_epoch,
 )
-from consensus.lookup import ChainDataError
-from consensus.params import Consensus, PowFunc
 from consensus.types.blockchain import Block, UncleBlock
 from consensus.types.core import EpochExt, EpochFraction
 from tests.consensus.kit_chain import MemoryChain, block, cellbase, header, make_consensus

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from consensus.codec.frame import ordinary_frame
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block
-from consensus.types.frame import ordinary_frame
 from tests.consensus.kit_block import MemoryChain, a_consensus, a_transaction
 from tests.kit.fuzz import examples
 

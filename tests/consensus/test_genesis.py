@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from consensus.epoch import EpochNumberMismatchError
-from consensus.genesis import GenesisCellbaseError, GenesisDaoError, GenesisUnclesError, verify_genesis
-from consensus.header import NumberError, UnknownParentError
+from consensus.chainspec.genesis import GenesisCellbaseError, GenesisDaoError, GenesisUnclesError, verify_genesis
 from consensus.params import Consensus
+from consensus.rules.epoch import EpochNumberMismatchError
+from consensus.rules.header import NumberError, UnknownParentError
 from consensus.types.blockchain import NULL_OUT_POINT, CellInput, Transaction, UncleBlock
 from consensus.types.core import EpochFraction
 from tests.consensus.kit_chain import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.hardfork import (
+from consensus.params import Hardforks
+from consensus.rules.hardfork import (
     chain_root_is_required,
     header_version_is_free,
     is_hash_type,
@@ -12,7 +13,6 @@ from consensus.hardfork import (
     type_script_vm_version,
     vm_version_is_active,
 )
-from consensus.params import Hardforks
 from tests.consensus.kit_block import a_consensus
 
 MAINNET = a_consensus(

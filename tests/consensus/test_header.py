@@ -2,9 +2,11 @@
 
 import pytest
 
-from consensus.epoch import EpochContinuityError, EpochMalformedError
 from consensus.errors import HeaderError
-from consensus.header import (
+from consensus.lookup import ChainDataError
+from consensus.params import PowFunc
+from consensus.rules.epoch import EpochContinuityError, EpochMalformedError
+from consensus.rules.header import (
     BlockTimeTooNewError,
     BlockTimeTooOldError,
     BlockVersionError,
@@ -19,9 +21,7 @@ from consensus.header import (
     verify_number,
     verify_version,
 )
-from consensus.lookup import ChainDataError
-from consensus.params import PowFunc
-from consensus.pow import PowError
+from consensus.rules.pow import PowError
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
 from tests.consensus.kit_chain import header, make_consensus

@@ -10,18 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.context import HeaderProvider
-from consensus.epoch import EpochContinuityError, EpochMalformedError
 from consensus.errors import CkbError
-from consensus.header import (
-    BlockTimeTooNewError,
-    BlockTimeTooOldError,
-    BlockVersionError,
-    NumberError,
-    UnknownParentError,
-    verify_header,
-    verify_version,
-)
-from consensus.header_batch import (
+from consensus.fast.header_batch import (
     HeaderOverlay,
     HeadersJudged,
     InvalidAncestorError,
@@ -30,7 +20,17 @@ from consensus.header_batch import (
     verify_headers,
 )
 from consensus.params import Consensus, PowFunc
-from consensus.pow import PowError
+from consensus.rules.epoch import EpochContinuityError, EpochMalformedError
+from consensus.rules.header import (
+    BlockTimeTooNewError,
+    BlockTimeTooOldError,
+    BlockVersionError,
+    NumberError,
+    UnknownParentError,
+    verify_header,
+    verify_version,
+)
+from consensus.rules.pow import PowError
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
 from tests.consensus.kit_chain import header, make_consensus

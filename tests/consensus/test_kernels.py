@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.hashing import ckb_hash
+from consensus.crypto.hashing import ckb_hash
 from consensus.kernels import eaglesong, golomb, mmr, runtime
 from consensus.kernels.blake2b_code import WORKSPACE, Blake2b
 from consensus.kernels.prepare import load_kernels

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.difficulty import U256_MAX, compact_to_target
-from consensus.eaglesong import BIT_MATRIX, STATE_WORDS, eaglesong
+from consensus.crypto.difficulty import U256_MAX, compact_to_target
+from consensus.crypto.eaglesong import BIT_MATRIX, STATE_WORDS, eaglesong
 from consensus.kernels import eaglesong as kernel
 from consensus.kernels.eaglesong_code import MAX_HEADERS, MESSAGE_BYTES
 from consensus.kernels.matrix import MATRIX_RESULTS, MATRIX_STEPS
 from consensus.kernels.runtime import KernelLengthError
 from consensus.params import PowFunc
-from consensus.pow import is_solution
+from consensus.rules.pow import is_solution
 from consensus.types.blockchain import Header
 
 FUNCTIONS = {False: PowFunc.EAGLESONG, True: PowFunc.EAGLESONG_BLAKE2B}

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus import block_filter
 from consensus.kernels.golomb import golomb_coded_set
 from consensus.kernels.golomb_code import MAX_ELEMENTS
 from consensus.kernels.runtime import KernelLengthError
+from consensus.rules import block_filter
 
 keys = st.binary(min_size=16, max_size=16)
 elements = st.binary(min_size=32, max_size=32)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus import mmr
 from consensus.kernels.mmr import bag, grow, root_hash_of
 from consensus.kernels.mmr_code import MAX_PEAKS
 from consensus.kernels.runtime import KernelLengthError
+from consensus.rules import mmr
 from consensus.types.core import EpochFraction, HeaderDigest
 
 u8s = st.integers(0, 2**64 - 1)
@@ -37,7 +37,7 @@ def node(**changes: Any) -> bytes:
 
 
 def plain_bag(peaks: list[bytes]) -> tuple[bytes, bytes] | None:
-    """As consensus.mmr.root does; None where merging is refused."""
+    """As consensus.rules.mmr.root does; None where merging is refused."""
     *rest, bagged = peaks
     try:
         for peak in reversed(rest):

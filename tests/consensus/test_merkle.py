@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.hashing import ZERO_HASH, ckb_hash
-from consensus.merkle import (
+from consensus.crypto.hashing import ZERO_HASH, ckb_hash
+from consensus.crypto.merkle import (
     MerkleProofError,
     TreeProof,
     build_proof,

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.difficulty import compact_to_difficulty
-from consensus.hashing import ckb_hash
+from consensus.crypto.difficulty import compact_to_difficulty
+from consensus.crypto.hashing import ckb_hash
 from consensus.lookup import ChainDataError
-from consensus.mmr import (
+from consensus.rules.mmr import (
     MmrDifficultyError,
     MmrEpochError,
     MmrNumberError,

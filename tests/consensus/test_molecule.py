@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.errors import MoleculeError
-from consensus.molecule import (
+from consensus.codec.molecule import (
     BE_UINT32,
     BYTE,
     BYTE32_VEC,
@@ -32,9 +31,10 @@ from consensus.molecule import (
     trailing,
     vector,
 )
+from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, OutPoint
 from consensus.types.core import BlockExt
-from consensus.types.messages import SYNC_MESSAGE, InIBD
+from network.messages.protocols import SYNC_MESSAGE, InIBD
 from tests.consensus.schemas import UNIONS, declared_types, is_valid, plain, rebuilt, values_of
 from tests.kit.fuzz import examples
 

@@ -15,9 +15,6 @@ from random import Random
 
 import pytest
 
-from consensus.block import verify_block_body
-from consensus.dao import is_withdrawing
-from consensus.epoch import verify_block_epoch
 from consensus.errors import (
     BlockError,
     CkbError,
@@ -29,10 +26,13 @@ from consensus.errors import (
     ScriptError,
     TransactionError,
 )
-from consensus.header import verify_header
-from consensus.quick import prepare_block_quickly, verify_block_body_quickly
+from consensus.fast.block import prepare_block_quickly, verify_block_body_quickly
+from consensus.rules.block import verify_block_body
+from consensus.rules.dao import is_withdrawing
+from consensus.rules.epoch import verify_block_epoch
+from consensus.rules.header import verify_header
+from consensus.rules.verify_block import BlockTransactionError, finish_block, run_scripts, verify_block
 from consensus.types.blockchain import Block, Transaction, WitnessArgs, proposals_hash
-from consensus.verify_block import BlockTransactionError, finish_block, run_scripts, verify_block
 from tests.consensus.kit_exceptions import EXCEPTIONS, ProtocolException
 from tests.consensus.kit_owner import Owner
 from tests.consensus.kit_places import Change, changes, places, with_change

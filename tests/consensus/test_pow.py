@@ -6,11 +6,11 @@ Headers: mainnet uncle 76243 of RFC 27's example, testnet block 7354354 as a pub
 
 import pytest
 
-from consensus.difficulty import compact_to_target
-from consensus.eaglesong import BIT_MATRIX, CONSTANTS, eaglesong
-from consensus.hashing import ckb_hash
+from consensus.crypto.difficulty import compact_to_target
+from consensus.crypto.eaglesong import BIT_MATRIX, CONSTANTS, eaglesong
+from consensus.crypto.hashing import ckb_hash
 from consensus.params import PowFunc
-from consensus.pow import (
+from consensus.rules.pow import (
     PowError,
     eaglesong_blake2b,
     find_nonce,

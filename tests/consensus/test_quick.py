@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from consensus.block import verify_block_body
+from consensus.codec.shapes import Shape, Shapes, learn_shape
 from consensus.context import ChainReader
+from consensus.crypto.hashing import ckb_hash
 from consensus.errors import CkbError, MoleculeError
-from consensus.hashing import ckb_hash
+from consensus.fast.block import prepare_block_quickly, verify_block_body_quickly
 from consensus.params import Consensus
-from consensus.quick import prepare_block_quickly, verify_block_body_quickly
+from consensus.rules.block import verify_block_body
+from consensus.rules.verify_block import PreparedBlock, prepare_block
 from consensus.types.blockchain import (
     HASH_TYPE_TYPE,
     SHAPES,
@@ -30,8 +32,6 @@ from consensus.types.blockchain import (
     out_point_key,
 )
 from consensus.types.core import CellMeta
-from consensus.types.shapes import Shape, Shapes, learn_shape
-from consensus.verify_block import PreparedBlock, prepare_block
 from tests.consensus.kit_block import (
     CKB,
     GENESIS_CELL_CAPACITY,

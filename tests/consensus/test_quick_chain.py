@@ -11,13 +11,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from consensus.block_context import verify_chain_root, verify_dao_field_after
-from consensus.dao import MAX_U64, CapacityMoves, DaoField, dao_field_after
 from consensus.errors import CkbError
-from consensus.header import verify_header
-from consensus.mmr import chain_root_hash, nodes_of_block
-from consensus.params import Consensus, PowFunc, ProposalWindow
-from consensus.quick_chain import (
+from consensus.fast.chain import (
     ancestors_of,
     carries_chain_root,
     carries_dao_field,
@@ -25,8 +20,13 @@ from consensus.quick_chain import (
     quick_reward,
     verify_header_quickly,
 )
-from consensus.quick_mmr import chain_root_of, nodes_of_next
-from consensus.reward import block_reward, has_finalization_target, proposer_reward
+from consensus.fast.mmr import chain_root_of, nodes_of_next
+from consensus.params import Consensus, PowFunc, ProposalWindow
+from consensus.rules.block_contextual import verify_chain_root, verify_dao_field_after
+from consensus.rules.dao import MAX_U64, CapacityMoves, DaoField, dao_field_after
+from consensus.rules.header import verify_header
+from consensus.rules.mmr import chain_root_hash, nodes_of_block
+from consensus.rules.reward import block_reward, has_finalization_target, proposer_reward
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
 from tests.consensus.kit_chain import MemoryChain, block, header, make_consensus, transaction

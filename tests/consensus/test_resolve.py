@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consensus.errors import MoleculeError
-from consensus.resolve import (
+from consensus.rules.resolve import (
     MAX_DEP_EXPANSION,
     DeadOutPointError,
     InvalidDepGroupError,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from consensus.dao import DaoOverflowError, primary_block_reward, secondary_block_reward
 from consensus.lookup import ChainDataError
 from consensus.params import Consensus, ProposalWindow
-from consensus.reward import (
+from consensus.rules.dao import DaoOverflowError, primary_block_reward, secondary_block_reward
+from consensus.rules.reward import (
     BlockReward,
     block_reward,
     committer_reward,

@@ -13,29 +13,29 @@ from pathlib import Path
 
 import pytest
 
-from consensus.block import CellbaseFault, verify_block_body
+from consensus.rules.block import CellbaseFault, verify_block_body
+from consensus.rules.uncles import UncleFault
 from consensus.types.blockchain import CellbaseWitness
-from consensus.uncles import UncleFault
 from tests.consensus.kit_block import a_cellbase, a_consensus, a_header, an_output, lock_script
 from tests.consensus.kit_rules import RULES, Rule
 
 ROOT = Path(__file__).parents[2]
 RULE_FILES = (
-    "consensus/block.py",
-    "consensus/block_context.py",
-    "consensus/dao.py",
-    "consensus/epoch.py",
-    "consensus/genesis.py",
-    "consensus/header.py",
-    "consensus/header_batch.py",
-    "consensus/mmr.py",
-    "consensus/pow.py",
-    "consensus/resolve.py",
-    "consensus/since.py",
-    "consensus/transaction.py",
-    "consensus/two_phase.py",
-    "consensus/uncles.py",
-    "consensus/verify_block.py",
+    "consensus/rules/block.py",
+    "consensus/rules/block_contextual.py",
+    "consensus/rules/dao.py",
+    "consensus/rules/epoch.py",
+    "consensus/chainspec/genesis.py",
+    "consensus/rules/header.py",
+    "consensus/fast/header_batch.py",
+    "consensus/rules/mmr.py",
+    "consensus/rules/pow.py",
+    "consensus/rules/resolve.py",
+    "consensus/rules/since.py",
+    "consensus/rules/transaction.py",
+    "consensus/rules/two_phase.py",
+    "consensus/rules/uncles.py",
+    "consensus/rules/verify_block.py",
     "consensus/script/code.py",
     "consensus/script/errors.py",
     "consensus/script/type_id.py",

@@ -6,7 +6,7 @@ import pytest
 
 from consensus.lookup import ChainDataError
 from consensus.params import Consensus, Hardforks
-from consensus.since import ImmatureError, InvalidSinceError, Metric, Since, verify_since
+from consensus.rules.since import ImmatureError, InvalidSinceError, Metric, Since, verify_since
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Header
 from consensus.types.core import CellMeta, EpochFraction, TransactionInfo

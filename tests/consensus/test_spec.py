@@ -17,17 +17,15 @@ from typing import Any
 import pytest
 
 from ckb_node import specs
-from consensus.errors import SpecError
-from consensus.genesis_build import (
+from consensus.chainspec.genesis_build import (
     GenesisLockError,
     GenesisMismatchError,
     GenesisRecipe,
     IssuedCell,
     genesis_type_id,
 )
-from consensus.hashing import ZERO_HASH, ckb_hash, data_hash
-from consensus.params import NEVER, PowFunc
-from consensus.spec import (
+from consensus.chainspec.reader import SpecFieldError
+from consensus.chainspec.spec import (
     ChainSpec,
     GenesisFile,
     build_consensus,
@@ -36,7 +34,9 @@ from consensus.spec import (
     parse_spec,
     read_spec,
 )
-from consensus.spec_reader import SpecFieldError
+from consensus.crypto.hashing import ZERO_HASH, ckb_hash, data_hash
+from consensus.errors import SpecError
+from consensus.params import NEVER, PowFunc
 from consensus.types.blockchain import HASH_TYPE_DATA, HASH_TYPE_TYPE, Block, CellbaseWitness, OutPoint, Script
 from tests.kit.crates import fetch_crates
 

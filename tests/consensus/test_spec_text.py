@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ckb_node.specs import bundled_text
-from consensus.hashing import ckb_hash
-from consensus.spec import parse_spec
-from consensus.spec_text import canonical_text
+from consensus.chainspec.spec import parse_spec
+from consensus.chainspec.text import canonical_text
+from consensus.crypto.hashing import ckb_hash
 
 TESTNET = "dde420d56c10a06749e79701b152ed1f532f4bdf0696b5896dfd97fbc821e231"
 

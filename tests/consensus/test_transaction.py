@@ -6,7 +6,7 @@ import pytest
 
 from consensus.errors import TransactionError, text_with_kind
 from consensus.params import Consensus
-from consensus.transaction import (
+from consensus.rules.transaction import (
     CapacityOverflowError,
     CellbaseImmatureError,
     DaoLockSizeError,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat, data_hash
-from consensus.merkle import merkle_root
-from consensus.molecule import Struct
+from consensus.codec.molecule import Struct
+from consensus.crypto.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat, data_hash
+from consensus.crypto.merkle import merkle_root
 from consensus.types.blockchain import (
     NULL_OUT_POINT,
     SHANNONS_PER_BYTE,
@@ -34,8 +34,8 @@ from consensus.types.blockchain import (
     uncles_hash,
 )
 from consensus.types.core import BlockExt, EpochExt, EpochFraction, HeaderDigest
-from consensus.types.messages import CompactBlock, RawAlert, SendBlocksProof
-from consensus.types.peers import GetNodes, Node
+from network.messages.peers import GetNodes, Node
+from network.messages.protocols import CompactBlock, RawAlert, SendBlocksProof
 
 ALWAYS_SUCCESS = bytes.fromhex("28e83a1277d48add8e72fadaa9248559e1b632bab2bd60b27955ebc4c03800a5")
 

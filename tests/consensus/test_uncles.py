@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from consensus.params import PowFunc
-from consensus.pow import PowError
+from consensus.rules.pow import PowError
+from consensus.rules.uncles import TooManyUnclesError, UncleError, UncleFault, verify_uncles
 from consensus.types.blockchain import UncleBlock
 from consensus.types.core import EpochFraction
-from consensus.uncles import TooManyUnclesError, UncleError, UncleFault, verify_uncles
 from tests.consensus.kit_block import COMPACT_TARGET, MemoryChain, a_consensus
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.block import CellbaseError, CellbaseFault, verify_block_body
-from consensus.block_context import ChainRootError, DaoFieldMismatchError, NoExtensionError, ShortExtensionError
-from consensus.epoch import EpochNumberMismatchError, EpochTargetMismatchError
 from consensus.errors import ScriptError
-from consensus.header import verify_header
 from consensus.params import Hardforks
-from consensus.resolve import InvalidHeaderDepError, UnknownOutPointError
-from consensus.reward import BlockReward
-from consensus.since import ImmatureError
-from consensus.transaction import DaoLockSizeError, InsufficientCellCapacityError
-from consensus.two_phase import NotProposedError
-from consensus.tx_env import TxEnv
-from consensus.types.blockchain import HASH_TYPE_TYPE, Block, CellbaseWitness, Script, Transaction, out_point_key
-from consensus.types.core import EpochFraction, ResolvedTransaction
-from consensus.uncles import UncleError
-from consensus.verify_block import (
+from consensus.rules.block import CellbaseError, CellbaseFault, verify_block_body
+from consensus.rules.block_contextual import (
+    ChainRootError,
+    DaoFieldMismatchError,
+    NoExtensionError,
+    ShortExtensionError,
+)
+from consensus.rules.epoch import EpochNumberMismatchError, EpochTargetMismatchError
+from consensus.rules.header import verify_header
+from consensus.rules.resolve import InvalidHeaderDepError, UnknownOutPointError
+from consensus.rules.reward import BlockReward
+from consensus.rules.since import ImmatureError
+from consensus.rules.transaction import DaoLockSizeError, InsufficientCellCapacityError
+from consensus.rules.two_phase import NotProposedError
+from consensus.rules.uncles import UncleError
+from consensus.rules.verify_block import (
     BlockCyclesError,
     BlockTransactionError,
     BlockVerified,
@@ -28,6 +30,9 @@ from consensus.verify_block import (
     prepare_block,
     verify_block,
 )
+from consensus.tx_env import TxEnv
+from consensus.types.blockchain import HASH_TYPE_TYPE, Block, CellbaseWitness, Script, Transaction, out_point_key
+from consensus.types.core import EpochFraction, ResolvedTransaction
 from tests.consensus.kit_block import (
     CKB,
     GENESIS_CELL_CAPACITY,
@@ -233,7 +238,7 @@ def test_a_reward_that_just_makes_a_cell_is_paid(
     block = chain.next_block()
     total = an_output(0, MINER_LOCK).occupied_capacity(0) - missing
     reward = BlockReward(total=total, primary=total, secondary=0, tx_fee=0, proposal_reward=0)
-    monkeypatch.setattr("consensus.block_context.block_reward", lambda *_: (MINER_LOCK, reward))
+    monkeypatch.setattr("consensus.rules.block_contextual.block_reward", lambda *_: (MINER_LOCK, reward))
     paying = with_cellbase(chain, block, a_cellbase(12, [an_output(total, MINER_LOCK)]))
     without = with_cellbase(chain, block, a_cellbase(12))
     accepted, refused = (paying, without) if is_paid else (without, paying)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from consensus.errors import DaoError
-from consensus.since import ImmatureError
-from consensus.transaction import DaoLockSizeError, OutputsSumOverflowError
+from consensus.rules.since import ImmatureError
+from consensus.rules.transaction import DaoLockSizeError, OutputsSumOverflowError
+from consensus.rules.verify_block import TransactionVerified, verify_transaction
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script, Transaction
 from consensus.types.core import ResolvedTransaction
-from consensus.verify_block import TransactionVerified, verify_transaction
 from tests.consensus.kit_block import (
     CKB,
     FakeRunner,

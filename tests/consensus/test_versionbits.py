@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import pytest
 
-from consensus.difficulty import DIFFICULTY_TWO
+from consensus.crypto.difficulty import DIFFICULTY_TWO
 from consensus.params import Consensus, Deployment
+from consensus.rules.versionbits import DeploymentState, DeploymentTracker, is_signalling, version_to_signal
 from consensus.types.blockchain import CellbaseWitness
 from consensus.types.core import EpochExt
-from consensus.versionbits import DeploymentState, DeploymentTracker, is_signalling, version_to_signal
 from tests.consensus.kit_chain import MemoryChain, block, cellbase, header, make_consensus, script, transaction
 
 LENGTH = 4

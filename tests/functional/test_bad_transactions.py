@@ -11,8 +11,8 @@ import pytest
 
 from ckb_node.cli import main
 from ckb_node.rpc.jsontypes import transaction_json
-from consensus.genesis_build import OUTPUT_DAO, OUTPUT_SECP256K1_DATA
-from consensus.hashing import data_hash
+from consensus.chainspec.genesis_build import OUTPUT_DAO, OUTPUT_SECP256K1_DATA
+from consensus.crypto.hashing import data_hash
 from consensus.params import TYPE_ID_CODE_HASH
 from consensus.types.blockchain import (
     DEP_TYPE_CODE,

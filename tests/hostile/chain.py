@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ckb_node.rpc.jsontypes import transaction_json
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.types.blockchain import (
     CellDep,
     CellInput,

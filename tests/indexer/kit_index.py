@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ckb_node.indexer.query import CellFilter, ScriptType, Search, SearchMode
-from consensus.hashing import ckb_hash
+from consensus.crypto.hashing import ckb_hash
 from consensus.types.blockchain import (
     NULL_OUT_POINT,
     Block,

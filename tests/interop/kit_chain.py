@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ckb_node.specs import files_of
+from consensus.chainspec.spec import build_consensus, parse_spec
 from consensus.params import Consensus
-from consensus.spec import build_consensus, parse_spec
 from consensus.types.blockchain import CellDep, CellInput, CellOutput, OutPoint, RawTransaction, Script, Transaction
 from tests.interop.kit_json import Json, hexed, transaction_json
 from tests.interop.kit_mirror import assert_same_block, assert_same_tip, copy_block, fresh_template

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from consensus.hashing import blake160, ckb_hash_concat
+from consensus.crypto.hashing import blake160, ckb_hash_concat
 from consensus.params import Consensus
 from consensus.types.blockchain import (
     DEP_TYPE_DEP_GROUP,

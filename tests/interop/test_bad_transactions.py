@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.types.blockchain import (
     DEP_TYPE_CODE,
     DEP_TYPE_DEP_GROUP,

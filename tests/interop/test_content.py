@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from consensus.hashing import ckb_hash_concat, data_hash
+from consensus.crypto.hashing import ckb_hash_concat, data_hash
 from consensus.types.blockchain import (
     DEP_TYPE_CODE,
     DEP_TYPE_DEP_GROUP,

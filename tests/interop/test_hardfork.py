@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.types.blockchain import HASH_TYPE_TYPE, CellInput, CellOutput, OutPoint, Script, Transaction
 from tests.interop.kit_chain import Mirror, Purse, both_refuse
 from tests.interop.kit_json import transaction_json

@@ -18,8 +18,8 @@ from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.specs import cell_file, load_bundled
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.service import PoolService
+from consensus.chainspec.spec import build_consensus
 from consensus.params import Consensus
-from consensus.spec import build_consensus
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from tests.kit.wallet import BOB_KEY, Wallet

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from coincurve import PrivateKey
 
-from consensus.hashing import blake160, ckb_hash_concat
+from consensus.crypto.hashing import blake160, ckb_hash_concat
 from consensus.params import Consensus
 from consensus.types.blockchain import (
     DEP_TYPE_DEP_GROUP,

@@ -15,10 +15,10 @@ from ckb_node.mining.assembler import build_cellbase, choose_proposals, committa
 from ckb_node.rpc.services import BlockTemplate
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.rejects import Reject
-from consensus.dao import share
-from consensus.hashing import ckb_hash
-from consensus.mmr import chain_root_hash
-from consensus.resolve import resolve_transaction
+from consensus.crypto.hashing import ckb_hash
+from consensus.rules.dao import share
+from consensus.rules.mmr import chain_root_hash
+from consensus.rules.resolve import resolve_transaction
 from consensus.types.blockchain import Block, CellbaseWitness, OutPoint, Transaction, UncleBlock
 from consensus.types.core import CellMeta, EpochFraction
 from tests.chain.kit_branches import branch, submit_all

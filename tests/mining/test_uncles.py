@@ -6,8 +6,8 @@ import pytest
 
 from ckb_node.mining import uncles
 from ckb_node.mining.uncles import CandidateUncles, choose_uncles
+from consensus.rules.uncles import UncleError, UncleFault, verify_uncles
 from consensus.types.blockchain import Block, UncleBlock
-from consensus.uncles import UncleError, UncleFault, verify_uncles
 from tests.chain.kit_branches import branch, submit_all
 from tests.kit.devchain import DevChain, dev_chain
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consensus.hashing import data_hash
-from consensus.resolve import resolve_transaction
+from consensus.crypto.hashing import data_hash
+from consensus.rules.resolve import resolve_transaction
 from consensus.types.blockchain import Block, Header, Transaction, out_point_key
 from consensus.types.core import CellMeta, ResolvedTransaction, TransactionInfo
 

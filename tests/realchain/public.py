@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ckb_node.genesis.crates import CratesSource
 from ckb_node.specs import load_bundled
+from consensus.chainspec.spec import consensus_of
 from consensus.params import Consensus
-from consensus.spec import consensus_of
 from tests.realchain.cells import KnownCells
 from tests.realchain.transactions import TRANSACTIONS
 from tests.realchain.vectors import BLOCKS, all_headers

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from consensus.block import (
+from consensus.errors import BlockError
+from consensus.rules.block import (
     ExtraHashError,
     ProposalsHashError,
     TransactionsRootError,
@@ -16,7 +17,6 @@ from consensus.block import (
     verify_cellbase,
     verify_commitments,
 )
-from consensus.errors import BlockError
 from consensus.types.blockchain import Block, CellbaseWitness, Header, Transaction, UncleBlock
 from tests.consensus.kit_chain import make_consensus
 from tests.realchain.kinds import MAINNET, TESTNET, RealBlock

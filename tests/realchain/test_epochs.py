@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from fractions import Fraction
 
-from consensus.epoch import EpochStatistics, adjusted_epoch, genesis_epoch_ext
+from consensus.rules.epoch import EpochStatistics, adjusted_epoch, genesis_epoch_ext
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochExt, EpochFraction
 from tests.consensus.kit_chain import header, make_consensus

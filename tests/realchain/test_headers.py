@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from consensus.difficulty import compact_to_target
-from consensus.epoch import EpochContinuityError
-from consensus.header import verify_epoch_continuity, verify_number
+from consensus.crypto.difficulty import compact_to_target
 from consensus.params import PowFunc
-from consensus.pow import PowError, first_without_work, verify_pow
+from consensus.rules.epoch import EpochContinuityError
+from consensus.rules.header import verify_epoch_continuity, verify_number
+from consensus.rules.pow import PowError, first_without_work, verify_pow
 from consensus.types.core import EpochFraction
 from tests.consensus.kit_chain import make_consensus
 from tests.realchain.kinds import MAINNET, TESTNET, RealHeader

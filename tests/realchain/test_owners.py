@@ -10,7 +10,7 @@ from __future__ import annotations
 import coincurve
 import pytest
 
-from consensus.hashing import blake160, ckb_hash, data_hash
+from consensus.crypto.hashing import blake160, ckb_hash, data_hash
 from consensus.script.errors import TransactionScriptError
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import HASH_TYPE_TYPE, CellOutput, Script, Transaction, WitnessArgs

@@ -15,15 +15,15 @@ import pytest
 from ckb_node.chain.processor import BlockProcessor, Verdict
 from ckb_node.chain.scripts import ScriptService
 from ckb_node.clock import SystemClock
-from consensus.block import CellbaseError
-from consensus.block_context import DaoFieldMismatchError
-from consensus.epoch import EpochTargetMismatchError
 from consensus.errors import CkbError
 from consensus.params import Consensus, PowFunc
-from consensus.pow import PowError
-from consensus.two_phase import NotProposedError
+from consensus.rules.block import CellbaseError
+from consensus.rules.block_contextual import DaoFieldMismatchError
+from consensus.rules.epoch import EpochTargetMismatchError
+from consensus.rules.pow import PowError
+from consensus.rules.two_phase import NotProposedError
+from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block, Transaction
-from consensus.verify_block import BlockTransactionError
 from storage.chain_store import ChainStore
 from tests.realchain.cycles import CYCLES
 from tests.realchain.kinds import MAINNET, TESTNET

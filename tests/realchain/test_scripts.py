@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.dao import transaction_fee
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
+from consensus.rules.dao import transaction_fee
 from consensus.script.context import TransactionContext
 from consensus.script.errors import ExceededMaximumCycles, TransactionScriptError, ValidationFailure
 from consensus.script.groups import script_groups

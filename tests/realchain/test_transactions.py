@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.hashing import ckb_hash
-from consensus.transaction import verify_transaction_alone
+from consensus.crypto.hashing import ckb_hash
+from consensus.rules.transaction import verify_transaction_alone
 from consensus.types.blockchain import RawTransaction, Transaction
 from tests.consensus.kit_chain import make_consensus
 from tests.realchain.kinds import RealTransaction

@@ -20,11 +20,11 @@ from ckb_node.rpc.errors import (
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.services import FeeEstimateError
 from ckb_node.txpool import rejects
-from consensus.block import TransactionsRootError
-from consensus.dao import DaoHeaderError, DaoOverflowError
 from consensus.errors import BlockError, CkbError, HeaderError, TransactionError
-from consensus.resolve import DeadOutPointError, UnknownOutPointError
-from consensus.transaction import EmptyTransactionError, Source
+from consensus.rules.block import TransactionsRootError
+from consensus.rules.dao import DaoHeaderError, DaoOverflowError
+from consensus.rules.resolve import DeadOutPointError, UnknownOutPointError
+from consensus.rules.transaction import EmptyTransactionError, Source
 from storage.errors import DiskFull, StorageCorrupt, StorageError
 
 HASH = b"\x11" * 32

@@ -14,7 +14,7 @@ from ckb_node.rpc import fastjson
 from ckb_node.rpc import jsontypes as js
 from ckb_node.rpc.hextext import BadTextError
 from ckb_node.specs import cell_file, load_bundled
-from consensus.spec import load_genesis
+from consensus.chainspec.spec import load_genesis
 from consensus.types.blockchain import (
     Block,
     CellDep,

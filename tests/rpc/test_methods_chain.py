@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ckb_node.filters.service import FilterService
-from consensus.block_filter import filter_hash
+from consensus.rules.block_filter import filter_hash
 from consensus.types.blockchain import Block, Header, OutPoint
 from storage.filters import FilterStore
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell

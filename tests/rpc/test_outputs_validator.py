@@ -9,8 +9,8 @@ import pytest
 
 from ckb_node.rpc.outputs_validator import is_known_lock, is_known_type
 from ckb_node.specs import cell_file, load_bundled
+from consensus.chainspec.spec import build_consensus
 from consensus.params import Consensus
-from consensus.spec import build_consensus
 from consensus.types.blockchain import HASH_TYPE_DATA, HASH_TYPE_TYPE, CellOutput, Script
 
 DEV = build_consensus(load_bundled("dev"), cell_file)

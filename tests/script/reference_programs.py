@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 from coincurve import PrivateKey
 
+from consensus.crypto.hashing import blake160, ckb_hash_concat, data_hash
 from consensus.errors import CkbError
-from consensus.hashing import blake160, ckb_hash_concat, data_hash
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import (
     CellDep,

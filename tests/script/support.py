@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from consensus.hashing import ZERO_HASH, data_hash
+from consensus.crypto.hashing import ZERO_HASH, data_hash
 from consensus.params import Consensus, Hardforks, PowFunc
 from consensus.types.blockchain import (
     HASH_TYPE_DATA,

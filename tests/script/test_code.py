@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.script.code import CodeIndex, vm_version_for
 from consensus.script.errors import InvalidScriptHashType, InvalidVmVersion, MultipleMatches, ScriptNotFound
 from consensus.types.blockchain import Script

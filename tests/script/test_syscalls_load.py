@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.script.context import GroupContext, TransactionContext
 from consensus.script.groups import GroupKind, ScriptGroup
 from consensus.script.process import Process, Request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.hashing import ckb_hash
+from consensus.crypto.hashing import ckb_hash
 from consensus.params import TYPE_ID_CODE_HASH
 from consensus.script.errors import ExceededMaximumCycles, ValidationFailure
 from consensus.script.groups import GroupKind, ScriptGroup

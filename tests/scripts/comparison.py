@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from consensus.chainspec.genesis_build import OUTPUT_DAO, OUTPUT_MULTISIG_ALL, OUTPUT_SIGHASH_ALL, genesis_type_id
+from consensus.crypto.hashing import data_hash
 from consensus.errors import ScriptError
-from consensus.genesis_build import OUTPUT_DAO, OUTPUT_MULTISIG_ALL, OUTPUT_SIGHASH_ALL, genesis_type_id
-from consensus.hashing import data_hash
 from consensus.script.context import TransactionContext
 from consensus.script.groups import script_groups
 from consensus.script.scheduler import MachineFactory

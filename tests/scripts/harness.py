@@ -6,7 +6,7 @@ A second, much smaller reading of that RFC than the node's own: made for these t
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.types.blockchain import Script
 from tests.scripts.mock import Cell, Mock
 from vm import create_machine

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import coincurve
 
-from consensus.hashing import blake160, ckb_hash_concat, data_hash
+from consensus.crypto.hashing import blake160, ckb_hash_concat, data_hash
 from consensus.types.blockchain import (
     DEP_TYPE_CODE,
     HASH_TYPE_DATA,

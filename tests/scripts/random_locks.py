@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 
-from consensus.hashing import blake160
+from consensus.crypto.hashing import blake160
 from consensus.types.blockchain import WitnessArgs
 from tests.scripts.comparison import by_type, named_deps
 from tests.scripts.mock import DAO, DATA, MULTISIG, SIGHASH, Cell, Key, Mock, message, witness

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from tests.scripts.mock import CELLS, DAO, DATA, MULTISIG, SIGHASH, code
 from vm.elf import parse_elf
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.hashing import blake160
+from consensus.crypto.hashing import blake160
 from tests.scripts.harness import Result, lock_group, run
 from tests.scripts.mock import MULTISIG, Cell, Key, Mock, code, script, sign, witness
 

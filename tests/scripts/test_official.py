@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus.hashing import blake160, data_hash
+from consensus.crypto.hashing import blake160, data_hash
 from consensus.script.errors import TransactionScriptError, ValidationFailure
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Script

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from consensus.block import verify_block_body
-from consensus.epoch import verify_block_epoch
 from consensus.errors import CkbError
-from consensus.header import BlockTimeTooNewError, median_time, verify_header
-from consensus.two_phase import proposed_ids
+from consensus.rules.block import verify_block_body
+from consensus.rules.epoch import verify_block_epoch
+from consensus.rules.header import BlockTimeTooNewError, median_time, verify_header
+from consensus.rules.two_phase import proposed_ids
+from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block, Transaction, UncleBlock
 from consensus.types.core import EpochFraction
-from consensus.verify_block import BlockTransactionError
 from tests.simulator.rules import LATER_MS, NOW_MS, lock, with_window
 from tests.simulator.spoil import SPOILS, bad_transaction, dao_field, false_body, with_body
 from tests.simulator.state import State, fault_of

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from ckb_node.chain.errors import ForeignGenesisError, InvalidBranchError, InvalidParentError, KnownInvalidBlockError
 from ckb_node.chain.orphans import EXPIRE_EPOCHS
-from consensus.block import BodyMismatchError
 from consensus.errors import CkbError
-from consensus.header import TemporaryHeaderError
+from consensus.rules.block import BodyMismatchError
+from consensus.rules.header import TemporaryHeaderError
 from consensus.types.core import EpochFraction
 from tests.simulator.grow import Sample
 from tests.simulator.state import State

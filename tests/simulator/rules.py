@@ -6,10 +6,10 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
-from consensus.dao import genesis_dao_field
-from consensus.epoch import genesis_block_issuance, genesis_epoch_ext
-from consensus.hashing import ZERO_HASH, data_hash
+from consensus.crypto.hashing import ZERO_HASH, data_hash
 from consensus.params import Consensus, Hardforks, PowFunc, ProposalWindow
+from consensus.rules.dao import genesis_dao_field
+from consensus.rules.epoch import genesis_block_issuance, genesis_epoch_ext
 from consensus.types.blockchain import (
     HASH_TYPE_DATA,
     HASH_TYPE_TYPE,

@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 from consensus.errors import CkbError
-from consensus.hardfork import chain_root_is_required
-from consensus.header import median_time
+from consensus.rules.hardfork import chain_root_is_required
+from consensus.rules.header import median_time
 from consensus.types.blockchain import Block, OutPoint, RawTransaction, Transaction, UncleBlock
 from consensus.types.core import EpochFraction
 from tests.simulator.rules import CKB, NOW_MS

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consensus.block import verify_block_body
-from consensus.dao import dao_field_in_epoch
-from consensus.difficulty import compact_to_difficulty
-from consensus.epoch import next_epoch_ext, verify_block_epoch
+from consensus.crypto.difficulty import compact_to_difficulty
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.errors import CkbError
-from consensus.hashing import ZERO_HASH
-from consensus.header import verify_header
-from consensus.mmr import chain_root_hash, nodes_of_block
 from consensus.params import Consensus
-from consensus.resolve import cell_of_output, resolve_block
-from consensus.reward import block_reward, has_finalization_target
+from consensus.rules.block import verify_block_body
+from consensus.rules.dao import dao_field_in_epoch
+from consensus.rules.epoch import next_epoch_ext, verify_block_epoch
+from consensus.rules.header import verify_header
+from consensus.rules.mmr import chain_root_hash, nodes_of_block
+from consensus.rules.resolve import cell_of_output, resolve_block
+from consensus.rules.reward import block_reward, has_finalization_target
+from consensus.rules.verify_block import BlockVerified, verify_block
 from consensus.script.context import ScriptChain
 from consensus.script.verifier import ScriptVerifier
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, CellOutput, Header, RawHeader, Script, Transaction, UncleBlock
 from consensus.types.core import BlockExt, CellMeta, EpochExt, ResolvedTransaction, TransactionInfo, valid_block_ext
-from consensus.verify_block import BlockVerified, verify_block
 from tests.simulator.rules import MINER, NOW_MS, cellbase
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from consensus.dao import is_withdrawing, maximum_withdraw
-from consensus.resolve import cell_of_output
-from consensus.transaction import is_mature
+from consensus.rules.dao import is_withdrawing, maximum_withdraw
+from consensus.rules.resolve import cell_of_output
+from consensus.rules.transaction import is_mature
 from consensus.types.blockchain import (
     DEP_TYPE_CODE,
     DEP_TYPE_DEP_GROUP,

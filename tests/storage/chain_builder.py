@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from consensus.hashing import ZERO_HASH, data_hash
+from consensus.crypto.hashing import ZERO_HASH, data_hash
 from consensus.types.blockchain import (
     NULL_OUT_POINT,
     Block,

@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
+from consensus.codec.block_layout import transaction_layouts
 from storage.archive import BlockArchive, Location
-from storage.block_layout import transaction_layouts
 from storage.chain_store import ChainStore
 from storage.leveldb import LevelDbStore
 from storage.schema import CELL

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.graph import PoolGraph
-from consensus.hashing import ckb_hash
+from consensus.crypto.hashing import ckb_hash
 from consensus.types.blockchain import CellDep, CellInput, CellOutput, OutPoint, RawTransaction, Script, Transaction
 from consensus.types.core import CellMeta, ResolvedTransaction
 

@@ -24,10 +24,10 @@ from ckb_node.txpool.rejects import (
     VerificationFailed,
 )
 from ckb_node.verification.stopping import Stop
-from consensus.resolve import DeadOutPointError, InvalidHeaderDepError, UnknownOutPointError
+from consensus.rules.resolve import DeadOutPointError, InvalidHeaderDepError, UnknownOutPointError
+from consensus.rules.since import ImmatureError
+from consensus.rules.transaction import CellbaseImmatureError, InsufficientCellCapacityError, TransactionVersionError
 from consensus.script.errors import ExceededMaximumCycles, TransactionScriptError
-from consensus.since import ImmatureError
-from consensus.transaction import CellbaseImmatureError, InsufficientCellCapacityError, TransactionVersionError
 from consensus.types.blockchain import NULL_OUT_POINT, CellInput, OutPoint
 from tests.kit.devchain import dev_consensus
 from tests.txpool.kit_pool import ALICE, BOB, CELL, FEE, cell_of, funded, hold_scripts

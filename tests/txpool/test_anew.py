@@ -13,12 +13,13 @@ from ckb_node.chain.scripts import VerifiedTransactions
 from ckb_node.rpc import services as rpc
 from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.pool import Checked
+from consensus.crypto.hashing import ckb_hash
 from consensus.errors import CkbError
-from consensus.hashing import ckb_hash
 from consensus.params import Consensus
-from consensus.resolve import UnknownOutPointError
+from consensus.rules.resolve import UnknownOutPointError
+from consensus.rules.since import ImmatureError
+from consensus.rules.verify_block import BlockCyclesError, BlockTransactionError
 from consensus.script.errors import ExceededMaximumCycles, ValidationFailure
-from consensus.since import ImmatureError
 from consensus.types.blockchain import (
     HASH_TYPE_TYPE,
     Block,
@@ -30,7 +31,6 @@ from consensus.types.blockchain import (
     Script,
     Transaction,
 )
-from consensus.verify_block import BlockCyclesError, BlockTransactionError
 from storage.errors import StorageCorrupt
 from tests.kit.devchain import dev_consensus
 from tests.kit.wallet import sighash_dep

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from ckb_node.txpool.rejects import Duplicated, Invalidated, RbfRejected, Reject, ResolveFailed, VerificationFailed
-from consensus.resolve import DeadOutPointError, UnknownOutPointError
+from consensus.rules.resolve import DeadOutPointError, UnknownOutPointError
 from consensus.types.blockchain import Transaction
 from tests.txpool.kit_pool import BOB, FEE, Funds, cell_of, funded, hold_scripts
 

@@ -19,7 +19,7 @@ from ckb_node.rpc.services import RejectedTransaction
 from ckb_node.txpool import recent_rejects
 from ckb_node.txpool.recent_rejects import BY_TIME, COUNT, DAY_MS, REASON, RecentRejects, RejectLimits, open_rejects
 from ckb_node.txpool.rejects import Reject
-from consensus.hashing import ckb_hash
+from consensus.crypto.hashing import ckb_hash
 from storage.errors import DiskFull
 from storage.kv import Change
 from storage.memory import MemoryStore

@@ -11,11 +11,11 @@ from itertools import count
 from pathlib import Path
 
 from ckb_node.verification.service import ParallelScriptService
-from consensus.hashing import ZERO_HASH
+from consensus.crypto.hashing import ZERO_HASH
 from consensus.params import Consensus
+from consensus.rules.verify_block import PreparedBlock
 from consensus.tx_env import Phase, TxEnv
 from consensus.types.core import EpochFraction, ResolvedTransaction
-from consensus.verify_block import PreparedBlock
 from tests.script.assembler import T0, T1, Program
 from tests.script.support import make_cell, make_consensus, make_transaction, resolve, script_for
 from vm import Engines

@@ -17,8 +17,8 @@ from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError
 from consensus.params import Consensus
+from consensus.rules.verify_block import BlockTransactionError, PreparedBlock
 from consensus.types.core import ResolvedTransaction
-from consensus.verify_block import BlockTransactionError, PreparedBlock
 from tests.script.assembler import DATA, Program
 from tests.script.support import Chain, make_cell, make_header, make_transaction, resolve, script_for
 from tests.verification.kit import (

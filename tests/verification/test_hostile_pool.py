@@ -12,7 +12,7 @@ import pytest
 from ckb_node.chain import scripts as chain_scripts
 from ckb_node.txpool.rejects import Invalidated, Reject, VerificationFailed
 from ckb_node.verification.stopping import BudgetExceeded
-from consensus.hashing import data_hash
+from consensus.crypto.hashing import data_hash
 from consensus.params import Consensus
 from consensus.types.blockchain import CellDep, CellInput, CellOutput, OutPoint, RawTransaction, Script, Transaction
 from tests.kit.devchain import dev_consensus

@@ -22,7 +22,7 @@ from ckb_node.rpc.jsontypes import (
 from ckb_node.rpc.params import H256, Bool, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import ChainView, Services
-from consensus.header import median_time
+from consensus.rules.header import median_time
 from consensus.types.blockchain import Block, Header
 
 METHODS = Methods(Module.CHAIN)

@@ -14,7 +14,7 @@ from ckb_node.rpc.hextext import bytes_text, parse_hash
 from ckb_node.rpc.params import H256, Hashes, TransactionAndWitnessProofParam, TransactionProofParam
 from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import ChainView, Services
-from consensus.merkle import MerkleProofError, build_proof, merkle_root, proof_root, proven_leaves
+from consensus.crypto.merkle import MerkleProofError, build_proof, merkle_root, proof_root, proven_leaves
 from consensus.types.blockchain import Block
 
 METHODS = Methods(Module.CHAIN)

@@ -16,7 +16,7 @@ from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import ChainView, Services
 from ckb_node.txpool.entry import fee_rate, weight
 from consensus.lookup import require
-from consensus.reward import block_reward
+from consensus.rules.reward import block_reward
 from consensus.types.core import BlockExt, EpochExt
 
 METHODS = Methods(Module.CHAIN)

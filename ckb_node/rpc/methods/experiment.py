@@ -9,7 +9,7 @@ from ckb_node.rpc.methods.chain_transactions import estimate_cycles
 from ckb_node.rpc.params import Bool, OutPointParam, PriorityParam, TransactionParam, WithdrawingParam
 from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import ChainView, FeePriority, Services
-from consensus.dao import DaoHeaderError, DaoOutPointError, maximum_withdraw
+from consensus.rules.dao import DaoHeaderError, DaoOutPointError, maximum_withdraw
 from consensus.types.blockchain import CellOutput, Header, OutPoint
 
 METHODS = Methods(Module.EXPERIMENT)

@@ -11,10 +11,10 @@ from ckb_node.rpc.chainresults import (
 from ckb_node.rpc.hextext import bytes_text, uint_text
 from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import Services
-from consensus.difficulty import compact_to_difficulty
-from consensus.header import median_time
+from consensus.crypto.difficulty import compact_to_difficulty
+from consensus.rules.header import median_time
+from consensus.rules.versionbits import DeploymentTracker
 from consensus.types.core import EpochFraction
-from consensus.versionbits import DeploymentTracker
 
 METHODS = Methods(Module.STATS)
 

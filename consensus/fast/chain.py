@@ -1,0 +1,209 @@
+"""What a block owes to the chain below it, by cheaper means: see consensus/fast/block.py.
+
+Nothing here refuses anything: a false answer sends the block to the plain rules, which then say what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from struct import Struct
+from typing import NamedTuple
+
+from consensus.context import ChainReader, HeaderProvider
+from consensus.crypto.hashing import HASH_SIZE
+from consensus.fast.mmr import chain_root_of
+from consensus.lookup import require
+from consensus.params import Consensus
+from consensus.rules.dao import MAX_U64, CapacityMoves, primary_block_reward, secondary_block_reward, share
+from consensus.rules.epoch import secondary_issuance
+from consensus.rules.hardfork import chain_root_is_required
+from consensus.rules.header import ancestor_timestamps, verify_epoch_continuity, verify_header
+from consensus.rules.pow import verify_pow
+from consensus.rules.reward import committer_reward, has_finalization_target, lock_of_witness
+from consensus.types.blockchain import Block, Header, bare_cell_capacity
+from consensus.types.core import EpochExt
+
+_OUTPUT_HEAD = Struct("<IIIIQ")
+"""Of a CellOutput: its size, offsets of capacity, lock and type; then the capacity."""
+_DAO_FIELD = Struct("<4Q")
+"""Issued so far, rate, savings, occupied."""
+_EPOCH_INDEX, _EPOCH_LENGTH, _EPOCH_PART = 24, 40, 0xFFFF
+"""Where a packed epoch field has them."""
+_MOST_REMEMBERED = 256
+
+
+# ---------------------------------------------------------------- ancestors
+
+
+class Ancestors(NamedTuple):
+    """Of a block, itself included. A block's hash fixes them, so they hold for every chain."""
+
+    hashes: tuple[bytes, ...]
+    """Of the last ones, the block itself at the end; all when there are fewer."""
+    latest_ms: int
+    """Not before any timestamp that counts for the median of the next block."""
+
+    def __call__(self, back: int) -> bytes:
+        """Hash of the block so many below."""
+        return self.hashes[-1 - back]
+
+
+def ancestors_of(consensus: Consensus, header: Header, reader: HeaderProvider) -> Ancestors:
+    """Those of a stored block, moved on by one from those of its parent where these are remembered.
+
+    They reach down to the oldest proposals that count for the reward that the next block pays.
+    """
+    median_of = consensus.median_time_block_count
+    count = 2 * consensus.proposal_window.farthest + 1
+    key = header.hash, count, median_of
+    known = _remembered.get(key)
+    if known is None:
+        below = _remembered.get((header.parent_hash, count, median_of))
+        if below is None:
+            hashes = _hashes_until(header, count, reader)
+            known = Ancestors(hashes, max(ancestor_timestamps(reader, header.hash, median_of)))
+        else:
+            hashes = (*below.hashes[1 - count :], key[0])
+            known = Ancestors(hashes, max(below.latest_ms, header.timestamp))
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[key] = known
+    return known
+
+
+def _hashes_until(header: Header, count: int, reader: HeaderProvider) -> tuple[bytes, ...]:
+    hashes = [header.hash]
+    while len(hashes) < count and header.number > 0:
+        header = require(reader.header(header.parent_hash), "header", header.parent_hash)
+        hashes.append(header.hash)
+    return tuple(reversed(hashes))
+
+
+_remembered: dict[tuple[bytes, int, int], Ancestors] = {}
+
+
+# ---------------------------------------------------------------- the header
+
+
+def verify_header_quickly(consensus: Consensus, header: Header, reader: HeaderProvider, now_ms: int) -> None:
+    """`verify_header`, which decides if the header is not ordinary: later than all before it."""
+    parent = reader.header(header.parent_hash)
+    if (
+        parent is None
+        or header.number != parent.number + 1
+        or not ancestors_of(consensus, parent, reader).latest_ms < header.timestamp <= now_ms
+    ):
+        verify_header(consensus, header, reader, now_ms)
+        return
+    verify_pow(consensus, header)
+    if not is_next_in_epoch(header.epoch, parent.epoch):
+        verify_epoch_continuity(header, parent)
+
+
+def is_next_in_epoch(epoch: int, parent: int) -> bool:
+    """The packed field is that of the block after `parent`, within the same epoch."""
+    is_inside = (parent >> _EPOCH_INDEX & _EPOCH_PART) + 1 < parent >> _EPOCH_LENGTH & _EPOCH_PART
+    return is_inside and epoch - parent == 1 << _EPOCH_INDEX
+
+
+# ---------------------------------------------------------------- DAO field
+
+
+def carries_dao_field(
+    consensus: Consensus, header: Header, parent: Header, epoch: EpochExt, moves: CapacityMoves
+) -> bool:
+    """`verify_dao_field_after`, the range of u64 looked at once for all amounts that could leave it."""
+    total, rate, savings, occupied = _DAO_FIELD.unpack(parent.dao)
+    if not total:
+        return False
+    added, freed, worth, capacity = moves
+    secondary = secondary_issuance(epoch, parent.number + 1, consensus.secondary_epoch_reward)
+    to_savings = secondary - secondary * occupied // total
+    interest = worth - capacity
+    total_after = total + epoch.block_reward(parent.number + 1) + secondary
+    rate_after = rate + rate * secondary // total
+    savings_after = savings + to_savings - interest
+    occupied_after = occupied + added - freed
+    if not min(to_savings, interest, savings_after, occupied_after) >= 0:
+        return False
+    if max(worth, freed, total_after, rate_after, savings + to_savings, occupied + added) > MAX_U64:
+        return False
+    return header.dao == _DAO_FIELD.pack(total_after, rate_after, savings_after, occupied_after)
+
+
+# ---------------------------------------------------------------- reward
+
+
+def pays_what_is_due(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
+    """`verify_reward`: the cellbase's output is the one cell that may be due, or there is none."""
+    cellbase = block.flat[0]
+    paid = b"".join([cellbase.raw[start:end] for start, end in cellbase.shape.outputs])
+    if not has_finalization_target(consensus, block.number):
+        return not paid
+    target_hash = ancestors_of(consensus, parent, reader)(consensus.finalization_delay - 1)
+    target = require(reader.header(target_hash), "header", target_hash)
+    total = quick_reward(consensus, parent, target, reader)
+    witness = require(reader.block(target_hash), "block", target_hash).cellbase_witness
+    return total <= MAX_U64 and paid == _due_cell(witness, total)
+
+
+def _due_cell(witness: bytes, total: int) -> bytes:
+    """The serialised output that pays the miner of a witness; nothing if that would be too small a cell."""
+    least, size, lock = _miner(witness)
+    return _OUTPUT_HEAD.pack(size, 16, 24, size, total) + lock if least <= total else b""
+
+
+@lru_cache(maxsize=64)
+def _miner(witness: bytes) -> tuple[int, int, bytes]:
+    """The least capacity, size and lock of a cell for the miner of a cellbase's witness."""
+    lock = lock_of_witness(witness)
+    return bare_cell_capacity(lock), _OUTPUT_HEAD.size + lock.raw_size, lock.raw
+
+
+def quick_reward(consensus: Consensus, parent: Header, target: Header, reader: ChainReader) -> int:
+    """The total of `consensus.rules.reward.block_reward`; `target` is the block that is paid after `parent`."""
+    reward = primary_block_reward(target, reader) + secondary_block_reward(consensus, target, reader)
+    if require(reader.block_ext(target.hash), "block ext", target.hash).txs_fees:
+        reward += committer_reward(consensus, target, reader)
+    proposed = require(reader.proposal_ids(target.hash), "proposals", target.hash)
+    return reward + quick_proposer_reward(consensus, parent, proposed, reader) if proposed else reward
+
+
+def quick_proposer_reward(consensus: Consensus, parent: Header, proposed: Iterable[bytes], reader: ChainReader) -> int:
+    """`consensus.rules.reward.proposer_reward`, the same walk, with nothing looked up in blocks that commit nothing of it."""
+    hashes, window = ancestors_of(consensus, parent, reader).hashes, consensus.proposal_window
+    pending, reward = set(proposed), 0
+    first_commit = max(parent.number + 1 - (window.farthest - window.closest + 1), 1 + window.closest)
+    for back in range(max(parent.number - first_commit, 0) + 1):
+        block_hash = hashes[-1 - back]
+        committed = require(reader.block(block_hash), "block", block_hash).committed_ids
+        if pending.isdisjoint(committed):
+            continue
+        # What was proposed below the windows of the blocks above, down to the lowest block of this one's.
+        lowest = max(parent.number - back - window.farthest, 1)
+        highest = max(parent.number - 1 - window.farthest, 1)
+        places = [number - parent.number - 1 for number in range(lowest, highest + 1)] if back else []
+        earlier = frozenset().union(*[_proposals(reader, hashes[place]) for place in places])
+        fees = require(reader.block_ext(block_hash), "block ext", block_hash).txs_fees
+        for short_id, fee in zip(committed, fees, strict=False):
+            if short_id in pending:
+                pending.remove(short_id)
+                if short_id not in earlier:
+                    reward += share("proposer's fee", fee, consensus.proposer_reward_ratio)
+    return reward
+
+
+def _proposals(reader: ChainReader, block_hash: bytes) -> frozenset[bytes]:
+    return require(reader.proposal_ids(block_hash), "proposals", block_hash)
+
+
+# ---------------------------------------------------------------- chain root
+
+
+def carries_chain_root(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
+    """`verify_chain_root`, bagged by generated code."""
+    if not chain_root_is_required(consensus, parent.epoch & 0xFFFFFF):
+        return True
+    root, extension = chain_root_of(reader, parent), block.extension
+    return root is not None and extension is not None and extension[:HASH_SIZE] == root

@@ -1,0 +1,181 @@
+"""Headers in bulk, as peers send them during header sync (RFC 4, RFC 20): each stands on the one before.
+
+What is checked, and in what order, is what the reference's header sync checks: continuity of the whole batch, then of
+each header whether its parent is invalid, proof of work, number, epoch field, time, version. Neither the difficulty of
+an epoch nor its length is: they are rules of the block, when its parent's state is known.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from consensus.context import HeaderProvider
+from consensus.errors import CkbError, HeaderError
+from consensus.params import Consensus
+from consensus.rules.epoch import EpochContinuityError, EpochMalformedError
+from consensus.rules.header import (
+    GENESIS_EPOCH,
+    BlockTimeTooNewError,
+    UnknownParentError,
+    ancestor_timestamps,
+    verify_after_median,
+    verify_not_in_future,
+    verify_number,
+    verify_version,
+)
+from consensus.rules.pow import PowError, first_without_work
+from consensus.types.blockchain import Header
+from consensus.types.core import EpochFraction
+
+FindWithoutWork = Callable[[Consensus, Sequence[bytes]], int | None]
+"""Index of the first of some raw headers (208 bytes) whose proof of work is missing; None when all have it."""
+
+
+class NotContinuousError(HeaderError):
+    """A header of the batch does not stand on the one before it."""
+
+    def __init__(self, index: int, parent_hash: bytes) -> None:
+        super().__init__(f"header {index} of the batch stands on 0x{parent_hash.hex()}, not on the one before it")
+        self.index, self.parent_hash = index, parent_hash
+
+
+class InvalidAncestorError(HeaderError):
+    """The parent is known to be invalid."""
+
+    def __init__(self, parent_hash: bytes) -> None:
+        super().__init__(f"the parent 0x{parent_hash.hex()} is invalid")
+        self.parent_hash = parent_hash
+
+
+@dataclass(frozen=True, slots=True)
+class HeadersJudged:
+    """The first `valid` headers of a batch are valid; `error` is what the next one breaks, None when there is none."""
+
+    valid: int
+    error: CkbError | None = None
+
+    @property
+    def is_sender_at_fault(self) -> bool:
+        """Whoever sent the batch deserves a ban. A header that is only too early for this node's clock is no fault."""
+        return self.error is not None and not isinstance(self.error, BlockTimeTooNewError)
+
+
+def verify_continuous(headers: Sequence[Header]) -> None:
+    """Each header stands on the one before. NotContinuousError; the reference refuses the batch before all else."""
+    expected = headers[0].hash if headers else b""
+    for index in range(1, len(headers)):
+        if headers[index].parent_hash != expected:
+            raise NotContinuousError(index, headers[index].parent_hash)
+        expected = headers[index].hash
+
+
+def verify_headers(
+    consensus: Consensus,
+    headers: Sequence[Header],
+    reader: HeaderProvider,
+    now_ms: int,
+    *,
+    invalid: Container[bytes] = frozenset(),
+    find_without_work: FindWithoutWork = first_without_work,
+) -> HeadersJudged:
+    """Judge a batch of headers that are not known yet, lowest first.
+
+    `reader` knows the ancestors of the first, stored or not; `invalid` are hashes of invalid blocks.
+    """
+    try:
+        verify_continuous(headers)
+    except NotContinuousError as error:
+        return HeadersJudged(0, error)
+    without_work = find_without_work(consensus, [header.raw for header in headers])
+    branch: _Branch | None = None
+    for index, header in enumerate(headers):
+        try:
+            if header.parent_hash in invalid:
+                raise InvalidAncestorError(header.parent_hash)
+            if index == without_work:
+                raise PowError(header.pow_hash, header.nonce, header.compact_target)
+            if branch is None:
+                branch = _Branch(consensus, header.parent_hash, reader)
+            branch.verify_next(header, now_ms)
+        except CkbError as error:
+            return HeadersJudged(index, error)
+    return HeadersJudged(len(headers))
+
+
+class _Branch:
+    """What the next header of a growing branch is compared with."""
+
+    def __init__(self, consensus: Consensus, tip_hash: bytes, reader: HeaderProvider) -> None:
+        """Raises UnknownParentError."""
+        tip = reader.header(tip_hash)
+        if tip is None:
+            raise UnknownParentError(tip_hash)
+        count = consensus.median_time_block_count
+        self._consensus, self._tip, self._epoch = consensus, tip, EpochFraction.unpack(tip.epoch)
+        self._times = _Window(ancestor_timestamps(reader, tip_hash, count), count)
+
+    def verify_next(self, header: Header, now_ms: int) -> None:
+        """All rules but proof of work of the header after the last, which it is from now on."""
+        verify_number(header, self._tip)
+        epoch = _verified_epoch(header, self._epoch)
+        verify_after_median(header, self._times.median)
+        verify_not_in_future(self._consensus, header, now_ms)
+        verify_version(header)
+        self._tip, self._epoch = header, epoch
+        self._times.move_on(header.timestamp)
+
+
+def _verified_epoch(header: Header, before: EpochFraction) -> EpochFraction:
+    """`consensus.rules.header.verify_epoch_continuity`, the parent's epoch field being unpacked already."""
+    epoch = EpochFraction.unpack(header.epoch)
+    if not epoch.is_well_formed:
+        raise EpochMalformedError(epoch)
+    if before != GENESIS_EPOCH and not epoch.is_successor_of(before):
+        raise EpochContinuityError(epoch, before)
+    return epoch
+
+
+class _Window:
+    """Timestamps of the last `size` headers, moved on one by one; the median is the upper of two."""
+
+    def __init__(self, timestamps: Sequence[int], size: int) -> None:
+        self._in_order: Final = deque(timestamps)
+        self._sorted: Final = sorted(timestamps)
+        self._size: Final = size
+
+    @property
+    def median(self) -> int:
+        return self._sorted[len(self._sorted) // 2]
+
+    def move_on(self, timestamp: int) -> None:
+        self._in_order.append(timestamp)
+        if len(self._in_order) > self._size:
+            del self._sorted[bisect_left(self._sorted, self._in_order.popleft())]
+        insort(self._sorted, timestamp)
+
+
+class HeaderOverlay:
+    """Headers that are not stored on top of those that are: what the next batch is judged against."""
+
+    def __init__(self, below: HeaderProvider) -> None:
+        self._below: Final = below
+        self._headers: Final[dict[bytes, Header]] = {}
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def add(self, headers: Sequence[Header]) -> None:
+        """Take valid headers."""
+        for header in headers:
+            self._headers[header.hash] = header
+
+    def drop(self, block_hash: bytes) -> None:
+        """A header's block is stored now."""
+        self._headers.pop(block_hash, None)
+
+    def header(self, block_hash: bytes) -> Header | None:
+        return self._headers.get(block_hash) or self._below.header(block_hash)

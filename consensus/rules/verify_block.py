@@ -1,0 +1,195 @@
+"""The rules in order: a block on top of its parent's chain, and a transaction for the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from consensus.context import ChainReader, HeaderProvider
+from consensus.errors import BlockError, CkbError, text_with_kind
+from consensus.params import Consensus
+from consensus.rules.block_contextual import verify_chain_root, verify_dao_field, verify_reward
+from consensus.rules.dao import transaction_fee
+from consensus.rules.epoch import next_epoch_ext, verify_block_epoch
+from consensus.rules.hardfork import chain_root_is_required
+from consensus.rules.resolve import resolve_block
+from consensus.rules.transaction import verify_dao_lock_sizes, verify_transaction_in_context
+from consensus.rules.two_phase import verify_two_phase
+from consensus.rules.uncles import verify_uncles
+from consensus.tx_env import TxEnv
+from consensus.types.blockchain import Block, Header
+from consensus.types.core import EpochExt, EpochFraction, ResolvedTransaction
+
+
+class ScriptRunner(Protocol):
+    """Runs all scripts of a transaction, or knows what they would do (a cache), or trusts them (assume-valid: 0)."""
+
+    def run(self, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
+        """Cycles that the scripts take together; a ScriptError when one fails or they exceed `max_cycles`."""
+        ...
+
+
+class NotOnTipError(BlockError):
+    """The reader's tip is not the block's parent: the caller must bring the chain there first."""
+
+    def __init__(self, parent_hash: bytes, tip_hash: bytes) -> None:
+        super().__init__(f"parent 0x{parent_hash.hex()} is not the tip 0x{tip_hash.hex()}")
+        self.parent_hash, self.tip_hash = parent_hash, tip_hash
+
+
+class BlockTransactionError(BlockError):
+    """A transaction of the block breaks a rule of its context."""
+
+    def __init__(self, index: int, cause: CkbError) -> None:
+        super().__init__(
+            f"Block(BlockTransactions(BlockTransactionsError(index: {index}, error: {text_with_kind(cause)})))"
+        )
+        self.index, self.cause = index, cause
+
+
+class BlockCyclesError(BlockError):
+    """The scripts of the block take more cycles than a block may."""
+
+    def __init__(self, limit: int, actual: int) -> None:
+        super().__init__("Block(ExceededMaximumCycles(No reason provided))")
+        self.limit, self.actual = limit, actual
+
+
+class PreparedBlock(NamedTuple):
+    """A block that is valid if its scripts are. `resolved` starts with the cellbase, `fees` (shannons) without."""
+
+    resolved: Sequence[ResolvedTransaction]
+    fees: Sequence[int]
+    env: TxEnv
+    epoch: EpochExt
+    sizes: Sequence[int]
+    """Bytes that each transaction but the cellbase takes in the block."""
+
+    @property
+    def with_scripts(self) -> Sequence[ResolvedTransaction]:
+        """The transactions whose scripts must run: all but the cellbase."""
+        return self.resolved[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockVerified:
+    """A valid block. `resolved` starts with the cellbase; `fees` (shannons), `cycles`, `sizes` (bytes) leave it out."""
+
+    resolved: Sequence[ResolvedTransaction]
+    fees: Sequence[int]
+    cycles: Sequence[int]
+    sizes: Sequence[int]
+
+
+def verify_block(consensus: Consensus, block: Block, reader: ChainReader, scripts: ScriptRunner) -> BlockVerified:
+    """All rules that need the chain below the block; `reader`'s tip is the parent.
+
+    `verify_header` (consensus/rules/header.py) and `verify_block_body` (consensus/rules/block.py) must have passed before. Raises a
+    CkbError: BlockError, ResolveError, EpochError, DaoError; BlockTransactionError around what one transaction breaks.
+    """
+    prepared = prepare_block(consensus, block, reader)
+    return finish_block(consensus, prepared, run_scripts(consensus, prepared, scripts))
+
+
+def run_scripts(
+    consensus: Consensus, prepared: PreparedBlock, scripts: ScriptRunner, done: Sequence[int] = ()
+) -> list[int]:
+    """Run the scripts of `prepared.with_scripts` in order, each with the cycles that those before it left.
+
+    `done` are the cycles of the first transactions, where they are known already. Returns the cycles of all.
+    """
+    cycles = list(done)
+    budget = max(consensus.max_block_cycles - sum(cycles), 0)
+    for rtx in prepared.with_scripts[len(cycles) :]:
+        try:
+            cycles.append(scripts.run(rtx, prepared.env, budget))
+        except CkbError as error:
+            raise BlockTransactionError(len(cycles) + 1, error) from error
+        budget = max(budget - cycles[-1], 0)
+    return cycles
+
+
+def prepare_block(consensus: Consensus, block: Block, reader: ChainReader) -> PreparedBlock:
+    """Everything of `verify_block` but the scripts, which the caller may then run in any order or in parallel."""
+    parent = reader.tip_header()
+    if parent.hash != block.parent_hash:
+        raise NotOnTipError(block.parent_hash, parent.hash)
+    resolved = resolve_block(block, reader, reader)
+    epoch = next_epoch_ext(consensus, parent, reader.tip_epoch(), reader)
+    verify_block_epoch(epoch, block.header)
+    verify_uncles(consensus, block, epoch, reader)
+    verify_two_phase(consensus.proposal_window, block, reader)
+    verify_dao_field(consensus, block.header, resolved, parent, epoch, reader)
+    verify_reward(consensus, block, parent, reader)
+    verify_chain_root(consensus, block, parent, reader)
+    env = TxEnv.committed(block.header)
+    fees = verify_block_transactions(consensus, resolved, env, parent, HeadersWith(block.header, reader))
+    sizes = [rtx.transaction.size_in_block for rtx in resolved[1:]]
+    return PreparedBlock(resolved, fees, env, epoch, sizes)
+
+
+def verify_block_transactions(
+    consensus: Consensus,
+    resolved: Sequence[ResolvedTransaction],
+    env: TxEnv,
+    parent: Header,
+    headers: HeaderProvider,
+) -> list[int]:
+    """Rules of every transaction but the cellbase, scripts left out; their fees in shannons."""
+    is_dao_lock_limited = chain_root_is_required(consensus, EpochFraction.unpack(parent.epoch).number)
+    fees = []
+    for index, rtx in enumerate(resolved[1:], start=1):
+        try:
+            verify_transaction_in_context(consensus, rtx, env, headers)
+            fees.append(transaction_fee(consensus, rtx, headers))
+            if is_dao_lock_limited:
+                verify_dao_lock_sizes(consensus, rtx)
+        except CkbError as error:
+            raise BlockTransactionError(index, error) from error
+    return fees
+
+
+def finish_block(consensus: Consensus, prepared: PreparedBlock, cycles: Sequence[int]) -> BlockVerified:
+    """Take the cycles of `prepared.with_scripts`; BlockCyclesError when their sum is too great."""
+    total = sum(cycles)
+    if total > consensus.max_block_cycles:
+        raise BlockCyclesError(consensus.max_block_cycles, total)
+    return BlockVerified(prepared.resolved, prepared.fees, cycles, prepared.sizes)
+
+
+class HeadersWith:
+    """Stored headers and one that may not be stored: cells of a block are committed in that very block."""
+
+    def __init__(self, header: Header, below: HeaderProvider) -> None:
+        self._header, self._below = header, below
+
+    def header(self, block_hash: bytes) -> Header | None:
+        return self._header if block_hash == self._header.hash else self._below.header(block_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionVerified:
+    """A valid transaction: its fee in shannons and the cycles of its scripts."""
+
+    fee: int
+    cycles: int
+
+
+def verify_transaction(
+    consensus: Consensus,
+    rtx: ResolvedTransaction,
+    env: TxEnv,
+    headers: HeaderProvider,
+    scripts: ScriptRunner,
+    max_cycles: int,
+) -> TransactionVerified:
+    """All rules of a resolved transaction of the pool; `verify_transaction_alone` must have passed before.
+
+    Cheap rules come before scripts. Raises TransactionError, DaoError (no fee left) or ScriptError. When the tip moves,
+    `consensus.rules.transaction.verify_in_time` alone has to be asked again.
+    """
+    verify_transaction_in_context(consensus, rtx, env, headers)
+    fee = transaction_fee(consensus, rtx, headers)
+    verify_dao_lock_sizes(consensus, rtx)
+    return TransactionVerified(fee, scripts.run(rtx, env, max_cycles))
