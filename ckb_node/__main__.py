@@ -10,6 +10,6 @@ from pathlib import Path
 if not sys.flags.safe_path and sys.path[0] != str(Path(__file__).resolve().parents[1]):
     del sys.path[0]
 
-from ckb_node.cli import main
+from ckb_node.cli.main import main
 
 main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY
-from ckb_node.rpc.hextext import bytes_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.version import VERSION
 from consensus.address import AddressNetwork, encode_address
 from consensus.params import Consensus

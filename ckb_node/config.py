@@ -14,16 +14,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
+from ckb_node.jsonrpc_types.chain import ScriptJson, parse_hash_type, read_script
+from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.mining.assembler import MinerConfig
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT
-from ckb_node.rpc.hextext import BadTextError, parse_bytes, parse_hash, parse_uint
-from ckb_node.rpc.jsontypes import ScriptJson, parse_hash_type, read_script
 from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of
-from ckb_node.rpc.paramfaults import TEXT, fault_text
+from ckb_node.rpc.param_faults import TEXT, fault_text
 from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import WellKnownScripts
+from ckb_node.runtime.text_file import TextFileError, read_text
 from ckb_node.specs import bundled_text, cell_file, files_of
-from ckb_node.textfile import TextFileError, read_text
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.recent_rejects import RejectLimits
 from consensus.chainspec.genesis_build import LoadCellFile

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ckb_node.chain.initial_download import InitialDownload, has_enough_work
 from ckb_node.chain.service import ChainService
 from ckb_node.rpc import services as rpc
-from ckb_node.tasks import Fault
+from ckb_node.runtime.tasks import Fault
 from network.identity import Identity
 
 MAX_BANS = 10_000

@@ -17,36 +17,36 @@ from pathlib import Path
 import structlog
 
 from ckb_node.banner import banner, shown_address
-from ckb_node.chain.opening import open_chain
-from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
-from ckb_node.clock import SystemClock
+from ckb_node.commands.crash_trace import crash_trace
 from ckb_node.config import Config, ConfigError
-from ckb_node.crash_trace import crash_trace
 from ckb_node.filters.service import FilterService
-from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerService, open_index
-from ckb_node.key_file import load_or_create_identity
-from ckb_node.lanes.lane import Lane
 from ckb_node.local_net import LocalNet
-from ckb_node.logs import set_up_logs
-from ckb_node.loop_faults import LoopFaults
 from ckb_node.mining.assembler import BlockAssembler
 from ckb_node.mining.dev_miner import DevMiner
-from ckb_node.responsive import stay_responsive
+from ckb_node.opening import open_chain
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
 from ckb_node.rpc.guard import HttpLimits
 from ckb_node.rpc.health import health_route
 from ckb_node.rpc.http import serving
 from ckb_node.rpc.methods import OWN_MODULES
+from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
 from ckb_node.rpc.registry import MISSING_MODULES, Module, Registry
 from ckb_node.rpc.services import READERS, Services
-from ckb_node.stop_signals import StopSignals
-from ckb_node.system_limits import connections_within, raise_descriptor_limit
-from ckb_node.tasks import Tasks, first_error
+from ckb_node.runtime.clock import SystemClock
+from ckb_node.runtime.interpreter import stay_responsive
+from ckb_node.runtime.key_file import load_or_create_identity
+from ckb_node.runtime.lane import Lane
+from ckb_node.runtime.logs import set_up_logs
+from ckb_node.runtime.loop_faults import LoopFaults
+from ckb_node.runtime.stop_signals import StopSignals
+from ckb_node.runtime.system_limits import connections_within, raise_descriptor_limit
+from ckb_node.runtime.tasks import Tasks, first_error
 from ckb_node.txpool.recent_rejects import open_rejects
 from ckb_node.txpool.refused import RefusedTransactions
 from ckb_node.txpool.service import PoolService
+from ckb_node.verification.scripts import ScriptService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
 from storage.chain_store import ChainStore

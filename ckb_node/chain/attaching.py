@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ckb_node.chain.checks import Judged
 from ckb_node.chain.invalid import remember_invalid
-from ckb_node.chain.rules import Judged
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.lookup import require
 from consensus.types.blockchain import Block

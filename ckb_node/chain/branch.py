@@ -9,10 +9,10 @@ from functools import partial
 from typing import Final
 
 from ckb_node.chain.assume_valid import AssumeValid
+from ckb_node.chain.checks import scripts_trusted
 from ckb_node.chain.errors import KnownInvalidBlockError
-from ckb_node.chain.rules import scripts_trusted
-from ckb_node.chain.script_queue import ScriptQueue
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.verification.script_queue import ScriptQueue
+from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
 from consensus.fast.block import prepare_block_quickly
 from consensus.lookup import require

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from ckb_node.chain.attaching import attach_judged, note_cycles, note_invalid
-from ckb_node.chain.rules import InvalidOnChain, Judge, Judged
-from ckb_node.chain.script_queue import ScriptQueue
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.chain.checks import InvalidOnChain, Judge, Judged
+from ckb_node.verification.script_queue import ScriptQueue
+from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
 from consensus.fast.mmr import nodes_of_next
 from consensus.types.blockchain import Block, Header

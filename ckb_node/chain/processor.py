@@ -21,7 +21,7 @@ from ckb_node.chain.errors import (
 from ckb_node.chain.events import ChainChanged, StoredBlocks
 from ckb_node.chain.invalid import remember_invalid, stored_descendants
 from ckb_node.chain.orphans import OrphanPool
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.errors import CkbError

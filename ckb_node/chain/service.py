@@ -11,11 +11,11 @@ from typing import Final, ParamSpec, TypeVar
 import structlog
 
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.estimator import Estimator
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
 from ckb_node.chain.publisher import Call, Publisher
 from ckb_node.chain.queue import UnverifiedRoom
+from ckb_node.verification.estimator import Estimator
 from consensus.errors import CkbError
 from consensus.params import Consensus
 from consensus.rules.header import UnknownParentError

@@ -1,1 +1,1 @@
-"""What the sub-commands of `ckb-node` do, one file each; `ckb_node/cli.py` reads their options."""
+"""What the sub-commands of `ckb-node` do, one file each; `ckb_node/cli/main.py` reads their options."""

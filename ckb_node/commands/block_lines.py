@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ckb_node.commands.errors import CommandError
-from ckb_node.rpc.blockviews import BlockTextError, decode_block_header, decode_block_view
+from ckb_node.jsonrpc_types.block_view import BlockTextError, decode_block_header, decode_block_view
+from ckb_node.runtime.errors import CommandError
 from consensus.types.blockchain import Block, Header
 
 MAX_LINE_BYTES = 64 << 20

@@ -12,14 +12,14 @@ from typing import BinaryIO
 
 import click
 
-from ckb_node.chain.opening import open_chain
 from ckb_node.commands.block_lines import STANDARD
-from ckb_node.commands.errors import CommandError
-from ckb_node.commands.progress import BlockProgress
-from ckb_node.commands.stopping import StopFlag, stop_flag
 from ckb_node.config import Config
-from ckb_node.rpc.blockviews import encode_block_view
-from ckb_node.rpc.hextext import BadTextError, parse_hash
+from ckb_node.jsonrpc_types.block_view import encode_block_view
+from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_hash
+from ckb_node.opening import open_chain
+from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.progress import BlockProgress
+from ckb_node.runtime.stop_flag import StopFlag, stop_flag
 from consensus.lookup import require
 from storage.chain_state import ChainState
 

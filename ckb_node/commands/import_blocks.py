@@ -11,17 +11,17 @@ from enum import Enum
 import click
 
 from ckb_node.chain.bulk import set_for_bulk
+from ckb_node.chain.checks import Judge, RunScripts, all_rules, no_rules, scripts_later, scripts_trusted
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
-from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import Judge, RunScripts, all_rules, no_rules, scripts_later, scripts_trusted
 from ckb_node.commands.block_lines import BlockLine, open_blocks, read_blocks, read_headers, size_of
-from ckb_node.commands.errors import CommandError
-from ckb_node.commands.progress import BlockProgress
-from ckb_node.commands.stopping import Interrupted, StopFlag, stop_flag
+from ckb_node.commands.filter_catch_up import catch_up_filters
 from ckb_node.config import Config
-from ckb_node.filters.catch_up import catch_up_filters
-from ckb_node.rpc.hextext import bytes_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.opening import open_chain
+from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.progress import BlockProgress
+from ckb_node.runtime.stop_flag import Interrupted, StopFlag, stop_flag
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError
 from consensus.rules.verify_block import PreparedBlock

@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ckb_node.config import Config
 from ckb_node.genesis.obtain import load_consensus
-from ckb_node.rpc.hextext import bytes_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.specs import BUNDLED, cell_file, load_bundled
 from ckb_node.specs.published import DEP_GROUPS, OFFICIAL_CELLS, PUBLISHED_GENESIS
 from consensus.chainspec.genesis_build import GenesisRecipe, genesis_type_id

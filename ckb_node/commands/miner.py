@@ -10,12 +10,12 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from ckb_node.commands.errors import CommandError
 from ckb_node.config import Config
-from ckb_node.rpc.hextext import BadTextError, bytes_text
-from ckb_node.rpc.jsontypes import block_json
-from ckb_node.rpc.templatejson import BlockTemplateJson, read_template
-from ckb_node.rpcclient import RpcCallError, RpcClient, split_url
+from ckb_node.jsonrpc_types.chain import block_json
+from ckb_node.jsonrpc_types.hex_text import BadTextError, bytes_text
+from ckb_node.mining.template_json import BlockTemplateJson, read_template
+from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.rpc_client import RpcCallError, RpcClient, split_url
 from consensus.params import PowFunc
 
 log = structlog.get_logger("miner")

@@ -18,17 +18,17 @@ from pathlib import Path
 import click
 
 from ckb_node.chain.bulk import set_for_bulk
+from ckb_node.chain.checks import scripts_later
 from ckb_node.chain.groups import BlockGroups, RefusedBlockError
-from ckb_node.chain.opening import ARCHIVE_CURE, CHAIN_DIRECTORY, STORE_OPTIONS, processing
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import scripts_later
-from ckb_node.commands.errors import CommandError
 from ckb_node.commands.import_blocks import Checks, judge_of
-from ckb_node.commands.progress import BlockProgress
-from ckb_node.commands.stopping import StopFlag, stop_flag
 from ckb_node.config import Config
 from ckb_node.genesis.obtain import load_consensus
-from ckb_node.rpc.hextext import bytes_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.opening import ARCHIVE_CURE, CHAIN_DIRECTORY, STORE_OPTIONS, processing
+from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.progress import BlockProgress
+from ckb_node.runtime.stop_flag import StopFlag, stop_flag
 from consensus.errors import CkbError, MoleculeError
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header

@@ -11,15 +11,15 @@ from pathlib import Path
 import click
 
 from ckb_node.chain.bulk import set_for_bulk
+from ckb_node.chain.checks import Judge, all_rules, body_rules, scripts_later
 from ckb_node.chain.groups import BlockGroups, RefusedBlockError
-from ckb_node.chain.opening import open_chain
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import Judge, all_rules, body_rules, scripts_later
-from ckb_node.commands.errors import CommandError
-from ckb_node.commands.progress import BlockProgress, Counts
-from ckb_node.commands.stopping import StopFlag, stop_flag
 from ckb_node.config import Config
-from ckb_node.rpc.hextext import bytes_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.opening import open_chain
+from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.progress import BlockProgress, Counts
+from ckb_node.runtime.stop_flag import StopFlag, stop_flag
 from consensus.lookup import require
 from consensus.types.blockchain import Block, Header
 from storage.chain_state import ChainState

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ckb_node.commands.errors import CommandError
 from ckb_node.commands.list_hashes import SpecHashes
-from ckb_node.rpc.hextext import bytes_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.runtime.errors import CommandError
 from consensus.chainspec.genesis_build import OUTPUT_DAO, OUTPUT_MULTISIG_ALL, OUTPUT_SIGHASH_ALL
 from consensus.params import TYPE_ID_CODE_HASH
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import click
 
-from ckb_node.chain.opening import open_chain
-from ckb_node.commands.errors import CommandError
 from ckb_node.config import Config
-from ckb_node.rpc.hextext import bytes_text
-from ckb_node.rpc.jsontypes import HASH_TYPE_NAMES
+from ckb_node.jsonrpc_types.chain import HASH_TYPE_NAMES
+from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.opening import open_chain
+from ckb_node.runtime.errors import CommandError
 from consensus.errors import MoleculeError
 from consensus.lookup import require
 from consensus.types.blockchain import CellbaseWitness

@@ -16,10 +16,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from ckb_node.commands.errors import CommandError
 from ckb_node.debug.case import DebugCase, KnownBlocks, cell_in_block, rules_of_vm
-from ckb_node.rpc.hextext import BadTextError, bytes_text, parse_bytes, parse_hash
-from ckb_node.rpc.jsontypes import (
+from ckb_node.jsonrpc_types.chain import (
     CellDepJson,
     CellInputJson,
     CellOutputJson,
@@ -31,7 +29,9 @@ from ckb_node.rpc.jsontypes import (
     read_header,
     read_transaction,
 )
-from ckb_node.textfile import BOM
+from ckb_node.jsonrpc_types.hex_text import BadTextError, bytes_text, parse_bytes, parse_hash
+from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.text_file import BOM
 from consensus.errors import MoleculeError
 from consensus.rules.resolve import resolve_transaction
 from consensus.types.blockchain import Header, Transaction

@@ -12,13 +12,13 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from ckb_node.commands.errors import CommandError
 from ckb_node.debug.case import DebugCase, Rules, cell_in_block
 from ckb_node.debug.mock import HeaderText, TransactionText, read_header_text
-from ckb_node.rpc.blockviews import BlockTextError, decode_block_view
-from ckb_node.rpc.hextext import BadTextError, bytes_text, parse_hash, parse_uint64
-from ckb_node.rpc.jsontypes import read_transaction
-from ckb_node.rpcclient import NULL, RpcCallError, RpcClient
+from ckb_node.jsonrpc_types.block_view import BlockTextError, decode_block_view
+from ckb_node.jsonrpc_types.chain import read_transaction
+from ckb_node.jsonrpc_types.hex_text import BadTextError, bytes_text, parse_hash, parse_uint64
+from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.rpc_client import NULL, RpcCallError, RpcClient
 from consensus.errors import MoleculeError
 from consensus.params import NEVER, Hardforks
 from consensus.rules.resolve import resolve_transaction

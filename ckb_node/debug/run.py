@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ckb_node.commands.errors import CommandError
 from ckb_node.debug.case import DebugCase, with_program
 from ckb_node.debug.profile import SWITCHING, Frame, Profile, Profiler
 from ckb_node.debug.trace import BreakpointPrinter, Breakpoints, Budget, Tracer, Write
-from ckb_node.rpc.hextext import bytes_text
-from ckb_node.rpc.jsontypes import HASH_TYPE_NAMES
+from ckb_node.jsonrpc_types.chain import HASH_TYPE_NAMES
+from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.runtime.errors import CommandError
 from consensus.errors import ScriptError
 from consensus.script.context import TransactionContext
 from consensus.script.errors import ValidationFailure

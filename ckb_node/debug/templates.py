@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from ckb_node.commands.errors import CommandError
-from ckb_node.rpc.jsontypes import script_json
+from ckb_node.jsonrpc_types.chain import script_json
+from ckb_node.runtime.errors import CommandError
 from consensus.crypto.hashing import data_hash
 from consensus.params import TYPE_ID_CODE_HASH
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script

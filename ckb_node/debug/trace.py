@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ckb_node.commands.errors import CommandError
+from ckb_node.runtime.errors import CommandError
 from vm.isa.text import instruction_text
 from vm.machine import Machine
 from vm.reference.tracing import Step

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ckb_node.rpc.blockviews import BlockTextError, decode_block_view
+from ckb_node.jsonrpc_types.block_view import BlockTextError, decode_block_view
 from consensus.chainspec.spec import ChainSpec
 from consensus.errors import MoleculeError, SpecError
 from consensus.types.blockchain import Block

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ckb_node.genesis.files import MAX_GENESIS_BYTES, GenesisSourceError
-from ckb_node.logtext import shown
-from ckb_node.rpc.blockviews import BlockTextError, decode_block_view
-from ckb_node.rpcclient import NULL, TOTAL_S, RpcCallError, RpcClient
+from ckb_node.jsonrpc_types.block_view import BlockTextError, decode_block_view
+from ckb_node.runtime.log_text import shown
+from ckb_node.runtime.rpc_client import NULL, TOTAL_S, RpcCallError, RpcClient
 from consensus.chainspec.spec import ChainSpec
 from consensus.types.blockchain import Block
 

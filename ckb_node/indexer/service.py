@@ -14,7 +14,7 @@ import structlog
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.indexer.index import Index, IndexTooOldError
-from ckb_node.lanes.lane import Slices
+from ckb_node.runtime.lane import Slices
 from consensus.lookup import require
 from storage.chain_store import ChainView
 from storage.kv import KeyValueStore, Snapshot

@@ -9,9 +9,9 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from ckb_node.lanes.client import CLIENT
-from ckb_node.lanes.lane import CHEAP_BYTES, Slices, in_turns
 from ckb_node.rpc.registry import LARGE_BYTES, Method, Registry
+from ckb_node.runtime.client import CLIENT
+from ckb_node.runtime.lane import CHEAP_BYTES, Slices, in_turns
 
 T = TypeVar("T")
 

@@ -12,12 +12,12 @@ from typing import Final, Literal
 import msgspec
 import structlog
 
-from ckb_node.lanes.client import CLIENT, NODE
-from ckb_node.lanes.lane import PIECE_BYTES
 from ckb_node.rpc.calls import Calls, encode
 from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
 from ckb_node.rpc.registry import IS_FOREIGN, Method, Registry
 from ckb_node.rpc.turns import Turns
+from ckb_node.runtime.client import CLIENT, NODE
+from ckb_node.runtime.lane import PIECE_BYTES
 from ckb_node.verification.stopping import ScriptsStopped
 
 log = structlog.get_logger("rpc")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 
-from ckb_node.rpc.hextext import BadTextError
-from ckb_node.rpc.paramfaults import one_of
-from ckb_node.rpc.room import NoRoomError
+from ckb_node.jsonrpc_types.hex_text import BadTextError
+from ckb_node.rpc.answer_room import NoRoomError
+from ckb_node.rpc.param_faults import one_of
 from ckb_node.rpc.services import FeeEstimateError
 from ckb_node.txpool import rejects
 from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError, text_with_kind

@@ -20,9 +20,9 @@ from aiohttp import web
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong
 
-from ckb_node.lanes.client import client_of, site_of
-from ckb_node.rpc.answers import refusal
+from ckb_node.rpc.http_answers import refusal
 from ckb_node.rpc.turns import Turns
+from ckb_node.runtime.client import client_of, site_of
 
 log = structlog.get_logger("rpc")
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from aiohttp import web
 
-from ckb_node.tasks import Fault
+from ckb_node.runtime.tasks import Fault
 
 _ENCODE = msgspec.json.Encoder().encode
 

@@ -17,7 +17,9 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, HOST, ORIGIN, UPGRADE
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from ckb_node.rpc.answers import (
+from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
+from ckb_node.rpc.guard import READ_BYTES, Connection, Guard, HttpLimits, Left
+from ckb_node.rpc.http_answers import (
     CHUNKED,
     CONTINUE,
     CORS,
@@ -30,8 +32,6 @@ from ckb_node.rpc.answers import (
     chunk,
     whole,
 )
-from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
-from ckb_node.rpc.guard import READ_BYTES, Connection, Guard, HttpLimits, Left
 from ckb_node.rpc.origin import OriginPolicy, Standing
 
 log = structlog.get_logger("rpc")

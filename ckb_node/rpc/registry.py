@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 
 import msgspec
 
+from ckb_node.jsonrpc_types.hex_text import BadTextError
 from ckb_node.rpc.errors import (
     BadParameterError,
     RpcError,
@@ -21,8 +22,7 @@ from ckb_node.rpc.errors import (
     module_is_disabled,
     module_is_missing,
 )
-from ckb_node.rpc.hextext import BadTextError
-from ckb_node.rpc.paramfaults import fault_text
+from ckb_node.rpc.param_faults import fault_text
 from ckb_node.rpc.params import Codec
 from ckb_node.rpc.services import Services
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, ParamSpec, Protocol, TypeVar
 
-from ckb_node.lanes.lane import Lane
-from ckb_node.rpc.room import AnswerRoom
+from ckb_node.rpc.answer_room import AnswerRoom
+from ckb_node.runtime.lane import Lane
 from consensus.context import ChainReader
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header, RawHeader, Script, Transaction, UncleBlock

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.links import Links, with_link, without_link
-from ckb_node.txpool.orders import PoolOrders
+from ckb_node.txpool.pool_index import PoolOrders
 from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
 from consensus.types.blockchain import SHORT_ID_SIZE
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from ckb_node.clock import monotonic_ms
+from ckb_node.runtime.clock import monotonic_ms
 from ckb_node.txpool.cells import PoolCells
 from ckb_node.txpool.conflicted import Conflicted
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.known import KnownCells
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
+from ckb_node.txpool.proposal_window import ProposalReader, ProposalTable
 from ckb_node.txpool.rbf import verify_replacement
 from ckb_node.txpool.recent_rejects import RecentRejects, RejectLimits
 from ckb_node.txpool.rejects import (
@@ -30,7 +31,6 @@ from ckb_node.txpool.rejects import (
     TooLarge,
     VerificationFailed,
 )
-from ckb_node.txpool.window import ProposalReader, ProposalTable
 from consensus.context import ChainReader
 from consensus.errors import CkbError, DaoError, ResolveError
 from consensus.params import Consensus

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from ckb_node.chain import script_log
-from ckb_node.rpc.hextext import bytes_text
-from ckb_node.rpc.jsontypes import transaction_json
+from ckb_node.jsonrpc_types.chain import transaction_json
+from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.txpool.rejects import Reject, VerificationFailed
+from ckb_node.verification import script_log
 from consensus.errors import ScriptError
 from consensus.types.blockchain import Transaction
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from graphlib import TopologicalSorter
 
 from ckb_node.txpool.entry import PoolEntry
-from ckb_node.txpool.homeless import HomelessEntry
+from ckb_node.txpool.readmission import HomelessEntry
 from consensus.types.blockchain import Transaction
 
 

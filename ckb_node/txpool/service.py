@@ -12,24 +12,24 @@ from pathlib import Path
 import structlog
 
 from ckb_node.chain.events import ChainChanged
-from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
-from ckb_node.clock import monotonic_ms
+from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.rpc import services as rpc
-from ckb_node.rpc.hextext import bytes_text
-from ckb_node.txpool.anew import VerifyAnew
+from ckb_node.runtime.clock import monotonic_ms
 from ckb_node.txpool.entry import PoolEntry, Status
-from ckb_node.txpool.homeless import Homeless, HomelessEntry
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import SavedPool, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
+from ckb_node.txpool.readmission import Homeless, HomelessEntry
 from ckb_node.txpool.recent_rejects import RecentRejects
 from ckb_node.txpool.refused import RefusedTransactions, log_refusal
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
+from ckb_node.txpool.reverification import VerifyAnew
 from ckb_node.txpool.saving import parents_first
 from ckb_node.txpool.verifier import PoolVerifier
-from ckb_node.txpool.waiting import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
+from ckb_node.txpool.verify_queue import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
+from ckb_node.verification.scripts import ScriptService
 from consensus.lookup import ChainDataError
 from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
 from consensus.types.core import BlockExt

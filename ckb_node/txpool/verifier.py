@@ -7,12 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 
-from ckb_node.chain.scripts import ScriptService
-from ckb_node.lanes.fair import FairSlots
+from ckb_node.runtime.fair_queue import FairSlots
 from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rejects import Invalidated, VerificationFailed
-from ckb_node.txpool.waiting import Ticket
+from ckb_node.txpool.verify_queue import Ticket
+from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped, Stop
 from consensus.context import ChainReader
 from consensus.errors import CkbError

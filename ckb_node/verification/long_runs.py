@@ -7,8 +7,6 @@ from threading import Lock
 
 import structlog
 
-from ckb_node.chain.script_log import tell
-from ckb_node.verification.carry import unpack_error
 from ckb_node.verification.messages import Done, Ending, Setup
 from ckb_node.verification.processes import (
     MAX_RESIDENT_BYTES,
@@ -18,7 +16,9 @@ from ckb_node.verification.processes import (
     Work,
     readable,
 )
+from ckb_node.verification.script_log import tell
 from ckb_node.verification.stopping import LOOK_S, BudgetExceeded, Gate, ScriptsStopped, Stop, TimeExceeded
+from ckb_node.verification.transfer import unpack_error
 from ckb_node.verification.watch import StartPauses
 from consensus.script.context import ScriptChain
 

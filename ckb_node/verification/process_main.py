@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import msgspec
 
-from ckb_node.verification.carry import pack_error, resolved_of
+from ckb_node.verification.debug_output import Prints
 from ckb_node.verification.messages import (
     DECODE_TO_PROCESS,
     Answer,
@@ -38,7 +38,7 @@ from ckb_node.verification.messages import (
     ToProcess,
     encode,
 )
-from ckb_node.verification.prints import Prints
+from ckb_node.verification.transfer import pack_error, resolved_of
 from consensus.errors import ScriptError
 from consensus.params import Hardforks
 from consensus.script.scheduler import MachineFactory

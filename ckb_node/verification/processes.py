@@ -16,7 +16,6 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from ckb_node.verification.carry import JobMaker
 from ckb_node.verification.messages import (
     DECODE_FROM_PROCESS,
     Answer,
@@ -31,6 +30,7 @@ from ckb_node.verification.messages import (
     encode,
 )
 from ckb_node.verification.process_main import RECEIVE_SIZE, Control
+from ckb_node.verification.transfer import JobMaker
 from ckb_node.verification.watch import Watch
 from consensus.script.context import ScriptChain
 from consensus.types.core import ResolvedTransaction

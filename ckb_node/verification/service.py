@@ -10,12 +10,12 @@ from typing import Final
 
 import structlog
 
-from ckb_node.chain.script_log import is_heard
-from ckb_node.chain.scripts import ScriptService, pool_seconds
 from ckb_node.verification.blocks import BlockProcesses
 from ckb_node.verification.long_runs import LongRuns
 from ckb_node.verification.messages import Setup
 from ckb_node.verification.processes import ProcessDiedError, Work
+from ckb_node.verification.script_log import is_heard
+from ckb_node.verification.scripts import ScriptService, pool_seconds
 from ckb_node.verification.stopping import Stop
 from consensus.context import ChainReader
 from consensus.errors import CkbError

@@ -23,10 +23,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ckb_node.chain.bulk import set_for_bulk
+from ckb_node.chain.checks import all_rules, scripts_later, scripts_trusted
 from ckb_node.chain.groups import BlockGroups
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import all_rules, scripts_later, scripts_trusted
-from ckb_node.clock import SystemClock
+from ckb_node.runtime.clock import SystemClock
 from ckb_node.verification.service import ParallelScriptService
 from consensus.kernels.prepare import load_kernels
 from consensus.types.blockchain import Block

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ckb_node.chain.attaching import attach_judged
+from ckb_node.chain.checks import all_rules, scripts_trusted
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import all_rules, scripts_trusted
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.verification.scripts import ScriptService
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.params import Consensus
 from consensus.rules.dao import dao_field_in_epoch

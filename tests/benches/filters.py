@@ -10,11 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from ckb_node.chain.checks import no_rules
 from ckb_node.chain.groups import BlockGroups
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import no_rules
-from ckb_node.chain.scripts import ScriptService
 from ckb_node.filters.builder import Encode, FilterBuilder, FilterMaker, RecentCells
+from ckb_node.verification.scripts import ScriptService
 from consensus.kernels import golomb
 from consensus.rules import block_filter
 from consensus.types.blockchain import Block

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ckb_node.rpc.blockviews import encode_block_view
+from ckb_node.jsonrpc_types.block_view import encode_block_view
 from ckb_node.specs import files_of
 from consensus.chainspec.spec import build_consensus, parse_spec
 from consensus.types.blockchain import Block

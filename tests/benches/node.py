@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ckb_node.chain.processor import BlockProcessor, Verdict
-from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
-from ckb_node.clock import SystemClock
+from ckb_node.runtime.clock import SystemClock
+from ckb_node.verification.scripts import ScriptService
 from consensus.types.blockchain import Block, OutPoint, Transaction
 from storage.chain_store import ChainStore
 from tests.benches.report import BENCH_DIR, Report

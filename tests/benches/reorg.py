@@ -23,10 +23,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Self
 
+from ckb_node.chain.checks import all_rules, scripts_trusted
 from ckb_node.chain.groups import BlockGroups
-from ckb_node.chain.opening import open_chain
-from ckb_node.chain.rules import all_rules, scripts_trusted
 from ckb_node.config import load_config
+from ckb_node.opening import open_chain
 from consensus.types.blockchain import Block, Transaction
 from tests.benches.chain_maker import NOW_MS, ChainMaker
 from tests.benches.report import BENCH_DIR, Report

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ckb_node.chain.scripts import ScriptService, VerifiedTransactions
+from ckb_node.verification.scripts import ScriptService, VerifiedTransactions
 from ckb_node.verification.service import ParallelScriptService
 from consensus.rules.resolve import resolve_transaction
 from consensus.rules.verify_block import PreparedBlock

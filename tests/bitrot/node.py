@@ -21,13 +21,13 @@ from typing import Final
 from click.testing import CliRunner
 
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.scripts import ScriptService
-from ckb_node.cli import main
-from ckb_node.clock import SystemClock
+from ckb_node.cli.main import main
 from ckb_node.config import load_config
 from ckb_node.filters.builder import FilterMaker, RecentCells
 from ckb_node.indexer.index import Index
 from ckb_node.node import Node, open_node
+from ckb_node.runtime.clock import SystemClock
+from ckb_node.verification.scripts import ScriptService
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.lookup import ChainDataError
 from consensus.rules.block_filter import filter_hash, golomb_coded_set

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ckb_node.chain import estimator as estimator_module
-from ckb_node.chain.estimator import Estimator
-from ckb_node.chain.scripts import ScriptService, pool_seconds
+from ckb_node.verification import estimator as estimator_module
+from ckb_node.verification.estimator import Estimator
+from ckb_node.verification.scripts import ScriptService, pool_seconds
 from ckb_node.verification.stopping import ScriptsStopped, Stop, TimeExceeded
 from tests.lanes.kit_lane import as_client
 from tests.txpool.kit_pool import Funds, funded

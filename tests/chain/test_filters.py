@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from ckb_node.filters.builder import BatchLimits, FilterBuilder
 from ckb_node.filters.check import check_filters
 from ckb_node.filters.service import FilterService
-from ckb_node.tasks import Pauses, Tasks
+from ckb_node.runtime.tasks import Pauses, Tasks
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.rules.block_filter import filter_hash, golomb_coded_set
 from consensus.types.blockchain import Block, CellOutput

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ckb_node.chain.checks import all_rules, scripts_later
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import all_rules, scripts_later
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block, Transaction

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from ckb_node.chain import attaching, groups, script_queue
+from ckb_node.chain import attaching, groups
+from ckb_node.chain.checks import all_rules, scripts_later
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import all_rules, scripts_later
-from ckb_node.chain.scripts import ScriptService
+from ckb_node.verification import script_queue
+from ckb_node.verification.scripts import ScriptService
 from consensus.context import ChainReader
 from consensus.errors import ScriptError
 from consensus.params import Consensus

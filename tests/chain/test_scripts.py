@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ckb_node.chain.scripts import ScriptService, VerifiedTransactions
+from ckb_node.verification.scripts import ScriptService, VerifiedTransactions
 from consensus.errors import CkbError
 from consensus.rules.resolve import resolve_transaction
 from consensus.script.errors import ExceededMaximumCycles

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 import ckb_node.commands.miner as miner_command
-from ckb_node.cli import main
-from ckb_node.commands.errors import CommandError
+from ckb_node.cli.main import main
 from ckb_node.commands.list_hashes import as_toml, bundled_hashes
 from ckb_node.commands.sdk_scripts import as_sdk_json
 from ckb_node.config import load_config
+from ckb_node.runtime.errors import CommandError
 from ckb_node.specs import cell_file
 from consensus.chainspec.spec import build_consensus
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ckb_node.crash_trace import TRACE_FILE, crash_trace
+from ckb_node.commands.crash_trace import TRACE_FILE, crash_trace
 from storage.chain_store import ChainStore
 from storage.errors import StorageCorrupt
 from tests.commands.kit import make_node
@@ -20,7 +20,7 @@ ENDING = """
 import os, sys
 from pathlib import Path
 from ckb_node.config import load_config
-from ckb_node.crash_trace import crash_trace
+from ckb_node.commands.crash_trace import crash_trace
 
 with crash_trace(load_config(Path(sys.argv[1]))):
     assert (Path(sys.argv[1]) / "data/crash.txt").read_bytes() == b""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from coincurve import PrivateKey
 
-from ckb_node.cli import main
+from ckb_node.cli.main import main
 from ckb_node.commands.init import dev_miner_lock
 from ckb_node.config import Config, SpecCheck, load_config
 from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY

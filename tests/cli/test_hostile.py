@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ckb_node.cli import main
-from ckb_node.cli_group import NodeGroup
+from ckb_node.cli.group import NodeGroup
+from ckb_node.cli.main import main
 from ckb_node.commands.init_files import NewFiles
 from ckb_node.config import ConfigError, FileConfig, load_config, parse_config
 from ckb_node.specs import bundled_text, files_of
@@ -94,7 +94,7 @@ def run_all(options: tuple[str, ...], values: tuple[str, ...], root: Path) -> No
 @pytest.mark.parametrize("options", NUMBER_OPTIONS, ids=" ".join)
 def test_numbers_of_options(options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ckb_node.cli.init_directory", lambda *_: None)  # dev would make a directory and then run
+    monkeypatch.setattr("ckb_node.cli.main.init_directory", lambda *_: None)  # dev would make a directory and then run
     run_all(options, NUMBERS, tmp_path / "missing")
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ckb_node.logs import part_of
+from ckb_node.runtime.logs import part_of
 
 CONFIG = """
 [chain]
@@ -19,7 +19,7 @@ log_to_stdout = true
 PROGRAM = """
 import sys, pathlib, logging, structlog
 from ckb_node.config import load_config
-from ckb_node.logs import set_up_logs
+from ckb_node.runtime.logs import set_up_logs
 set_up_logs(load_config(pathlib.Path(sys.argv[1])), "run")
 structlog.get_logger("rpc").debug("small talk", value=1)
 structlog.get_logger("chain").info("not heard")
@@ -55,7 +55,7 @@ def test_parts_have_the_names_of_the_reference_too() -> None:
 HOSTILE = """
 import sys, pathlib, logging, structlog
 from ckb_node.config import load_config
-from ckb_node.logs import set_up_logs
+from ckb_node.runtime.logs import set_up_logs
 set_up_logs(load_config(pathlib.Path(sys.argv[1])), "run")
 log = structlog.get_logger("rpc")
 bad = "x\\n2026-11-29 00:00:00.000000 [error    ] forged\\x1b[2J\\u2028\\u202e\\ud800"
@@ -89,7 +89,7 @@ def logger(*options: str) -> str:
 FLOOD = """
 import sys, pathlib, structlog
 from ckb_node.config import load_config
-from ckb_node.logs import set_up_logs
+from ckb_node.runtime.logs import set_up_logs
 set_up_logs(load_config(pathlib.Path(sys.argv[1])), "run")
 for number in range(2000):
     structlog.get_logger("rpc").info("one of many", number=number, text="x" * 200)

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from ckb_node.logtext import MAX_CHARS, MAX_TRACEBACK_CHARS, MAX_VALUES, bounded, shown, shown_traceback, shown_value
+from ckb_node.runtime.log_text import (
+    MAX_CHARS,
+    MAX_TRACEBACK_CHARS,
+    MAX_VALUES,
+    bounded,
+    shown,
+    shown_traceback,
+    shown_value,
+)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from ckb_node.responsive import SWITCH_S, THRESHOLDS, stay_responsive
+from ckb_node.runtime.interpreter import SWITCH_S, THRESHOLDS, stay_responsive
 
 
 def test_threads_hand_over_soon_and_collections_are_small() -> None:

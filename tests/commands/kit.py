@@ -10,10 +10,10 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from ckb_node.cli import main
+from ckb_node.cli.main import main
 from ckb_node.commands.init import InitOptions, init_directory
 from ckb_node.config import Config, load_config
-from ckb_node.rpc.blockviews import encode_block_view
+from ckb_node.jsonrpc_types.block_view import encode_block_view
 from consensus.types.blockchain import Block, OutPoint
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from ckb_node.rpc.hextext import bytes_text
-from ckb_node.rpc.jsontypes import cell_output_json, header_view_json, out_point_json, transaction_json
+from ckb_node.jsonrpc_types.chain import cell_output_json, header_view_json, out_point_json, transaction_json
+from ckb_node.jsonrpc_types.hex_text import bytes_text
 from consensus.types.blockchain import Header
 from consensus.types.core import CellMeta, ResolvedTransaction
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckb_node.commands.block_lines import BlockLineError, read_blocks
-from ckb_node.rpc.blockviews import BlockTextError, decode_block_view, encode_block_view
+from ckb_node.jsonrpc_types.block_view import BlockTextError, decode_block_view, encode_block_view
 from consensus.types.blockchain import Block
 from tests.commands.kit import mined
 from tests.kit.fuzz import examples

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ckb_node.debug.case import cell_in_block
-from ckb_node.rpc.hextext import bytes_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text
 from consensus.crypto.hashing import data_hash
 from consensus.params import TYPE_ID_CODE_HASH
 from consensus.rules.resolve import BlockCells, resolve_transaction

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from ckb_node.debug.case import Rules
-from ckb_node.rpc.hextext import bytes_text
-from ckb_node.rpc.jsontypes import header_view_json, transaction_json, transaction_view_json
+from ckb_node.jsonrpc_types.chain import header_view_json, transaction_json, transaction_view_json
+from ckb_node.jsonrpc_types.hex_text import bytes_text
 from consensus.params import NEVER, Hardforks
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Block, Transaction

@@ -26,7 +26,7 @@ from ckb_node.genesis.obtain import (
     stored_genesis_path,
 )
 from ckb_node.genesis.rpc import RpcSource
-from ckb_node.rpc.blockviews import BlockTextError, encode_block_view
+from ckb_node.jsonrpc_types.block_view import BlockTextError, encode_block_view
 from ckb_node.specs import BUNDLED, bundled_text, load_bundled
 from consensus.errors import MoleculeError, SpecError
 from tests.commands.kit import CLI, CONFIG, FAILURE, OK, invoke

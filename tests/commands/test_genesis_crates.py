@@ -10,7 +10,7 @@ from ckb_node.commands.list_hashes import bundled_hashes, configured_hashes, has
 from ckb_node.config import load_config
 from ckb_node.genesis.crates import CratesSource
 from ckb_node.genesis.obtain import load_consensus
-from ckb_node.rpc.blockviews import encode_block_view
+from ckb_node.jsonrpc_types.block_view import encode_block_view
 from ckb_node.specs import load_bundled
 from consensus.chainspec.spec import consensus_of
 from tests.commands.kit import OK, invoke

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from ckb_node.chain.checks import all_rules, scripts_later, scripts_trusted
 from ckb_node.chain.errors import KnownInvalidBlockError
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import all_rules, scripts_later, scripts_trusted
-from ckb_node.chain.scripts import ScriptService
-from ckb_node.clock import SystemClock
 from ckb_node.commands.block_lines import BlockLine
-from ckb_node.commands.errors import CommandError
 from ckb_node.commands.export_blocks import ExportOptions, export_blocks
 from ckb_node.commands.import_blocks import BlockImporter, Checks, ImportOptions, height_of_targets, import_blocks
+from ckb_node.runtime.clock import SystemClock
+from ckb_node.runtime.errors import CommandError
+from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.context import ChainReader
 from consensus.errors import CkbError

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.scripts import ScriptService
-from ckb_node.clock import SystemClock
 from ckb_node.config import Config
+from ckb_node.runtime.clock import SystemClock
+from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block
 from storage.archive import BlockArchive

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import pytest
 
-from ckb_node.cli import main
-from ckb_node.rpc.jsontypes import block_json, transaction_json
+from ckb_node.cli.main import main
+from ckb_node.jsonrpc_types.chain import block_json, transaction_json
 from consensus.types.blockchain import (
     Block,
     CellbaseWitness,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ckb_node.cli import main
+from ckb_node.cli.main import main
 from tests.kit.process import NodeProcess, RpcFailure
 from tests.kit.quiet import init_directory, quiet_node
 from tests.kit.wallet import ALICE_KEY, Wallet

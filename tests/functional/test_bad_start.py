@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ckb_node.cli import main
+from ckb_node.cli.main import main
 from ckb_node.config import load_config
 from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.mining.dev_miner import DevMiner

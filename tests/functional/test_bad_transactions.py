@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ckb_node.cli import main
-from ckb_node.rpc.jsontypes import transaction_json
+from ckb_node.cli.main import main
+from ckb_node.jsonrpc_types.chain import transaction_json
 from consensus.chainspec.genesis_build import OUTPUT_DAO, OUTPUT_SECP256K1_DATA
 from consensus.crypto.hashing import data_hash
 from consensus.params import TYPE_ID_CODE_HASH

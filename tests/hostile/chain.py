@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ckb_node.rpc.jsontypes import transaction_json
+from ckb_node.jsonrpc_types.chain import transaction_json
 from consensus.crypto.hashing import data_hash
 from consensus.types.blockchain import (
     CellDep,

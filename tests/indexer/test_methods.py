@@ -13,10 +13,10 @@ import pytest
 
 from ckb_node.indexer import index, query
 from ckb_node.indexer import service as indexer_service
-from ckb_node.indexer.methods import METHODS
 from ckb_node.indexer.service import IndexerService
 from ckb_node.local_net import LocalNet
 from ckb_node.rpc.dispatch import Dispatcher
+from ckb_node.rpc.methods.indexer import METHODS
 from ckb_node.rpc.registry import Module, Registry
 from ckb_node.rpc.services import Services
 from consensus.types.blockchain import Script
@@ -215,7 +215,7 @@ async def test_searches_run_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> Non
             threads.append(threading.current_thread())
             return find(*args, **kwargs)
 
-        monkeypatch.setattr("ckb_node.indexer.methods.find_cells", watched)
+        monkeypatch.setattr("ckb_node.rpc.methods.indexer.find_cells", watched)
         await asyncio.gather(*(client.call("get_cells_capacity", search_key(ALICE.lock)) for _ in range(4)))
         assert len(threads) == 4
         assert threading.main_thread() not in threads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ckb_node.rpc.jsontypes import BlockJson, HeaderJson, read_block, read_header
+from ckb_node.jsonrpc_types.chain import BlockJson, HeaderJson, read_block, read_header
 from tests.interop.kit_json import Json, hexed
 
 

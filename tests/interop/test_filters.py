@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ckb_node.rpc.blockviews import encode_block_view
+from ckb_node.jsonrpc_types.block_view import encode_block_view
 from tests.consensus.kit_filters import CONTENTS, block_with
 from tests.interop.kit_chain import COUNTS, Mirror, mirror_of, wait_until
 from tests.interop.kit_json import Json, hexed, sent_block

@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 import pytest
 
-from ckb_node.rpc.jsontypes import TransactionJson, read_transaction
+from ckb_node.jsonrpc_types.chain import TransactionJson, read_transaction
 from consensus.types.blockchain import (
     CellInput,
     CellOutput,

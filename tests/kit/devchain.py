@@ -11,13 +11,13 @@ from functools import cache
 
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.specs import cell_file, load_bundled
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.service import PoolService
+from ckb_node.verification.scripts import ScriptService
 from consensus.chainspec.spec import build_consensus
 from consensus.params import Consensus
 from consensus.types.blockchain import Block

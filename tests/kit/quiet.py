@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 from click.testing import CliRunner
 
-from ckb_node.cli import main
-from ckb_node.rpc.jsontypes import block_json, transaction_json
-from ckb_node.rpc.templatejson import BlockTemplateJson, read_template
+from ckb_node.cli.main import main
+from ckb_node.jsonrpc_types.chain import block_json, transaction_json
+from ckb_node.mining.template_json import BlockTemplateJson, read_template
 from consensus.types.blockchain import Block, Transaction
 from tests.kit.process import NodeProcess, RpcClient, free_port
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from threading import Event
 from typing import TypeVar
 
-from ckb_node.lanes.client import CLIENT
+from ckb_node.runtime.client import CLIENT
 
 T = TypeVar("T")
 

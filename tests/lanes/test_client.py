@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckb_node.lanes.client import client_of
+from ckb_node.runtime.client import client_of
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from ckb_node.lanes import fair
-from ckb_node.lanes.client import CLIENT
-from ckb_node.lanes.fair import EXPECTED_COST, FairLine, FairSlots
+from ckb_node.runtime import fair_queue as fair
+from ckb_node.runtime.client import CLIENT
+from ckb_node.runtime.fair_queue import EXPECTED_COST, FairLine, FairSlots
 
 
 def served(line: FairLine[str], costs: dict[str, float], count: int) -> list[str]:

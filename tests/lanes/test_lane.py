@@ -10,8 +10,8 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from ckb_node.lanes import lane as lane_module
-from ckb_node.lanes.lane import Lane, Slices, in_turns
+from ckb_node.runtime import lane as lane_module
+from ckb_node.runtime.lane import Lane, Slices, in_turns
 from tests.lanes.kit_lane import Held, as_client
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ckb_node.key_file import KeyFileError, load_or_create_identity
+from ckb_node.runtime.key_file import KeyFileError, load_or_create_identity
 
 
 def test_the_next_run_has_the_same_key(tmp_path: Path) -> None:

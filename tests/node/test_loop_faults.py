@@ -8,7 +8,7 @@ import errno
 import pytest
 from structlog.testing import capture_logs
 
-from ckb_node.loop_faults import MOST_KINDS, LoopFaults
+from ckb_node.runtime.loop_faults import MOST_KINDS, LoopFaults
 
 ACCEPT = {
     "message": "socket.accept() out of system resource",

@@ -12,7 +12,7 @@ from queue import Queue
 
 import pytest
 
-from ckb_node.stop_signals import EXIT_AT_ONCE, ONE_WISH_S, SIGNALS, StopSignals
+from ckb_node.runtime.stop_signals import EXIT_AT_ONCE, ONE_WISH_S, SIGNALS, StopSignals
 from tests.kit.process import ROOT
 
 WAIT_S = 30.0
@@ -76,7 +76,7 @@ def test_other_signals_are_left_alone() -> None:
 
 BUSY = """
 import threading
-from ckb_node.stop_signals import StopSignals
+from ckb_node.runtime.stop_signals import StopSignals
 lock = threading.Lock()
 lock.acquire()
 with StopSignals() as signals:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from ckb_node.system_limits import LEAST_ADDRESS_SPACE, LEAST_DESCRIPTORS, MOST_DESCRIPTORS, connections_within
+from ckb_node.runtime.system_limits import LEAST_ADDRESS_SPACE, LEAST_DESCRIPTORS, MOST_DESCRIPTORS, connections_within
 from tests.kit.process import ROOT
 
 

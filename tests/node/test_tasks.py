@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from ckb_node.tasks import Pauses, Tasks, public_reason
+from ckb_node.runtime.tasks import Pauses, Tasks, public_reason
 from consensus.lookup import ChainDataError
 from storage.errors import DiskFull, StorageCorrupt
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ckb_node.config import load_config
-from ckb_node.rpc.blockviews import encode_block_view
+from ckb_node.jsonrpc_types.block_view import encode_block_view
 from consensus.types.blockchain import Block, Transaction
 from storage.compare import state_differences
 from tests.commands.kit import OK, invoke, stored

@@ -13,8 +13,8 @@ from struct import pack, unpack
 import pytest
 
 from ckb_node.chain.processor import BlockProcessor, Verdict
-from ckb_node.chain.scripts import ScriptService
-from ckb_node.clock import SystemClock
+from ckb_node.runtime.clock import SystemClock
+from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
 from consensus.params import Consensus, PowFunc
 from consensus.rules.block import CellbaseError

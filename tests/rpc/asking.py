@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from ckb_node.jsonrpc_types.chain import transaction_json
 from ckb_node.rpc.dispatch import Dispatcher
-from ckb_node.rpc.jsontypes import transaction_json
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.registry import Methods, Module, Registry
 from consensus.types.blockchain import Transaction

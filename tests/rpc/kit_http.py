@@ -9,15 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ckb_node.lanes.client import CLIENT
-from ckb_node.lanes.lane import Lane, Slices
+from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.calls import Beside
 from ckb_node.rpc.guard import HttpLimits
 from ckb_node.rpc.http import HttpServer, serving
 from ckb_node.rpc.origin import OriginPolicy
 from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module
-from ckb_node.rpc.room import AnswerRoom
+from ckb_node.runtime.client import CLIENT
+from ckb_node.runtime.lane import Lane, Slices
 from tests.rpc.asking import dispatcher_of
 
 

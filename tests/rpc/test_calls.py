@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from ckb_node.lanes.client import CLIENT
-from ckb_node.lanes.lane import Lane, Slices
 from ckb_node.rpc import dispatch as dispatch_module
+from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.calls import Beside, InTurns, Written
 from ckb_node.rpc.dispatch import BATCHES_PER_ROUND, AnswerCutError, Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module, Registry
-from ckb_node.rpc.room import AnswerRoom
+from ckb_node.runtime.client import CLIENT
+from ckb_node.runtime.lane import Lane, Slices
 from tests.rpc.asking import RpcFailure, ask, call
 
 METHODS = Methods(Module.CHAIN)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from ckb_node.lanes.lane import Lane
+from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import H256, Bool, Hashes, Text, TransactionParam, Uint32, Uint64, ValidatorParam
 from ckb_node.rpc.registry import Methods, Module, Registry
-from ckb_node.rpc.room import AnswerRoom
+from ckb_node.runtime.lane import Lane
 from ckb_node.verification.stopping import ScriptsStopped
 from tests.rpc.asking import RpcFailure, ask, call, dispatcher_of
 

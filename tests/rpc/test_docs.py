@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.rpc.calls import Beside, InTurns, Written
 from ckb_node.rpc.examples import EXAMPLES
 from ckb_node.rpc.methods import OWN_MODULES
+from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
 from ckb_node.rpc.registry import Method
 
 METHODS = [method for methods in (*OWN_MODULES, INDEXER_METHODS) for method in methods]

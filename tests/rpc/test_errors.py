@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ckb_node.jsonrpc_types.hex_text import BadTextError
 from ckb_node.rpc import errors
 from ckb_node.rpc.errors import (
     Code,
@@ -17,7 +18,6 @@ from ckb_node.rpc.errors import (
     module_is_disabled,
     refused_block,
 )
-from ckb_node.rpc.hextext import BadTextError
 from ckb_node.rpc.services import FeeEstimateError
 from ckb_node.txpool import rejects
 from consensus.errors import BlockError, CkbError, HeaderError, TransactionError

@@ -12,10 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ckb_node.rpc.blockviews import decode_block_view, encode_block_view
-from ckb_node.rpc.fastread import header_bytes, transaction_bytes
-from ckb_node.rpc.hextext import BadTextError
-from ckb_node.rpc.jsontypes import (
+from ckb_node.jsonrpc_types.block_view import decode_block_view, encode_block_view
+from ckb_node.jsonrpc_types.chain import (
     HeaderJson,
     TransactionJson,
     header_json,
@@ -23,6 +21,8 @@ from ckb_node.rpc.jsontypes import (
     read_transaction,
     transaction_json,
 )
+from ckb_node.jsonrpc_types.fast_read import header_bytes, transaction_bytes
+from ckb_node.jsonrpc_types.hex_text import BadTextError
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, RawTransaction, Transaction
 from tests.consensus.kit_block import (

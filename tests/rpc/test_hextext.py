@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckb_node.rpc.hextext import (
+from ckb_node.jsonrpc_types.hex_text import (
     BadTextError,
     bytes_text,
     parse_bytes,

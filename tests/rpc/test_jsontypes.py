@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckb_node.rpc import fastjson
-from ckb_node.rpc import jsontypes as js
-from ckb_node.rpc.hextext import BadTextError
+from ckb_node.jsonrpc_types import chain as js
+from ckb_node.jsonrpc_types import fast_write as fastjson
+from ckb_node.jsonrpc_types.hex_text import BadTextError
 from ckb_node.specs import cell_file, load_bundled
 from consensus.chainspec.spec import load_genesis
 from consensus.types.blockchain import (

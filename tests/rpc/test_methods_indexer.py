@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from ckb_node.indexer.methods import METHODS
 from ckb_node.indexer.service import IndexerService
+from ckb_node.jsonrpc_types.chain import script_json
 from ckb_node.rpc.dispatch import Dispatcher
-from ckb_node.rpc.jsontypes import script_json
+from ckb_node.rpc.methods.indexer import METHODS
 from ckb_node.rpc.registry import Module
 from storage.memory import MemoryStore
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from ckb_node.rpc.jsontypes import block_json
+from ckb_node.jsonrpc_types.chain import block_json
+from ckb_node.mining.template_json import BlockTemplateJson, read_template
 from ckb_node.rpc.registry import Module
-from ckb_node.rpc.templatejson import BlockTemplateJson, read_template
 from consensus.types.blockchain import Block
 from tests.rpc.asking import RpcFailure, as_json, call, dispatcher_of, hexed
 from tests.rpc.kit import RpcChain, rpc_chain

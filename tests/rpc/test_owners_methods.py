@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ckb_node.indexer.methods import METHODS as INDEXER_METHODS
 from ckb_node.rpc.methods import OWN_MODULES
+from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
 from ckb_node.rpc.registry import Module
 from tests.rpc.asking import as_json
 from tests.rpc.kit import rpc_chain

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from ckb_node.lanes.lane import CHEAP_BYTES, Lane
-from ckb_node.rpc.room import SHARE, AnswerRoom, NoRoomError
+from ckb_node.rpc.answer_room import SHARE, AnswerRoom, NoRoomError
+from ckb_node.runtime.lane import CHEAP_BYTES, Lane
 from tests.lanes.kit_lane import Held, as_client
 
 

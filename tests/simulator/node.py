@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ckb_node.chain.checks import all_rules, scripts_later
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
 from ckb_node.chain.processor import BlockProcessor
-from ckb_node.chain.rules import all_rules, scripts_later
-from ckb_node.chain.scripts import ScriptService
 from ckb_node.chain.service import ChainService
 from ckb_node.indexer.index import Index
 from ckb_node.indexer.service import IndexerService
+from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, CellOutput, Transaction

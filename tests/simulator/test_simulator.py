@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ckb_node.chain.processor import Attach, BlockProcessor
-from ckb_node.chain.scripts import VerifiedTransactions
+from ckb_node.verification.scripts import VerifiedTransactions
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block
 from consensus.types.core import BlockExt

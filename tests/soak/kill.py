@@ -25,8 +25,8 @@ from typing import Any
 
 import msgspec
 
-from ckb_node.rpc.jsontypes import block_json, transaction_json
-from ckb_node.rpc.templatejson import BlockTemplateJson, read_template
+from ckb_node.jsonrpc_types.chain import block_json, transaction_json
+from ckb_node.mining.template_json import BlockTemplateJson, read_template
 from consensus.types.blockchain import OutPoint, Transaction
 from tests.kit.devchain import dev_consensus
 from tests.kit.process import NodeProcess, RpcClient, RpcFailure, free_port, run_command

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ckb_node.rpc import services as rpc
-from ckb_node.txpool import waiting
+from ckb_node.txpool import verify_queue as waiting
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.rejects import (

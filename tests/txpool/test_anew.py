@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from ckb_node.chain.scripts import VerifiedTransactions
 from ckb_node.rpc import services as rpc
 from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.pool import Checked
+from ckb_node.verification.scripts import VerifiedTransactions
 from consensus.crypto.hashing import ckb_hash
 from consensus.errors import CkbError
 from consensus.params import Consensus

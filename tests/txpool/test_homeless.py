@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from ckb_node.lanes.lane import Lane
 from ckb_node.rpc import services as rpc
+from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.methods.chain_transactions import get_transaction
-from ckb_node.rpc.noderesults import pool_ids_text, pool_info_json
-from ckb_node.rpc.room import AnswerRoom
-from ckb_node.txpool.homeless import HomelessEntry
+from ckb_node.rpc.node_results import pool_ids_text, pool_info_json
+from ckb_node.runtime.lane import Lane
+from ckb_node.txpool.readmission import HomelessEntry
 from ckb_node.txpool.rejects import Duplicated
 from consensus.types.blockchain import Block, Transaction
 from storage.errors import StorageError

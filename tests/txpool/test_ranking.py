@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckb_node.txpool import ranking
-from ckb_node.txpool.ranking import Ranking
+from ckb_node.txpool import sorted_keys as ranking
+from ckb_node.txpool.sorted_keys import Ranking
 
 
 @pytest.fixture(autouse=True)

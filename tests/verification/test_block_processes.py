@@ -10,9 +10,9 @@ from threading import Thread, Timer
 
 import pytest
 
-from ckb_node.chain.scripts import ScriptService
 from ckb_node.verification.messages import Done, Ending
 from ckb_node.verification.processes import Work, readable
+from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError

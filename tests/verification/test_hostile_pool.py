@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from ckb_node.chain import scripts as chain_scripts
 from ckb_node.txpool.rejects import Invalidated, Reject, VerificationFailed
+from ckb_node.verification import scripts as chain_scripts
 from ckb_node.verification.stopping import BudgetExceeded
 from consensus.crypto.hashing import data_hash
 from consensus.params import Consensus

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ckb_node.chain import scripts as chain_scripts
-from ckb_node.chain.scripts import ScriptService
-from ckb_node.verification.carry import pack_error, unpack_error
+from ckb_node.verification import scripts as chain_scripts
 from ckb_node.verification.messages import ErrorData
+from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.stopping import BudgetExceeded, ScriptsStopped, Stop
+from ckb_node.verification.transfer import pack_error, unpack_error
 from consensus.errors import ScriptError
 from consensus.types.core import ResolvedTransaction
 from tests.script.support import Chain

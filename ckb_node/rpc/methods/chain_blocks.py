@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ckb_node.rpc.chainresults import (
+from ckb_node.jsonrpc_types.chain import (
+    BlockViewJson,
+    EpochViewJson,
+    HeaderViewJson,
+    epoch_json,
+    header_view_json,
+)
+from ckb_node.jsonrpc_types.fast_write import block_view_json
+from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
+from ckb_node.rpc.chain_results import (
     BlockFilterJson,
     BlockWithCyclesJson,
     ConsensusJson,
@@ -10,15 +19,6 @@ from ckb_node.rpc.chainresults import (
     optional_hash,
 )
 from ckb_node.rpc.errors import Code, RpcError, bad_verbosity
-from ckb_node.rpc.fastjson import block_view_json
-from ckb_node.rpc.hextext import bytes_text, uint_text
-from ckb_node.rpc.jsontypes import (
-    BlockViewJson,
-    EpochViewJson,
-    HeaderViewJson,
-    epoch_json,
-    header_view_json,
-)
 from ckb_node.rpc.params import H256, Bool, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import ChainView, Services

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ckb_node.rpc.chainresults import (
+from ckb_node.jsonrpc_types.hex_text import bytes_text, parse_hash
+from ckb_node.rpc.chain_results import (
     MerkleProofJson,
     TransactionAndWitnessProofJson,
     TransactionProofJson,
@@ -10,7 +11,6 @@ from ckb_node.rpc.chainresults import (
     read_merkle_proof,
 )
 from ckb_node.rpc.errors import Code, RpcError, invalid_params
-from ckb_node.rpc.hextext import bytes_text, parse_hash
 from ckb_node.rpc.params import H256, Hashes, TransactionAndWitnessProofParam, TransactionProofParam
 from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import ChainView, Services

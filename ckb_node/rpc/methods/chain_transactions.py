@@ -6,7 +6,10 @@ from functools import partial
 
 import msgspec
 
-from ckb_node.rpc.chainresults import (
+from ckb_node.jsonrpc_types.chain import TransactionViewJson
+from ckb_node.jsonrpc_types.fast_write import transaction_view_json
+from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
+from ckb_node.rpc.chain_results import (
     CellWithStatusJson,
     CyclesJson,
     TransactionWithStatusJson,
@@ -15,9 +18,6 @@ from ckb_node.rpc.chainresults import (
     optional_uint,
 )
 from ckb_node.rpc.errors import bad_verbosity
-from ckb_node.rpc.fastjson import transaction_view_json
-from ckb_node.rpc.hextext import bytes_text, uint_text
-from ckb_node.rpc.jsontypes import TransactionViewJson
 from ckb_node.rpc.params import H256, Bool, OutPointParam, TransactionParam, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ckb_node.rpc.chainresults import CyclesJson
+from ckb_node.jsonrpc_types.hex_text import uint_text
+from ckb_node.rpc.chain_results import CyclesJson
 from ckb_node.rpc.errors import invalid_params
-from ckb_node.rpc.hextext import uint_text
 from ckb_node.rpc.methods.chain_transactions import estimate_cycles
 from ckb_node.rpc.params import Bool, OutPointParam, PriorityParam, TransactionParam, WithdrawingParam
 from ckb_node.rpc.registry import Methods, Module, always_dear

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from ckb_node.rpc.errors import invalid_params
-from ckb_node.rpc.noderesults import (
+from ckb_node.rpc.node_results import (
     BannedAddressJson,
     LocalNodeJson,
     RemoteNodeJson,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
 from ckb_node.rpc.calls import InTurns
 from ckb_node.rpc.errors import Code, RpcError
-from ckb_node.rpc.hextext import bytes_text, uint_text
-from ckb_node.rpc.noderesults import (
+from ckb_node.rpc.node_results import (
     EntryCompletedJson,
     PoolTxDetailJson,
     TxPoolEntriesJson,

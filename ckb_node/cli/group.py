@@ -1,0 +1,154 @@
+"""How the program ends: exit codes, one line for each error, and never a traceback.
+
+Exit codes: 0 fine, 1 a script failed under `debug`, 64 the command line is wrong, 65 the configuration is wrong,
+66 files cannot be read or written, 113 anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any, Final, NoReturn, TextIO
+
+import click
+
+from ckb_node.config import ConfigError
+from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.key_file import KeyFileError
+from consensus.errors import CkbError, SpecError
+from storage.errors import SpecMismatch, StorageError
+
+EXIT_CLI, EXIT_CONFIG, EXIT_IO, EXIT_FAILURE = 64, 65, 66, 113
+
+_EXIT_CODES: dict[type[BaseException], int] = {
+    ConfigError: EXIT_CONFIG,
+    SpecError: EXIT_CONFIG,
+    SpecMismatch: EXIT_CONFIG,
+    StorageError: EXIT_IO,
+    KeyFileError: EXIT_IO,
+    OSError: EXIT_IO,
+    CommandError: EXIT_FAILURE,
+    CkbError: EXIT_FAILURE,
+    MemoryError: EXIT_FAILURE,
+}
+_KNOWN: Final = tuple(_EXIT_CODES)
+
+MAX_LINE = 4000
+
+
+class NodeCommand(click.Command):
+    """A command whose options are texts that any file, log and terminal can hold."""
+
+    free_parameters = frozenset({"arguments"})
+    """Those that may hold any bytes: arguments of a program under `debug`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is not UTF-8."""
+        rest = super().parse_args(ctx, args)
+        for name, value in ctx.params.items():
+            if name not in self.free_parameters:
+                _verify_utf8(name, value)
+        _verify_utf8("-C", ctx.obj)
+        return rest
+
+
+def _verify_utf8(name: str, value: object) -> None:
+    for each in value if isinstance(value, tuple | list) else (value,):
+        text = str(each) if isinstance(each, str | Path) else ""
+        shown = text.encode(errors="backslashreplace").decode()
+        if shown != text:
+            raise click.UsageError(f"{name}: not UTF-8 text: {shown[:200]}")
+
+
+class NodeGroup(click.Group):
+    """A group that ends with the exit codes of this program."""
+
+    command_class = NodeCommand
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run a command and exit."""
+        kwargs["standalone_mode"] = False
+        _open_missing_streams()
+        _listen_to_sigint()
+        code = self._code_of(args, kwargs)
+        sys.exit(code if _is_flushed(sys.stdout) else _fail(EXIT_IO, "standard output: cannot be written"))
+
+    def _code_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        try:
+            code = super().main(*args, **kwargs)
+        except click.ClickException as error:
+            with contextlib.suppress(OSError):
+                error.show()
+            return EXIT_CLI
+        except (click.Abort, KeyboardInterrupt):
+            return _fail(EXIT_FAILURE, None, "interrupted")
+        except BrokenPipeError:  # who read the output has seen enough
+            return EXIT_IO
+        except _KNOWN as error:
+            return _fail(_exit_code(error), _line(error))
+        except Exception as error:  # noqa: BLE001 - a fault of this program, said in one line too
+            return _fail(EXIT_FAILURE, f"internal error: {type(error).__name__}: {_line(error)}{_place_of(error)}")
+        return code if isinstance(code, int) else 0
+
+
+def _exit_code(error: BaseException) -> int:
+    return next(_EXIT_CODES[base] for base in type(error).__mro__ if base in _EXIT_CODES)
+
+
+def _line(error: BaseException) -> str:
+    plain = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without its number
+        plain = error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+    text = " ".join(plain.split()) or type(error).__name__
+    return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}..."
+
+
+def _place_of(error: BaseException) -> str:
+    """Where a fault of this program showed, for a report."""
+    frames = extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+
+
+def _fail(code: int, text: str | None, plain: str = "") -> int:
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(plain if text is None else f"ckb-node: {text}", err=True)
+    return code
+
+
+def _is_flushed(stream: TextIO) -> bool:
+    """What was written has arrived. When it cannot, the interpreter must not try again at its end."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        _forget(stream)
+    except (OSError, ValueError):
+        _forget(stream)
+        return False
+    return True
+
+
+def _forget(stream: TextIO) -> None:
+    """Let what could not be written go to nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _open_missing_streams() -> None:
+    """A process may be started with standard streams closed; Python then has none."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for good
+
+
+def _listen_to_sigint() -> None:
+    """Shells ignore SIGINT for what they start in the background; `kill -INT` should end it all the same."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,257 @@
+"""The command line: `ckb-node init|run|dev|miner|check|recover|import|export|replay|stats|debug|list-hashes`.
+
+`cli_group.py` has the exit codes and how errors are shown.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ckb_node.cli.data import DATA_COMMANDS
+from ckb_node.cli.debug import debug_command
+from ckb_node.cli.group import NodeGroup
+from ckb_node.cli.options import (
+    SECONDS,
+    assume_valid_option,
+    directory_option,
+    root_of,
+    spec_check_of,
+    spec_check_options,
+)
+from ckb_node.commands.init import DEFAULT_RPC_PORT, MAX_SPEC_BYTES, InitOptions, dev_miner_lock, init_directory
+from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, configured_hashes
+from ckb_node.commands.miner import run_miner
+from ckb_node.commands.sdk_scripts import SDK_FORMATS, as_sdk_json
+from ckb_node.commands.template import CHAINS
+from ckb_node.config import CONFIG_NAME, Config, load_config
+from ckb_node.dev_accounts import MINER_ARG
+from ckb_node.genesis.crates import CratesSource
+from ckb_node.genesis.files import FileSource
+from ckb_node.genesis.obtain import GenesisSource, obtain_consensus
+from ckb_node.genesis.rpc import RpcSource
+from ckb_node.runtime.logs import set_up_logs
+from ckb_node.runtime.text_file import decode
+
+_GENESIS_OPTIONS = (
+    click.option("--genesis", type=click.Path(path_type=Path), help="File with the genesis block, molecule or JSON."),
+    click.option("--crates", type=click.Path(path_type=Path), help="Directory of ckb-resource, ckb-system-scripts."),
+    click.option("--genesis-rpc", metavar="URL", help="JSON-RPC of a node of the chain, to get the genesis block."),
+)
+
+
+def genesis_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the genesis block may be got from."""
+    for option in reversed(_GENESIS_OPTIONS):
+        function = option(function)
+    return function
+
+
+def _genesis_sources(genesis: Path | None, crates: Path | None, genesis_rpc: str | None) -> list[GenesisSource]:
+    """Nearest first."""
+    sources: list[GenesisSource] = []
+    if genesis is not None:
+        sources.append(FileSource(genesis))
+    if crates is not None:
+        sources.append(CratesSource(crates))
+    if genesis_rpc is not None:
+        sources.append(RpcSource(genesis_rpc))
+    return sources
+
+
+@click.group(cls=NodeGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@directory_option
+@click.version_option(
+    metadata.version("ckb-node"), "-V", "--version", prog_name="ckb-node", message="%(prog)s %(version)s"
+)
+def main() -> None:
+    """A full node of Nervos CKB."""
+
+
+# ---------------------------------------------------------------- init
+
+
+def _list_chains(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        for chain in CHAINS:
+            click.echo(chain)
+        context.exit()
+
+
+@main.command()
+@directory_option
+@click.option("-l", "--list-chains", is_flag=True, is_eager=True, expose_value=False, callback=_list_chains)
+@click.option("-c", "--chain", type=click.Choice(CHAINS), default="mainnet", show_default=True)
+@click.option("--import-spec", metavar="FILE|-", help="Use this chain spec; - reads it from standard input.")
+@click.option("--log-to", type=click.Choice(["file", "stdout", "both"]), default="both", show_default=True)
+@click.option("-f", "--force", is_flag=True, help="Overwrite a configuration that is there.")
+@click.option("--rpc-port", type=click.IntRange(0, 65535), default=DEFAULT_RPC_PORT, show_default=True)
+@click.option("--p2p-port", type=click.IntRange(0, 65535), help="Not used: this version has no peers.")
+@click.option("--ba-code-hash", help="Code hash of the lock that mined rewards go to.")
+@click.option("--ba-arg", multiple=True, help="Argument of that lock; several are put end to end.")
+@click.option("--ba-hash-type", type=click.Choice(["data", "type", "data1", "data2"]), default="type")
+@click.option("--ba-message", help="Message in mined blocks, 0x-prefixed hex.")
+@click.option("--genesis-message", help="Message in the genesis block of a dev chain; by default the time.")
+@click.option(
+    "--system-cells",
+    type=click.Path(path_type=Path),
+    help="Directory with the public chains' system cells, for a dev chain that uses them.",
+)
+@genesis_options
+@click.pass_context
+def init(
+    context: click.Context,
+    /,
+    log_to: str,
+    p2p_port: int | None,
+    ba_arg: tuple[str, ...],
+    genesis: Path | None,
+    crates: Path | None,
+    genesis_rpc: str | None,
+    **options: Any,
+) -> None:
+    """Make the files of a new node."""
+    if p2p_port is not None:
+        _warn("WARN: --p2p-port is not used: no peers connect to this version.")
+    if options["chain"] == "dev" and options["genesis_message"] is None:
+        options["genesis_message"] = str(time.time_ns() // 1_000_000)
+    spec_text = None
+    if options["import_spec"] == "-":
+        spec_text = decode(sys.stdin.buffer.read(MAX_SPEC_BYTES + 1), MAX_SPEC_BYTES, "standard input")
+    asked = InitOptions(
+        root=root_of(context),
+        log_to_file=log_to != "stdout",
+        log_to_stdout=log_to != "file",
+        ba_args=ba_arg,
+        spec_text=spec_text,
+        genesis_sources=_genesis_sources(genesis, crates, genesis_rpc),
+        **options,
+    )
+    init_directory(asked, click.echo, _warn)
+
+
+def _warn(text: str) -> None:
+    click.echo(text, err=True)
+
+
+# ---------------------------------------------------------------- run
+
+
+@main.command()
+@directory_option
+@click.option("--ba-advanced", is_flag=True, help="Allow any lock as block assembler.")
+@click.option("--indexer", is_flag=True, help="Open the RPC module Indexer, whatever the configuration says.")
+@spec_check_options
+@assume_valid_option
+@genesis_options
+@click.pass_context
+def run(
+    context: click.Context,
+    ba_advanced: bool,
+    indexer: bool,
+    skip_spec_check: bool,
+    overwrite_spec: bool,
+    assume_valid_target: list[str] | None,
+    genesis: Path | None,
+    crates: Path | None,
+    genesis_rpc: str | None,
+) -> int:
+    """Run the node."""
+    config = load_config(root_of(context)).with_spec_check(spec_check_of(skip_spec_check, overwrite_spec))
+    if indexer:
+        config = config.with_indexer()
+    if assume_valid_target is not None:
+        config = config.with_assume_valid_targets(assume_valid_target)
+    if sources := _genesis_sources(genesis, crates, genesis_rpc):
+        obtain_consensus(config, sources, click.echo)
+    return _run(config.with_ba_advanced() if ba_advanced else config, mine=False)
+
+
+@main.command()
+@directory_option
+@click.option("--interval", type=SECONDS, help="Seconds between blocks; by default as configured.")
+@click.option("--rpc-port", type=click.IntRange(0, 65535), help="Instead of the configured one; at first 8114.")
+@spec_check_options
+@click.pass_context
+def dev(
+    context: click.Context, interval: float | None, rpc_port: int | None, skip_spec_check: bool, overwrite_spec: bool
+) -> int:
+    """Run a dev chain that mines: the directory is made when it is not there."""
+    root = root_of(context)
+    if not (root / CONFIG_NAME).exists():
+        asked = InitOptions(root=root, chain="dev", rpc_port=rpc_port or DEFAULT_RPC_PORT, ba_args=(MINER_ARG,))
+        init_directory(asked, click.echo, _warn)
+    config = load_config(root).with_spec_check(spec_check_of(skip_spec_check, overwrite_spec))
+    config = config.with_miner_lock(dev_miner_lock())
+    if rpc_port is not None:
+        config = config.with_rpc_port(rpc_port)
+    return _run(config if interval is None else config.with_interval(interval), mine=True)
+
+
+def _run(config: Config, *, mine: bool) -> int:
+    # Imported here: the other commands need neither the VM nor the database, which take long to load.
+    from ckb_node.node import run_node
+
+    return run_node(config, mine=mine)
+
+
+@main.command()
+@directory_option
+@click.option("-l", "--limit", type=click.IntRange(min=0), default=0, help="Stop after so many blocks; 0 never stops.")
+@click.pass_context
+def miner(context: click.Context, limit: int) -> int:
+    """Mine for a node on a chain with Dummy proof of work."""
+    config = load_config(root_of(context))
+    set_up_logs(config, "miner")
+    return run_miner(config, limit)
+
+
+@main.command()
+@directory_option
+@click.pass_context
+def check(context: click.Context) -> int:
+    """Replay the stored chain from genesis in memory and compare the outcome with the database."""
+    from ckb_node.commands.check import check_data
+
+    return check_data(load_config(root_of(context)))
+
+
+# ---------------------------------------------------------------- list-hashes
+
+
+@main.command(name="list-hashes")
+@directory_option
+@click.option("-b", "--bundled", is_flag=True, help="All chains that come with the node.")
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["toml", "json", *SDK_FORMATS]),
+    default="toml",
+    show_default=True,
+    help="ccc, lumos: the configured chain's scripts as these SDKs take them.",
+)
+@click.pass_context
+def list_hashes(context: click.Context, bundled: bool, form: str) -> None:
+    """Show where the system cells of the configured chain are."""
+    if bundled and form in SDK_FORMATS:
+        raise click.UsageError(f"--format {form} is for one chain: leave out --bundled")
+    hashes = bundled_hashes() if bundled else configured_hashes(load_config(root_of(context)))
+    if form in SDK_FORMATS:
+        ((chain, own),) = hashes.items()
+        click.echo(as_sdk_json(form, chain, own))
+        return
+    if form == "json":
+        click.echo(as_json(hashes))
+        return
+    click.echo(f"# Generated by: ckb-node list-hashes{' -b' if bundled else ''}\n\n{as_toml(hashes)}")
+
+
+for _command in (*DATA_COMMANDS, debug_command):
+    main.add_command(_command)

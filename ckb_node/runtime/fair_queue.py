@@ -1,0 +1,134 @@
+"""A fair line: of all clients that wait, the one that has had least is next."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from operator import itemgetter
+from typing import Final, Generic, TypeVar
+
+from ckb_node.runtime.client import CLIENT
+
+T = TypeVar("T")
+
+EXPECTED_COST: Final = 0.01
+"""What a turn is taken to cost until its end, so that a client's turns at the same time count too."""
+
+MOST_REMEMBERED: Final = 1000
+"""Clients whose time is kept; beyond this, those are forgotten that are the least ahead."""
+
+
+class FairLine(Generic[T]):
+    """Start-time fair queueing by client. Costs are in any one unit.
+
+    Each client has a time of its own, which advances by what its turns cost; who comes new, or after a pause, begins at
+    the time of the turn that was given last. So a client that asks for little never waits behind another's many calls.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._times: dict[str, float] = {}
+        self._waiting: dict[str, deque[tuple[int, T]]] = {}
+        self._arrivals = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, client: str, item: T) -> None:
+        """Stand in line, behind the client's own items."""
+        self._arrivals += 1
+        self._waiting.setdefault(client, deque()).append((self._arrivals, item))
+
+    def discard(self, client: str, item: T) -> None:
+        """Leave the line; nothing happens when the item is not in it."""
+        kept = deque(each for each in self._waiting.get(client, ()) if each[1] is not item)
+        if kept:
+            self._waiting[client] = kept
+        else:
+            self._waiting.pop(client, None)
+
+    def take(self) -> tuple[str, T]:
+        """The next item and its client, who is charged EXPECTED_COST. KeyError when nobody waits."""
+        if not self._waiting:
+            raise KeyError("nobody waits")
+        client = min(self._waiting, key=self._place)
+        items = self._waiting[client]
+        item = items.popleft()[1]
+        if not items:
+            del self._waiting[client]
+        self._now = self._time_of(client)
+        self.charge(client, EXPECTED_COST)
+        return client, item
+
+    def charge(self, client: str, cost: float) -> None:
+        """Advance a client's time; a negative cost takes back what was charged too much."""
+        self._times[client] = self._time_of(client) + cost
+        if len(self._times) > MOST_REMEMBERED:
+            most = sorted(self._times.items(), key=itemgetter(1), reverse=True)[: MOST_REMEMBERED // 2]
+            self._times = {each: time for each, time in most if time > self._now}
+
+    def _time_of(self, client: str) -> float:
+        return max(self._now, self._times.get(client, 0.0))
+
+    def _place(self, client: str) -> tuple[float, int]:
+        return self._time_of(client), self._waiting[client][0][0]
+
+
+class FairSlots:
+    """So many at a time; the others wait in a fair line. Belongs to the event loop."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._line: FairLine[asyncio.Future[None]] = FairLine()
+        self._holds = 0
+
+    async def enter(self) -> str:
+        """Return with the client's name when a slot is its own. The client is that of the task (CLIENT)."""
+        client = CLIENT.get()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.add(client, turn)
+        self._give()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave(client, 0.0)
+            else:
+                self._line.discard(client, turn)
+            raise
+        return client
+
+    def leave(self, client: str, cost: float) -> None:
+        """Give a slot back: seconds that it was used."""
+        self._line.charge(client, cost - EXPECTED_COST)
+        self._free += 1
+        self._give()
+
+    def hold(self) -> None:
+        """Give no more slots until `release`; those that are given are used to their end."""
+        self._holds += 1
+
+    def release(self) -> None:
+        """The end of one `hold`."""
+        self._holds -= 1
+        self._give()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A slot while the context lasts."""
+        client = await self.enter()
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.leave(client, time.monotonic() - started)
+
+    def _give(self) -> None:
+        while self._free and not self._holds and self._line:
+            _, turn = self._line.take()
+            if not turn.done():
+                self._free -= 1
+                turn.set_result(None)

@@ -1,0 +1,97 @@
+"""The pool's entries in the two orders that matter: what miners take first, and what a full pool drops first.
+
+A place in an order is one byte string that compares as the order does and holds the entry's short id: tuples would take
+four times its memory.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from struct import Struct
+
+from ckb_node.txpool.entry import PoolEntry, Status, evict_key, score
+from ckb_node.txpool.sorted_keys import Ranking
+from consensus.types.blockchain import SHORT_ID_SIZE
+
+_U64, _U32 = (1 << 64) - 1, (1 << 32) - 1
+
+_STATUSES = (Status.PENDING, Status.GAP, Status.PROPOSED)
+"""In the order of eviction; places name them by number."""
+_NUMBERS = {status: number for number, status in enumerate(_STATUSES)}
+
+_SCORE_PLACE = Struct(f">QQI{SHORT_ID_SIZE}sB")
+"""Rate (high and low half), weight, short id, status. Rates of all statuses compare."""
+_EVICT_PLACE = Struct(f">BQIQ{SHORT_ID_SIZE}s")
+"""Status, fee rate, count of descendants, time, short id."""
+
+
+class PoolOrders:
+    """Entries, ranked. Whoever changes what an entry's place depends on ranks it anew; entries know their places."""
+
+    def __init__(self) -> None:
+        self._by_score: dict[Status, Ranking[bytes]] = {status: Ranking() for status in Status}
+        self._by_eviction: Ranking[bytes] = Ranking()
+
+    def count(self, status: Status) -> int:
+        return len(self._by_score[status])
+
+    def by_score(self, statuses: Iterable[Status]) -> Iterator[bytes]:
+        """Short ids of the entries of some statuses, the best paying first; nothing may change meanwhile."""
+        ranked = heapq.merge(*(reversed(self._by_score[status]) for status in statuses), reverse=True)
+        return map(_short_id, ranked)
+
+    def by_score_as_now(self, statuses: Iterable[Status]) -> Iterator[bytes]:
+        """The same, of those that are there at the time of the call, whatever changes meanwhile."""
+        ranked = heapq.merge(*(self._by_score[status].descending_as_now() for status in statuses), reverse=True)
+        return map(_short_id, ranked)
+
+    def rank_by_score_among(self, entry: PoolEntry, statuses: Iterable[Status]) -> int:
+        """How many entries of some statuses come before one in `by_score`."""
+        return sum(self._by_score[status].count_above(entry.score_place) for status in statuses)
+
+    def first_to_evict(self) -> bytes | None:
+        """Short id; pending before gap before proposed, then by evict_key."""
+        first = self._by_eviction.first()
+        return None if first is None else first[-SHORT_ID_SIZE:]
+
+    def rank_by_score(self, entry: PoolEntry) -> None:
+        """To be called when the entry is new, or its status or ancestors have changed."""
+        place, old = _score_place(entry), entry.score_place
+        if place == old:
+            return
+        if old:
+            self._by_score[_STATUSES[old[-1]]].remove(old)
+        self._by_score[entry.status].add(place)
+        entry.score_place = place
+
+    def rank_by_eviction(self, entry: PoolEntry) -> None:
+        """To be called when the entry is new, or its status or descendants have changed."""
+        place, old = _evict_place(entry), entry.evict_place
+        if place == old:
+            return
+        if old:
+            self._by_eviction.remove(old)
+        self._by_eviction.add(place)
+        entry.evict_place = place
+
+    def forget(self, entry: PoolEntry) -> None:
+        """The entry has left."""
+        self._by_score[_STATUSES[entry.score_place[-1]]].remove(entry.score_place)
+        self._by_eviction.remove(entry.evict_place)
+        entry.score_place = entry.evict_place = b""
+
+
+def _short_id(score_place: bytes) -> bytes:
+    return score_place[-SHORT_ID_SIZE - 1 : -1]
+
+
+def _score_place(entry: PoolEntry) -> bytes:
+    """Numbers that do not fit count as the most that fits."""
+    rate, weight = score(entry, entry.ancestors)
+    return _SCORE_PLACE.pack(rate >> 64, rate & _U64, min(weight, _U32), entry.short_id, _NUMBERS[entry.status])
+
+
+def _evict_place(entry: PoolEntry) -> bytes:
+    rate, count, timestamp = evict_key(entry)
+    return _EVICT_PLACE.pack(_NUMBERS[entry.status], min(rate, _U64), count, timestamp, entry.short_id)

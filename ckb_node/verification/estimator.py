@@ -1,0 +1,57 @@
+"""Cycles of transactions whose senders only ask: apart from the pool and from templates, in turns by client."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from ckb_node.runtime.lane import Lane
+from ckb_node.verification.scripts import ScriptService, pool_seconds
+from ckb_node.verification.stopping import Stop, TimeExceeded
+from consensus.rules.resolve import resolve_transaction
+from consensus.tx_env import TxEnv
+from consensus.types.blockchain import Transaction
+from consensus.types.core import ResolvedTransaction
+from storage.chain_store import ChainView
+
+TURNS_S: Final = (2.0, 8.0)
+"""Seconds of work of the first long turns. Who needs more begins again in the next one, behind those who need less:
+so nobody waits long for scripts that never end, and all together work at most a third longer."""
+
+
+class Estimator:
+    """Short runs in a thread, long ones in a process of their own. Belongs to the event loop."""
+
+    def __init__(self, scripts: ScriptService) -> None:
+        self._scripts, self._consensus = scripts, scripts.consensus
+        self._short = Lane("estimate", 1)
+        self._long = Lane("long-estimate", 1)
+
+    async def cycles(self, view: ChainView, transaction: Transaction) -> int:
+        """As if it were submitted at the tip of `view`. Raises ResolveError, ScriptError, BudgetExceeded."""
+        env, limit = TxEnv.submitted(view.tip_header()), self._consensus.max_block_cycles
+        stop = Stop(self._scripts.stop)
+        try:
+            rtx = await self._short.run(partial(_resolve, view, transaction))
+            cycles = await self._short.run(partial(self._scripts.run_quickly, view, rtx, env, limit, stop))
+            return await self._long_turns(view, rtx, env, stop) if cycles is None else cycles
+        finally:
+            stop.set()
+
+    async def _long_turns(self, view: ChainView, rtx: ResolvedTransaction, env: TxEnv, stop: Stop) -> int:
+        limit = self._consensus.max_block_cycles
+        most = pool_seconds(limit)
+        for seconds in (*TURNS_S, most):
+            with suppress(TimeExceeded):
+                return await self._long.run(partial(self._scripts.run_estimate, view, rtx, env, limit, stop, seconds))
+        raise TimeExceeded(most)
+
+    def close(self) -> None:
+        """Wait for the runs at hand, which end when the scripts are told to."""
+        self._short.close()
+        self._long.close()
+
+
+def _resolve(view: ChainView, transaction: Transaction) -> ResolvedTransaction:
+    return resolve_transaction(transaction, view, view, frozenset())

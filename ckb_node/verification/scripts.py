@@ -1,0 +1,184 @@
+"""Running scripts once: a cache of verified transactions in front of the script verifier."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from ckb_node.verification.debug_output import Prints
+from ckb_node.verification.script_log import is_heard, tell
+from ckb_node.verification.stopping import Gate, PoolPause, Stop, TimeExceeded
+from consensus.context import ChainReader
+from consensus.errors import ScriptError
+from consensus.params import Consensus
+from consensus.rules.hardfork import type_script_vm_version
+from consensus.rules.verify_block import PreparedBlock, run_scripts
+from consensus.script.errors import ExceededMaximumCycles
+from consensus.script.scheduler import MachineFactory, Pause
+from consensus.script.verifier import ScriptVerifier
+from consensus.tx_env import TxEnv
+from consensus.types.core import ResolvedTransaction
+from vm import create_machine
+from vm.errors import EngineFailure
+
+MAX_VERIFIED = 30_000
+
+QUICK_S = 0.1
+MIN_POOL_S = 2.0
+POOL_CYCLES_PER_S = 100e6
+
+CacheKey = tuple[bytes, int]
+"""Witness hash, and the VM version that `type` scripts had: a hardfork may change the verdict."""
+
+
+class VerifiedTransactions:
+    """Cycles of transactions whose scripts passed; the least recently used leave. Safe from any thread."""
+
+    def __init__(self, limit: int = MAX_VERIFIED) -> None:
+        self._limit = limit
+        self._cycles: OrderedDict[CacheKey, int] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._cycles)
+
+    def get(self, key: CacheKey) -> int | None:
+        with self._lock:
+            cycles = self._cycles.get(key)
+            if cycles is not None:
+                self._cycles.move_to_end(key)
+            return cycles
+
+    def put(self, key: CacheKey, cycles: int) -> None:
+        with self._lock:
+            self._cycles[key] = cycles
+            self._cycles.move_to_end(key)
+            if len(self._cycles) > self._limit:
+                self._cycles.popitem(last=False)
+
+
+class ScriptService:
+    """What the chain and the pool share: one cache, one way to run scripts, here in the caller's thread.
+
+    `machine_factory` makes the machines: a node gives that of its `vm.Engines`, which translate hot programs.
+    `ckb_node.verification.service` does the same on several cores.
+    """
+
+    def __init__(self, consensus: Consensus, machine_factory: MachineFactory = create_machine) -> None:
+        self.consensus, self.machine_factory = consensus, machine_factory
+        self.verified = VerifiedTransactions()
+        self.stop, self.gate = Stop(), Gate()
+
+    def over(self, reader: ChainReader, pause: Pause | None = None) -> CachedRunner:
+        """A runner whose scripts read headers of this state of the chain. Raises what `pause` raises besides; without
+        one, ScriptsStopped after `end_runs`."""
+        return CachedRunner(self, reader, pause or self.stop.check)
+
+    def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
+        """Cycles of `prepared.with_scripts`; the pool waits meanwhile. Raises BlockTransactionError, ScriptsStopped."""
+        with self.gate.block():
+            return run_scripts(self.consensus, prepared, self.over(reader))
+
+    def warm_up(self) -> None:
+        """There are many blocks to come: return when they can be run at full speed. Raises ScriptsStopped."""
+
+    def run_blocks(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> Iterator[list[int]]:
+        """`run_block` of each in order; ends with the error of the first that fails. `reader` knows their chain."""
+        for prepared in blocks:
+            yield self.run_block(reader, prepared)
+
+    def run_quickly(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int | None:
+        """Cycles of a transaction of the pool, None if it takes long. Raises ScriptError, ScriptsStopped."""
+        pause = PoolPause(stop, self.gate, QUICK_S, _TakesLongError)
+        try:
+            return self.over(reader, pause).run(rtx, env, max_cycles)
+        except _TakesLongError:
+            return None
+
+    def run_patiently(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        """Cycles of a transaction of the pool. Raises ScriptError, ScriptsStopped; TimeExceeded when it works longer
+        than `pool_seconds`, BudgetExceeded when it takes too much memory."""
+        return self.run_estimate(reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+
+    def run_estimate(
+        self,
+        reader: ChainReader,
+        rtx: ResolvedTransaction,
+        env: TxEnv,
+        max_cycles: int,
+        stop: Stop,
+        seconds: float,
+    ) -> int:
+        """As `run_patiently` for up to `seconds`, and not in the way of the pool."""
+        pause = PoolPause(stop, self.gate, seconds, lambda: TimeExceeded(seconds))
+        return self.over(reader, pause).run(rtx, env, max_cycles)
+
+    def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:
+        """Under which a transaction's cycles are remembered."""
+        return self.cache_keys([rtx], env)[0]
+
+    def cache_keys(self, transactions: Sequence[ResolvedTransaction], env: TxEnv) -> list[CacheKey]:
+        """Of the transactions of one block."""
+        version = type_script_vm_version(self.consensus, env.epoch_without_proposal_window)
+        return [(rtx.transaction.witness_hash, version) for rtx in transactions]
+
+    def end_runs(self) -> None:
+        """For good. All runs end at their next pause; those who wait for them get ScriptsStopped."""
+        self.stop.set()
+
+
+def pool_seconds(max_cycles: int) -> float:
+    """Seconds of work that a transaction of the pool may take: twice what an honest script needs in the interpreter."""
+    return MIN_POOL_S + max_cycles / POOL_CYCLES_PER_S
+
+
+class _TakesLongError(Exception):
+    """A quick run has used its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRunner:
+    """Satisfies consensus.rules.verify_block.ScriptRunner.
+
+    What a script can see is fixed by the transaction's hashes (cells by out point, headers by hash), so a verdict
+    holds for ever within one VM version. Only success is remembered.
+    """
+
+    service: ScriptService
+    reader: ChainReader
+    pause: Pause
+
+    def run(self, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
+        """Cycles of all scripts of a transaction. Raises ScriptError, and what `pause` raises."""
+        verified, key = self.service.verified, self.service.cache_key(rtx, env)
+        cycles = verified.get(key)
+        if cycles is None:
+            try:
+                cycles = self._verify(self.service.machine_factory, rtx, env, max_cycles)
+            except EngineFailure:  # no verdict: the interpreter decides
+                cycles = self._verify(create_machine, rtx, env, max_cycles)
+            verified.put(key, cycles)
+        elif cycles > max_cycles:
+            raise ExceededMaximumCycles(max_cycles)
+        return cycles
+
+    def _verify(self, machines: MachineFactory, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
+        prints = Prints() if is_heard() else None
+        verifier = ScriptVerifier(
+            self.service.consensus, self.reader, debug=prints, machine_factory=machines, pause=self.pause
+        )
+        if prints is None:
+            return verifier.verify(rtx, env, max_cycles)
+        try:
+            cycles = verifier.verify(rtx, env, max_cycles)
+        except ScriptError as error:
+            tell(rtx.hash, prints.kept, prints.left_out, error)
+            raise
+        tell(rtx.hash, prints.kept, prints.left_out)
+        return cycles
