@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from ckb_node.chain.initial_download import InitialDownload, has_enough_work
 from ckb_node.chain.service import ChainService
-from ckb_node.rpc import services as rpc
 from ckb_node.runtime.tasks import Fault
+from ckb_node.sync import state
+from network import peer_info
 from network.identity import Identity
 
 MAX_BANS = 10_000
@@ -29,17 +30,17 @@ class LocalNet:
         """`faults`: parts of the node that do not work now."""
         self._chain, self._identity, self._version, self._now_ms = chain, identity, version, now_ms
         self._faults = faults
-        self._bans: dict[str, rpc.BannedAddress] = {}
+        self._bans: dict[str, peer_info.BannedAddress] = {}
         self._is_active = True
         self._download = InitialDownload()
 
-    def local_node(self) -> rpc.LocalNode:
-        return rpc.LocalNode(version=self._version, node_id=self._identity.peer_id, active=self._is_active)
+    def local_node(self) -> peer_info.LocalNode:
+        return peer_info.LocalNode(version=self._version, node_id=self._identity.peer_id, active=self._is_active)
 
-    def peers(self) -> Sequence[rpc.RemoteNode]:
+    def peers(self) -> Sequence[peer_info.RemoteNode]:
         return []
 
-    def banned(self) -> Sequence[rpc.BannedAddress]:
+    def banned(self) -> Sequence[peer_info.BannedAddress]:
         """Bans that have not run out."""
         now = self._now_ms()
         self._bans = {address: ban for address, ban in self._bans.items() if ban.ban_until > now}
@@ -50,7 +51,7 @@ class LocalNet:
         self._bans.pop(address, None)
         if len(self._bans) >= MAX_BANS:
             self._bans.pop(next(iter(self._bans)))
-        self._bans[address] = rpc.BannedAddress(address, until, reason, self._now_ms())
+        self._bans[address] = peer_info.BannedAddress(address, until, reason, self._now_ms())
 
     def unban(self, address: str) -> None:
         self._bans.pop(address, None)
@@ -62,12 +63,12 @@ class LocalNet:
         """The tip is older than a day; once it was not, never again in this run."""
         return self._download.is_on(self._chain.view().tip_header().timestamp, self._now_ms())
 
-    def sync_state(self) -> rpc.SyncState:
+    def sync_state(self) -> state.SyncState:
         consensus, view = self._chain.consensus, self._chain.view()
         tip = view.tip_header()
         ext = view.block_ext(tip.hash)
         work = 0 if ext is None else ext.total_difficulty
-        return rpc.SyncState(
+        return state.SyncState(
             ibd=self.is_initial_block_download(),
             assume_valid_target_reached=self._chain.assume_valid.is_reached,
             assume_valid_target=self._chain.assume_valid.last,
@@ -98,10 +99,10 @@ class LocalNet:
     def ping_peers(self) -> None:
         """Nobody is connected yet."""
 
-    def alerts(self) -> Sequence[rpc.AlertMessage]:
+    def alerts(self) -> Sequence[peer_info.AlertMessage]:
         """No developer's notice has come; what does not work in this node is told the same way."""
         notice_until = self._now_ms() + FAULT_NOTICE_MS
         return [
-            rpc.AlertMessage(at, FAULT_PRIORITY, notice_until, f"{fault.name} does not work: {fault.reason}")
+            peer_info.AlertMessage(at, FAULT_PRIORITY, notice_until, f"{fault.name} does not work: {fault.reason}")
             for at, fault in enumerate(self._faults(), start=1)
         ]

@@ -13,8 +13,8 @@ import structlog
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
+from ckb_node.mining.template import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.mining.uncles import MAX_CANDIDATES, CandidateUncles, choose_uncles
-from ckb_node.rpc.services import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.runtime.lane import Lane
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool

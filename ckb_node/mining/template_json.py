@@ -22,8 +22,8 @@ from ckb_node.jsonrpc_types.hex_text import (
     parse_uint64,
 )
 from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
+from ckb_node.mining.template import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.rpc.chain_results import optional_hash, optional_uint
-from ckb_node.rpc.services import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from consensus.types.blockchain import UncleBlock
 
 

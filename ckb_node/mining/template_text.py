@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from ckb_node.jsonrpc_types.hex_text import uint_text
+from ckb_node.mining.template import BlockTemplate
 from ckb_node.mining.template_json import BlockTemplateJson, template_json
 from ckb_node.rpc.calls import Written, encode
-from ckb_node.rpc.services import BlockTemplate
 
 _TIME: Final = b'"current_time":"'
 

@@ -14,14 +14,12 @@ from ckb_node.jsonrpc_types.chain import (
 )
 from ckb_node.jsonrpc_types.hex_text import bytes_text, parse_hash, parse_uint32
 from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
-from ckb_node.rpc.services import (
-    AlertMessage,
-    CellLookup,
-)
+from ckb_node.txpool.views import CellLookup
 from consensus.crypto.merkle import TreeProof
 from consensus.params import BLOCK_VERSION, NEVER, TX_VERSION, TYPE_ID_CODE_HASH, Consensus, Deployment
 from consensus.rules.versionbits import DeploymentState
 from consensus.types.core import CellMeta, EpochFraction
+from network.peer_info import AlertMessage
 
 
 class BlockWithCyclesJson(Struct, frozen=True):

@@ -11,8 +11,8 @@ from enum import IntEnum
 from ckb_node.jsonrpc_types.hex_text import BadTextError
 from ckb_node.rpc.answer_room import NoRoomError
 from ckb_node.rpc.param_faults import one_of
-from ckb_node.rpc.services import FeeEstimateError
 from ckb_node.txpool import rejects
+from ckb_node.txpool.views import FeeEstimateError
 from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError, text_with_kind
 from storage.errors import ChainMismatch, StorageCorrupt, StorageError
 

@@ -12,20 +12,10 @@ from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
 from ckb_node.rpc.calls import encode
 from ckb_node.rpc.chain_results import optional_hash, optional_uint
-from ckb_node.rpc.services import (
-    BannedAddress,
-    LocalNode,
-    NodeAddress,
-    PeerSyncState,
-    PoolEntries,
-    PoolEntry,
-    PoolEntryDetail,
-    PoolIds,
-    PoolInfo,
-    RemoteNode,
-    SyncState,
-)
 from ckb_node.runtime.lane import Slices
+from ckb_node.sync.state import SyncState
+from ckb_node.txpool.views import EntryDetail, EntryInfo, PoolEntries, PoolIds, PoolInfo
+from network.peer_info import BannedAddress, LocalNode, NodeAddress, PeerSyncState, RemoteNode
 
 T = TypeVar("T")
 
@@ -214,7 +204,7 @@ def pool_info_json(info: PoolInfo) -> TxPoolInfoJson:
     )
 
 
-def pool_entry_json(entry: PoolEntry) -> TxPoolEntryJson:
+def pool_entry_json(entry: EntryInfo) -> TxPoolEntryJson:
     """A transaction of the pool."""
     return TxPoolEntryJson(
         cycles=hexed(entry.cycles),
@@ -252,7 +242,7 @@ def _listed(hashes: Iterable[bytes]) -> Slices:
     yield from _joined(encode([bytes_text(each) for each in some])[1:-1] for some in _by_few(hashes))
 
 
-def _named(entries: Iterable[tuple[bytes, PoolEntry]]) -> Slices:
+def _named(entries: Iterable[tuple[bytes, EntryInfo]]) -> Slices:
     """Members of an object."""
     for_some = ({bytes_text(tx_hash): pool_entry_json(entry) for tx_hash, entry in some} for some in _by_few(entries))
     yield from _joined(encode(each)[1:-1] for each in for_some)
@@ -270,7 +260,7 @@ def _by_few(items: Iterable[T]) -> Iterator[list[T]]:
     return iter(lambda: list(islice(source, A_STEP)), [])
 
 
-def pool_detail_json(detail: PoolEntryDetail) -> PoolTxDetailJson:
+def pool_detail_json(detail: EntryDetail) -> PoolTxDetailJson:
     """How a transaction stands in the pool."""
     return PoolTxDetailJson(
         timestamp=hexed(detail.timestamp),

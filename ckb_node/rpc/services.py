@@ -7,17 +7,31 @@ since 1970. Methods raise the typed errors of the rules (`CkbError`) and of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, ParamSpec, Protocol, TypeVar
 
+from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.runtime.lane import Lane
+from ckb_node.sync.state import SyncState
+from ckb_node.txpool.views import (
+    Accepted,
+    CellLookup,
+    EntryDetail,
+    FeePriority,
+    PoolEntries,
+    PoolIds,
+    PoolInfo,
+    PoolTransaction,
+    RejectedTransaction,
+)
 from consensus.context import ChainReader
 from consensus.params import Consensus
-from consensus.types.blockchain import Block, Header, RawHeader, Script, Transaction, UncleBlock
-from consensus.types.core import CellMeta, EpochExt
+from consensus.types.blockchain import Block, Script, Transaction
+from consensus.types.core import EpochExt
+from network.peer_info import AlertMessage, BannedAddress, LocalNode, RemoteNode
 from storage.filters import BlockFilter
 
 P = ParamSpec("P")
@@ -104,139 +118,6 @@ class OutputsValidator(Enum):
     WELL_KNOWN_SCRIPTS_ONLY = "well_known_scripts_only"
 
 
-class FeePriority(Enum):
-    """How soon a transaction should be committed: an hour, 30 minutes, 10 minutes, as soon as possible."""
-
-    NO_PRIORITY = "no_priority"
-    LOW_PRIORITY = "low_priority"
-    MEDIUM_PRIORITY = "medium_priority"
-    HIGH_PRIORITY = "high_priority"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolInfo:
-    """The pool at a glance. Sizes in bytes, fee rates in shannons/kB. `pending` counts pending and gap."""
-
-    tip_hash: bytes
-    tip_number: int
-    pending: int
-    proposed: int
-    orphan: int
-    total_tx_size: int
-    total_tx_cycles: int
-    min_fee_rate: int
-    min_rbf_rate: int
-    last_txs_updated_at: int
-    tx_size_limit: int
-    max_tx_pool_size: int
-    verify_queue_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class PoolIds:
-    """Hashes of the pool's transactions; pending includes gap. To be walked once."""
-
-    pending: Iterable[bytes]
-    proposed: Iterable[bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolEntry:
-    """One transaction of the pool. `size` is its bytes in a block; ancestors include the transaction itself."""
-
-    cycles: int
-    size: int
-    fee: int
-    ancestors_size: int
-    ancestors_cycles: int
-    ancestors_count: int
-    timestamp: int
-
-
-@dataclass(frozen=True, slots=True)
-class PoolEntries:
-    """All transactions with their hashes, to be walked once; `conflicted` are kept aside after a replacement."""
-
-    pending: Iterable[tuple[bytes, PoolEntry]]
-    proposed: Iterable[tuple[bytes, PoolEntry]]
-    conflicted: Sequence[bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolEntryDetail:
-    """How one transaction stands in the pool. `status`: pending, gap, proposed, or unknown with zeros elsewhere."""
-
-    status: str = "unknown"
-    timestamp: int = 0
-    rank_in_pending: int = 0
-    pending_count: int = 0
-    proposed_count: int = 0
-    descendants_count: int = 0
-    ancestors_count: int = 0
-    fee: int = 0
-    weight: int = 0
-    ancestors_fee: int = 0
-    ancestors_weight: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What admission would find: cycles of all scripts and fee."""
-
-    cycles: int
-    fee: int
-
-
-class TxState(Enum):
-    """Where a transaction is; names as in `get_transaction`."""
-
-    PENDING = "pending"
-    PROPOSED = "proposed"
-    COMMITTED = "committed"
-    UNKNOWN = "unknown"
-    REJECTED = "rejected"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolTransaction:
-    """A transaction in the pool. `state` is PENDING (also for gap) or PROPOSED.
-
-    Cycles and fee are None when it is to come back to the pool and was not tried yet, and they are not known.
-    `min_replace_fee`: what a replacement must pay at least; None when it cannot be replaced (proposed, or no RBF).
-    """
-
-    transaction: Transaction
-    state: TxState
-    cycles: int | None
-    fee: int | None
-    time_added: int
-    min_replace_fee: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedTransaction:
-    """A transaction that was refused lately: `Reject.kind` and `str(reject)`."""
-
-    kind: str
-    description: str
-
-
-class CellState(Enum):
-    """What is known of a cell; names as in `get_live_cell`."""
-
-    LIVE = "live"
-    DEAD = "dead"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class CellLookup:
-    """Answer about one cell; `cell` when it is live."""
-
-    state: CellState
-    cell: CellMeta | None = None
-
-
 class PoolService(Protocol):
     """Transactions that wait to be committed. Every answer may have to wait for the pool, so every method is async."""
 
@@ -278,7 +159,7 @@ class PoolService(Protocol):
         """Those at the time of the call; who leaves before he is reached is left out."""
         ...
 
-    async def detail(self, tx_hash: bytes) -> PoolEntryDetail:
+    async def detail(self, tx_hash: bytes) -> EntryDetail:
         """Its status is `unknown` when the transaction is not in the pool."""
         ...
 
@@ -307,93 +188,7 @@ class WellKnownScripts:
     types: Sequence[Script] = ()
 
 
-class FeeEstimateError(Exception):
-    """The fee estimator cannot tell (yet)."""
-
-
 # ---------------------------------------------------------------- mining
-
-
-@dataclass(frozen=True, slots=True)
-class UncleTemplate:
-    """An uncle that the template holds."""
-
-    uncle: UncleBlock
-    required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionTemplate:
-    """A transaction to commit. `depends`: indices in the template's transactions that must be committed too."""
-
-    transaction: Transaction
-    cycles: int | None = None
-    depends: Sequence[int] | None = None
-    required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CellbaseTemplate:
-    """The cellbase."""
-
-    transaction: Transaction
-    cycles: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockTemplate:
-    """A block to be mined. `current_time` ms, `epoch` packed, limits of the whole block."""
-
-    version: int
-    compact_target: int
-    current_time: int
-    number: int
-    epoch: int
-    parent_hash: bytes
-    cycles_limit: int
-    bytes_limit: int
-    uncles_count_limit: int
-    uncles: Sequence[UncleTemplate]
-    transactions: Sequence[TransactionTemplate]
-    proposals: Sequence[bytes]
-    cellbase: CellbaseTemplate
-    work_id: int
-    dao: bytes
-    extension: bytes | None = None
-    text: list[bytes] = field(default_factory=list, compare=False, repr=False)
-    """Its JSON before and behind the time, once somebody has asked for it."""
-
-    def at(self, current_time: int) -> BlockTemplate:
-        """The same template at another time."""
-        return replace(self, current_time=current_time)
-
-    def with_dao(self, dao: bytes) -> BlockTemplate:
-        """The same template with another dao field."""
-        return replace(self, dao=dao, text=[])
-
-    def to_block(self) -> Block:
-        """The block with all the template offers, its roots computed and nonce 0."""
-        zero = bytes(32)
-        raw = RawHeader(
-            version=self.version,
-            compact_target=self.compact_target,
-            timestamp=self.current_time,
-            number=self.number,
-            epoch=self.epoch,
-            parent_hash=self.parent_hash,
-            transactions_root=zero,
-            proposals_hash=zero,
-            extra_hash=zero,
-            dao=self.dao,
-        )
-        block = Block(
-            header=Header(body=raw, nonce=0),
-            uncles=[template.uncle for template in self.uncles],
-            transactions=[self.cellbase.transaction, *(template.transaction for template in self.transactions)],
-            proposals=self.proposals,
-            extension=self.extension,
-        )
-        return block.with_roots()
 
 
 class MinerService(Protocol):
@@ -409,104 +204,6 @@ class MinerService(Protocol):
 
 
 # ---------------------------------------------------------------- network
-
-
-@dataclass(frozen=True, slots=True)
-class NodeAddress:
-    """A multiaddress and how much it is trusted."""
-
-    address: str
-    score: int
-
-
-@dataclass(frozen=True, slots=True)
-class LocalProtocol:
-    """A protocol that this node speaks."""
-
-    id: int
-    name: str
-    versions: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalNode:
-    """This node as others see it."""
-
-    version: str
-    node_id: str
-    active: bool
-    addresses: Sequence[NodeAddress] = ()
-    protocols: Sequence[LocalProtocol] = ()
-    connections: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerSyncState:
-    """How far the exchange of headers and blocks with a peer is."""
-
-    best_known_header_hash: bytes | None = None
-    best_known_header_number: int | None = None
-    last_common_header_hash: bytes | None = None
-    last_common_header_number: int | None = None
-    unknown_header_list_size: int = 0
-    inflight_count: int = 0
-    can_fetch_count: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteNode:
-    """A connected peer. Durations in milliseconds; `protocols` are pairs of id and version."""
-
-    version: str
-    node_id: str
-    addresses: Sequence[NodeAddress]
-    is_outbound: bool
-    connected_duration: int
-    last_ping_duration: int | None
-    sync_state: PeerSyncState | None
-    protocols: Sequence[tuple[int, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class BannedAddress:
-    """An IP address or network (`192.0.2.0/24`) that may not connect until `ban_until`."""
-
-    address: str
-    ban_until: int
-    reason: str
-    created_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncState:
-    """How far the node is. `assume_valid_target` is zero when none is set; the three times are of the block fetcher."""
-
-    ibd: bool
-    assume_valid_target_reached: bool
-    assume_valid_target: bytes
-    min_chain_work_reached: bool
-    min_chain_work: int
-    best_known_block_number: int
-    best_known_block_timestamp: int
-    orphan_blocks_count: int
-    inflight_blocks_count: int
-    unverified_tip_number: int
-    unverified_tip_hash: bytes
-    tip_number: int
-    tip_hash: bytes
-    fast_time: int
-    normal_time: int
-    low_time: int
-
-
-@dataclass(frozen=True, slots=True)
-class AlertMessage:
-    """A signed notice of the developers that has not expired."""
-
-    id: int
-    priority: int
-    notice_until: int
-    message: str
 
 
 class NetService(Protocol):

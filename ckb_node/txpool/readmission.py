@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ckb_node.rpc import services as rpc
+from ckb_node.txpool import views
 from consensus.types.blockchain import FlatTransaction, Transaction
 from consensus.types.core import BlockExt
 
@@ -52,20 +52,20 @@ class HomelessEntry:
         """Bytes in a block."""
         return len(self.raw) + 4
 
-    def answer(self) -> rpc.PoolTransaction:
+    def answer(self) -> views.PoolTransaction:
         """What `get_transaction` tells."""
-        return rpc.PoolTransaction(
+        return views.PoolTransaction(
             transaction=self.transaction,
-            state=rpc.TxState.PENDING,
+            state=views.TxState.PENDING,
             cycles=self.cycles,
             fee=self.fee,
             time_added=self.added_at,
         )
 
-    def info(self) -> rpc.PoolEntry:
+    def info(self) -> views.EntryInfo:
         """What `get_raw_tx_pool` tells; its ancestors are not known before it is in the pool."""
         cycles, size = self.cycles or 0, self.size
-        return rpc.PoolEntry(
+        return views.EntryInfo(
             cycles=cycles,
             size=size,
             fee=self.fee or 0,

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from ckb_node.rpc.services import RejectedTransaction
+from ckb_node.txpool.views import RejectedTransaction
 from storage.errors import DatabaseLocked, DiskFull, StorageError
 from storage.files import set_aside
 from storage.kv import Change, KeyValueStore

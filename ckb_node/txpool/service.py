@@ -14,8 +14,8 @@ import structlog
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.jsonrpc_types.hex_text import bytes_text
-from ckb_node.rpc import services as rpc
 from ckb_node.runtime.clock import monotonic_ms
+from ckb_node.txpool import views
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import SavedPool, save_transactions
@@ -39,10 +39,10 @@ from storage.errors import StorageError
 log = structlog.get_logger("txpool")
 
 CONFIRM_TARGETS = {
-    rpc.FeePriority.NO_PRIORITY: 128,
-    rpc.FeePriority.LOW_PRIORITY: 64,
-    rpc.FeePriority.MEDIUM_PRIORITY: 21,
-    rpc.FeePriority.HIGH_PRIORITY: 5,
+    views.FeePriority.NO_PRIORITY: 128,
+    views.FeePriority.LOW_PRIORITY: 64,
+    views.FeePriority.MEDIUM_PRIORITY: 21,
+    views.FeePriority.HIGH_PRIORITY: 5,
 }
 """Blocks within which a transaction of each priority should be committed."""
 
@@ -150,7 +150,7 @@ class PoolService:
         self._return_later(_Return([each.hash for each in freed]))
         return entry
 
-    async def test_accept(self, transaction: Transaction) -> rpc.Accepted:
+    async def test_accept(self, transaction: Transaction) -> views.Accepted:
         """What `submit` would say, short of replacing others. Raises Reject."""
         self._verify_has_no_home_here(transaction)
         if transaction in self._waiting:
@@ -163,7 +163,7 @@ class PoolService:
             raise
         finally:
             ticket.stop.set()
-        return rpc.Accepted(cycles=cycles, fee=checked.fee)
+        return views.Accepted(cycles=cycles, fee=checked.fee)
 
     async def _verify(self, ticket: Ticket, max_cycles: int) -> tuple[Checked, int]:
         return await self._verifier.verify(ticket, lambda known: self.pool.check(ticket.transaction, known), max_cycles)
@@ -350,10 +350,10 @@ class PoolService:
     def is_ready(self) -> bool:
         return self._is_ready
 
-    async def info(self) -> rpc.PoolInfo:
+    async def info(self) -> views.PoolInfo:
         pool, graph, homeless = self.pool, self.pool.graph, self._homeless
         proposed = graph.count(Status.PROPOSED)
-        return rpc.PoolInfo(
+        return views.PoolInfo(
             tip_hash=pool.tip.hash,
             tip_number=pool.tip.number,
             pending=len(graph) - proposed + len(homeless),
@@ -369,18 +369,18 @@ class PoolService:
             verify_queue_size=len(self._waiting),
         )
 
-    async def ids(self) -> rpc.PoolIds:
+    async def ids(self) -> views.PoolIds:
         graph, homeless = self.pool.graph, [tx_hash for tx_hash, _ in self._homeless]
         waiting = graph.by_score_as_now((Status.PENDING, Status.GAP))
-        return rpc.PoolIds(
+        return views.PoolIds(
             pending=chain((entry.hash for entry in waiting), homeless),
             proposed=(entry.hash for entry in graph.by_score_as_now((Status.PROPOSED,))),
         )
 
-    async def entries(self) -> rpc.PoolEntries:
+    async def entries(self) -> views.PoolEntries:
         graph, homeless = self.pool.graph, list(self._homeless)
         waiting = graph.by_score_as_now((Status.PENDING, Status.GAP))
-        return rpc.PoolEntries(
+        return views.PoolEntries(
             pending=chain(
                 ((entry.hash, _entry_info(entry)) for entry in waiting),
                 ((tx_hash, each.info()) for tx_hash, each in homeless),
@@ -389,16 +389,16 @@ class PoolService:
             conflicted=list(self.pool.conflicted),
         )
 
-    async def detail(self, tx_hash: bytes) -> rpc.PoolEntryDetail:
+    async def detail(self, tx_hash: bytes) -> views.EntryDetail:
         graph = self.pool.graph
         entry = graph.by_hash(tx_hash)
         if entry is None:
-            return rpc.PoolEntryDetail()
+            return views.EntryDetail()
         rank = 0
         if entry.status is not Status.PROPOSED:
             rank = 1 + graph.rank(entry, (Status.PENDING, Status.GAP))
         proposed = graph.count(Status.PROPOSED)
-        return rpc.PoolEntryDetail(
+        return views.EntryDetail(
             status=entry.status.value,
             timestamp=entry.timestamp,
             rank_in_pending=rank,
@@ -412,15 +412,15 @@ class PoolService:
             ancestors_weight=entry.ancestors.weight,
         )
 
-    async def transaction(self, tx_hash: bytes) -> rpc.PoolTransaction | rpc.RejectedTransaction | None:
+    async def transaction(self, tx_hash: bytes) -> views.PoolTransaction | views.RejectedTransaction | None:
         entry = self.pool.graph.by_hash(tx_hash)
         if entry is None:
             homeless = self._homeless.get(tx_hash)
             return self.pool.rejected.get(tx_hash) if homeless is None else homeless.answer()
         is_proposed = entry.status is Status.PROPOSED
-        return rpc.PoolTransaction(
+        return views.PoolTransaction(
             transaction=entry.tx,
-            state=rpc.TxState.PROPOSED if is_proposed else rpc.TxState.PENDING,
+            state=views.TxState.PROPOSED if is_proposed else views.TxState.PENDING,
             cycles=entry.cycles,
             fee=entry.fee,
             time_added=entry.timestamp,
@@ -433,18 +433,18 @@ class PoolService:
             return None
         return min_replace_fee(graph, {entry.short_id} | graph.descendants(entry.short_id), entry.size, limits)
 
-    async def live_cell(self, out_point: bytes) -> rpc.CellLookup:
+    async def live_cell(self, out_point: bytes) -> views.CellLookup:
         if out_point in self.pool.graph.spenders:
-            return rpc.CellLookup(rpc.CellState.DEAD)
+            return views.CellLookup(views.CellState.DEAD)
         cell = self.pool.cells().cell(out_point)
         if cell is None:
-            return rpc.CellLookup(rpc.CellState.UNKNOWN)
-        return rpc.CellLookup(rpc.CellState.LIVE, cell)
+            return views.CellLookup(views.CellState.UNKNOWN)
+        return views.CellLookup(views.CellState.LIVE, cell)
 
-    async def estimate_fee_rate(self, priority: rpc.FeePriority, *, fallback: bool) -> int:
+    async def estimate_fee_rate(self, priority: views.FeePriority, *, fallback: bool) -> int:
         """Shannons per 1000 weight units, from what the pool holds: the rate that is committed within the target."""
         if not fallback:
-            raise rpc.FeeEstimateError("dummy fee estimator is used")
+            raise views.FeeEstimateError("dummy fee estimator is used")
         consensus = self._chain.consensus
         left = CONFIRM_TARGETS[priority] - consensus.proposal_window.closest
         size = cycles = 0
@@ -460,8 +460,8 @@ class PoolService:
         return self.pool.limits.min_fee_rate
 
 
-def _entry_info(entry: PoolEntry) -> rpc.PoolEntry:
-    return rpc.PoolEntry(
+def _entry_info(entry: PoolEntry) -> views.EntryInfo:
+    return views.EntryInfo(
         cycles=entry.cycles,
         size=entry.size,
         fee=entry.fee,

@@ -1,0 +1,1 @@
+"""Bytes: molecule, and where the parts of a transaction or block lie."""

@@ -1,0 +1,1 @@
+"""Hashes and proof of work."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ckb_node.mining.assembler import build_cellbase, choose_proposals, committable, transaction_templates
-from ckb_node.rpc.services import BlockTemplate
+from ckb_node.mining.template import BlockTemplate
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.rejects import Reject
 from consensus.crypto.hashing import ckb_hash

@@ -18,8 +18,8 @@ from ckb_node.rpc.errors import (
     module_is_disabled,
     refused_block,
 )
-from ckb_node.rpc.services import FeeEstimateError
 from ckb_node.txpool import rejects
+from ckb_node.txpool.views import FeeEstimateError
 from consensus.errors import BlockError, CkbError, HeaderError, TransactionError
 from consensus.rules.block import TransactionsRootError
 from consensus.rules.dao import DaoHeaderError, DaoOverflowError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ckb_node.rpc import services as rpc
+from ckb_node.txpool import views
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.rejects import Duplicated, Reject
 from ckb_node.txpool.service import PoolService
@@ -92,7 +92,7 @@ class Funds:
             await self.pool.submit(tx)
         reason = caught.value
         if not isinstance(reason, Duplicated):
-            assert await self.why_gone(tx) == rpc.RejectedTransaction(reason.kind, str(reason))
+            assert await self.why_gone(tx) == views.RejectedTransaction(reason.kind, str(reason))
         return reason
 
     async def status(self, tx: Transaction) -> str:
@@ -101,10 +101,10 @@ class Funds:
     async def statuses(self, *transactions: Transaction) -> list[str]:
         return [await self.status(tx) for tx in transactions]
 
-    async def why_gone(self, tx: Transaction) -> rpc.RejectedTransaction:
+    async def why_gone(self, tx: Transaction) -> views.RejectedTransaction:
         """What RPC tells of a transaction that left the pool."""
         answer = await self.pool.transaction(tx.hash)
-        assert isinstance(answer, rpc.RejectedTransaction)
+        assert isinstance(answer, views.RejectedTransaction)
         return answer
 
     def is_committed(self, tx: Transaction) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from ckb_node.rpc import services as rpc
 from ckb_node.txpool import verify_queue as waiting
+from ckb_node.txpool import views
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.rejects import (
@@ -40,8 +40,8 @@ async def test_a_good_transaction_is_taken() -> None:
         tx = funds.spend()
         assert await funds.pool.submit(tx) == tx.hash
         answer = await funds.pool.transaction(tx.hash)
-        assert isinstance(answer, rpc.PoolTransaction)
-        assert (answer.transaction, answer.state, answer.fee) == (tx, rpc.TxState.PENDING, FEE)
+        assert isinstance(answer, views.PoolTransaction)
+        assert (answer.transaction, answer.state, answer.fee) == (tx, views.TxState.PENDING, FEE)
         info = await funds.pool.info()
         assert (info.pending, info.proposed, info.total_tx_size) == (1, 0, tx.size_in_block)
         assert answer.cycles
@@ -83,7 +83,7 @@ async def test_duplicated() -> None:
         tx = funds.spend()
         await funds.submit(tx)
         assert isinstance(await funds.refusal(tx), Duplicated)
-        assert isinstance(await funds.pool.transaction(tx.hash), rpc.PoolTransaction), "a duplicate is no reason"
+        assert isinstance(await funds.pool.transaction(tx.hash), views.PoolTransaction), "a duplicate is no reason"
         other_witness = tx.replace(witnesses=[*tx.witnesses, b"more"])
         assert other_witness.hash == tx.hash
         assert isinstance(await funds.refusal(other_witness), Duplicated)
@@ -278,24 +278,24 @@ async def test_an_output_of_the_pool_can_be_spent_and_read() -> None:
         assert (detail.descendants_count, detail.ancestors_count) == (2, 0)
         assert (await funds.pool.detail(child.hash)).ancestors_count == 1
         spent, live = cell_of(parent, 0)[0].raw, cell_of(parent, 1)[0].raw
-        assert (await funds.pool.live_cell(spent)).state is rpc.CellState.DEAD
+        assert (await funds.pool.live_cell(spent)).state is views.CellState.DEAD
         lookup = await funds.pool.live_cell(live)
-        assert lookup.state is rpc.CellState.LIVE
+        assert lookup.state is views.CellState.LIVE
         assert lookup.cell is not None
         assert lookup.cell.capacity == parent.body.outputs[1].capacity
-        assert (await funds.pool.live_cell(bytes(36))).state is rpc.CellState.UNKNOWN
+        assert (await funds.pool.live_cell(bytes(36))).state is views.CellState.UNKNOWN
 
 
 async def test_fee_rate_estimate_walks_the_pool() -> None:
     async with funded() as funds:
         least = (await funds.pool.info()).min_fee_rate
-        assert await funds.pool.estimate_fee_rate(rpc.FeePriority.HIGH_PRIORITY, fallback=True) == least
-        with pytest.raises(rpc.FeeEstimateError):
-            await funds.pool.estimate_fee_rate(rpc.FeePriority.HIGH_PRIORITY, fallback=False)
+        assert await funds.pool.estimate_fee_rate(views.FeePriority.HIGH_PRIORITY, fallback=True) == least
+        with pytest.raises(views.FeeEstimateError):
+            await funds.pool.estimate_fee_rate(views.FeePriority.HIGH_PRIORITY, fallback=False)
         transactions = [funds.spend(fee=FEE * times) for times in range(1, 7)]
         await funds.submit(*transactions)
         small_blocks = replace(funds.dev.consensus, max_block_bytes=transactions[0].size_in_block)
         funds.dev.processor.consensus = small_blocks
         rates = [entry.fee_rate for entry in funds.pool.pool.graph.by_score(Status)]
-        assert await funds.pool.estimate_fee_rate(rpc.FeePriority.HIGH_PRIORITY, fallback=True) == rates[2]
-        assert await funds.pool.estimate_fee_rate(rpc.FeePriority.LOW_PRIORITY, fallback=True) == least
+        assert await funds.pool.estimate_fee_rate(views.FeePriority.HIGH_PRIORITY, fallback=True) == rates[2]
+        assert await funds.pool.estimate_fee_rate(views.FeePriority.LOW_PRIORITY, fallback=True) == least

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from ckb_node.rpc import services as rpc
+from ckb_node.txpool import views
 from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.pool import Checked
 from ckb_node.verification.scripts import VerifiedTransactions
@@ -321,7 +321,7 @@ async def test_what_no_block_can_hold_leaves_with_the_template() -> None:
         assert [each.transaction.hash for each in template.transactions] == [other.hash]
         assert await funds.statuses(parent, child, other) == ["unknown", "unknown", "proposed"]
         answer = await funds.pool.transaction(parent.hash)
-        assert isinstance(answer, rpc.RejectedTransaction)
+        assert isinstance(answer, views.RejectedTransaction)
         assert answer.kind == "Resolve"
 
 

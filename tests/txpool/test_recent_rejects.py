@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 
 from ckb_node.config import Config, parse_config
 from ckb_node.node import open_node
-from ckb_node.rpc.services import RejectedTransaction
 from ckb_node.txpool import recent_rejects
 from ckb_node.txpool.recent_rejects import BY_TIME, COUNT, DAY_MS, REASON, RecentRejects, RejectLimits, open_rejects
 from ckb_node.txpool.rejects import Reject
+from ckb_node.txpool.views import RejectedTransaction
 from consensus.crypto.hashing import ckb_hash
 from storage.errors import DiskFull
 from storage.kv import Change

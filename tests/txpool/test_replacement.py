@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckb_node.rpc import services as rpc
+from ckb_node.txpool import views
 from ckb_node.txpool.limits import MAX_REPLACED, PoolLimits
 from ckb_node.txpool.rejects import RbfRejected, ResolveFailed, TooManyAncestors
 from consensus.types.blockchain import Transaction
@@ -32,7 +32,7 @@ async def test_replaces_with_descendants() -> None:
         assert await funds.statuses(old, child, bystander, new) == ["unknown", "unknown", "pending", "pending"]
         for gone in (old, child):
             text = f"RBF rejected: replaced by tx Byte32(0x{new.hash.hex()})"
-            assert await funds.why_gone(gone) == rpc.RejectedTransaction("RBFRejected", text)
+            assert await funds.why_gone(gone) == views.RejectedTransaction("RBFRejected", text)
         assert set((await funds.pool.entries()).conflicted) == {old.hash, child.hash}
 
 

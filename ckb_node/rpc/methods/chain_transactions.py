@@ -20,15 +20,8 @@ from ckb_node.rpc.chain_results import (
 from ckb_node.rpc.errors import bad_verbosity
 from ckb_node.rpc.params import H256, Bool, OutPointParam, TransactionParam, Uint32
 from ckb_node.rpc.registry import Methods, Module
-from ckb_node.rpc.services import (
-    CellLookup,
-    CellState,
-    ChainView,
-    PoolTransaction,
-    RejectedTransaction,
-    Services,
-    TxState,
-)
+from ckb_node.rpc.services import ChainView, Services
+from ckb_node.txpool.views import CellLookup, CellState, PoolTransaction, RejectedTransaction, TxState
 from consensus.types.blockchain import Transaction
 from consensus.types.core import TransactionInfo
 

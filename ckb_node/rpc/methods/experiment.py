@@ -8,7 +8,8 @@ from ckb_node.rpc.errors import invalid_params
 from ckb_node.rpc.methods.chain_transactions import estimate_cycles
 from ckb_node.rpc.params import Bool, OutPointParam, PriorityParam, TransactionParam, WithdrawingParam
 from ckb_node.rpc.registry import Methods, Module, always_dear
-from ckb_node.rpc.services import ChainView, FeePriority, Services
+from ckb_node.rpc.services import ChainView, Services
+from ckb_node.txpool.views import FeePriority
 from consensus.rules.dao import DaoHeaderError, DaoOutPointError, maximum_withdraw
 from consensus.types.blockchain import CellOutput, Header, OutPoint
 

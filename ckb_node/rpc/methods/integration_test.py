@@ -7,12 +7,13 @@ from functools import partial
 import structlog
 
 from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
+from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.errors import Code, RpcError, invalid_params, module_is_disabled, refused_block
 from ckb_node.rpc.methods.miner import miner_of, with_roots
 from ckb_node.rpc.methods.pool import check_outputs
 from ckb_node.rpc.params import H256, BlockParam, Bool, TemplateParam, TransactionParam, Uint64, ValidatorParam
 from ckb_node.rpc.registry import Methods, Module
-from ckb_node.rpc.services import BlockTemplate, Services, TestingService
+from ckb_node.rpc.services import Services, TestingService
 from consensus.errors import CkbError
 from consensus.types.core import EpochFraction
 

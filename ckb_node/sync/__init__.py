@@ -1,0 +1,1 @@
+"""Sync and relay: blocks and transactions from and to peers."""
