@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ckb_node.config import Config
 from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.version import VERSION
 from consensus.address import AddressNetwork, encode_address
 from consensus.params import Consensus
-from consensus.types.blockchain import Script
-
-if TYPE_CHECKING:
-    from ckb_node.node import Node
+from consensus.types.blockchain import Header, Script
 
 SHANNONS = 100_000_000
 
 
-def banner(node: Node, host: str, port: int, *, mine: bool) -> str:
-    """Lines for the terminal."""
-    consensus = node.consensus
-    with node.chain.view() as view:
-        tip = view.tip_header()
+def banner(config: Config, consensus: Consensus, tip: Header, address: str, *, mine: bool) -> str:
+    """Lines for the terminal. `address` is that of RPC as in a URL."""
     lines = [
         f"ckb-node {VERSION}",
-        f"  RPC      http://{shown_address(host, port)}",
+        f"  RPC      http://{address}",
         f"  chain    {consensus.id}, genesis 0x{consensus.genesis_hash.hex()}",
         f"  tip      {tip.number} 0x{tip.hash.hex()}",
-        f"  data     {node.config.data_dir}",
-        f"  mining   {_mining(node, mine=mine)}",
+        f"  data     {config.data_dir}",
+        f"  mining   {_mining(config, mine=mine)}",
     ]
     accounts = list(funded_accounts(consensus))
     if accounts:
@@ -36,7 +29,7 @@ def banner(node: Node, host: str, port: int, *, mine: bool) -> str:
     for lock, capacity in accounts:
         lines.append(f"    {encode_address(lock, AddressNetwork.TESTNET)}")
         lines.append(f"      {capacity // SHANNONS:,} CKB, private key 0x{FUNDED_KEYS[lock.args]}")
-    lines += _miner_account(node) if accounts else []
+    lines += _miner_account(config) if accounts else []
     return "\n".join([*lines, "  Ctrl-C stops the node.", ""])
 
 
@@ -56,9 +49,9 @@ def shown_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _miner_account(node: Node) -> list[str]:
+def _miner_account(config: Config) -> list[str]:
     """The account that is paid for blocks, when it is that of dev chains."""
-    miner = node.config.miner_config(VERSION)
+    miner = config.miner_config(VERSION)
     if miner is None or bytes_text(miner.lock.args) != MINER_ARG:
         return []
     return [
@@ -68,9 +61,9 @@ def _miner_account(node: Node) -> list[str]:
     ]
 
 
-def _mining(node: Node, *, mine: bool) -> str:
-    if node.assembler is None:
+def _mining(config: Config, *, mine: bool) -> str:
+    if config.file.block_assembler is None:
         return "off: config.toml has no [block_assembler]"
     if not mine:
         return "templates for miners by RPC"
-    return f"one block every {node.config.file.miner.interval_millis / 1000:g} s"
+    return f"one block every {config.file.miner.interval_millis / 1000:g} s"

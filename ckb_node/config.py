@@ -8,24 +8,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
 
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
-from ckb_node.jsonrpc_types.chain import ScriptJson, parse_hash_type, read_script
+from ckb_node.chain.settings import SyncSection
+from ckb_node.filters.settings import FiltersSection
+from ckb_node.jsonrpc_types.chain import parse_hash_type, read_script
 from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.mining.assembler import MinerConfig
-from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT
+from ckb_node.mining.settings import AssemblerSection, MinerSection
 from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of
 from ckb_node.rpc.param_faults import TEXT, fault_text
 from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import WellKnownScripts
+from ckb_node.rpc.settings import RpcSection
+from ckb_node.runtime.settings import ConfigError, LoggerSection, Section, parse_filter
 from ckb_node.runtime.text_file import TextFileError, read_text
 from ckb_node.specs import bundled_text, cell_file, files_of
-from ckb_node.txpool.limits import PoolLimits
-from ckb_node.txpool.recent_rejects import RejectLimits
+from ckb_node.txpool.settings import PoolSection
 from consensus.chainspec.genesis_build import LoadCellFile
 from consensus.chainspec.spec import ChainSpec, parse_spec
 from consensus.crypto.hashing import ZERO_HASH
@@ -38,21 +40,9 @@ CONFIG_NAME = "config.toml"
 MAX_CONFIG_BYTES = 1 << 20
 VERSION_PREFIX = b"ckb-node"
 BUNDLED_SPEC = re.compile(r"(?:specs/)?([a-z]+)(?:\.toml)?")
-LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 PUBKEY_HASH_SIZE = 20
-MAX_INTERVAL_MS = 3_600_000
 
 T = TypeVar("T")
-Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
-Positive = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message names file and key."""
-
-
-class Section(Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the file."""
 
 
 class SpecSource(Section, frozen=True):
@@ -68,107 +58,10 @@ class ChainSection(Section, frozen=True):
     spec: SpecSource = SpecSource(bundled="mainnet")
 
 
-class LoggerSection(Section, frozen=True):
-    """[logger]: `filter` is a level, and name=level for parts of the node that differ: `info,rpc=debug`. Log files of
-    `max_file_size` bytes each; the newest `max_files` are kept."""
-
-    filter: str = "info"
-    color: bool = True
-    log_to_file: bool = True
-    log_to_stdout: bool = True
-    max_file_size: Annotated[int, Meta(ge=10_000, le=(1 << 40))] = 16 << 20
-    max_files: Annotated[int, Meta(ge=1, le=1000)] = 8
-
-
-class RpcSection(Section, frozen=True):
-    """[rpc]: sizes in bytes. `modules` names what is open, `cors_origins` the web pages that may call besides those of
-    this machine, `allowed_hosts` the node's own names besides addresses and `localhost`."""
-
-    listen_address: str = "127.0.0.1:8114"
-    max_request_body_size: Positive = 10 << 20
-    rpc_batch_limit: Positive = DEFAULT_BATCH_LIMIT
-    modules: list[Module] = msgspec.field(
-        default_factory=lambda: [
-            Module.NET,
-            Module.POOL,
-            Module.MINER,
-            Module.CHAIN,
-            Module.STATS,
-            Module.EXPERIMENT,
-            Module.INDEXER,
-        ]
-    )
-    cors_origins: list[str] = msgspec.field(default_factory=list)
-    allowed_hosts: list[str] = msgspec.field(default_factory=list)
-    enable_deprecated_rpc: bool = False
-    extra_well_known_lock_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
-    extra_well_known_type_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
-
-
-class PoolSection(Section, frozen=True):
-    """[tx_pool]: sizes in bytes, rates in shannons per 1000 bytes."""
-
-    max_tx_pool_size: Positive = 180_000_000
-    min_fee_rate: Count = 1000
-    min_rbf_rate: Count = 1500
-    max_tx_verify_cycles: Positive = 70_000_000
-    max_ancestors_count: Positive = 1000
-    max_tx_verify_workers: Annotated[int, Meta(ge=1, le=256)] = 2
-    expiry_hours: Positive = 12
-    persisted_data: str = "tx_pool/persisted_data.v1"
-    keep_rejected_tx_hashes_days: Annotated[int, Meta(ge=1, le=3650)] = 7
-    keep_rejected_tx_hashes_count: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
-
-    def limits(self) -> PoolLimits:
-        return PoolLimits(
-            max_size=self.max_tx_pool_size,
-            min_fee_rate=self.min_fee_rate,
-            min_rbf_rate=self.min_rbf_rate,
-            max_verify_cycles=self.max_tx_verify_cycles,
-            max_ancestors=self.max_ancestors_count,
-            expiry_ms=self.expiry_hours * 60 * 60 * 1000,
-        )
-
-    def reject_limits(self) -> RejectLimits:
-        return RejectLimits(self.keep_rejected_tx_hashes_days, self.keep_rejected_tx_hashes_count)
-
-
-class AssemblerSection(Section, frozen=True):
-    """[block_assembler]: who is paid for blocks that are made from this node's templates."""
-
-    code_hash: str
-    args: str
-    hash_type: str
-    message: str = "0x"
-    use_binary_version_as_message_prefix: bool = True
-
-
-class FiltersSection(Section, frozen=True):
-    """[block_filters]: whether filters of blocks are built and answered, for light clients."""
-
-    enabled: bool = True
-
-
-class SyncSection(Section, frozen=True):
-    """[network.sync]: block hashes whose ancestors' scripts need not be run, lowest first; by default those of the
-    release, none when it is empty. Least total difficulty of headers before their blocks are fetched, 0x-prefixed."""
-
-    assume_valid_targets: list[str] | None = None
-    min_chain_work: str | None = None
-
-
 class NetworkSection(Section, frozen=True):
     """[network]"""
 
     sync: SyncSection = SyncSection()
-
-
-class MinerSection(Section, frozen=True):
-    """[miner]: milliseconds between blocks of a dev chain; the node that `ckb-node miner` works for."""
-
-    interval_millis: Annotated[int, Meta(ge=1, le=MAX_INTERVAL_MS)] = 3000
-    rpc_url: str = "http://127.0.0.1:8114/"
-    poll_interval_millis: Annotated[int, Meta(ge=1, le=MAX_INTERVAL_MS)] = 1000
 
 
 class FileConfig(Section, frozen=True):
@@ -424,21 +317,6 @@ def _check_texts(key: str, values: Sequence[T], read: Callable[[T], object]) -> 
             read(value)
     except (BadTextError, BadOriginError) as error:
         raise ConfigError(f"{key}: {error}") from error
-
-
-def parse_filter(text: str) -> tuple[str, dict[str, str]]:
-    """The level of everything, and levels of parts by name, from `info,rpc=debug`. Raises ConfigError."""
-    general, parts = "info", {}
-    for item in filter(None, (item.strip() for item in text.split(","))):
-        name, equals, level = item.rpartition("=")
-        if level not in LOG_LEVELS or (equals and not name):
-            levels = ", ".join(LOG_LEVELS)
-            raise ConfigError(f"logger.filter: `{item}` is no level and no name=level; levels are {levels}")
-        if equals:
-            parts[name] = level
-        else:
-            general = level
-    return general, parts
 
 
 def parse_address(key: str, text: str) -> tuple[str, int]:

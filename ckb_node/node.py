@@ -19,7 +19,7 @@ import structlog
 from ckb_node.banner import banner, shown_address
 from ckb_node.chain.service import ChainService
 from ckb_node.commands.crash_trace import crash_trace
-from ckb_node.config import Config, ConfigError
+from ckb_node.config import Config
 from ckb_node.filters.service import FilterService
 from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerService, open_index
 from ckb_node.local_net import LocalNet
@@ -40,6 +40,7 @@ from ckb_node.runtime.key_file import load_or_create_identity
 from ckb_node.runtime.lane import Lane
 from ckb_node.runtime.logs import set_up_logs
 from ckb_node.runtime.loop_faults import LoopFaults
+from ckb_node.runtime.settings import ConfigError
 from ckb_node.runtime.stop_signals import StopSignals
 from ckb_node.runtime.system_limits import connections_within, raise_descriptor_limit
 from ckb_node.runtime.tasks import Tasks, first_error
@@ -263,9 +264,11 @@ async def serve(config: Config, signals: StopSignals, connections: int, *, mine:
         signals.opened(partial(_set_from_thread, loop, stop))
         async with running(node, connections, mine=mine) as (host, port):
             stay_responsive()
-            sys.stdout.write(banner(node, host, port, mine=mine))
+            address = shown_address(host, port)
+            with node.chain.view() as view:
+                sys.stdout.write(banner(config, node.consensus, view.tip_header(), address, mine=mine))
             sys.stdout.flush()
-            log.info("RPC is open", address=f"http://{shown_address(host, port)}")
+            log.info("RPC is open", address=f"http://{address}")
             await node.tasks.until(stop)
     log.info("stopped")
 
@@ -278,7 +281,7 @@ def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> N
 def run_node(config: Config, *, mine: bool) -> int:
     """`ckb-node run` and `dev`: 0 when the node was told to stop. Raises the errors of opening, and StorageError when
     the chain cannot be written any more."""
-    set_up_logs(config, "run")
+    set_up_logs(config.file.logger, config.log_dir, "run")
     connections = connections_within(raise_descriptor_limit())
     try:
         with crash_trace(config), StopSignals() as signals:

@@ -17,9 +17,9 @@ from typing import Any, Final, NoReturn, TextIO
 
 import click
 
-from ckb_node.config import ConfigError
 from ckb_node.runtime.errors import CommandError
 from ckb_node.runtime.key_file import KeyFileError
+from ckb_node.runtime.settings import ConfigError
 from consensus.errors import CkbError, SpecError
 from storage.errors import SpecMismatch, StorageError
 

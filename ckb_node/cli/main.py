@@ -208,7 +208,7 @@ def _run(config: Config, *, mine: bool) -> int:
 def miner(context: click.Context, limit: int) -> int:
     """Mine for a node on a chain with Dummy proof of work."""
     config = load_config(root_of(context))
-    set_up_logs(config, "miner")
+    set_up_logs(config.file.logger, config.log_dir, "miner")
     return run_miner(config, limit)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from ckb_node.config import MAX_INTERVAL_MS, ConfigError, SpecCheck, check_targets
+from ckb_node.config import SpecCheck, check_targets
+from ckb_node.mining.settings import MAX_INTERVAL_MS
+from ckb_node.runtime.settings import ConfigError
 
 
 class _Seconds(click.FloatRange):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ckb_node.commands.init_files import NewFiles
 from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
-from ckb_node.config import CONFIG_NAME, AssemblerSection, load_config, parse_config
+from ckb_node.config import CONFIG_NAME, load_config, parse_config
 from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.genesis.crates import official_cells
 from ckb_node.genesis.obtain import GenesisMissingError, GenesisSource, obtain_consensus
 from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.mining.settings import AssemblerSection
 from ckb_node.runtime.errors import CommandError
 from ckb_node.runtime.text_file import read_text
 from ckb_node.specs import CELL_PREFIX, bundled_text

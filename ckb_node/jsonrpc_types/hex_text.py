@@ -6,8 +6,6 @@ import re
 
 _NUMBER = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]*)", re.ASCII)
 
-_LONGEST_NUMBER = len("0x") + 128 // 4
-
 
 class BadTextError(ValueError):
     """Text that is not what its place demands; the message names the type and the reason."""
@@ -25,11 +23,12 @@ def bytes_text(data: bytes) -> str:
 
 def parse_uint(text: str, bits: int) -> int:
     """An unsigned number of up to `bits` bits. BadTextError without 0x, with redundant zeros, or when too large."""
-    start = text[:_LONGEST_NUMBER]  # the rest of megabytes would only take time
+    longest = len("0x") + bits // 4
+    start = text[:longest]  # the rest of megabytes would only take time
     if _NUMBER.fullmatch(start) is None:
         raise BadTextError(f"Invalid Uint{bits} {_shown(text)}: {_number_fault(start)}")
     value = int(start, 16)
-    if len(text) > _LONGEST_NUMBER or value >> bits:
+    if len(text) > longest or value >> bits:
         raise BadTextError(f"Invalid Uint{bits} {_shown(text)}: number too large to fit in target type")
     return value
 
@@ -96,3 +95,13 @@ def _number_fault(text: str) -> str:
 
 def _shown(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def optional_hash(value: bytes | None) -> str | None:
+    """A hash, or null."""
+    return None if value is None else bytes_text(value)
+
+
+def optional_uint(value: int | None) -> str | None:
+    """A number, or null."""
+    return None if value is None else uint_text(value)

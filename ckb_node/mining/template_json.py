@@ -15,6 +15,8 @@ from ckb_node.jsonrpc_types.chain import (
 from ckb_node.jsonrpc_types.fast_write import transaction_json
 from ckb_node.jsonrpc_types.hex_text import (
     bytes_text,
+    optional_hash,
+    optional_uint,
     parse_bytes,
     parse_hash,
     parse_short_id,
@@ -23,7 +25,6 @@ from ckb_node.jsonrpc_types.hex_text import (
 )
 from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
 from ckb_node.mining.template import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
-from ckb_node.rpc.chain_results import optional_hash, optional_uint
 from consensus.types.blockchain import UncleBlock
 
 

@@ -12,7 +12,7 @@ from ckb_node.jsonrpc_types.chain import (
     TransactionViewJson,
     cell_output_json,
 )
-from ckb_node.jsonrpc_types.hex_text import bytes_text, parse_hash, parse_uint32
+from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, parse_hash, parse_uint32
 from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
 from ckb_node.txpool.views import CellLookup
 from consensus.crypto.merkle import TreeProof
@@ -251,16 +251,6 @@ class DeploymentsInfoJson(Struct, frozen=True):
 
 
 # ---------------------------------------------------------------- to JSON
-
-
-def optional_hash(value: bytes | None) -> str | None:
-    """A hash, or null."""
-    return None if value is None else bytes_text(value)
-
-
-def optional_uint(value: int | None) -> str | None:
-    """A number, or null."""
-    return None if value is None else hexed(value)
 
 
 def cell_info_json(cell: CellMeta, *, with_data: bool) -> CellInfoJson:

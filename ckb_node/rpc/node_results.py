@@ -8,10 +8,9 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, optional_uint
 from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
 from ckb_node.rpc.calls import encode
-from ckb_node.rpc.chain_results import optional_hash, optional_uint
 from ckb_node.runtime.lane import Slices
 from ckb_node.sync.state import SyncState
 from ckb_node.txpool.views import EntryDetail, EntryInfo, PoolEntries, PoolIds, PoolInfo

@@ -14,8 +14,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import ExcInfo
 
-from ckb_node.config import Config, parse_filter
 from ckb_node.runtime.log_text import bounded, shown, shown_traceback
+from ckb_node.runtime.settings import LoggerSection, parse_filter
 
 LEVELS = {
     "off": logging.CRITICAL + 10,
@@ -83,9 +83,8 @@ def _forget_older(path: Path, files: int) -> None:
             each.unlink(missing_ok=True)
 
 
-def set_up_logs(config: Config, command: str) -> None:
-    """Send the logs of this process where `[logger]` says. OSError when the file cannot be opened."""
-    section = config.file.logger
+def set_up_logs(section: LoggerSection, directory: Path, command: str) -> None:
+    """Send the logs of this process where `[logger]` says; files go into `directory`. OSError when the file cannot be opened."""
     general, parts = parse_filter(section.filter)
     root = logging.getLogger()
     root.setLevel(LEVELS[general])
@@ -95,7 +94,7 @@ def set_up_logs(config: Config, command: str) -> None:
         is_colored = section.color and sys.stdout.isatty()
         root.addHandler(_rendering(Terminal(), colors=is_colored))
     if section.log_to_file:
-        path = config.log_dir / f"{command}.log"
+        path = directory / f"{command}.log"
         root.addHandler(_rendering(LogFile(path, section.max_file_size, section.max_files), colors=False))
     structlog.configure(
         processors=[

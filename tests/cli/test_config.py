@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
-from ckb_node.config import CONFIG_NAME, Config, ConfigError, load_config, parse_config, parse_filter
+from ckb_node.config import CONFIG_NAME, Config, load_config, parse_config
 from ckb_node.rpc.registry import Module
+from ckb_node.runtime.settings import ConfigError, parse_filter
 from ckb_node.specs import cell_file, load_bundled
 from consensus.chainspec.spec import build_consensus
 

@@ -20,7 +20,8 @@ import pytest
 from ckb_node.cli.group import NodeGroup
 from ckb_node.cli.main import main
 from ckb_node.commands.init_files import NewFiles
-from ckb_node.config import ConfigError, FileConfig, load_config, parse_config
+from ckb_node.config import FileConfig, load_config, parse_config
+from ckb_node.runtime.settings import ConfigError
 from ckb_node.specs import bundled_text, files_of
 from consensus.chainspec.spec import build_consensus, parse_spec, read_spec
 from consensus.errors import SpecError

@@ -20,7 +20,8 @@ PROGRAM = """
 import sys, pathlib, logging, structlog
 from ckb_node.config import load_config
 from ckb_node.runtime.logs import set_up_logs
-set_up_logs(load_config(pathlib.Path(sys.argv[1])), "run")
+config = load_config(pathlib.Path(sys.argv[1]))
+set_up_logs(config.file.logger, config.log_dir, "run")
 structlog.get_logger("rpc").debug("small talk", value=1)
 structlog.get_logger("chain").info("not heard")
 structlog.get_logger("chain").warning("heard")
@@ -56,7 +57,8 @@ HOSTILE = """
 import sys, pathlib, logging, structlog
 from ckb_node.config import load_config
 from ckb_node.runtime.logs import set_up_logs
-set_up_logs(load_config(pathlib.Path(sys.argv[1])), "run")
+config = load_config(pathlib.Path(sys.argv[1]))
+set_up_logs(config.file.logger, config.log_dir, "run")
 log = structlog.get_logger("rpc")
 bad = "x\\n2026-11-29 00:00:00.000000 [error    ] forged\\x1b[2J\\u2028\\u202e\\ud800"
 log.warning(bad, work_id=bad, short="\\x1b[2J", number=1 << 100_000, size="A" * 9_000_000)
@@ -90,7 +92,8 @@ FLOOD = """
 import sys, pathlib, structlog
 from ckb_node.config import load_config
 from ckb_node.runtime.logs import set_up_logs
-set_up_logs(load_config(pathlib.Path(sys.argv[1])), "run")
+config = load_config(pathlib.Path(sys.argv[1]))
+set_up_logs(config.file.logger, config.log_dir, "run")
 for number in range(2000):
     structlog.get_logger("rpc").info("one of many", number=number, text="x" * 200)
 """

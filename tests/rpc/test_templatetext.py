@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ckb_node.mining import template_text as templatetext
 from ckb_node.mining.template_json import BlockTemplateJson, template_json
-from ckb_node.mining.template_text import is_written, template_text
+from ckb_node.rpc import template_text as templatetext
+from ckb_node.rpc.template_text import is_written, template_text
 from tests.txpool.kit_pool import funded
 
 

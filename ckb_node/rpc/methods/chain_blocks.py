@@ -10,14 +10,8 @@ from ckb_node.jsonrpc_types.chain import (
     header_view_json,
 )
 from ckb_node.jsonrpc_types.fast_write import block_view_json
-from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
-from ckb_node.rpc.chain_results import (
-    BlockFilterJson,
-    BlockWithCyclesJson,
-    ConsensusJson,
-    consensus_json,
-    optional_hash,
-)
+from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, uint_text
+from ckb_node.rpc.chain_results import BlockFilterJson, BlockWithCyclesJson, ConsensusJson, consensus_json
 from ckb_node.rpc.errors import Code, RpcError, bad_verbosity
 from ckb_node.rpc.params import H256, Bool, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module

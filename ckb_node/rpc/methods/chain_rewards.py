@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
-from ckb_node.rpc.chain_results import (
-    BlockEconomicStateJson,
-    BlockIssuanceJson,
-    FeeRateStatisticsJson,
-    MinerRewardJson,
-)
+from ckb_node.rpc.chain_results import BlockEconomicStateJson, BlockIssuanceJson, FeeRateStatisticsJson, MinerRewardJson
 from ckb_node.rpc.params import H256, Uint64
 from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import ChainView, Services

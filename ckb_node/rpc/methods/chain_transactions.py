@@ -8,14 +8,13 @@ import msgspec
 
 from ckb_node.jsonrpc_types.chain import TransactionViewJson
 from ckb_node.jsonrpc_types.fast_write import transaction_view_json
-from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
+from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_uint, uint_text
 from ckb_node.rpc.chain_results import (
     CellWithStatusJson,
     CyclesJson,
     TransactionWithStatusJson,
     TxStatusJson,
     cell_status_json,
-    optional_uint,
 )
 from ckb_node.rpc.errors import bad_verbosity
 from ckb_node.rpc.params import H256, Bool, OutPointParam, TransactionParam, Uint32

@@ -8,12 +8,12 @@ import structlog
 
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.mining.template_json import BlockTemplateJson
-from ckb_node.mining.template_text import is_written, template_text
 from ckb_node.rpc.calls import Written
 from ckb_node.rpc.errors import Code, module_is_disabled, refused_block
 from ckb_node.rpc.params import BlockParam, Text, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import MinerService, Services
+from ckb_node.rpc.template_text import is_written, template_text
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
-from ckb_node.rpc.chain_results import (
-    ChainInfoJson,
-    DeploymentsInfoJson,
-    alert_json,
-    deployment_info_json,
-)
+from ckb_node.rpc.chain_results import ChainInfoJson, DeploymentsInfoJson, alert_json, deployment_info_json
 from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import Services
 from consensus.crypto.difficulty import compact_to_difficulty

@@ -1,0 +1,35 @@
+"""Sections of the configuration that this package reads."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ckb_node.jsonrpc_types.chain import ScriptJson
+from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT
+from ckb_node.rpc.registry import Module
+from ckb_node.runtime.settings import Positive, Section
+
+
+class RpcSection(Section, frozen=True):
+    """[rpc]: sizes in bytes. `modules` names what is open, `cors_origins` the web pages that may call besides those of
+    this machine, `allowed_hosts` the node's own names besides addresses and `localhost`."""
+
+    listen_address: str = "127.0.0.1:8114"
+    max_request_body_size: Positive = 10 << 20
+    rpc_batch_limit: Positive = DEFAULT_BATCH_LIMIT
+    modules: list[Module] = msgspec.field(
+        default_factory=lambda: [
+            Module.NET,
+            Module.POOL,
+            Module.MINER,
+            Module.CHAIN,
+            Module.STATS,
+            Module.EXPERIMENT,
+            Module.INDEXER,
+        ]
+    )
+    cors_origins: list[str] = msgspec.field(default_factory=list)
+    allowed_hosts: list[str] = msgspec.field(default_factory=list)
+    enable_deprecated_rpc: bool = False
+    extra_well_known_lock_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
+    extra_well_known_type_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
