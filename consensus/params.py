@@ -1,4 +1,4 @@
-"""Every parameter of a chain (PROTOCOL: mainnet, testnet, dev differ only here). Built by consensus/chainspec/spec.py."""
+"""Every parameter of a chain; mainnet, testnet and dev differ only here. Built by consensus/chainspec/spec.py."""
 
 from __future__ import annotations
 

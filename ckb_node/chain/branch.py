@@ -35,7 +35,9 @@ class BadBlock(Exception):  # noqa: N818 - carries a verdict to who began the tr
 
 
 class BranchVerifier:
-    """`consensus.rules.verify_block.verify_block` for blocks that stand on each other, scripts run as the service likes."""
+    """`consensus.rules.verify_block.verify_block` for blocks that stand on each other, scripts run as the service
+    likes.
+    """
 
     def __init__(self, consensus: Consensus, scripts: ScriptService, assume_valid: AssumeValid) -> None:
         self._consensus: Final = consensus

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ckb_node.filters.builder import FilterMaker, RecentCells
+from consensus.crypto.golomb import golomb_coded_set
 from consensus.crypto.hashing import ZERO_HASH
-from consensus.rules.block_filter import filter_hash, golomb_coded_set
+from consensus.rules.block_filter import filter_hash
 from storage.chain_state import ChainState
 from storage.filters import FilterStore
 

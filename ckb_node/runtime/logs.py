@@ -84,7 +84,9 @@ def _forget_older(path: Path, files: int) -> None:
 
 
 def set_up_logs(section: LoggerSection, directory: Path, command: str) -> None:
-    """Send the logs of this process where `[logger]` says; files go into `directory`. OSError when the file cannot be opened."""
+    """Send the logs of this process where `[logger]` says; files go into `directory`. OSError when the file cannot be
+    opened.
+    """
     general, parts = parse_filter(section.filter)
     root = logging.getLogger()
     root.setLevel(LEVELS[general])

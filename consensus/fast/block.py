@@ -1,8 +1,8 @@
 """The quick way through a block's rules: what ordinary transactions need, without an object for every part.
 
 Nothing here refuses anything. Each function either finds by cheaper means that the plain rules would pass, or hands the
-transaction or the whole block to the plain rules (consensus/rules/block.py, verify_block.py), which then say what is wrong.
-So the rules are read there, and here only what makes a case ordinary; tests hold both against each other.
+transaction or the whole block to the plain rules (consensus/rules/block.py, verify_block.py), which then say what is
+wrong. So the rules are read there, and here only what makes a case ordinary; tests hold both against each other.
 
 Ordinary is a transaction that spends cells of earlier blocks without since, header deps or NervosDAO.
 """

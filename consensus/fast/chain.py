@@ -171,7 +171,9 @@ def quick_reward(consensus: Consensus, parent: Header, target: Header, reader: C
 
 
 def quick_proposer_reward(consensus: Consensus, parent: Header, proposed: Iterable[bytes], reader: ChainReader) -> int:
-    """`consensus.rules.reward.proposer_reward`, the same walk, with nothing looked up in blocks that commit nothing of it."""
+    """`consensus.rules.reward.proposer_reward`, the same walk, with nothing looked up in blocks that commit nothing of
+    it.
+    """
     hashes, window = ancestors_of(consensus, parent, reader).hashes, consensus.proposal_window
     pending, reward = set(proposed), 0
     first_commit = max(parent.number + 1 - (window.farthest - window.closest + 1), 1 + window.closest)

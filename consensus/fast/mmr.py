@@ -1,4 +1,5 @@
-"""The chain-root MMR by cheaper means, see consensus/fast/block.py: generated code that keeps the peaks of the chain's tip.
+"""The chain-root MMR by cheaper means, see consensus/fast/block.py: generated code that keeps the peaks of the chain's
+tip.
 
 A block's hash names the MMR of it and all blocks below it, whatever chain they are on.
 """
@@ -15,12 +16,12 @@ from consensus.types.blockchain import Header
 
 
 def chain_root_of(reader: MmrReader, tip: Header) -> bytes | None:
-    """`consensus.rules.mmr.chain_root_hash` for the block after the reader's tip; None where that says what is wrong."""
+    """`consensus.rules.mmr.chain_root_hash` for the block after the tip; None where that says what is wrong."""
     return root_hash_of(tip.hash, partial(_peaks, reader, tip.number + 1))
 
 
 def nodes_of_next(reader: MmrReader, header: Header) -> Sequence[bytes]:
-    """The nodes of `consensus.rules.mmr.nodes_of_block`, for the block after the reader's tip. Raises MmrError as that."""
+    """The nodes of `consensus.rules.mmr.nodes_of_block` for the block after the tip. Raises MmrError as that."""
     number, leaf = header.number, leaf_digest(header)
     merges = (number ^ (number + 1)).bit_length() - 1  # one for each low bit of the number of leaves that is set
     added = grow(header.parent_hash, partial(_peaks, reader, number), leaf, merges, header.hash)

@@ -1,7 +1,8 @@
 """Eaglesong by generated code: digests, the work of many headers, the search for a nonce.
 
-`consensus.crypto.eaglesong` and `consensus.rules.pow` say in plain Python what is computed here. Threads may call everything: each
-has an instance of its own (half a megabyte). Long batches and searches let other threads run meanwhile.
+`consensus.crypto.eaglesong` and `consensus.rules.pow` say in plain Python what is computed here. Threads may call
+everything: each has an instance of its own (half a megabyte). Long batches and searches let other threads run
+meanwhile.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Block filters by generated code. `consensus.rules.block_filter` says in plain Python what is computed.
+"""Block filters by generated code. `consensus.crypto.golomb` says in plain Python what is computed.
 
 Threads may call it: each has an instance of its own.
 """
@@ -6,10 +6,10 @@ Threads may call it: each has an instance of its own.
 from collections.abc import Sequence
 from typing import Final
 
+from consensus.crypto import golomb
+from consensus.crypto.golomb import COUNT_SIZE, FILTER_KEY, M
 from consensus.kernels.golomb_code import CODE_DIGEST, ELEMENT_SIZE, KEY_SIZE, MAX_ELEMENTS, Layout, generate_golomb
 from consensus.kernels.runtime import Instance, Kernel, KernelLengthError
-from consensus.rules import block_filter
-from consensus.rules.block_filter import COUNT_SIZE, FILTER_KEY, M
 
 _BRIEF_ELEMENTS: Final = 4096  # 0.2 ms
 
@@ -42,5 +42,5 @@ def golomb_coded_set(elements: Sequence[bytes], key: bytes = FILTER_KEY) -> byte
     if len(key) != KEY_SIZE:
         raise KernelLengthError("a filter's key", f"{KEY_SIZE} bytes", len(key))
     if count > MAX_ELEMENTS:  # of a block that is no valid one: a big genesis block
-        return block_filter.golomb_coded_set(elements, key)
+        return golomb.golomb_coded_set(elements, key)
     return count.to_bytes(COUNT_SIZE, "little") + KERNEL.here().encode(joined, count, key)

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Final
 
-from consensus.rules.block_filter import P
+from consensus.crypto.golomb import P
 from vm.wasm.emitter import I32, I64, PAGE, Function, Local, Module, Value, const, load
 
 ELEMENT_SIZE: Final = 32

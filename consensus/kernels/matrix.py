@@ -1,7 +1,7 @@
 """Eaglesong's bit matrix as a straight line of XORs.
 
-Each word of the next state is the XOR of those words that a column of `consensus.crypto.eaglesong.BIT_MATRIX` marks: 120
-XORs when each is made by itself. A search for shared parts (Paar's, randomised) got them down to 58. A test derives
+Each word of the next state is the XOR of those words that a column of `consensus.crypto.eaglesong.BIT_MATRIX` marks:
+120 XORs when each is made by itself. A search for shared parts (Paar's, randomised) got them down to 58. A test derives
 the matrix from this program.
 """
 

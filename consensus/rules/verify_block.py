@@ -85,8 +85,9 @@ class BlockVerified:
 def verify_block(consensus: Consensus, block: Block, reader: ChainReader, scripts: ScriptRunner) -> BlockVerified:
     """All rules that need the chain below the block; `reader`'s tip is the parent.
 
-    `verify_header` (consensus/rules/header.py) and `verify_block_body` (consensus/rules/block.py) must have passed before. Raises a
-    CkbError: BlockError, ResolveError, EpochError, DaoError; BlockTransactionError around what one transaction breaks.
+    `verify_header` (consensus/rules/header.py) and `verify_block_body` (consensus/rules/block.py) must have passed
+    before. Raises a CkbError: BlockError, ResolveError, EpochError, DaoError; BlockTransactionError around what one
+    transaction breaks.
     """
     prepared = prepare_block(consensus, block, reader)
     return finish_block(consensus, prepared, run_scripts(consensus, prepared, scripts))

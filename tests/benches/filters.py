@@ -15,8 +15,8 @@ from ckb_node.chain.groups import BlockGroups
 from ckb_node.chain.processor import BlockProcessor
 from ckb_node.filters.builder import Encode, FilterBuilder, FilterMaker, RecentCells
 from ckb_node.verification.scripts import ScriptService
-from consensus.kernels import golomb
-from consensus.rules import block_filter
+from consensus.crypto import golomb
+from consensus.kernels import golomb as filter_kernel
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from storage.filters import FilterStore
@@ -41,7 +41,7 @@ def main() -> int:
         report.add("empty_blocks_per_s", blocks / seconds, "filters of blocks with only a cellbase")
         _, transactions, seconds = built(root / "transfers", transfers())
         report.add("transfers_per_s", transactions / seconds, f"filters of blocks of {TRANSFERS} transfers")
-        for name, encode in (("plain", block_filter.golomb_coded_set), ("kernel", golomb.golomb_coded_set)):
+        for name, encode in (("plain", golomb.golomb_coded_set), ("kernel", filter_kernel.golomb_coded_set)):
             milliseconds = dense(root / name, encode) * 1000
             report.add(
                 f"dense_{name}_ms", milliseconds, f"a block that spends and makes {DENSE_CELLS} cells, no two alike"
@@ -104,7 +104,7 @@ def dense(path: Path, encode: Encode) -> float:
         data = FilterMaker(view, RecentCells(), encode).filter_data(second.hash)
         seconds = time.process_time() - started
     store.close()
-    assert int.from_bytes(data[: block_filter.COUNT_SIZE], "little") == 4 * DENSE_CELLS
+    assert int.from_bytes(data[: golomb.COUNT_SIZE], "little") == 4 * DENSE_CELLS
     return seconds
 
 

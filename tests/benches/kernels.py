@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from consensus.crypto import golomb
 from consensus.crypto.difficulty import compact_to_target
 from consensus.crypto.eaglesong import eaglesong
 from consensus.crypto.hashing import ckb_hash
@@ -155,14 +156,14 @@ def measure_bagging(report: Report, source: random.Random) -> None:
 
 def measure_filters(report: Report, elements: Sequence[bytes]) -> None:
     def plain() -> bytes:
-        block_filter.siphash.cache_clear()
-        return block_filter.golomb_coded_set(elements)
+        golomb.siphash.cache_clear()
+        return golomb.golomb_coded_set(elements)
 
     assert plain() == filter_kernel.golomb_coded_set(elements)
     kernel, fresh, known = medians(
         (lambda: filter_kernel.golomb_coded_set(elements), 20),
         (plain, 1),
-        (lambda: block_filter.golomb_coded_set(elements), 1),
+        (lambda: golomb.golomb_coded_set(elements), 1),
     )
     report.add("filter_us", kernel * 1e6, f"block filter of {len(elements)} elements")
     report.add("filter_plain_us", fresh * 1e6, "the same in plain Python, new elements")

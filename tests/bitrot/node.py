@@ -28,9 +28,10 @@ from ckb_node.indexer.index import Index
 from ckb_node.node import Node, open_node
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.verification.scripts import ScriptService
+from consensus.crypto.golomb import golomb_coded_set
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.lookup import ChainDataError
-from consensus.rules.block_filter import filter_hash, golomb_coded_set
+from consensus.rules.block_filter import filter_hash
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from storage.compare import state_differences

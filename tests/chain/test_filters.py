@@ -15,8 +15,9 @@ from ckb_node.filters.builder import BatchLimits, FilterBuilder
 from ckb_node.filters.check import check_filters
 from ckb_node.filters.service import FilterService
 from ckb_node.runtime.tasks import Pauses, Tasks
+from consensus.crypto.golomb import golomb_coded_set
 from consensus.crypto.hashing import ZERO_HASH
-from consensus.rules.block_filter import filter_hash, golomb_coded_set
+from consensus.rules.block_filter import filter_hash
 from consensus.types.blockchain import Block, CellOutput
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore

@@ -8,19 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.crypto.golomb import FILTER_KEY, M, P, golomb_coded_set, siphash
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash
-from consensus.rules.block_filter import (
-    FILTER_KEY,
-    M,
-    P,
-    ScriptHashes,
-    block_scripts,
-    filter_elements,
-    filter_hash,
-    golomb_coded_set,
-    script_hashes,
-    siphash,
-)
+from consensus.rules.block_filter import ScriptHashes, block_scripts, filter_elements, filter_hash, script_hashes
 from consensus.types.blockchain import NULL_OUT_POINT, Block
 from tests.consensus.kit_filters import (
     CONTENTS,
