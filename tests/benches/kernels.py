@@ -23,7 +23,7 @@ from consensus.kernels import golomb as filter_kernel
 from consensus.kernels import mmr as mmr_kernel
 from consensus.kernels.runtime import Kernel
 from consensus.params import PowFunc
-from consensus.rules import block_filter, mmr
+from consensus.rules import mmr
 from consensus.rules.pow import is_solution
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction

@@ -13,231 +13,231 @@ from typing import NamedTuple
 
 TABLE = """
 # headers
-pow.verify_pow: PowError
+rules.pow.verify_pow: PowError
     + pow.test_the_target_itself_is_still_met
     - pow.test_another_nonce_fails_with_its_facts
-header.verify_header: UnknownParentError
+rules.header.verify_header: UnknownParentError
     + header.test_verify_header_accepts_a_good_child
     - header.test_unknown_parent_is_temporary_and_names_the_parent
-header.verify_version: BlockVersionError
+rules.header.verify_version: BlockVersionError
     +- header.test_version
-header.verify_number: NumberError
+rules.header.verify_number: NumberError
     +- header.test_number
-header.verify_epoch_continuity: EpochMalformedError
+rules.header.verify_epoch_continuity: EpochMalformedError
     + header.test_continuous_epoch
     - header.test_malformed_epoch
-header.verify_epoch_continuity: EpochContinuityError
+rules.header.verify_epoch_continuity: EpochContinuityError
     + header.test_continuous_epoch
     - header.test_discontinuous_epoch
-header.verify_after_median: BlockTimeTooOldError
+rules.header.verify_after_median: BlockTimeTooOldError
     +- header.test_timestamp_must_be_after_the_median
-header.verify_not_in_future: BlockTimeTooNewError
+rules.header.verify_not_in_future: BlockTimeTooNewError
     +- header.test_timestamp_may_be_15_seconds_ahead
-epoch.verify_block_epoch: EpochNumberMismatchError EpochTargetMismatchError
+rules.epoch.verify_block_epoch: EpochNumberMismatchError EpochTargetMismatchError
     +- epoch.test_block_epoch_rule
-epoch.epoch_statistics: EpochArithmeticError
+rules.epoch.epoch_statistics: EpochArithmeticError
     + epoch.test_statistics_of_a_later_epoch_count_from_the_block_before
     - epoch.test_time_that_ran_backwards_is_refused
-epoch.adjusted_epoch: EpochArithmeticError
+rules.epoch.adjusted_epoch: EpochArithmeticError
     + epoch.test_bounds_always_hold
     - epoch.test_values_beyond_256_bits_are_refused
 
 # headers in bulk, whose other rules are those above
-header_batch.verify_continuous: NotContinuousError
+fast.header_batch.verify_continuous: NotContinuousError
     + header_batch.test_a_batch_of_valid_headers
     - header_batch.test_gaps_come_before_all_else
-header_batch.verify_headers: InvalidAncestorError
+fast.header_batch.verify_headers: InvalidAncestorError
     + header_batch.test_a_batch_of_valid_headers
     - header_batch.test_unknown_and_invalid_parents
 
 # the block alone
-block.verify_commitments: UnknownFieldsError
+rules.block.verify_commitments: UnknownFieldsError
     +- block.test_a_sixth_field_is_committed_to_by_nothing
-block.verify_commitments: TransactionsRootError ProposalsHashError ExtraHashError UncleProposalsHashError
+rules.block.verify_commitments: TransactionsRootError ProposalsHashError ExtraHashError UncleProposalsHashError
     + block.test_a_block_with_everything
     - block.test_each_part_of_the_body_is_committed_to
-block.verify_proposals_limit: TooManyProposalsError
+rules.block.verify_proposals_limit: TooManyProposalsError
     +- block.test_proposals_limit
-block.verify_block_size: BlockSizeError
+rules.block.verify_block_size: BlockSizeError
     +- block.test_block_size_leaves_out_what_uncles_propose
-block.verify_no_duplicates: DuplicateTransactionError
+rules.block.verify_no_duplicates: DuplicateTransactionError
     +- block.test_duplicate_transactions_are_those_with_one_hash_whatever_their_witnesses
-block.verify_no_duplicates: DuplicateProposalError
+rules.block.verify_no_duplicates: DuplicateProposalError
     + block.test_proposals_limit
     - block.test_duplicate_proposals
-block.verify_extension_size: EmptyExtensionError ExtensionSizeError
+rules.block.verify_extension_size: EmptyExtensionError ExtensionSizeError
     +- block.test_extension_size
-block.verify_cellbase: CellbaseError.QUANTITY
+rules.block.verify_cellbase: CellbaseError.QUANTITY
     + block.test_a_block_with_everything
     - block.test_exactly_one_cellbase
-block.verify_cellbase: CellbaseError.POSITION
+rules.block.verify_cellbase: CellbaseError.POSITION
     + block.test_a_block_with_everything
     - block.test_the_cellbase_comes_first
-block.verify_cellbase_outputs: CellbaseError.OUTPUT_QUANTITY
+rules.block.verify_cellbase_outputs: CellbaseError.OUTPUT_QUANTITY
     +- block.test_at_most_one_output
-block.verify_cellbase_outputs: CellbaseError.OUTPUT_DATA CellbaseError.TYPE_SCRIPT
+rules.block.verify_cellbase_outputs: CellbaseError.OUTPUT_DATA CellbaseError.TYPE_SCRIPT
     + block.test_at_most_one_output
     - block.test_the_output_has_no_data_and_no_type_and_an_enabled_lock
-block.verify_cellbase_outputs: CellbaseError.OUTPUT_LOCK
+rules.block.verify_cellbase_outputs: CellbaseError.OUTPUT_LOCK
     + rules.test_a_cellbase_pays_to_and_names_locks_of_every_enabled_hash_type
     - block.test_the_output_has_no_data_and_no_type_and_an_enabled_lock
-block.verify_cellbase_outputs: CellbaseError.WITNESS
+rules.block.verify_cellbase_outputs: CellbaseError.WITNESS
     +- block.test_the_witness_names_the_miners_lock
-block.verify_cellbase_input: CellbaseError.INPUT
+rules.block.verify_cellbase_input: CellbaseError.INPUT
     + block.test_at_most_one_output
     - block.test_the_since_of_the_input_is_the_block_number
 
 # uncles
-uncles.verify_uncles: TooManyUnclesError
+rules.uncles.verify_uncles: TooManyUnclesError
     +- uncles.test_up_to_two_uncles_of_any_height
-uncles.verify_uncle_place: UncleError.TARGET
+rules.uncles.verify_uncle_place: UncleError.TARGET
     + uncles.test_up_to_two_uncles_of_any_height
     - uncles.test_target_and_epoch_are_the_blocks
-uncles.verify_uncle_place: UncleError.EPOCH
+rules.uncles.verify_uncle_place: UncleError.EPOCH
     + uncles.test_only_the_number_of_the_epoch_counts
     - uncles.test_target_and_epoch_are_the_blocks
-uncles.verify_uncle_place: UncleError.NUMBER
+rules.uncles.verify_uncle_place: UncleError.NUMBER
     +- uncles.test_it_is_lower_than_the_block
-uncles.verify_uncle_ancestry: UncleError.DESCENDANT
+rules.uncles.verify_uncle_ancestry: UncleError.DESCENDANT
     +- uncles.test_its_parent_may_be_an_earlier_uncle_of_the_block
-uncles.verify_uncle_ancestry: UncleError.DESCENDANT
+rules.uncles.verify_uncle_ancestry: UncleError.DESCENDANT
     +- uncles.test_its_parent_may_be_an_uncle_of_the_main_chain
-uncles.verify_uncle_is_new: UncleError.DUPLICATE
+rules.uncles.verify_uncle_is_new: UncleError.DUPLICATE
     + uncles.test_up_to_two_uncles_of_any_height
     - uncles.test_no_uncle_twice
-uncles.verify_uncle_is_new: UncleError.DOUBLE_INCLUSION
+rules.uncles.verify_uncle_is_new: UncleError.DOUBLE_INCLUSION
     + uncles.test_up_to_two_uncles_of_any_height
     - uncles.test_a_main_block_is_not_an_uncle
-uncles.verify_uncle_proposals: UncleError.PROPOSALS_LIMIT UncleError.DUPLICATE_PROPOSAL
+rules.uncles.verify_uncle_proposals: UncleError.PROPOSALS_LIMIT UncleError.DUPLICATE_PROPOSAL
     +- uncles.test_proposals_limit_and_duplicates
-uncles.verify_uncles: PowError
+rules.uncles.verify_uncles: PowError
     +- uncles.test_it_is_solved
 
 # the block on its parent
-verify_block.prepare_block: NotOnTipError
+rules.verify_block.prepare_block: NotOnTipError
     + verify_block.test_a_chain_with_transactions_uncles_and_rewards
     - verify_block.test_the_reader_must_stand_on_the_parent
-two_phase.verify_two_phase: NotProposedError
+rules.two_phase.verify_two_phase: NotProposedError
     +- two_phase.test_distance_between_proposal_and_commitment
-block_context.verify_dao_field: DaoFieldMismatchError
+rules.block_contextual.verify_dao_field: DaoFieldMismatchError
     + verify_block.test_a_chain_with_transactions_uncles_and_rewards
     - verify_block.test_the_dao_field_is_computed
-block_context.verify_reward: CellbaseError.REWARD_AMOUNT CellbaseError.REWARD_TARGET
+rules.block_contextual.verify_reward: CellbaseError.REWARD_AMOUNT CellbaseError.REWARD_TARGET
     +- verify_block.test_the_cellbase_pays_exactly_what_is_due
-block_context.verify_reward: CellbaseError.REWARD_TARGET
+rules.block_contextual.verify_reward: CellbaseError.REWARD_TARGET
     +- verify_block.test_the_first_eleven_blocks_pay_nobody
-block_context.verify_reward: CellbaseError.REWARD_TARGET
+rules.block_contextual.verify_reward: CellbaseError.REWARD_TARGET
     + verify_block.test_a_reward_that_just_makes_a_cell_is_paid
     - verify_block.test_a_reward_that_cannot_make_a_cell_is_not_paid
-block_context.verify_chain_root: NoExtensionError ShortExtensionError ChainRootError
+rules.block_contextual.verify_chain_root: NoExtensionError ShortExtensionError ChainRootError
     +- verify_block.test_the_extension_starts_with_the_chain_root
-block_context.verify_chain_root: NoExtensionError
+rules.block_contextual.verify_chain_root: NoExtensionError
     +- verify_block.test_the_parents_epoch_decides_about_the_chain_root
-verify_block.run_scripts: BlockTransactionError
+rules.verify_block.run_scripts: BlockTransactionError
     + verify_block.test_a_chain_with_transactions_uncles_and_rewards
     - verify_block.test_a_failing_script_makes_the_block_invalid
-verify_block.finish_block: BlockCyclesError
+rules.verify_block.finish_block: BlockCyclesError
     +- verify_block.test_the_sum_of_cycles_is_limited
 
 # transactions
-transaction.verify_version: TransactionVersionError
+rules.transaction.verify_version: TransactionVersionError
     +- transaction.test_version
-transaction.verify_size: TransactionSizeError
+rules.transaction.verify_size: TransactionSizeError
     +- transaction.test_size_counts_the_offset_in_the_block
-transaction.verify_not_empty: EmptyTransactionError
+rules.transaction.verify_not_empty: EmptyTransactionError
     +- transaction.test_inputs_and_outputs
-transaction.verify_no_duplicate_deps: DuplicateCellDepsError
+rules.transaction.verify_no_duplicate_deps: DuplicateCellDepsError
     +- transaction.test_duplicate_cell_deps_are_the_same_out_point_with_the_same_dep_type
-transaction.verify_no_duplicate_deps: DuplicateHeaderDepsError
+rules.transaction.verify_no_duplicate_deps: DuplicateHeaderDepsError
     +- transaction.test_duplicate_header_deps
-transaction.verify_outputs_data: OutputsDataLengthError
+rules.transaction.verify_outputs_data: OutputsDataLengthError
     + transaction.test_version
     - transaction.test_each_output_has_its_data
-transaction.verify_lock_hash_types: LockHashTypeNotPermittedError InvalidLockHashTypeError
+rules.transaction.verify_lock_hash_types: LockHashTypeNotPermittedError InvalidLockHashTypeError
     + transaction.test_lock_hash_types
     - transaction.test_lock_hash_types_that_are_not_enabled
-transaction.verify_enumerations: InvalidDepTypeError
+rules.transaction.verify_enumerations: InvalidDepTypeError
     +- transaction.test_the_kind_of_a_dep_is_one_that_exists
-transaction.verify_enumerations: InvalidTypeHashTypeError
+rules.transaction.verify_enumerations: InvalidTypeHashTypeError
     +- transaction.test_the_hash_type_of_a_type_script_may_be_of_a_future_vm
-transaction.verify_maturity: CellbaseImmatureError
+rules.transaction.verify_maturity: CellbaseImmatureError
     +- transaction.test_a_cellbase_matures_after_four_epochs
-transaction.verify_maturity: CellbaseImmatureError
+rules.transaction.verify_maturity: CellbaseImmatureError
     +- transaction.test_code_from_a_cellbase_matures_too_but_not_its_dep_group
-transaction.verify_capacity_sum: OutputsSumOverflowError
+rules.transaction.verify_capacity_sum: OutputsSumOverflowError
     +- transaction.test_outputs_have_no_more_capacity_than_inputs
-transaction.verify_capacity_sum: CapacityOverflowError
+rules.transaction.verify_capacity_sum: CapacityOverflowError
     + transaction.test_a_sum_of_64_bits_is_not_refused
     - transaction.test_sums_beyond_64_bits_are_refused
-transaction.verify_occupied_capacity: InsufficientCellCapacityError
+rules.transaction.verify_occupied_capacity: InsufficientCellCapacityError
     +- transaction.test_an_output_pays_for_its_bytes
-transaction.verify_dao_lock_sizes: DaoLockSizeError
+rules.transaction.verify_dao_lock_sizes: DaoLockSizeError
     +- transaction.test_a_withdrawal_keeps_the_size_of_the_lock
-transaction.verify_dao_lock_sizes: DaoLockSizeError
+rules.transaction.verify_dao_lock_sizes: DaoLockSizeError
     + transaction.test_old_deposits_phase_two_and_other_cells_are_free
     - transaction.test_any_zeros_count_as_a_deposit
 
 # since
-since.verify_since: InvalidSinceError
+rules.since.verify_since: InvalidSinceError
     +- since.test_the_index_of_an_epoch_is_below_its_length_or_both_are_zero
-since.verify_since: InvalidSinceError
+rules.since.verify_since: InvalidSinceError
     + since.test_absolute_block_number
     - since.test_reserved_bits_and_the_fourth_metric_are_invalid
-since.verify_since: ImmatureError
+rules.since.verify_since: ImmatureError
     +- since.test_absolute_block_number
-since.verify_since: ImmatureError
+rules.since.verify_since: ImmatureError
     +- since.test_absolute_epoch_compares_fractions
-since.verify_since: ImmatureError
+rules.since.verify_since: ImmatureError
     +- since.test_absolute_timestamp_is_compared_with_the_median_of_the_parent
-since.verify_since: ImmatureError
+rules.since.verify_since: ImmatureError
     +- since.test_relative_block_number
-since.verify_since: ImmatureError
+rules.since.verify_since: ImmatureError
     +- since.test_relative_epoch_adds_fractions
-since.verify_since: ImmatureError
+rules.since.verify_since: ImmatureError
     +- since.test_relative_timestamp_starts_at_the_cells_block_since_rfc_28
-since.verify_since: ImmatureError
+rules.since.verify_since: ImmatureError
     +- since.test_relative_timestamp_started_at_the_median_before_rfc_28
-since.verify_since: ImmatureError
+rules.since.verify_since: ImmatureError
     +- since.test_a_relative_timestamp_on_a_genesis_cell_never_passed_before_rfc_28
 
 # cells and header deps
-resolve.resolve_transaction: UnknownOutPointError
+rules.resolve.resolve_transaction: UnknownOutPointError
     + resolve.test_inputs_and_deps_come_in_order_with_groups_expanded_in_place
     - resolve.test_unknown_input_has_the_text_that_clients_match_on
-resolve.resolve_transaction: DeadOutPointError
+rules.resolve.resolve_transaction: DeadOutPointError
     +- resolve.test_what_an_earlier_transaction_spends_is_dead_as_input_dep_group_and_member
-resolve.resolve_transaction: DeadOutPointError
+rules.resolve.resolve_transaction: DeadOutPointError
     + resolve.test_a_cell_may_be_input_and_dep_of_one_transaction
     - resolve.test_the_same_input_twice_is_dead
-resolve.verify_order_of: OutOfOrderError
+rules.resolve.verify_order_of: OutOfOrderError
     +- resolve.test_names_of_later_transactions_are_out_of_order
-resolve.dep_group_members: InvalidDepGroupError
+rules.resolve.dep_group_members: InvalidDepGroupError
     + resolve.test_groups_are_not_expanded_twice
     - resolve.test_a_dep_group_is_a_list_of_one_or_more_out_points
-resolve.resolve_cell_deps: TooManyDepsError
+rules.resolve.resolve_cell_deps: TooManyDepsError
     +- resolve.test_2048_code_cells_fit
-resolve.resolve_transaction: InvalidHeaderDepError
+rules.resolve.resolve_transaction: InvalidHeaderDepError
     +- verify_block.test_the_parent_is_a_header_dep_but_the_block_itself_and_stale_blocks_are_not
 
 # NervosDAO
-dao.transaction_fee: DaoOverflowError
+rules.dao.transaction_fee: DaoOverflowError
     +- dao.test_fee_of_a_plain_transaction
-dao.capacity_moves: DaoOverflowError
+rules.dao.capacity_moves: DaoOverflowError
     + dao.test_withdrawn_interest_leaves_the_savings
     - dao.test_interest_of_a_block_cannot_exceed_the_savings
-dao.dao_field_after: DaoZeroError
+rules.dao.dao_field_after: DaoZeroError
     + dao.test_issuance_of_a_block
     - dao.test_a_total_of_zero_divides_nothing
-dao.transaction_maximum_withdraw: DaoOutPointError
+rules.dao.transaction_maximum_withdraw: DaoOutPointError
     + dao.test_withdrawal_gets_interest
     - dao.test_bad_out_points
-dao.transaction_maximum_withdraw: DaoOutPointError
+rules.dao.transaction_maximum_withdraw: DaoOutPointError
     + dao.test_withdrawal_gets_interest
     - dao.test_same_block_earns_nothing
-dao.transaction_maximum_withdraw: DaoFormatError
+rules.dao.transaction_maximum_withdraw: DaoFormatError
     + dao.test_withdrawal_gets_interest
     - dao.test_bad_witnesses
-dao.transaction_maximum_withdraw: DaoHeaderError
+rules.dao.transaction_maximum_withdraw: DaoHeaderError
     + dao.test_withdrawal_gets_interest
     - dao.test_unknown_headers
 
@@ -270,36 +270,36 @@ script.type_id.verify_type_id: ValidationFailure
     - script/type_id.test_a_transaction_without_inputs_creates_nothing
 
 # the genesis block
-genesis.verify_number_is_zero: NumberError
+chainspec.genesis.verify_number_is_zero: NumberError
     + genesis.test_good_genesis
     - genesis.test_number
-genesis.verify_epoch_is_zero: EpochNumberMismatchError
+chainspec.genesis.verify_epoch_is_zero: EpochNumberMismatchError
     + genesis.test_good_genesis
     - genesis.test_epoch_number
-genesis.verify_no_parent: UnknownParentError
+chainspec.genesis.verify_no_parent: UnknownParentError
     + genesis.test_good_genesis
     - genesis.test_parent
-genesis.verify_cellbase: GenesisCellbaseError
+chainspec.genesis.verify_cellbase: GenesisCellbaseError
     + genesis.test_good_genesis
     - genesis.test_cellbase
-genesis.verify_no_uncles: GenesisUnclesError
+chainspec.genesis.verify_no_uncles: GenesisUnclesError
     + genesis.test_good_genesis
     - genesis.test_uncles
-genesis.verify_dao: GenesisDaoError
+chainspec.genesis.verify_dao: GenesisDaoError
     + genesis.test_good_genesis
     - genesis.test_dao_field
 
 # the chain root
-mmr.merge: MmrNumberError
+rules.mmr.merge: MmrNumberError
     + mmr.test_merge
     - mmr.test_merge_wants_adjacent_blocks
-mmr.merge: MmrEpochError
+rules.mmr.merge: MmrEpochError
     + mmr.test_merge_crosses_epochs_and_starts_at_genesis
     - mmr.test_merge_wants_adjacent_epochs
-mmr.merge: MmrDifficultyError
+rules.mmr.merge: MmrDifficultyError
     + mmr.test_merge
     - mmr.test_total_difficulty_must_fit
-mmr.verify_digest: MmrNumberError MmrEpochError MmrDifficultyError
+rules.mmr.verify_digest: MmrNumberError MmrEpochError MmrDifficultyError
     + mmr.test_consistent_digests
     - mmr.test_inconsistent_digests
 

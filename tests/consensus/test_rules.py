@@ -42,18 +42,18 @@ RULE_FILES = (
     "ckb_node/chain/errors.py",
 )
 DRIVERS = {
-    "block.verify_block_body",
-    "block_context.verify_dao_field_after",  # the same rule for the quick way, see test_quick.py
-    "genesis.verify_genesis",
-    "header_batch.verify_next",
-    "resolve.verify_order",
-    "transaction.verify_capacity",
-    "transaction.verify_in_time",
-    "transaction.verify_transaction_alone",
-    "transaction.verify_transaction_in_context",
-    "verify_block.verify_block",
-    "verify_block.verify_block_transactions",
-    "verify_block.verify_transaction",
+    "rules.block.verify_block_body",
+    "rules.block_contextual.verify_dao_field_after",  # the same rule for the quick way, see test_quick.py
+    "chainspec.genesis.verify_genesis",
+    "fast.header_batch.verify_next",
+    "rules.resolve.verify_order",
+    "rules.transaction.verify_capacity",
+    "rules.transaction.verify_in_time",
+    "rules.transaction.verify_transaction_alone",
+    "rules.transaction.verify_transaction_in_context",
+    "rules.verify_block.verify_block",
+    "rules.verify_block.verify_block_transactions",
+    "rules.verify_block.verify_transaction",
 }
 """They only call rules, in order."""
 

@@ -16,7 +16,7 @@ def limited(kind: str, soft: int, hard: int, call: str) -> subprocess.CompletedP
     """What a process with that limit prints of a call."""
     program = (
         f"import resource; resource.setrlimit(resource.{kind}, ({soft}, {hard}))\n"
-        "from ckb_node import system_limits\n"
+        "from ckb_node.runtime import system_limits\n"
         f"try: print({call}, *resource.getrlimit(resource.{kind}))\n"
         "except system_limits.SystemLimitError as error: print(error)\n"
     )
