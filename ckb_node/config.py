@@ -20,9 +20,9 @@ from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes, parse_has
 from ckb_node.mining.assembler import MinerConfig
 from ckb_node.mining.settings import AssemblerSection, MinerSection
 from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of
+from ckb_node.rpc.outputs_validator import WellKnownScripts
 from ckb_node.rpc.param_faults import TEXT, fault_text
 from ckb_node.rpc.registry import Module
-from ckb_node.rpc.services import WellKnownScripts
 from ckb_node.rpc.settings import RpcSection
 from ckb_node.runtime.settings import ConfigError, LoggerSection, Section, parse_filter
 from ckb_node.runtime.text_file import TextFileError, read_text

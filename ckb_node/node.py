@@ -131,7 +131,7 @@ def open_node(config: Config) -> Iterator[Node]:
             miner=assembler,
             testing=chain if Module.INTEGRATION_TEST in settings.rpc.modules else None,
             extra_well_known=config.extra_well_known(),
-            extensions={} if indexer is None else {IndexerService: indexer},
+            indexer=indexer,
             lane=lane,
         )
         stack.callback(lane.close)

@@ -22,8 +22,8 @@ from ckb_node.jsonrpc_types.hex_text import (
     parse_short_id,
     parse_uint32,
     parse_uint64,
+    uint_text,
 )
-from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
 from ckb_node.mining.template import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from consensus.types.blockchain import UncleBlock
 
@@ -82,20 +82,20 @@ class BlockTemplateJson(Struct, frozen=True):
 def template_json(template: BlockTemplate) -> BlockTemplateJson:
     """Work for a miner."""
     return BlockTemplateJson(
-        version=hexed(template.version),
-        compact_target=hexed(template.compact_target),
-        current_time=hexed(template.current_time),
-        number=hexed(template.number),
-        epoch=hexed(template.epoch),
+        version=uint_text(template.version),
+        compact_target=uint_text(template.compact_target),
+        current_time=uint_text(template.current_time),
+        number=uint_text(template.number),
+        epoch=uint_text(template.epoch),
         parent_hash=bytes_text(template.parent_hash),
-        cycles_limit=hexed(template.cycles_limit),
-        bytes_limit=hexed(template.bytes_limit),
-        uncles_count_limit=hexed(template.uncles_count_limit),
+        cycles_limit=uint_text(template.cycles_limit),
+        bytes_limit=uint_text(template.bytes_limit),
+        uncles_count_limit=uint_text(template.uncles_count_limit),
         uncles=[_uncle_template_json(uncle) for uncle in template.uncles],
         transactions=[_transaction_template_json(transaction) for transaction in template.transactions],
         proposals=short_ids_json(template.proposals),
         cellbase=_cellbase_template_json(template.cellbase),
-        work_id=hexed(template.work_id),
+        work_id=uint_text(template.work_id),
         dao=bytes_text(template.dao),
         extension=optional_hash(template.extension),
     )
@@ -113,7 +113,7 @@ def _transaction_template_json(template: TransactionTemplate) -> TransactionTemp
         bytes_text(template.transaction.hash),
         template.required,
         optional_uint(template.cycles),
-        None if template.depends is None else [hexed(index) for index in template.depends],
+        None if template.depends is None else [uint_text(index) for index in template.depends],
         transaction_json(template.transaction),
     )
 

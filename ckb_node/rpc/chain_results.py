@@ -12,8 +12,7 @@ from ckb_node.jsonrpc_types.chain import (
     TransactionViewJson,
     cell_output_json,
 )
-from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, parse_hash, parse_uint32
-from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
+from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, parse_hash, parse_uint32, uint_text
 from ckb_node.txpool.views import CellLookup
 from consensus.crypto.merkle import TreeProof
 from consensus.params import BLOCK_VERSION, NEVER, TX_VERSION, TYPE_ID_CODE_HASH, Consensus, Deployment
@@ -267,23 +266,23 @@ def cell_status_json(lookup: CellLookup, *, with_data: bool) -> CellWithStatusJs
 
 def merkle_proof_json(proof: TreeProof) -> MerkleProofJson:
     """A Merkle proof."""
-    return MerkleProofJson([hexed(index) for index in proof.indices], [bytes_text(lemma) for lemma in proof.lemmas])
+    return MerkleProofJson([uint_text(index) for index in proof.indices], [bytes_text(lemma) for lemma in proof.lemmas])
 
 
 def ratio_json(ratio: Fraction) -> RatioJson:
     """A fraction in lowest terms, but fifths as tenths: chain specs say 4/10 and 8/10."""
     scale = 2 if ratio.denominator == 5 else 1
-    return RatioJson(hexed(ratio.numerator * scale), hexed(ratio.denominator * scale))
+    return RatioJson(uint_text(ratio.numerator * scale), uint_text(ratio.denominator * scale))
 
 
 def deployment_json(deployment: Deployment) -> DeploymentJson:
     """A deployment's parameters."""
     return DeploymentJson(
         deployment.bit,
-        hexed(deployment.start),
-        hexed(deployment.timeout),
-        hexed(deployment.min_activation_epoch),
-        hexed(deployment.period),
+        uint_text(deployment.start),
+        uint_text(deployment.timeout),
+        uint_text(deployment.min_activation_epoch),
+        uint_text(deployment.period),
         ratio_json(deployment.threshold),
     )
 
@@ -298,7 +297,7 @@ def deployment_info_json(deployment: Deployment, state: DeploymentState, since: 
         plain.min_activation_epoch,
         plain.period,
         plain.threshold,
-        hexed(since),
+        uint_text(since),
         state.value,
     )
 
@@ -306,7 +305,7 @@ def deployment_info_json(deployment: Deployment, state: DeploymentState, since: 
 def _softforks_json(consensus: Consensus) -> dict[str, SoftforkJson]:
     softforks = {each.name: SoftforkJson("rfc0043", rfc0043=deployment_json(each)) for each in consensus.deployments}
     if consensus.is_public_chain:
-        softforks["light_client"] = SoftforkJson("buried", active=True, epoch=hexed(consensus.rfc_0044_epoch))
+        softforks["light_client"] = SoftforkJson("buried", active=True, epoch=uint_text(consensus.rfc_0044_epoch))
     return softforks
 
 
@@ -323,7 +322,7 @@ def _hardforks_json(consensus: Consensus) -> list[HardforkFeatureJson]:
         "0048": forks.rfc_0048,
         "0049": forks.rfc_0049,
     }
-    return [HardforkFeatureJson(rfc, None if epoch == NEVER else hexed(epoch)) for rfc, epoch in epochs.items()]
+    return [HardforkFeatureJson(rfc, None if epoch == NEVER else uint_text(epoch)) for rfc, epoch in epochs.items()]
 
 
 def consensus_json(consensus: Consensus) -> ConsensusJson:
@@ -335,22 +334,22 @@ def consensus_json(consensus: Consensus) -> ConsensusJson:
         dao_type_hash=optional_hash(consensus.dao_type_hash),
         secp256k1_blake160_sighash_all_type_hash=optional_hash(consensus.secp256k1_blake160_sighash_all_type_hash),
         secp256k1_blake160_multisig_all_type_hash=optional_hash(consensus.secp256k1_blake160_multisig_all_type_hash),
-        initial_primary_epoch_reward=hexed(consensus.initial_primary_epoch_reward),
-        secondary_epoch_reward=hexed(consensus.secondary_epoch_reward),
-        max_uncles_num=hexed(consensus.max_uncles),
+        initial_primary_epoch_reward=uint_text(consensus.initial_primary_epoch_reward),
+        secondary_epoch_reward=uint_text(consensus.secondary_epoch_reward),
+        max_uncles_num=uint_text(consensus.max_uncles),
         orphan_rate_target=ratio_json(consensus.orphan_rate_target),
-        epoch_duration_target=hexed(consensus.epoch_duration_target_s),
-        tx_proposal_window=ProposalWindowJson(hexed(window.closest), hexed(window.farthest)),
+        epoch_duration_target=uint_text(consensus.epoch_duration_target_s),
+        tx_proposal_window=ProposalWindowJson(uint_text(window.closest), uint_text(window.farthest)),
         proposer_reward_ratio=ratio_json(consensus.proposer_reward_ratio),
-        cellbase_maturity=hexed(EpochFraction(consensus.cellbase_maturity_epochs, 0, 1).pack()),
-        median_time_block_count=hexed(consensus.median_time_block_count),
-        max_block_cycles=hexed(consensus.max_block_cycles),
-        max_block_bytes=hexed(consensus.max_block_bytes),
-        block_version=hexed(BLOCK_VERSION),
-        tx_version=hexed(TX_VERSION),
+        cellbase_maturity=uint_text(EpochFraction(consensus.cellbase_maturity_epochs, 0, 1).pack()),
+        median_time_block_count=uint_text(consensus.median_time_block_count),
+        max_block_cycles=uint_text(consensus.max_block_cycles),
+        max_block_bytes=uint_text(consensus.max_block_bytes),
+        block_version=uint_text(BLOCK_VERSION),
+        tx_version=uint_text(TX_VERSION),
         type_id_code_hash=bytes_text(TYPE_ID_CODE_HASH),
-        max_block_proposals_limit=hexed(consensus.max_block_proposals),
-        primary_epoch_reward_halving_interval=hexed(consensus.primary_epoch_reward_halving_interval),
+        max_block_proposals_limit=uint_text(consensus.max_block_proposals),
+        primary_epoch_reward_halving_interval=uint_text(consensus.primary_epoch_reward_halving_interval),
         permanent_difficulty_in_dummy=consensus.permanent_difficulty_in_dummy,
         hardfork_features=_hardforks_json(consensus),
         softforks=_softforks_json(consensus),
@@ -359,7 +358,9 @@ def consensus_json(consensus: Consensus) -> ConsensusJson:
 
 def alert_json(alert: AlertMessage) -> AlertMessageJson:
     """A notice."""
-    return AlertMessageJson(hexed(alert.id), hexed(alert.priority), hexed(alert.notice_until), alert.message)
+    return AlertMessageJson(
+        uint_text(alert.id), uint_text(alert.priority), uint_text(alert.notice_until), alert.message
+    )
 
 
 # ---------------------------------------------------------------- from JSON

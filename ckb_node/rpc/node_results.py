@@ -8,8 +8,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, optional_uint
-from ckb_node.jsonrpc_types.hex_text import uint_text as hexed
+from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, optional_uint, uint_text
 from ckb_node.rpc.calls import encode
 from ckb_node.runtime.lane import Slices
 from ckb_node.sync.state import SyncState
@@ -188,31 +187,31 @@ def pool_info_json(info: PoolInfo) -> TxPoolInfoJson:
     """The pool at a glance."""
     return TxPoolInfoJson(
         tip_hash=bytes_text(info.tip_hash),
-        tip_number=hexed(info.tip_number),
-        pending=hexed(info.pending),
-        proposed=hexed(info.proposed),
-        orphan=hexed(info.orphan),
-        total_tx_size=hexed(info.total_tx_size),
-        total_tx_cycles=hexed(info.total_tx_cycles),
-        min_fee_rate=hexed(info.min_fee_rate),
-        min_rbf_rate=hexed(info.min_rbf_rate),
-        last_txs_updated_at=hexed(info.last_txs_updated_at),
-        tx_size_limit=hexed(info.tx_size_limit),
-        max_tx_pool_size=hexed(info.max_tx_pool_size),
-        verify_queue_size=hexed(info.verify_queue_size),
+        tip_number=uint_text(info.tip_number),
+        pending=uint_text(info.pending),
+        proposed=uint_text(info.proposed),
+        orphan=uint_text(info.orphan),
+        total_tx_size=uint_text(info.total_tx_size),
+        total_tx_cycles=uint_text(info.total_tx_cycles),
+        min_fee_rate=uint_text(info.min_fee_rate),
+        min_rbf_rate=uint_text(info.min_rbf_rate),
+        last_txs_updated_at=uint_text(info.last_txs_updated_at),
+        tx_size_limit=uint_text(info.tx_size_limit),
+        max_tx_pool_size=uint_text(info.max_tx_pool_size),
+        verify_queue_size=uint_text(info.verify_queue_size),
     )
 
 
 def pool_entry_json(entry: EntryInfo) -> TxPoolEntryJson:
     """A transaction of the pool."""
     return TxPoolEntryJson(
-        cycles=hexed(entry.cycles),
-        size=hexed(entry.size),
-        fee=hexed(entry.fee),
-        ancestors_size=hexed(entry.ancestors_size),
-        ancestors_cycles=hexed(entry.ancestors_cycles),
-        ancestors_count=hexed(entry.ancestors_count),
-        timestamp=hexed(entry.timestamp),
+        cycles=uint_text(entry.cycles),
+        size=uint_text(entry.size),
+        fee=uint_text(entry.fee),
+        ancestors_size=uint_text(entry.ancestors_size),
+        ancestors_cycles=uint_text(entry.ancestors_cycles),
+        ancestors_count=uint_text(entry.ancestors_count),
+        timestamp=uint_text(entry.timestamp),
     )
 
 
@@ -262,21 +261,24 @@ def _by_few(items: Iterable[T]) -> Iterator[list[T]]:
 def pool_detail_json(detail: EntryDetail) -> PoolTxDetailJson:
     """How a transaction stands in the pool."""
     return PoolTxDetailJson(
-        timestamp=hexed(detail.timestamp),
+        timestamp=uint_text(detail.timestamp),
         entry_status=detail.status,
-        rank_in_pending=hexed(detail.rank_in_pending),
-        pending_count=hexed(detail.pending_count),
-        proposed_count=hexed(detail.proposed_count),
-        descendants_count=hexed(detail.descendants_count),
-        ancestors_count=hexed(detail.ancestors_count),
+        rank_in_pending=uint_text(detail.rank_in_pending),
+        pending_count=uint_text(detail.pending_count),
+        proposed_count=uint_text(detail.proposed_count),
+        descendants_count=uint_text(detail.descendants_count),
+        ancestors_count=uint_text(detail.ancestors_count),
         score_sortkey=ScoreSortKeyJson(
-            hexed(detail.fee), hexed(detail.weight), hexed(detail.ancestors_fee), hexed(detail.ancestors_weight)
+            uint_text(detail.fee),
+            uint_text(detail.weight),
+            uint_text(detail.ancestors_fee),
+            uint_text(detail.ancestors_weight),
         ),
     )
 
 
 def _address_json(address: NodeAddress) -> NodeAddressJson:
-    return NodeAddressJson(address.address, hexed(max(address.score, 0)))
+    return NodeAddressJson(address.address, uint_text(max(address.score, 0)))
 
 
 def local_node_json(node: LocalNode) -> LocalNodeJson:
@@ -286,8 +288,8 @@ def local_node_json(node: LocalNode) -> LocalNodeJson:
         node_id=node.node_id,
         active=node.active,
         addresses=[_address_json(address) for address in node.addresses],
-        protocols=[LocalProtocolJson(hexed(each.id), each.name, list(each.versions)) for each in node.protocols],
-        connections=hexed(node.connections),
+        protocols=[LocalProtocolJson(uint_text(each.id), each.name, list(each.versions)) for each in node.protocols],
+        connections=uint_text(node.connections),
     )
 
 
@@ -297,9 +299,9 @@ def _peer_sync_state_json(state: PeerSyncState) -> PeerSyncStateJson:
         best_known_header_number=optional_uint(state.best_known_header_number),
         last_common_header_hash=optional_hash(state.last_common_header_hash),
         last_common_header_number=optional_uint(state.last_common_header_number),
-        unknown_header_list_size=hexed(state.unknown_header_list_size),
-        inflight_count=hexed(state.inflight_count),
-        can_fetch_count=hexed(state.can_fetch_count),
+        unknown_header_list_size=uint_text(state.unknown_header_list_size),
+        inflight_count=uint_text(state.inflight_count),
+        can_fetch_count=uint_text(state.can_fetch_count),
     )
 
 
@@ -310,16 +312,16 @@ def remote_node_json(node: RemoteNode) -> RemoteNodeJson:
         node_id=node.node_id,
         addresses=[_address_json(address) for address in node.addresses],
         is_outbound=node.is_outbound,
-        connected_duration=hexed(node.connected_duration),
+        connected_duration=uint_text(node.connected_duration),
         last_ping_duration=optional_uint(node.last_ping_duration),
         sync_state=None if node.sync_state is None else _peer_sync_state_json(node.sync_state),
-        protocols=[RemoteProtocolJson(hexed(identity), version) for identity, version in node.protocols],
+        protocols=[RemoteProtocolJson(uint_text(identity), version) for identity, version in node.protocols],
     )
 
 
 def banned_json(banned: BannedAddress) -> BannedAddressJson:
     """A ban."""
-    return BannedAddressJson(banned.address, hexed(banned.ban_until), banned.reason, hexed(banned.created_at))
+    return BannedAddressJson(banned.address, uint_text(banned.ban_until), banned.reason, uint_text(banned.created_at))
 
 
 def sync_state_json(state: SyncState) -> SyncStateJson:
@@ -329,16 +331,16 @@ def sync_state_json(state: SyncState) -> SyncStateJson:
         assume_valid_target_reached=state.assume_valid_target_reached,
         assume_valid_target=bytes_text(state.assume_valid_target),
         min_chain_work_reached=state.min_chain_work_reached,
-        min_chain_work=hexed(state.min_chain_work & ((1 << 128) - 1)),
-        best_known_block_number=hexed(state.best_known_block_number),
-        best_known_block_timestamp=hexed(state.best_known_block_timestamp),
-        orphan_blocks_count=hexed(state.orphan_blocks_count),
-        inflight_blocks_count=hexed(state.inflight_blocks_count),
-        unverified_tip_number=hexed(state.unverified_tip_number),
+        min_chain_work=uint_text(state.min_chain_work & ((1 << 128) - 1)),
+        best_known_block_number=uint_text(state.best_known_block_number),
+        best_known_block_timestamp=uint_text(state.best_known_block_timestamp),
+        orphan_blocks_count=uint_text(state.orphan_blocks_count),
+        inflight_blocks_count=uint_text(state.inflight_blocks_count),
+        unverified_tip_number=uint_text(state.unverified_tip_number),
         unverified_tip_hash=bytes_text(state.unverified_tip_hash),
-        tip_number=hexed(state.tip_number),
+        tip_number=uint_text(state.tip_number),
         tip_hash=bytes_text(state.tip_hash),
-        fast_time=hexed(state.fast_time),
-        normal_time=hexed(state.normal_time),
-        low_time=hexed(state.low_time),
+        fast_time=uint_text(state.fast_time),
+        normal_time=uint_text(state.normal_time),
+        low_time=uint_text(state.low_time),
     )

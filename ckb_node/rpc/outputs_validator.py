@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from struct import unpack
 
-from ckb_node.rpc.services import WellKnownScripts
 from consensus.params import Consensus
 from consensus.rules.dao import is_dao_script
 from consensus.rules.since import Metric, Since
 from consensus.types.blockchain import HASH_TYPE_TYPE, CellOutput, Script, Transaction
+
+
+class OutputsValidator(Enum):
+    """What kinds of outputs `send_transaction` lets pass."""
+
+    PASSTHROUGH = "passthrough"
+    WELL_KNOWN_SCRIPTS_ONLY = "well_known_scripts_only"
+
+
+@dataclass(frozen=True, slots=True)
+class WellKnownScripts:
+    """Scripts that `well_known_scripts_only` lets pass besides the system's own."""
+
+    locks: Sequence[Script] = ()
+    types: Sequence[Script] = ()
+
 
 PUBKEY_HASH_SIZE = 20
 SINCE_SIZE = 8

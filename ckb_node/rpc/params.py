@@ -17,8 +17,8 @@ from ckb_node.jsonrpc_types import hex_text as hextext
 from ckb_node.mining import template_json as templatejson
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc import chain_results as chainresults
+from ckb_node.rpc.outputs_validator import OutputsValidator
 from ckb_node.rpc.param_faults import TEXT
-from ckb_node.rpc.services import OutputsValidator
 from ckb_node.txpool.views import FeePriority
 from consensus.types.blockchain import Block, OutPoint, Script, Transaction
 

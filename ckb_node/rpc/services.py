@@ -7,14 +7,14 @@ since 1970. Methods raise the typed errors of the rules (`CkbError`) and of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.answer_room import AnswerRoom
-from ckb_node.runtime.lane import Lane
+from ckb_node.rpc.outputs_validator import WellKnownScripts
+from ckb_node.runtime.lane import Lane, Slices
 from ckb_node.sync.state import SyncState
 from ckb_node.txpool.views import (
     Accepted,
@@ -29,10 +29,11 @@ from ckb_node.txpool.views import (
 )
 from consensus.context import ChainReader
 from consensus.params import Consensus
-from consensus.types.blockchain import Block, Script, Transaction
+from consensus.types.blockchain import Block, Transaction
 from consensus.types.core import EpochExt
 from network.peer_info import AlertMessage, BannedAddress, LocalNode, RemoteNode
 from storage.filters import BlockFilter
+from storage.kv import Snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,13 +112,6 @@ class FilterService(Protocol):
 # ---------------------------------------------------------------- pool
 
 
-class OutputsValidator(Enum):
-    """What kinds of outputs `send_transaction` lets pass."""
-
-    PASSTHROUGH = "passthrough"
-    WELL_KNOWN_SCRIPTS_ONLY = "well_known_scripts_only"
-
-
 class PoolService(Protocol):
     """Transactions that wait to be committed. Every answer may have to wait for the pool, so every method is async."""
 
@@ -180,14 +174,6 @@ class PoolService(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class WellKnownScripts:
-    """Scripts that `well_known_scripts_only` lets pass besides the system's own."""
-
-    locks: Sequence[Script] = ()
-    types: Sequence[Script] = ()
-
-
 # ---------------------------------------------------------------- mining
 
 
@@ -247,6 +233,26 @@ class NetService(Protocol):
 # ---------------------------------------------------------------- all of it
 
 
+class IndexerService(Protocol):
+    """Cells and transactions by script (module Indexer)."""
+
+    def tip(self) -> tuple[int, bytes] | None:
+        """Number and hash of the last block that is indexed; None before the first."""
+        ...
+
+    async def follow(self) -> None:
+        """Return when the index has caught up with the chain, or does not soon."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """The index at the chain's tip. Raises IndexBehindError."""
+        ...
+
+    async def search(self, read: Callable[[Snapshot], Slices]) -> Slices:
+        """What `read` finds in a snapshot, to be walked beside the event loop. Raises IndexBehindError."""
+        ...
+
+
 class Clock(Protocol):
     """The only source of time, so that tests own it."""
 
@@ -264,9 +270,8 @@ class Services:
     filters: FilterService | None = None
     miner: MinerService | None = None
     testing: TestingService | None = None
-    extra_well_known: WellKnownScripts = WellKnownScripts()
-    extensions: Mapping[type, object] = field(default_factory=dict)
-    """Services of modules that are declared elsewhere (the indexer), found by their Protocol."""
+    extra_well_known: WellKnownScripts = field(default_factory=WellKnownScripts)
+    indexer: IndexerService | None = None
     lane: Lane = field(default_factory=lambda: Lane("rpc", READERS))
     """Where calls are worked out that would hold up the event loop. Whoever made it closes it."""
     room: AnswerRoom = field(default_factory=AnswerRoom)

@@ -36,7 +36,7 @@ def fee_rate(fee: int, tx_weight: int) -> int:
 
 
 @dataclass(slots=True)
-class Sums:
+class PackageTotals:
     """Totals over a set of transactions. Fee in shannons, size in bytes."""
 
     count: int
@@ -44,20 +44,20 @@ class Sums:
     fee: int
     cycles: int
 
-    def add(self, other: Sums) -> None:
+    def add(self, other: PackageTotals) -> None:
         self.count += other.count
         self.size += other.size
         self.fee += other.fee
         self.cycles += other.cycles
 
-    def subtract(self, other: Sums) -> None:
+    def subtract(self, other: PackageTotals) -> None:
         self.count -= other.count
         self.size -= other.size
         self.fee -= other.fee
         self.cycles -= other.cycles
 
-    def copy(self) -> Sums:
-        return Sums(self.count, self.size, self.fee, self.cycles)
+    def copy(self) -> PackageTotals:
+        return PackageTotals(self.count, self.size, self.fee, self.cycles)
 
     @property
     def weight(self) -> int:
@@ -118,9 +118,9 @@ class PoolEntry:
         """Short ids of what must be committed directly before it; the graph's, as are its children."""
         self.children: Links[bytes] = ()
         self.score_place = self.evict_place = b""
-        """Where PoolOrders has it; empty while it is in none."""
-        self._ancestors: Sums | None = None
-        self._descendants: Sums | None = None
+        """Where PoolIndex has it; empty while it is in none."""
+        self._ancestors: PackageTotals | None = None
+        self._descendants: PackageTotals | None = None
 
     @property
     def tx(self) -> Transaction:
@@ -149,42 +149,42 @@ class PoolEntry:
         return [out_point_key(self.hash, index) for index in range(self.output_count)]
 
     @property
-    def ancestors(self) -> Sums:
+    def ancestors(self) -> PackageTotals:
         """Totals over what must be committed before it and itself; for reading."""
         return self._ancestors or self.alone
 
     @property
-    def descendants(self) -> Sums:
+    def descendants(self) -> PackageTotals:
         """Totals over what needs it and itself; for reading."""
         return self._descendants or self.alone
 
     @property
-    def alone(self) -> Sums:
+    def alone(self) -> PackageTotals:
         """Of the entry without any others."""
-        return Sums(1, self.size, self.fee, self.cycles)
+        return PackageTotals(1, self.size, self.fee, self.cycles)
 
-    def package(self) -> Sums:
+    def package(self) -> PackageTotals:
         """`ancestors` as a copy of the caller's own."""
         return self.alone if self._ancestors is None else self._ancestors.copy()
 
-    def add_ancestor(self, other: Sums) -> None:
+    def add_ancestor(self, other: PackageTotals) -> None:
         if self._ancestors is None:
             self._ancestors = self.alone
         self._ancestors.add(other)
 
-    def add_descendant(self, other: Sums) -> None:
+    def add_descendant(self, other: PackageTotals) -> None:
         if self._descendants is None:
             self._descendants = self.alone
         self._descendants.add(other)
 
-    def drop_ancestor(self, other: Sums) -> None:
+    def drop_ancestor(self, other: PackageTotals) -> None:
         sums = self._ancestors
         if sums is not None:
             sums.subtract(other)
             if sums.count == 1:
                 self._ancestors = None
 
-    def drop_descendant(self, other: Sums) -> None:
+    def drop_descendant(self, other: PackageTotals) -> None:
         sums = self._descendants
         if sums is not None:
             sums.subtract(other)
@@ -213,7 +213,7 @@ Score = tuple[int, int]
 """Fee rate (fixed point, shannons per weight unit) that a miner can count on, and the ancestors' weight for ties."""
 
 
-def score(entry: PoolEntry, ancestors: Sums) -> Score:
+def score(entry: PoolEntry, ancestors: PackageTotals) -> Score:
     """The lower of the entry's own fee rate and that of it with its ancestors."""
     ancestors_weight = ancestors.weight
     own = (entry.fee << _RATE_BITS) // entry.weight

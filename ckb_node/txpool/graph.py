@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.links import Links, with_link, without_link
-from ckb_node.txpool.pool_index import PoolOrders
+from ckb_node.txpool.pool_index import PoolIndex
 from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
 from consensus.types.blockchain import SHORT_ID_SIZE
 
@@ -61,7 +61,7 @@ class PoolGraph:
         self._with_header_dep: dict[bytes, set[bytes]] = {}
         self._parents = _Relatives(self.entries, attrgetter("parents"))
         self._children = _Relatives(self.entries, attrgetter("children"))
-        self._orders = PoolOrders()
+        self._orders = PoolIndex()
 
     # ------------------------------------------------------------ looking
 
@@ -305,7 +305,7 @@ class PoolGraph:
         return self._take_out({entry.short_id for entry in found if entry is not None})
 
     def _take_out(self, gone: AbstractSet[bytes]) -> list[PoolEntry]:
-        """Remove entries together, and return them parents first. Sums of what stays forget them."""
+        """Remove entries together, and return them parents first. PackageTotals of what stays forget them."""
         order = sorted((self.entries[each] for each in gone), key=lambda entry: entry.ancestors.count)
         above, below = set[bytes](), set[bytes]()
         for entry, outside in _outside(order, gone, self._parents):

@@ -67,7 +67,7 @@ class Checked:
 
 
 class TxPool:
-    """Waiting transactions over one state of the chain; `stand_on` moves it to the next."""
+    """VerifyQueue transactions over one state of the chain; `set_tip` moves it to the next."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class TxPool:
         """Blocks between the tip before and this one are still to be told: entries may not fit the chain meanwhile."""
         self.away: Container[bytes] = frozenset()
         """Hashes of transactions that are to return, and on which entries may stand."""
-        self._freed: list[Transaction] = []
+        self._released_conflicts: list[Transaction] = []
         self._proposal_reader = ProposalReader(consensus.proposal_window)
         self.proposals = ProposalTable()
         self._set_reader(reader)
@@ -244,7 +244,7 @@ class TxPool:
     def _insert(self, entry: PoolEntry, conflicts: set[bytes]) -> None:
         departed = self.graph.add(entry, conflicts)
         freed = {key for old in departed.replaced for key in old.input_keys} - set(entry.input_keys)
-        self._freed += self.conflicted.spending(freed)
+        self._released_conflicts += self.conflicted.spending(freed)
         for old in departed.replaced:
             self.conflicted.keep(old.tx)
             self.remember_rejected(old.hash, RbfRejected(f"replaced by tx Byte32(0x{entry.hash.hex()})"))
@@ -262,9 +262,9 @@ class TxPool:
             for entry in self.graph.remove_with_descendants((victim.short_id,)):
                 self.remember_rejected(entry.hash, _full(entry))
 
-    def take_freed(self) -> list[Transaction]:
+    def take_released_conflicts(self) -> list[Transaction]:
         """Transactions that lost a conflict whose winner was replaced since: they should be submitted again."""
-        freed, self._freed = self._freed, []
+        freed, self._released_conflicts = self._released_conflicts, []
         return freed
 
     def refresh(self, entry: PoolEntry, cycles: int) -> None:
@@ -298,7 +298,7 @@ class TxPool:
 
     # ------------------------------------------------------------ what the chain does
 
-    def stand_on(self, reader: ChainReader) -> bool:
+    def set_tip(self, reader: ChainReader) -> bool:
         """Move to another state of the chain; True when scripts run on another version of the VM there.
 
         Until the blocks between are told by `remove_committed` and `take_detached`, the pool still holds what they
@@ -363,7 +363,7 @@ class TxPool:
         """Forget everything."""
         self.graph = PoolGraph(self.limits.max_ancestors)
         self.conflicted = Conflicted()
-        self._freed = []
+        self._released_conflicts = []
         self.version += 1
 
 

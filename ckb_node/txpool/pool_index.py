@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 
 from ckb_node.txpool.entry import PoolEntry, Status, evict_key, score
-from ckb_node.txpool.sorted_keys import Ranking
+from ckb_node.txpool.sorted_keys import SortedKeys
 from consensus.types.blockchain import SHORT_ID_SIZE
 
 _U64, _U32 = (1 << 64) - 1, (1 << 32) - 1
@@ -26,12 +26,12 @@ _EVICT_PLACE = Struct(f">BQIQ{SHORT_ID_SIZE}s")
 """Status, fee rate, count of descendants, time, short id."""
 
 
-class PoolOrders:
+class PoolIndex:
     """Entries, ranked. Whoever changes what an entry's place depends on ranks it anew; entries know their places."""
 
     def __init__(self) -> None:
-        self._by_score: dict[Status, Ranking[bytes]] = {status: Ranking() for status in Status}
-        self._by_eviction: Ranking[bytes] = Ranking()
+        self._by_score: dict[Status, SortedKeys[bytes]] = {status: SortedKeys() for status in Status}
+        self._by_eviction: SortedKeys[bytes] = SortedKeys()
 
     def count(self, status: Status) -> int:
         return len(self._by_score[status])

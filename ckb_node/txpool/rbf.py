@@ -1,4 +1,4 @@
-"""Replace-by-fee: when a transaction may push out those that spend the same cells."""
+"""Replace-by-fee (RBF): when a transaction may replace pool entries that spend the same cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consensus.context import ChainReader
 
 
 def min_replace_fee(graph: PoolGraph, replaced: Iterable[bytes], size: int, limits: PoolLimits) -> int:
-    """Shannons that a replacement of `size` bytes must pay at least: all replaced fees and its own way."""
+    """Shannons that a replacement of `size` bytes must pay at least: the replaced fees + min_rbf_rate × size."""
     return sum(graph.entries[each].fee for each in replaced) + fee_at(limits.min_rbf_rate, size)
 
 
@@ -42,7 +42,7 @@ def verify_no_new_unconfirmed_inputs(
 
 
 def verify_replaced_count(replaced: set[bytes]) -> None:
-    """A replacement must not undo too much work."""
+    """At most MAX_REPLACED entries are replaced, descendants included."""
     if len(replaced) > MAX_REPLACED:
         raise RbfRejected(
             f"Tx conflict with too many txs, conflict txs count: {len(replaced)}, expect <= {MAX_REPLACED}"
@@ -50,7 +50,7 @@ def verify_replaced_count(replaced: set[bytes]) -> None:
 
 
 def verify_does_not_need(graph: PoolGraph, entry: PoolEntry, replaced: set[bytes]) -> None:
-    """It cannot stand on what it pushes out."""
+    """A replacement must not spend or read outputs of what it replaces."""
     if graph.creators(entry.input_keys) & replaced:
         raise RbfRejected("new Tx contains inputs in descendants of to be replaced Tx")
     if graph.creators(entry.dep_keys) & replaced:
@@ -58,7 +58,7 @@ def verify_does_not_need(graph: PoolGraph, entry: PoolEntry, replaced: set[bytes
 
 
 def verify_fee(graph: PoolGraph, entry: PoolEntry, replaced: set[bytes], limits: PoolLimits) -> None:
-    """It pays for all that it replaces and for its own way."""
+    """Its fee is at least the replaced fees + min_rbf_rate × size."""
     least = min_replace_fee(graph, replaced, entry.size, limits)
     if entry.fee < least:
         raise RbfRejected(f"Tx's current fee is {entry.fee}, expect it to >= {least} to replace old txs")

@@ -1,4 +1,7 @@
-"""Transactions that are to come back to the pool and were not tried yet. To everybody outside they are in the pool."""
+"""Readmission: transactions that will be submitted to the pool again. Outside of this package they count as pending.
+
+They come from detached blocks, from conflicts that a replacement has resolved, and from the file of a former run.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from consensus.types.core import BlockExt
 
 
 @dataclass(frozen=True, slots=True)
-class HomelessEntry:
+class ReadmissionEntry:
     """One of them, as bytes: there may be as many as the pool holds. `added_at` in ms; cycles and fee (shannons) are
     those that its block was found to have, None when it comes from elsewhere."""
 
@@ -25,17 +28,17 @@ class HomelessEntry:
     """A former run saved it."""
 
     @classmethod
-    def of(cls, transaction: Transaction, added_at: int) -> HomelessEntry:
+    def of(cls, transaction: Transaction, added_at: int) -> ReadmissionEntry:
         """From elsewhere than a block."""
         return cls(transaction.hash, transaction.raw, added_at)
 
     @classmethod
-    def of_file(cls, transaction: Transaction, added_at: int) -> HomelessEntry:
+    def of_file(cls, transaction: Transaction, added_at: int) -> ReadmissionEntry:
         """Saved by a former run."""
         return cls(transaction.hash, transaction.raw, added_at, is_from_file=True)
 
     @classmethod
-    def of_block(cls, flat: FlatTransaction, position: int, ext: BlockExt | None, added_at: int) -> HomelessEntry:
+    def of_block(cls, flat: FlatTransaction, position: int, ext: BlockExt | None, added_at: int) -> ReadmissionEntry:
         """From a detached block, in which it stood at `position`, the cellbase at 0."""
         if ext is None:
             return cls(flat.hash, flat.raw, added_at)
@@ -80,11 +83,11 @@ def _at(numbers: Sequence[int], index: int) -> int | None:
     return numbers[index] if index < len(numbers) else None
 
 
-class Homeless:
-    """Entries by hash, in the order in which they came, with their sums."""
+class ReadmissionQueue:
+    """Entries by hash, in order of arrival, with their totals."""
 
     def __init__(self) -> None:
-        self._entries: Final[dict[bytes, HomelessEntry]] = {}
+        self._entries: Final[dict[bytes, ReadmissionEntry]] = {}
         self.total_size = 0
         """Bytes in a block."""
         self.total_cycles = 0
@@ -96,13 +99,13 @@ class Homeless:
     def __contains__(self, tx_hash: object) -> bool:
         return tx_hash in self._entries
 
-    def __iter__(self) -> Iterator[tuple[bytes, HomelessEntry]]:
+    def __iter__(self) -> Iterator[tuple[bytes, ReadmissionEntry]]:
         return iter(self._entries.items())
 
-    def get(self, tx_hash: bytes) -> HomelessEntry | None:
+    def get(self, tx_hash: bytes) -> ReadmissionEntry | None:
         return self._entries.get(tx_hash)
 
-    def add(self, entry: HomelessEntry) -> None:
+    def add(self, entry: ReadmissionEntry) -> None:
         """An entry that is there already stays as it is."""
         if entry.hash not in self._entries:
             self._entries[entry.hash] = entry
@@ -110,7 +113,7 @@ class Homeless:
             self.total_cycles += entry.cycles or 0
 
     def drop(self, tx_hash: bytes) -> bool:
-        """It was tried, or nobody wants it any more; False when it was not there."""
+        """It was submitted, or it is not wanted any more; False when it was not there."""
         entry = self._entries.pop(tx_hash, None)
         if entry is None:
             return False

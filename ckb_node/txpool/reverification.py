@@ -15,7 +15,7 @@ from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool, reject_of
 from ckb_node.txpool.rejects import Invalidated, Reject
 from ckb_node.txpool.verifier import PoolVerifier
-from ckb_node.txpool.verify_queue import Waiting
+from ckb_node.txpool.verify_queue import VerifyQueue
 from consensus.errors import CkbError, DaoError, ResolveError
 from consensus.lookup import ChainDataError
 from consensus.rules.since import ImmatureError
@@ -38,13 +38,13 @@ _BLAMES_TRANSACTIONS = (
 """Errors of a block that its transactions cause, though not all say which."""
 
 
-class VerifyAnew:
+class Reverification:
     """Verifies stale entries one after the other, and sees to it that no entry stops the chain."""
 
-    def __init__(self, pool: TxPool, verifier: PoolVerifier, waiting: Waiting) -> None:
+    def __init__(self, pool: TxPool, verifier: PoolVerifier, waiting: VerifyQueue) -> None:
         self._pool: Final = pool
         self._verifier: Final = verifier
-        self._waiting: Final = waiting
+        self._verify_queue: Final = waiting
         self._stale: Final[asyncio.Queue[Sequence[PoolEntry]]] = asyncio.Queue()
         self._in_transit: list[PoolEntry] = []
         self._doubted_at = b""
@@ -137,13 +137,13 @@ class VerifyAnew:
         return entry.is_stale and self._pool.graph.entries.get(entry.short_id) is entry
 
     async def _verify(self, entry: PoolEntry) -> None:
-        pool, ticket = self._pool, self._waiting.outside(entry.tx)
+        pool, pending = self._pool, self._verify_queue.outside(entry.tx)
         try:
             _, cycles = await self._verifier.verify(
-                ticket, lambda _: pool.check_entry(entry), pool.consensus.max_block_cycles
+                pending, lambda _: pool.check_entry(entry), pool.consensus.max_block_cycles
             )
         except Reject as reason:
-            if ticket.stop.is_set or not self._is_wanted(entry):  # set: the node stops
+            if pending.stop.is_set or not self._is_wanted(entry):  # set: the node stops
                 return
             if pool.is_in_transit(entry):
                 self._in_transit.append(entry)
@@ -155,7 +155,7 @@ class VerifyAnew:
             pool.drop((entry.short_id,), Invalidated("the chain cannot be read for it"))
             return
         finally:
-            ticket.stop.set()
+            pending.stop.set()
         if self._is_wanted(entry):
             pool.refresh(entry, cycles)
 

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from graphlib import TopologicalSorter
 
 from ckb_node.txpool.entry import PoolEntry
-from ckb_node.txpool.readmission import HomelessEntry
+from ckb_node.txpool.readmission import ReadmissionEntry
 from consensus.types.blockchain import Transaction
 
 
-def parents_first(entries: Iterable[PoolEntry], homeless: Iterable[HomelessEntry]) -> list[Transaction]:
+def parents_first(entries: Iterable[PoolEntry], readmission: Iterable[ReadmissionEntry]) -> list[Transaction]:
     """All transactions. Those of a file that was not loaded to the end are many, and stay in its order, behind what was
     loaded of it; a node that stops has no time to look into each."""
     from_file: list[Transaction] = []
     others: list[Transaction] = []
-    for each in homeless:
+    for each in readmission:
         (from_file if each.is_from_file else others).append(each.transaction)
     if others:
         return _sorted(entries, others) + from_file

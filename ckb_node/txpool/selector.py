@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from ckb_node.txpool.entry import PoolEntry, Status, Sums, score
+from ckb_node.txpool.entry import PackageTotals, PoolEntry, Status, score
 from ckb_node.txpool.graph import NOBODY, PoolGraph
 
 MAX_CONSECUTIVE_FAILURES = 4000
@@ -22,7 +22,7 @@ class Candidate:
     """
 
     entry: PoolEntry
-    package: Sums
+    package: PackageTotals
     parents: AbstractSet[bytes]
     children: list[bytes] = field(default_factory=list)
 
@@ -54,8 +54,8 @@ _Place = tuple[int, int, bytes]
 def select_for_block(proposed: Iterable[Candidate], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
     """Entries in an order that a block may have, within limits of bytes and cycles. Uses the candidates up.
 
-    When a package is taken, what is left of its descendants' packages ranks anew. A candidate's place in the heap is
-    never worse than its true one: who rose is put in again at once, who fell when he comes up.
+    When a package is taken, it leaves the packages of its descendants, whose scores change. The heap is lazy: an
+    improved score is pushed again at once, a worse one is corrected when its entry is popped.
     """
     candidates = _linked(proposed)
     places = {short_id: _place(candidate) for short_id, candidate in candidates.items()}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -21,14 +22,14 @@ from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import SavedPool, save_transactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rbf import min_replace_fee
-from ckb_node.txpool.readmission import Homeless, HomelessEntry
+from ckb_node.txpool.readmission import ReadmissionEntry, ReadmissionQueue
 from ckb_node.txpool.recent_rejects import RecentRejects
 from ckb_node.txpool.refused import RefusedTransactions, log_refusal
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
-from ckb_node.txpool.reverification import VerifyAnew
+from ckb_node.txpool.reverification import Reverification
 from ckb_node.txpool.saving import parents_first
 from ckb_node.txpool.verifier import PoolVerifier
-from ckb_node.txpool.verify_queue import MAX_WAITING, MAX_WAITING_BYTES, Ticket, Waiting
+from ckb_node.txpool.verify_queue import MAX_WAITING, MAX_WAITING_BYTES, PendingVerification, VerifyQueue
 from ckb_node.verification.scripts import ScriptService
 from consensus.lookup import ChainDataError
 from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
@@ -56,7 +57,7 @@ AT_ONCE = 64
 
 @dataclass(slots=True)
 class _Return:
-    """Homeless transactions that should be submitted again, parents first.
+    """ReadmissionQueue transactions that should be submitted again, parents first.
 
     `lost` are hashes and output counts of those among all detached ones on which entries of the pool stand.
     """
@@ -85,56 +86,56 @@ class PoolService:
         self._chain, self._stop = chain, scripts.stop
         self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms, rejected, age_ms)
         self._verifier = PoolVerifier(self.pool, scripts, workers, parallel)
-        self._waiting = Waiting(scripts.stop)
-        self._anew = VerifyAnew(self.pool, self._verifier, self._waiting)
+        self._verify_queue = VerifyQueue(scripts.stop)
+        self._reverification = Reverification(self.pool, self._verifier, self._verify_queue)
         self._returning: asyncio.Queue[_Return] = asyncio.Queue()
-        self.pool.away = self._homeless = Homeless()
+        self.pool.away = self._readmission = ReadmissionQueue()
         """What is to return, from blocks, after a replacement, or from a former run."""
         self._saved = SavedPool()
-        self._clearings = 0
+        self._generation = 0
         self.refused: RefusedTransactions | None = None
         """Where those whose scripts fail are kept."""
         self._is_ready = False
         chain.listen(self._on_change)
-        chain.listen_refused(self._anew.on_refused)
+        chain.listen_refused(self._reverification.on_refused)
 
     # ------------------------------------------------------------ admission
 
     async def submit(self, transaction: Transaction) -> bytes:
         """Verify and admit; its hash. Its scripts may take what a block may. Raises Reject."""
-        self._verify_has_no_home_here(transaction)
+        self._reject_if_readmitting(transaction)
         await self._submit(transaction, self._chain.consensus.max_block_cycles)
         return transaction.hash
 
     async def submit_remote(self, transaction: Transaction, declared_cycles: int) -> bytes:
         """The same for a peer's transaction: the scripts must take what the peer declared, DeclaredWrongCycles."""
-        self._verify_has_no_home_here(transaction)
+        self._reject_if_readmitting(transaction)
         await self._submit(transaction, declared_cycles, declared_cycles)
         return transaction.hash
 
     def verify_new(self, transaction: Transaction) -> None:
         """The rules of a transaction by itself, and that nobody has sent it before. Raises Reject."""
         self.pool.verify_alone(transaction)
-        self._verify_has_no_home_here(transaction)
-        if transaction in self._waiting or transaction.short_id in self.pool.graph:
+        self._reject_if_readmitting(transaction)
+        if transaction in self._verify_queue or transaction.short_id in self.pool.graph:
             raise Duplicated(transaction.hash)
 
     def submit_later(self, transaction: Transaction) -> None:
         """Submit when `run` comes to it; pending until then. `transaction` tells what became of it. Raises PoolFull."""
-        if len(self._homeless) >= MAX_WAITING or self._homeless.total_size >= MAX_WAITING_BYTES:
+        if len(self._readmission) >= MAX_WAITING or self._readmission.total_size >= MAX_WAITING_BYTES:
             raise PoolFull("too many transactions wait for verification")
-        self._homeless.add(HomelessEntry.of(transaction, self.pool.now_ms()))
+        self._readmission.add(ReadmissionEntry.of(transaction, self.pool.now_ms()))
         self._return_later(_Return([transaction.hash]))
 
-    def _verify_has_no_home_here(self, transaction: Transaction) -> None:
-        """What is to return counts as in the pool."""
-        if transaction.hash in self._homeless:
+    def _reject_if_readmitting(self, transaction: Transaction) -> None:
+        """A transaction to be readmitted counts as in the pool. Raises Duplicated."""
+        if transaction.hash in self._readmission:
             raise Duplicated(transaction.hash)
 
     async def _submit(self, transaction: Transaction, max_cycles: int, declared: int | None = None) -> PoolEntry:
         try:
-            with self._waiting.enter(transaction) as ticket:
-                checked, cycles = await self._verify(ticket, max_cycles)
+            with self._verify_queue.enter(transaction) as pending:
+                checked, cycles = await self._verify(pending, max_cycles)
                 if declared is not None and declared != cycles:
                     raise DeclaredWrongCycles(declared, cycles)
                 entry = self.pool.admit(checked, cycles)
@@ -144,29 +145,30 @@ class PoolService:
                 await log_refusal(transaction, reason, self.refused)
             raise
         log.debug("transaction accepted", hash=bytes_text(entry.hash), cycles=cycles, fee=entry.fee, size=entry.size)
-        freed = self.pool.take_freed()
+        freed = self.pool.take_released_conflicts()
         for each in freed:
-            self._homeless.add(HomelessEntry.of(each, self.pool.now_ms()))
+            self._readmission.add(ReadmissionEntry.of(each, self.pool.now_ms()))
         self._return_later(_Return([each.hash for each in freed]))
         return entry
 
     async def test_accept(self, transaction: Transaction) -> views.Accepted:
         """What `submit` would say, short of replacing others. Raises Reject."""
-        self._verify_has_no_home_here(transaction)
-        if transaction in self._waiting:
+        self._reject_if_readmitting(transaction)
+        if transaction in self._verify_queue:
             raise Duplicated(transaction.hash)
-        ticket = self._waiting.outside(transaction)
+        pending = self._verify_queue.outside(transaction)
         try:
-            checked, cycles = await self._verify(ticket, self._chain.consensus.max_block_cycles)
+            checked, cycles = await self._verify(pending, self._chain.consensus.max_block_cycles)
         except Reject as reason:
             await log_refusal(transaction, reason, self.refused)
             raise
         finally:
-            ticket.stop.set()
+            pending.stop.set()
         return views.Accepted(cycles=cycles, fee=checked.fee)
 
-    async def _verify(self, ticket: Ticket, max_cycles: int) -> tuple[Checked, int]:
-        return await self._verifier.verify(ticket, lambda known: self.pool.check(ticket.transaction, known), max_cycles)
+    async def _verify(self, pending: PendingVerification, max_cycles: int) -> tuple[Checked, int]:
+        check = partial(self.pool.check, pending.transaction)
+        return await self._verifier.verify(pending, check, max_cycles)
 
     # ------------------------------------------------------------ following the chain
 
@@ -177,13 +179,13 @@ class PoolService:
             yield from self._follow(change)
         finally:
             self.pool.is_moving = False
-            self._anew.try_again()
+            self._reverification.try_again()
 
     def _follow(self, change: ChainChanged) -> Iterator[None]:
-        clearings = self._clearings
+        clearings = self._generation
         view = self._chain.view()
-        if self.pool.stand_on(view):
-            self._anew.verify_all()
+        if self.pool.set_tip(view):
+            self._reverification.verify_all()
         if change.is_cut:
             self._forget_all()
             return
@@ -192,26 +194,26 @@ class PoolService:
             for transactions in _by_few(block.flat[1:]):
                 self.pool.remove_committed(transactions)
                 for tx in transactions:
-                    self._waiting.withdraw(tx.hash, Duplicated(tx.hash))
-                    self._homeless.drop(tx.hash)
+                    self._verify_queue.withdraw(tx.hash, Duplicated(tx.hash))
+                    self._readmission.drop(tx.hash)
                 yield
-        if self._clearings != clearings:
+        if self._generation != clearings:
             return
         returning = _Return([])
         try:
             yield from self._take_all_back(change.detached, view, returning)
-        finally:  # a fault on the way leaves nobody homeless for ever
-            if self._clearings == clearings:
+        finally:  # a fault on the way leaves nobody readmission for ever
+            if self._generation == clearings:
                 self._return_later(returning)
 
     def _take_all_back(self, detached: Sequence[Block], view: ChainView, returning: _Return) -> Iterator[None]:
         """Note what has left the chain, parents first; ends early when the pool is cleared."""
-        clearings, room = self._clearings, self.pool.limits.max_size - self._homeless.total_size
+        clearings, room = self._generation, self.pool.limits.max_size - self._readmission.total_size
         for block in reversed(detached):
             self.pool.take_detached(block)
             ext = view.block_ext(block.hash)
             for first in range(0, len(block.flat), AT_ONCE):
-                if self._clearings != clearings:
+                if self._generation != clearings:
                     return
                 positions = range(first, min(first + AT_ONCE, len(block.flat)))
                 room -= self._take_back(block, ext, positions, returning, room)
@@ -229,7 +231,7 @@ class PoolService:
                 returning.lost.append((flat.hash, count))
             # More than the pool can hold would only push each other out.
             if position > 0 and taken + flat.shape.size <= room:
-                self._homeless.add(HomelessEntry.of_block(flat, position, ext, self.pool.now_ms()))
+                self._readmission.add(ReadmissionEntry.of_block(flat, position, ext, self.pool.now_ms()))
                 returning.hashes.append(flat.hash)
                 taken += flat.shape.size
         return taken
@@ -242,7 +244,7 @@ class PoolService:
         """Bring transactions back, verify anew what is in doubt, write reasons of refusal down; until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._bring_all_back())
-            tasks.create_task(self._anew.run())
+            tasks.create_task(self._reverification.run())
             tasks.create_task(self.pool.rejected.run())
 
     async def _bring_all_back(self) -> None:
@@ -254,11 +256,11 @@ class PoolService:
                 self._returning.task_done()
 
     async def _bring_back(self, returning: _Return) -> None:
-        clearings = self._clearings
+        clearings = self._generation
         for tx_hash in returning.hashes:
-            if self._clearings != clearings:
+            if self._generation != clearings:
                 return
-            entry = self._homeless.get(tx_hash)
+            entry = self._readmission.get(tx_hash)
             if entry is None:  # removed by hand, or in a block again
                 continue
             await self._try_again(entry.transaction, self.pool.limits.max_verify_cycles)
@@ -266,17 +268,17 @@ class PoolService:
         for tx_hash, output_count in returning.lost:
             self.pool.drop_orphaned(tx_hash, output_count)
             await asyncio.sleep(0)
-        self._anew.try_again()
+        self._reverification.try_again()
 
     async def settled(self) -> None:
         """Wait until all transactions that were to return have been tried again, and those in doubt too."""
         await self._returning.join()
-        await self._anew.settled()
+        await self._reverification.settled()
 
     async def _try_again(self, transaction: Transaction, max_cycles: int) -> bool:
-        """Submit what is homeless; whether it came in. One for which the chain cannot be read fails alone.
+        """Submit what is readmission; whether it came in. One for which the chain cannot be read fails alone.
 
-        What is refused because the node stops stays homeless, and so is saved.
+        What is refused because the node stops stays readmission, and so is saved.
         """
         is_in = False
         try:
@@ -288,7 +290,7 @@ class PoolService:
         except (StorageError, ChainDataError) as error:
             log.error("a transaction cannot return", hash=transaction.hash.hex(), reason=str(error))  # noqa: TRY400
             self.pool.remember_rejected(transaction.hash, Invalidated("the chain cannot be read for it"))
-        self._homeless.drop(transaction.hash)
+        self._readmission.drop(transaction.hash)
         return is_in
 
     async def load(self, path: Path) -> int:
@@ -301,22 +303,22 @@ class PoolService:
         noted: list[bytes] = []
         while transactions := saved.take(AT_ONCE):
             for transaction in transactions:
-                self._homeless.add(HomelessEntry.of_file(transaction, self.pool.now_ms()))
+                self._readmission.add(ReadmissionEntry.of_file(transaction, self.pool.now_ms()))
                 noted.append(transaction.hash)
             await asyncio.sleep(0)
         count = 0
         for tx_hash in noted:
-            if (entry := self._homeless.get(tx_hash)) is not None:
+            if (entry := self._readmission.get(tx_hash)) is not None:
                 count += await self._try_again(entry.transaction, self._chain.consensus.max_block_cycles)
         self._is_ready = True
-        self._anew.try_again()
+        self._reverification.try_again()
         return count
 
     def save(self, path: Path) -> int:
         """Keep the pool on disk, what is to return to it, and what of the file was not looked at yet, parents first;
         how many transactions. Raises OSError; the file is as before then."""
         rest = self._saved.rest(path)
-        transactions = parents_first(self.pool.graph, (each for _, each in self._homeless))
+        transactions = parents_first(self.pool.graph, (each for _, each in self._readmission))
         save_transactions(path, [*transactions, *rest])
         return len(transactions) + len(rest)
 
@@ -324,8 +326,8 @@ class PoolService:
 
     async def remove(self, tx_hash: bytes) -> bool:
         """Take a transaction and its descendants out, waiting for verification or not."""
-        is_withdrawn = self._waiting.withdraw(tx_hash, Invalidated("removed by request"))
-        return self._homeless.drop(tx_hash) or is_withdrawn or self.pool.remove(tx_hash)
+        is_withdrawn = self._verify_queue.withdraw(tx_hash, Invalidated("removed by request"))
+        return self._readmission.drop(tx_hash) or is_withdrawn or self.pool.remove(tx_hash)
 
     async def clear(self) -> None:
         """Forget every transaction: in the pool, waiting for verification, or about to return after a reorg."""
@@ -333,17 +335,17 @@ class PoolService:
 
     def _forget_all(self) -> None:
         self.pool.clear()
-        self._homeless.clear()
+        self._readmission.clear()
         self._saved.clear()
-        self._clearings += 1
-        self._waiting.withdraw_all(Invalidated("the pool was cleared"))
+        self._generation += 1
+        self._verify_queue.withdraw_all(Invalidated("the pool was cleared"))
         while not self._returning.empty():
             self._returning.get_nowait()
             self._returning.task_done()
 
     async def clear_verify_queue(self) -> None:
         """Forget transactions that wait for verification."""
-        self._waiting.withdraw_all(Invalidated("removed by request"))
+        self._verify_queue.withdraw_all(Invalidated("removed by request"))
 
     # ------------------------------------------------------------ answers: what is to return is pending
 
@@ -351,39 +353,39 @@ class PoolService:
         return self._is_ready
 
     async def info(self) -> views.PoolInfo:
-        pool, graph, homeless = self.pool, self.pool.graph, self._homeless
+        pool, graph, readmission = self.pool, self.pool.graph, self._readmission
         proposed = graph.count(Status.PROPOSED)
         return views.PoolInfo(
             tip_hash=pool.tip.hash,
             tip_number=pool.tip.number,
-            pending=len(graph) - proposed + len(homeless),
+            pending=len(graph) - proposed + len(readmission),
             proposed=proposed,
             orphan=0,
-            total_tx_size=graph.total_size + homeless.total_size,
-            total_tx_cycles=graph.total_cycles + homeless.total_cycles,
+            total_tx_size=graph.total_size + readmission.total_size,
+            total_tx_cycles=graph.total_cycles + readmission.total_cycles,
             min_fee_rate=pool.limits.min_fee_rate,
             min_rbf_rate=pool.limits.min_rbf_rate,
             last_txs_updated_at=pool.updated_at,
             tx_size_limit=TRANSACTION_SIZE_LIMIT,
             max_tx_pool_size=pool.limits.max_size,
-            verify_queue_size=len(self._waiting),
+            verify_queue_size=len(self._verify_queue),
         )
 
     async def ids(self) -> views.PoolIds:
-        graph, homeless = self.pool.graph, [tx_hash for tx_hash, _ in self._homeless]
+        graph, readmission = self.pool.graph, [tx_hash for tx_hash, _ in self._readmission]
         waiting = graph.by_score_as_now((Status.PENDING, Status.GAP))
         return views.PoolIds(
-            pending=chain((entry.hash for entry in waiting), homeless),
+            pending=chain((entry.hash for entry in waiting), readmission),
             proposed=(entry.hash for entry in graph.by_score_as_now((Status.PROPOSED,))),
         )
 
     async def entries(self) -> views.PoolEntries:
-        graph, homeless = self.pool.graph, list(self._homeless)
+        graph, readmission = self.pool.graph, list(self._readmission)
         waiting = graph.by_score_as_now((Status.PENDING, Status.GAP))
         return views.PoolEntries(
             pending=chain(
                 ((entry.hash, _entry_info(entry)) for entry in waiting),
-                ((tx_hash, each.info()) for tx_hash, each in homeless),
+                ((tx_hash, each.info()) for tx_hash, each in readmission),
             ),
             proposed=((entry.hash, _entry_info(entry)) for entry in graph.by_score_as_now((Status.PROPOSED,))),
             conflicted=list(self.pool.conflicted),
@@ -415,8 +417,8 @@ class PoolService:
     async def transaction(self, tx_hash: bytes) -> views.PoolTransaction | views.RejectedTransaction | None:
         entry = self.pool.graph.by_hash(tx_hash)
         if entry is None:
-            homeless = self._homeless.get(tx_hash)
-            return self.pool.rejected.get(tx_hash) if homeless is None else homeless.answer()
+            readmission = self._readmission.get(tx_hash)
+            return self.pool.rejected.get(tx_hash) if readmission is None else readmission.answer()
         is_proposed = entry.status is Status.PROPOSED
         return views.PoolTransaction(
             transaction=entry.tx,

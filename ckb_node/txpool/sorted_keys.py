@@ -12,7 +12,7 @@ BUCKET_SIZE = 512
 """A full bucket splits at twice this; a change costs two searches and a move within one bucket."""
 
 
-class Ranking(Generic[Key]):
+class SortedKeys(Generic[Key]):
     """Distinct keys in ascending order. Keys that are present are removed by value, so owners remember theirs."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from ckb_node.runtime.fair_queue import FairSlots
 from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rejects import Invalidated, VerificationFailed
-from ckb_node.txpool.verify_queue import Ticket
+from ckb_node.txpool.verify_queue import PendingVerification
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped, Stop
 from consensus.context import ChainReader
@@ -38,36 +38,36 @@ class PoolVerifier:
         self._slots: Final = FairSlots(parallel)
         self._long_slot: Final = FairSlots(1)
 
-    async def verify(self, ticket: Ticket, check: Check, max_cycles: int) -> tuple[Checked, int]:
+    async def verify(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """What the checks found and the cycles of the scripts, under the rules of the next block. Raises Reject."""
         while True:
-            checked, cycles = await self._verify_once(ticket, check, max_cycles)
+            checked, cycles = await self._verify_once(pending, check, max_cycles)
             if checked.vm_version == self._pool.vm_version:  # else a hardfork came while the scripts ran
                 return checked, cycles
 
-    async def _verify_once(self, ticket: Ticket, check: Check, max_cycles: int) -> tuple[Checked, int]:
+    async def _verify_once(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
-        is_large = ticket.transaction.raw_size > CHECKED_AT_ONCE
+        is_large = pending.transaction.raw_size > CHECKED_AT_ONCE
         checked = None if is_large else check(None)
         async with self._slots.turn():
-            checked = await self._check_again(ticket, check, checked)
-            cycles = await self._in_worker(self._run_quickly, ticket, checked, max_cycles)
+            checked = await self._check_again(pending, check, checked)
+            cycles = await self._in_worker(self._run_quickly, pending, checked, max_cycles)
         if cycles is None:
             async with self._long_slot.turn():
-                checked = await self._check_again(ticket, check, checked)
-                cycles = await self._in_worker(self._run_patiently, ticket, checked, max_cycles)
-        ticket.verify_wanted()
+                checked = await self._check_again(pending, check, checked)
+                cycles = await self._in_worker(self._run_patiently, pending, checked, max_cycles)
+        pending.verify_wanted()
         return checked, cycles
 
-    async def _check_again(self, ticket: Ticket, check: Check, checked: Checked | None) -> Checked:
+    async def _check_again(self, pending: PendingVerification, check: Check, checked: Checked | None) -> Checked:
         """What has become of a transaction while it waited. None: it is to be checked for the first time."""
-        ticket.verify_wanted()
+        pending.verify_wanted()
         if checked is not None and checked.tip == self._pool.tip.hash:
             return checked
-        if ticket.transaction.raw_size <= CHECKED_AT_ONCE:
+        if pending.transaction.raw_size <= CHECKED_AT_ONCE:
             return check(None)
         while True:
-            known = await asyncio.get_running_loop().run_in_executor(self._workers, self._look_up, ticket.transaction)
+            known = await asyncio.get_running_loop().run_in_executor(self._workers, self._look_up, pending.transaction)
             if known.reader is self._pool.reader:
                 return check(known)
 
@@ -76,14 +76,14 @@ class PoolVerifier:
         self._pool.verify_alone(transaction)
         return KnownCells(self._pool.reader, transaction)
 
-    async def _in_worker(self, run: _Run[T], ticket: Ticket, checked: Checked, max_cycles: int) -> T:
+    async def _in_worker(self, run: _Run[T], pending: PendingVerification, checked: Checked, max_cycles: int) -> T:
         """Have a worker verify what needs the chain and scripts. Raises VerificationFailed, or why nobody waits."""
         env, reader = self._pool.env(checked.status), self._pool.reader
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._workers, run, reader, checked.rtx, env, max_cycles, ticket.stop)
+            return await loop.run_in_executor(self._workers, run, reader, checked.rtx, env, max_cycles, pending.stop)
         except ScriptsStopped:
-            ticket.verify_wanted()
+            pending.verify_wanted()
             raise Invalidated("the node stops") from None
 
     def _run_quickly(

@@ -1,4 +1,4 @@
-"""Transactions whose scripts wait for a worker or run: bounded, each once, and each may be withdrawn."""
+"""The verify queue: transactions whose scripts wait for a worker or run. Bounded, each once; each may be withdrawn."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MAX_WAITING_BYTES = 256_000_000
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
-    """One waiting transaction. `withdrawn` says why nobody wants it any more, `stop` says so to its scripts."""
+class PendingVerification:
+    """A transaction in the queue. `withdrawn` is why its verdict is not wanted any more; `stop` ends its scripts."""
 
     transaction: Transaction
     stop: Stop
@@ -27,56 +27,56 @@ class Ticket:
         self.stop.set()
 
     def verify_wanted(self) -> None:
-        """Raises the reason of its withdrawal."""
+        """Raises the reason of its withdrawal, if it was withdrawn."""
         if self.withdrawn is not None:
             raise self.withdrawn
 
 
-class Waiting:
-    """Tickets by proposal short id. `stop` is the parent of theirs."""
+class VerifyQueue:
+    """Pending verifications by proposal short id. `stop` is the parent of theirs."""
 
     def __init__(self, stop: Stop, limit: int = MAX_WAITING, max_bytes: int = MAX_WAITING_BYTES) -> None:
         self._stop = stop
         self._limit, self._max_bytes = limit, max_bytes
-        self._tickets: dict[bytes, Ticket] = {}
+        self._pending: dict[bytes, PendingVerification] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self._pending)
 
     def __contains__(self, transaction: Transaction) -> bool:
-        return transaction.short_id in self._tickets
+        return transaction.short_id in self._pending
 
-    def outside(self, transaction: Transaction) -> Ticket:
-        """A ticket that is not counted and cannot be withdrawn."""
-        return Ticket(transaction, Stop(self._stop))
+    def outside(self, transaction: Transaction) -> PendingVerification:
+        """A verification outside of the queue: not counted, and it cannot be withdrawn."""
+        return PendingVerification(transaction, Stop(self._stop))
 
     @contextmanager
-    def enter(self, transaction: Transaction) -> Iterator[Ticket]:
-        """Wait while the context lasts. Raises Duplicated or PoolFull."""
+    def enter(self, transaction: Transaction) -> Iterator[PendingVerification]:
+        """In the queue while the context lasts. Raises Duplicated or PoolFull."""
         short_id, size = transaction.short_id, transaction.raw_size
-        if short_id in self._tickets:
+        if short_id in self._pending:
             raise Duplicated(transaction.hash)
-        if len(self._tickets) >= self._limit or self._bytes + size > self._max_bytes:
+        if len(self._pending) >= self._limit or self._bytes + size > self._max_bytes:
             raise PoolFull(f"verify_queue total_tx_size exceeded, failed to add tx: 0x{transaction.hash.hex()}")
-        ticket = self._tickets[short_id] = self.outside(transaction)
+        pending = self._pending[short_id] = self.outside(transaction)
         self._bytes += size
         try:
-            yield ticket
+            yield pending
         finally:
-            ticket.stop.set()
-            del self._tickets[short_id]
+            pending.stop.set()
+            del self._pending[short_id]
             self._bytes -= size
 
     def withdraw(self, tx_hash: bytes, reason: Reject) -> bool:
-        """Let a transaction's caller have `reason` instead of a verdict; False when it does not wait."""
-        ticket = self._tickets.get(tx_hash[:SHORT_ID_SIZE])
-        if ticket is None or ticket.transaction.hash != tx_hash:
+        """Raise `reason` to the transaction's caller instead of a verdict; False when it is not in the queue."""
+        pending = self._pending.get(tx_hash[:SHORT_ID_SIZE])
+        if pending is None or pending.transaction.hash != tx_hash:
             return False
-        ticket.withdraw(reason)
+        pending.withdraw(reason)
         return True
 
     def withdraw_all(self, reason: Reject) -> None:
-        """The same for all that wait now."""
-        for ticket in self._tickets.values():
-            ticket.withdraw(reason)
+        """The same for all that are in the queue now."""
+        for pending in self._pending.values():
+            pending.withdraw(reason)

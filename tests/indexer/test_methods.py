@@ -35,9 +35,7 @@ class Client:
     def __init__(self, dev: DevChain, indexer: IndexerService) -> None:
         self.indexer = indexer
         net = LocalNet(dev.chain, Identity(bytes(31) + b"\1"), "test", dev.clock.now_ms)
-        services = Services(
-            chain=dev.chain, pool=dev.pool, net=net, clock=dev.clock, extensions={IndexerService: indexer}
-        )
+        services = Services(chain=dev.chain, pool=dev.pool, net=net, clock=dev.clock, indexer=indexer)
         registry = Registry(services, [Module.INDEXER])
         registry.add(METHODS)
         self._dispatcher = Dispatcher(registry)

@@ -161,13 +161,13 @@ async def test_the_pools_own_view_decides() -> None:
         await funds.submit(funds.spend())
         await funds.dev.mine(2)
         stale = funds.pool.pool.reader
-        stand_on = funds.pool.pool.stand_on
-        funds.pool.pool.stand_on = lambda reader: False  # type: ignore[method-assign]
+        set_tip = funds.pool.pool.set_tip
+        funds.pool.pool.set_tip = lambda reader: False  # type: ignore[method-assign]
         await funds.dev.chain.submit_block((await branch_after(funds))[0])
         template = await funds.dev.assembler.block_template()
         assert template.parent_hash == stale.tip_header().hash
         assert len(template.transactions) == 1
-        funds.pool.pool.stand_on = stand_on  # type: ignore[method-assign]
+        funds.pool.pool.set_tip = set_tip  # type: ignore[method-assign]
 
 
 async def branch_after(funds: Funds) -> list[Block]:

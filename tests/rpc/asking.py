@@ -53,7 +53,7 @@ def dispatcher_of(
     return Dispatcher(registry)
 
 
-def hexed(data: bytes) -> str:
+def uint_text(data: bytes) -> str:
     """Bytes as the interface writes them."""
     return "0x" + data.hex()
 

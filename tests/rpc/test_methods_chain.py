@@ -12,7 +12,7 @@ from consensus.rules.block_filter import filter_hash
 from consensus.types.blockchain import Block, Header, OutPoint
 from storage.filters import FilterStore
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
-from tests.rpc.asking import RpcFailure, as_json, call, dispatcher_of, hexed
+from tests.rpc.asking import RpcFailure, as_json, call, dispatcher_of, uint_text
 from tests.rpc.kit import FEE, RpcChain, commit, rpc_chain
 
 UNKNOWN = "0x" + "11" * 32
@@ -36,12 +36,12 @@ async def side_block(rpc: RpcChain) -> Block:
 
 async def test_blocks_by_hash_and_number_in_each_form(rpc: RpcChain) -> None:
     block = await rpc.node.mine(2)
-    for method, key in (("get_block", hexed(block.hash)), ("get_block_by_number", "0x2")):
+    for method, key in (("get_block", uint_text(block.hash)), ("get_block_by_number", "0x2")):
         view = await rpc.call(method, key)
-        assert view["header"]["hash"] == hexed(block.hash)
+        assert view["header"]["hash"] == uint_text(block.hash)
         assert view["header"]["number"] == "0x2"
-        assert view["transactions"][0]["hash"] == hexed(block.transactions[0].hash)
-        assert view["extension"] == hexed(block.extension or b"")
+        assert view["transactions"][0]["hash"] == uint_text(block.transactions[0].hash)
+        assert view["extension"] == uint_text(block.extension or b"")
         assert await rpc.call(method, key, "0x2") == view
         raw = await rpc.call(method, key, "0x0")
         assert Block.parse(bytes.fromhex(raw[2:])) == block
@@ -61,18 +61,18 @@ async def test_the_genesis_block_has_no_extension(rpc: RpcChain) -> None:
 
 async def test_headers_in_each_form(rpc: RpcChain) -> None:
     block = await rpc.node.mine()
-    header = await rpc.call("get_header", hexed(block.hash))
-    assert header["hash"] == hexed(block.hash)
+    header = await rpc.call("get_header", uint_text(block.hash))
+    assert header["hash"] == uint_text(block.hash)
     assert await rpc.call("get_header_by_number", "0x1") == header
     assert await rpc.call("get_tip_header") == header
-    raw = hexed(block.header.raw)
-    assert await rpc.call("get_header", hexed(block.hash), "0x0") == raw
+    raw = uint_text(block.header.raw)
+    assert await rpc.call("get_header", uint_text(block.hash), "0x0") == raw
     assert await rpc.call("get_header_by_number", "0x1", "0x0") == raw
     assert await rpc.call("get_tip_header", "0x0") == raw
     assert Header.parse(bytes.fromhex(raw[2:])) == block.header
     assert await rpc.call("get_header", UNKNOWN) is None
     assert await rpc.call("get_header_by_number", "0x2") is None
-    for call_of in (("get_header", hexed(block.hash)), ("get_header_by_number", "0x1"), ("get_tip_header",)):
+    for call_of in (("get_header", uint_text(block.hash)), ("get_header_by_number", "0x1"), ("get_tip_header",)):
         with pytest.raises(RpcFailure, match="invalid verbosity level"):
             await rpc.call(*call_of, "0x2")
 
@@ -81,25 +81,25 @@ async def test_numbers_and_hashes(rpc: RpcChain) -> None:
     assert await rpc.call("get_tip_block_number") == "0x0"
     block = await rpc.node.mine(3)
     assert await rpc.call("get_tip_block_number") == "0x3"
-    assert await rpc.call("get_block_hash", "0x3") == hexed(block.hash)
+    assert await rpc.call("get_block_hash", "0x3") == uint_text(block.hash)
     assert await rpc.call("get_block_hash", "0x4") is None
-    assert await rpc.call("get_block_hash", "0x0") == hexed(rpc.node.consensus.genesis_hash)
+    assert await rpc.call("get_block_hash", "0x0") == uint_text(rpc.node.consensus.genesis_hash)
 
 
 async def test_blocks_beside_the_main_chain(rpc: RpcChain) -> None:
     other = await side_block(rpc)
-    view = await rpc.call("get_fork_block", hexed(other.hash))
-    assert view["header"]["hash"] == hexed(other.hash)
-    assert await rpc.call("get_fork_block", hexed(other.hash), "0x0") == hexed(other.raw)
+    view = await rpc.call("get_fork_block", uint_text(other.hash))
+    assert view["header"]["hash"] == uint_text(other.hash)
+    assert await rpc.call("get_fork_block", uint_text(other.hash), "0x0") == uint_text(other.raw)
     for method in ("get_block", "get_header", "get_block_median_time", "get_block_economic_state"):
-        assert await rpc.call(method, hexed(other.hash)) is None
-    assert await rpc.call("get_fork_block", hexed(rpc.node.consensus.genesis_hash)) is None
+        assert await rpc.call(method, uint_text(other.hash)) is None
+    assert await rpc.call("get_fork_block", uint_text(rpc.node.consensus.genesis_hash)) is None
     assert await rpc.call("get_fork_block", UNKNOWN) is None
 
 
 async def test_filters_are_null_where_there_are_none(rpc: RpcChain) -> None:
     assert await rpc.call("get_block_filter", UNKNOWN) is None
-    assert await rpc.call("get_block_filter", hexed(rpc.node.consensus.genesis_hash)) is None
+    assert await rpc.call("get_block_filter", uint_text(rpc.node.consensus.genesis_hash)) is None
 
 
 async def test_filters_of_the_main_chain(rpc: RpcChain) -> None:
@@ -112,13 +112,13 @@ async def test_filters_of_the_main_chain(rpc: RpcChain) -> None:
         hashes = [view.main_hash(number) or b"" for number in range(4)]
     parent, data = bytes(32), b""
     for block_hash in hashes:
-        answer = await call(dispatcher, "get_block_filter", hexed(block_hash))
+        answer = await call(dispatcher, "get_block_filter", uint_text(block_hash))
         assert answer.keys() == {"data", "hash"}
         data = bytes.fromhex(answer["data"][2:])
         parent = filter_hash(parent, data)
-        assert answer["hash"] == hexed(parent)
+        assert answer["hash"] == uint_text(parent)
     assert data == bytes(8), "the first blocks pay nobody"
-    for absent in (UNKNOWN, hexed(other.hash), hexed((await rpc.node.mine()).hash)):
+    for absent in (UNKNOWN, uint_text(other.hash), uint_text((await rpc.node.mine()).hash)):
         assert await call(dispatcher, "get_block_filter", absent) is None
     filters.close()
 
@@ -126,7 +126,7 @@ async def test_filters_of_the_main_chain(rpc: RpcChain) -> None:
 async def test_median_time_counts_up_to_37_blocks(rpc: RpcChain) -> None:
     blocks = [await rpc.node.mine() for _ in range(40)]
     for position, expected in ((39, 39 - 18), (4, 2)):
-        median = await rpc.call("get_block_median_time", hexed(blocks[position].hash))
+        median = await rpc.call("get_block_median_time", uint_text(blocks[position].hash))
         assert int(median, 16) == blocks[expected].header.timestamp
     assert await rpc.call("get_block_median_time", UNKNOWN) is None
 
@@ -146,7 +146,7 @@ async def test_epochs(rpc: RpcChain) -> None:
 async def test_consensus(rpc: RpcChain) -> None:
     consensus = await rpc.call("get_consensus")
     assert consensus["id"] == "ckb_dev"
-    assert consensus["genesis_hash"] == hexed(rpc.node.consensus.genesis_hash)
+    assert consensus["genesis_hash"] == uint_text(rpc.node.consensus.genesis_hash)
     assert consensus["proposer_reward_ratio"] == {"numer": "0x4", "denom": "0xa"}
     assert consensus["orphan_rate_target"] == {"numer": "0x1", "denom": "0x28"}
     assert consensus["tx_proposal_window"] == {"closest": "0x2", "farthest": "0xa"}
@@ -160,7 +160,7 @@ async def test_consensus(rpc: RpcChain) -> None:
 
 async def test_a_transaction_on_its_way(rpc: RpcChain) -> None:
     transaction = rpc.alice_pays()
-    key = hexed(transaction.hash)
+    key = uint_text(transaction.hash)
     unknown = await rpc.call("get_transaction", key)
     assert unknown["tx_status"] == {
         "status": "unknown", "block_number": None, "block_hash": None, "tx_index": None, "reason": None,
@@ -177,7 +177,7 @@ async def test_a_transaction_on_its_way(rpc: RpcChain) -> None:
     assert int(pending["cycles"], 16) > 0
     assert int(pending["min_replace_fee"], 16) > FEE
     assert pending["time_added_to_pool"] is not None
-    assert (await rpc.call("get_transaction", key, "0x0"))["transaction"] == hexed(transaction.raw)
+    assert (await rpc.call("get_transaction", key, "0x0"))["transaction"] == uint_text(transaction.raw)
     brief = await rpc.call("get_transaction", key, "0x1")
     assert (brief["transaction"], brief["fee"], brief["cycles"]) == (None, None, pending["cycles"])
     assert (await rpc.call("get_transaction", key, None, True))["tx_status"]["status"] == "unknown"
@@ -192,13 +192,13 @@ async def test_a_transaction_on_its_way(rpc: RpcChain) -> None:
     assert committed["tx_status"] == {
         "status": "committed",
         "block_number": hex(block.number),
-        "block_hash": hexed(block.hash),
+        "block_hash": uint_text(block.hash),
         "tx_index": "0x1",
         "reason": None,
     }
     assert committed["cycles"] == pending["cycles"]
     assert (committed["fee"], committed["min_replace_fee"], committed["time_added_to_pool"]) == (None, None, None)
-    assert (await rpc.call("get_transaction", key, "0x0", True))["transaction"] == hexed(transaction.raw)
+    assert (await rpc.call("get_transaction", key, "0x0", True))["transaction"] == uint_text(transaction.raw)
     assert (await rpc.call("get_transaction", key, "0x1"))["transaction"] is None
     with pytest.raises(RpcFailure, match="invalid verbosity level"):
         await rpc.call("get_transaction", key, "0x3")
@@ -206,7 +206,7 @@ async def test_a_transaction_on_its_way(rpc: RpcChain) -> None:
 
 async def test_a_cellbase_has_no_cycles(rpc: RpcChain) -> None:
     block = await rpc.node.mine()
-    found = await rpc.call("get_transaction", hexed(block.transactions[0].hash))
+    found = await rpc.call("get_transaction", uint_text(block.transactions[0].hash))
     assert (found["tx_status"]["tx_index"], found["cycles"]) == ("0x0", None)
 
 
@@ -214,14 +214,14 @@ async def test_a_rejected_transaction_tells_why(rpc: RpcChain) -> None:
     transaction = rpc.alice_pays(fee=1)
     with pytest.raises(RpcFailure):
         await rpc.call("send_transaction", as_json(transaction))
-    status = (await rpc.call("get_transaction", hexed(transaction.hash)))["tx_status"]
+    status = (await rpc.call("get_transaction", uint_text(transaction.hash)))["tx_status"]
     assert status["status"] == "rejected"
     assert status["reason"].startswith('{"type":"LowFeeRate","description":"The min fee rate is 1000 shannons/KW')
 
 
 async def test_live_cells(rpc: RpcChain) -> None:
     cell, capacity = issued_cell(rpc.node.consensus, Wallet(ALICE_KEY))
-    point = {"tx_hash": hexed(cell.tx_hash), "index": hex(cell.index)}
+    point = {"tx_hash": uint_text(cell.tx_hash), "index": hex(cell.index)}
     live = await rpc.call("get_live_cell", point, False)
     assert live["status"] == "live"
     assert live["cell"]["data"] is None
@@ -236,15 +236,15 @@ async def test_live_cells(rpc: RpcChain) -> None:
         "cell": {**live["cell"], "data": {"content": "0x", "hash": "0x" + "00" * 32}},
     }
     assert await rpc.call("get_live_cell", point, True, True) == {"cell": None, "status": "unknown"}
-    made = {"tx_hash": hexed(transaction.hash), "index": "0x0"}
+    made = {"tx_hash": uint_text(transaction.hash), "index": "0x0"}
     assert await rpc.call("get_live_cell", made, True) == nothing
     assert (await rpc.call("get_live_cell", made, True, True))["status"] == "live"
 
 
 async def test_system_cells_show_their_data(rpc: RpcChain) -> None:
     cellbase = rpc.node.consensus.genesis_block.transactions[0]
-    found = await rpc.call("get_live_cell", {"tx_hash": hexed(cellbase.hash), "index": "0x1"}, True)
-    assert found["cell"]["data"]["content"] == hexed(cellbase.body.outputs_data[1])
+    found = await rpc.call("get_live_cell", {"tx_hash": uint_text(cellbase.hash), "index": "0x1"}, True)
+    assert found["cell"]["data"]["content"] == uint_text(cellbase.body.outputs_data[1])
 
 
 async def test_cycles_of_a_transaction(rpc: RpcChain) -> None:
@@ -271,18 +271,18 @@ async def test_cycles_of_a_transaction(rpc: RpcChain) -> None:
 
 async def test_what_a_block_issued_and_paid(rpc: RpcChain) -> None:
     block = await commit(rpc, rpc.alice_pays())
-    key = hexed(block.hash)
+    key = uint_text(block.hash)
     assert await rpc.call("get_block_economic_state", key) is None
     final = [await rpc.node.mine() for _ in range(11)]
     state = await rpc.call("get_block_economic_state", key)
-    assert state["finalized_at"] == hexed(final[-1].hash)
+    assert state["finalized_at"] == uint_text(final[-1].hash)
     assert int(state["txs_fee"], 16) == FEE
     reward = {name: int(text, 16) for name, text in state["miner_reward"].items()}
     assert reward["committed"] == FEE - FEE * 4 // 10
     assert reward["primary"] == int(state["issuance"]["primary"], 16)
     assert 0 < reward["secondary"] < int(state["issuance"]["secondary"], 16)
     assert sum(reward.values()) == final[-1].transactions[0].body.outputs[0].capacity
-    assert await rpc.call("get_block_economic_state", hexed(rpc.node.consensus.genesis_hash)) is None
+    assert await rpc.call("get_block_economic_state", uint_text(rpc.node.consensus.genesis_hash)) is None
     assert await rpc.call("get_block_economic_state", UNKNOWN) is None
 
 
@@ -290,7 +290,7 @@ async def test_fee_rates_of_late(rpc: RpcChain) -> None:
     assert await rpc.call("get_fee_rate_statistics") is None
     transaction = rpc.alice_pays()
     await commit(rpc, transaction)
-    cycles = int((await rpc.call("get_transaction", hexed(transaction.hash)))["cycles"], 16)
+    cycles = int((await rpc.call("get_transaction", uint_text(transaction.hash)))["cycles"], 16)
     weight = max(transaction.size_in_block, int(cycles * 0.000_170_571_4))
     expected = {"mean": hex(FEE * 1000 // weight), "median": hex(FEE * 1000 // weight)}
     assert await rpc.call("get_fee_rate_statistics") == expected
@@ -303,14 +303,14 @@ async def test_fee_rates_of_late(rpc: RpcChain) -> None:
 async def test_proofs_of_transactions(rpc: RpcChain) -> None:
     transaction = rpc.alice_pays()
     block = await commit(rpc, transaction)
-    hashes = [hexed(each.hash) for each in block.transactions]
+    hashes = [uint_text(each.hash) for each in block.transactions]
     proof = await rpc.call("get_transaction_proof", hashes[1:])
-    assert proof["block_hash"] == hexed(block.hash)
+    assert proof["block_hash"] == uint_text(block.hash)
     assert await rpc.call("verify_transaction_proof", proof) == hashes[1:]
     assert sorted(
         await rpc.call("verify_transaction_proof", await rpc.call("get_transaction_proof", hashes))
     ) == sorted(hashes)
-    both = await rpc.call("get_transaction_and_witness_proof", hashes[1:], hexed(block.hash))
+    both = await rpc.call("get_transaction_and_witness_proof", hashes[1:], uint_text(block.hash))
     assert set(both) == {"block_hash", "transactions_proof", "witnesses_proof"}
     assert await rpc.call("verify_transaction_and_witness_proof", both) == hashes[1:]
 
@@ -318,13 +318,13 @@ async def test_proofs_of_transactions(rpc: RpcChain) -> None:
 async def test_proofs_that_cannot_be_made_or_are_wrong(rpc: RpcChain) -> None:
     transaction = rpc.alice_pays()
     block = await commit(rpc, transaction)
-    key, other = hexed(transaction.hash), hexed(rpc.node.consensus.genesis_block.transactions[1].hash)
+    key, other = uint_text(transaction.hash), uint_text(rpc.node.consensus.genesis_block.transactions[1].hash)
     for params, text in (
         (([],), "Empty transaction hashes"),
         (([UNKNOWN],), "not yet in block"),
         (([key, other],), "Not all transactions found in retrieved block"),
         (([key, key],), "Duplicated tx_hash"),
-        (([key], hexed(rpc.node.consensus.genesis_hash)), "Not all transactions found in specified block"),
+        (([key], uint_text(rpc.node.consensus.genesis_hash)), "Not all transactions found in specified block"),
     ):
         for method in ("get_transaction_proof", "get_transaction_and_witness_proof"):
             with pytest.raises(RpcFailure, match=text) as caught:
@@ -333,7 +333,7 @@ async def test_proofs_that_cannot_be_made_or_are_wrong(rpc: RpcChain) -> None:
     proof = await rpc.call("get_transaction_proof", [key])
     for wrong in (
         proof | {"witnesses_root": UNKNOWN},
-        proof | {"block_hash": hexed(rpc.node.consensus.genesis_hash)},
+        proof | {"block_hash": uint_text(rpc.node.consensus.genesis_hash)},
         proof | {"proof": proof["proof"] | {"lemmas": []}},
         proof | {"proof": proof["proof"] | {"indices": ["0x7"]}},
         proof | {"proof": {"indices": [], "lemmas": []}},

@@ -16,7 +16,7 @@ from ckb_node.rpc.methods.indexer import METHODS
 from ckb_node.rpc.registry import Module
 from storage.memory import MemoryStore
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet
-from tests.rpc.asking import RpcFailure, call, dispatcher_of, hexed
+from tests.rpc.asking import RpcFailure, call, dispatcher_of, uint_text
 from tests.rpc.kit import RpcChain, commit, rpc_chain
 
 
@@ -39,7 +39,7 @@ class Indexed:
 async def indexed() -> AsyncIterator[Indexed]:
     async with rpc_chain() as rpc:
         indexer = IndexerService(rpc.node.chain, MemoryStore())
-        services = replace(rpc.services, extensions={IndexerService: indexer})
+        services = replace(rpc.services, indexer=indexer)
         yield Indexed(rpc, indexer, dispatcher_of(services, [Module.INDEXER], [METHODS]))
         indexer.close()
 
@@ -50,14 +50,14 @@ def key_of(secret: bytes, **more: Any) -> dict[str, Any]:
 
 async def test_the_index_follows_the_chain(indexed: Indexed) -> None:
     tip = await indexed.rpc.node.mine(3)
-    assert await indexed.call("get_indexer_tip") == {"block_hash": hexed(tip.hash), "block_number": "0x3"}
+    assert await indexed.call("get_indexer_tip") == {"block_hash": uint_text(tip.hash), "block_number": "0x3"}
 
 
 async def test_cells_of_a_lock(indexed: Indexed) -> None:
     page = await indexed.call("get_cells", key_of(ALICE_KEY), "asc", "0xa")
     cell = indexed.rpc.alice_cell()
     assert [each["out_point"] for each in page["objects"]] == [
-        {"tx_hash": hexed(cell.tx_hash), "index": hex(cell.index)}
+        {"tx_hash": uint_text(cell.tx_hash), "index": hex(cell.index)}
     ]
     assert (page["objects"][0]["block_number"], page["objects"][0]["output_data"]) == ("0x0", "0x")
     rest = await indexed.call("get_cells", key_of(ALICE_KEY), "asc", "0xa", page["last_cursor"])
@@ -74,14 +74,14 @@ async def test_a_payment_moves_cells_and_capacity(indexed: Indexed) -> None:
     after = await indexed.call("get_cells_capacity", key_of(BOB_KEY))
     gained = int(after["capacity"], 16) - int(before["capacity"], 16)
     assert gained >= payment.body.outputs[0].capacity
-    assert (after["block_number"], after["block_hash"]) == (hex(block.number), hexed(block.hash))
+    assert (after["block_number"], after["block_hash"]) == (hex(block.number), uint_text(block.hash))
     history = await indexed.call("get_transactions", key_of(ALICE_KEY), "asc", "0xa")
     assert [(each["io_type"], each["tx_hash"]) for each in history["objects"]] == [
-        ("output", hexed(indexed.rpc.alice_cell().tx_hash)),
-        ("input", hexed(payment.hash)),
+        ("output", uint_text(indexed.rpc.alice_cell().tx_hash)),
+        ("input", uint_text(payment.hash)),
     ]
     grouped = await indexed.call("get_transactions", key_of(ALICE_KEY, group_by_transaction=True), "desc", "0x1")
-    assert grouped["objects"][0]["tx_hash"] == hexed(payment.hash)
+    assert grouped["objects"][0]["tx_hash"] == uint_text(payment.hash)
     assert grouped["objects"][0]["cells"] == [["input", "0x0"]]
 
 

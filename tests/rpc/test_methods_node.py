@@ -13,7 +13,7 @@ from ckb_node.jsonrpc_types.chain import block_json
 from ckb_node.mining.template_json import BlockTemplateJson, read_template
 from ckb_node.rpc.registry import Module
 from consensus.types.blockchain import Block
-from tests.rpc.asking import RpcFailure, as_json, call, dispatcher_of, hexed
+from tests.rpc.asking import RpcFailure, as_json, call, dispatcher_of, uint_text
 from tests.rpc.kit import RpcChain, rpc_chain
 
 UNKNOWN = "0x" + "11" * 32
@@ -97,7 +97,7 @@ async def test_bans(rpc: RpcChain) -> None:
 async def test_how_far_the_node_is(rpc: RpcChain) -> None:
     tip = await rpc.node.mine(2)
     state = await rpc.call("sync_state")
-    assert (state["tip_number"], state["tip_hash"]) == ("0x2", hexed(tip.hash))
+    assert (state["tip_number"], state["tip_hash"]) == ("0x2", uint_text(tip.hash))
     assert state["best_known_block_timestamp"] == hex(tip.header.timestamp)
     assert state["ibd"] is False
     assert state["min_chain_work"] == "0x0"
@@ -113,14 +113,14 @@ async def test_the_chain_at_a_glance(rpc: RpcChain) -> None:
     tip = await rpc.node.mine(3)
     info = await rpc.call("get_blockchain_info")
     assert info["epoch"] == hex(tip.header.epoch)
-    assert info["median_time"] == await rpc.call("get_block_median_time", hexed(tip.hash))
+    assert info["median_time"] == await rpc.call("get_block_median_time", uint_text(tip.hash))
     assert (info["is_initial_block_download"], info["alerts"]) == (False, [])
 
 
 async def test_deployments(rpc: RpcChain) -> None:
     tip = await rpc.node.mine(10)
     info = await rpc.call("get_deployments_info")
-    assert (info["hash"], info["epoch"]) == (hexed(tip.hash), "0x1")
+    assert (info["hash"], info["epoch"]) == (uint_text(tip.hash), "0x1")
     light_client = info["deployments"]["light_client"]
     assert (light_client["state"], light_client["since"], light_client["bit"]) == ("active", "0x0", 1)
     assert light_client["threshold"] == {"numer": "0x3", "denom": "0x4"}
@@ -135,27 +135,27 @@ async def test_a_template_becomes_a_block(rpc: RpcChain) -> None:
     assert template["number"] == "0x2"
     assert template["cellbase"]["data"]["inputs"][0]["since"] == "0x2"
     block = solved(template)
-    assert await rpc.call("submit_block", template["work_id"], sent(block)) == hexed(block.hash)
+    assert await rpc.call("submit_block", template["work_id"], sent(block)) == uint_text(block.hash)
     assert await rpc.call("get_tip_block_number") == "0x2"
-    assert await rpc.call("submit_block", "again", sent(block)) == hexed(block.hash), "known blocks are no error"
+    assert await rpc.call("submit_block", "again", sent(block)) == uint_text(block.hash), "known blocks are no error"
 
 
 async def test_roots_are_computed_from_the_body(rpc: RpcChain) -> None:
     block = solved(await rpc.call("get_block_template"))
     lie = block.replace(header=block.header.with_fields(transactions_root=b"\x11" * 32, extra_hash=bytes(32)))
-    assert await rpc.call("submit_block", "", sent(lie)) == hexed(block.hash)
+    assert await rpc.call("submit_block", "", sent(lie)) == uint_text(block.hash)
 
 
 async def test_a_template_offers_what_the_pool_holds(rpc: RpcChain) -> None:
     transaction = rpc.alice_pays()
     await rpc.call("send_transaction", as_json(transaction))
     template = await rpc.call("get_block_template")
-    assert template["proposals"] == [hexed(transaction.short_id)]
+    assert template["proposals"] == [uint_text(transaction.short_id)]
     for _ in range(2):
         await rpc.call("generate_block")
     template = await rpc.call("get_block_template")
     offered = template["transactions"][0]
-    assert (offered["hash"], offered["data"]) == (hexed(transaction.hash), as_json(transaction))
+    assert (offered["hash"], offered["data"]) == (uint_text(transaction.hash), as_json(transaction))
     assert int(offered["cycles"], 16) > 0
 
 
@@ -225,7 +225,7 @@ async def test_a_block_without_verification(rpc: RpcChain) -> None:
     block = solved(await rpc.call("get_block_template"))
     early = block.replace(header=block.header.with_fields(timestamp=1 << 62))
     block_hash = await rpc.call("process_block_without_verify", sent(early), False)
-    assert block_hash == hexed(early.hash)
+    assert block_hash == uint_text(early.hash)
     assert (await rpc.call("get_tip_header"))["hash"] == block_hash
     orphan = block.replace(header=block.header.with_fields(parent_hash=b"\x11" * 32))
     assert await rpc.call("process_block_without_verify", sent(orphan), True) is None
@@ -252,11 +252,11 @@ async def test_a_template_that_is_impossible(rpc: RpcChain, method: str) -> None
 async def test_a_transaction_in_the_background(rpc: RpcChain, method: str) -> None:
     good, cheap = rpc.alice_pays(), rpc.alice_pays(fee=0)
     for transaction in (good, cheap):
-        assert await rpc.call(method, as_json(transaction)) == hexed(transaction.hash)
+        assert await rpc.call(method, as_json(transaction)) == uint_text(transaction.hash)
     await rpc.node.settle_pool()
-    assert (await rpc.call("get_transaction", hexed(good.hash)))["tx_status"]["status"] == "pending"
-    assert hexed(good.hash) in (await rpc.call("get_raw_tx_pool"))["pending"]
-    status = (await rpc.call("get_transaction", hexed(cheap.hash)))["tx_status"]
+    assert (await rpc.call("get_transaction", uint_text(good.hash)))["tx_status"]["status"] == "pending"
+    assert uint_text(good.hash) in (await rpc.call("get_raw_tx_pool"))["pending"]
+    status = (await rpc.call("get_transaction", uint_text(cheap.hash)))["tx_status"]
     assert status["status"] == "rejected"
     assert await rpc.call(method, as_json(rpc.alice_pays(fee=2 * 10**5))) is not None
 
@@ -267,7 +267,7 @@ async def test_a_test_transaction_that_is_wrong_by_itself(rpc: RpcChain) -> None
     with pytest.raises(RpcFailure) as caught:
         await rpc.call("send_test_transaction", as_json(empty))
     assert caught.value.code == -302
-    assert await rpc.call("notify_transaction", as_json(empty)) == hexed(empty.hash)
+    assert await rpc.call("notify_transaction", as_json(empty)) == uint_text(empty.hash)
     await rpc.call("send_test_transaction", as_json(good))
     with pytest.raises(RpcFailure) as caught:
         await rpc.call("send_test_transaction", as_json(good))
@@ -283,9 +283,9 @@ async def test_a_test_transaction_that_is_wrong_by_itself(rpc: RpcChain) -> None
 async def test_the_chain_is_cut_back(rpc: RpcChain) -> None:
     blocks = [await rpc.node.mine() for _ in range(4)]
     await rpc.call("send_transaction", as_json(rpc.alice_pays()))
-    assert await rpc.call("truncate", hexed(blocks[1].hash)) is None
+    assert await rpc.call("truncate", uint_text(blocks[1].hash)) is None
     assert await rpc.call("get_tip_block_number") == "0x2"
-    assert await rpc.call("get_block", hexed(blocks[2].hash)) is None
+    assert await rpc.call("get_block", uint_text(blocks[2].hash)) is None
     assert (await rpc.call("tx_pool_info"))["pending"] == "0x0"
     await rpc.node.mine()
     with pytest.raises(RpcFailure, match="block not found") as caught:

@@ -8,7 +8,7 @@ import pytest
 
 from consensus.types.blockchain import HASH_TYPE_DATA1, HASH_TYPE_TYPE, CellOutput, OutPoint, Script, Transaction
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
-from tests.rpc.asking import RpcFailure, as_json, hexed
+from tests.rpc.asking import RpcFailure, as_json, uint_text
 from tests.rpc.kit import FEE, RpcChain, commit, rpc_chain
 
 UNKNOWN = "0x" + "11" * 32
@@ -39,14 +39,14 @@ def with_outputs(rpc: RpcChain, *outputs: CellOutput) -> Transaction:
 
 async def test_a_transaction_enters_and_leaves(rpc: RpcChain) -> None:
     transaction = rpc.alice_pays()
-    key = hexed(transaction.hash)
+    key = uint_text(transaction.hash)
     empty = await rpc.call("tx_pool_info")
     assert (empty["pending"], empty["total_tx_size"], empty["tip_number"]) == ("0x0", "0x0", "0x0")
     assert await rpc.call("send_transaction", as_json(transaction)) == key
     info = await rpc.call("tx_pool_info")
     assert info["pending"] == "0x1"
     assert int(info["total_tx_size"], 16) == transaction.size_in_block
-    assert info["tip_hash"] == hexed(rpc.node.consensus.genesis_hash)
+    assert info["tip_hash"] == uint_text(rpc.node.consensus.genesis_hash)
     assert (info["min_fee_rate"], info["min_rbf_rate"], info["tx_size_limit"]) == ("0x3e8", "0x5dc", "0x7d000")
     assert await rpc.call("get_raw_tx_pool") == {"pending": [key], "proposed": []}
     verbose = await rpc.call("get_raw_tx_pool", True)
@@ -70,7 +70,7 @@ async def test_one_transaction_in_detail(rpc: RpcChain) -> None:
     assert unknown["entry_status"] == "unknown"
     transaction = rpc.alice_pays()
     await rpc.call("send_transaction", as_json(transaction))
-    detail = await rpc.call("get_pool_tx_detail_info", hexed(transaction.hash))
+    detail = await rpc.call("get_pool_tx_detail_info", uint_text(transaction.hash))
     assert detail.keys() == unknown.keys()
     assert (detail["entry_status"], detail["pending_count"], detail["proposed_count"]) == ("pending", "0x1", "0x0")
     assert detail["score_sortkey"]["fee"] == hex(FEE)
@@ -117,9 +117,9 @@ async def test_a_transaction_is_taken_once_and_replaced_by_the_rules(rpc: RpcCha
         await rpc.call("send_transaction", as_json(rpc.alice_pays(fee=FEE + 1)))
     assert caught.value.code == -1111
     second = rpc.alice_pays(fee=3 * FEE)
-    assert await rpc.call("send_transaction", as_json(second)) == hexed(second.hash)
-    assert (await rpc.call("get_raw_tx_pool"))["pending"] == [hexed(second.hash)]
-    replaced = await rpc.call("get_transaction", hexed(first.hash))
+    assert await rpc.call("send_transaction", as_json(second)) == uint_text(second.hash)
+    assert (await rpc.call("get_raw_tx_pool"))["pending"] == [uint_text(second.hash)]
+    replaced = await rpc.call("get_transaction", uint_text(first.hash))
     assert replaced["tx_status"]["status"] == "rejected"
     assert "RBFRejected" in replaced["tx_status"]["reason"]
 
@@ -167,18 +167,18 @@ async def test_what_a_deposit_is_worth(rpc: RpcChain) -> None:
     )
     block = await commit(rpc, deposit)
     later = await rpc.node.mine(5)
-    point = {"tx_hash": hexed(deposit.hash), "index": "0x0"}
-    grown = int(await rpc.call("calculate_dao_maximum_withdraw", point, hexed(later.hash)), 16)
+    point = {"tx_hash": uint_text(deposit.hash), "index": "0x0"}
+    grown = int(await rpc.call("calculate_dao_maximum_withdraw", point, uint_text(later.hash)), 16)
     rate = [int.from_bytes(header.dao[8:16], "little") for header in (block.header, later.header)]
     occupied = (8 + 53 + 33 + 8) * 10**8
     assert grown == (capacity - occupied) * rate[1] // rate[0] + occupied > capacity
     # Not in the block of the deposit itself, be it named by hash or by a cell.
-    for same_block in (hexed(block.hash), point):
+    for same_block in (uint_text(block.hash), point):
         with pytest.raises(RpcFailure, match="-5: DaoError: InvalidOutPoint"):
             await rpc.call("calculate_dao_maximum_withdraw", point, same_block)
     for wrong, kind, text in (
-        ({"tx_hash": UNKNOWN, "index": "0x0"}, hexed(later.hash), "invalid out_point"),
-        (point | {"index": "0x1"}, hexed(later.hash), "invalid out_point"),
+        ({"tx_hash": UNKNOWN, "index": "0x0"}, uint_text(later.hash), "invalid out_point"),
+        (point | {"index": "0x1"}, uint_text(later.hash), "invalid out_point"),
         (point, {"tx_hash": UNKNOWN, "index": "0x0"}, "invalid withdrawing_out_point"),
     ):
         with pytest.raises(RpcFailure, match=text) as caught:

@@ -239,7 +239,7 @@ async def test_a_spender_crowds_readers_out() -> None:
 async def test_waiting_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async with funded() as funds:
         worker = hold_scripts(funds)
-        funds.pool._waiting = waiting.Waiting(Stop(), limit=2)
+        funds.pool._verify_queue = waiting.VerifyQueue(Stop(), limit=2)
         transactions = [funds.spend() for _ in range(3)]
         async with asyncio.TaskGroup() as tasks:
             first = [tasks.create_task(funds.pool.submit(tx)) for tx in transactions[:2]]
@@ -249,7 +249,7 @@ async def test_waiting_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             worker.release()
         assert [await task for task in first] == [tx.hash for tx in transactions[:2]]
         assert (await funds.pool.info()).verify_queue_size == 0
-        funds.pool._waiting = waiting.Waiting(Stop(), max_bytes=transactions[2].raw_size - 1)
+        funds.pool._verify_queue = waiting.VerifyQueue(Stop(), max_bytes=transactions[2].raw_size - 1)
         assert isinstance(await funds.refusal(transactions[2]), PoolFull)
 
 

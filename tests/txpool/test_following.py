@@ -18,7 +18,7 @@ from tests.functional.test_reorg import pool_hashes
 from tests.kit.devchain import dev_chain
 from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet
 from tests.txpool.kit_pool import Funds, cell_of, funded, hold_scripts
-from tests.txpool.test_homeless import blocks_of
+from tests.txpool.test_readmission import blocks_of
 
 
 async def test_a_big_block_is_followed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,4 +174,4 @@ async def test_expiry_does_not_care_for_a_clock_that_is_set(jump_hours: int) -> 
 
 async def stand_again(funds: Funds) -> None:
     """As after a block that neither commits nor proposes anything."""
-    funds.pool.pool.stand_on(funds.dev.chain.view())
+    funds.pool.pool.set_tip(funds.dev.chain.view())

@@ -219,7 +219,7 @@ async def test_a_since_that_a_reorg_makes_too_early() -> None:
         tx = funds.spend(since=tip + 1 + funds.dev.consensus.proposal_window.closest)
         run = start(outcome(funds, tx))
         await until_waiting(funds, 1)
-        funds.pool.pool.stand_on(lower)
+        funds.pool.pool.set_tip(lower)
         worker.release()
         reason = await run
         assert isinstance(reason, Reject)

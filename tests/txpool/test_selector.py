@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from ckb_node.txpool import selector
-from ckb_node.txpool.entry import PoolEntry, Status, Sums, score, weight
+from ckb_node.txpool.entry import PackageTotals, PoolEntry, Status, score, weight
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.selector import candidates_of, select_for_block
 from tests.kit.work import calls_of
@@ -108,8 +108,8 @@ def test_scores_are_exact() -> None:
     alike = an_entry(fee=10**19 + 1, padding=400_000)
     assert entry.weight == alike.weight
     assert score(entry, entry.ancestors) < score(alike, alike.ancestors)
-    poor_family = Sums(2, entry.size * 2, entry.fee + 1, 0)
-    rich_family = Sums(2, entry.size * 2, entry.fee * 3, 0)
+    poor_family = PackageTotals(2, entry.size * 2, entry.fee + 1, 0)
+    rich_family = PackageTotals(2, entry.size * 2, entry.fee * 3, 0)
     assert score(entry, poor_family)[0] < score(entry, rich_family)[0] == score(entry, entry.ancestors)[0]
     assert score(entry, rich_family) > score(entry, entry.ancestors), "of equal rates the heavier package is better"
 

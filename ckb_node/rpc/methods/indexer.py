@@ -20,7 +20,7 @@ from ckb_node.indexer.query import (
     find_cells,
     find_transactions,
 )
-from ckb_node.indexer.service import IndexBehindError, IndexerService
+from ckb_node.indexer.service import IndexBehindError
 from ckb_node.jsonrpc_types.chain import (
     CellOutputJson,
     OutPointJson,
@@ -31,10 +31,10 @@ from ckb_node.jsonrpc_types.chain import (
 )
 from ckb_node.jsonrpc_types.hex_text import bytes_text, parse_bytes, parse_uint64, uint_text
 from ckb_node.rpc.calls import Beside, encode
-from ckb_node.rpc.errors import Code, RpcError
+from ckb_node.rpc.errors import Code, RpcError, module_is_disabled
 from ckb_node.rpc.params import Codec, Uint32
 from ckb_node.rpc.registry import Methods, Module
-from ckb_node.rpc.services import Services
+from ckb_node.rpc.services import IndexerService, Services
 from ckb_node.runtime.lane import Slices
 from consensus.types.blockchain import OutPoint, Script
 from storage.kv import Snapshot
@@ -180,9 +180,9 @@ class CellsCapacityJson(Struct, frozen=True):
 
 
 def _indexer(services: Services) -> IndexerService:
-    service = services.extensions[IndexerService]
-    assert isinstance(service, IndexerService)  # noqa: S101 - the assembly registers it under its own type
-    return service
+    if services.indexer is None:
+        raise module_is_disabled(Module.INDEXER.value)
+    return services.indexer
 
 
 def _checked_limit(limit: int) -> int:

@@ -18,10 +18,10 @@ from ckb_node.rpc.node_results import (
     pool_ids_text,
     pool_info_json,
 )
-from ckb_node.rpc.outputs_validator import UnknownScriptError, verify_outputs_well_known
+from ckb_node.rpc.outputs_validator import OutputsValidator, UnknownScriptError, verify_outputs_well_known
 from ckb_node.rpc.params import H256, Bool, TransactionParam, ValidatorParam
 from ckb_node.rpc.registry import Methods, Module
-from ckb_node.rpc.services import OutputsValidator, Services
+from ckb_node.rpc.services import Services
 from consensus.types.blockchain import Transaction
 
 METHODS = Methods(Module.POOL)

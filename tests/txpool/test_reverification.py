@@ -376,7 +376,7 @@ async def test_a_disk_that_fails_for_one_entry_is_not_the_end_of_verifying(monke
             return check(entry)
 
         monkeypatch.setattr(funds.pool.pool, "check_entry", unreadable)
-        funds.pool._anew.verify_all()
+        funds.pool._reverification.verify_all()
         await funds.dev.settle_pool()
         assert await funds.statuses(bad, good) == ["unknown", "pending"]
         assert "cannot be read" in (await funds.why_gone(bad)).description
@@ -387,7 +387,7 @@ async def test_a_node_that_stops_drops_nothing_that_is_in_doubt() -> None:
     async with funded() as funds:
         tx = funds.spend()
         await funds.submit(tx)
-        funds.pool._anew.verify_all()
+        funds.pool._reverification.verify_all()
         funds.dev.scripts.verified = VerifiedTransactions()
         funds.dev.scripts.end_runs()
         await funds.dev.settle_pool()

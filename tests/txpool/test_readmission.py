@@ -16,7 +16,7 @@ from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.methods.chain_transactions import get_transaction
 from ckb_node.rpc.node_results import pool_ids_text, pool_info_json
 from ckb_node.runtime.lane import Lane
-from ckb_node.txpool.readmission import HomelessEntry
+from ckb_node.txpool.readmission import ReadmissionEntry
 from ckb_node.txpool.rejects import Duplicated
 from consensus.types.blockchain import Block, Transaction
 from storage.errors import StorageError
@@ -179,7 +179,7 @@ async def test_nobody_knows_fee_and_cycles_of_blocks_that_are_gone_meanwhile() -
     """They were detached, and a truncation has removed them before the pool came to them."""
     async with funded() as funds:
         flat = blocks_of(funds, 1)[-1].flat[0]
-        entry = HomelessEntry.of_block(flat, 1, None, 5)
+        entry = ReadmissionEntry.of_block(flat, 1, None, 5)
         assert entry.transaction.hash == flat.hash
         assert (entry.answer().cycles, entry.answer().fee) == (None, None)
 
@@ -221,7 +221,7 @@ async def test_reorganisations_in_a_row_take_back_no_more_than_the_pool_holds() 
         funds.pool.pool.limits = replace(funds.pool.pool.limits, max_size=2 * size)
         await funds.submit(first, second)
         await funds.dev.mine(4)
-        funds.pool._homeless.add(HomelessEntry.of(funds.spend(), 1))
+        funds.pool._readmission.add(ReadmissionEntry.of(funds.spend(), 1))
         await submit_all(funds.dev, await branch(b"other", 5, common))
         assert not funds.is_committed(first)
-        assert funds.pool._homeless.total_size == 2 * size
+        assert funds.pool._readmission.total_size == 2 * size

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckb_node.txpool import sorted_keys as ranking
-from ckb_node.txpool.sorted_keys import Ranking
+from ckb_node.txpool.sorted_keys import SortedKeys
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(st.lists(st.integers(0, 60)))
 def test_equals_a_sorted_list(numbers: list[int]) -> None:
     """Each number comes in when it is not there and goes when it is."""
-    ranks: Ranking[tuple[int]] = Ranking()
+    ranks: SortedKeys[tuple[int]] = SortedKeys()
     model: set[tuple[int]] = set()
     for number in numbers:
         key = (number,)
@@ -39,7 +39,7 @@ def test_equals_a_sorted_list(numbers: list[int]) -> None:
 
 
 def test_what_is_there_now_is_walked_whatever_changes() -> None:
-    ranks: Ranking[tuple[int]] = Ranking()
+    ranks: SortedKeys[tuple[int]] = SortedKeys()
     for number in range(50):
         ranks.add((number,))
     walked = ranks.descending_as_now()
@@ -53,7 +53,7 @@ def test_what_is_there_now_is_walked_whatever_changes() -> None:
 def test_many_keys_in_any_order() -> None:
     keys = [(number,) for number in range(2000)]
     random.Random(1).shuffle(keys)
-    ranks: Ranking[tuple[int]] = Ranking()
+    ranks: SortedKeys[tuple[int]] = SortedKeys()
     for key in keys:
         ranks.add(key)
     assert list(ranks) == sorted(keys)
@@ -63,7 +63,7 @@ def test_many_keys_in_any_order() -> None:
 
 
 def test_a_key_that_is_not_there() -> None:
-    ranks: Ranking[tuple[int]] = Ranking()
+    ranks: SortedKeys[tuple[int]] = SortedKeys()
     with pytest.raises(KeyError):
         ranks.remove((1,))
     ranks.add((1,))
