@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
-from ckb_node.runtime.progress import BlockProgress
 from ckb_node.config import Config, load_config
+from ckb_node.runtime.progress import BlockProgress
 from consensus.types.blockchain import Block
 from tests.commands.kit import BLOCKS, CLI, FAILURE, OK, PAYMENTS, file_of, invoke, make_node, mined, with_block
 
