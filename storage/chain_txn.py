@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from consensus.codec.block_layout import created_cell, transaction_layouts
+from consensus.codec.block_layout import created_cell, transaction_bounds
 from consensus.types.blockchain import Block, Header, out_point_key
 from consensus.types.core import BlockExt, CellMeta, EpochExt, HeaderDigest
 from storage.archive import Archive, CommitMark, Location
@@ -54,9 +54,9 @@ from storage.serials import serial_changes
 
 __all__ = ["INVALID_SLOTS", "ChainTxn", "mmr_positions"]
 
-_MOST_CELLS: Final = 4096
+_MAX_CELLS: Final = 4096
 """Cells kept that were read and not spent."""
-_MOST_NODES: Final = 4096
+_MAX_NODES: Final = 4096
 INVALID_SLOTS: Final = 1 << 14
 """Invalid blocks that are remembered: what they cost is bounded, whoever makes them."""
 
@@ -155,7 +155,7 @@ class ChainTxn(ChainState):
         if found is None:
             found = super().cell(out_point)
             if found is not None:
-                if len(self._cells) >= _MOST_CELLS:
+                if len(self._cells) >= _MAX_CELLS:
                     self._cells.clear()
                 self._cells[out_point] = found
         return found
@@ -182,7 +182,7 @@ class ChainTxn(ChainState):
         self._highest = max(self._highest_stored(), header.number)
         location = self._archive.append(block.raw)
         self._last_location = location
-        record = BlockRecord(header.raw, location, len(block.flat))
+        record = BlockRecord(header.raw, location, len(block.tx_slices))
         put(HEADER + block_hash, record.pack())
         self._recent.records.put(block_hash, record)
         put(number_key(STORED_NUMBER, header.number) + block_hash, b"")
@@ -438,7 +438,7 @@ class ChainTxn(ChainState):
         positions = mmr_positions(number)
         if len(nodes) != len(positions) or {*map(len, nodes)} != {HeaderDigest.SIZE}:
             raise ValueError(f"block {number} adds {len(positions)} MMR nodes of {HeaderDigest.SIZE} bytes")
-        if len(self._nodes) >= _MOST_NODES:
+        if len(self._nodes) >= _MAX_NODES:
             self._nodes.clear()
         put, known = self._overlay.put, self._nodes
         for position, node in zip(positions, nodes, strict=True):
@@ -450,24 +450,24 @@ class ChainTxn(ChainState):
         header = block.header
         block_hash, number, epoch, location = header.hash, header.number, header.epoch, record.location
         put, delete = self._overlay.put, self._overlay.delete
-        for index, transaction in enumerate(block.flat):
-            raw, shape, start = transaction.raw, transaction.shape, transaction.start
-            created = TransactionRecord(block_hash, number, epoch, index, location, start, shape.size)
+        for index, transaction in enumerate(block.tx_slices):
+            raw, layout, start = transaction.raw, transaction.layout, transaction.start
+            created = TransactionRecord(block_hash, number, epoch, index, location, start, layout.size)
             put(TRANSACTION + transaction.hash, created.pack())
             pack, cell_prefix = cell_packer(created), CELL + transaction.hash
             for suffix, (a, b), (c, d) in zip(
-                output_suffixes(len(shape.outputs)), shape.outputs, shape.data, strict=True
+                output_suffixes(len(layout.outputs)), layout.outputs, layout.data, strict=True
             ):
                 put(cell_prefix + suffix, pack(raw[a:b], raw[c:d], start + c))
         forget = self._cells.pop
-        for transaction in block.flat[1:]:
+        for transaction in block.tx_slices[1:]:
             for out_point in transaction.consumed:
                 delete(CELL + out_point)
                 forget(out_point, None)
 
     def _move_cells_back(self, block: Block) -> None:
         """Rebuild the cells that the block consumed (its own need not be), then delete all its outputs."""
-        layouts = transaction_layouts(block.raw)
+        layouts = transaction_bounds(block.raw)
         own = {transaction.hash for transaction in block.transactions}
         sources = _Sources(self)
         self._cells.clear()

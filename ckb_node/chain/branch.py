@@ -14,7 +14,7 @@ from ckb_node.chain.errors import KnownInvalidBlockError
 from ckb_node.verification.script_queue import ScriptQueue
 from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
-from consensus.fast.block import prepare_block_quickly
+from consensus.fast.block import fast_prepare_block
 from consensus.lookup import require
 from consensus.params import Consensus
 from consensus.rules.mmr import nodes_of_block
@@ -68,7 +68,7 @@ class BranchVerifier:
             if self._assume_valid.trusts(block.header):
                 run_scripts = scripts_trusted
             try:
-                prepared = prepare_block_quickly(self._consensus, block, txn)
+                prepared = fast_prepare_block(self._consensus, block, txn)
                 verified = finish_block(self._consensus, prepared, run_scripts(txn, prepared))
             except CkbError as error:
                 raise BadBlock(block.hash, error) from error

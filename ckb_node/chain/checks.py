@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from ckb_node.chain.errors import KnownInvalidBlockError
 from consensus.errors import CkbError
-from consensus.fast.block import prepare_block_quickly, verify_block_body_quickly
-from consensus.fast.chain import verify_header_quickly
+from consensus.fast.block import fast_prepare_block, fast_verify_block_body
+from consensus.fast.chain import fast_verify_header
 from consensus.params import Consensus
 from consensus.rules.block import verify_block_body
 from consensus.rules.epoch import next_epoch_ext, verify_block_epoch
@@ -66,10 +66,10 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
 
     def judge(txn: ChainTxn, block: Block) -> Judged:
         _verify_not_known_invalid(txn, block)
-        verify_header_quickly(consensus, block.header, txn, now_ms())
-        verify_block_body_quickly(consensus, block)
+        fast_verify_header(consensus, block.header, txn, now_ms())
+        fast_verify_block_body(consensus, block)
         try:
-            prepared = prepare_block_quickly(consensus, block, txn)
+            prepared = fast_prepare_block(consensus, block, txn)
             cycles = run_scripts(txn, prepared)
             if cycles:
                 finish_block(consensus, prepared, cycles)

@@ -25,7 +25,7 @@ from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.errors import CkbError
-from consensus.fast.block import verify_block_body_quickly
+from consensus.fast.block import fast_verify_block_body
 from consensus.lookup import ChainDataError, require
 from consensus.params import Consensus
 from consensus.rules.block import BodyMismatchError, verify_block_body
@@ -159,7 +159,7 @@ class BlockProcessor:
             verify_header(self.consensus, block.header, txn, self.now_ms())
             epoch = self._epoch_after(txn, parent)
             verify_block_epoch(epoch, block.header)
-            verify_block_body_quickly(self.consensus, block)
+            fast_verify_block_body(self.consensus, block)
             ext = self._insert(txn, block, epoch, parent_ext)
             try:
                 switch = self._choose(txn, block, ext, self._verifier.attach)

@@ -121,7 +121,7 @@ class _Taken:
 
 def transactions_of(block: Block) -> int:
     """How many there are but the cellbase."""
-    return len(block.flat) - 1
+    return len(block.tx_slices) - 1
 
 
 class BlockImporter:

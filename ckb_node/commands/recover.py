@@ -218,7 +218,7 @@ class Rebuilder:
             self._places.append((block.hash, location))
             self._archive.offer(block.raw, location)
             if self._put(groups, block):
-                progress.advance(0, 1, len(block.flat) - 1)
+                progress.advance(0, 1, len(block.tx_slices) - 1)
 
     def _put(self, groups: BlockGroups, block: Block) -> bool:
         """Whether the block is on the new chain, or beside it, because of this call."""

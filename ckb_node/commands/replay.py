@@ -65,7 +65,7 @@ class _Replay:
                 self.stop.check()
                 block = self._block(height)
                 groups.add(block)
-                progress.advance(1, 1, len(block.flat) - 1)
+                progress.advance(1, 1, len(block.tx_slices) - 1)
         return progress.counts
 
     def _block(self, height: int) -> Block:

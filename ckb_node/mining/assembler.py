@@ -32,7 +32,7 @@ from consensus.rules.mmr import chain_root_hash
 from consensus.rules.resolve import BlockCells, DeadOutPointError, resolve_transaction
 from consensus.rules.reward import block_reward
 from consensus.rules.since import ImmatureError
-from consensus.rules.transaction import CellbaseImmatureError, verify_in_time
+from consensus.rules.transaction import CellbaseImmatureError, verify_time_relative
 from consensus.rules.uncles import UncleError
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
@@ -297,7 +297,7 @@ def committable(
     for entry, transaction in zip(entries, transactions, strict=True):
         try:
             rtx = resolve_transaction(transaction, cells, reader, spent)
-            verify_in_time(consensus, rtx, env, reader)
+            verify_time_relative(consensus, rtx, env, reader)
             worth = transaction_maximum_withdraw(consensus, rtx, reader)
         except (CellbaseImmatureError, ImmatureError):
             continue

@@ -42,9 +42,9 @@ from consensus.rules.resolve import (
     UnknownOutPointError,
     resolve_transaction,
 )
-from consensus.rules.transaction import verify_in_time, verify_transaction_alone
+from consensus.rules.transaction import verify_time_relative, verify_transaction_non_contextual
 from consensus.tx_env import TxEnv
-from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
+from consensus.types.blockchain import Block, Transaction, TxSlice, out_point_key
 from consensus.types.core import ResolvedTransaction
 from storage.memory import MemoryStore
 
@@ -119,7 +119,7 @@ class TxPool:
         """All rules but the scripts'; Reject when one is broken. `known`: those of the transaction by itself were
         checked, and its cells looked up in the pool's state of the chain."""
         if known is None:
-            self.verify_alone(tx)
+            self.verify_non_contextual(tx)
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
         cells = PoolCells(self.graph, known or self.reader)
@@ -140,10 +140,10 @@ class TxPool:
         status = self.proposals.status(rtx.transaction.short_id)
         return Checked(rtx, self._checked_fee(rtx), status, self.tip.hash, self.vm_version)
 
-    def verify_alone(self, tx: Transaction) -> None:
+    def verify_non_contextual(self, tx: Transaction) -> None:
         """The rules that need neither chain nor pool. Raises Reject."""
         try:
-            verify_transaction_alone(self.consensus, tx)
+            verify_transaction_non_contextual(self.consensus, tx)
         except CkbError as error:
             raise VerificationFailed(error) from error
         if tx.size_in_block > TRANSACTION_SIZE_LIMIT:
@@ -203,7 +203,7 @@ class TxPool:
         if checked.tip != self.tip.hash or self._has_lost_parent(checked.rtx):
             checked = self.check(tx)
             try:
-                verify_in_time(self.consensus, checked.rtx, self.env(checked.status), self.reader)
+                verify_time_relative(self.consensus, checked.rtx, self.env(checked.status), self.reader)
             except CkbError as error:
                 raise VerificationFailed(error) from error
         entry = PoolEntry(checked.rtx, checked.fee, cycles, checked.status, self.now_ms(), self._age_ms())
@@ -310,7 +310,7 @@ class TxPool:
         self.version += 1
         return self.vm_version != vm_version
 
-    def remove_committed(self, transactions: Sequence[FlatTransaction]) -> None:
+    def remove_committed(self, transactions: Sequence[TxSlice]) -> None:
         """What was committed is done; what uses a cell that was spent is dead. In the order of the chain."""
         self.graph.remove_committed(tx.hash for tx in transactions)
         for tx in transactions:

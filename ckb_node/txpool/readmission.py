@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckb_node.txpool import views
-from consensus.types.blockchain import FlatTransaction, Transaction
+from consensus.types.blockchain import Transaction, TxSlice
 from consensus.types.core import BlockExt
 
 
@@ -38,12 +38,12 @@ class ReadmissionEntry:
         return cls(transaction.hash, transaction.raw, added_at, is_from_file=True)
 
     @classmethod
-    def of_block(cls, flat: FlatTransaction, position: int, ext: BlockExt | None, added_at: int) -> ReadmissionEntry:
+    def of_block(cls, tx_slice: TxSlice, position: int, ext: BlockExt | None, added_at: int) -> ReadmissionEntry:
         """From a detached block, in which it stood at `position`, the cellbase at 0."""
         if ext is None:
-            return cls(flat.hash, flat.raw, added_at)
+            return cls(tx_slice.hash, tx_slice.raw, added_at)
         cycles, fee = _at(ext.cycles or (), position - 1), _at(ext.txs_fees, position - 1)
-        return cls(flat.hash, flat.raw, added_at, cycles, fee)
+        return cls(tx_slice.hash, tx_slice.raw, added_at, cycles, fee)
 
     @property
     def transaction(self) -> Transaction:

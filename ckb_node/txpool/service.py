@@ -32,7 +32,7 @@ from ckb_node.txpool.verifier import PoolVerifier
 from ckb_node.txpool.verify_queue import MAX_WAITING, MAX_WAITING_BYTES, PendingVerification, VerifyQueue
 from ckb_node.verification.scripts import ScriptService
 from consensus.lookup import ChainDataError
-from consensus.types.blockchain import Block, FlatTransaction, Transaction, out_point_key
+from consensus.types.blockchain import Block, Transaction, TxSlice, out_point_key
 from consensus.types.core import BlockExt
 from storage.chain_store import ChainView
 from storage.errors import StorageError
@@ -115,7 +115,7 @@ class PoolService:
 
     def verify_new(self, transaction: Transaction) -> None:
         """The rules of a transaction by itself, and that nobody has sent it before. Raises Reject."""
-        self.pool.verify_alone(transaction)
+        self.pool.verify_non_contextual(transaction)
         self._reject_if_readmitting(transaction)
         if transaction in self._verify_queue or transaction.short_id in self.pool.graph:
             raise Duplicated(transaction.hash)
@@ -191,7 +191,7 @@ class PoolService:
             return
         yield
         for block in change.attached:
-            for transactions in _by_few(block.flat[1:]):
+            for transactions in _by_few(block.tx_slices[1:]):
                 self.pool.remove_committed(transactions)
                 for tx in transactions:
                     self._verify_queue.withdraw(tx.hash, Duplicated(tx.hash))
@@ -212,10 +212,10 @@ class PoolService:
         for block in reversed(detached):
             self.pool.take_detached(block)
             ext = view.block_ext(block.hash)
-            for first in range(0, len(block.flat), AT_ONCE):
+            for first in range(0, len(block.tx_slices), AT_ONCE):
                 if self._generation != clearings:
                     return
-                positions = range(first, min(first + AT_ONCE, len(block.flat)))
+                positions = range(first, min(first + AT_ONCE, len(block.tx_slices)))
                 room -= self._take_back(block, ext, positions, returning, room)
                 yield
 
@@ -223,17 +223,17 @@ class PoolService:
         """Note those transactions of a detached block that the chain does not hold any more; their bytes."""
         taken = 0
         for position in positions:
-            flat = block.flat[position]
-            if not self.pool.is_off_chain(flat.hash):
+            tx_slice = block.tx_slices[position]
+            if not self.pool.is_off_chain(tx_slice.hash):
                 continue
-            count = len(flat.shape.outputs)
-            if any(self.pool.graph.is_used(out_point_key(flat.hash, index)) for index in range(count)):
-                returning.lost.append((flat.hash, count))
+            count = len(tx_slice.layout.outputs)
+            if any(self.pool.graph.is_used(out_point_key(tx_slice.hash, index)) for index in range(count)):
+                returning.lost.append((tx_slice.hash, count))
             # More than the pool can hold would only push each other out.
-            if position > 0 and taken + flat.shape.size <= room:
-                self._readmission.add(ReadmissionEntry.of_block(flat, position, ext, self.pool.now_ms()))
-                returning.hashes.append(flat.hash)
-                taken += flat.shape.size
+            if position > 0 and taken + tx_slice.layout.size <= room:
+                self._readmission.add(ReadmissionEntry.of_block(tx_slice, position, ext, self.pool.now_ms()))
+                returning.hashes.append(tx_slice.hash)
+                taken += tx_slice.layout.size
         return taken
 
     def _return_later(self, returning: _Return) -> None:
@@ -474,5 +474,5 @@ def _entry_info(entry: PoolEntry) -> views.EntryInfo:
     )
 
 
-def _by_few(transactions: Sequence[FlatTransaction]) -> Iterator[Sequence[FlatTransaction]]:
+def _by_few(transactions: Sequence[TxSlice]) -> Iterator[Sequence[TxSlice]]:
     return (transactions[first : first + AT_ONCE] for first in range(0, len(transactions), AT_ONCE))

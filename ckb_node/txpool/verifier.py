@@ -16,7 +16,7 @@ from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped, Stop
 from consensus.context import ChainReader
 from consensus.errors import CkbError
-from consensus.rules.transaction import verify_dao_lock_sizes, verify_transaction_in_context
+from consensus.rules.transaction import verify_dao_lock_sizes, verify_transaction_contextual
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction
@@ -73,7 +73,7 @@ class PoolVerifier:
 
     def _look_up(self, transaction: Transaction) -> KnownCells:
         """In a worker: what a large transaction needs much time for before it is checked. Raises Reject."""
-        self._pool.verify_alone(transaction)
+        self._pool.verify_non_contextual(transaction)
         return KnownCells(self._pool.reader, transaction)
 
     async def _in_worker(self, run: _Run[T], pending: PendingVerification, checked: Checked, max_cycles: int) -> T:
@@ -92,7 +92,7 @@ class PoolVerifier:
         """Cycles; None if the scripts take long."""
         consensus = self._pool.consensus
         try:
-            verify_transaction_in_context(consensus, rtx, env, reader)
+            verify_transaction_contextual(consensus, rtx, env, reader)
             cycles = self._scripts.run_quickly(reader, rtx, env, max_cycles, stop)
             if cycles is not None:
                 verify_dao_lock_sizes(consensus, rtx)
@@ -105,7 +105,7 @@ class PoolVerifier:
     ) -> int:
         consensus = self._pool.consensus
         try:
-            verify_transaction_in_context(consensus, rtx, env, reader)
+            verify_transaction_contextual(consensus, rtx, env, reader)
             cycles = self._scripts.run_patiently(reader, rtx, env, max_cycles, stop)
             verify_dao_lock_sizes(consensus, rtx)
         except CkbError as error:

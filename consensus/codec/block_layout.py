@@ -11,7 +11,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
-__all__ = ["TransactionLayout", "created_cell", "created_output", "transaction_layouts"]
+__all__ = ["TxBounds", "created_cell", "created_output", "transaction_bounds"]
 
 _U32: Final = Struct("<I")
 _PAIR: Final = Struct("<II")
@@ -21,7 +21,7 @@ _INPUT_SIZE: Final = 44
 _SINCE_SIZE: Final = 8
 
 
-class TransactionLayout(NamedTuple):
+class TxBounds(NamedTuple):
     """One transaction: `start` and `end` in the walked bytes, consumed out points, bounds of outputs and of data."""
 
     start: int
@@ -32,7 +32,7 @@ class TransactionLayout(NamedTuple):
     """Without the length that precedes the bytes."""
 
 
-def transaction_layouts(block: bytes) -> list[TransactionLayout]:
+def transaction_bounds(block: bytes) -> list[TxBounds]:
     """The layout of each transaction of a serialised Block."""
     transactions = _bounds(block, 0)[_TRANSACTIONS_FIELD]
     bounds = _bounds(block, transactions)
@@ -61,14 +61,14 @@ def created_output(transaction: bytes, index: int) -> bytes | None:
     return transaction[start:end]
 
 
-def _layout(raw: bytes, start: int, end: int) -> TransactionLayout:
+def _layout(raw: bytes, start: int, end: int) -> TxBounds:
     (body_offset,) = _U32.unpack_from(raw, start + 4)
     fields = _bounds(raw, start + body_offset)
     first_input, inputs_end = fields[_INPUTS_FIELD] + 4, fields[_OUTPUTS_FIELD]
     consumed = [raw[at + _SINCE_SIZE : at + _INPUT_SIZE] for at in range(first_input, inputs_end, _INPUT_SIZE)]
     outputs = _bounds(raw, fields[_OUTPUTS_FIELD])
     data = _bounds(raw, fields[_OUTPUTS_DATA_FIELD])
-    return TransactionLayout(
+    return TxBounds(
         start,
         end,
         consumed,

@@ -1,4 +1,4 @@
-"""Golomb-coded sets of block filters (RFC 45, after BIP 158) in plain Python; `consensus.kernels.golomb` is quicker."""
+"""Golomb-coded sets of block filters (RFC 45, after BIP 158) in plain Python; `consensus.kernels.golomb` is faster."""
 
 from __future__ import annotations
 

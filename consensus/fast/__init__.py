@@ -1,1 +1,1 @@
-"""Quick ways to the verdicts of `consensus.rules`, which decide whatever these leave open."""
+"""Fast paths to the verdicts of `consensus.rules`, which decide whatever these leave open."""

@@ -1,4 +1,4 @@
-"""The quick way through a block's rules: what ordinary transactions need, without an object for every part.
+"""The fast path through a block's rules: what ordinary transactions need, without an object for every part.
 
 Nothing here refuses anything. Each function either finds by cheaper means that the plain rules would pass, or hands the
 transaction or the whole block to the plain rules (consensus/rules/block.py, verify_block.py), which then say what is
@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
 from typing import NamedTuple, overload
 
-from consensus.codec.shapes import Shape
+from consensus.codec.tx_layout import TxLayout
 from consensus.context import ChainReader
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash
 from consensus.crypto.merkle import merkle_root
 from consensus.errors import BlockError, CkbError, MoleculeError
 from consensus.fast.chain import (
     ancestors_of,
-    carries_chain_root,
-    carries_dao_field,
-    pays_what_is_due,
+    chain_root_matches,
+    dao_field_matches,
+    reward_matches,
 )
 from consensus.lookup import require
 from consensus.params import TX_VERSION, Consensus
@@ -47,8 +47,8 @@ from consensus.rules.resolve import MAX_DEP_EXPANSION, BlockCells, dep_group_mem
 from consensus.rules.transaction import (
     is_mature,
     verify_dao_lock_sizes,
-    verify_transaction_alone,
-    verify_transaction_in_context,
+    verify_transaction_contextual,
+    verify_transaction_non_contextual,
 )
 from consensus.rules.two_phase import window_numbers
 from consensus.rules.uncles import verify_uncles
@@ -61,59 +61,59 @@ from consensus.types.blockchain import (
     SHORT_ID_SIZE,
     Block,
     CellDep,
-    FlatTransaction,
     Header,
     OutPoint,
+    TxSlice,
 )
 from consensus.types.core import CellMeta, EpochExt, EpochFraction, ResolvedTransaction
 
 _NULL_POINT = NULL_OUT_POINT.raw
 _SMALL_GROUP = 1024
 """Bytes of a dep group's data."""
-_MOST_GROUPS = 64
+_MAX_GROUPS = 64
 _BLOCK_ENTRY = 4
 """Bytes that a transaction takes in a block beside itself: its offset."""
 
 
-def _once_a_shape(rule: Callable[[Shape], bool]) -> Callable[[Shape], bool]:
-    """The rule decides once about all transactions of a shape."""
+def _decided_per_layout(rule: Callable[[TxLayout], bool]) -> Callable[[TxLayout], bool]:
+    """The rule decides once about all transactions of a layout."""
 
     @wraps(rule)
-    def decided(shape: Shape) -> bool:
-        verdict = shape.verdicts.get(rule)
+    def decided(layout: TxLayout) -> bool:
+        verdict = layout.verdicts.get(rule)
         if verdict is None:
-            verdict = shape.verdicts[rule] = rule(shape)
+            verdict = layout.verdicts[rule] = rule(layout)
         return verdict
 
     return decided
 
 
-class _NotOrdinary(Exception):  # noqa: N818 - a way out of the quick path, never seen outside
+class _NotOrdinary(Exception):  # noqa: N818 - leaves the fast path, never seen outside
     """The plain rules must decide about the whole block."""
 
 
 # ---------------------------------------------------------------- the body
 
 
-def verify_block_body_quickly(consensus: Consensus, block: Block) -> None:
+def fast_verify_block_body(consensus: Consensus, block: Block) -> None:
     """`verify_block_body`, which decides if the block is not ordinary."""
     try:
-        flat = block.flat
+        slices = block.tx_slices
     except MoleculeError:
         return verify_block_body(consensus, block)
-    if not _has_ordinary_frame(consensus, block) or not _is_ordinary_cellbase(flat[0], block.number):
+    if not _has_ordinary_frame(consensus, block) or not _is_ordinary_cellbase(slices[0], block.number):
         return verify_block_body(consensus, block)
-    if not _commits_to(block, flat) or any(_NULL_POINT in transaction.consumed for transaction in flat[1:]):
+    if not _commits_to(block, slices) or any(_NULL_POINT in transaction.consumed for transaction in slices[1:]):
         return verify_block_body(consensus, block)
     passed: set[tuple[int, bytes]] = set()
-    for index, transaction in enumerate(flat):
-        start, end = transaction.shape.cell_deps
-        key = id(transaction.shape), transaction.raw[start:end]
+    for index, transaction in enumerate(slices):
+        start, end = transaction.layout.cell_deps
+        key = id(transaction.layout), transaction.raw[start:end]
         if key in passed:
             continue
-        if not _is_sound_alone(consensus, transaction.shape):
-            verify_transaction_alone(consensus, block.transactions[index])
-        if transaction.shape.header_deps <= 1 and index:  # only the cellbase may lack outputs
+        if not _passes_non_contextual(consensus, transaction.layout):
+            verify_transaction_non_contextual(consensus, block.transactions[index])
+        if transaction.layout.header_deps <= 1 and index:  # only the cellbase may lack outputs
             passed.add(key)
     return None
 
@@ -121,7 +121,7 @@ def verify_block_body_quickly(consensus: Consensus, block: Block) -> None:
 def _has_ordinary_frame(consensus: Consensus, block: Block) -> bool:
     """Everything around the transactions: not genesis, no uncles, an extension of a fair size, no limit exceeded."""
     fields, proposals = len(block.bounds) - 1, len(block.proposal_bytes) // SHORT_ID_SIZE
-    if block.number == 0 or block.has_uncles or fields > FIELDS_WITHOUT_EXTENSION + 1 or not block.flat:
+    if block.number == 0 or block.has_uncles or fields > FIELDS_WITHOUT_EXTENSION + 1 or not block.tx_slices:
         return False
     if proposals > consensus.max_block_proposals or (proposals and len(set(block.own_proposal_ids)) != proposals):
         return False
@@ -132,11 +132,11 @@ def _has_ordinary_frame(consensus: Consensus, block: Block) -> bool:
     return block.raw_size <= consensus.max_block_bytes
 
 
-def _commits_to(block: Block, flat: Sequence[FlatTransaction]) -> bool:
+def _commits_to(block: Block, slices: Sequence[TxSlice]) -> bool:
     """The header's roots are those of the body, and no transaction stands twice."""
-    header, hashes = block.header, [transaction.hash for transaction in flat]
+    header, hashes = block.header, [transaction.hash for transaction in slices]
     proposals = block.proposal_bytes
-    witness_root = merkle_root([transaction.witness_hash for transaction in flat])
+    witness_root = merkle_root([transaction.witness_hash for transaction in slices])
     return (
         header.transactions_root == ckb_hash(merkle_root(hashes) + witness_root)
         and header.proposals_hash == (ckb_hash(proposals) if proposals else ZERO_HASH)
@@ -145,24 +145,24 @@ def _commits_to(block: Block, flat: Sequence[FlatTransaction]) -> bool:
     )
 
 
-def _is_ordinary_cellbase(cellbase: FlatTransaction, number: int) -> bool:
+def _is_ordinary_cellbase(cellbase: TxSlice, number: int) -> bool:
     """One null input with the number, one good witness, at most one output with neither data nor type; no deps."""
-    shape = cellbase.shape
-    if cellbase.since_and_points != (number, _NULL_POINT) or not _suits_a_cellbase(shape):
+    layout = cellbase.layout
+    if cellbase.since_and_points != (number, _NULL_POINT) or not _suits_a_cellbase(layout):
         return False
-    start, end = shape.witnesses[0]
+    start, end = layout.witnesses[0]
     return _names_a_miner(cellbase.raw[start:end])
 
 
-@_once_a_shape
-def _suits_a_cellbase(shape: Shape) -> bool:
+@_decided_per_layout
+def _suits_a_cellbase(layout: TxLayout) -> bool:
     """What `_is_ordinary_cellbase` asks of the structure."""
     return (
-        len(shape.witnesses) == 1
-        and len(shape.data) == len(shape.outputs) <= 1
-        and all(start == end for start, end in shape.data)
-        and not (shape.type_hash_types or shape.header_deps or shape.dep_types)
-        and ENABLED_HASH_TYPES.issuperset(shape.lock_hash_types)
+        len(layout.witnesses) == 1
+        and len(layout.data) == len(layout.outputs) <= 1
+        and all(start == end for start, end in layout.data)
+        and not (layout.type_hash_types or layout.header_deps or layout.dep_types)
+        and ENABLED_HASH_TYPES.issuperset(layout.lock_hash_types)
     )
 
 
@@ -171,29 +171,29 @@ def _names_a_miner(witness: bytes) -> bool:
     return is_cellbase_witness(witness)
 
 
-def _is_sound_alone(consensus: Consensus, shape: Shape) -> bool:
-    """All rules of `verify_transaction_alone` hold, whatever stands between the structural bytes."""
-    return shape.size + _BLOCK_ENTRY <= consensus.max_block_bytes and _has_sound_structure(shape)
+def _passes_non_contextual(consensus: Consensus, layout: TxLayout) -> bool:
+    """All rules of `verify_transaction_non_contextual` hold, whatever stands between the structural bytes."""
+    return layout.size + _BLOCK_ENTRY <= consensus.max_block_bytes and _has_sound_structure(layout)
 
 
-@_once_a_shape
-def _has_sound_structure(shape: Shape) -> bool:
+@_decided_per_layout
+def _has_sound_structure(layout: TxLayout) -> bool:
     return (
-        shape.version == TX_VERSION
-        and shape.input_count > 0
-        and 0 < len(shape.outputs) == len(shape.data)
-        and len(shape.dep_types) <= 1
-        and shape.header_deps <= 1
-        and all(dep_type <= DEP_TYPE_DEP_GROUP for dep_type in shape.dep_types)
-        and ENABLED_HASH_TYPES.issuperset(shape.lock_hash_types)
-        and all(map(is_hash_type, shape.type_hash_types))
+        layout.version == TX_VERSION
+        and layout.input_count > 0
+        and 0 < len(layout.outputs) == len(layout.data)
+        and len(layout.dep_types) <= 1
+        and layout.header_deps <= 1
+        and all(dep_type <= DEP_TYPE_DEP_GROUP for dep_type in layout.dep_types)
+        and ENABLED_HASH_TYPES.issuperset(layout.lock_hash_types)
+        and all(map(is_hash_type, layout.type_hash_types))
     )
 
 
 # ---------------------------------------------------------------- the context
 
 
-def prepare_block_quickly(consensus: Consensus, block: Block, reader: ChainReader) -> PreparedBlock:
+def fast_prepare_block(consensus: Consensus, block: Block, reader: ChainReader) -> PreparedBlock:
     """`prepare_block`, which decides if the block is not ordinary or anything is wrong with it."""
     try:
         return _prepare(consensus, block, reader)
@@ -202,7 +202,7 @@ def prepare_block_quickly(consensus: Consensus, block: Block, reader: ChainReade
 
 
 def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> PreparedBlock:
-    parent, flat = reader.tip_header(), block.flat
+    parent, slices = reader.tip_header(), block.tx_slices
     if parent.hash != block.parent_hash:
         raise NotOnTipError(block.parent_hash, parent.hash)
     epoch = next_epoch_ext(consensus, parent, reader.tip_epoch(), reader)
@@ -211,18 +211,18 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
     if block.has_uncles:
         verify_uncles(consensus, block, epoch, reader)
     _require_proposals(consensus, block, parent, reader)
-    pass_ = _Pass(consensus, block, reader)
-    pass_.over_cellbase(flat[0])
-    for position in range(1, len(flat)):
-        pass_.over(position)
+    scan = _BlockScan(consensus, block, reader)
+    scan.visit_cellbase(slices[0])
+    for position in range(1, len(slices)):
+        scan.visit(position)
     if not (
-        carries_dao_field(consensus, block.header, parent, epoch, pass_.moves())
-        and pays_what_is_due(consensus, block, parent, reader)
-        and carries_chain_root(consensus, block, parent, reader)
+        dao_field_matches(consensus, block.header, parent, epoch, scan.moves())
+        and reward_matches(consensus, block, parent, reader)
+        and chain_root_matches(consensus, block, parent, reader)
     ):
         raise _NotOrdinary
-    sizes = [transaction.shape.size + _BLOCK_ENTRY for transaction in flat[1:]]
-    return PreparedBlock(_Resolved(block, pass_.found), pass_.fees, pass_.env, epoch, sizes)
+    sizes = [transaction.layout.size + _BLOCK_ENTRY for transaction in slices[1:]]
+    return PreparedBlock(_Resolved(block, scan.found), scan.fees, scan.env, epoch, sizes)
 
 
 def _is_of_epoch(header: Header, epoch: EpochExt) -> bool:
@@ -257,7 +257,7 @@ _Found = tuple[Sequence[CellMeta], Sequence[CellMeta], Sequence[CellMeta]]
 """Inputs, cell deps, dep groups of one transaction."""
 
 
-class _Pass:
+class _BlockScan:
     """One pass over the transactions of a block in order: cells found, fees, and how capacity moves."""
 
     def __init__(self, consensus: Consensus, block: Block, reader: ChainReader) -> None:
@@ -267,7 +267,7 @@ class _Pass:
         self.fees: list[int] = []
         self._added = self._freed = self._worth = self._capacity = 0
         self._spent: set[bytes] = set()
-        self._in_block = {transaction.hash for transaction in block.flat}
+        self._in_block = {transaction.hash for transaction in block.tx_slices}
         self._deps: dict[bytes, _Deps | None] = {}
         self._block_cells: BlockCells | None = None
 
@@ -275,23 +275,23 @@ class _Pass:
         """Of all transactions."""
         return CapacityMoves(self._added, self._freed, self._worth, self._capacity)
 
-    def over_cellbase(self, cellbase: FlatTransaction) -> None:
+    def visit_cellbase(self, cellbase: TxSlice) -> None:
         """It spends nothing; only one without deps is ordinary."""
         if not _is_ordinary_cellbase(cellbase, self.block.number):
             raise _NotOrdinary
-        self._added += sum(cellbase.shape.occupied_bytes) * SHANNONS_PER_BYTE
+        self._added += sum(cellbase.layout.occupied_bytes) * SHANNONS_PER_BYTE
         self.found.append(((), (), ()))
 
-    def over(self, position: int) -> None:
+    def visit(self, position: int) -> None:
         """The next transaction; by the plain rules if it is not ordinary. Raises CkbError or _NotOrdinary."""
-        transaction = self.block.flat[position]
-        if not self._over_ordinary(transaction):
-            self._over_any(position)
+        transaction = self.block.tx_slices[position]
+        if not self._visit_ordinary(transaction):
+            self._visit_by_plain_rules(position)
 
-    def _over_ordinary(self, transaction: FlatTransaction) -> bool:
+    def _visit_ordinary(self, transaction: TxSlice) -> bool:
         """Take an ordinary transaction; do nothing but say so if it is none."""
-        shape, spent, consumed = transaction.shape, self._spent, transaction.consumed
-        if shape.header_deps or any(transaction.sinces):
+        layout, spent, consumed = transaction.layout, self._spent, transaction.consumed
+        if layout.header_deps or any(transaction.sinces):
             return False
         deps = self._deps_of(transaction)
         if deps is None or not spent.isdisjoint(deps.points):
@@ -306,15 +306,15 @@ class _Pass:
             cells.append(cell)
             total += cell.capacity
             freed += cell.occupied_capacity()
-        capacities: tuple[int, ...] = shape.capacities.unpack_from(transaction.raw)
+        capacities: tuple[int, ...] = layout.capacities.unpack_from(transaction.raw)
         outputs = sum(capacities)
         if not outputs <= total <= MAX_U64 or (len(consumed) > 1 and len(set(consumed)) != len(consumed)):
             return False
-        for size, capacity in zip(shape.occupied_bytes, capacities, strict=True):
+        for size, capacity in zip(layout.occupied_bytes, capacities, strict=True):
             if size * SHANNONS_PER_BYTE > capacity:
                 return False
         spent.update(consumed)
-        self._added += sum(shape.occupied_bytes) * SHANNONS_PER_BYTE
+        self._added += sum(layout.occupied_bytes) * SHANNONS_PER_BYTE
         self._freed += freed
         self._worth += total
         self._capacity += total
@@ -333,20 +333,20 @@ class _Pass:
             return False
         return not cell.has_type or not is_dao_script(self.consensus, cell.output.type_)
 
-    def _deps_of(self, transaction: FlatTransaction) -> _Deps | None:
+    def _deps_of(self, transaction: TxSlice) -> _Deps | None:
         """The resolved cell deps; None when they are not ordinary: of this block, missing, immature, too many."""
-        start, end = transaction.shape.cell_deps
+        start, end = transaction.layout.cell_deps
         packed = transaction.raw[start:end]
         if packed not in self._deps:
             self._deps[packed] = self._find_deps(transaction)
         return self._deps[packed]
 
-    def _find_deps(self, transaction: FlatTransaction) -> _Deps | None:
+    def _find_deps(self, transaction: TxSlice) -> _Deps | None:
         """As `consensus.rules.resolve.resolve_cell_deps`."""
-        raw, (start, _), cell_at = transaction.raw, transaction.shape.cell_deps, self.reader.cell
+        raw, (start, _), cell_at = transaction.raw, transaction.layout.cell_deps, self.reader.cell
         points: list[bytes] = []
         dep_groups: list[CellMeta] = []
-        for index, dep_type in enumerate(transaction.shape.dep_types):
+        for index, dep_type in enumerate(transaction.layout.dep_types):
             at = start + index * CellDep.SIZE
             point = raw[at : at + OutPoint.SIZE]
             if dep_type != DEP_TYPE_DEP_GROUP:
@@ -370,7 +370,7 @@ class _Pass:
             return None
         return _Deps(cell_deps, dep_groups, all_points)
 
-    def _over_any(self, position: int) -> None:
+    def _visit_by_plain_rules(self, position: int) -> None:
         """The plain rules over one transaction."""
         consensus, headers = self.consensus, HeadersWith(self.block.header, self.reader)
         if self._block_cells is None:
@@ -378,7 +378,7 @@ class _Pass:
         self._block_cells.verify_order_of(position)
         rtx = resolve_transaction(self.block.transactions[position], self._block_cells, self.reader, self._spent)
         self._spent.update(cell.out_point for cell in rtx.inputs)
-        verify_transaction_in_context(consensus, rtx, self.env, headers)
+        verify_transaction_contextual(consensus, rtx, self.env, headers)
         fee = transaction_fee(consensus, rtx, headers)
         if chain_root_is_required(consensus, EpochFraction.unpack(self.reader.tip_header().epoch).number):
             verify_dao_lock_sizes(consensus, rtx)
@@ -396,7 +396,7 @@ def _members_of(group: CellMeta) -> Sequence[bytes]:
         return dep_group_members(group)
     members = _MEMBERS.get(group.data)
     if members is None:
-        if len(_MEMBERS) >= _MOST_GROUPS:
+        if len(_MEMBERS) >= _MAX_GROUPS:
             _MEMBERS.clear()
         members = _MEMBERS[group.data] = dep_group_members(group)
     return members
@@ -421,6 +421,6 @@ class _Resolved(Sequence[ResolvedTransaction]):
     def __getitem__(self, index: int | slice) -> ResolvedTransaction | Sequence[ResolvedTransaction]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        transaction, flat = self._block.transactions[index], self._block.flat[index]
-        transaction.__dict__.update(hash=flat.hash, witness_hash=flat.witness_hash)
+        transaction, tx_slice = self._block.transactions[index], self._block.tx_slices[index]
+        transaction.__dict__.update(hash=tx_slice.hash, witness_hash=tx_slice.witness_hash)
         return ResolvedTransaction(transaction, *self._found[index])

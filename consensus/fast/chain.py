@@ -30,7 +30,7 @@ _DAO_FIELD = Struct("<4Q")
 """Issued so far, rate, savings, occupied."""
 _EPOCH_INDEX, _EPOCH_LENGTH, _EPOCH_PART = 24, 40, 0xFFFF
 """Where a packed epoch field has them."""
-_MOST_REMEMBERED = 256
+_MAX_REMEMBERED = 256
 
 
 # ---------------------------------------------------------------- ancestors
@@ -66,7 +66,7 @@ def ancestors_of(consensus: Consensus, header: Header, reader: HeaderProvider) -
         else:
             hashes = (*below.hashes[1 - count :], key[0])
             known = Ancestors(hashes, max(below.latest_ms, header.timestamp))
-        if len(_remembered) >= _MOST_REMEMBERED:
+        if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()
         _remembered[key] = known
     return known
@@ -86,7 +86,7 @@ _remembered: dict[tuple[bytes, int, int], Ancestors] = {}
 # ---------------------------------------------------------------- the header
 
 
-def verify_header_quickly(consensus: Consensus, header: Header, reader: HeaderProvider, now_ms: int) -> None:
+def fast_verify_header(consensus: Consensus, header: Header, reader: HeaderProvider, now_ms: int) -> None:
     """`verify_header`, which decides if the header is not ordinary: later than all before it."""
     parent = reader.header(header.parent_hash)
     if (
@@ -110,7 +110,7 @@ def is_next_in_epoch(epoch: int, parent: int) -> bool:
 # ---------------------------------------------------------------- DAO field
 
 
-def carries_dao_field(
+def dao_field_matches(
     consensus: Consensus, header: Header, parent: Header, epoch: EpochExt, moves: CapacityMoves
 ) -> bool:
     """`verify_dao_field_after`, the range of u64 looked at once for all amounts that could leave it."""
@@ -135,15 +135,15 @@ def carries_dao_field(
 # ---------------------------------------------------------------- reward
 
 
-def pays_what_is_due(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
+def reward_matches(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
     """`verify_reward`: the cellbase's output is the one cell that may be due, or there is none."""
-    cellbase = block.flat[0]
-    paid = b"".join([cellbase.raw[start:end] for start, end in cellbase.shape.outputs])
+    cellbase = block.tx_slices[0]
+    paid = b"".join([cellbase.raw[start:end] for start, end in cellbase.layout.outputs])
     if not has_finalization_target(consensus, block.number):
         return not paid
     target_hash = ancestors_of(consensus, parent, reader)(consensus.finalization_delay - 1)
     target = require(reader.header(target_hash), "header", target_hash)
-    total = quick_reward(consensus, parent, target, reader)
+    total = fast_reward(consensus, parent, target, reader)
     witness = require(reader.block(target_hash), "block", target_hash).cellbase_witness
     return total <= MAX_U64 and paid == _due_cell(witness, total)
 
@@ -161,16 +161,16 @@ def _miner(witness: bytes) -> tuple[int, int, bytes]:
     return bare_cell_capacity(lock), _OUTPUT_HEAD.size + lock.raw_size, lock.raw
 
 
-def quick_reward(consensus: Consensus, parent: Header, target: Header, reader: ChainReader) -> int:
+def fast_reward(consensus: Consensus, parent: Header, target: Header, reader: ChainReader) -> int:
     """The total of `consensus.rules.reward.block_reward`; `target` is the block that is paid after `parent`."""
     reward = primary_block_reward(target, reader) + secondary_block_reward(consensus, target, reader)
     if require(reader.block_ext(target.hash), "block ext", target.hash).txs_fees:
         reward += committer_reward(consensus, target, reader)
     proposed = require(reader.proposal_ids(target.hash), "proposals", target.hash)
-    return reward + quick_proposer_reward(consensus, parent, proposed, reader) if proposed else reward
+    return reward + fast_proposer_reward(consensus, parent, proposed, reader) if proposed else reward
 
 
-def quick_proposer_reward(consensus: Consensus, parent: Header, proposed: Iterable[bytes], reader: ChainReader) -> int:
+def fast_proposer_reward(consensus: Consensus, parent: Header, proposed: Iterable[bytes], reader: ChainReader) -> int:
     """`consensus.rules.reward.proposer_reward`, the same walk, with nothing looked up in blocks that commit nothing of
     it.
     """
@@ -203,7 +203,7 @@ def _proposals(reader: ChainReader, block_hash: bytes) -> frozenset[bytes]:
 # ---------------------------------------------------------------- chain root
 
 
-def carries_chain_root(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
+def chain_root_matches(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
     """`verify_chain_root`, bagged by generated code."""
     if not chain_root_is_required(consensus, parent.epoch & 0xFFFFFF):
         return True

@@ -8,7 +8,7 @@ from enum import Enum
 from consensus.errors import BlockError, MoleculeError
 from consensus.params import Consensus
 from consensus.rules.hardfork import ENABLED_HASH_TYPES
-from consensus.rules.transaction import verify_transaction_alone
+from consensus.rules.transaction import verify_transaction_non_contextual
 from consensus.types.blockchain import NULL_OUT_POINT, Block, CellbaseWitness, CellInput, Transaction, proposals_hash
 
 MAX_EXTENSION_SIZE = 96
@@ -141,7 +141,7 @@ def verify_block_body(consensus: Consensus, block: Block) -> None:
     verify_no_duplicates(block)
     verify_extension_size(block)
     for transaction in block.transactions:
-        verify_transaction_alone(consensus, transaction)
+        verify_transaction_non_contextual(consensus, transaction)
 
 
 def verify_commitments(block: Block) -> None:

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from consensus.crypto.hashing import ckb_hash, ckb_hash_concat
-from consensus.types.blockchain import NULL_OUT_POINT, Block, FlatTransaction, out_point_key
+from consensus.types.blockchain import NULL_OUT_POINT, Block, TxSlice, out_point_key
 
 _OUTPUT_PARTS: Final = Struct("<8xII")
 """Of a CellOutput: offsets of lock and type."""
@@ -39,20 +39,20 @@ def block_scripts(block: Block) -> BlockScripts:
     """Of a block that passed the strict molecule check; a cellbase spends nothing."""
     created: dict[bytes, ScriptHashes] = {}
     spent: list[bytes] = []
-    for transaction in block.flat:
+    for transaction in block.tx_slices:
         raw, tx_hash = transaction.raw, transaction.hash
-        for index, (start, end) in enumerate(transaction.shape.outputs):
+        for index, (start, end) in enumerate(transaction.layout.outputs):
             created[out_point_key(tx_hash, index)] = script_hashes(raw[start:end])
         if not _is_cellbase(transaction):
             spent += transaction.consumed
     return BlockScripts(created, spent)
 
 
-def _is_cellbase(transaction: FlatTransaction) -> bool:
+def _is_cellbase(transaction: TxSlice) -> bool:
     """As Transaction.is_cellbase."""
-    shape = transaction.shape
+    layout = transaction.layout
     return (
-        shape.input_count == 1 and len(shape.witnesses) == 1 and transaction.since_and_points[1] == NULL_OUT_POINT.raw
+        layout.input_count == 1 and len(layout.witnesses) == 1 and transaction.since_and_points[1] == NULL_OUT_POINT.raw
     )
 
 

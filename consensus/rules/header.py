@@ -144,11 +144,11 @@ def _timestamps_until(reader: HeaderProvider, block_hash: bytes, count: int) -> 
             known = ancestor_timestamps(reader, block_hash, count)
         else:
             known = [*before, header.timestamp][-count:]
-        if len(_remembered) >= _MOST_REMEMBERED:
+        if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()
         _remembered[block_hash, count] = known
     return known
 
 
-_MOST_REMEMBERED: Final = 256
+_MAX_REMEMBERED: Final = 256
 _remembered: Final[dict[tuple[bytes, int], list[int]]] = {}

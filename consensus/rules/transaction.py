@@ -1,7 +1,7 @@
 """Rules of one transaction (RFC 22): those of the bytes alone, and those of the cells that it spends and creates.
 
-Order matters where a transaction breaks several rules: `verify_transaction_alone`, then resolving, then
-`verify_transaction_in_context`; scripts come last (consensus/verify_transaction.py).
+Order matters where a transaction breaks several rules: `verify_transaction_non_contextual`, then resolving, then
+`verify_transaction_contextual`; scripts come last (consensus/verify_transaction.py).
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class DaoLockSizeError(TransactionError):
         self.index = index
 
 
-def verify_transaction_alone(consensus: Consensus, transaction: Transaction) -> None:
+def verify_transaction_non_contextual(consensus: Consensus, transaction: Transaction) -> None:
     """All rules that need nothing but the transaction. Raises a TransactionError."""
     verify_version(transaction)
     verify_size(transaction, consensus.max_block_bytes)
@@ -251,18 +251,18 @@ def verify_enumerations(transaction: Transaction) -> None:
             raise InvalidTypeHashTypeError(output.type_.hash_type)
 
 
-def verify_transaction_in_context(
+def verify_transaction_contextual(
     consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv, headers: HeaderProvider
 ) -> None:
     """All rules of a resolved transaction but its scripts, fee and DAO lock sizes; not for a cellbase.
 
     Raises a TransactionError. `headers` as for verify_since.
     """
-    verify_in_time(consensus, rtx, env, headers)
+    verify_time_relative(consensus, rtx, env, headers)
     verify_capacity(consensus, rtx)
 
 
-def verify_in_time(consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv, headers: HeaderProvider) -> None:
+def verify_time_relative(consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv, headers: HeaderProvider) -> None:
     """The rules whose answer changes as the chain grows: cellbase maturity and since."""
     verify_maturity(consensus, rtx, env)
     verify_since(consensus, rtx, env, headers)

@@ -14,7 +14,7 @@ from consensus.rules.dao import transaction_fee
 from consensus.rules.epoch import next_epoch_ext, verify_block_epoch
 from consensus.rules.hardfork import chain_root_is_required
 from consensus.rules.resolve import resolve_block
-from consensus.rules.transaction import verify_dao_lock_sizes, verify_transaction_in_context
+from consensus.rules.transaction import verify_dao_lock_sizes, verify_transaction_contextual
 from consensus.rules.two_phase import verify_two_phase
 from consensus.rules.uncles import verify_uncles
 from consensus.tx_env import TxEnv
@@ -142,7 +142,7 @@ def verify_block_transactions(
     fees = []
     for index, rtx in enumerate(resolved[1:], start=1):
         try:
-            verify_transaction_in_context(consensus, rtx, env, headers)
+            verify_transaction_contextual(consensus, rtx, env, headers)
             fees.append(transaction_fee(consensus, rtx, headers))
             if is_dao_lock_limited:
                 verify_dao_lock_sizes(consensus, rtx)
@@ -185,12 +185,12 @@ def verify_transaction(
     scripts: ScriptRunner,
     max_cycles: int,
 ) -> TransactionVerified:
-    """All rules of a resolved transaction of the pool; `verify_transaction_alone` must have passed before.
+    """All rules of a resolved transaction of the pool; `verify_transaction_non_contextual` must have passed before.
 
     Cheap rules come before scripts. Raises TransactionError, DaoError (no fee left) or ScriptError. When the tip moves,
-    `consensus.rules.transaction.verify_in_time` alone has to be asked again.
+    `consensus.rules.transaction.verify_time_relative` alone has to be asked again.
     """
-    verify_transaction_in_context(consensus, rtx, env, headers)
+    verify_transaction_contextual(consensus, rtx, env, headers)
     fee = transaction_fee(consensus, rtx, headers)
     verify_dao_lock_sizes(consensus, rtx)
     return TransactionVerified(fee, scripts.run(rtx, env, max_cycles))

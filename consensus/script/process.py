@@ -103,7 +103,7 @@ class Process:
 
     id: int
     machine: Machine
-    group: GroupContext
+    context: GroupContext
     inherited_fds: bytes = b""
     pages: PageSources = field(default_factory=PageSources)
     cycles_before: int = 0

@@ -125,10 +125,10 @@ class Scheduler:
     """All processes of one group. Use it once: `run`."""
 
     def __init__(
-        self, group: GroupContext, vm_version: int, create_machine: MachineFactory, pause: Pause | None = None
+        self, context: GroupContext, vm_version: int, create_machine: MachineFactory, pause: Pause | None = None
     ) -> None:
         self._pause = pause
-        self._group = group
+        self._context = context
         self._vm_version = vm_version
         self._create_machine = create_machine
         self._processes: dict[int, Process] = {}
@@ -201,9 +201,9 @@ class Scheduler:
     # Processes: birth, death, and the four places in which they can run.
 
     def _boot(self, program: Program, args: Sequence[bytes] | Arguments) -> int:
-        process = Process(self._next_id, self._create_machine(self._vm_version, U64_MAX), self._group)
+        process = Process(self._next_id, self._create_machine(self._vm_version, U64_MAX), self._context)
         self._next_id += 1
-        self._load(process, program, *self._group.load(program, self._vm_version), args)
+        self._load(process, program, *self._context.load(program, self._vm_version), args)
         while len(self._instantiated) >= MAX_INSTANTIATED:
             self._uninstantiate(min(self._instantiated))
         self._processes[process.id] = process
@@ -261,7 +261,7 @@ class Scheduler:
     def _reinstantiate(self, process_id: int) -> None:
         self._pending_cycles += SPAWN_CYCLES
         process = self._processes[process_id]
-        process.pages.restore(process.machine, self._group)
+        process.pages.restore(process.machine, self._context)
         self._instantiated.add(process_id)
 
     # Requests. Each answers with a code, or None when the process has to wait or starts anew.
@@ -290,7 +290,7 @@ class Scheduler:
     def _exec(self, process: Process, request: ExecRequest) -> None:
         machine = process.machine
         machine.add_cycles_unchecked(EXEC_CYCLES)
-        elf, metadata = self._group.load(request.program, self._vm_version)
+        elf, metadata = self._context.load(request.program, self._vm_version)
         args = _read_args(machine.memory, request.argc, request.argv)
         machine.reset()
         self._load(process, request.program, elf, metadata, args)

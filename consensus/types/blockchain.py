@@ -30,7 +30,7 @@ from consensus.codec.molecule import (
     trailing,
     vector,
 )
-from consensus.codec.shapes import Shape, Shapes
+from consensus.codec.tx_layout import TxLayout, TxLayouts
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
 from consensus.crypto.merkle import merkle_root
 from consensus.lazy import lazy
@@ -191,12 +191,12 @@ class Transaction(Table):
         return [out_point_key(self.hash, index) for index in range(len(self.body.outputs))]
 
 
-SHAPES = Shapes(Transaction.check)
+TX_LAYOUTS = TxLayouts(Transaction.check)
 """Of all transactions that this process meets."""
 
 
 class TransactionVecKind(DynVecKind[Transaction]):
-    """vector <Transaction>, checked by shape where one is known."""
+    """vector <Transaction>, checked by layout where one is known."""
 
     def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         if compatible:
@@ -204,30 +204,30 @@ class TransactionVecKind(DynVecKind[Transaction]):
         else:
             self.checked(buf, start, end)
 
-    def checked(self, buf: bytes, start: int, end: int) -> list[tuple[int, int, Shape | None]]:
-        """Bounds of each transaction and its shape, see `Shapes.check`; MoleculeError."""
-        return [(a, b, SHAPES.check(buf, a, b)) for a, b in pairwise(part_bounds(self.name, buf, start, end))]
+    def checked(self, buf: bytes, start: int, end: int) -> list[tuple[int, int, TxLayout | None]]:
+        """Bounds of each transaction and its layout, see `TxLayouts.check`; MoleculeError."""
+        return [(a, b, TX_LAYOUTS.check(buf, a, b)) for a, b in pairwise(part_bounds(self.name, buf, start, end))]
 
 
 TRANSACTION_VEC = TransactionVecKind(kind(Transaction))
 
 
-class FlatTransaction:
-    """A transaction of a block as hot paths want it: its place in the block's bytes, its shape, its hashes.
+class TxSlice:
+    """A transaction of a block as hot paths want it: its place in the block's bytes, its layout, its hashes.
 
     `since_and_points` are since and out point (36 bytes) of each input in turn.
     """
 
-    __slots__ = ("hash", "raw", "shape", "since_and_points", "start", "witness_hash")
+    __slots__ = ("hash", "layout", "raw", "since_and_points", "start", "witness_hash")
 
-    def __init__(self, block: bytes, start: int, end: int, shape: Shape) -> None:
-        """Of the transaction block[start:end], which has this shape."""
-        self.shape, self.start = shape, start
+    def __init__(self, block: bytes, start: int, end: int, layout: TxLayout) -> None:
+        """Of the transaction block[start:end], which has this layout."""
+        self.layout, self.start = layout, start
         raw = self.raw = block[start:end]
-        body_start, body_end = shape.body
+        body_start, body_end = layout.body
         self.hash = ckb_hash(raw[body_start:body_end])
         self.witness_hash = ckb_hash(raw)
-        self.since_and_points: tuple[int | bytes, ...] = shape.inputs.unpack_from(raw, shape.inputs_at)
+        self.since_and_points: tuple[int | bytes, ...] = layout.inputs.unpack_from(raw, layout.inputs_at)
 
     @property
     def consumed(self) -> tuple[bytes, ...]:
@@ -382,12 +382,12 @@ class Block(Table):
         return self.header.parent_hash
 
     @lazy
-    def flat(self) -> Sequence[FlatTransaction]:
+    def tx_slices(self) -> Sequence[TxSlice]:
         """Its transactions without objects for their parts. MoleculeError if one is not strictly well formed."""
         raw, checked = self.raw, self.__dict__.get("_checked")
         if checked is None:
             checked = TRANSACTION_VEC.checked(raw, self.bounds[2], self.bounds[3])
-        return [FlatTransaction(raw, a, b, shape or SHAPES.of(raw, a, b)) for a, b, shape in checked]
+        return [TxSlice(raw, a, b, layout or TX_LAYOUTS.of(raw, a, b)) for a, b, layout in checked]
 
     @lazy
     def bounds(self) -> Sequence[int]:
@@ -413,22 +413,22 @@ class Block(Table):
     @lazy
     def cellbase_witness(self) -> bytes:
         """The first witness of the first transaction."""
-        if not self._is_flat:
+        if not self._has_tx_slices:
             return self.transactions[0].witnesses[0]
-        cellbase = self.flat[0]
-        start, end = cellbase.shape.witnesses[0]
+        cellbase = self.tx_slices[0]
+        start, end = cellbase.layout.witnesses[0]
         return cellbase.raw[start:end]
 
     @lazy
     def committed_ids(self) -> Sequence[bytes]:
         """Short ids of its transactions but the cellbase."""
-        transactions = self.flat if self._is_flat else self.transactions
+        transactions = self.tx_slices if self._has_tx_slices else self.transactions
         return [transaction.hash[:SHORT_ID_SIZE] for transaction in transactions[1:]]
 
     @property
-    def _is_flat(self) -> bool:
-        """`flat` was asked for: of a stored block it may not be worth its cost, which is that of a strict check."""
-        return "flat" in self.__dict__
+    def _has_tx_slices(self) -> bool:
+        """`tx_slices` exists. Of a stored block it may not be worth its cost, that of a strict check."""
+        return "tx_slices" in self.__dict__
 
     def transactions_root(self) -> bytes:
         """Merkle root over the roots of transaction hashes and of witness hashes (RFC 6, RFC 27), from the body."""

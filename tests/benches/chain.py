@@ -44,13 +44,13 @@ REPEATS = 3
 
 PHASES = (
     ("parse", "parse"),
-    ("header rules", "verify_header_quickly"),
-    ("body rules", "verify_block_body_quickly"),
+    ("header rules", "fast_verify_header"),
+    ("body rules", "fast_verify_block_body"),
     ("transactions", "over"),
     ("two-phase", "_require_proposals"),
-    ("DAO field", "carries_dao_field"),
-    ("reward", "pays_what_is_due"),
-    ("chain root", "carries_chain_root"),
+    ("DAO field", "dao_field_matches"),
+    ("reward", "reward_matches"),
+    ("chain root", "chain_root_matches"),
     ("MMR nodes", "nodes_of_block"),
     ("attach", "attach_judged"),
     ("hand over", "save"),
@@ -189,7 +189,7 @@ def importer(
                 for raw in raws:
                     block = Block.parse(raw)
                     groups.add(block)
-                    transactions += len(block.flat) - 1
+                    transactions += len(block.tx_slices) - 1
                     if not start and len(scripts.verified):
                         start = time.perf_counter() - started
             return {"blocks": len(raws), "transactions": transactions, "start_s": start}

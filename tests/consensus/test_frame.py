@@ -66,8 +66,8 @@ def test_ordinary_blocks(block: Block) -> None:
     assert list(parsed.bounds) == list(viewed.bounds)
     assert parsed.header == viewed.header
     assert parsed.header.hash == block.header.hash
-    assert [each.hash for each in parsed.flat] == [each.hash for each in viewed.flat]
-    assert [each.raw for each in parsed.flat] == [each.raw for each in block.transactions]
+    assert [each.hash for each in parsed.tx_slices] == [each.hash for each in viewed.tx_slices]
+    assert [each.raw for each in parsed.tx_slices] == [each.raw for each in block.transactions]
     assert (parsed.extension, list(parsed.proposals)) == (block.extension, list(block.proposals))
     assert parsed.own_proposal_ids == list(block.proposals)
     assert parsed.raw is raw, "it is not copied"

@@ -26,7 +26,7 @@ from consensus.errors import (
     ScriptError,
     TransactionError,
 )
-from consensus.fast.block import prepare_block_quickly, verify_block_body_quickly
+from consensus.fast.block import fast_prepare_block, fast_verify_block_body
 from consensus.rules.block import verify_block_body
 from consensus.rules.dao import is_withdrawing
 from consensus.rules.epoch import verify_block_epoch
@@ -136,9 +136,9 @@ def plain(state: State, block: Block) -> None:
     verify_block(state.consensus, block, state, PlainRunner(state.consensus, state))
 
 
-def quick(state: State, block: Block) -> None:
-    verify_block_body_quickly(state.consensus, block)
-    prepared = prepare_block_quickly(state.consensus, block, state)
+def fast(state: State, block: Block) -> None:
+    fast_verify_block_body(state.consensus, block)
+    prepared = fast_prepare_block(state.consensus, block, state)
     runner = PlainRunner(state.consensus, state)
     finish_block(state.consensus, prepared, run_scripts(state.consensus, prepared, runner))
 
@@ -156,8 +156,8 @@ def fault(state: State, block: Block, rules: Callable[[State, Block], None] = pl
 
 def checked_fault(state: State, block: Block, name: str) -> CkbError | None:
     """Both ways through the rules agree, and the error is one of a rule."""
-    found, found_quickly = fault(state, block), fault(state, block, quick)
-    assert (type(found), str(found)) == (type(found_quickly), str(found_quickly)), name
+    found, found_fast = fault(state, block), fault(state, block, fast)
+    assert (type(found), str(found)) == (type(found_fast), str(found_fast)), name
     cause = found.cause if isinstance(found, BlockTransactionError) else found
     assert type(cause) not in ROOTS, f"{name}: {found!r}"
     return found
@@ -331,5 +331,5 @@ def test_a_flipped_bit_makes_a_block_invalid(valid: State) -> None:
 def test_the_blocks_are_valid(name: str) -> None:
     state = states()[name]
     assert fault(below(state), state.tip) is None
-    assert fault(below(state), state.tip, quick) is None
+    assert fault(below(state), state.tip, fast) is None
     assert repaired(below(state), state.tip) == state.tip

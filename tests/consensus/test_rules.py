@@ -43,14 +43,14 @@ RULE_FILES = (
 )
 DRIVERS = {
     "rules.block.verify_block_body",
-    "rules.block_contextual.verify_dao_field_after",  # the same rule for the quick way, see test_quick.py
+    "rules.block_contextual.verify_dao_field_after",  # the same rule for the fast path, see test_fast_block.py
     "chainspec.genesis.verify_genesis",
     "fast.header_batch.verify_next",
     "rules.resolve.verify_order",
     "rules.transaction.verify_capacity",
-    "rules.transaction.verify_in_time",
-    "rules.transaction.verify_transaction_alone",
-    "rules.transaction.verify_transaction_in_context",
+    "rules.transaction.verify_time_relative",
+    "rules.transaction.verify_transaction_non_contextual",
+    "rules.transaction.verify_transaction_contextual",
     "rules.verify_block.verify_block",
     "rules.verify_block.verify_block_transactions",
     "rules.verify_block.verify_transaction",

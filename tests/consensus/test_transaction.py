@@ -26,10 +26,10 @@ from consensus.rules.transaction import (
     verify_capacity,
     verify_dao_lock_sizes,
     verify_enumerations,
-    verify_in_time,
     verify_maturity,
-    verify_transaction_alone,
-    verify_transaction_in_context,
+    verify_time_relative,
+    verify_transaction_contextual,
+    verify_transaction_non_contextual,
 )
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
@@ -66,7 +66,7 @@ OCCUPIED = (8 + 33) * CKB
 
 
 def alone(transaction: Transaction, consensus: Consensus = CONSENSUS) -> None:
-    verify_transaction_alone(consensus, transaction)
+    verify_transaction_non_contextual(consensus, transaction)
 
 
 def text_of(error: type[TransactionError], transaction: Transaction) -> str:
@@ -258,13 +258,13 @@ def test_maturity_comes_before_since_and_since_before_capacity() -> None:
     too_much = [an_output(1000 * CKB)]
     rtx = resolved(a_transaction([an_input(young.as_out_point(), since=10**6)], too_much), [young])
     with pytest.raises(CellbaseImmatureError):
-        verify_transaction_in_context(CONSENSUS, rtx, env_in(CREATED), chain)
+        verify_transaction_contextual(CONSENSUS, rtx, env_in(CREATED), chain)
     with pytest.raises(TransactionError, match="Immature"):
-        verify_transaction_in_context(CONSENSUS, rtx, env_in(EpochFraction(20, 0, 1)), chain)
+        verify_transaction_contextual(CONSENSUS, rtx, env_in(EpochFraction(20, 0, 1)), chain)
     rtx = resolved(a_transaction([an_input(young.as_out_point())], too_much), [young])
     with pytest.raises(OutputsSumOverflowError):
-        verify_transaction_in_context(CONSENSUS, rtx, env_in(EpochFraction(20, 0, 1)), chain)
-    verify_in_time(CONSENSUS, rtx, env_in(EpochFraction(20, 0, 1)), chain)
+        verify_transaction_contextual(CONSENSUS, rtx, env_in(EpochFraction(20, 0, 1)), chain)
+    verify_time_relative(CONSENSUS, rtx, env_in(EpochFraction(20, 0, 1)), chain)
 
 
 def test_of_many_faults_the_first_rule_speaks() -> None:

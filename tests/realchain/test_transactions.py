@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consensus.crypto.hashing import ckb_hash
-from consensus.rules.transaction import verify_transaction_alone
+from consensus.rules.transaction import verify_transaction_non_contextual
 from consensus.types.blockchain import RawTransaction, Transaction
 from tests.consensus.kit_chain import make_consensus
 from tests.realchain.kinds import RealTransaction
@@ -27,7 +27,7 @@ def test_hashes_and_size(real: RealTransaction) -> None:
     assert transaction.raw_size == len(real.raw) // 2
     assert transaction.size_in_block == transaction.raw_size + 4
     assert not transaction.is_cellbase
-    verify_transaction_alone(CONSENSUS, transaction)
+    verify_transaction_non_contextual(CONSENSUS, transaction)
 
 
 @pytest.mark.parametrize("real", TRANSACTIONS, ids=named)

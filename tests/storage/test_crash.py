@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from consensus.codec.block_layout import transaction_layouts
+from consensus.codec.block_layout import transaction_bounds
 from storage.archive import BlockArchive, Location
 from storage.chain_store import ChainStore
 from storage.leveldb import LevelDbStore
@@ -172,7 +172,7 @@ def test_killed_chain_is_whole(tmp_path: Path, seed: int, sync: str, writer: str
             assert block_hash is not None
             block = view.block(block_hash)
             assert block is not None
-            for transaction, layout in zip(block.transactions, transaction_layouts(block.raw), strict=True):
+            for transaction, layout in zip(block.transactions, transaction_bounds(block.raw), strict=True):
                 assert view.transaction(transaction.hash) == transaction
                 live.difference_update(layout.consumed if transaction is not block.transactions[0] else ())
                 live.update(transaction.output_keys())

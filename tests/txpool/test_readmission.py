@@ -178,9 +178,9 @@ async def test_one_that_cannot_return_is_rejected_when_it_is_tried() -> None:
 async def test_nobody_knows_fee_and_cycles_of_blocks_that_are_gone_meanwhile() -> None:
     """They were detached, and a truncation has removed them before the pool came to them."""
     async with funded() as funds:
-        flat = blocks_of(funds, 1)[-1].flat[0]
-        entry = ReadmissionEntry.of_block(flat, 1, None, 5)
-        assert entry.transaction.hash == flat.hash
+        tx_slice = blocks_of(funds, 1)[-1].tx_slices[0]
+        entry = ReadmissionEntry.of_block(tx_slice, 1, None, 5)
+        assert entry.transaction.hash == tx_slice.hash
         assert (entry.answer().cycles, entry.answer().fee) == (None, None)
 
 

@@ -43,7 +43,7 @@ _MAX_READY: Final = 32
 _MAX_READY_BYTES: Final = 32 << 20  # of ELF files
 _SAMPLES: Final = 8
 _SAMPLE_SIZE: Final = 16
-_MOST_ATTEMPTS: Final = 3
+_MAX_ATTEMPTS: Final = 3
 _LOOKS: Final = 64  # each so many-th time that somebody asks for it, the process itself is looked at
 
 
@@ -220,7 +220,7 @@ class Engines:
         usage = self._usage.get((hash(elf), version))
         if usage is not None:
             usage.attempts += 1
-            usage.cycles, usage.was_requested = 0, usage.attempts >= _MOST_ATTEMPTS
+            usage.cycles, usage.was_requested = 0, usage.attempts >= _MAX_ATTEMPTS
 
     def _end_if_stopped(self, job: _Job) -> None:
         """A process that is stopped would keep all others waiting; its own limits end one that hangs or loops."""

@@ -19,14 +19,14 @@ from vm.translator.runtime import compile_native
 from vm.wasm.runtime import read_checked, write_checked
 
 CPU_SECONDS: Final = 60
-MOST_SECONDS: Final = 1800  # of the clock's, however busy the machine is; SIGALRM ends it
+MAX_SECONDS: Final = 1800  # of the clock's, however busy the machine is; SIGALRM ends it
 MEMORY_BYTES: Final = 1 << 30
 MAX_NATIVE: Final = 16 << 20  # bytes of native code
 
 
 def main(arguments: list[str]) -> int:
     niceness, version, isa, elf, output = arguments
-    signal.alarm(MOST_SECONDS)
+    signal.alarm(MAX_SECONDS)
     os.nice(int(niceness))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

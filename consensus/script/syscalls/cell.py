@@ -70,7 +70,7 @@ def load_cell_data_as_code(process: Process) -> int:
     address, memory_size = machine.get_register(A0), machine.get_register(A1)
     offset, size = machine.get_register(A2), machine.get_register(A3)
     index, source = machine.get_register(A4), parse_source(machine.get_register(A5))
-    cell = process.group.cell(source, index)
+    cell = process.context.cell(source, index)
     if cell is None:
         return INDEX_OUT_OF_BOUND
     # Of an empty part no offset is inside the data, not even 0.
@@ -89,4 +89,4 @@ def load_cell_data_as_code(process: Process) -> int:
 def _cell(process: Process) -> ScriptCell | None:
     machine = process.machine
     index, source = machine.get_register(A3), parse_source(machine.get_register(A4))
-    return process.group.cell(source, index)
+    return process.context.cell(source, index)

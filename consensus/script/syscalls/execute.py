@@ -45,7 +45,7 @@ def exec_v1(process: Process) -> int | None:
     place = machine.get_register(A2)
     if place not in {CELL_DATA, WITNESS}:
         raise External(f"Place parse_from_u64 {place}")
-    data = process.group.data_at(source, index, place)
+    data = process.context.data_at(source, index, place)
     if data is None:
         return INDEX_OUT_OF_BOUND
     offset, length = machine.get_register(A3) >> 32, machine.get_register(A3) & _U32_MAX
@@ -57,7 +57,7 @@ def exec_v1(process: Process) -> int | None:
         raise Unexpected(ARGV_TOO_LONG_TEXT)
     machine.reset()
     try:
-        elf, metadata = process.group.load(program, machine.version)
+        elf, metadata = process.context.load(program, machine.version)
         machine.add_cycles_unchecked(transfer_cycles(machine.load_metadata(elf, metadata)))
         machine.add_cycles_unchecked(transfer_cycles(machine.initialize_stack(args)))
     except VmError:

@@ -45,7 +45,7 @@ def load_block_extension(process: Process) -> int:
     block_hash = _block_hash(process)
     if isinstance(block_hash, int):
         return block_hash
-    extension = process.group.transaction.extension(block_hash)
+    extension = process.context.transaction.extension(block_hash)
     return ITEM_MISSING if extension is None else load_partially(process, extension)
 
 
@@ -54,14 +54,14 @@ def _header(process: Process) -> Header | int:
     block_hash = _block_hash(process)
     if isinstance(block_hash, int):
         return block_hash
-    return process.group.transaction.header(block_hash) or ITEM_MISSING
+    return process.context.transaction.header(block_hash) or ITEM_MISSING
 
 
 def _block_hash(process: Process) -> bytes | int:
     """Hash of the block that the arguments name, or the code that says why there is none."""
     machine = process.machine
     index, source = machine.get_register(A3), parse_source(machine.get_register(A4))
-    hashes = process.group.block_hashes.get(source, ())
+    hashes = process.context.block_hashes.get(source, ())
     if index >= len(hashes):
         return INDEX_OUT_OF_BOUND
     return hashes[index] or ITEM_MISSING

@@ -35,5 +35,5 @@ def debug(process: Process) -> None:
         message = text.decode()
     except UnicodeDecodeError as error:
         raise External(f"String from buffer {error.reason} at {error.start}") from None
-    if process.group.debug is not None:
-        process.group.debug(process.group.group.script.hash, message)
+    if process.context.debug is not None:
+        process.context.debug(process.context.group.script.hash, message)

@@ -39,7 +39,7 @@ def spawn(process: Process) -> SpawnRequest | int:
     # The list is read before anything is charged, and may fill the memory: that it has an end is all that counts here.
     if fds_address and not memory.has_zero_word(fds_address):
         raise MemOutOfBound
-    data = process.group.data_at(program.source, program.index, program.place)
+    data = process.context.data_at(program.source, program.index, program.place)
     if data is None:
         return INDEX_OUT_OF_BOUND
     if program.offset >= len(data) or program.offset + program.length > len(data):

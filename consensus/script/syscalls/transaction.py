@@ -13,22 +13,22 @@ from vm.registers import A3, A4, A5
 
 def load_transaction(process: Process) -> int:
     """The serialised transaction with its witnesses."""
-    return load_partially(process, process.group.transaction.transaction.raw)
+    return load_partially(process, process.context.transaction.transaction.raw)
 
 
 def load_tx_hash(process: Process) -> int:
     """The transaction hash."""
-    return load_partially(process, process.group.transaction.transaction.hash)
+    return load_partially(process, process.context.transaction.transaction.hash)
 
 
 def load_script(process: Process) -> int:
     """The serialised script that runs."""
-    return load_partially(process, process.group.group.script.raw)
+    return load_partially(process, process.context.group.script.raw)
 
 
 def load_script_hash(process: Process) -> int:
     """Hash of the script that runs."""
-    return load_partially(process, process.group.group.script.hash)
+    return load_partially(process, process.context.group.script.hash)
 
 
 def load_input(process: Process) -> int:
@@ -55,11 +55,11 @@ def load_witness(process: Process) -> int:
     """The bytes of a witness (a3 index, a4 source)."""
     machine = process.machine
     index, source = machine.get_register(A3), parse_source(machine.get_register(A4))
-    witness = item_at(process.group.witnesses, source, index)
+    witness = item_at(process.context.witnesses, source, index)
     return INDEX_OUT_OF_BOUND if witness is None else load_partially(process, witness)
 
 
 def _input(process: Process) -> CellInput | None:
     machine = process.machine
     index, source = machine.get_register(A3), parse_source(machine.get_register(A4))
-    return item_at(process.group.inputs, source, index)
+    return item_at(process.context.inputs, source, index)

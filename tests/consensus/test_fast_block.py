@@ -1,4 +1,4 @@
-"""The quick way decides as the plain rules do: on ordinary and odd transactions, on spoilt blocks, on spoilt bytes."""
+"""The fast path decides as the plain rules do: on ordinary and odd transactions, on spoilt blocks, on spoilt bytes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from consensus.codec.shapes import Shape, Shapes, learn_shape
+from consensus.codec.tx_layout import TxLayout, TxLayouts, learn_layout
 from consensus.context import ChainReader
 from consensus.crypto.hashing import ckb_hash
 from consensus.errors import CkbError, MoleculeError
-from consensus.fast.block import prepare_block_quickly, verify_block_body_quickly
+from consensus.fast.block import fast_prepare_block, fast_verify_block_body
 from consensus.params import Consensus
 from consensus.rules.block import verify_block_body
 from consensus.rules.verify_block import PreparedBlock, prepare_block
 from consensus.types.blockchain import (
     HASH_TYPE_TYPE,
-    SHAPES,
+    TX_LAYOUTS,
     Block,
     CellbaseWitness,
-    FlatTransaction,
     Script,
     Transaction,
+    TxSlice,
     out_point_key,
 )
 from consensus.types.core import CellMeta
@@ -74,7 +74,7 @@ def points(cells: Sequence[CellMeta]) -> list[bytes]:
 def agree(chain: MemoryChain, block: Block) -> object:
     """What both ways say."""
     plain = facts(chain.consensus, block, chain, verify_block_body, prepare_block)
-    assert facts(chain.consensus, block, chain, verify_block_body_quickly, prepare_block_quickly) == plain
+    assert facts(chain.consensus, block, chain, fast_verify_block_body, fast_prepare_block) == plain
     return plain
 
 
@@ -254,7 +254,7 @@ def test_a_transaction_shaped_as_a_cellbase_without_outputs(blocks: int) -> None
     assert not is_valid(agree(chain, chain.next_block([burning], cellbase=cellbase)))
 
 
-# ---------------------------------------------------------------- shapes
+# ---------------------------------------------------------------- layouts
 
 
 def spoilt(raw: bytes, random: Random) -> bytes:
@@ -279,12 +279,12 @@ def passes(check: Callable[[bytes], object], raw: bytes) -> bool:
 @given(seed=st.integers(0, 1 << 32))
 def test_shapes_pass_what_the_plain_check_passes(seed: int) -> None:
     random = Random(seed)
-    shapes = Shapes(Transaction.check, limit=8, per_size=2)
+    layouts = TxLayouts(Transaction.check, limit=8, per_size=2)
     maker = Maker(MemoryChain(a_consensus()), random)
     for transaction in maker.transactions(3, 0.5):
         raw = transaction.raw
         for candidate_raw in (raw, raw, *(spoilt(raw, random) for _ in range(40))):
-            assert passes(lambda b: shapes.check(b, 0, len(b)), candidate_raw) == passes(
+            assert passes(lambda b: layouts.check(b, 0, len(b)), candidate_raw) == passes(
                 Transaction.parse, candidate_raw
             )
 
@@ -293,30 +293,30 @@ def test_shapes_pass_what_the_plain_check_passes(seed: int) -> None:
 def test_shapes_of_many_parts_are_not_kept(witnesses: int, is_kept: bool) -> None:
     """An output and its data count too. Nobody fills the memory with hundreds of empty parts."""
     checked: list[int] = []
-    shapes = Shapes(lambda buf, start, end, compatible: checked.append(end), most_parts=16)
+    layouts = TxLayouts(lambda buf, start, end, compatible: checked.append(end), most_parts=16)
     raw = a_transaction(witnesses=[b""] * witnesses).raw
-    assert shapes.of(raw, 0, len(raw)).expected == shapes.of(raw, 0, len(raw)).expected
+    assert layouts.of(raw, 0, len(raw)).expected == layouts.of(raw, 0, len(raw)).expected
     assert len(checked) == (1 if is_kept else 2)
 
 
-def facts_of(shape: Shape) -> list[object]:
-    """All that a shape says, readers by their formats."""
-    values = [getattr(shape, each.name) for each in fields(Shape) if each.name != "verdicts"]
+def facts_of(layout: TxLayout) -> list[object]:
+    """All that a layout says, readers by their formats."""
+    values = [getattr(layout, each.name) for each in fields(TxLayout) if each.name != "verdicts"]
     return [value.format if isinstance(value, Struct) else value for value in values]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_shape_fits_only_what_has_all_its_facts(seed: int) -> None:
-    """So what a rule decides from a shape holds for every transaction that fits. Each bit of some is changed."""
+    """So what a rule decides from a layout holds for every transaction that fits. Each bit of some is changed."""
     for transaction in Maker(MemoryChain(a_consensus()), Random(seed)).transactions(2, 0.5):
         raw = transaction.raw
-        shape, fitting = learn_shape(raw), 0
+        layout, fitting = learn_layout(raw), 0
         for bit in range(8 * len(raw)):
             at, mask = bit // 8, 1 << bit % 8
             changed = raw[:at] + bytes([raw[at] ^ mask]) + raw[at + 1 :]
-            if shape.fits(changed, 0):
+            if layout.fits(changed, 0):
                 assert passes(Transaction.parse, changed), bit
-                assert facts_of(learn_shape(changed)) == facts_of(shape), bit
+                assert facts_of(learn_layout(changed)) == facts_of(layout), bit
                 fitting += 1
         assert 0 < fitting < 8 * len(raw)
 
@@ -326,7 +326,7 @@ def test_readers_of_many_inputs_are_not_kept() -> None:
     tracemalloc.start()
     for inputs in range(2000, 2040):
         raw = a_transaction([an_input(bytes(36))] * inputs).raw
-        assert len(FlatTransaction(raw, 0, len(raw), SHAPES.of(raw, 0, len(raw))).consumed) == inputs
+        assert len(TxSlice(raw, 0, len(raw), TX_LAYOUTS.of(raw, 0, len(raw))).consumed) == inputs
     kept = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert kept < 1 << 20
@@ -340,24 +340,24 @@ def test_flat_transactions_read_what_views_read(seed: int) -> None:
     for transaction in Maker(MemoryChain(a_consensus()), random).transactions(4, 0.5):
         before = bytes(random.randrange(50))
         raw = before + transaction.raw
-        flat = FlatTransaction(raw, len(before), len(raw), SHAPES.of(raw, len(before), len(raw)))
+        tx_slice = TxSlice(raw, len(before), len(raw), TX_LAYOUTS.of(raw, len(before), len(raw)))
         body = transaction.body
-        shape = flat.shape
-        assert (flat.raw, flat.start, shape.size) == (transaction.raw, len(before), len(transaction.raw))
-        assert (flat.hash, flat.witness_hash) == (transaction.hash, ckb_hash(transaction.raw))
-        assert list(flat.consumed) == [each.previous_output.raw for each in body.inputs]
-        assert list(flat.sinces) == [each.since for each in body.inputs]
-        assert shape.version == body.version
-        assert shape.dep_types == tuple(dep.dep_type for dep in body.cell_deps)
-        assert flat.raw[slice(*shape.cell_deps)] == b"".join(dep.raw for dep in body.cell_deps)
-        assert (shape.header_deps, shape.input_count) == (len(body.header_deps), len(body.inputs))
-        assert [flat.raw[a:b] for a, b in shape.outputs] == [output.raw for output in body.outputs]
-        assert [flat.raw[a:b] for a, b in shape.data] == list(body.outputs_data)
-        assert [flat.raw[a:b] for a, b in shape.witnesses] == list(transaction.witnesses)
-        assert list(shape.capacities.unpack_from(flat.raw)) == [output.capacity for output in body.outputs]
-        assert shape.lock_hash_types == tuple(output.lock.hash_type for output in body.outputs)
-        assert shape.type_hash_types == tuple(o.type_.hash_type for o in body.outputs if o.type_ is not None)
+        layout = tx_slice.layout
+        assert (tx_slice.raw, tx_slice.start, layout.size) == (transaction.raw, len(before), len(transaction.raw))
+        assert (tx_slice.hash, tx_slice.witness_hash) == (transaction.hash, ckb_hash(transaction.raw))
+        assert list(tx_slice.consumed) == [each.previous_output.raw for each in body.inputs]
+        assert list(tx_slice.sinces) == [each.since for each in body.inputs]
+        assert layout.version == body.version
+        assert layout.dep_types == tuple(dep.dep_type for dep in body.cell_deps)
+        assert tx_slice.raw[slice(*layout.cell_deps)] == b"".join(dep.raw for dep in body.cell_deps)
+        assert (layout.header_deps, layout.input_count) == (len(body.header_deps), len(body.inputs))
+        assert [tx_slice.raw[a:b] for a, b in layout.outputs] == [output.raw for output in body.outputs]
+        assert [tx_slice.raw[a:b] for a, b in layout.data] == list(body.outputs_data)
+        assert [tx_slice.raw[a:b] for a, b in layout.witnesses] == list(transaction.witnesses)
+        assert list(layout.capacities.unpack_from(tx_slice.raw)) == [output.capacity for output in body.outputs]
+        assert layout.lock_hash_types == tuple(output.lock.hash_type for output in body.outputs)
+        assert layout.type_hash_types == tuple(o.type_.hash_type for o in body.outputs if o.type_ is not None)
         if len(body.outputs) == len(body.outputs_data):
             pairs = zip(body.outputs, body.outputs_data, strict=True)
             occupied = [output.occupied_capacity_by_parts(len(data)) // CKB for output, data in pairs]
-            assert list(shape.occupied_bytes) == occupied
+            assert list(layout.occupied_bytes) == occupied

@@ -1,12 +1,12 @@
-"""Shapes of transactions: most have the same structure as one seen before, and then one comparison checks them.
+"""TxLayouts of transactions: most have the same structure as one seen before, and then one comparison checks them.
 
 A strict molecule check (RFC 8) reads nothing of a transaction but its length and its structural bytes: sizes, offsets,
-counts. Two transactions that agree in these are both well formed or both not. So a shape is learnt from a transaction
+counts. Two transactions that agree in these are both well formed or both not. So a layout is learnt from a transaction
 that passed the plain check, and a later one of the same length whose structural bytes are equal needs no walk. The
 bytes that say which rules apply (version, kinds of deps, hash types) count as structure too: what they decide is then
-decided once for all transactions of the shape.
+decided once for all transactions of the layout.
 
-Shapes are kept up to bounds, the oldest making room; whoever sends ever new ones gains nothing over the plain walk.
+TxLayouts are kept up to bounds, the oldest making room; whoever sends ever new ones gains nothing over the plain walk.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _CAPACITY_AT = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shape:
+class TxLayout:
     """What all transactions of one structure share. Spans and offsets are relative to the transaction's start.
 
-    Two shapes are one only if they are the same object.
+    Two layouts are one only if they are the same object.
     """
 
     structure: Struct
-    """Reads the runs of structural bytes, `expected` in this shape."""
+    """Reads the runs of structural bytes, `expected` in this layout."""
     expected: tuple[bytes, ...]
     size: int
     body: Span
@@ -62,8 +62,8 @@ class Shape:
     """Data of the outputs, without their lengths."""
     witnesses: tuple[Span, ...]
     """Likewise."""
-    verdicts: dict[Callable[[Shape], bool], bool] = field(default_factory=dict)
-    """What rules decided about the structure alone: it is remembered as long as the shape is."""
+    verdicts: dict[Callable[[TxLayout], bool], bool] = field(default_factory=dict)
+    """What rules decided about the structure alone: it is remembered as long as the layout is."""
 
     @property
     def parts(self) -> int:
@@ -71,12 +71,12 @@ class Shape:
         return len(self.outputs) + len(self.data) + len(self.witnesses)
 
     def fits(self, buf: bytes, start: int) -> bool:
-        """The transaction of `size` bytes at `start` is of this shape."""
+        """The transaction of `size` bytes at `start` is of this layout."""
         return self.structure.unpack_from(buf, start) == self.expected
 
 
-class Shapes:
-    """The shapes met lately. Safe from any thread: a race loses a shape at worst."""
+class TxLayouts:
+    """The layouts met lately. Safe from any thread: a race loses a layout at worst."""
 
     def __init__(
         self, check: Check, limit: int = 2048, per_size: int = 16, largest: int = 4096, most_parts: int = 64
@@ -86,38 +86,40 @@ class Shapes:
         """
         self._check: Final = check
         self._limit, self._per_size, self._largest, self._most_parts = limit, per_size, largest, most_parts
-        self._by_size: dict[int, tuple[Shape, ...]] = {}
+        self._by_size: dict[int, tuple[TxLayout, ...]] = {}
         self._count = 0
 
-    def of(self, buf: bytes, start: int, end: int) -> Shape:
-        """The shape of the transaction buf[start:end]; MoleculeError when it is not strictly well formed."""
-        for shape in self._by_size.get(end - start, ()):
-            if shape.structure.unpack_from(buf, start) == shape.expected:
-                return shape
+    def of(self, buf: bytes, start: int, end: int) -> TxLayout:
+        """The layout of the transaction buf[start:end]; MoleculeError when it is not strictly well formed."""
+        for layout in self._by_size.get(end - start, ()):
+            if layout.structure.unpack_from(buf, start) == layout.expected:
+                return layout
         self._check(buf, start, end, False)
-        shape = learn_shape(buf[start:end])
-        if shape.size <= self._largest and shape.parts <= self._most_parts:
-            self._keep(shape)
-        return shape
+        layout = learn_layout(buf[start:end])
+        if layout.size <= self._largest and layout.parts <= self._most_parts:
+            self._keep(layout)
+        return layout
 
-    def check(self, buf: bytes, start: int, end: int) -> Shape | None:
-        """Raise MoleculeError unless the transaction buf[start:end] is strictly well formed; its shape, unless it is so
-        big that to learn it costs much more than the check."""
+    def check(self, buf: bytes, start: int, end: int) -> TxLayout | None:
+        """Check the transaction buf[start:end] strictly: MoleculeError. Returns its layout.
+
+        None for a large transaction: deriving its layout costs much more than the check.
+        """
         if end - start <= self._largest:
             return self.of(buf, start, end)
         self._check(buf, start, end, False)
         return None
 
-    def _keep(self, shape: Shape) -> None:
+    def _keep(self, layout: TxLayout) -> None:
         if self._count >= self._limit:
             self._by_size, self._count = {}, 0
-        known = self._by_size.get(shape.size, ())
-        self._by_size[shape.size] = (shape, *known[: self._per_size - 1])
+        known = self._by_size.get(layout.size, ())
+        self._by_size[layout.size] = (layout, *known[: self._per_size - 1])
         self._count += len(known) < self._per_size
 
 
-def learn_shape(raw: bytes) -> Shape:
-    """The shape of a transaction that passed the strict check."""
+def learn_layout(raw: bytes) -> TxLayout:
+    """The layout of a transaction that passed the strict check."""
     walk = _Walk(raw)
     body_at, witnesses_at = walk.table(0)[:2]
     version_at, deps_at, headers_at, inputs_at, outputs_at, data_at, body_end = walk.table(body_at)
@@ -130,7 +132,7 @@ def learn_shape(raw: bytes) -> Shape:
     witnesses = tuple(walk.bytes_spans(witnesses_at))
     sizes = [end - start for start, end in data] if len(data) == len(outputs) else []
     structure, expected = walk.structure()
-    return Shape(
+    return TxLayout(
         structure=structure,
         expected=expected,
         size=len(raw),

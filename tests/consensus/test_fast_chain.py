@@ -1,4 +1,4 @@
-"""The quick ways to judge a header, a reward, a DAO field and a chain root say what the plain rules say."""
+"""The fast paths that judge a header, a reward, a DAO field and a chain root say what the plain rules say."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from consensus.errors import CkbError
 from consensus.fast.chain import (
     ancestors_of,
-    carries_chain_root,
-    carries_dao_field,
-    quick_proposer_reward,
-    quick_reward,
-    verify_header_quickly,
+    chain_root_matches,
+    dao_field_matches,
+    fast_proposer_reward,
+    fast_reward,
+    fast_verify_header,
 )
 from consensus.fast.mmr import chain_root_of, nodes_of_next
 from consensus.params import Consensus, PowFunc, ProposalWindow
@@ -87,7 +87,7 @@ def test_headers(seed: int) -> None:
     for _ in range(12):
         new = next_header(chain, random)
         plain = verdict(verify_header, chain.consensus, new, chain, NOW_MS)
-        assert verdict(verify_header_quickly, chain.consensus, new, chain, NOW_MS) == plain
+        assert verdict(fast_verify_header, chain.consensus, new, chain, NOW_MS) == plain
         if random.random() < 0.5:
             chain.extend(timestamp=chain.tip_header().timestamp + random.randrange(20_000))
 
@@ -99,9 +99,9 @@ def test_work_is_asked_for() -> None:
     epoch = chain.epochs[tip.hash].fraction_at(2)
     new = header(number=2, parent_hash=tip.hash, epoch=epoch, timestamp=tip.timestamp + 1, compact_target=0x01010000)
     with_work = replace(chain.consensus, pow_func=PowFunc.EAGLESONG)
-    assert verdict(verify_header_quickly, chain.consensus, new, chain, NOW_MS) is None
+    assert verdict(fast_verify_header, chain.consensus, new, chain, NOW_MS) is None
     plain = verdict(verify_header, with_work, new, chain, NOW_MS)
-    assert verdict(verify_header_quickly, with_work, new, chain, NOW_MS) == plain
+    assert verdict(fast_verify_header, with_work, new, chain, NOW_MS) == plain
     assert plain is not None
 
 
@@ -130,7 +130,7 @@ def test_dao_fields(before: tuple[int, int, int, int], moves: tuple[int, int, in
         expected = bytes(32)
     new = header(number=8, dao=bytes(31) + b"\1" if is_spoilt else expected)
     plain = verdict(verify_dao_field_after, consensus, new, parent, epoch, all_moves)
-    assert carries_dao_field(consensus, new, parent, epoch, all_moves) == (plain is None)
+    assert dao_field_matches(consensus, new, parent, epoch, all_moves) == (plain is None)
 
 
 # ---------------------------------------------------------------- reward
@@ -162,11 +162,11 @@ def test_rewards(seed: int, window: tuple[int, int]) -> None:
         target = chain.headers[chain.main[number - consensus.finalization_delay]]
         proposed = chain.proposal_ids(target.hash)
         assert proposed is not None
-        assert quick_proposer_reward(consensus, parent, proposed, chain) == proposer_reward(
+        assert fast_proposer_reward(consensus, parent, proposed, chain) == proposer_reward(
             consensus, parent, target, chain
         )
         _, plain = block_reward(consensus, parent, chain)
-        assert quick_reward(consensus, parent, target, chain) == plain.total
+        assert fast_reward(consensus, parent, target, chain) == plain.total
 
 
 # ---------------------------------------------------------------- chain root
@@ -180,7 +180,7 @@ def test_chain_roots() -> None:
         for extension in (good, good + b"more", good[:31], bytes(32), good[:31] + bytes((good[31] ^ 1,)), None):
             candidate = block(header(number=parent.number + 1, parent_hash=parent.hash), extension=extension)
             plain = verdict(verify_chain_root, chain.consensus, candidate, parent, chain)
-            assert carries_chain_root(chain.consensus, candidate, parent, chain) == (plain is None)
+            assert chain_root_matches(chain.consensus, candidate, parent, chain) == (plain is None)
         chain.extend(extension=good)
 
 
