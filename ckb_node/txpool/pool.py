@@ -42,7 +42,8 @@ from consensus.rules.resolve import (
     UnknownOutPointError,
     resolve_transaction,
 )
-from consensus.rules.transaction import verify_time_relative, verify_transaction_non_contextual
+from consensus.rules.transaction import verify_time_relative
+from consensus.rules.verify_transaction import verify_transaction_non_contextual
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, Transaction, TxSlice, out_point_key
 from consensus.types.core import ResolvedTransaction

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final, TypeVar
 
 from ckb_node.runtime.fair_queue import FairSlots
@@ -16,7 +17,7 @@ from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped, Stop
 from consensus.context import ChainReader
 from consensus.errors import CkbError
-from consensus.rules.transaction import verify_dao_lock_sizes, verify_transaction_contextual
+from consensus.rules.verify_transaction import Cycles, RunScripts, verify_transaction
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction
@@ -90,24 +91,17 @@ class PoolVerifier:
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
     ) -> int | None:
         """Cycles; None if the scripts take long."""
-        consensus = self._pool.consensus
-        try:
-            verify_transaction_contextual(consensus, rtx, env, reader)
-            cycles = self._scripts.run_quickly(reader, rtx, env, max_cycles, stop)
-            if cycles is not None:
-                verify_dao_lock_sizes(consensus, rtx)
-        except CkbError as error:
-            raise VerificationFailed(error) from error
-        return cycles
+        return self._verify(partial(self._scripts.run_quickly, reader, stop=stop), reader, rtx, env, max_cycles)
 
     def _run_patiently(
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
     ) -> int:
-        consensus = self._pool.consensus
+        return self._verify(partial(self._scripts.run_patiently, reader, stop=stop), reader, rtx, env, max_cycles)
+
+    def _verify(
+        self, run: RunScripts[Cycles], reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int
+    ) -> Cycles:
         try:
-            verify_transaction_contextual(consensus, rtx, env, reader)
-            cycles = self._scripts.run_patiently(reader, rtx, env, max_cycles, stop)
-            verify_dao_lock_sizes(consensus, rtx)
+            return verify_transaction(self._pool.consensus, rtx, env, reader, run, max_cycles)
         except CkbError as error:
             raise VerificationFailed(error) from error
-        return cycles

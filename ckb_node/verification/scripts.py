@@ -144,7 +144,7 @@ class _TakesLongError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CachedRunner:
-    """Satisfies consensus.rules.verify_block.ScriptRunner.
+    """Satisfies consensus.rules.verify_transaction.ScriptRunner.
 
     What a script can see is fixed by the transaction's hashes (cells by out point, headers by hash), so a verdict
     holds for ever within one VM version. Only success is remembered.

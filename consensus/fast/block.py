@@ -38,21 +38,16 @@ from consensus.rules.dao import (
     added_capacity,
     freed_capacity,
     is_dao_script,
-    transaction_fee,
     transaction_maximum_withdraw,
 )
 from consensus.rules.epoch import next_epoch_ext, verify_block_epoch
-from consensus.rules.hardfork import ENABLED_HASH_TYPES, chain_root_is_required, is_hash_type
+from consensus.rules.hardfork import ENABLED_HASH_TYPES, is_hash_type
 from consensus.rules.resolve import MAX_DEP_EXPANSION, BlockCells, dep_group_members, resolve_transaction
-from consensus.rules.transaction import (
-    is_mature,
-    verify_dao_lock_sizes,
-    verify_transaction_contextual,
-    verify_transaction_non_contextual,
-)
+from consensus.rules.transaction import is_mature
 from consensus.rules.two_phase import window_numbers
 from consensus.rules.uncles import verify_uncles
 from consensus.rules.verify_block import HeadersWith, NotOnTipError, PreparedBlock, prepare_block
+from consensus.rules.verify_transaction import verify_block_transaction, verify_transaction_non_contextual
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
     DEP_TYPE_DEP_GROUP,
@@ -65,7 +60,7 @@ from consensus.types.blockchain import (
     OutPoint,
     TxSlice,
 )
-from consensus.types.core import CellMeta, EpochExt, EpochFraction, ResolvedTransaction
+from consensus.types.core import CellMeta, EpochExt, ResolvedTransaction
 
 _NULL_POINT = NULL_OUT_POINT.raw
 _SMALL_GROUP = 1024
@@ -378,10 +373,7 @@ class _BlockScan:
         self._block_cells.verify_order_of(position)
         rtx = resolve_transaction(self.block.transactions[position], self._block_cells, self.reader, self._spent)
         self._spent.update(cell.out_point for cell in rtx.inputs)
-        verify_transaction_contextual(consensus, rtx, self.env, headers)
-        fee = transaction_fee(consensus, rtx, headers)
-        if chain_root_is_required(consensus, EpochFraction.unpack(self.reader.tip_header().epoch).number):
-            verify_dao_lock_sizes(consensus, rtx)
+        fee = verify_block_transaction(consensus, rtx, self.env, headers, self.reader.tip_header())
         self._added += added_capacity(rtx.transaction)
         self._freed += freed_capacity(consensus, rtx)
         self._worth += transaction_maximum_withdraw(consensus, rtx, self.reader)

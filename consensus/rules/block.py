@@ -8,7 +8,7 @@ from enum import Enum
 from consensus.errors import BlockError, MoleculeError
 from consensus.params import Consensus
 from consensus.rules.hardfork import ENABLED_HASH_TYPES
-from consensus.rules.transaction import verify_transaction_non_contextual
+from consensus.rules.verify_transaction import verify_transaction_non_contextual
 from consensus.types.blockchain import NULL_OUT_POINT, Block, CellbaseWitness, CellInput, Transaction, proposals_hash
 
 MAX_EXTENSION_SIZE = 96

@@ -1,7 +1,6 @@
 """Rules of one transaction (RFC 22): those of the bytes alone, and those of the cells that it spends and creates.
 
-Order matters where a transaction breaks several rules: `verify_transaction_non_contextual`, then resolving, then
-`verify_transaction_contextual`; scripts come last (consensus/verify_transaction.py).
+Their order, which matters where a transaction breaks several, is in consensus/rules/verify_transaction.py.
 """
 
 from __future__ import annotations
@@ -170,17 +169,6 @@ class DaoLockSizeError(TransactionError):
         self.index = index
 
 
-def verify_transaction_non_contextual(consensus: Consensus, transaction: Transaction) -> None:
-    """All rules that need nothing but the transaction. Raises a TransactionError."""
-    verify_version(transaction)
-    verify_size(transaction, consensus.max_block_bytes)
-    verify_not_empty(transaction)
-    verify_no_duplicate_deps(transaction)
-    verify_outputs_data(transaction)
-    verify_lock_hash_types(transaction)
-    verify_enumerations(transaction)
-
-
 def verify_version(transaction: Transaction) -> None:
     """The version is 0."""
     if transaction.body.version != TX_VERSION:
@@ -249,17 +237,6 @@ def verify_enumerations(transaction: Transaction) -> None:
     for output in transaction.body.outputs:
         if output.type_ is not None and not is_hash_type(output.type_.hash_type):
             raise InvalidTypeHashTypeError(output.type_.hash_type)
-
-
-def verify_transaction_contextual(
-    consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv, headers: HeaderProvider
-) -> None:
-    """All rules of a resolved transaction but its scripts, fee and DAO lock sizes; not for a cellbase.
-
-    Raises a TransactionError. `headers` as for verify_since.
-    """
-    verify_time_relative(consensus, rtx, env, headers)
-    verify_capacity(consensus, rtx)
 
 
 def verify_time_relative(consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv, headers: HeaderProvider) -> None:

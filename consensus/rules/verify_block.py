@@ -1,33 +1,23 @@
-"""The rules in order: a block on top of its parent's chain, and a transaction for the pool."""
+"""The rules of a block on top of its parent's chain, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from consensus.context import ChainReader, HeaderProvider
 from consensus.errors import BlockError, CkbError, text_with_kind
 from consensus.params import Consensus
 from consensus.rules.block_contextual import verify_chain_root, verify_dao_field, verify_reward
-from consensus.rules.dao import transaction_fee
 from consensus.rules.epoch import next_epoch_ext, verify_block_epoch
-from consensus.rules.hardfork import chain_root_is_required
 from consensus.rules.resolve import resolve_block
-from consensus.rules.transaction import verify_dao_lock_sizes, verify_transaction_contextual
 from consensus.rules.two_phase import verify_two_phase
 from consensus.rules.uncles import verify_uncles
+from consensus.rules.verify_transaction import ScriptRunner, verify_block_transaction
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Block, Header
-from consensus.types.core import EpochExt, EpochFraction, ResolvedTransaction
-
-
-class ScriptRunner(Protocol):
-    """Runs all scripts of a transaction, or knows what they would do (a cache), or trusts them (assume-valid: 0)."""
-
-    def run(self, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
-        """Cycles that the scripts take together; a ScriptError when one fails or they exceed `max_cycles`."""
-        ...
+from consensus.types.core import EpochExt, ResolvedTransaction
 
 
 class NotOnTipError(BlockError):
@@ -138,14 +128,10 @@ def verify_block_transactions(
     headers: HeaderProvider,
 ) -> list[int]:
     """Rules of every transaction but the cellbase, scripts left out; their fees in shannons."""
-    is_dao_lock_limited = chain_root_is_required(consensus, EpochFraction.unpack(parent.epoch).number)
     fees = []
     for index, rtx in enumerate(resolved[1:], start=1):
         try:
-            verify_transaction_contextual(consensus, rtx, env, headers)
-            fees.append(transaction_fee(consensus, rtx, headers))
-            if is_dao_lock_limited:
-                verify_dao_lock_sizes(consensus, rtx)
+            fees.append(verify_block_transaction(consensus, rtx, env, headers, parent))
         except CkbError as error:
             raise BlockTransactionError(index, error) from error
     return fees
@@ -167,30 +153,3 @@ class HeadersWith:
 
     def header(self, block_hash: bytes) -> Header | None:
         return self._header if block_hash == self._header.hash else self._below.header(block_hash)
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionVerified:
-    """A valid transaction: its fee in shannons and the cycles of its scripts."""
-
-    fee: int
-    cycles: int
-
-
-def verify_transaction(
-    consensus: Consensus,
-    rtx: ResolvedTransaction,
-    env: TxEnv,
-    headers: HeaderProvider,
-    scripts: ScriptRunner,
-    max_cycles: int,
-) -> TransactionVerified:
-    """All rules of a resolved transaction of the pool; `verify_transaction_non_contextual` must have passed before.
-
-    Cheap rules come before scripts. Raises TransactionError, DaoError (no fee left) or ScriptError. When the tip moves,
-    `consensus.rules.transaction.verify_time_relative` alone has to be asked again.
-    """
-    verify_transaction_contextual(consensus, rtx, env, headers)
-    fee = transaction_fee(consensus, rtx, headers)
-    verify_dao_lock_sizes(consensus, rtx)
-    return TransactionVerified(fee, scripts.run(rtx, env, max_cycles))

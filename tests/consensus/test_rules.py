@@ -36,6 +36,7 @@ RULE_FILES = (
     "consensus/rules/two_phase.py",
     "consensus/rules/uncles.py",
     "consensus/rules/verify_block.py",
+    "consensus/rules/verify_transaction.py",
     "consensus/script/code.py",
     "consensus/script/errors.py",
     "consensus/script/type_id.py",
@@ -49,11 +50,12 @@ DRIVERS = {
     "rules.resolve.verify_order",
     "rules.transaction.verify_capacity",
     "rules.transaction.verify_time_relative",
-    "rules.transaction.verify_transaction_non_contextual",
-    "rules.transaction.verify_transaction_contextual",
+    "rules.verify_transaction.verify_transaction_non_contextual",
+    "rules.verify_transaction.verify_transaction_contextual",
     "rules.verify_block.verify_block",
     "rules.verify_block.verify_block_transactions",
-    "rules.verify_block.verify_transaction",
+    "rules.verify_transaction.verify_block_transaction",
+    "rules.verify_transaction.verify_transaction",
 }
 """They only call rules, in order."""
 

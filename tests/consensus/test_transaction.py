@@ -28,9 +28,8 @@ from consensus.rules.transaction import (
     verify_enumerations,
     verify_maturity,
     verify_time_relative,
-    verify_transaction_contextual,
-    verify_transaction_non_contextual,
 )
+from consensus.rules.verify_transaction import verify_transaction_contextual, verify_transaction_non_contextual
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
     HASH_TYPE_DATA,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consensus.crypto.hashing import ckb_hash
-from consensus.rules.transaction import verify_transaction_non_contextual
+from consensus.rules.verify_transaction import verify_transaction_non_contextual
 from consensus.types.blockchain import RawTransaction, Transaction
 from tests.consensus.kit_chain import make_consensus
 from tests.realchain.kinds import RealTransaction
