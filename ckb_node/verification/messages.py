@@ -1,14 +1,18 @@
-"""What the node and its script processes tell each other over a socket: msgpack behind a length of four bytes."""
+"""What the node and its script processes tell each other over a socket: msgpack in frames, see network.framing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-LENGTH_SIZE = 4
+from network.framing import frame
+
+MAX_TO_PROCESS: Final = (1 << 32) - 1
+"""Bytes of a message of the node, which the process trusts: outputs of a transaction's cells may be large."""
+MAX_FROM_PROCESS: Final = 16 << 20
+"""Bytes of a message of the process, mostly what scripts print, see debug_output."""
 
 
 class Setup(msgspec.Struct, array_like=True, frozen=True, tag=0):
@@ -121,25 +125,5 @@ DECODE_FROM_PROCESS = msgspec.msgpack.Decoder(FromProcess).decode
 
 
 def encode(message: ToProcess | FromProcess) -> bytes:
-    """A message with its length."""
-    body = _ENCODER.encode(message)
-    return len(body).to_bytes(LENGTH_SIZE, "little") + body
-
-
-class Frames:
-    """Cuts a stream of bytes into the bodies of messages."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The messages that are complete now."""
-        self._buffer += data
-        start = 0
-        while len(self._buffer) - start >= LENGTH_SIZE:
-            end = start + LENGTH_SIZE + int.from_bytes(self._buffer[start : start + LENGTH_SIZE], "little")
-            if end > len(self._buffer):
-                break
-            yield bytes(self._buffer[start + LENGTH_SIZE : end])
-            start = end
-        del self._buffer[:start]
+    """A message in its frame."""
+    return frame(_ENCODER.encode(message))

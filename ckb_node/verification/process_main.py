@@ -23,12 +23,12 @@ import msgspec
 from ckb_node.verification.debug_output import Prints
 from ckb_node.verification.messages import (
     DECODE_TO_PROCESS,
+    MAX_TO_PROCESS,
     Answer,
     Ask,
     Cell,
     Done,
     Ending,
-    Frames,
     FromProcess,
     Job,
     Jobs,
@@ -44,6 +44,7 @@ from consensus.params import Hardforks
 from consensus.script.scheduler import MachineFactory
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Block, Header
+from network.framing import Frames
 from vm import Engines, create_machine
 from vm.errors import EngineFailure
 
@@ -106,7 +107,7 @@ class _Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._frames = Frames()
+        self._frames = Frames(MAX_TO_PROCESS)
         self._messages: deque[ToProcess] = deque()
         self._reports: list[bytes] = []
         self.jobs: deque[Job] = deque()

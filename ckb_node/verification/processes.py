@@ -18,10 +18,10 @@ import structlog
 
 from ckb_node.verification.messages import (
     DECODE_FROM_PROCESS,
+    MAX_FROM_PROCESS,
     Answer,
     Ask,
     Done,
-    Frames,
     Jobs,
     Ready,
     Setup,
@@ -34,6 +34,7 @@ from ckb_node.verification.transfer import JobMaker
 from ckb_node.verification.watch import Watch
 from consensus.script.context import ScriptChain
 from consensus.types.core import ResolvedTransaction
+from network.framing import Frames, FrameTooLarge
 from vm.child import start_child
 
 log = structlog.get_logger("scripts")
@@ -85,7 +86,7 @@ class ScriptProcess:
             self._connection, self.control, self.process = _start()
         except OSError as error:
             raise ProcessDiedError from error
-        self._frames = Frames()
+        self._frames = Frames(MAX_FROM_PROCESS)
         self._working: dict[int, _Given] = {}
         self._next_id = 1
         self._sent_bytes = 0
@@ -149,7 +150,7 @@ class ScriptProcess:
         finished = []
         try:
             messages = [DECODE_FROM_PROCESS(body) for body in self._frames.feed(data)]
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, FrameTooLarge) as error:
             raise ProcessDiedError from error
         for message in messages:
             match message:
