@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ckb_node.chain.initial_download import InitialDownload, has_enough_work
 from ckb_node.chain.service import ChainService
+from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.runtime.tasks import Fault
 from ckb_node.sync import state
 from network import peer_info
@@ -30,7 +31,7 @@ class LocalNet:
         """`faults`: parts of the node that do not work now."""
         self._chain, self._identity, self._version, self._now_ms = chain, identity, version, now_ms
         self._faults = faults
-        self._bans: dict[str, peer_info.BannedAddress] = {}
+        self._bans: BoundedMap[str, peer_info.BannedAddress] = BoundedMap(max_count=MAX_BANS)
         self._is_active = True
         self._download = InitialDownload()
 
@@ -43,18 +44,16 @@ class LocalNet:
     def banned(self) -> Sequence[peer_info.BannedAddress]:
         """Bans that have not run out."""
         now = self._now_ms()
-        self._bans = {address: ban for address, ban in self._bans.items() if ban.ban_until > now}
+        for address in [address for address, ban in self._bans.items() if ban.ban_until <= now]:
+            self._bans.pop(address)
         return list(self._bans.values())
 
     def ban(self, address: str, until: int, reason: str) -> None:
         """Ban an IP address or network until a time (ms); the oldest ban leaves when there are too many."""
-        self._bans.pop(address, None)
-        if len(self._bans) >= MAX_BANS:
-            self._bans.pop(next(iter(self._bans)))
-        self._bans[address] = peer_info.BannedAddress(address, until, reason, self._now_ms())
+        self._bans.put(address, peer_info.BannedAddress(address, until, reason, self._now_ms()))
 
     def unban(self, address: str) -> None:
-        self._bans.pop(address, None)
+        self._bans.pop(address)
 
     def clear_bans(self) -> None:
         self._bans.clear()

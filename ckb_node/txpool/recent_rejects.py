@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple
@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.txpool.views import RejectedTransaction
 from storage.errors import DatabaseLocked, DiskFull, StorageError
 from storage.files import set_aside
@@ -64,7 +65,7 @@ class _Record(NamedTuple):
 _decode: Final = msgspec.msgpack.Decoder(_Record).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
-_Unwritten = OrderedDict[bytes, _Record | None]
+_Unwritten = BoundedMap[bytes, _Record | None]
 """By transaction hash; None: to be forgotten."""
 
 
@@ -78,8 +79,8 @@ class RecentRejects:
         self._store: Final = store
         self._limits: Final = limits
         self._now_ms: Final = now_ms
-        self._unwritten: _Unwritten = OrderedDict()
-        self._writing: _Unwritten = OrderedDict()
+        self._unwritten: _Unwritten = _unwritten()
+        self._writing: _Unwritten = _unwritten()
         self._lock: Final = Lock()
         self._has_failed = self._is_damaged = False
         self._writer: Final = ThreadPoolExecutor(1, thread_name_prefix="rejects")
@@ -108,16 +109,13 @@ class RecentRejects:
 
     def _note(self, tx_hash: bytes, record: _Record | None) -> None:
         with self._lock:
-            self._unwritten[tx_hash] = record
-            self._unwritten.move_to_end(tx_hash)
-            if len(self._unwritten) > MAX_UNWRITTEN:
-                self._unwritten.popitem(last=False)
+            self._unwritten.put(tx_hash, record)
         self._wake.set()
 
     def _find(self, tx_hash: bytes) -> _Record | None:
         for noted in (self._unwritten, self._writing):
             if tx_hash in noted:
-                return noted[tx_hash]
+                return noted.get(tx_hash)
         return self._stored(tx_hash)
 
     def _stored(self, tx_hash: bytes) -> _Record | None:
@@ -150,14 +148,17 @@ class RecentRejects:
         if self._has_failed:
             return
         with self._lock:
-            self._writing, self._unwritten = self._unwritten, OrderedDict()
+            self._writing, self._unwritten = self._unwritten, _unwritten()
         try:
             self._store.write_batch(self._changes(self._writing), sync=False)
         except StorageError as error:
             self._fail(error)
             with self._lock:
-                self._unwritten = OrderedDict([*self._writing.items(), *self._unwritten.items()])
-        self._writing = OrderedDict()
+                merged = _unwritten()
+                for tx_hash, record in chain(self._writing.items(), self._unwritten.items()):
+                    merged.put(tx_hash, record)
+                self._unwritten = merged
+        self._writing = _unwritten()
 
     def _changes(self, noted: _Unwritten) -> list[Change]:
         changes: list[Change] = []
@@ -197,6 +198,10 @@ class RecentRejects:
         self._writer.shutdown(wait=True, cancel_futures=True)
         self.flush()
         self._store.close()
+
+
+def _unwritten() -> _Unwritten:
+    return BoundedMap(max_count=MAX_UNWRITTEN)
 
 
 def _time_key(time_ms: int, tx_hash: bytes) -> bytes:

@@ -13,13 +13,14 @@ import signal
 import socket
 import sys
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 
+from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.verification.debug_output import Prints
 from ckb_node.verification.messages import (
     DECODE_TO_PROCESS,
@@ -157,24 +158,8 @@ class _Channel:
         return self._messages.popleft()
 
 
-class _Contents:
-    """Cells' data by hash; the least recently used leave."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._bytes = limit, 0
-        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
-
-    def get(self, data_hash: bytes) -> bytes | None:
-        content = self._kept.get(data_hash)
-        if content is not None:
-            self._kept.move_to_end(data_hash)
-        return content
-
-    def put(self, data_hash: bytes, content: bytes) -> None:
-        self._kept[data_hash] = content
-        self._bytes += len(content)
-        while self._bytes > self._limit:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+_Contents = BoundedMap[bytes, bytes]
+"""Cells' data by hash; the least recently used leave."""
 
 
 @dataclass
@@ -200,7 +185,7 @@ class _Run:
         return None if raw is None else Block.trusted(raw)
 
     def data_of(self, cell: Cell) -> bytes:
-        content = self.contents.get(cell.data_hash)
+        content = self.contents.use(cell.data_hash)
         if content is None:
             content = self._ask(Subject.CELL_DATA, cell.data_hash) or b""
             self.contents.put(cell.data_hash, content)
@@ -237,7 +222,7 @@ class ScriptProcess:
     def __init__(self, channel: _Channel, control: Control) -> None:
         self._channel, self._control = channel, control
         self._parent = os.getppid()
-        self._contents = _Contents(KEPT_BYTES)
+        self._contents = _Contents(max_bytes=KEPT_BYTES, size_of=len)
         self._is_heard = False
         self._prints: Prints | None = None
 

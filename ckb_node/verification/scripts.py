@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
+from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.verification.debug_output import Prints
 from ckb_node.verification.script_log import is_heard, tell
 from ckb_node.verification.stopping import Gate, PoolPause, Stop, TimeExceeded
@@ -37,8 +37,7 @@ class VerifiedTransactions:
     """Cycles of transactions whose scripts passed; the least recently used leave. Safe from any thread."""
 
     def __init__(self, limit: int = MAX_VERIFIED) -> None:
-        self._limit = limit
-        self._cycles: OrderedDict[CacheKey, int] = OrderedDict()
+        self._cycles: BoundedMap[CacheKey, int] = BoundedMap(max_count=limit)
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -46,17 +45,11 @@ class VerifiedTransactions:
 
     def get(self, key: CacheKey) -> int | None:
         with self._lock:
-            cycles = self._cycles.get(key)
-            if cycles is not None:
-                self._cycles.move_to_end(key)
-            return cycles
+            return self._cycles.use(key)
 
     def put(self, key: CacheKey, cycles: int) -> None:
         with self._lock:
-            self._cycles[key] = cycles
-            self._cycles.move_to_end(key)
-            if len(self._cycles) > self._limit:
-                self._cycles.popitem(last=False)
+            self._cycles.put(key, cycles)
 
 
 class ScriptService:

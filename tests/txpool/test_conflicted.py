@@ -39,5 +39,5 @@ def test_bounded_in_bytes() -> None:
     assert list(store) == [tx.hash for tx in transactions[1:]]
     for tx in transactions:
         store.drop(tx.hash)
-    assert store._bytes == 0
+    assert store._transactions.size_bytes == 0
     assert not store._by_input
