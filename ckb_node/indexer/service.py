@@ -1,18 +1,16 @@
-"""The indexer as a task of the node: follows the chain, catches up after a restart, answers searches."""
+"""The indexer as a task of the node: its tables follow the chain, and searches read them."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import structlog
 
-from ckb_node.chain.events import ChainChanged
-from ckb_node.chain.service import ChainService
+from ckb_node.chain.follower import ChainFollower, FollowedChain
 from ckb_node.indexer.index import Index, IndexTooOldError
 from ckb_node.runtime.lane import Slices
 from consensus.lookup import require
@@ -62,131 +60,54 @@ def _keep_open() -> None:
 
 
 class IndexerService:
-    """Owns the index; writes in one thread of its own, so that nobody waits for it.
+    """Owns the index, and answers searches of it.
 
-    Whoever searches after a change of the chain finds what it has changed, never a state on the way there. `reopen`
-    makes a store usable again of which a write has failed; raises StorageError.
+    A search after a change of the chain finds what that change did, never a state on the way there. `reopen` makes a
+    store usable again of which a write has failed; raises StorageError.
     """
 
-    def __init__(self, chain: ChainService, store: KeyValueStore, reopen: Callable[[], None] = _keep_open) -> None:
-        self._chain, self._store, self._reopen = chain, store, reopen
-        self._has_failed = False
-        self._index = Index(store)
-        self._is_checked = False
-        self._changes = 0
-        """Of the chain, so far."""
-        self._followed = -1
-        """As many changes the index has followed to the end; fewer while a step is under way."""
-        self._searches: list[tuple[int, asyncio.Future[Snapshot]]] = []
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="indexer")
-        self._wake = asyncio.Event()
-        self._wake.set()
-        chain.listen(self._on_change)
-
-    def _on_change(self, _: ChainChanged) -> None:
-        self._changes += 1
-        self._wake.set()
+    def __init__(self, chain: FollowedChain, store: KeyValueStore, reopen: Callable[[], None] = _keep_open) -> None:
+        self._chain: Final = chain
+        self._store: Final = store
+        self._derived: Final = _DerivedIndex(store, reopen)
+        self.follower: Final = ChainFollower(chain, self._derived, "indexer tables")
 
     async def run(self) -> None:
-        """Follow the main chain until cancelled. May be called again after it has raised, whatever it was."""
-        loop = asyncio.get_running_loop()
-        self._wake.set()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if not await loop.run_in_executor(self._writer, self._step_or_begin_anew):
-                self._wake.set()
-            self._begin_searches()
-
-    def _begin_searches(self) -> None:
-        """Between two steps: give those that wait a state with all that they wait for."""
-        ready = [told for changes, told in self._searches if changes <= self._followed]
-        self._searches = [each for each in self._searches if each[0] > self._followed]
-        for told in ready:
-            if not told.done():
-                told.set_result(self._store.snapshot())
-
-    def _step_or_begin_anew(self) -> bool:
-        if self._has_failed:
-            self._followed = -1  # what is opened again may lack the end, or be built anew
-            self._reopen()
-            self._index, self._is_checked = Index(self._store), False
-        self._has_failed = True
-        is_done = self.step()
-        self._has_failed = False
-        return is_done
-
-    def step(self) -> bool:
-        """Index a batch of blocks; True when the index is at the tip of the chain."""
-        changes = self._changes
-        self._check_once()
-        with self._chain.view() as view:
-            try:
-                self._roll_back_to_main(view)
-            except IndexTooOldError as error:
-                log.warning("the index is built anew", reason=str(error))
-                self._index.clear()
-            tip = self._index.tip()
-            number = -1 if tip is None else tip[0]
-            last = view.tip_header().number
-            end, size = min(number + BATCH, last), 0
-            while number < end and size < BATCH_BYTES:
-                number += 1
-                block_hash = require(view.main_hash(number), "main-chain block", number)
-                block = require(view.block(block_hash), "block", block_hash)
-                size += len(block.raw)
-                self._index.append(block, sync=number == end or size >= BATCH_BYTES)
-        if number == last:
-            self._followed = changes
-        return number == last
-
-    def _check_once(self) -> None:
-        """The end of each batch is synced, so what a power cut took is not far from the tip."""
-        if not self._is_checked and not self._index.is_sound(CHECKED_BLOCKS):
-            log.warning(
-                "the index is built anew", reason="it is of an older version, or was not closed as it should be"
-            )
-            self._index.clear()
-        self._is_checked = True
-
-    def _roll_back_to_main(self, view: ChainView) -> None:
-        while (tip := self._index.tip()) is not None and view.main_hash(tip[0]) != tip[1]:
-            self._index.rollback()
+        """Follow the main chain until cancelled. See ChainFollower.run."""
+        await self.follower.run()
 
     def tip(self) -> tuple[int, bytes] | None:
         """Height and hash of the last indexed block."""
-        return self._index.tip()
+        return self._derived.index.tip()
 
     async def follow(self) -> None:
         """Give the index a moment to follow what the chain has done; `tip` tells how far it came."""
-        if self._behind() > BATCH:
+        if self.blocks_behind() > BATCH:
             return
         with suppress(IndexBehindError):
             (await self.snapshot()).close()
 
     async def snapshot(self) -> Snapshot:
         """The index as of the chain's tip, or of a later one. Raises IndexBehindError."""
-        if self._followed >= self._changes:
-            return self._store.snapshot()
-        if self._behind() > FAR_BEHIND:
+        if not self.follower.is_current and self.blocks_behind() > FAR_BEHIND:
             raise self._behind_error()
-        told: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
-        self._searches.append((self._changes, told))
         try:
-            async with asyncio.timeout(WAIT_S):
-                return await told
+            return await self.follower.when_current(self._store.snapshot, WAIT_S)
         except TimeoutError:
             raise self._behind_error() from None
-        finally:
-            self._searches = [each for each in self._searches if each[1] is not told]
 
-    def _behind(self) -> int:
-        tip = self._index.tip()
-        return self._chain.view().tip_header().number - (-1 if tip is None else tip[0])
+    def blocks_behind(self) -> int:
+        """Blocks between the last indexed one and the chain's tip; negative while the chain was cut back further."""
+        tip = self.tip()
+        return self._chain_height() - (-1 if tip is None else tip[0])
 
     def _behind_error(self) -> IndexBehindError:
-        tip = self._index.tip()
-        return IndexBehindError(None if tip is None else tip[0], self._chain.view().tip_header().number)
+        tip = self.tip()
+        return IndexBehindError(None if tip is None else tip[0], self._chain_height())
+
+    def _chain_height(self) -> int:
+        with self._chain.view() as view:
+            return view.tip_header().number
 
     async def search(self, read: Callable[[Snapshot], Slices]) -> Slices:
         """What `read` makes of one consistent state; for any one thread at a time. Raises IndexBehindError."""
@@ -202,5 +123,55 @@ class IndexerService:
 
     def close(self) -> None:
         """Stop the thread and close the store, when all searches have ended."""
-        self._writer.shutdown(wait=True, cancel_futures=True)
+        self.follower.close()
+
+
+class _DerivedIndex:
+    """The index as ckb_node.chain.follower.Derived."""
+
+    def __init__(self, store: KeyValueStore, reopen: Callable[[], None]) -> None:
+        self._store: Final = store
+        self._reopen: Final = reopen
+        self.index = Index(store)
+        self._is_checked = False
+
+    def step(self, view: ChainView) -> int:
+        """See Derived."""
+        self._check_once()
+        try:
+            self._roll_back_to_main(view)
+        except IndexTooOldError as error:
+            log.warning("the index is built anew", reason=str(error))
+            self.index.clear()
+        tip = self.index.tip()
+        number = -1 if tip is None else tip[0]
+        end, size = min(number + BATCH, view.tip_header().number), 0
+        while number < end and size < BATCH_BYTES:
+            number += 1
+            block_hash = require(view.main_hash(number), "main-chain block", number)
+            block = require(view.block(block_hash), "block", block_hash)
+            size += len(block.raw)
+            self.index.append(block, sync=number == end or size >= BATCH_BYTES)
+        return number
+
+    def _check_once(self) -> None:
+        """The end of each batch is synced, so what a power cut took is not far from the tip."""
+        if not self._is_checked and not self.index.is_sound(CHECKED_BLOCKS):
+            log.warning(
+                "the index is built anew", reason="it is of an older version, or was not closed as it should be"
+            )
+            self.index.clear()
+        self._is_checked = True
+
+    def _roll_back_to_main(self, view: ChainView) -> None:
+        while (tip := self.index.tip()) is not None and view.main_hash(tip[0]) != tip[1]:
+            self.index.rollback()
+
+    def reopen(self) -> None:
+        """See Derived."""
+        self._reopen()
+        self.index, self._is_checked = Index(self._store), False
+
+    def close(self) -> None:
+        """See Derived."""
         self._store.close()

@@ -107,7 +107,7 @@ class Matrix:
             self._damage(point)
             self._look(node)
             with suppress(StorageError):
-                node.indexer and node.indexer.step()
+                node.indexer and node.indexer.follower.step()
             self._look(node)
 
         outcome = in_child(lambda: take(self._data, (), damage_and_look), self._root / "report")

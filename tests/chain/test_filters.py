@@ -272,7 +272,7 @@ async def test_a_fault_hurts_the_filters_and_nothing_else() -> None:
 
 
 async def test_a_long_way_to_the_tip_is_told(monkeypatch: pytest.MonkeyPatch, payments: tuple[Block, ...]) -> None:
-    monkeypatch.setattr("ckb_node.filters.service.FAR_BEHIND", 10)
+    monkeypatch.setattr("ckb_node.chain.follower.FAR_BEHIND", 10)
     async with dev_chain() as dev:
         await submit_all(dev, payments)
         with capture_logs() as logs:

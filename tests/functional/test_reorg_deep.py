@@ -54,7 +54,7 @@ async def test_a_thousand_blocks_there_and_back() -> None:
             assert dev.chain.view().tip_header() == blocks[-1].header
             assert before.tip_header() == gone[-1].header, "who reads does not see half a reorganisation"
             assert await pool_hashes(dev) == committed(gone) - committed(come)
-            while not indexer.step():
+            while not indexer.follower.step():
                 pass
             assert indexer.tip() == (blocks[-1].number, blocks[-1].hash)
             changes.clear()

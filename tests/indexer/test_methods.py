@@ -54,7 +54,7 @@ class Client:
         return error["code"], error["message"]
 
     def catch_up(self) -> None:
-        while not self.indexer.step():
+        while not self.indexer.follower.step():
             pass
 
 
@@ -259,7 +259,7 @@ async def test_a_truncated_chain_is_followed_and_a_hole_builds_the_index_anew() 
         rows = dict(store.iterator())
         store.delete(next(key for key in rows if key.startswith(b"b") and key.endswith(b"\x02")))
         again = IndexerService(funds.dev.chain, store)
-        while not again.step():
+        while not again.follower.step():
             pass
         assert dict(store.iterator()) == rows
 
@@ -328,10 +328,10 @@ async def test_an_index_that_was_off_meanwhile_follows_a_truncation(monkeypatch:
         await funds.submit(funds.spend(to=BOB.lock))
         await funds.dev.mine(8)
         again, fresh = IndexerService(funds.dev.chain, client.indexer._store), MemoryStore()
-        while not again.step():
+        while not again.follower.step():
             pass
         other = IndexerService(funds.dev.chain, fresh)
-        while not other.step():
+        while not other.follower.step():
             pass
         assert dict(client.indexer._store.iterator()) == dict(fresh.iterator())
         other.close()
@@ -348,7 +348,7 @@ async def test_deeper_than_undo_reaches_the_index_is_built_anew_and_refuses_mean
         await funds.dev.mine(4)
         client.catch_up()
         await funds.dev.chain.truncate(target.hash)
-        assert not client.indexer.step()
+        assert not client.indexer.follower.step()
         for method in ("get_cells", "get_transactions"):
             code, message = await client.error(method, search_key(ALICE.lock), "asc", "0x1")
             assert code == INDEXER_REFUSES
@@ -374,7 +374,7 @@ async def test_an_index_of_an_older_layout_is_built_anew() -> None:
         for key in [key for key in rows if key.startswith(b"u")]:
             store.put(key, b"of another shape")
         again = IndexerService(funds.dev.chain, store)
-        while not again.step():
+        while not again.follower.step():
             pass
         assert dict(store.iterator()) == rows
 
@@ -384,7 +384,7 @@ async def test_a_step_ends_after_many_bytes_of_blocks(monkeypatch: pytest.Monkey
     async with funded(1) as funds, indexed(funds.dev) as client:
         tip = funds.dev.chain.view().tip_header().number
         heights = []
-        while not client.indexer.step():
+        while not client.indexer.follower.step():
             indexed_tip = client.indexer.tip()
             assert indexed_tip is not None
             heights.append(indexed_tip[0])
@@ -397,7 +397,7 @@ async def test_an_index_that_is_opened_again_is_not_searched_before_it_has_follo
     monkeypatch.setattr(indexer_service, "WAIT_S", 0.01)
     async with funded(1) as funds, indexed(funds.dev) as client:
         client.catch_up()
-        monkeypatch.setattr(client.indexer, "step", lambda: False)
-        client.indexer._has_failed = True
-        assert not client.indexer._step_or_begin_anew()
+        monkeypatch.setattr(client.indexer._derived, "step", lambda _: -1)
+        client.indexer.follower._has_failed = True
+        assert not client.indexer.follower.step()
         assert (await client.error("get_cells", search_key(ALICE.lock), "asc", "0x1"))[0] == INDEXER_REFUSES

@@ -107,7 +107,7 @@ async def test_filters_of_the_main_chain(rpc: RpcChain) -> None:
     filters = FilterService(rpc.node.chain, FilterStore.in_memory())
     dispatcher = dispatcher_of(replace(rpc.services, filters=filters))
     other = await side_block(rpc)
-    assert filters.step()
+    assert filters.follower.step()
     with rpc.node.store.view() as view:
         hashes = [view.main_hash(number) or b"" for number in range(4)]
     parent, data = bytes(32), b""

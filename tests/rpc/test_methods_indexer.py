@@ -30,7 +30,7 @@ class Indexed:
 
     async def call(self, method: str, *params: Any) -> Any:
         """The result of a call, after the index has caught up. Raises RpcFailure."""
-        while not self.indexer.step():
+        while not self.indexer.follower.step():
             pass
         return await call(self.dispatcher, method, *params)
 

@@ -176,7 +176,7 @@ def _outputs(transaction: Transaction) -> Iterator[tuple[bytes, CellOutput]]:
 
 def assert_index(subject: Node, state: State) -> None:
     """The indexer, which follows when it likes, has the rows of an index that saw only this chain."""
-    while not subject.indexer.step():
+    while not subject.indexer.follower.step():
         pass
     fresh = MemoryStore()
     index = Index(fresh)
