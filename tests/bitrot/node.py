@@ -88,9 +88,9 @@ def take(directory: Path, blocks: Sequence[Block], look: Callable[[Node], None] 
 
 def _follow(node: Node) -> None:
     """As their tasks do: whose database fails stays behind alone."""
-    for step in (node.indexer.step if node.indexer else None, node.filters.step if node.filters else None):
+    for service in (node.indexer, node.filters):
         with suppress(StorageError, ChainDataError):
-            while step is not None and not step():
+            while service is not None and not service.follower.step():
                 pass
 
 
