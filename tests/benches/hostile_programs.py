@@ -12,6 +12,7 @@ LIST, LIST_END = 0x40000, 0x3E0000
 CELL_COUNT = 200
 T3 = 28
 HEADER_SIZE, PROGRAM_HEADER_SIZE = 64, 56
+VARIED_LENGTHS = 1024
 
 
 class Endless:
@@ -298,3 +299,27 @@ def segments_that_fail(size: int) -> bytes:
             Segment(0, PF_R | PF_X, b"", 4096),
         ],
     )
+
+
+def exec_with_varied_length(count: int, size: int) -> bytes:
+    """`many_headers` that exec themselves as a program of another length each time, so that nothing is known of it.
+
+    The length goes by the cycles used so far; the cell has enough bytes behind the program.
+    """
+    length = len(many_headers(_exec_of_length((1 << 19) + 1), count, size))
+    return padded(many_headers(_exec_of_length(length), count, size), length + VARIED_LENGTHS)
+
+
+def _exec_of_length(length: int) -> bytes:
+    """`length` must have as many instructions to load as another one has: 2^12 to 2^31 and no multiple of 2^12."""
+    p = Program(data=bytes(512))
+    p.syscall(call.CURRENT_CYCLES)
+    p.word(VARIED_LENGTHS - 1 << 20 | A0 << 15 | 7 << 12 | A0 << 7 | 0x13)
+    p.load_immediate(T0, length)
+    p.word(T0 << 20 | A0 << 15 | (A0 + 3) << 7 | 0x33)
+    for index, value in ((0, 0), (1, 3), (2, 0), (4, 0), (5, 0)):
+        p.load_immediate(A0 + index, value)
+    p.load_immediate(A7, call.EXEC)
+    p.word(0x73)
+    p.exit(1)
+    return p.elf()
