@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vm.constants import PAGE_COUNT, PAGE_SHIFT
+from vm.constants import FLAG_EXECUTABLE, PAGE_COUNT, PAGE_SHIFT
 from vm.errors import VmError
 from vm.memory import Memory
 
@@ -22,6 +23,16 @@ class Image:
     contents: tuple[tuple[int, bytes], ...]
     size: int
     error: VmError | None
+
+    @property
+    def pages(self) -> Iterator[slice]:
+        """Those that it stores to, each as a whole."""
+        for address, content in self.contents:
+            yield slice(address >> PAGE_SHIFT, (address + len(content)) >> PAGE_SHIFT)
+
+    def is_executable_from(self, address: int) -> bool:
+        """Whether one of the pages from there on, of which the first may begin before, is executable."""
+        return any(flag & FLAG_EXECUTABLE for flag in self.flags[address >> PAGE_SHIFT :])
 
     def apply(self, memory: Memory) -> int:
         """Load it into an empty memory. Returns `size`, or raises a new `error`."""

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from vm.arguments import Arguments
 from vm.constants import (
-    FLAG_EXECUTABLE,
     MEMORY_SIZE,
+    PAGE_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
     STACK_SIZE,
@@ -100,8 +100,14 @@ class Machine(Protocol):
         """
         ...
 
-    def reset(self) -> None:
-        """Forget the program: registers, pc and memory become zero. Cycles and limit stay. For exec."""
+    def reset(self, overwritten: Sequence[slice] = ()) -> None:
+        """Forget the program: registers, pc and memory become zero. Cycles and limit stay. For `overwritten` see
+        `Memory.clear`."""
+        ...
+
+    def reset_for(self, metadata: ProgramMetadata, args: Arguments) -> None:
+        """`reset`, when `load_metadata` and `initialize_stack` of these follow at once: what they store need not become
+        zero first. For exec."""
         ...
 
     def shrink(self) -> None:
@@ -179,7 +185,7 @@ class MachineState:
         content = memoryview(elf)
         total = 0
         for action in metadata.actions:
-            source = content[action.start : action.end]
+            source = content[action.start : action.end] if action.start != action.end else b""
             self.memory.init_pages(action.address, action.size, action.flags, source, action.offset)
             if self.version == VERSION0:
                 # Version 0 clears the padding once more, by a store, so an executable segment that does not begin
@@ -205,13 +211,11 @@ class MachineState:
     def _store_stack_at_once(self, args: Sequence[bytes] | Arguments) -> bool:
         """The whole stack in two stores, from version 1 on; False, and nothing done, if a store could fail."""
         arguments = Arguments.of(args)
-        strings, words = arguments.strings, arguments.words
-        strings_at = MEMORY_SIZE - len(strings)
-        sp = (strings_at - len(words)) & ~15
-        if sp < 0 or any(flag & FLAG_EXECUTABLE for flag in self.memory.flags[sp >> PAGE_SHIFT :]):
+        strings_at, sp = _stack_of(arguments)
+        if sp < 0 or self.memory.any_executable(slice(sp >> PAGE_SHIFT, PAGE_COUNT)):
             return False
-        self.memory.store_bytes(strings_at, strings)
-        self.memory.store_bytes(sp, words)
+        self.memory.store_bytes(strings_at, arguments.strings)
+        self.memory.store_bytes(sp, arguments.words)
         self.set_register(SP, sp)
         return True
 
@@ -240,10 +244,21 @@ class MachineState:
                 self.memory.store64(sp, word)
             self.set_register(SP, sp)
 
-    def reset(self) -> None:
+    def reset(self, overwritten: Sequence[slice] = ()) -> None:
         self.clear_registers()
         self.pc = 0
-        self.memory.clear()
+        self.memory.clear(overwritten)
+
+    def reset_for(self, metadata: ProgramMetadata, args: Arguments) -> None:
+        image = metadata.loading.image
+        if image is None:
+            self.reset()
+            return
+        overwritten = list(image.pages)
+        strings_at, sp = _stack_of(args)
+        if self.version != VERSION0 and args and sp >= 0 and image.error is None and not image.is_executable_from(sp):
+            overwritten += _whole_pages(sp, sp + len(args.words)), _whole_pages(strings_at, MEMORY_SIZE)
+        self.reset(overwritten)
 
     def shrink(self) -> None:
         """There is no such memory."""
@@ -274,3 +289,15 @@ class MachineState:
         for page, content in snapshot.pages.items():
             self.memory.data[page << PAGE_SHIFT : (page + 1) << PAGE_SHIFT] = content
         self.memory.flags[:] = snapshot.flags
+
+
+def _stack_of(args: Arguments) -> tuple[int, int]:
+    """Addresses of the strings, which end where the memory ends, and of the words; the latter may be negative."""
+    strings_at = MEMORY_SIZE - len(args.strings)
+    return strings_at, (strings_at - len(args.words)) & ~15
+
+
+def _whole_pages(start: int, end: int) -> slice:
+    """The pages that lie in [start, end) as a whole."""
+    first, last = -(-start >> PAGE_SHIFT), end >> PAGE_SHIFT
+    return slice(first, max(first, last))

@@ -4,7 +4,7 @@ Everything may be read. A store needs the W^X bit of each touched page clear, a 
 be stored to; they only refuse to be initialised again.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from struct import Struct
 from typing import Final
 
@@ -28,7 +28,7 @@ from vm.errors import MemOutOfBound, MemPageUnalignedAccess, MemWriteOnExecutabl
 _U64: Final = Struct("<Q")
 _WORD_SIZE: Final = 8
 _OFFSET_MASK: Final = PAGE_SIZE - 1
-_ZERO_PAGE: Final = bytes(PAGE_SIZE)
+_NO_FLAG: Final = b"\0"
 _ZERO_MEMORY: Final = memoryview(bytes(MEMORY_SIZE))
 _DENSE: Final = 6  # if one page in so many is dirty, all between them are cleared at once
 # Flag bytes by what they allow, for looking at many pages at once.
@@ -182,19 +182,17 @@ class Memory:
         flags = self._writable_flags(pages)
         if not flags.translate(None, delete=_CLEAN_FLAGS):
             return  # all zero already
-        for page in range(pages.start, pages.stop):
-            if self.flags[page] & FLAGS_WRITTEN:
-                start = max(address, page << PAGE_SHIFT)
-                end = min(address + size, (page + 1) << PAGE_SHIFT)
-                self.data[start:end] = _ZERO_PAGE[: end - start]
-                self.flags[page] |= FLAG_DIRTY
+        for first, last in _runs(flags.translate(_DIRTY_MARKS)):
+            start = max(address, (pages.start + first) << PAGE_SHIFT)
+            end = min(address + size, (pages.start + last) << PAGE_SHIFT)
+            self.data[start:end] = _ZERO_MEMORY[: end - start]
+            self.flags[pages.start + first : pages.start + last] = flags[first:last].translate(_DIRTIED)
 
     def _writable_flags(self, pages: slice) -> bytes:
         """The flags of pages that are going to be stored to."""
-        flags = bytes(self.flags[pages])
-        if flags.translate(None, delete=_WRITABLE_FLAGS):
+        if self.any_executable(pages):
             raise MemWriteOnExecutablePage
-        return flags
+        return bytes(self.flags[pages])
 
     def load_cstring(self, address: int) -> bytes:
         """The bytes from `address` up to the next zero byte, without it."""
@@ -259,8 +257,12 @@ class Memory:
         if address + size > MEMORY_SIZE or offset > size:
             raise MemOutOfBound
         pages = slice(address >> PAGE_SHIFT, (address + size) >> PAGE_SHIFT)
-        if bytes(self.flags[pages]).translate(None, delete=_THAWED_FLAGS):
+        before = bytes(self.flags[pages])
+        if before.translate(None, delete=_THAWED_FLAGS):
             raise MemWriteOnFreezedPage
+        if not source and not before.strip(_NO_FLAG):  # a hostile file may have thousands of such segments
+            self.flags[pages] = before.translate(_WITH_FLAGS[flags])
+            return
         content = memoryview(source)[: size - offset]
         self.fill_zero(address, offset)
         self.store_bytes(address + offset, content)
@@ -303,28 +305,41 @@ class Memory:
 
     def dirty_ranges(self) -> Iterator[tuple[int, int]]:
         """Dirty pages [start, end) in a row."""
-        marked = bytes(self.flags).translate(_DIRTY_MARKS)
-        start = marked.find(1)
-        while start >= 0:
-            end = marked.find(0, start)
-            end = PAGE_COUNT if end < 0 else end
-            yield start, end
-            start = marked.find(1, end)
+        return _runs(bytes(self.flags).translate(_DIRTY_MARKS))
 
-    def clear(self) -> None:
-        """All zero, no flags: the state before a program is loaded."""
-        marked = bytes(self.flags).translate(_DIRTY_MARKS)
+    def any_executable(self, pages: slice) -> bool:
+        return bool(bytes(self.flags[pages]).translate(None, delete=_WRITABLE_FLAGS))
+
+    def clear(self, overwritten: Sequence[slice] = ()) -> None:
+        """All zero, no flags: the state before a program is loaded.
+
+        Pages of `overwritten` may keep what they hold: the caller stores to all of them before anybody reads.
+        """
+        flags = bytearray(self.flags)
+        for pages in overwritten:
+            flags[pages] = bytes(pages.stop - pages.start)
+        marked = flags.translate(_DIRTY_MARKS)
         first, last = marked.find(1), marked.rfind(1)
         if first >= 0 and last - first < _DENSE * marked.count(1):
             self._zero(first, last + 1)
         elif first >= 0:
-            for start, end in self.dirty_ranges():
+            for start, end in _runs(marked):
                 self._zero(start, end)
         self.flags[:] = bytes(PAGE_COUNT)
 
     def _zero(self, start: int, end: int) -> None:
         """Pages."""
         self.data[start << PAGE_SHIFT : end << PAGE_SHIFT] = _ZERO_MEMORY[: (end - start) << PAGE_SHIFT]
+
+
+def _runs(marked: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Pages [start, end) in a row that are marked by 1, among others by 0."""
+    start = marked.find(1)
+    while start >= 0:
+        end = marked.find(0, start)
+        end = len(marked) if end < 0 else end
+        yield start, end
+        start = marked.find(1, end)
 
 
 def _pages(address: int, size: int) -> slice:

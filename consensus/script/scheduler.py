@@ -292,7 +292,7 @@ class Scheduler:
         machine.add_cycles_unchecked(EXEC_CYCLES)
         elf, metadata = self._context.load(request.program, self._vm_version)
         args = _read_args(machine.memory, request.argc, request.argv)
-        machine.reset()
+        machine.reset_for(metadata, args)
         self._load(process, request.program, elf, metadata, args)
 
     def _spawn(self, process: Process, request: SpawnRequest) -> int:

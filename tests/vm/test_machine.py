@@ -7,6 +7,7 @@ from tests.vm.assembler import (
     DATA_BASE,
     ECALL,
     PF_R,
+    PF_W,
     PF_X,
     Segment,
     branch,
@@ -21,8 +22,10 @@ from tests.vm.assembler import (
     store,
 )
 from tests.vm.running import loaded, run_code
-from vm import create_machine
+from vm import Machine, create_machine
+from vm.arguments import Arguments
 from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED, RESERVATION, STATE_WORDS
+from vm.elf import parse_elf
 from vm.errors import (
     ElfParseError,
     InvalidEcall,
@@ -31,6 +34,7 @@ from vm.errors import (
     MemOutOfBound,
     MemOutOfStack,
     MemWriteOnExecutablePage,
+    VmError,
 )
 
 END = 4 << 20
@@ -224,6 +228,38 @@ def test_exec_forgets_cached_blocks(engine: str) -> None:
     machine.load_program(elf([Segment(0x30000, far_jump, PF_R | PF_X)], entry=0x30000 + 64), [])
     with pytest.raises(MemOutOfBound):
         machine.run()
+
+
+STACK_CODE = Segment(END - 0x3000, ECALL, PF_R | PF_X)
+FROZEN_TWICE = Segment(0x30000, b"\3" * 5000, PF_R)
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.parametrize("more", [[], [Segment(0x40000, b"\2" * 9000, PF_R | PF_W)], [STACK_CODE], [FROZEN_TWICE] * 2])
+@pytest.mark.parametrize("args", [[], [b"a", b""], [b"x" * 70_000, b"y"], [b""] * 20_000, [b""] * 131_000])
+def test_exec_leaves_nothing_behind(version: int, more: list[Segment], args: list[bytes], engine: str) -> None:
+    """What the new program stores over is not cleared first; all else is. A failure shows nothing of the old one."""
+    file = elf([Segment(CODE_BASE, ECALL, PF_R | PF_X), *more], entry=CODE_BASE)
+    metadata = parse_elf(file, version)
+
+    def load(machine: Machine) -> str:
+        try:
+            machine.load_metadata(file, metadata)
+            machine.initialize_stack(Arguments.of(args))
+        except VmError as error:
+            return repr(error)
+        return ""
+
+    fresh = create_machine(version, 1000, "reference")
+    machine = create_machine(version, 1000, engine)
+    top = STACK_CODE.address if STACK_CODE in more else END
+    machine.memory.store_bytes(0, bytes([7]) * END)
+    expected = load(fresh)
+    for _ in range(4):  # from the second time on an image is known
+        machine.reset_for(metadata, Arguments.of(args))
+        assert load(machine) == expected
+        assert machine.snapshot() == fresh.snapshot()
+        machine.memory.store_bytes(DATA_BASE, bytes([7]) * (top - DATA_BASE))
 
 
 def test_more_blocks_than_there_is_room_for() -> None:

@@ -1,5 +1,6 @@
 """The run loop of the reference engine."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS, U64_MASK, VERSION2
@@ -34,8 +35,8 @@ class ReferenceMachine(Core):
         self._blocks: dict[int, Block] = {}
         self._slots = [0] * SLOT_COUNT  # 1 + address of the block that was entered last in each slot
 
-    def reset(self) -> None:
-        super().reset()
+    def reset(self, overwritten: Sequence[slice] = ()) -> None:
+        super().reset(overwritten)
         self._blocks.clear()
         self._slots = [0] * SLOT_COUNT
 

@@ -1,6 +1,6 @@
 """The machine that runs translated code where there is some, and is the interpreter otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 from weakref import finalize
 
@@ -86,8 +86,8 @@ class AutoMachine(WasmMachine):
         self._bind(loaded.views)
         return loaded
 
-    def reset(self) -> None:
-        """As in the parent, but the next program may get another instance."""
+    def reset(self, overwritten: Sequence[slice] = ()) -> None:
+        """As in the parent, but the next program may get another instance, so all of this one becomes zero."""
         if self._loaded is None and "views" in self.__dict__:
             super().reset()
             self._spare = self.views

@@ -1,7 +1,7 @@
 """The machine that the generated interpreter runs."""
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 from vm.arguments import Arguments
@@ -115,10 +115,10 @@ class WasmMachine(MachineState):
         self.views = views
         super().__init__(version, max_cycles, views.registers, views.memory)
 
-    def reset(self) -> None:
+    def reset(self, overwritten: Sequence[slice] = ()) -> None:
         if self.views.words[_ARENA_WORD]:
             self._forget_blocks()
-        super().reset()
+        super().reset(overwritten)
 
     def shrink(self) -> None:
         """Decoded blocks take up to 20 MB, five times what the program itself has."""

@@ -55,9 +55,13 @@ def exec_v1(process: Process) -> int | None:
     args = machine.memory.gather_arguments(machine.get_register(A4), machine.get_register(A5), each=_POINTER_SIZE)
     if args is None:
         raise Unexpected(ARGV_TOO_LONG_TEXT)
-    machine.reset()
     try:
         elf, metadata = process.context.load(program, machine.version)
+    except VmError:
+        machine.reset()
+        return WRONG_FORMAT
+    machine.reset_for(metadata, args)
+    try:
         machine.add_cycles_unchecked(transfer_cycles(machine.load_metadata(elf, metadata)))
         machine.add_cycles_unchecked(transfer_cycles(machine.initialize_stack(args)))
     except VmError:
