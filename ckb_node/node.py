@@ -88,19 +88,17 @@ class Node:
 def open_node(config: Config) -> Iterator[Node]:
     """Everything but listening: usable from Python as it is, inside an event loop."""
     with ExitStack() as stack:
-        consensus, store, processor = stack.enter_context(open_chain(config))
+        consensus, store, writer = stack.enter_context(open_chain(config))
         clock = SystemClock()
         tasks = Tasks(clock.now_ms)
-        chain = ChainService(processor)
+        chain = ChainService(writer)
         stack.callback(chain.close)
         settings = config.file
         workers = settings.tx_pool.max_tx_verify_workers
         executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
         rejects = open_rejects(config.data_dir / REJECTS_DIRECTORY, settings.tx_pool.reject_limits(), clock.now_ms)
         stack.callback(rejects.close)
-        pool = PoolService(
-            chain, settings.tx_pool.limits(), processor.scripts, executor, clock.now_ms, workers, rejects
-        )
+        pool = PoolService(chain, settings.tx_pool.limits(), writer.scripts, executor, clock.now_ms, workers, rejects)
         pool.refused = RefusedTransactions(config.data_dir / REFUSED_DIRECTORY, rpc_url(config))
         identity = load_or_create_identity(config.data_dir / KEY_FILE)
         net = LocalNet(chain, identity, VERSION, clock.now_ms, lambda: tasks.faults)
@@ -135,8 +133,8 @@ def open_node(config: Config) -> Iterator[Node]:
             lane=lane,
         )
         stack.callback(lane.close)
-        stack.callback(processor.scripts.end_runs)
-        scripts = processor.scripts
+        stack.callback(writer.scripts.end_runs)
+        scripts = writer.scripts
         yield Node(config, tasks, consensus, store, scripts, chain, pool, net, filters, assembler, indexer, services)
 
 

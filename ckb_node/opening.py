@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import structlog
 
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.config import Config, SpecCheck
 from ckb_node.genesis.obtain import load_consensus
 from ckb_node.jsonrpc_types.hex_text import bytes_text
@@ -85,8 +85,8 @@ def _engines(directory: Path) -> Engines:
 @contextmanager
 def open_chain(
     config: Config, *, script_processes: int | None = None
-) -> Iterator[tuple[Consensus, ChainStore, BlockProcessor]]:
-    """Chain spec, database and the processor that writes it. Raises ConfigError, SpecError, StorageError.
+) -> Iterator[tuple[Consensus, ChainStore, ChainWriter]]:
+    """Chain spec, database and the writer that writes it. Raises ConfigError, SpecError, StorageError.
 
     `script_processes` run the scripts of blocks, None: one for each processor.
     """
@@ -97,12 +97,12 @@ def open_chain(
         store = ChainStore.open(config.data_dir / CHAIN_DIRECTORY, STORE_OPTIONS)
         try:
             _check_identity(store, consensus.genesis_hash, spec.content_hash, config.spec_check)
-            with processing(config, consensus, store, script_processes) as processor:
-                processor.start(spec.content_hash)
+            with processing(config, consensus, store, script_processes) as writer:
+                writer.start(spec.content_hash)
                 with store.view() as view:
                     is_stored = partial(_is_stored, view)
-                    processor.assume_valid.forget_stored(is_stored)
-                yield consensus, store, processor
+                    writer.assume_valid.forget_stored(is_stored)
+                yield consensus, store, writer
         finally:
             store.close()
 
@@ -114,15 +114,15 @@ def _is_stored(view: ChainState, block_hash: bytes) -> bool:
 @contextmanager
 def processing(
     config: Config, consensus: Consensus, store: ChainStore, script_processes: int | None
-) -> Iterator[BlockProcessor]:
-    """The processor of an open store, with all that runs its scripts."""
+) -> Iterator[ChainWriter]:
+    """The writer of an open store, with all that runs its scripts."""
     with (
         _engines_directory(config.data_dir.absolute()) as directory,
         _engines(directory) as engines,
         closing(ParallelScriptService(consensus, engines, directory, script_processes)) as scripts,
     ):
         assume_valid = AssumeValid(config.assume_valid_targets(consensus))
-        yield BlockProcessor(consensus, store, scripts, SystemClock().now_ms, assume_valid)
+        yield ChainWriter(consensus, store, scripts, SystemClock().now_ms, assume_valid)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """How much of a block's rules is checked before it is attached in bulk: all, all but scripts, the body alone, none.
 
-A judge is asked with a transaction whose tip is the block's parent; it raises the error of the rule that the block
+A check is asked with a transaction whose tip is the block's parent; it raises the error of the rule that the block
 breaks, and else says what has to be stored of the block.
 """
 
@@ -23,7 +23,7 @@ from consensus.types.core import EpochExt
 from storage.chain_txn import ChainTxn
 
 
-class Judged(NamedTuple):
+class CheckedBlock(NamedTuple):
     """Facts of a block that may be attached. All but `epoch` leave the cellbase out; fees in shannons.
 
     While `scripts` are still to be run, nobody knows the cycles, which count as zero.
@@ -36,7 +36,7 @@ class Judged(NamedTuple):
     scripts: PreparedBlock | None = None
 
 
-Judge = Callable[[ChainTxn, Block], Judged]
+BlockCheck = Callable[[ChainTxn, Block], CheckedBlock]
 """Raises InvalidOnChain, or the CkbError of a rule that says nothing final about the block's hash."""
 
 RunScripts = Callable[[ChainTxn, PreparedBlock], Sequence[int] | None]
@@ -57,14 +57,14 @@ def scripts_trusted(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int]:
 
 
 def scripts_later(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int] | None:
-    """Whoever attaches the block has them run, see ckb_node.chain.groups; without transactions there are none."""
+    """Whoever attaches the block has them run, see ckb_node.chain.bulk; without transactions there are none."""
     return None if prepared.fees else []
 
 
-def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[], int]) -> Judge:
+def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[], int]) -> BlockCheck:
     """Every rule; of scripts, what `run_scripts` does with them. What was found invalid before stays so."""
 
-    def judge(txn: ChainTxn, block: Block) -> Judged:
+    def check(txn: ChainTxn, block: Block) -> CheckedBlock:
         _verify_not_known_invalid(txn, block)
         fast_verify_header(consensus, block.header, txn, now_ms())
         fast_verify_block_body(consensus, block)
@@ -79,10 +79,10 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
             verify_block_epoch(_epoch_of(consensus, txn), block.header)
             raise InvalidOnChain(error) from error
         if cycles is None:
-            return Judged(prepared.epoch, prepared.fees, [0] * len(prepared.fees), prepared.sizes, prepared)
-        return Judged(prepared.epoch, prepared.fees, cycles, prepared.sizes)
+            return CheckedBlock(prepared.epoch, prepared.fees, [0] * len(prepared.fees), prepared.sizes, prepared)
+        return CheckedBlock(prepared.epoch, prepared.fees, cycles, prepared.sizes)
 
-    return judge
+    return check
 
 
 def _verify_not_known_invalid(txn: ChainTxn, block: Block) -> None:
@@ -92,26 +92,26 @@ def _verify_not_known_invalid(txn: ChainTxn, block: Block) -> None:
             raise KnownInvalidBlockError(block.hash)
 
 
-def body_rules(consensus: Consensus) -> Judge:
+def body_rules(consensus: Consensus) -> BlockCheck:
     """What the block alone must satisfy, and its place in the chain."""
     place = no_rules(consensus)
 
-    def judge(txn: ChainTxn, block: Block) -> Judged:
+    def check(txn: ChainTxn, block: Block) -> CheckedBlock:
         verify_block_body(consensus, block)
         return place(txn, block)
 
-    return judge
+    return check
 
 
-def no_rules(consensus: Consensus) -> Judge:
+def no_rules(consensus: Consensus) -> BlockCheck:
     """Its place in the chain only. Nobody knows what the transactions paid and took: fees and cycles are zero."""
 
-    def judge(txn: ChainTxn, block: Block) -> Judged:
+    def check(txn: ChainTxn, block: Block) -> CheckedBlock:
         verify_number(block.header, txn.tip_header())
         none = [0] * (len(block.transactions) - 1)
-        return Judged(_epoch_of(consensus, txn), none, none, none)
+        return CheckedBlock(_epoch_of(consensus, txn), none, none, none)
 
-    return judge
+    return check
 
 
 def _epoch_of(consensus: Consensus, txn: ChainTxn) -> EpochExt:

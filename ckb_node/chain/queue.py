@@ -10,7 +10,7 @@ MAX_BLOCKS: Final = 1024
 MAX_BYTES: Final = 64 << 20
 
 
-class UnverifiedRoom:
+class BlockQueueLimit:
     """Counts blocks and their bytes; who finds no room waits in line. Belongs to the event loop.
 
     A block that alone is bigger than all bytes is let in when it is alone.
@@ -26,7 +26,7 @@ class UnverifiedRoom:
         """Somebody waits for room: no more blocks should be asked for."""
         return bool(self._line)
 
-    async def enter(self, size: int) -> None:
+    async def acquire(self, size: int) -> None:
         """Return when there is room for a block of `size` bytes, which is taken then."""
         if not self._line and self._fits(size):
             self._take(size)
@@ -38,17 +38,17 @@ class UnverifiedRoom:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self.leave(size)
+                self.release(size)
             elif place in self._line:
                 self._line.remove(place)
-                self._let_in()
+                self._admit_waiting()
             raise
 
-    def leave(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """A block that entered has been dealt with."""
         self.blocks -= 1
         self.bytes -= size
-        self._let_in()
+        self._admit_waiting()
 
     def _fits(self, size: int) -> bool:
         return self.blocks < self._max_blocks and (self.bytes + size <= self._max_bytes or self.blocks == 0)
@@ -57,7 +57,7 @@ class UnverifiedRoom:
         self.blocks += 1
         self.bytes += size
 
-    def _let_in(self) -> None:
+    def _admit_waiting(self) -> None:
         """In order: a small block does not pass a big one that waits. Who gave up may stand there a moment longer."""
         while self._line:
             size, turn = self._line[0]

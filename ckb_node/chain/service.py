@@ -12,9 +12,9 @@ import structlog
 
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.events import ChainChanged
-from ckb_node.chain.processor import BlockProcessor, Outcome, Verdict
 from ckb_node.chain.publisher import Call, Publisher
-from ckb_node.chain.queue import UnverifiedRoom
+from ckb_node.chain.queue import BlockQueueLimit
+from ckb_node.chain.writer import ChainWriter, Outcome, Verdict
 from ckb_node.verification.estimator import Estimator
 from consensus.errors import CkbError
 from consensus.params import Consensus
@@ -28,7 +28,7 @@ log = structlog.get_logger("chain")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MOST_READERS: Final = 2
+MAX_READERS: Final = 2
 """Threads for what is done aside: templates, mostly."""
 
 Listener = Callable[[ChainChanged], Iterator[None] | None]
@@ -45,36 +45,36 @@ class ChainService:
     Listeners run on the event loop, in the order in which they were added, before the caller of `submit_block` goes on.
     """
 
-    def __init__(self, processor: BlockProcessor) -> None:
-        self._processor = processor
+    def __init__(self, writer: ChainWriter) -> None:
+        self._writer = writer
         self._listeners: list[Listener] = []
         self._side_listeners: list[SideListener] = []
         self._refused_listeners: list[RefusedListener] = []
         self._publisher = Publisher()
-        self.room = UnverifiedRoom()
+        self.queue_limit = BlockQueueLimit()
         self._queued: dict[bytes, tuple[Block, asyncio.Future[Outcome]]] = {}
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
-        self._readers = ThreadPoolExecutor(MOST_READERS, thread_name_prefix="chain-reader")
-        self._estimator = Estimator(processor.scripts)
+        self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="chain")
+        self._readers = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="chain-reader")
+        self._estimator = Estimator(writer.scripts)
         self._is_closed = False
         self._failure: StorageError | None = None
         self._has_failed = asyncio.Event()
 
     @property
     def consensus(self) -> Consensus:
-        return self._processor.consensus
+        return self._writer.consensus
 
     @property
     def assume_valid(self) -> AssumeValid:
-        return self._processor.assume_valid
+        return self._writer.assume_valid
 
     @property
     def orphan_count(self) -> int:
-        return len(self._processor.orphans)
+        return len(self._writer.orphans)
 
     def view(self) -> ChainView:
         """The newest committed state of the main chain."""
-        return self._processor.store.view()
+        return self._writer.store.view()
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` on the event loop after each change of the tip."""
@@ -102,7 +102,7 @@ class ChainService:
         """
         return await self._estimator.cycles(self.view(), transaction)
 
-    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_in_reader(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something that reads the chain, for longer than the event loop may wait, in a thread.
 
         Not `asyncio.to_thread`: whose threads are waited for only when the store is closed already, and to read beside
@@ -113,15 +113,15 @@ class ChainService:
     async def process(self, block: Block) -> Verdict:
         """Take a block from anywhere; orphans wait. Returns when it is dealt with, so whoever awaits it sends no more
         than there is room for. A block that is in the queue already shares its verdict."""
-        told = self._same_as(block)
-        if told is None:
-            await self.room.enter(len(block.raw))
-            told = self._same_as(block)
-            if told is None:
-                told = self._enqueue(block)
+        verdict_future = self._same_as(block)
+        if verdict_future is None:
+            await self.queue_limit.acquire(len(block.raw))
+            verdict_future = self._same_as(block)
+            if verdict_future is None:
+                verdict_future = self._enqueue(block)
             else:
-                self.room.leave(len(block.raw))
-        return (await asyncio.shield(told)).verdict
+                self.queue_limit.release(len(block.raw))
+        return (await asyncio.shield(verdict_future)).verdict
 
     def _same_as(self, block: Block) -> asyncio.Future[Outcome] | None:
         """What will become of the same block in the queue. A hash says nothing of a body that nobody has looked at."""
@@ -129,22 +129,22 @@ class ChainService:
         return queued[1] if queued is not None and queued[0].raw == block.raw else None
 
     def _enqueue(self, block: Block) -> asyncio.Future[Outcome]:
-        """The block has entered the room; it leaves when all have been told."""
-        told = self._start(lambda: self._processor.process(block), block)
-        self._queued.setdefault(block.hash, (block, told))
-        told.add_done_callback(lambda _: self._dequeue(block, told))
-        return told
+        """The block has entered the room; it leaves when all have been verdict_future."""
+        verdict_future = self._start(lambda: self._writer.process(block), block)
+        self._queued.setdefault(block.hash, (block, verdict_future))
+        verdict_future.add_done_callback(lambda _: self._dequeue(block, verdict_future))
+        return verdict_future
 
-    def _dequeue(self, block: Block, told: asyncio.Future[Outcome]) -> None:
+    def _dequeue(self, block: Block, verdict_future: asyncio.Future[Outcome]) -> None:
         queued = self._queued.get(block.hash)
-        if queued is not None and queued[1] is told:
+        if queued is not None and queued[1] is verdict_future:
             del self._queued[block.hash]
-        self.room.leave(len(block.raw))
+        self.queue_limit.release(len(block.raw))
 
     async def process_block_without_verify(self, block: Block) -> bool:
         """IntegrationTest: no rules. False when the parent is unknown."""
         try:
-            await self._write(lambda: self._processor.process_unverified(block))
+            await self._write(lambda: self._writer.process_unverified(block))
         except UnknownParentError:
             return False
         return True
@@ -153,7 +153,7 @@ class ChainService:
         """IntegrationTest: cut the chain back to a block of the main chain."""
 
         def cut() -> Outcome:
-            change = self._processor.truncate(block_hash)
+            change = self._writer.truncate(block_hash)
             return Outcome(Verdict.KNOWN, [] if change is None else [change])
 
         await self._write(cut)
@@ -165,21 +165,21 @@ class ChainService:
     def _start(self, job: Callable[[], Outcome], block: Block | None = None) -> asyncio.Future[Outcome]:
         """The job, which may be to take a block, goes on when nobody waits for it any more."""
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[Outcome] = loop.create_future()
-        told.add_done_callback(_look_at)
-        written = self._writer.submit(job)
-        written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._publish, written, told, block))
-        return told
+        verdict_future: asyncio.Future[Outcome] = loop.create_future()
+        verdict_future.add_done_callback(_retrieve_exception)
+        written = self._writer_thread.submit(job)
+        written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._publish, written, verdict_future, block))
+        return verdict_future
 
-    def _publish(self, written: Future[Outcome], told: asyncio.Future[Outcome], block: Block | None) -> None:
+    def _publish(self, written: Future[Outcome], verdict_future: asyncio.Future[Outcome], block: Block | None) -> None:
         if written.cancelled():
-            told.cancel()
+            verdict_future.cancel()
         elif (error := written.exception()) is not None:
-            self._publisher.add([*self._calls_of_refusal(block, error), partial(told.set_exception, error)])
+            self._publisher.add([*self._calls_of_refusal(block, error), partial(verdict_future.set_exception, error)])
             self._note_failure(error)
         else:
             outcome = written.result()
-            self._publisher.add([*self._calls_of(outcome), partial(told.set_result, outcome)])
+            self._publisher.add([*self._calls_of(outcome), partial(verdict_future.set_result, outcome)])
             self._note_failure(outcome.fault)
 
     def _note_failure(self, error: BaseException | None) -> None:
@@ -196,7 +196,7 @@ class ChainService:
             raise self._failure
 
     def _calls_of(self, outcome: Outcome) -> Iterator[Call]:
-        """Each listener is told by itself, so that one's fault does not keep the event from the others."""
+        """Each listener is verdict_future by itself, so that one's fault does not keep the event from the others."""
         for change in outcome.changes:
             for listener in self._listeners:
                 yield partial(self._tell, listener, change)
@@ -221,12 +221,12 @@ class ChainService:
         """Finish the block at hand and what goes on aside, and stop the threads. Listeners hear no more: they see it in
         the store when they are started again."""
         self._is_closed = True
-        self._writer.shutdown(wait=True, cancel_futures=True)
+        self._writer_thread.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._estimator.close()
 
 
-def _look_at(told: asyncio.Future[Outcome]) -> None:
+def _retrieve_exception(verdict_future: asyncio.Future[Outcome]) -> None:
     """An error of a block whose callers have all given up is nobody's."""
-    if not told.cancelled():
-        told.exception()
+    if not verdict_future.cancelled():
+        verdict_future.exception()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ckb_node.chain.processor import BlockProcessor, Verdict
+from ckb_node.chain.writer import ChainWriter, Verdict
 from ckb_node.config import Config
 from ckb_node.filters.check import FilterReport, check_filters
 from ckb_node.indexer.service import INDEXER_DIRECTORY
@@ -59,22 +59,22 @@ def check_store(
     with tempfile.TemporaryDirectory(prefix="check-", dir=store.path.parent) as directory:
         fresh = ChainStore.open(Path(directory))
         try:
-            processor = BlockProcessor(consensus, fresh, ScriptService(consensus, machines), SystemClock().now_ms)
-            processor.start(spec_hash)
+            writer = ChainWriter(consensus, fresh, ScriptService(consensus, machines), SystemClock().now_ms)
+            writer.start(spec_hash)
             with store.view() as view:
-                return _replay(view, fresh, processor, progress)
+                return _replay(view, fresh, writer, progress)
         finally:
             fresh.close()
 
 
-def _replay(view: ChainState, fresh: ChainStore, processor: BlockProcessor, progress: Progress) -> CheckReport:
+def _replay(view: ChainState, fresh: ChainStore, writer: ChainWriter, progress: Progress) -> CheckReport:
     tip = view.tip_header().number
     transactions = 0
     for number in range(1, tip + 1):
         block = require(view.block(require(view.main_hash(number), "main-chain block", number)), "block", number)
         transactions += len(block.transactions)
         try:
-            outcome = processor.process(block)
+            outcome = writer.process(block)
         except CkbError as error:
             return CheckReport(number, transactions, [f"block {number} (0x{block.hash.hex()}) is invalid: {error}"])
         if outcome.verdict is not Verdict.BEST:
@@ -150,10 +150,10 @@ def _hit_by(damaged: Sequence[Location], view: ChainState) -> list[Location]:
 
 def _check_content(config: Config) -> list[str]:
     spec, _ = config.load_spec()
-    with open_chain(config) as (consensus, store, processor):
+    with open_chain(config) as (consensus, store, writer):
         if faults := check_archive(store):
             return faults
-        report = check_store(store, consensus, processor.scripts.machine_factory, spec.content_hash, _say_progress)
+        report = check_store(store, consensus, writer.scripts.machine_factory, spec.content_hash, _say_progress)
         filters = _check_filters(config, store)
     print(f"replayed {report.blocks} blocks with {report.transactions} transactions from genesis")  # noqa: T201
     print(f"computed the filters of {filters.filters} blocks once more")  # noqa: T201

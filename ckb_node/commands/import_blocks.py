@@ -10,16 +10,16 @@ from enum import Enum
 
 import click
 
-from ckb_node.chain.bulk import set_for_bulk
-from ckb_node.chain.checks import Judge, RunScripts, all_rules, no_rules, scripts_later, scripts_trusted
-from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
+from ckb_node.chain.checks import BlockCheck, RunScripts, all_rules, no_rules, scripts_later, scripts_trusted
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.commands.block_lines import BlockLine, open_blocks, read_blocks, read_headers, size_of
 from ckb_node.commands.filter_catch_up import catch_up_filters
 from ckb_node.config import Config
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.opening import open_chain
 from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.interpreter import set_for_bulk
 from ckb_node.runtime.progress import BlockProgress
 from ckb_node.runtime.stop_flag import Interrupted, StopFlag, stop_flag
 from ckb_node.verification.stopping import ScriptsStopped
@@ -59,14 +59,14 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
         with stop.waiting(NOTHING_DONE):
             file = stack.enter_context(open_blocks(options.source))
             trusted_below = height_of_targets(options)
-        _, store, processor = stack.enter_context(open_chain(config, script_processes=options.processes))
+        _, store, writer = stack.enter_context(open_chain(config, script_processes=options.processes))
         click.echo(f"Before import, current tip is {_tip_text(store)}")
         progress = BlockProgress("importing", size_of(options.source))
-        importer = BlockImporter(processor, options.checks, options.source, trusted_below)
-        stop.at_once(processor.scripts.end_runs)
+        importer = BlockImporter(writer, options.checks, options.source, trusted_below)
+        stop.at_once(writer.scripts.end_runs)
         lines = read_blocks(file)
         try:
-            with set_for_bulk(), progress, importer.refusals(progress), importer.groups:
+            with set_for_bulk(), progress, importer.refusals(progress), importer.bulk:
                 while (line := _next_line(lines, stop)) is not None:
                     is_new = importer.take(line)
                     progress.advance(line.size, int(is_new), transactions_of(line.block) if is_new else 0)
@@ -77,12 +77,12 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
     return 0
 
 
-def judge_of(checks: Checks, processor: BlockProcessor, run_scripts: RunScripts) -> Judge:
+def check_of(checks: Checks, writer: ChainWriter, run_scripts: RunScripts) -> BlockCheck:
     """What checks a block before it is attached."""
     if checks is Checks.NONE:
-        return no_rules(processor.consensus)
+        return no_rules(writer.consensus)
     scripts = scripts_trusted if checks is Checks.ALL_BUT_SCRIPTS else run_scripts
-    return all_rules(processor.consensus, scripts, processor.now_ms)
+    return all_rules(writer.consensus, scripts, writer.now_ms)
 
 
 def height_of_targets(options: ImportOptions) -> int:
@@ -131,10 +131,10 @@ class BlockImporter:
     Scripts of blocks below the height `trusted_below` pass while each block of the file is the parent of the next.
     """
 
-    def __init__(self, processor: BlockProcessor, checks: Checks, source: str, trusted_below: int = 0) -> None:
-        limits, judge = GroupLimits(), judge_of(checks, processor, self._run_scripts)
-        self.groups = BlockGroups(processor.store, judge, processor.now_ms, limits, processor.scripts)
-        self._processor = processor
+    def __init__(self, writer: ChainWriter, checks: Checks, source: str, trusted_below: int = 0) -> None:
+        limits, check = BulkLimits(), check_of(checks, writer, self._run_scripts)
+        self.bulk = BulkImport(writer.store, check, writer.now_ms, limits, writer.scripts)
+        self._writer = writer
         self._source = source
         self._trusted_below = trusted_below
         self._last_hash: bytes | None = None
@@ -163,10 +163,10 @@ class BlockImporter:
         if block.number == 0:
             self._check_genesis(block)
             return False
-        if block.parent_hash == self.groups.tip().hash:
-            self.groups.add(block)
+        if block.parent_hash == self.bulk.tip().hash:
+            self.bulk.add(block)
             return True
-        if self.groups.knows(block.hash):
+        if self.bulk.knows(block.hash):
             return False
         self._take_branch(block)
         return True
@@ -178,7 +178,7 @@ class BlockImporter:
         try:
             yield
         except ScriptsStopped:
-            tip_hash = self.groups.tip().hash
+            tip_hash = self.bulk.tip().hash
             while self._taken and self._taken[-1].block_hash != tip_hash:
                 self._taken.pop().take_back(progress)
             raise Interrupted(SOME_DONE) from None
@@ -189,7 +189,7 @@ class BlockImporter:
             raise CommandError(f"line {taken.number}: {error}") from error
 
     def _check_genesis(self, block: Block) -> None:
-        expected = self._processor.consensus.genesis_hash
+        expected = self._writer.consensus.genesis_hash
         if block.hash != expected:
             raise CommandError(
                 f"{self._source} is of another chain: its genesis block is {bytes_text(block.hash)}, "
@@ -197,15 +197,15 @@ class BlockImporter:
             )
 
     def _take_branch(self, block: Block) -> None:
-        if not self.groups.knows(block.parent_hash):
+        if not self.bulk.knows(block.parent_hash):
             raise CommandError(
                 f"In {self._source}, a block is {_block_text(block.header)}, and its parent "
                 f"(hash: {bytes_text(block.parent_hash)}) was not found in the database. "
-                f"The current tip is {_block_text(self.groups.tip())}."
+                f"The current tip is {_block_text(self.bulk.tip())}."
             )
-        self.groups.flush()
+        self.bulk.flush()
         try:
-            self._processor.process(block)
+            self._writer.process(block)
         except CkbError as error:
             raise RefusedBlockError(block, error) from error
 

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import click
 
-from ckb_node.chain.bulk import set_for_bulk
+from ckb_node.chain.bulk import BulkImport, RefusedBlockError
 from ckb_node.chain.checks import scripts_later
-from ckb_node.chain.groups import BlockGroups, RefusedBlockError
-from ckb_node.chain.processor import BlockProcessor
-from ckb_node.commands.import_blocks import Checks, judge_of
+from ckb_node.chain.writer import ChainWriter
+from ckb_node.commands.import_blocks import Checks, check_of
 from ckb_node.config import Config
 from ckb_node.genesis.obtain import load_consensus
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.opening import ARCHIVE_CURE, CHAIN_DIRECTORY, STORE_OPTIONS, processing
 from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.interpreter import set_for_bulk
 from ckb_node.runtime.progress import BlockProgress
 from ckb_node.runtime.stop_flag import StopFlag, stop_flag
 from consensus.errors import CkbError, MoleculeError
@@ -95,9 +95,9 @@ def recover(config: Config, options: RecoverOptions) -> int:
     click.echo(f"building {path / 'db'} anew from {len(segments)} segments of {blocks}, {total:,} bytes")
     with stop_flag() as stop, recovering(path, STORE_OPTIONS.leveldb) as recovery:
         _offer_genesis(consensus, blocks, recovery.archive, is_salvage=options.is_salvage)
-        with processing(config, consensus, recovery.store, options.processes) as processor:
-            processor.start(spec.content_hash)
-            rebuilder = Rebuilder(processor, recovery.archive, blocks, options.checks)
+        with processing(config, consensus, recovery.store, options.processes) as writer:
+            writer.start(spec.content_hash)
+            rebuilder = Rebuilder(writer, recovery.archive, blocks, options.checks)
             with set_for_bulk(), BlockProgress("recovering", total) as progress:
                 report = rebuilder.run(progress, stop)
         tip, old_tip = _tip(recovery.store), recovery.old_tip(STORE_OPTIONS.leveldb)
@@ -161,9 +161,9 @@ def _not_whole(tip: Header, report: RecoverReport, old_tip: Header | None) -> st
 class Rebuilder:
     """Puts the archive's blocks on the new chain, in the order in which they came."""
 
-    def __init__(self, processor: BlockProcessor, archive: RecoveryArchive, blocks: Path, checks: Checks) -> None:
-        self._processor, self._archive, self._blocks, self._checks = processor, archive, blocks, checks
-        self._judge = judge_of(checks, processor, scripts_later)
+    def __init__(self, writer: ChainWriter, archive: RecoveryArchive, blocks: Path, checks: Checks) -> None:
+        self._writer, self._archive, self._blocks, self._checks = writer, archive, blocks, checks
+        self._check = check_of(checks, writer, scripts_later)
         self._report = RecoverReport()
         self._places: deque[tuple[bytes, Location]] = deque(maxlen=2048)
         """Where the last blocks stand: more than a group has."""
@@ -173,13 +173,11 @@ class Rebuilder:
         """Go through the archive; behind a block that is refused it goes on."""
         start: Location | None = START
         while start is not None:
-            groups = BlockGroups(
-                self._processor.store, self._judge, self._processor.now_ms, scripts=self._processor.scripts
-            )
+            bulk = BulkImport(self._writer.store, self._check, self._writer.now_ms, scripts=self._writer.scripts)
             try:
-                with groups:
+                with bulk:
                     for found in self._found_from(start, progress, stop):
-                        self._take(groups, found, progress)
+                        self._take(bulk, found, progress)
                 start = None
             except RefusedBlockError as refused:
                 start = self._behind(refused)
@@ -199,7 +197,7 @@ class Rebuilder:
         location = next(place for block_hash, place in self._places if block_hash == refused.block_hash)
         return Location(location.segment, location.end, 0)
 
-    def _take(self, groups: BlockGroups, found: Found, progress: BlockProgress) -> None:
+    def _take(self, bulk: BulkImport, found: Found, progress: BlockProgress) -> None:
         location = found.location
         if found.kind == DAMAGED:
             self._report.is_damaged = True
@@ -208,7 +206,7 @@ class Rebuilder:
             self._report.add(f"{path}: {what}")
         elif found.kind == MARK:
             self._report.note(found.mark)
-            self._follow(groups, found.mark)
+            self._follow(bulk, found.mark)
         elif found.kind == BODY:
             try:
                 block = Block.parse(found.payload)
@@ -217,49 +215,49 @@ class Rebuilder:
                 return
             self._places.append((block.hash, location))
             self._archive.offer(block.raw, location)
-            if self._put(groups, block):
+            if self._put(bulk, block):
                 progress.advance(0, 1, len(block.tx_slices) - 1)
 
-    def _put(self, groups: BlockGroups, block: Block) -> bool:
+    def _put(self, bulk: BulkImport, block: Block) -> bool:
         """Whether the block is on the new chain, or beside it, because of this call."""
-        if block.parent_hash == groups.tip().hash:
-            groups.add(block)
+        if block.parent_hash == bulk.tip().hash:
+            bulk.add(block)
             return True
-        if groups.knows(block.hash):
+        if bulk.knows(block.hash):
             return False
         name = f"block {block.number} ({bytes_text(block.hash)})"
-        if not groups.knows(block.parent_hash):
+        if not bulk.knows(block.parent_hash):
             self._report.add(f"{name}: its parent is not there")
             return False
-        groups.flush()
+        bulk.flush()
         try:
             if self._checks is Checks.NONE:
-                self._processor.process_unverified(block)
+                self._writer.process_unverified(block)
             else:
-                self._processor.process(block)
+                self._writer.process(block)
         except CkbError as error:
             self._report.add(f"{name} is invalid: {error}")
             return False
         return True
 
-    def _follow(self, groups: BlockGroups, mark: CommitMark) -> None:
+    def _follow(self, bulk: BulkImport, mark: CommitMark) -> None:
         """A commit whose tip is stored, and is another one than the bodies before it lead to, followed a cut by hand.
 
         Often the mark is the cut's own: its tip lies below ours. Versions that did not mark their commits left cuts
         without one: then the branch of the mark's tip stands beside ours, and is taken once more without it.
         """
-        if not mark.is_at_rest or groups.tip().hash == mark.tip_hash or not groups.knows(mark.tip_hash):
+        if not mark.is_at_rest or bulk.tip().hash == mark.tip_hash or not bulk.knows(mark.tip_hash):
             return
-        groups.flush()
-        with self._processor.store.view() as view:
+        bulk.flush()
+        with self._writer.store.view() as view:
             branch = _branch_to(view, mark.tip_hash)
         if branch is None:
             return
         fork, above = branch
-        self._processor.truncate(fork)
+        self._writer.truncate(fork)
         for block, location in above:
             self._archive.offer(block.raw, location)
-            self._put(groups, block)
+            self._put(bulk, block)
 
 
 def _branch_to(view: ChainState, tip_hash: bytes) -> tuple[bytes, list[tuple[Block, Location]]] | None:

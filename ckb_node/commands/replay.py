@@ -10,14 +10,14 @@ from pathlib import Path
 
 import click
 
-from ckb_node.chain.bulk import set_for_bulk
-from ckb_node.chain.checks import Judge, all_rules, body_rules, scripts_later
-from ckb_node.chain.groups import BlockGroups, RefusedBlockError
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.bulk import BulkImport, RefusedBlockError
+from ckb_node.chain.checks import BlockCheck, all_rules, body_rules, scripts_later
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.config import Config
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.opening import open_chain
 from ckb_node.runtime.errors import CommandError
+from ckb_node.runtime.interpreter import set_for_bulk
 from ckb_node.runtime.progress import BlockProgress, Counts
 from ckb_node.runtime.stop_flag import StopFlag, stop_flag
 from consensus.lookup import require
@@ -42,29 +42,29 @@ class _Replay:
     """The stored chain, and where it is processed once more. Scripts are run anew: nothing is remembered."""
 
     view: ChainState
-    processor: BlockProcessor
+    writer: ChainWriter
     stop: StopFlag
 
     @property
     def tip(self) -> Header:
         return self.view.tip_header()
 
-    def all_rules(self) -> Judge:
+    def all_rules(self) -> BlockCheck:
         """Every rule, scripts too."""
-        return all_rules(self.processor.consensus, scripts_later, self.processor.now_ms)
+        return all_rules(self.writer.consensus, scripts_later, self.writer.now_ms)
 
-    def run(self, judge: Judge, heights: range, title: str) -> Counts:
+    def run(self, check: BlockCheck, heights: range, title: str) -> Counts:
         """Process the blocks at these heights. CommandError at the first that is invalid."""
-        processor = self.processor
+        writer = self.writer
         with (
             set_for_bulk(),
             BlockProgress(title, len(heights)) as progress,
-            BlockGroups(processor.store, judge, processor.now_ms, scripts=processor.scripts) as groups,
+            BulkImport(writer.store, check, writer.now_ms, scripts=writer.scripts) as bulk,
         ):
             for height in heights:
                 self.stop.check()
                 block = self._block(height)
-                groups.add(block)
+                bulk.add(block)
                 progress.advance(1, 1, len(block.tx_slices) - 1)
         return progress.counts
 
@@ -79,10 +79,10 @@ def profile(config: Config, options: ReplayOptions, first: int | None, last: int
         end = min(replay.tip.number if last is None else last, replay.tip.number)
         if end < start:
             raise CommandError(f"there is nothing to replay from {start} to {end}; the tip is {replay.tip.number}")
-        judge = replay.all_rules()
-        _valid(lambda: replay.run(judge, range(1, start), "processing what comes before"))
+        check = replay.all_rules()
+        _valid(lambda: replay.run(check, range(1, start), "processing what comes before"))
         click.echo(f"Start profiling, re-process blocks {start}..{end}:")
-        counts = _valid(lambda: replay.run(judge, range(start, end + 1), "profiling"))
+        counts = _valid(lambda: replay.run(check, range(start, end + 1), "profiling"))
         if counts.seconds < MIN_PROFILING_S:
             click.echo(
                 f"{RULE}\nProfiling with too short time({counts.seconds:.3f}s) is inaccurate and referential; "
@@ -100,13 +100,13 @@ def sanity_check(config: Config, options: ReplayOptions, *, full_verification: b
     """Process the whole chain with all rules, or with those of a block by itself. CommandError when it breaks."""
     with _replay(config, options) as replay:
         tip = replay.tip
-        judge = replay.all_rules() if full_verification else body_rules(replay.processor.consensus)
+        check = replay.all_rules() if full_verification else body_rules(replay.writer.consensus)
         try:
-            counts = replay.run(judge, range(1, tip.number + 1), "checking")
+            counts = replay.run(check, range(1, tip.number + 1), "checking")
         except RefusedBlockError as error:
             place = f"block({error.number}-{bytes_text(error.block_hash)})"
             raise CommandError(f"Replay sanity-check error: {error.cause} at {place}") from error
-        _check_tip(replay.processor.store, tip)
+        _check_tip(replay.writer.store, tip)
         click.echo(f"Sanity-check pass, tip({tip.number}-{bytes_text(tip.hash)})")
         click.echo(f"replayed {counts.summary()}")
     return 0
@@ -142,8 +142,8 @@ def _replay(config: Config, options: ReplayOptions) -> Iterator[_Replay]:
     ):
         fresh = ChainStore.open(Path(directory))
         try:
-            processor = BlockProcessor(consensus, fresh, source.scripts, source.now_ms)
-            processor.start(spec.content_hash)
-            yield _Replay(view, processor, stop)
+            writer = ChainWriter(consensus, fresh, source.scripts, source.now_ms)
+            writer.start(spec.content_hash)
+            yield _Replay(view, writer, stop)
         finally:
             fresh.close()

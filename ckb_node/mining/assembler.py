@@ -131,7 +131,7 @@ class BlockAssembler:
             if template is None or state != self._state:
                 offer = self._offer()
                 with self._held():
-                    built = await self._chain.aside(self._build_something, offer)
+                    built = await self._chain.run_in_reader(self._build_something, offer)
                 template = built.template
                 self._template, self._state = template, state
                 if self._pool.reader is offer.reader:
@@ -201,7 +201,7 @@ class BlockAssembler:
 
     async def calculate_dao_field(self, template: BlockTemplate) -> bytes:
         """The dao field that a block of exactly this template has. Raises ResolveError or DaoError."""
-        return await self._chain.aside(self._dao_field, template)
+        return await self._chain.run_in_reader(self._dao_field, template)
 
     def _dao_field(self, template: BlockTemplate) -> bytes:
         reader = self._chain.view()

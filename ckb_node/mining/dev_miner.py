@@ -23,7 +23,7 @@ class DevMiner:
     async def mine_one(self) -> Block:
         """One block on the tip. Raises what block processing raises."""
         template = await self._assembler.block_template()
-        block = await self._chain.aside(template.to_block)
+        block = await self._chain.run_in_reader(template.to_block)
         await self._chain.submit_block(block)
         return block
 

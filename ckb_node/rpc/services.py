@@ -77,7 +77,7 @@ class ChainService(Protocol):
         """
         ...
 
-    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_in_reader(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something in a thread that nobody's calls keep busy: miners wait for it."""
         ...
 

@@ -52,11 +52,11 @@ class PoolVerifier:
         checked = None if is_large else check(None)
         async with self._slots.turn():
             checked = await self._check_again(pending, check, checked)
-            cycles = await self._in_worker(self._run_quickly, pending, checked, max_cycles)
+            cycles = await self._in_worker(self._run_short, pending, checked, max_cycles)
         if cycles is None:
             async with self._long_slot.turn():
                 checked = await self._check_again(pending, check, checked)
-                cycles = await self._in_worker(self._run_patiently, pending, checked, max_cycles)
+                cycles = await self._in_worker(self._run_long, pending, checked, max_cycles)
         pending.verify_wanted()
         return checked, cycles
 
@@ -87,16 +87,14 @@ class PoolVerifier:
             pending.verify_wanted()
             raise Invalidated("the node stops") from None
 
-    def _run_quickly(
+    def _run_short(
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
     ) -> int | None:
         """Cycles; None if the scripts take long."""
-        return self._verify(partial(self._scripts.run_quickly, reader, stop=stop), reader, rtx, env, max_cycles)
+        return self._verify(partial(self._scripts.run_short, reader, stop=stop), reader, rtx, env, max_cycles)
 
-    def _run_patiently(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
-        return self._verify(partial(self._scripts.run_patiently, reader, stop=stop), reader, rtx, env, max_cycles)
+    def _run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
+        return self._verify(partial(self._scripts.run_long, reader, stop=stop), reader, rtx, env, max_cycles)
 
     def _verify(
         self, run: RunScripts[Cycles], reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int

@@ -34,7 +34,7 @@ class Estimator:
         stop = Stop(self._scripts.stop)
         try:
             rtx = await self._short.run(partial(_resolve, view, transaction))
-            cycles = await self._short.run(partial(self._scripts.run_quickly, view, rtx, env, limit, stop))
+            cycles = await self._short.run(partial(self._scripts.run_short, view, rtx, env, limit, stop))
             return await self._long_turns(view, rtx, env, stop) if cycles is None else cycles
         finally:
             stop.set()

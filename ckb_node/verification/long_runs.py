@@ -8,18 +8,18 @@ from threading import Lock
 import structlog
 
 from ckb_node.verification.messages import Done, Ending, Setup
-from ckb_node.verification.processes import (
-    MAX_RESIDENT_BYTES,
-    RETIRE_BYTES,
-    ProcessDiedError,
-    ScriptProcess,
-    Work,
-    readable,
-)
 from ckb_node.verification.script_log import tell
-from ckb_node.verification.stopping import LOOK_S, BudgetExceeded, Gate, ScriptsStopped, Stop, TimeExceeded
+from ckb_node.verification.stopping import POLL_S, BudgetExceeded, Gate, ScriptsStopped, Stop, TimeExceeded
 from ckb_node.verification.transfer import unpack_error
 from ckb_node.verification.watch import StartPauses
+from ckb_node.verification.worker_handle import (
+    MAX_RESIDENT_BYTES,
+    RETIRE_BYTES,
+    Work,
+    WorkerDiedError,
+    WorkerHandle,
+    readable,
+)
 from consensus.script.context import ScriptChain
 
 log = structlog.get_logger("scripts")
@@ -34,13 +34,13 @@ class LongRuns:
 
     def __init__(self, setup: Setup) -> None:
         self._setup, self._lock = setup, Lock()
-        self._process: ScriptProcess | None = None
+        self._process: WorkerHandle | None = None
         self._pauses = StartPauses()
 
     def run(self, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> int:
-        """Cycles. Raises ScriptError, BudgetExceeded, ScriptsStopped; ProcessDiedError when no process lives long
+        """Cycles. Raises ScriptError, BudgetExceeded, ScriptsStopped; WorkerDiedError when no process lives long
         enough."""
-        while not self._lock.acquire(timeout=LOOK_S):
+        while not self._lock.acquire(timeout=POLL_S):
             stop.check()
         try:
             return self._run(work, chain, stop, gate, ATTEMPTS)
@@ -51,7 +51,7 @@ class LongRuns:
         process = self._usable()
         try:
             done = _follow(process, work, chain, stop, gate)
-        except ProcessDiedError:
+        except WorkerDiedError:
             self.close()
             if not process.is_ready:
                 self._pauses.failed()
@@ -67,15 +67,15 @@ class LongRuns:
         self._pauses.worked()
         return _cycles_of(work, done)
 
-    def _usable(self) -> ScriptProcess:
+    def _usable(self) -> WorkerHandle:
         process = self._process
         if process is not None and (process.process.poll() is not None or process.resident_bytes() > RETIRE_BYTES):
             process.close()
             process = None
         if process is None:
             if not self._pauses.is_over:
-                raise ProcessDiedError
-            process = self._process = ScriptProcess(self._setup)
+                raise WorkerDiedError
+            process = self._process = WorkerHandle(self._setup)
         return process
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class LongRuns:
             process.close()
 
 
-def _follow(process: ScriptProcess, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> Done:
+def _follow(process: WorkerHandle, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> Done:
     """Give it the work and stand by."""
     is_given, worked_s, looked = False, 0.0, time.monotonic()
     while True:
@@ -93,7 +93,7 @@ def _follow(process: ScriptProcess, work: Work, chain: ScriptChain, stop: Stop, 
             process.give([work], chain)
             is_given = True
         process.control.is_paused = not gate.is_open
-        if readable([process], LOOK_S):
+        if readable([process], POLL_S):
             for _, done in process.receive():
                 return done
         process.verify_works()
@@ -104,9 +104,9 @@ def _follow(process: ScriptProcess, work: Work, chain: ScriptChain, stop: Stop, 
         _check_limits(process, work, worked_s)
 
 
-def _check_limits(process: ScriptProcess, work: Work, worked_s: float) -> None:
+def _check_limits(process: WorkerHandle, work: Work, worked_s: float) -> None:
     if process.is_stuck:
-        raise ProcessDiedError
+        raise WorkerDiedError
     if process.resident_bytes() > MAX_RESIDENT_BYTES:
         raise BudgetExceeded("bytes of memory", str(MAX_RESIDENT_BYTES))
     # The process counts its own time of work; on a busy machine that is much less than the clock says.
@@ -125,6 +125,6 @@ def _cycles_of(work: Work, done: Done) -> int:
         case Ending.OUT_OF_TIME:
             raise TimeExceeded(work.seconds or 0)
         case Ending.BROKEN:
-            raise ProcessDiedError
+            raise WorkerDiedError
         case Ending.FAILED:
-            raise ProcessDiedError if error is None else error
+            raise WorkerDiedError if error is None else error

@@ -11,7 +11,7 @@ from ckb_node.verification.scripts import ScriptService
 from consensus.context import ChainReader
 from consensus.rules.verify_block import PreparedBlock, finish_block
 
-MOST_WAITING = 1024
+MAX_WAITING = 1024
 """Transactions that wait before `put` waits too."""
 
 
@@ -32,7 +32,7 @@ class ScriptQueue:
 
     def put(self, reader: ChainReader, prepared: PreparedBlock) -> None:
         """The next block. `reader` may be ahead of it, on the same chain."""
-        if self._running is not None and self._transactions >= MOST_WAITING:
+        if self._running is not None and self._transactions >= MAX_WAITING:
             wait([self._running])
         self._waiting.append(prepared)
         self._transactions += len(prepared.fees)

@@ -25,7 +25,7 @@ from vm.errors import EngineFailure
 
 MAX_VERIFIED = 30_000
 
-QUICK_S = 0.1
+SHORT_RUN_S = 0.1
 MIN_POOL_S = 2.0
 POOL_CYCLES_PER_S = 100e6
 
@@ -82,19 +82,17 @@ class ScriptService:
         for prepared in blocks:
             yield self.run_block(reader, prepared)
 
-    def run_quickly(
+    def run_short(
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
     ) -> int | None:
         """Cycles of a transaction of the pool, None if it takes long. Raises ScriptError, ScriptsStopped."""
-        pause = PoolPause(stop, self.gate, QUICK_S, _TakesLongError)
+        pause = PoolPause(stop, self.gate, SHORT_RUN_S, _TakesLongError)
         try:
             return self.over(reader, pause).run(rtx, env, max_cycles)
         except _TakesLongError:
             return None
 
-    def run_patiently(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
+    def run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
         """Cycles of a transaction of the pool. Raises ScriptError, ScriptsStopped; TimeExceeded when it works longer
         than `pool_seconds`, BudgetExceeded when it takes too much memory."""
         return self.run_estimate(reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
@@ -108,7 +106,7 @@ class ScriptService:
         stop: Stop,
         seconds: float,
     ) -> int:
-        """As `run_patiently` for up to `seconds`, and not in the way of the pool."""
+        """As `run_long` for up to `seconds`, and not in the way of the pool."""
         pause = PoolPause(stop, self.gate, seconds, lambda: TimeExceeded(seconds))
         return self.over(reader, pause).run(rtx, env, max_cycles)
 

@@ -10,13 +10,13 @@ from typing import Final
 
 import structlog
 
-from ckb_node.verification.blocks import BlockProcesses
 from ckb_node.verification.long_runs import LongRuns
 from ckb_node.verification.messages import Setup
-from ckb_node.verification.processes import ProcessDiedError, Work
 from ckb_node.verification.script_log import is_heard
 from ckb_node.verification.scripts import ScriptService, pool_seconds
 from ckb_node.verification.stopping import Stop
+from ckb_node.verification.worker_handle import Work, WorkerDiedError
+from ckb_node.verification.worker_pool import BlockWorkerPool
 from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.params import Consensus
@@ -42,7 +42,7 @@ class ParallelScriptService(ScriptService):
         super().__init__(consensus, engines.create_machine)
         hardforks, directory = asdict(consensus.hardforks), str(engines_directory)
         # Blocks keep all cores busy for long, and translating would wait for their end, which it is to bring nearer.
-        self.blocks = BlockProcesses(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
+        self.blocks = BlockWorkerPool(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
         pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_heard(), own_niceness=LONG_RUN_NICENESS)
         self.long_runs, self.estimate_runs = LongRuns(pool_setup), LongRuns(pool_setup)
 
@@ -90,9 +90,7 @@ class ParallelScriptService(ScriptService):
                 run.cycles[index] = cycles
         return [_beginning(run.cycles, limit) for run in runs]
 
-    def run_patiently(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
+    def run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
         """As ScriptService, but in a process of its own, so that it takes nobody's time."""
         return self._run_in(self.long_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
 
@@ -105,7 +103,7 @@ class ParallelScriptService(ScriptService):
         stop: Stop,
         seconds: float,
     ) -> int:
-        """As `run_patiently`, in another process."""
+        """As `run_long`, in another process."""
         return self._run_in(self.estimate_runs, reader, rtx, env, max_cycles, stop, seconds)
 
     def _run_in(
@@ -127,7 +125,7 @@ class ParallelScriptService(ScriptService):
         work = Work(0, rtx, env.epoch_without_proposal_window, max_cycles, seconds)
         try:
             cycles = runs.run(work, reader, stop, self.gate)
-        except ProcessDiedError:
+        except WorkerDiedError:
             return super().run_estimate(reader, rtx, env, max_cycles, stop, seconds)
         self.verified.put(key, cycles)
         return cycles

@@ -9,7 +9,7 @@ from threading import Event, Lock
 
 from consensus.errors import CkbError
 
-LOOK_S = 0.02
+POLL_S = 0.02
 """How often whoever waits looks whether it should go on."""
 
 
@@ -83,7 +83,7 @@ class Gate:
 
     def wait(self, stop: Stop) -> None:
         """Return when no block is verified. Raises ScriptsStopped."""
-        while not self._open.wait(LOOK_S):
+        while not self._open.wait(POLL_S):
             stop.check()
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from vm.child import STOPPED_STATES, process_fields
 
-LOOK_EVERY_S: Final = 0.25
+CHECK_EVERY_S: Final = 0.25
 STOPPED_S: Final = 2.0
 """In the state of a stopped process."""
 ASLEEP_S: Final = 15.0
@@ -51,10 +51,10 @@ class Watch:
     def fault(self) -> str | None:
         """What is wrong with the process, which has work; None as far as is known. Costs little when called often."""
         now = self._now_s()
-        if now - self._looked < LOOK_EVERY_S:
+        if now - self._looked < CHECK_EVERY_S:
             return None
         # If it is this process that was stopped, or got no turn, that is no fault of the other.
-        passed, self._looked = min(now - self._looked, 4 * LOOK_EVERY_S), now
+        passed, self._looked = min(now - self._looked, 4 * CHECK_EVERY_S), now
         fields = self._fields(self._process)
         if len(fields) < 13:
             return None

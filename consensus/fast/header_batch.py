@@ -82,7 +82,7 @@ def verify_headers(
     invalid: Container[bytes] = frozenset(),
     find_without_work: FindWithoutWork = first_without_work,
 ) -> HeadersJudged:
-    """Judge a batch of headers that are not known yet, lowest first.
+    """BlockCheck a batch of headers that are not known yet, lowest first.
 
     `reader` knows the ancestors of the first, stored or not; `invalid` are hashes of invalid blocks.
     """

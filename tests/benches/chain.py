@@ -1,4 +1,4 @@
-"""Block import: blocks from raw bytes onto LevelDB in synced groups, with all rules, scripts trusted or run.
+"""Block import: blocks from raw bytes onto LevelDB in synced bulk, with all rules, scripts trusted or run.
 
 `python -m tests.benches.chain` (or `make bench-chain`) makes the chains, then imports each in processes of their own,
 so that memory is the import's alone. Blocks that make the cells for the others' transfers are not measured, except with
@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ckb_node.chain.bulk import set_for_bulk
+from ckb_node.chain.bulk import BulkImport
 from ckb_node.chain.checks import all_rules, scripts_later, scripts_trusted
-from ckb_node.chain.groups import BlockGroups
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.runtime.clock import SystemClock
+from ckb_node.runtime.interpreter import set_for_bulk
 from ckb_node.verification.service import ParallelScriptService
 from consensus.kernels.prepare import load_kernels
 from consensus.types.blockchain import Block
@@ -52,7 +52,7 @@ PHASES = (
     ("reward", "reward_matches"),
     ("chain root", "chain_root_matches"),
     ("MMR nodes", "nodes_of_block"),
-    ("attach", "attach_judged"),
+    ("attach", "attach_checked"),
     ("hand over", "save"),
 )
 """What to call the cumulative time of a function that holds a phase."""
@@ -179,16 +179,16 @@ def importer(
     store = ChainStore.open(directory / "chain")
     with Engines(programs) as engines, closing(ParallelScriptService(consensus, engines, programs)) as scripts:
         load_kernels(programs)
-        BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
-        judge = all_rules(consensus, scripts_later if run_scripts else scripts_trusted, now_ms)
+        ChainWriter(consensus, store, scripts, now_ms).start(bytes(32))
+        check = all_rules(consensus, scripts_later if run_scripts else scripts_trusted, now_ms)
 
         def take(raws: Sequence[bytes]) -> dict[str, float]:
             transactions, started, start = 0, time.perf_counter(), 0.0
             queued = scripts if run_scripts else None
-            with set_for_bulk(), BlockGroups(store, judge, now_ms, scripts=queued) as groups:
+            with set_for_bulk(), BulkImport(store, check, now_ms, scripts=queued) as bulk:
                 for raw in raws:
                     block = Block.parse(raw)
-                    groups.add(block)
+                    bulk.add(block)
                     transactions += len(block.tx_slices) - 1
                     if not start and len(scripts.verified):
                         start = time.perf_counter() - started

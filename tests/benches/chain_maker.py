@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ckb_node.chain.attaching import attach_judged
+from ckb_node.chain.attaching import attach_checked
 from ckb_node.chain.checks import all_rules, scripts_trusted
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification.scripts import ScriptService
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.params import Consensus
@@ -50,9 +50,9 @@ class ChainMaker:
         self.consensus = consensus or dev_consensus()
         self.raw_blocks: list[bytes] = []
         self._store = ChainStore.in_memory()
-        BlockProcessor(self.consensus, self._store, ScriptService(self.consensus), lambda: NOW_MS).start(bytes(32))
+        ChainWriter(self.consensus, self._store, ScriptService(self.consensus), lambda: NOW_MS).start(bytes(32))
         self._txn = self._store.begin()
-        self._judge = all_rules(self.consensus, scripts_trusted, lambda: NOW_MS)
+        self._check = all_rules(self.consensus, scripts_trusted, lambda: NOW_MS)
         self._alice, self._miner = Wallet(ALICE_KEY), Wallet(BOB_KEY).lock
         self._purse = issued_cell(self.consensus, self._alice)
 
@@ -82,7 +82,7 @@ class ChainMaker:
         ).with_roots()
         dao = dao_field_in_epoch(consensus, resolve_block(block, txn, txn), parent, epoch, txn)
         block = block.replace(header=block.header.with_fields(dao=dao))
-        attach_judged(txn, block, self._judge(txn, block), nodes_of_block(txn, block.header)[1], NOW_MS)
+        attach_checked(txn, block, self._check(txn, block), nodes_of_block(txn, block.header)[1], NOW_MS)
         self.raw_blocks.append(block.raw)
 
     def add_in_two_phases(self, batches: Sequence[Sequence[Transaction]]) -> None:

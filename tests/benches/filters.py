@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from ckb_node.chain.bulk import BulkImport
 from ckb_node.chain.checks import no_rules
-from ckb_node.chain.groups import BlockGroups
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.filters.builder import Encode, FilterBuilder, FilterMaker, RecentCells
 from ckb_node.verification.scripts import ScriptService
 from consensus.crypto import golomb
@@ -67,10 +67,10 @@ def transfers() -> list[Block]:
 def stored(path: Path, blocks: list[Block]) -> ChainStore:
     """A database with these blocks, of which no rule is checked."""
     consensus, store = dev_consensus(), ChainStore.open(path / "chain")
-    BlockProcessor(consensus, store, ScriptService(consensus), lambda: NOW_MS).start(bytes(32))
-    with BlockGroups(store, no_rules(consensus), lambda: NOW_MS) as groups:
+    ChainWriter(consensus, store, ScriptService(consensus), lambda: NOW_MS).start(bytes(32))
+    with BulkImport(store, no_rules(consensus), lambda: NOW_MS) as bulk:
         for block in blocks:
-            groups.add(block)
+            bulk.add(block)
     return store
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ckb_node.chain.processor import BlockProcessor, Verdict
 from ckb_node.chain.service import ChainService
+from ckb_node.chain.writer import ChainWriter, Verdict
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.verification.scripts import ScriptService
 from consensus.types.blockchain import Block, OutPoint, Transaction
@@ -156,28 +156,28 @@ async def small_blocks(count: int) -> list[bytes]:
 def bench_import(report: Report, directory: Path) -> None:
     """Blocks one after the other through the chain service onto LevelDB, each its own synced commit."""
     raw_blocks = asyncio.run(small_blocks(SMALL_BLOCKS))
-    with open_processor(directory) as processor:
-        seconds = asyncio.run(import_seconds(processor, raw_blocks))
+    with open_writer(directory) as writer:
+        seconds = asyncio.run(import_seconds(writer, raw_blocks))
     report.add("small_blocks_per_s", len(raw_blocks) / seconds,
                f"{SMALL_BLOCKS} blocks with only a cellbase, chain service onto LevelDB, one commit each")  # fmt: skip
 
 
 @contextmanager
-def open_processor(directory: Path) -> Iterator[BlockProcessor]:
-    """A dev chain's block processor over a database on disk."""
+def open_writer(directory: Path) -> Iterator[ChainWriter]:
+    """A dev chain's block writer over a database on disk."""
     consensus = dev_consensus()
     store = ChainStore.open(directory)
-    processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-    processor.start(bytes(32))
+    writer = ChainWriter(consensus, store, ScriptService(consensus), SystemClock().now_ms)
+    writer.start(bytes(32))
     try:
-        yield processor
+        yield writer
     finally:
         store.close()
 
 
-async def import_seconds(processor: BlockProcessor, raw_blocks: Sequence[bytes]) -> float:
+async def import_seconds(writer: ChainWriter, raw_blocks: Sequence[bytes]) -> float:
     """Seconds for all blocks, parsing included."""
-    chain = ChainService(processor)
+    chain = ChainService(writer)
     started = time.perf_counter()
     for raw in raw_blocks:
         if await chain.process(Block.parse(raw)) is not Verdict.BEST:
@@ -192,12 +192,12 @@ def profile_import(directory: Path) -> None:
     raw_blocks = asyncio.run(small_blocks(SMALL_BLOCKS))
     profiler = cProfile.Profile()
 
-    def run(processor: BlockProcessor) -> None:
+    def run(writer: ChainWriter) -> None:
         for raw in raw_blocks:
-            processor.process(Block.parse(raw))
+            writer.process(Block.parse(raw))
 
-    with open_processor(directory / "chain") as processor:
-        profiler.runcall(run, processor)
+    with open_writer(directory / "chain") as writer:
+        profiler.runcall(run, writer)
     for order in ("tottime", "cumulative"):
         pstats.Stats(profiler).strip_dirs().sort_stats(order).print_stats(20)
 

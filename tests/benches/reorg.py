@@ -23,8 +23,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Self
 
+from ckb_node.chain.bulk import BulkImport
 from ckb_node.chain.checks import all_rules, scripts_trusted
-from ckb_node.chain.groups import BlockGroups
 from ckb_node.config import load_config
 from ckb_node.opening import open_chain
 from consensus.types.blockchain import Block, Transaction
@@ -134,11 +134,11 @@ def report_both(report: Report, depth: int, there: dict[str, float], back: dict[
 
 def import_trusted(directory: Path, raw_blocks: Sequence[bytes]) -> None:
     """Put blocks onto an empty chain, scripts trusted."""
-    with open_chain(load_config(directory)) as (consensus, store, processor):
-        judge = all_rules(consensus, scripts_trusted, lambda: NOW_MS)
-        with BlockGroups(store, judge, processor.now_ms) as groups:
+    with open_chain(load_config(directory)) as (consensus, store, writer):
+        check = all_rules(consensus, scripts_trusted, lambda: NOW_MS)
+        with BulkImport(store, check, writer.now_ms) as bulk:
             for raw in raw_blocks:
-                groups.add(Block.parse(raw))
+                bulk.add(Block.parse(raw))
 
 
 def feed(rpc: RpcClient, raw_blocks: Sequence[bytes]) -> None:

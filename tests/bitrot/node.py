@@ -20,7 +20,7 @@ from typing import Final
 
 from click.testing import CliRunner
 
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.cli.main import main
 from ckb_node.config import load_config
 from ckb_node.filters.builder import FilterMaker, RecentCells
@@ -173,10 +173,10 @@ class Truth:
 def _stored(blocks: Sequence[Block]) -> ChainStore:
     """The chain in memory, its blocks taken without any rule."""
     store, consensus = ChainStore.in_memory(), dev_consensus()
-    processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-    processor.start(bytes(32))
+    writer = ChainWriter(consensus, store, ScriptService(consensus), SystemClock().now_ms)
+    writer.start(bytes(32))
     for block in blocks:
-        processor.process_unverified(block)
+        writer.process_unverified(block)
     return store
 
 

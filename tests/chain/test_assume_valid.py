@@ -20,7 +20,7 @@ from ckb_node.chain.initial_download import (
     fetch_gate,
     has_enough_work,
 )
-from ckb_node.chain.processor import Verdict
+from ckb_node.chain.writer import Verdict
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.rules.block_contextual import DaoFieldMismatchError
 from consensus.rules.verify_block import BlockTransactionError

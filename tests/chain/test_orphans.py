@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from ckb_node.chain.errors import InvalidParentError
 from ckb_node.chain.orphans import EXPIRE_EPOCHS, OrphanPool
-from ckb_node.chain.processor import Verdict
+from ckb_node.chain.writer import Verdict
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError
 from consensus.params import PowFunc
@@ -170,7 +170,7 @@ async def test_a_database_failure_keeps_them_and_the_event(monkeypatch: pytest.M
         dev.chain.listen(lambda change: heard.append(change.new_tip.number))
         for block in made[:0:-1]:
             await dev.chain.process(block)
-        insert = dev.processor._insert
+        insert = dev.writer._insert
         full_disk = StorageError(dev.store.path, "no space left")
 
         def insert_or_fail(*args: object) -> object:
@@ -178,13 +178,13 @@ async def test_a_database_failure_keeps_them_and_the_event(monkeypatch: pytest.M
                 raise full_disk
             return insert(*args)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(dev.processor, "_insert", insert_or_fail)
+        monkeypatch.setattr(dev.writer, "_insert", insert_or_fail)
         assert await dev.chain.process(made[0]) is Verdict.BEST
         assert heard == [1]
         assert dev.chain.orphan_count == 2
         with pytest.raises(StorageError):
             await dev.chain.process(made[1])
-        monkeypatch.setattr(dev.processor, "_insert", insert)
+        monkeypatch.setattr(dev.writer, "_insert", insert)
         assert await dev.chain.process(made[0]) is Verdict.KNOWN
         assert heard == [1, 2, 3], "their parent came again"
         assert dev.chain.orphan_count == 0
@@ -204,21 +204,21 @@ async def test_no_failure_keeps_the_event_back(
         dev.chain.listen(lambda change: heard.append(change.new_tip.number))
         for block in made[:0:-1]:
             await dev.chain.process(block)
-        attach = dev.processor._verifier.attach
+        attach = dev.writer._verifier.attach
 
         def attach_or_fail(txn: ChainTxn, blocks: Sequence[bytes], load: Callable[[bytes], Block]) -> None:
             if made[2].hash in blocks:
                 raise failure
             attach(txn, blocks, load)
 
-        monkeypatch.setattr(dev.processor._verifier, "attach", attach_or_fail)
+        monkeypatch.setattr(dev.writer._verifier, "attach", attach_or_fail)
         with capture_logs() as logs:
             assert await dev.chain.process(made[0]) is Verdict.BEST
         assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == logged
         assert heard == [1, 2]
         assert tip_of(dev) == made[1].hash
         assert dev.chain.orphan_count == 2
-        monkeypatch.setattr(dev.processor._verifier, "attach", attach)
+        monkeypatch.setattr(dev.writer._verifier, "attach", attach)
         assert await dev.chain.process(made[1]) is Verdict.KNOWN
         assert heard == [1, 2, 3, 4]
 
@@ -254,4 +254,4 @@ async def test_a_truncation_takes_the_orphans_above_along() -> None:
         for block in (*waiting, low):
             assert await dev.chain.process(block) is Verdict.ORPHAN
         await dev.chain.truncate(base[-1].hash)
-        assert list(dev.processor.orphans) == [low]
+        assert list(dev.writer.orphans) == [low]

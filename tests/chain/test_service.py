@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ckb_node.chain.events import ChainChanged
-from ckb_node.chain.processor import Outcome, Verdict
+from ckb_node.chain.writer import Outcome, Verdict
 from consensus.rules.resolve import UnknownOutPointError
 from consensus.types.blockchain import Block, OutPoint
 from tests.chain.kit_branches import branch, submit_all, tip_of
@@ -22,7 +22,7 @@ async def test_one_thread_writes_one_block_after_the_other(monkeypatch: pytest.M
     made = await branch(b"ours", 20)
     async with dev_chain() as dev:
         running, threads, overlaps = [], set(), []
-        process = dev.processor.process
+        process = dev.writer.process
 
         def watched(block: Block) -> Outcome:
             threads.add(threading.current_thread())
@@ -33,7 +33,7 @@ async def test_one_thread_writes_one_block_after_the_other(monkeypatch: pytest.M
             finally:
                 running.pop()
 
-        monkeypatch.setattr(dev.processor, "process", watched)
+        monkeypatch.setattr(dev.writer, "process", watched)
         verdicts = await asyncio.gather(*(dev.chain.process(block) for block in made))
         assert verdicts == [Verdict.BEST] * 20
         assert len(threads) == 1
@@ -130,13 +130,13 @@ async def test_the_loop_runs_while_a_block_is_verified(monkeypatch: pytest.Monke
     made = await branch(b"ours", 1)
     async with dev_chain() as dev:
         may_go_on = threading.Event()
-        process = dev.processor.process
+        process = dev.writer.process
 
         def slow(block: Block) -> Outcome:
             assert may_go_on.wait(10)
             return process(block)
 
-        monkeypatch.setattr(dev.processor, "process", slow)
+        monkeypatch.setattr(dev.writer, "process", slow)
         submission = asyncio.get_running_loop().create_task(dev.chain.process(made[0]))
         for _ in range(5):
             await asyncio.sleep(0)
@@ -196,7 +196,7 @@ async def test_what_goes_on_aside_is_waited_for(is_given_up: bool) -> None:
                 seen.append(view.tip_header().number)
             return 7
 
-        asked = asyncio.get_running_loop().create_task(dev.chain.aside(slow))
+        asked = asyncio.get_running_loop().create_task(dev.chain.run_in_reader(slow))
         await asyncio.to_thread(has_begun.wait, 30)
         if is_given_up:
             asked.cancel()

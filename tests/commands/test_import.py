@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later, scripts_trusted
 from ckb_node.chain.errors import KnownInvalidBlockError
-from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.commands.block_lines import BlockLine
 from ckb_node.commands.export_blocks import ExportOptions, export_blocks
 from ckb_node.commands.import_blocks import BlockImporter, Checks, ImportOptions, height_of_targets, import_blocks
@@ -52,10 +52,10 @@ FIRST_PAYMENT = next(block.number for block in mined() if len(block.transactions
 def processed(blocks: Sequence[Block]) -> ChainStore:
     """The state after blocks that went one by one the way of blocks from anywhere."""
     consensus, store = dev_consensus(), ChainStore.in_memory()
-    processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-    processor.start(bytes(32))
+    writer = ChainWriter(consensus, store, ScriptService(consensus), SystemClock().now_ms)
+    writer.start(bytes(32))
     for block in blocks:
-        processor.process(block)
+        writer.process(block)
     return store
 
 
@@ -137,13 +137,13 @@ def test_a_heavier_branch_in_the_file_is_taken(tmp_path: Path) -> None:
     expected.close()
 
 
-# ---------------------------------------------------------------- groups
+# ---------------------------------------------------------------- bulk
 
 
-def add_all(groups: BlockGroups, blocks: Sequence[Block]) -> None:
-    with groups:
+def add_all(bulk: BulkImport, blocks: Sequence[Block]) -> None:
+    with bulk:
         for block in blocks:
-            groups.add(block)
+            bulk.add(block)
 
 
 class CountingStore:
@@ -177,50 +177,50 @@ class CountingStore:
 @pytest.mark.parametrize(
     ("limits", "tips"),
     [
-        (GroupLimits(blocks=10), [10, 20, BLOCKS]),
-        (GroupLimits(blocks=1), list(range(1, BLOCKS + 1))),
-        (GroupLimits(body_bytes=1), list(range(1, BLOCKS + 1))),
-        (GroupLimits(seconds=0), list(range(1, BLOCKS + 1))),
-        (GroupLimits(seconds=1e9), [BLOCKS]),
+        (BulkLimits(blocks=10), [10, 20, BLOCKS]),
+        (BulkLimits(blocks=1), list(range(1, BLOCKS + 1))),
+        (BulkLimits(body_bytes=1), list(range(1, BLOCKS + 1))),
+        (BulkLimits(seconds=0), list(range(1, BLOCKS + 1))),
+        (BulkLimits(seconds=1e9), [BLOCKS]),
     ],
 )
-def test_one_commit_for_each_group(limits: GroupLimits, tips: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_commit_for_each_group(limits: BulkLimits, tips: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     consensus, store = dev_consensus(), ChainStore.in_memory()
     scripts, now_ms = ScriptService(consensus), SystemClock().now_ms
-    BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
+    ChainWriter(consensus, store, scripts, now_ms).start(bytes(32))
     counting = CountingStore(store, monkeypatch)
-    with BlockGroups(store, all_rules(consensus, scripts_later, now_ms), now_ms, limits, scripts) as groups:
+    with BulkImport(store, all_rules(consensus, scripts_later, now_ms), now_ms, limits, scripts) as bulk:
         for block in mined():
-            groups.add(block)
-            assert groups.tip() == block.header
-            assert groups.knows(block.hash)
+            bulk.add(block)
+            assert bulk.tip() == block.header
+            assert bulk.knows(block.hash)
     assert counting.tips == tips
     store.close()
 
 
-def in_a_group(blocks: Sequence[Block], limits: GroupLimits | None = None) -> tuple[ChainStore, RefusedBlockError]:
+def in_a_group(blocks: Sequence[Block], limits: BulkLimits | None = None) -> tuple[ChainStore, RefusedBlockError]:
     """What is stored after blocks of which one is bad, and what was said of it."""
     consensus, store = dev_consensus(), ChainStore.in_memory()
     scripts, now_ms = ScriptService(consensus), SystemClock().now_ms
-    BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
+    ChainWriter(consensus, store, scripts, now_ms).start(bytes(32))
     with pytest.raises(RefusedBlockError) as caught:
-        add_all(BlockGroups(store, all_rules(consensus, scripts_later, now_ms), now_ms, limits, scripts), blocks)
+        add_all(BulkImport(store, all_rules(consensus, scripts_later, now_ms), now_ms, limits, scripts), blocks)
     return store, caught.value
 
 
 def one_by_one_until_refused(blocks: Sequence[Block]) -> tuple[ChainStore, CkbError]:
     consensus, store = dev_consensus(), ChainStore.in_memory()
-    processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-    processor.start(bytes(32))
+    writer = ChainWriter(consensus, store, ScriptService(consensus), SystemClock().now_ms)
+    writer.start(bytes(32))
     for block in blocks:
         try:
-            processor.process(block)
+            writer.process(block)
         except CkbError as error:
             return store, error
     raise AssertionError("no block is bad")
 
 
-@pytest.mark.parametrize("limits", [GroupLimits(), GroupLimits(blocks=3)])
+@pytest.mark.parametrize("limits", [BulkLimits(), BulkLimits(blocks=3)])
 @pytest.mark.parametrize(
     ("bad", "change"),
     [
@@ -234,7 +234,7 @@ def one_by_one_until_refused(blocks: Sequence[Block]) -> tuple[ChainStore, CkbEr
     ],
 )
 def test_a_group_with_a_bad_block_ends_as_single_blocks_do(
-    bad: int, change: Callable[[Block], Block], limits: GroupLimits
+    bad: int, change: Callable[[Block], Block], limits: BulkLimits
 ) -> None:
     """What came before it stays; it is remembered as invalid if it can never be valid; the error is the same."""
     chain = with_block(mined(), bad, change)
@@ -269,7 +269,7 @@ def test_the_first_bad_block_is_the_one_that_is_named() -> None:
 def test_a_bad_block_has_its_line_whatever_came_after_it(tmp_path: Path) -> None:
     """Its scripts are found to fail when many lines were passed over that are known."""
     chain = with_block(mined(), FIRST_PAYMENT, with_bad_signature)[:FIRST_PAYMENT]
-    source = file_of(tmp_path / "chain.jsonl", [*chain, *[chain[0]] * (GroupLimits().blocks + 10)])
+    source = file_of(tmp_path / "chain.jsonl", [*chain, *[chain[0]] * (BulkLimits().blocks + 10)])
     with pytest.raises(CommandError, match=f"line {FIRST_PAYMENT + 1}: block {FIRST_PAYMENT} "):
         import_blocks(make_node(tmp_path / "node"), ImportOptions(str(source)))
 
@@ -282,14 +282,14 @@ def test_an_invalid_block_is_not_verified_twice() -> None:
     def never(txn: object, prepared: PreparedBlock) -> Sequence[int]:
         raise AssertionError(prepared)
 
-    judge = all_rules(consensus, never, now_ms)
-    with pytest.raises(RefusedBlockError) as caught, BlockGroups(store, judge, now_ms) as groups:
-        groups.add(chain[FIRST_PAYMENT - 1])
+    check = all_rules(consensus, never, now_ms)
+    with pytest.raises(RefusedBlockError) as caught, BulkImport(store, check, now_ms) as bulk:
+        bulk.add(chain[FIRST_PAYMENT - 1])
     assert isinstance(caught.value.cause, KnownInvalidBlockError)
     good = mined()[FIRST_PAYMENT - 1 :]
-    with BlockGroups(store, all_rules(consensus, scripts_trusted, now_ms), now_ms) as groups:
+    with BulkImport(store, all_rules(consensus, scripts_trusted, now_ms), now_ms) as bulk:
         for block in good:
-            groups.add(block)
+            bulk.add(block)
     with store.view() as view:
         assert view.tip_header() == mined()[-1].header
 
@@ -312,9 +312,9 @@ class StoppedService(ScriptService):
 def test_what_no_script_has_proven_is_not_kept(blocks: int) -> None:
     consensus, store = dev_consensus(), ChainStore.in_memory()
     scripts, now_ms = StoppedService(consensus, blocks), SystemClock().now_ms
-    BlockProcessor(consensus, store, scripts, now_ms).start(bytes(32))
+    ChainWriter(consensus, store, scripts, now_ms).start(bytes(32))
     with pytest.raises(ScriptsStopped):
-        add_all(BlockGroups(store, all_rules(consensus, scripts_later, now_ms), now_ms, scripts=scripts), mined())
+        add_all(BulkImport(store, all_rules(consensus, scripts_later, now_ms), now_ms, scripts=scripts), mined())
     with_payments = [block.number for block in mined() if len(block.transactions) > 1]
     with store.view() as view:
         assert view.tip_header().number == with_payments[blocks] - 1
@@ -467,13 +467,13 @@ async def test_a_branch_beside_a_targets_ancestors_is_not_trusted() -> None:
 
     def take(made: Sequence[Block]) -> int:
         store = ChainStore.in_memory()
-        processor = BlockProcessor(dev_consensus(), store, ScriptService(dev_consensus()), lambda: 1 << 50)
-        processor.start(bytes(32))
-        importer = BlockImporter(processor, Checks.ALL, "a file", trusted_below=blocks[-1].number)
-        with suppress(RefusedBlockError), importer.groups:
+        writer = ChainWriter(dev_consensus(), store, ScriptService(dev_consensus()), lambda: 1 << 50)
+        writer.start(bytes(32))
+        importer = BlockImporter(writer, Checks.ALL, "a file", trusted_below=blocks[-1].number)
+        with suppress(RefusedBlockError), importer.bulk:
             for number, block in enumerate(made, 1):
                 importer.take(BlockLine(number, 1, block))
-        return importer.groups.tip().number
+        return importer.bulk.tip().number
 
     assert take(blocks) == blocks[-1].number
     assert take([*blocks[:2], *beside, *blocks[2:]]) == bad.number - 1, "what comes after a gap proves itself"

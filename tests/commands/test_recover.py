@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.config import Config
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.verification.scripts import ScriptService
@@ -42,12 +42,12 @@ class Made:
         self.chain = self.config.data_dir / "chain"
         self.store = ChainStore.open(self.chain)
         consensus = dev_consensus()
-        self.processor = BlockProcessor(consensus, self.store, ScriptService(consensus), SystemClock().now_ms)
-        self.processor.start(self.config.load_spec()[0].content_hash)
+        self.writer = ChainWriter(consensus, self.store, ScriptService(consensus), SystemClock().now_ms)
+        self.writer.start(self.config.load_spec()[0].content_hash)
 
     def add(self, blocks: Sequence[Block]) -> None:
         for block in blocks:
-            self.processor.process(block)
+            self.writer.process(block)
 
     def close(self) -> Path:
         """Close, and keep a copy of the database."""
@@ -112,7 +112,7 @@ def test_a_recovered_chain_goes_on_and_can_be_recovered_again(made: Made) -> Non
         shutil.rmtree(made.chain / "db")
         made.command("recover")
         made.store = ChainStore.open(made.chain)
-        made.processor.store = made.store
+        made.writer.store = made.store
         made.add(blocks[12:height])
         made.store.close()
         assert tip_of(made.config) == height
@@ -128,7 +128,7 @@ def test_a_recovered_chain_goes_on_and_can_be_recovered_again(made: Made) -> Non
 def test_what_was_truncated_stays_away(made: Made) -> None:
     blocks = mined()
     made.add(blocks[:12])
-    made.processor.truncate(blocks[6].hash)
+    made.writer.truncate(blocks[6].hash)
     kept = made.close()
     shutil.rmtree(made.chain / "db")
     made.command("recover")
@@ -188,7 +188,7 @@ def test_a_damaged_body_is_named_and_what_is_before_it_can_be_kept(made: Made) -
     (aside,) = made.chain.glob("blocks.before-*")
     assert (aside / path.name).read_bytes() == raw
     made.store = ChainStore.open(made.chain)
-    made.processor.store = made.store
+    made.writer.store = made.store
     made.add(mined()[9:])
     made.store.close()
     assert tip_of(made.config) == BLOCKS
@@ -288,7 +288,7 @@ def test_an_archive_of_another_history_is_refused(made: Made) -> None:
     made.add(run_branch(b"these", 3, blocks[:5]))
     made.store.close()
     other = ChainStore.open(made.chain.parent / "other")
-    made.processor.store = other
+    made.writer.store = other
     made.add(run_branch(b"those", 3, blocks[:5]))
     other.close()
     shutil.rmtree(made.chain / "blocks")
@@ -306,7 +306,7 @@ def test_a_cut_that_no_mark_tells_of_is_made_again(made: Made) -> None:
     """Older versions wrote no marks; the first start of this one notes where their chain was."""
     blocks = mined()
     made.add(blocks[:9])
-    made.processor.truncate(blocks[4].hash)
+    made.writer.truncate(blocks[4].hash)
     made.add(run_branch(b"shorter", 2, blocks[:5]))
     made.store.close()
     (segment,) = (made.chain / "blocks").iterdir()
@@ -362,7 +362,7 @@ def test_invalid_blocks_take_no_room_in_the_archive(made: Made) -> None:
         bad = blocks[6].replace(header=header.with_fields(dao=header.dao[:16] + bytes([spoilt]) * 16))
         for _ in range(2):
             with pytest.raises(CkbError):
-                made.processor.process(bad)
+                made.writer.process(bad)
     grown = sum(file.stat().st_size for file in (made.chain / "blocks").iterdir()) - size
     assert grown == 19 * 61, "a mark for each commit that remembers one"
     made.add(blocks[6:8])
@@ -370,7 +370,7 @@ def test_invalid_blocks_take_no_room_in_the_archive(made: Made) -> None:
     heavier = run_branch_on_bad(b"theirs", 9, [root])
     made.add([root, *heavier[:7]])
     with pytest.raises(CkbError):
-        made.processor.process(heavier[7])
+        made.writer.process(heavier[7])
     with made.store.view() as view:
         assert view.header(root.hash) is None
         assert [view.raw_block(block.hash) for block in heavier] == [None] * 9
@@ -388,8 +388,8 @@ def test_bodies_of_forgotten_blocks_are_given_up_at_the_next_start(made: Made) -
     heavier = run_branch_on_bad(b"theirs", 9, [root])
     made.add([root, *heavier[:7]])
     with pytest.raises(CkbError):
-        made.processor.process(heavier[7])
-    made.processor.truncate(blocks[4].hash)
+        made.writer.process(heavier[7])
+    made.writer.truncate(blocks[4].hash)
     made.add(blocks[5:7])
     kept = made.close()
     size = sum(end - offset for _, offset, end in bodies_of(made))

@@ -1,6 +1,6 @@
 """All rules of blocks and transactions: the errors that each raises, a test that just passes, one that just fails.
 
-A rule is a function of consensus/ (or a file of the chain processor) with its errors; a fault of an error stands behind
+A rule is a function of consensus/ (or a file of the chain writer) with its errors; a fault of an error stands behind
 a dot. Below it `+` is a test of a block or transaction that just passes, `-` of one that just fails, `+-` of both; they
 are named by room, file and function: `block.test_x` is in tests/consensus/test_block.py, `script/code.test_x` in
 tests/script/test_code.py. `test_rules.py` holds the table against the code and the tests.
@@ -303,16 +303,16 @@ rules.mmr.verify_digest: MmrNumberError MmrEpochError MmrDifficultyError
     + mmr.test_consistent_digests
     - mmr.test_inconsistent_digests
 
-# what the chain processor remembers
-ckb_node.chain.processor: ForeignGenesisError
-    + chain/processor.test_known_blocks
-    - chain/processor.test_another_genesis_block_is_refused
-ckb_node.chain.processor: KnownInvalidBlockError
-    +- chain/processor.test_an_invalid_block_is_remembered_and_changes_nothing
-ckb_node.chain.processor: InvalidParentError
-    +- chain/processor.test_all_that_stand_on_an_invalid_block_are_invalid
-ckb_node.chain.processor: InvalidBranchError
-    +- chain/processor.test_an_invalid_block_in_the_middle_leaves_what_is_below_it
+# what the chain writer remembers
+ckb_node.chain.writer: ForeignGenesisError
+    + chain/writer.test_known_blocks
+    - chain/writer.test_another_genesis_block_is_refused
+ckb_node.chain.writer: KnownInvalidBlockError
+    +- chain/writer.test_an_invalid_block_is_remembered_and_changes_nothing
+ckb_node.chain.writer: InvalidParentError
+    +- chain/writer.test_all_that_stand_on_an_invalid_block_are_invalid
+ckb_node.chain.writer: InvalidBranchError
+    +- chain/writer.test_an_invalid_block_in_the_middle_leaves_what_is_below_it
 """
 
 

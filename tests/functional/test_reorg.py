@@ -55,7 +55,7 @@ def assert_equals_replay(dev: DevChain) -> None:
         tip = view.tip_header().number
         blocks = [view.block(view.main_hash(number) or b"") for number in range(1, tip + 1)]
         fresh = ChainStore.in_memory()
-        replayer = type(dev.processor)(dev.consensus, fresh, dev.scripts, dev.clock.now_ms)
+        replayer = type(dev.writer)(dev.consensus, fresh, dev.scripts, dev.clock.now_ms)
         replayer.start(bytes(32))
         for block in blocks:
             assert block is not None

@@ -1,7 +1,7 @@
 """Attack a mining node, one attack after the other, and judge how honest clients fare: `make hostile`.
 
 For each attack the node is started anew and mines; four honest clients call it; after some seconds, while the attack
-goes on, it gets SIGTERM. Judged are: on connections that are kept, 99 % of cheap calls within 50 ms, of templates
+goes on, it gets SIGTERM. CheckedBlock are: on connections that are kept, 99 % of cheap calls within 50 ms, of templates
 within 100 ms; no failed call; resident memory of the node below 600 MiB; gone within 3 s. On a machine that does other
 work the times of "no attack" say what to compare with.
 """

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.service import ChainService
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.specs import cell_file, load_bundled
@@ -60,7 +60,7 @@ class DevChain:
     consensus: Consensus
     store: ChainStore
     scripts: ScriptService
-    processor: BlockProcessor
+    writer: ChainWriter
     chain: ChainService
     pool: PoolService
     assembler: BlockAssembler
@@ -97,9 +97,9 @@ async def dev_chain(
     store = store or ChainStore.in_memory()
     clock = FakeClock()
     scripts = ScriptService(consensus)
-    processor = BlockProcessor(consensus, store, scripts, clock.now_ms, assume_valid)
-    processor.start(bytes(32))
-    chain = ChainService(processor)
+    writer = ChainWriter(consensus, store, scripts, clock.now_ms, assume_valid)
+    writer.start(bytes(32))
+    chain = ChainService(writer)
     with ThreadPoolExecutor(2) as workers:
         pool = PoolService(
             chain, limits or PoolLimits(), scripts, workers, clock.now_ms, parallel=2, age_ms=clock.monotonic_ms
@@ -108,7 +108,7 @@ async def dev_chain(
         assembler = BlockAssembler(chain, pool.pool, config, clock.now_ms)
         miner = DevMiner(chain, assembler, 0)
         try:
-            yield DevChain(consensus, store, scripts, processor, chain, pool, assembler, miner, clock)
+            yield DevChain(consensus, store, scripts, writer, chain, pool, assembler, miner, clock)
         finally:
             chain.close()
             store.close()

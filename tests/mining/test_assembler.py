@@ -93,7 +93,7 @@ async def test_pending_ones_are_proposed_best_first() -> None:
         await funds.submit(*transactions)
         template = await funds.dev.assembler.block_template()
         assert list(template.proposals) == [transactions[index].short_id for index in (1, 0, 2)]
-        funds.dev.processor.consensus = replace(funds.dev.consensus, max_block_proposals=2)
+        funds.dev.writer.consensus = replace(funds.dev.consensus, max_block_proposals=2)
         await funds.submit(funds.spend(fee=FEE // 2))
         assert list((await funds.dev.assembler.block_template()).proposals) == list(template.proposals)[:2]
 
@@ -147,7 +147,7 @@ async def test_limits_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
             (size, best_three, 3),
         ):
             limited = replace(funds.dev.consensus, max_block_bytes=max_bytes, max_block_cycles=max_cycles)
-            funds.dev.processor.consensus = limited
+            funds.dev.writer.consensus = limited
             funds.pool.pool.version += 1
             block = (await funds.dev.assembler.block_template()).to_block()
             assert block.size_without_uncle_proposals() <= max_bytes

@@ -12,7 +12,7 @@ from struct import pack, unpack
 
 import pytest
 
-from ckb_node.chain.processor import BlockProcessor, Verdict
+from ckb_node.chain.writer import ChainWriter, Verdict
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
@@ -33,22 +33,22 @@ from tests.realchain.vectors import FIRST_BLOCKS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def new_chain(consensus: Consensus) -> tuple[ChainStore, BlockProcessor]:
+def new_chain(consensus: Consensus) -> tuple[ChainStore, ChainWriter]:
     store = ChainStore.in_memory()
-    processor = BlockProcessor(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-    processor.start(bytes(32))
-    return store, processor
+    writer = ChainWriter(consensus, store, ScriptService(consensus), SystemClock().now_ms)
+    writer.start(bytes(32))
+    return store, writer
 
 
 @pytest.mark.parametrize("network", [MAINNET, TESTNET])
 def test_the_first_blocks_are_accepted(chains: dict[str, PublicChain], network: str) -> None:
-    store, processor = new_chain(chains[network].consensus)
+    store, writer = new_chain(chains[network].consensus)
     blocks = [real.block for real in FIRST_BLOCKS[network]]
     for block in blocks:
         with pytest.raises(PowError):
-            processor.process(block.replace(header=block.header.with_fields(nonce=block.header.nonce ^ 1)))
-        assert processor.process(block).verdict is Verdict.BEST
-        assert processor.process(block).verdict is Verdict.KNOWN
+            writer.process(block.replace(header=block.header.with_fields(nonce=block.header.nonce ^ 1)))
+        assert writer.process(block).verdict is Verdict.BEST
+        assert writer.process(block).verdict is Verdict.KNOWN
     with store.view() as view:
         assert view.tip_header() == blocks[-1].header
         for block in blocks:
@@ -129,25 +129,25 @@ NEIGHBOURS: list[tuple[Callable[[Block], Block], type[CkbError], Callable[[Block
 
 @pytest.mark.parametrize(("network", "refused"), [(MAINNET, 99 * 5 + 88 * 3 + 25), (TESTNET, 15 * 5 + 4 * 3)])
 def test_their_neighbours_are_refused(chains: dict[str, PublicChain], network: str, refused: int) -> None:
-    _, processor = new_chain(replace(chains[network].consensus, pow_func=PowFunc.DUMMY))
+    _, writer = new_chain(replace(chains[network].consensus, pow_func=PowFunc.DUMMY))
     tried = 0
     for real in FIRST_BLOCKS[network]:
         for change, error, applies in NEIGHBOURS:
             if applies(real.block):
                 with pytest.raises(error):
-                    processor.process(change(real.block))
+                    writer.process(change(real.block))
                 tried += 1
-        assert processor.process(real.block).verdict is Verdict.BEST
+        assert writer.process(real.block).verdict is Verdict.BEST
     assert tried == refused
 
 
 def test_a_transaction_comes_no_earlier_than_it_was_proposed(chains: dict[str, PublicChain]) -> None:
     """Transactions of block 11, proposed by 9: block 10 is too early for them, and 11 the first for which it is not."""
-    _, processor = new_chain(replace(chains[MAINNET].consensus, pow_func=PowFunc.DUMMY))
+    _, writer = new_chain(replace(chains[MAINNET].consensus, pow_func=PowFunc.DUMMY))
     blocks = [real.block for real in FIRST_BLOCKS[MAINNET][:11]]
     for block in blocks[:9]:
-        processor.process(block)
+        writer.process(block)
     early = blocks[9].replace(transactions=[blocks[9].transactions[0], *blocks[10].transactions[1:]]).with_roots()
     with pytest.raises(NotProposedError):
-        processor.process(early)
-    assert [processor.process(block).verdict for block in blocks[9:]] == [Verdict.BEST] * 2
+        writer.process(early)
+    assert [writer.process(block).verdict for block in blocks[9:]] == [Verdict.BEST] * 2

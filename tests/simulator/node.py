@@ -1,4 +1,4 @@
-"""The real thing: chain processor and store, asked for everything that they hold."""
+"""The real thing: chain writer and store, asked for everything that they hold."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later
 from ckb_node.chain.events import ChainChanged
-from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
-from ckb_node.chain.processor import BlockProcessor
 from ckb_node.chain.service import ChainService
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.indexer.index import Index
 from ckb_node.indexer.service import IndexerService
 from ckb_node.verification.scripts import ScriptService
@@ -29,7 +29,7 @@ from tests.simulator.state import State
 
 
 class Node:
-    """A chain processor over a store on disk, or in memory when there is no `directory`."""
+    """A chain writer over a store on disk, or in memory when there is no `directory`."""
 
     def __init__(self, consensus: Consensus, directory: Path | None) -> None:
         self.consensus, self.directory = consensus, directory
@@ -42,15 +42,15 @@ class Node:
 
     def _start(self) -> None:
         self.scripts = ScriptService(self.consensus)
-        self.processor = BlockProcessor(self.consensus, self.store, self.scripts, lambda: self.clock_ms)
-        self.processor.start(bytes(32))
-        self.chain = ChainService(self.processor)
+        self.writer = ChainWriter(self.consensus, self.store, self.scripts, lambda: self.clock_ms)
+        self.writer.start(bytes(32))
+        self.chain = ChainService(self.writer)
         self.indexer = IndexerService(self.chain, self.index)
 
     def deliver(self, block: Block) -> str:
         """The verdict's name, or that of the error's class. The block comes as bytes, as from a peer."""
         try:
-            outcome = self.processor.process(Block.parse(block.raw, compatible=True))
+            outcome = self.writer.process(Block.parse(block.raw, compatible=True))
         except CkbError as error:
             return type(error).__name__
         for change in outcome.changes:
@@ -59,7 +59,7 @@ class Node:
 
     def truncate(self, block_hash: bytes) -> None:
         """Cut the main chain back."""
-        change = self.processor.truncate(block_hash)
+        change = self.writer.truncate(block_hash)
         if change is not None:
             self._follow(change)
 
@@ -83,12 +83,12 @@ class Node:
 
     def attach_in_groups(self, blocks: Sequence[Block], blocks_a_group: int) -> str | None:
         """The path of `ckb-node import`; the name of the error's class that ended it."""
-        limits = GroupLimits(blocks=blocks_a_group)
-        judge = all_rules(self.consensus, scripts_later, lambda: self.clock_ms)
+        limits = BulkLimits(blocks=blocks_a_group)
+        check = all_rules(self.consensus, scripts_later, lambda: self.clock_ms)
         try:
-            with BlockGroups(self.store, judge, lambda: self.clock_ms, limits, self.scripts) as groups:
+            with BulkImport(self.store, check, lambda: self.clock_ms, limits, self.scripts) as bulk:
                 for block in blocks:
-                    groups.add(Block.parse(block.raw))
+                    bulk.add(Block.parse(block.raw))
         except RefusedBlockError as refused:
             return type(refused.cause).__name__
         finally:

@@ -41,7 +41,7 @@ class Delivery:
             with self.subject.store.view() as view:
                 assert view.tip_header() == self.model.tip.tip.header
             assert self.subject.followed == [state.hash for state in self.model.tip.path]
-            assert {block.hash for block in self.subject.processor.orphans} == set(self.model.waiting)
+            assert {block.hash for block in self.subject.writer.orphans} == set(self.model.waiting)
             if self.count % CHECK_EVERY == 0:
                 self.check()
 

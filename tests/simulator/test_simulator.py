@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ckb_node.chain.processor import Attach, BlockProcessor
+from ckb_node.chain.writer import Attach, ChainWriter
 from ckb_node.verification.scripts import VerifiedTransactions
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block
@@ -55,21 +55,21 @@ def uncles_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def last_of_equals_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    choose = BlockProcessor._choose
+    choose = ChainWriter._choose
 
-    def eager(self: BlockProcessor, txn: ChainTxn, block: Block, ext: BlockExt, attach: Attach) -> Any:
+    def eager(self: ChainWriter, txn: ChainTxn, block: Block, ext: BlockExt, attach: Attach) -> Any:
         return choose(self, txn, block, ext.replace(total_difficulty=ext.total_difficulty + 1), attach)
 
-    monkeypatch.setattr(BlockProcessor, "_choose", eager)
+    monkeypatch.setattr(ChainWriter, "_choose", eager)
 
 
 def false_bodies_poison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who drops orphans for a false body lets anybody drop them."""
 
-    def forget(self: BlockProcessor, block: Block, _: CkbError) -> None:
+    def forget(self: ChainWriter, block: Block, _: CkbError) -> None:
         self.orphans.drop_descendants(block.hash)
 
-    monkeypatch.setattr(BlockProcessor, "_forget_orphans_of", forget)
+    monkeypatch.setattr(ChainWriter, "_forget_orphans_of", forget)
 
 
 def scripts_keep_their_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def patiently(service: ScriptService, rtx: ResolvedTransaction, stop: Stop | None = None, limit: int = LIMIT) -> int:
-    return service.run_patiently(Chain(), rtx, ENV, limit, stop or Stop(service.stop))  # type: ignore[arg-type]
+    return service.run_long(Chain(), rtx, ENV, limit, stop or Stop(service.stop))  # type: ignore[arg-type]
 
 
 def failure(run: Callable[[], object]) -> ScriptError:
@@ -147,7 +147,7 @@ def test_a_process_that_dies_is_replaced_and_the_transaction_run_again(tmp_path:
 
 
 def test_when_processes_die_the_thread_does_it_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckb_node.verification.processes.MODULE", "ckb_node.no_such_module")
+    monkeypatch.setattr("ckb_node.verification.worker_handle.MODULE", "ckb_node.no_such_module")
     rtx = a_transaction(looping(1000))
     with parallel(tmp_path) as service:
         assert patiently(service, rtx) == patiently(ScriptService(consensus_with()), rtx)
@@ -184,9 +184,9 @@ def test_a_block_goes_first(tmp_path: Path) -> None:
 def test_a_quick_run_ends_when_it_takes_long() -> None:
     service = ScriptService(consensus_with())
     stop = Stop(service.stop)
-    assert service.run_quickly(Chain(), a_transaction(endless()), ENV, LIMIT, stop) is None  # type: ignore[arg-type]
+    assert service.run_short(Chain(), a_transaction(endless()), ENV, LIMIT, stop) is None  # type: ignore[arg-type]
     patiently(service, a_transaction(exiting(0)))  # the interpreter is compiled now
-    assert service.run_quickly(Chain(), a_transaction(exiting(0)), ENV, LIMIT, stop)  # type: ignore[arg-type]
+    assert service.run_short(Chain(), a_transaction(exiting(0)), ENV, LIMIT, stop)  # type: ignore[arg-type]
 
 
 def test_memory_stays_bounded(tmp_path: Path) -> None:

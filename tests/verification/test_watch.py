@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 from structlog.testing import capture_logs
 
-from ckb_node.verification.watch import ASLEEP_S, LOOK_EVERY_S, LOOPING_S, STOPPED_S, StartPauses, Watch
+from ckb_node.verification.watch import ASLEEP_S, CHECK_EVERY_S, LOOPING_S, STOPPED_S, StartPauses, Watch
 from tests.script.support import Chain
 from tests.verification.kit import ENV, a_block, a_transaction, consensus_with, looping, parallel, start_processes
 
@@ -39,7 +39,7 @@ class Observed:
         """The first fault while time passes in small steps."""
         end = self.now + seconds
         while self.now < end:
-            self.now += LOOK_EVERY_S
+            self.now += CHECK_EVERY_S
             step()
             if (fault := self.watch.fault()) is not None:
                 return fault
@@ -71,7 +71,7 @@ def test_one_that_loops() -> None:
     process = Observed("R")
 
     def work() -> None:
-        process.cpu_s += LOOK_EVERY_S
+        process.cpu_s += CHECK_EVERY_S
 
     assert process.fault_within(LOOPING_S - 1, work) is None
     assert process.fault_within(2, work) == "it does not come to an end"
@@ -81,7 +81,7 @@ def test_one_that_works_for_hours() -> None:
     process = Observed("R")
 
     def work() -> None:
-        process.cpu_s += LOOK_EVERY_S
+        process.cpu_s += CHECK_EVERY_S
         process.beats += 1
 
     assert process.fault_within(10_000, work) is None
@@ -138,7 +138,7 @@ def test_a_process_for_the_pool_that_is_stopped_is_replaced(tmp_path: Path) -> N
     consensus = consensus_with()
     with capture_logs() as logs, parallel(tmp_path, consensus) as service:
         transaction = a_transaction(looping(1000))
-        service.run_patiently(Chain(), transaction, ENV, 1 << 40, service.stop)  # type: ignore[arg-type]
+        service.run_long(Chain(), transaction, ENV, 1 << 40, service.stop)  # type: ignore[arg-type]
         process = service.long_runs._process
         assert process is not None
         os.kill(process.process.pid, signal.SIGSTOP)
@@ -146,7 +146,7 @@ def test_a_process_for_the_pool_that_is_stopped_is_replaced(tmp_path: Path) -> N
         ended: list[int] = []
 
         def run() -> None:
-            ended.append(service.run_patiently(Chain(), transaction, ENV, 1 << 40, service.stop))  # type: ignore[arg-type]
+            ended.append(service.run_long(Chain(), transaction, ENV, 1 << 40, service.stop))  # type: ignore[arg-type]
 
         thread = Thread(target=run)
         thread.start()
@@ -158,7 +158,7 @@ def test_a_process_for_the_pool_that_is_stopped_is_replaced(tmp_path: Path) -> N
 def test_processes_that_die_at_their_start_are_not_started_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckb_node.verification.processes.MODULE", "ckb_node.no_such_module")
+    monkeypatch.setattr("ckb_node.verification.worker_handle.MODULE", "ckb_node.no_such_module")
     starts = 0
     consensus = consensus_with()
     with capture_logs() as logs, parallel(tmp_path, consensus) as service:

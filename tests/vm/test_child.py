@@ -49,7 +49,7 @@ def test_a_child_of_a_hostile_place(tmp_path: Path, hostile: Path, monkeypatch: 
     assert child_environment()["LD_LIBRARY_PATH"] == str(tmp_path)
 
 
-@pytest.mark.parametrize("module", ["ckb_node.verification.process_main", "vm.translator.worker"])
+@pytest.mark.parametrize("module", ["ckb_node.verification.worker_main", "vm.translator.worker"])
 def test_our_own_children_import(tmp_path: Path, hostile: Path, module: str) -> None:
     """Without the arguments that they need they end with an error of ours, after they were imported."""
     done = subprocess.run(

@@ -51,7 +51,7 @@ async def get_block_template(
     template = await miner_of(services).block_template()
     if is_written(template):
         return template_text(template)
-    return await services.chain.aside(template_text, template)
+    return await services.chain.run_in_reader(template_text, template)
 
 
 @METHODS.method(is_change=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckb_node.chain import processor
+from ckb_node.chain import writer
 from ckb_node.chain.errors import (
     ForeignGenesisError,
     InvalidBranchError,
@@ -13,7 +13,7 @@ from ckb_node.chain.errors import (
     TruncateError,
 )
 from ckb_node.chain.events import ChainChanged
-from ckb_node.chain.processor import Verdict
+from ckb_node.chain.writer import Verdict
 from consensus.errors import CkbError
 from consensus.lookup import ChainDataError
 from consensus.rules.epoch import EpochNumberMismatchError, epoch_statistics
@@ -277,7 +277,7 @@ async def test_truncate_is_refused_off_the_main_chain_and_too_deep(monkeypatch: 
         for block_hash in (side[0].hash, bytes(32)):
             with pytest.raises(TruncateError, match="not on the main chain"):
                 await dev.chain.truncate(block_hash)
-        monkeypatch.setattr(processor, "TRUNCATE_LIMIT", 2)
+        monkeypatch.setattr(writer, "TRUNCATE_LIMIT", 2)
         with pytest.raises(TruncateError, match="more than 2"):
             await dev.chain.truncate(dev.consensus.genesis_hash)
         await dev.chain.truncate(made[0].hash)

@@ -10,7 +10,6 @@ from enum import Enum
 import structlog
 
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.branch import BadBlock, BranchVerifier
 from ckb_node.chain.errors import (
     ForeignGenesisError,
     InvalidBranchError,
@@ -21,6 +20,7 @@ from ckb_node.chain.errors import (
 from ckb_node.chain.events import ChainChanged, StoredBlocks
 from ckb_node.chain.invalid import remember_invalid, stored_descendants
 from ckb_node.chain.orphans import OrphanPool
+from ckb_node.chain.reorg import BadBlock, BranchVerifier
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.crypto.difficulty import compact_to_difficulty
@@ -76,7 +76,7 @@ class _Switch:
     attached: Sequence[bytes]
 
 
-class BlockProcessor:
+class ChainWriter:
     """Owns all writing to the store. `now_ms` is the wall clock."""
 
     def __init__(

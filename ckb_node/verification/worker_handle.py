@@ -29,9 +29,9 @@ from ckb_node.verification.messages import (
     ToProcess,
     encode,
 )
-from ckb_node.verification.process_main import RECEIVE_SIZE, Control
 from ckb_node.verification.transfer import JobMaker
 from ckb_node.verification.watch import Watch
+from ckb_node.verification.worker_main import RECEIVE_SIZE, Control
 from consensus.script.context import ScriptChain
 from consensus.types.core import ResolvedTransaction
 from network.framing import Frames, FrameTooLarge
@@ -39,7 +39,7 @@ from vm.child import start_child
 
 log = structlog.get_logger("scripts")
 
-MODULE = "ckb_node.verification.process_main"
+MODULE = "ckb_node.verification.worker_main"
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 RETIRE_BYTES = 120 << 20
 """A process that holds more than this between two jobs is replaced."""
@@ -51,7 +51,7 @@ START_S = 30.0
 KILLED_S = 2.0
 
 
-class ProcessDiedError(Exception):
+class WorkerDiedError(Exception):
     """The process is gone, or talks nonsense; what it was asked for has to be done by somebody else."""
 
 
@@ -77,15 +77,15 @@ class _Given(NamedTuple):
     size: int
 
 
-class ScriptProcess:
+class WorkerHandle:
     """Starts at once, but is of use only when `is_ready`. `chain` answers what scripts ask of the work at hand."""
 
     def __init__(self, setup: Setup) -> None:
-        """Raises ProcessDiedError, also when the system has no room for another process."""
+        """Raises WorkerDiedError, also when the system has no room for another process."""
         try:
             self._connection, self.control, self.process = _start()
         except OSError as error:
-            raise ProcessDiedError from error
+            raise WorkerDiedError from error
         self._frames = Frames(MAX_FROM_PROCESS)
         self._working: dict[int, _Given] = {}
         self._next_id = 1
@@ -112,7 +112,7 @@ class ScriptProcess:
         return self.is_ready and not self._unsent and (not self._working or self._sent_bytes < ROOM_BYTES)
 
     def give(self, work: Sequence[Work], chain: ScriptChain) -> None:
-        """More work, which is done in this order. Never waits. Raises ProcessDiedError."""
+        """More work, which is done in this order. Never waits. Raises WorkerDiedError."""
         first, jobs, maker = self._next_id, [], JobMaker()
         if not self._working:
             self._watch.begin()
@@ -130,28 +130,28 @@ class ScriptProcess:
         return bool(self._unsent)
 
     def send_on(self) -> None:
-        """Send as much of what waits as the socket takes now. Raises ProcessDiedError."""
+        """Send as much of what waits as the socket takes now. Raises WorkerDiedError."""
         try:
             while self._unsent:
                 del self._unsent[: self._connection.send(self._unsent, socket.MSG_DONTWAIT)]
         except BlockingIOError:
             return
         except OSError as error:
-            raise ProcessDiedError from error
+            raise WorkerDiedError from error
 
     def receive(self) -> list[tuple[Work, Done]]:
-        """Wait for what the process has to say; what is done now, without what is not wanted. ProcessDiedError."""
+        """Wait for what the process has to say; what is done now, without what is not wanted. WorkerDiedError."""
         try:
             data = self._connection.recv(RECEIVE_SIZE)
         except OSError as error:
-            raise ProcessDiedError from error
+            raise WorkerDiedError from error
         if not data:
-            raise ProcessDiedError
+            raise WorkerDiedError
         finished = []
         try:
             messages = [DECODE_FROM_PROCESS(body) for body in self._frames.feed(data)]
         except (msgspec.DecodeError, FrameTooLarge) as error:
-            raise ProcessDiedError from error
+            raise WorkerDiedError from error
         for message in messages:
             match message:
                 case Ready():
@@ -166,7 +166,7 @@ class ScriptProcess:
         return finished
 
     def hear_ready(self) -> None:
-        """Find out whether it is ready by now. Raises ProcessDiedError."""
+        """Find out whether it is ready by now. Raises WorkerDiedError."""
         if readable([self], 0):
             self.receive()
 
@@ -206,11 +206,11 @@ class ScriptProcess:
         return not self.is_ready and time.monotonic() - self._started > START_S
 
     def verify_works(self) -> None:
-        """To be called now and then while it has work: raises ProcessDiedError, and logs it, when it does not."""
+        """To be called now and then while it has work: raises WorkerDiedError, and logs it, when it does not."""
         fault = self._watch.fault() if self._working else None
         if fault is not None:
             log.warning("a script process does not answer and is replaced", pid=self.process.pid, reason=fault)
-            raise ProcessDiedError
+            raise WorkerDiedError
 
     def resident_bytes(self) -> int:
         """Memory that the process holds; 0 when it is gone."""
@@ -249,10 +249,10 @@ def _start() -> tuple[socket.socket, Control, subprocess.Popen[bytes]]:
         raise
 
 
-def readable(processes: Sequence[ScriptProcess], wait_s: float) -> list[ScriptProcess]:
+def readable(processes: Sequence[WorkerHandle], wait_s: float) -> list[WorkerHandle]:
     """Those that have something to say, or are gone; waits `wait_s` for one, and sends on what waits to be sent.
 
-    Not by `select`, which knows no descriptors from 1024 on: a node with many peers has them. Raises ProcessDiedError.
+    Not by `select`, which knows no descriptors from 1024 on: a node with many peers has them. Raises WorkerDiedError.
     """
     poll, by_descriptor = select.poll(), {process.fileno(): process for process in processes}
     for descriptor, process in by_descriptor.items():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later
-from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from consensus.errors import CkbError
@@ -58,20 +58,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ParallelScript
 
 def in_groups(store: ChainStore, raws: Sequence[bytes], service: ScriptService) -> CkbError | None:
     """Take blocks in small groups; what was wrong."""
-    judge = all_rules(dev_consensus(), scripts_later, now_ms)
+    check = all_rules(dev_consensus(), scripts_later, now_ms)
     try:
-        with BlockGroups(store, judge, now_ms, GroupLimits(blocks=5), service) as groups:
+        with BulkImport(store, check, now_ms, BulkLimits(blocks=5), service) as bulk:
             for raw in raws:
-                groups.add(Block.parse(raw))
+                bulk.add(Block.parse(raw))
     except RefusedBlockError as error:
         return error.cause
     return None
 
 
-def one_by_one(processor: BlockProcessor, raws: Sequence[bytes]) -> CkbError | None:
+def one_by_one(writer: ChainWriter, raws: Sequence[bytes]) -> CkbError | None:
     for raw in raws:
         try:
-            processor.process(Block.parse(raw))
+            writer.process(Block.parse(raw))
         except CkbError as error:
             return error
     return None
@@ -87,10 +87,10 @@ def facts_of(state: ChainState, raw: bytes) -> object:
 def test_groups_end_as_single_blocks_do(service: ParallelScriptService, tmp_path: Path, bad: tuple[int, ...]) -> None:
     raws, consensus = chain_of(*bad), dev_consensus()
     plain, ours = ChainStore.in_memory(), ChainStore.open(tmp_path / "chain")
-    processor = BlockProcessor(consensus, plain, ScriptService(consensus), now_ms)
-    processor.start(bytes(32))
-    BlockProcessor(consensus, ours, service, now_ms).start(bytes(32))
-    expected, error = one_by_one(processor, raws), in_groups(ours, raws, service)
+    writer = ChainWriter(consensus, plain, ScriptService(consensus), now_ms)
+    writer.start(bytes(32))
+    ChainWriter(consensus, ours, service, now_ms).start(bytes(32))
+    expected, error = one_by_one(writer, raws), in_groups(ours, raws, service)
     assert (type(error), str(error)) == (type(expected), str(expected))
     assert (error is None) == (bad == ())
     with ours.view() as view, plain.view() as wanted:

@@ -11,10 +11,10 @@ from threading import Thread, Timer
 import pytest
 
 from ckb_node.verification.messages import Done, Ending
-from ckb_node.verification.processes import Work, readable
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.stopping import ScriptsStopped
+from ckb_node.verification.worker_handle import Work, readable
 from consensus.errors import CkbError
 from consensus.params import Consensus
 from consensus.rules.verify_block import BlockTransactionError, PreparedBlock
@@ -177,7 +177,7 @@ def test_processes_that_die_over_a_block(tmp_path: Path, killed: int) -> None:
 
 
 def test_without_processes_that_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckb_node.verification.processes.MODULE", "ckb_node.no_such_module")
+    monkeypatch.setattr("ckb_node.verification.worker_handle.MODULE", "ckb_node.no_such_module")
     consensus = consensus_with()
     with parallel(tmp_path, consensus) as service:
         plain, ours = verdicts(service, consensus, [a_transaction(looping(1000 + number)) for number in range(50)])
@@ -186,7 +186,7 @@ def test_without_processes_that_live(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_memory_is_no_rule_of_consensus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When every process takes too much, one does the rest, a transaction at a time: the verdicts are the same."""
-    monkeypatch.setattr("ckb_node.verification.blocks.MAX_RESIDENT_BYTES", 1)
+    monkeypatch.setattr("ckb_node.verification.worker_pool.MAX_RESIDENT_BYTES", 1)
     consensus = consensus_with()
     with parallel(tmp_path, consensus) as service:
         start_processes(service)

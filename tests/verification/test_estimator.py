@@ -26,7 +26,7 @@ class Scripts(ScriptService):
         self.waits = False
         self.stops: list[Stop] = []
 
-    def run_quickly(self, reader: Any, rtx: Any, env: Any, max_cycles: int, stop: Stop) -> int | None:
+    def run_short(self, reader: Any, rtx: Any, env: Any, max_cycles: int, stop: Stop) -> int | None:
         return self._turn(rtx.transaction.hash, 0.1, stop)
 
     def run_estimate(self, reader: Any, rtx: Any, env: Any, max_cycles: int, stop: Stop, seconds: float) -> int:

@@ -52,7 +52,7 @@ from vm.errors import EngineFailure
 RECEIVE_SIZE = 1 << 18
 KEPT_BYTES = 16 << 20
 """Of cells' data, mostly code."""
-MOST_REPORTS = 7
+MAX_REPORTS = 7
 """Endings of jobs that wait for the next one's."""
 PAUSE_S = 0.005
 _U64 = 1 << 64
@@ -121,7 +121,7 @@ class _Channel:
 
     def report(self, done: Done) -> None:
         """Several at once where that delays nobody: waking the node costs as much as a tenth of a transaction."""
-        if (self.jobs or self._messages) and len(self._reports) < MOST_REPORTS and done.ending is Ending.PASSED:
+        if (self.jobs or self._messages) and len(self._reports) < MAX_REPORTS and done.ending is Ending.PASSED:
             self._reports.append(encode(done))
         else:
             self.send(done)
@@ -216,7 +216,7 @@ class _Run:
             raise NodeGoneError
 
 
-class ScriptProcess:
+class WorkerMain:
     """Jobs in, endings out."""
 
     def __init__(self, channel: _Channel, control: Control) -> None:
@@ -291,7 +291,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     descriptor, control = map(int, arguments)
     with socket.socket(fileno=descriptor) as connection, contextlib.suppress(NodeGoneError, ConnectionError):
-        ScriptProcess(_Channel(connection), Control(control)).serve()
+        WorkerMain(_Channel(connection), Control(control)).serve()
     return 0
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from ckb_node.chain import attaching, groups
+from ckb_node.chain import attaching
+from ckb_node.chain import bulk as bulk_module
+from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later
-from ckb_node.chain.groups import BlockGroups, GroupLimits, RefusedBlockError
-from ckb_node.chain.processor import BlockProcessor
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification import script_queue
 from ckb_node.verification.scripts import ScriptService
 from consensus.context import ChainReader
@@ -33,7 +34,7 @@ from tests.kit.devchain import dev_consensus
 PER_BLOCK, TRANSFERS = 2, 8
 BAD = 7
 """The last block but one; each of the last four has transfers."""
-TRACED = {str(module.__file__) for module in (groups, attaching, script_queue)}
+TRACED = {str(module.__file__) for module in (bulk_module, attaching, script_queue)}
 
 
 @cache
@@ -62,19 +63,19 @@ def now_ms() -> int:
     return NOW_MS
 
 
-def a_processor(store: ChainStore) -> BlockProcessor:
-    processor = BlockProcessor(dev_consensus(), store, ToldService(dev_consensus()), now_ms)
-    processor.start(bytes(32))
-    return processor
+def a_writer(store: ChainStore) -> ChainWriter:
+    writer = ChainWriter(dev_consensus(), store, ToldService(dev_consensus()), now_ms)
+    writer.start(bytes(32))
+    return writer
 
 
 @cache
 def store_at(height: int) -> ChainStore:
     """Blocks up to this height, one by one."""
     store = ChainStore.in_memory()
-    processor = a_processor(store)
+    writer = a_writer(store)
     for raw in chain()[:height]:
-        processor.process(Block.parse(raw))
+        writer.process(Block.parse(raw))
     return store
 
 
@@ -95,10 +96,10 @@ class Interrupt:
         return self._line
 
 
-def add_all(store: ChainStore, bad: int | None, limits: GroupLimits, interrupt: Interrupt) -> None:
+def add_all(store: ChainStore, bad: int | None, limits: BulkLimits, interrupt: Interrupt) -> None:
     consensus, before = dev_consensus(), sys.gettrace()
-    judge = all_rules(consensus, scripts_later, now_ms)
-    with BlockGroups(store, judge, now_ms, limits, ToldService(consensus, bad)) as bulk:
+    check = all_rules(consensus, scripts_later, now_ms)
+    with BulkImport(store, check, now_ms, limits, ToldService(consensus, bad)) as bulk:
         sys.settrace(interrupt)
         try:
             for raw in chain():
@@ -130,15 +131,15 @@ def faults_of(store: ChainStore, bad: int | None) -> list[str]:
 
 @pytest.mark.parametrize(("bad", "blocks"), [(None, 3), (BAD, 3), (BAD, 100)])
 def test_interrupted_anywhere(bad: int | None, blocks: int) -> None:
-    limits, whole = GroupLimits(blocks=blocks, seconds=1e9), Interrupt(0)
+    limits, whole = BulkLimits(blocks=blocks, seconds=1e9), Interrupt(0)
     store = ChainStore.in_memory()
-    a_processor(store)
+    a_writer(store)
     with suppress(RefusedBlockError):
         add_all(store, bad, limits, whole)
     assert faults_of(store, bad) == []
     for at in range(1, whole.lines, 5):
         store = ChainStore.in_memory()
-        a_processor(store)
+        a_writer(store)
         with suppress(KeyboardInterrupt, RefusedBlockError):
             add_all(store, bad, limits, Interrupt(at))
         assert faults_of(store, bad) == [], at
@@ -148,7 +149,7 @@ def test_interrupted_anywhere(bad: int | None, blocks: int) -> None:
 def test_a_full_disk_is_what_is_told(bad: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when scripts of the next group fail before anybody has asked how the group on its way fared."""
     store = ChainStore.in_memory()
-    a_processor(store)
+    a_writer(store)
     with monkeypatch.context() as full:
 
         def refuse() -> None:
@@ -156,7 +157,7 @@ def test_a_full_disk_is_what_is_told(bad: int | None, monkeypatch: pytest.Monkey
 
         full.setattr(MemoryStore, "prepare_batch", lambda _store, _changes, *, sync: refuse)
         with pytest.raises(DiskFull):
-            add_all(store, bad, GroupLimits(blocks=4), Interrupt(0))
+            add_all(store, bad, BulkLimits(blocks=4), Interrupt(0))
     assert faults_of(store, bad) == []
     with store.begin() as txn:
         assert txn.tip_header().number == 0
@@ -164,13 +165,13 @@ def test_a_full_disk_is_what_is_told(bad: int | None, monkeypatch: pytest.Monkey
 
 def test_others_may_write_after_a_flush() -> None:
     consensus, store = dev_consensus(), ChainStore.in_memory()
-    processor = a_processor(store)
+    writer = a_writer(store)
     blocks: Sequence[Block] = [Block.parse(raw) for raw in chain()]
-    judge = all_rules(consensus, scripts_later, now_ms)
-    with BlockGroups(store, judge, now_ms, scripts=processor.scripts) as bulk:
+    check = all_rules(consensus, scripts_later, now_ms)
+    with BulkImport(store, check, now_ms, scripts=writer.scripts) as bulk:
         assert bulk.tip().number == 0
         bulk.flush()
-        processor.process(blocks[0])
+        writer.process(blocks[0])
         assert bulk.tip() == blocks[0].header
         bulk.add(blocks[1])
         assert bulk.tip() == blocks[1].header

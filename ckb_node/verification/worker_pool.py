@@ -10,17 +10,17 @@ from contextlib import suppress
 import structlog
 
 from ckb_node.verification.messages import Done, Ending, Setup
-from ckb_node.verification.processes import (
+from ckb_node.verification.stopping import POLL_S, Stop
+from ckb_node.verification.watch import StartPauses
+from ckb_node.verification.worker_handle import (
     MAX_RESIDENT_BYTES,
     RETIRE_BYTES,
     START_S,
-    ProcessDiedError,
-    ScriptProcess,
     Work,
+    WorkerDiedError,
+    WorkerHandle,
     readable,
 )
-from ckb_node.verification.stopping import LOOK_S, Stop
-from ckb_node.verification.watch import StartPauses
 from consensus.script.context import ScriptChain
 
 log = structlog.get_logger("scripts")
@@ -40,7 +40,7 @@ class _MemoryExceededError(Exception):
     """A process holds more than MAX_RESIDENT_BYTES."""
 
 
-class BlockProcesses:
+class BlockWorkerPool:
     """Processes for blocks, one a core, started when a block is worth it. For one thread at a time, but `close`.
 
     Memory is no rule of consensus. When a process takes too much, the rest of the blocks at hand is done by a single
@@ -49,7 +49,7 @@ class BlockProcesses:
 
     def __init__(self, setup: Setup, count: int) -> None:
         self._setup, self._count = setup, count
-        self._processes: list[ScriptProcess] = []
+        self._processes: list[WorkerHandle] = []
         self._pauses = StartPauses()
         self._look_at_memory = 0.0
 
@@ -61,7 +61,7 @@ class BlockProcesses:
         for process in [each for each in self._processes if not each.is_ready]:
             try:
                 process.hear_ready()
-            except ProcessDiedError:
+            except WorkerDiedError:
                 self._end(process)
         return any(each.is_ready for each in self._processes)
 
@@ -84,12 +84,12 @@ class BlockProcesses:
                     waits = bool(ready) or (is_alone and any(not each.is_stuck for each in self._processes))
                     if not waits:
                         progress.put_plain(plain)
-                    self._receive(progress, LOOK_S if waits else 0)
+                    self._receive(progress, POLL_S if waits else 0)
                     for process in ready:
                         process.verify_works()
                     if not is_alone:
                         self._check_memory()
-                except ProcessDiedError:
+                except WorkerDiedError:
                     deaths += 1
                     self._replace(progress, 0 if deaths >= MAX_DEATHS else 1 if is_alone else self._count)
                 except _MemoryExceededError:
@@ -106,7 +106,7 @@ class BlockProcesses:
         for process in readable(self._processes, wait_s):
             try:
                 finished = process.receive()
-            except ProcessDiedError:
+            except WorkerDiedError:
                 if process.is_ready:
                     raise
                 self._end(process)
@@ -119,7 +119,7 @@ class BlockProcesses:
         now = time.monotonic()
         if now < self._look_at_memory:
             return
-        self._look_at_memory = now + LOOK_S
+        self._look_at_memory = now + POLL_S
         if any(process.resident_bytes() > MAX_RESIDENT_BYTES for process in self._processes):
             raise _MemoryExceededError
 
@@ -135,8 +135,8 @@ class BlockProcesses:
         deadline = time.monotonic() + START_S
         while not self._has_ready() and self._processes and time.monotonic() < deadline:
             stop.check()
-            with suppress(ProcessDiedError):  # found out when its readiness is asked for
-                readable(self._processes, LOOK_S)
+            with suppress(WorkerDiedError):  # found out when its readiness is asked for
+                readable(self._processes, POLL_S)
 
     def _refresh(self) -> None:
         for process in [each for each in self._processes if each.process.poll() is not None or each.is_stuck]:
@@ -151,11 +151,11 @@ class BlockProcesses:
             self._pauses.worked()
         if not self._pauses.is_over:
             return
-        with suppress(ProcessDiedError):  # no room for one more: those that there are do it, or this thread
+        with suppress(WorkerDiedError):  # no room for one more: those that there are do it, or this thread
             while len(self._processes) < count:
-                self._processes.append(ScriptProcess(self._setup))
+                self._processes.append(WorkerHandle(self._setup))
 
-    def _end(self, process: ScriptProcess) -> None:
+    def _end(self, process: WorkerHandle) -> None:
         """It is dead or of no use. If it never was, the next one will hardly be."""
         process.close()
         self._processes.remove(process)
@@ -170,7 +170,7 @@ class BlockProcesses:
             self._processes.pop().close()
 
 
-def _give(process: ScriptProcess, progress: _Progress, chain: ScriptChain, *, is_alone: bool) -> None:
+def _give(process: WorkerHandle, progress: _Progress, chain: ScriptChain, *, is_alone: bool) -> None:
     """As much as a process has room for; the next only, once it has nothing to do, when it works alone."""
     if is_alone:
         if not process.is_at_work and (batch := progress.take(1)):
