@@ -26,7 +26,10 @@ class LoopFaults:
         """When each was told last, and how often it came since."""
 
     def __call__(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        message, error = str(context.get("message", "")), context.get("exception")
+        self.report(str(context.get("message", "")), context.get("exception"))
+
+    def report(self, message: str, error: BaseException | None) -> None:
+        """Log a fault, unless one of its kind was logged lately."""
         kind = f"{message[:80]} {type(error).__name__}"
         times = self._times(kind)
         if not times:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from ckb_node.runtime.clock import monotonic_ms
+from ckb_node.runtime.events import EventBus
 from ckb_node.txpool.cells import PoolCells
 from ckb_node.txpool.conflicted import Conflicted
 from ckb_node.txpool.entry import PoolEntry, Status
+from ckb_node.txpool.events import TransactionAdmitted, TransactionProposed, TransactionRejected
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.known import KnownCells
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
@@ -78,6 +80,7 @@ class TxPool:
         now_ms: Callable[[], int],
         rejected: RecentRejects | None = None,
         age_ms: Callable[[], int] = monotonic_ms,
+        events: EventBus | None = None,
     ) -> None:
         """`now_ms` is the wall clock, `age_ms` a monotonic one. Without `rejected`, reasons of refused transactions are
         kept in memory."""
@@ -87,6 +90,7 @@ class TxPool:
             rejected = RecentRejects(MemoryStore(), RejectLimits(), now_ms)
         self.rejected = rejected
         self.conflicted = Conflicted()
+        self._events = EventBus() if events is None else events
         self.version = 0
         """Grows with every change of what the pool offers to miners."""
         self.is_moving = False
@@ -107,7 +111,13 @@ class TxPool:
         for short_id in self.proposals.changed_since(before):
             entry = self.graph.entries.get(short_id)
             if entry is not None:
-                self.graph.set_status(entry, self.proposals.status(short_id))
+                self._set_status(entry, self.proposals.status(short_id))
+
+    def _set_status(self, entry: PoolEntry, status: Status) -> None:
+        is_news = status is Status.PROPOSED and entry.status is not Status.PROPOSED
+        self.graph.set_status(entry, status)
+        if is_news:
+            self._events.publish(TransactionProposed(entry))
 
     @property
     def updated_at(self) -> int:
@@ -211,9 +221,12 @@ class TxPool:
         conflicts = self._conflicts_to_replace(entry)
         self._verify_reads_are_unspent(checked.rtx, conflicts)
         self._insert(entry, conflicts)
-        self._shrink_to_limit()
+        self._shrink_to_limit(entry)
         if entry.short_id not in self.graph:
             raise _full(entry)
+        self._events.publish(TransactionAdmitted(entry))
+        if entry.status is Status.PROPOSED:
+            self._events.publish(TransactionProposed(entry))
         return entry
 
     def _conflicts_to_replace(self, entry: PoolEntry) -> set[bytes]:
@@ -248,20 +261,22 @@ class TxPool:
         self._released_conflicts += self.conflicted.spending(freed)
         for old in departed.replaced:
             self.conflicted.keep(old.tx)
-            self.remember_rejected(old.hash, RbfRejected(f"replaced by tx Byte32(0x{entry.hash.hex()})"))
+            self._reject_entry(old, RbfRejected(f"replaced by tx Byte32(0x{entry.hash.hex()})"))
         for old in departed.crowded_out:
-            self.remember_rejected(old.hash, Invalidated(f"invalidated by tx 0x{entry.hash.hex()}"))
+            self._reject_entry(old, Invalidated(f"invalidated by tx 0x{entry.hash.hex()}"))
         self.conflicted.drop(entry.hash)
         self.rejected.drop(entry.hash)
         self.version += 1
 
-    def _shrink_to_limit(self) -> None:
+    def _shrink_to_limit(self, newest: PoolEntry) -> None:
+        """Evict what pays least. `newest` may have to leave too; then it was never in."""
         while self.graph.total_size > self.limits.max_size:
             victim = self.graph.first_to_evict()
             if victim is None:
                 return
             for entry in self.graph.remove_with_descendants((victim.short_id,)):
-                self.remember_rejected(entry.hash, _full(entry))
+                if entry is not newest:
+                    self._reject_entry(entry, _full(entry))
 
     def take_released_conflicts(self) -> list[Transaction]:
         """Transactions that lost a conflict whose winner was replaced since: they should be submitted again."""
@@ -285,17 +300,21 @@ class TxPool:
 
     # ------------------------------------------------------------ what is remembered
 
-    def remember_rejected(self, tx_hash: bytes, reason: Reject) -> None:
-        """Keep the reason for RPC; a duplicate is no reason."""
+    def reject(self, tx: Transaction, reason: Reject, entry: PoolEntry | None = None) -> None:
+        """Keep the reason for RPC and publish it; a duplicate is no reason. `entry`: which has left the pool."""
         if isinstance(reason, Duplicated):
             return
-        self.rejected.put(tx_hash, reason.kind, str(reason))
+        self.rejected.put(tx.hash, reason.kind, str(reason))
+        self._events.publish(TransactionRejected(tx, reason, entry))
+
+    def _reject_entry(self, entry: PoolEntry, reason: Reject) -> None:
+        self.reject(entry.tx, reason, entry)
 
     def drop(self, short_ids: Iterable[bytes], reason: Reject) -> None:
         """Entries and all that need them leave, for one reason."""
         for entry in self.graph.remove_with_descendants(short_ids):
-            self.remember_rejected(entry.hash, reason)
             self.version += 1
+            self._reject_entry(entry, reason)
 
     # ------------------------------------------------------------ what the chain does
 

@@ -16,6 +16,7 @@ from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.runtime.clock import monotonic_ms
+from ckb_node.runtime.events import EventBus
 from ckb_node.txpool import views
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
@@ -82,9 +83,10 @@ class PoolService:
         parallel: int,
         rejected: RecentRejects | None = None,
         age_ms: Callable[[], int] = monotonic_ms,
+        events: EventBus | None = None,
     ) -> None:
         self._chain, self._stop = chain, scripts.stop
-        self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms, rejected, age_ms)
+        self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms, rejected, age_ms, events)
         self._verifier = PoolVerifier(self.pool, scripts, workers, parallel)
         self._verify_queue = VerifyQueue(scripts.stop)
         self._reverification = Reverification(self.pool, self._verifier, self._verify_queue)
@@ -141,7 +143,7 @@ class PoolService:
                 entry = self.pool.admit(checked, cycles)
         except Reject as reason:
             if not self._stop.is_set:  # else it says no more than that the node stops
-                self.pool.remember_rejected(transaction.hash, reason)
+                self.pool.reject(transaction, reason)
                 await log_refusal(transaction, reason, self.refused)
             raise
         log.debug("transaction accepted", hash=bytes_text(entry.hash), cycles=cycles, fee=entry.fee, size=entry.size)
@@ -289,7 +291,7 @@ class PoolService:
                 return False
         except (StorageError, ChainDataError) as error:
             log.error("a transaction cannot return", hash=transaction.hash.hex(), reason=str(error))  # noqa: TRY400
-            self.pool.remember_rejected(transaction.hash, Invalidated("the chain cannot be read for it"))
+            self.pool.reject(transaction, Invalidated("the chain cannot be read for it"))
         self._readmission.drop(transaction.hash)
         return is_in
 
