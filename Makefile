@@ -32,6 +32,7 @@ gates: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 fast: setup
 	$(PYTEST) -q $(PARALLEL) -m "not slow"

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple
 
+import msgpack
 import msgspec
 import structlog
 
@@ -62,8 +63,12 @@ class _Record(NamedTuple):
     description: str
 
 
-_decode: Final = msgspec.msgpack.Decoder(_Record).decode
-_encode: Final = msgspec.msgpack.Encoder().encode
+def _decode(raw: bytes) -> _Record:
+    """Raises ValueError."""
+    try:
+        return msgspec.convert(msgpack.unpackb(raw), _Record)
+    except (msgpack.UnpackException, msgspec.MsgspecError) as error:
+        raise ValueError(f"no record of a rejected transaction: {error}") from error
 
 _Unwritten = BoundedMap[bytes, _Record | None]
 """By transaction hash; None: to be forgotten."""
@@ -123,7 +128,7 @@ class RecentRejects:
         try:
             packed = self._store.get(REASON + tx_hash)
             return None if packed is None else _decode(packed)
-        except (StorageError, msgspec.MsgspecError) as error:
+        except (StorageError, ValueError) as error:
             if not self._is_damaged:
                 self._is_damaged = True
                 log.error("some reasons of refused transactions cannot be read", reason=str(error))  # noqa: TRY400
@@ -171,7 +176,7 @@ class RecentRejects:
                 changes += ((old, None), (REASON + tx_hash, None))
                 total -= 1
             if record is not None:
-                changes += ((REASON + tx_hash, _encode(record)), (_time_key(record.time_ms, tx_hash), b""))
+                changes += ((REASON + tx_hash, msgpack.packb(record)), (_time_key(record.time_ms, tx_hash), b""))
                 total += 1
         total -= self._prune(total, gone, changes)
         return [*changes, (COUNT, total.to_bytes(8, "little"))]
