@@ -1,87 +1,19 @@
-"""A dev chain inside the test's process, in memory: chain service, pool and assembler, no sockets."""
+"""The in-process dev chain with Bob as its miner."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import cache
 
+from ckb_node import devchain
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.service import ChainService
-from ckb_node.chain.writer import ChainWriter
-from ckb_node.mining.assembler import BlockAssembler, MinerConfig
-from ckb_node.mining.dev_miner import DevMiner
-from ckb_node.specs import cell_file, load_bundled
+from ckb_node.devchain import DevChain, ManualClock, dev_consensus
 from ckb_node.txpool.limits import PoolLimits
-from ckb_node.txpool.service import PoolService
-from ckb_node.verification.scripts import ScriptService
-from consensus.chainspec.spec import build_consensus
 from consensus.params import Consensus
-from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from tests.kit.wallet import BOB_KEY, Wallet
 
-
-@cache
-def dev_consensus() -> Consensus:
-    """The bundled dev chain with its default message."""
-    return build_consensus(load_bundled("dev"), cell_file)
-
-
-class FakeClock:
-    """Starts at a fixed time; `advance` lets time pass, `set_by` moves the wall clock alone."""
-
-    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
-        self.time_ms = now_ms
-        self._set_ms = 0
-
-    def now_ms(self) -> int:
-        self.time_ms += 1
-        return self.time_ms
-
-    def advance(self, milliseconds: int) -> None:
-        self.time_ms += milliseconds
-
-    def set_by(self, milliseconds: int) -> None:
-        self.time_ms += milliseconds
-        self._set_ms += milliseconds
-
-    def monotonic_ms(self) -> int:
-        return self.time_ms - self._set_ms
-
-
-@dataclass
-class DevChain:
-    """A running dev chain; its miner is Bob unless told otherwise."""
-
-    consensus: Consensus
-    store: ChainStore
-    scripts: ScriptService
-    writer: ChainWriter
-    chain: ChainService
-    pool: PoolService
-    assembler: BlockAssembler
-    miner: DevMiner
-    clock: FakeClock
-
-    async def mine(self, count: int = 1) -> Block:
-        """Mine on the tip; the last block."""
-        block = await self.miner.mine_one()
-        for _ in range(count - 1):
-            block = await self.miner.mine_one()
-        return block
-
-    async def settle_pool(self) -> None:
-        """Let the pool bring back what reorgs detached, as its task does in a node."""
-        async with asyncio.timeout(30):
-            task = asyncio.get_running_loop().create_task(self.pool.run())
-            try:
-                await self.pool.settled()
-            finally:
-                task.cancel()
+__all__ = ["DevChain", "ManualClock", "dev_chain", "dev_consensus"]
 
 
 @asynccontextmanager
@@ -93,22 +25,5 @@ async def dev_chain(
     assume_valid: AssumeValid | None = None,
 ) -> AsyncIterator[DevChain]:
     """Open a dev chain, and close it at the end."""
-    consensus = consensus or dev_consensus()
-    store = store or ChainStore.in_memory()
-    clock = FakeClock()
-    scripts = ScriptService(consensus)
-    writer = ChainWriter(consensus, store, scripts, clock.now_ms, assume_valid)
-    writer.start(bytes(32))
-    chain = ChainService(writer)
-    with ThreadPoolExecutor(2) as workers:
-        pool = PoolService(
-            chain, limits or PoolLimits(), scripts, workers, clock.now_ms, parallel=2, age_ms=clock.monotonic_ms
-        )
-        config = MinerConfig(Wallet(BOB_KEY).lock, message)
-        assembler = BlockAssembler(chain, pool.pool, config, clock.now_ms)
-        miner = DevMiner(chain, assembler, 0)
-        try:
-            yield DevChain(consensus, store, scripts, writer, chain, pool, assembler, miner, clock)
-        finally:
-            chain.close()
-            store.close()
+    async with devchain.dev_chain(Wallet(BOB_KEY).lock, consensus, store, limits, message, assume_valid) as dev:
+        yield dev

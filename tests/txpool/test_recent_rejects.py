@@ -23,7 +23,7 @@ from consensus.crypto.hashing import ckb_hash
 from storage.errors import DiskFull
 from storage.kv import Change
 from storage.memory import MemoryStore
-from tests.kit.devchain import FakeClock
+from tests.kit.devchain import ManualClock
 from tests.kit.wallet import CKB, issued_cell
 from tests.txpool.kit_pool import ALICE, BOB, FEE, funded
 
@@ -34,7 +34,7 @@ def tx_hash(serial: int) -> bytes:
     return ckb_hash(serial.to_bytes(4, "little"))
 
 
-def opened(path: Path, clock: FakeClock, *, days: int = 7, count: int = 1000) -> RecentRejects:
+def opened(path: Path, clock: ManualClock, *, days: int = 7, count: int = 1000) -> RecentRejects:
     return open_rejects(path / "rejects", RejectLimits(days, count), clock.now_ms)
 
 
@@ -48,7 +48,7 @@ def kept(rejects: RecentRejects, serials: range) -> list[int]:
 
 
 def test_reasons_outlive_the_run(tmp_path: Path) -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     rejects = opened(tmp_path, clock)
     put(rejects, 1, 2, 3)
     rejects.drop(tx_hash(2))
@@ -70,8 +70,8 @@ def test_what_was_written_outlives_a_kill(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from tests.txpool.test_recent_rejects import FakeClock, opened, put
-rejects = opened(Path({str(tmp_path)!r}), FakeClock())
+from tests.txpool.test_recent_rejects import ManualClock, opened, put
+rejects = opened(Path({str(tmp_path)!r}), ManualClock())
 put(rejects, *range(50))
 rejects.flush()
 put(rejects, 50)
@@ -79,14 +79,14 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     ended = subprocess.run([sys.executable, "-c", script], check=False, timeout=60, env=dict(os.environ))
     assert ended.returncode == -signal.SIGKILL
-    rejects = opened(tmp_path, FakeClock())
+    rejects = opened(tmp_path, ManualClock())
     assert kept(rejects, range(60)) == list(range(50))
     assert rejects.count() == 50
     rejects.close()
 
 
 def test_the_oldest_leave_by_count() -> None:
-    store, clock = MemoryStore(), FakeClock()
+    store, clock = MemoryStore(), ManualClock()
     rejects = RecentRejects(store, RejectLimits(7, 10), clock.now_ms)
     for first in range(0, 40, 4):
         put(rejects, *range(first, first + 4))
@@ -100,7 +100,7 @@ def test_the_oldest_leave_by_count() -> None:
 
 
 def test_the_old_leave_by_days() -> None:
-    store, clock = MemoryStore(), FakeClock()
+    store, clock = MemoryStore(), ManualClock()
     rejects = RecentRejects(store, RejectLimits(7, 1000), clock.now_ms)
     put(rejects, 1)
     rejects.flush()
@@ -119,7 +119,7 @@ def test_the_old_leave_by_days() -> None:
 
 def test_unwritten_reasons_are_bounded_and_texts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_rejects, "MAX_UNWRITTEN", 5)
-    rejects = RecentRejects(MemoryStore(), RejectLimits(), FakeClock().now_ms)
+    rejects = RecentRejects(MemoryStore(), RejectLimits(), ManualClock().now_ms)
     put(rejects, *range(9))
     assert kept(rejects, range(9)) == [4, 5, 6, 7, 8]
     rejects.put(tx_hash(1), "Malformed", "x" * 100_000)
@@ -136,7 +136,7 @@ def overwrite(path: Path, name: Callable[[Path], bool]) -> None:
 
 @pytest.mark.parametrize("damage", ["manifest", "no directory"])
 def test_a_damaged_directory_is_kept_aside_and_named(tmp_path: Path, damage: str) -> None:
-    path, clock = tmp_path / "rejects", FakeClock()
+    path, clock = tmp_path / "rejects", ManualClock()
     if damage == "manifest":
         rejects = opened(tmp_path, clock)
         put(rejects, 1)
@@ -158,7 +158,7 @@ def test_a_damaged_directory_is_kept_aside_and_named(tmp_path: Path, damage: str
 def test_a_record_of_another_shape_is_no_reason_and_no_end() -> None:
     store = MemoryStore()
     store.put(REASON + tx_hash(1), b"\xff\xff")
-    rejects = RecentRejects(store, RejectLimits(), FakeClock().now_ms)
+    rejects = RecentRejects(store, RejectLimits(), ManualClock().now_ms)
     with capture_logs() as logs:
         assert rejects.get(tx_hash(1)) is None
         put(rejects, 1)
@@ -170,7 +170,7 @@ def test_a_record_of_another_shape_is_no_reason_and_no_end() -> None:
 
 def test_a_full_disk_costs_the_reasons_of_former_runs_only(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
-    rejects = RecentRejects(store, RejectLimits(), FakeClock().now_ms)
+    rejects = RecentRejects(store, RejectLimits(), ManualClock().now_ms)
 
     def full(_: list[Change], /, *, sync: bool) -> None:
         raise DiskFull("rejects", f"no space left, sync {sync}")
