@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.writer import ChainWriter
 from ckb_node.chain.service import ChainService
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.specs import cell_file, load_bundled

@@ -70,6 +70,7 @@ def _decode(raw: bytes) -> _Record:
     except (msgpack.UnpackException, msgspec.MsgspecError) as error:
         raise ValueError(f"no record of a rejected transaction: {error}") from error
 
+
 _Unwritten = BoundedMap[bytes, _Record | None]
 """By transaction hash; None: to be forgotten."""
 
