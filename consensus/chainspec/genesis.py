@@ -51,25 +51,26 @@ def verify_genesis(consensus: Consensus) -> None:
 
 
 def verify_number_is_zero(block: Block) -> None:
+    """RFC 27 "number": the number is 0."""
     if block.number != 0:
         raise NumberError(0, block.number)
 
 
 def verify_epoch_is_zero(block: Block) -> None:
-    """The epoch number is 0; index and length are not looked at."""
+    """RFC 27 "epoch": the epoch number is 0. Index and length are not looked at."""
     number = EpochFraction.unpack(block.header.epoch).number
     if number != 0:
         raise EpochNumberMismatchError(0, number)
 
 
 def verify_no_parent(block: Block) -> None:
-    """The parent hash is zero."""
+    """ckb, no RFC: the parent hash is zero."""
     if block.parent_hash != ZERO_HASH:
         raise UnknownParentError(block.parent_hash)
 
 
 def verify_cellbase(block: Block) -> None:
-    """Exactly one cellbase, in front, with the input of block 0 and a piece of data for each output."""
+    """ckb, no RFC: exactly one cellbase, in front, with the input of block 0 and a data for each output."""
     transactions = block.transactions
     if sum(tx.is_cellbase for tx in transactions) != 1:
         raise GenesisCellbaseError("InvalidQuantity")
@@ -83,12 +84,13 @@ def verify_cellbase(block: Block) -> None:
 
 
 def verify_no_uncles(block: Block) -> None:
+    """ckb, no RFC: the genesis block has no uncles."""
     if block.uncles:
         raise GenesisUnclesError(len(block.uncles))
 
 
 def verify_dao(consensus: Consensus, block: Block) -> None:
-    """The dao field follows from the outputs and the share that block 0 has of the first epoch's issuance (RFC 23)."""
+    """RFC 23 "Calculation": the DAO field follows from outputs and block 0's share of the first epoch's issuance."""
     length = consensus.genesis_epoch.length
     expected = genesis_dao_field(
         block.transactions,

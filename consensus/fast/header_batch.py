@@ -65,7 +65,10 @@ class HeadersJudged:
 
 
 def verify_continuous(headers: Sequence[Header]) -> None:
-    """Each header stands on the one before. NotContinuousError; the reference refuses the batch before all else."""
+    """ckb, no RFC: each header of a batch stands on the one before; NotContinuousError.
+
+    The reference refuses such a batch before all else.
+    """
     expected = headers[0].hash if headers else b""
     for index in range(1, len(headers)):
         if headers[index].parent_hash != expected:
@@ -82,9 +85,10 @@ def verify_headers(
     invalid: Container[bytes] = frozenset(),
     find_without_work: FindWithoutWork = first_without_work,
 ) -> HeadersJudged:
-    """BlockCheck a batch of headers that are not known yet, lowest first.
+    """ckb, no RFC: no header of a batch stands on an invalid block. Its other rules are those of single headers.
 
-    `reader` knows the ancestors of the first, stored or not; `invalid` are hashes of invalid blocks.
+    Headers are not known yet, lowest first. `reader` knows the ancestors of the first, stored or not; `invalid` are
+    hashes of invalid blocks.
     """
     try:
         verify_continuous(headers)

@@ -145,7 +145,10 @@ def verify_block_body(consensus: Consensus, block: Block) -> None:
 
 
 def verify_commitments(block: Block) -> None:
-    """RFC 27, RFC 31: the header's roots are those of this body, an uncle's proposals are those of its header."""
+    """RFC 27 "RawHeader", RFC 31 "Specification": the header's roots and hashes are those of the body.
+
+    An uncle's proposals must hash to the `proposals_hash` of the uncle's header.
+    """
     if block.field_count > FIELDS_WITHOUT_EXTENSION + 1:
         raise UnknownFieldsError(block.field_count)
     if block.header.transactions_root != block.transactions_root():
@@ -160,13 +163,17 @@ def verify_commitments(block: Block) -> None:
 
 
 def verify_proposals_limit(block: Block, limit: int) -> None:
-    """The block itself proposes no more than `limit` transactions."""
+    """RFC 20 "Block and Compact Block Structure": the block itself proposes no more than `limit` transactions."""
     if len(block.proposals) > limit:
         raise TooManyProposalsError(limit, len(block.proposals))
 
 
 def verify_block_size(block: Block, limit: int) -> None:
-    """The block has no more than `limit` bytes, not counting what its uncles proposed. Genesis is free."""
+    """RFC 20 "Block and Compact Block Structure": the block has no more than `limit` bytes without its uncles'
+    proposals.
+
+    The genesis block is exempt (ckb, no RFC).
+    """
     if block.number == 0:
         return
     size = block.size_without_uncle_proposals()
@@ -175,7 +182,7 @@ def verify_block_size(block: Block, limit: int) -> None:
 
 
 def verify_no_duplicates(block: Block) -> None:
-    """No transaction and no proposal stands twice."""
+    """ckb, no RFC: no transaction hash and no proposal occurs twice in the block."""
     tx_hash = _first_duplicate(tx.hash for tx in block.transactions)
     if tx_hash is not None:
         raise DuplicateTransactionError(tx_hash)
@@ -194,7 +201,7 @@ def _first_duplicate(items: Iterable[bytes]) -> bytes | None:
 
 
 def verify_extension_size(block: Block) -> None:
-    """RFC 31: an extension has 1 to 96 bytes."""
+    """RFC 31 "Specification": an extension has 1 to 96 bytes."""
     if block.extension is None:
         return
     if not block.extension:
@@ -204,7 +211,10 @@ def verify_extension_size(block: Block) -> None:
 
 
 def verify_cellbase(block: Block) -> None:
-    """RFC 22: the first transaction, and no other, is a cellbase of the right form. Genesis is free."""
+    """RFC 22 "Exceptions", RFC 27 "Transactions": the first transaction, and no other, is a well-formed cellbase.
+
+    The genesis block is exempt (ckb, no RFC).
+    """
     if block.number == 0:
         return
     if sum(tx.is_cellbase for tx in block.transactions) != 1:
@@ -217,7 +227,7 @@ def verify_cellbase(block: Block) -> None:
 
 
 def verify_cellbase_outputs(cellbase: Transaction) -> None:
-    """At most one output, without data and type, with an enabled lock; the witness names the miner's lock."""
+    """ckb, no RFC: at most one output, no data, no type, an enabled lock; the witness names the miner's lock."""
     outputs, outputs_data = cellbase.body.outputs, cellbase.body.outputs_data
     if len(outputs) > 1 or len(outputs) != len(outputs_data):
         raise CellbaseError(CellbaseFault.OUTPUT_QUANTITY)
@@ -242,6 +252,9 @@ def is_cellbase_witness(witness: bytes) -> bool:
 
 
 def verify_cellbase_input(cellbase: Transaction, number: int) -> None:
-    """The null input's since is the block number, so that no two cellbases have one hash."""
+    """RFC 22 "Exceptions": the only input is null, and its `since` is the block number.
+
+    So no two cellbases have one hash.
+    """
     if cellbase.body.inputs[0] != CellInput(since=number, previous_output=NULL_OUT_POINT):
         raise CellbaseError(CellbaseFault.INPUT)

@@ -59,14 +59,17 @@ def verify_dao_field(
     epoch: EpochExt,
     reader: ChainReader,
 ) -> None:
-    """RFC 23: the header's DAO field is the parent's moved on by the block's transactions (`epoch` is the block's)."""
+    """RFC 23 "Calculation": the header's DAO field follows from the parent's and the block's transactions.
+
+    `epoch` is the block's.
+    """
     _compare_dao_field(header, dao_field_in_epoch(consensus, resolved, parent, epoch, reader))
 
 
 def verify_dao_field_after(
     consensus: Consensus, header: Header, parent: Header, epoch: EpochExt, moves: CapacityMoves
 ) -> None:
-    """The same when it is known how the transactions move capacity."""
+    """RFC 23 "Calculation": as `verify_dao_field`, from the sums that the transactions move."""
     _compare_dao_field(header, dao_field_after(consensus, parent, epoch, moves))
 
 
@@ -76,9 +79,11 @@ def _compare_dao_field(header: Header, expected: bytes) -> None:
 
 
 def verify_reward(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> None:
-    """RFC 15, RFC 20: the cellbase pays the miner of 11 blocks ago exactly what is due.
+    """RFC 15 "Miner Compensation", RFC 20 "Two-Step Transaction Confirmation": the cellbase pays the finalised block's
+    miner exactly its reward.
 
-    It has no output when there is no such miner yet, or when the reward is too small for a cell with the miner's lock.
+    The block at `number - 11` is the one that is finalised. The cellbase has no output while there is none, or when the
+    reward is too small for a cell with the miner's lock (ckb, no RFC).
     """
     outputs = block.transactions[0].body.outputs
     if not has_finalization_target(consensus, block.number):
@@ -97,7 +102,10 @@ def verify_reward(consensus: Consensus, block: Block, parent: Header, reader: Ch
 
 
 def verify_chain_root(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> None:
-    """RFC 44: from the activation on, the extension starts with the MMR root over all headers up to the parent."""
+    """RFC 44 "Chain Root": the extension starts with the hash of the MMR root over all headers up to the parent.
+
+    Required if RFC 44 is active in the parent's epoch.
+    """
     if not chain_root_is_required(consensus, EpochFraction.unpack(parent.epoch).number):
         return
     extension = block.extension

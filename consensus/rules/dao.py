@@ -148,13 +148,16 @@ def maximum_withdraw(output: CellOutput, data_size: int, deposit: Header, withdr
 
 
 def transaction_fee(consensus: Consensus, rtx: ResolvedTransaction, reader: HeaderProvider) -> int:
-    """Shannons left to miners: what the inputs are worth, interest included, less the outputs."""
+    """RFC 22 "Value Storage", RFC 23 "Withdraw Phase 2": inputs, interest included, are worth at least the outputs.
+
+    Returns the difference in shannons.
+    """
     outputs = _u64("outputs capacity", rtx.outputs_capacity())
     return _u64("fee", transaction_maximum_withdraw(consensus, rtx, reader) - outputs)
 
 
 def transaction_maximum_withdraw(consensus: Consensus, rtx: ResolvedTransaction, reader: HeaderProvider) -> int:
-    """Shannons that the inputs are worth: their capacity, or what the DAO pays for them."""
+    """RFC 23 "Withdraw Phase 2": shannons that inputs are worth; withdrawing cells prove deposit and phase 1."""
     total = 0
     for index, cell in enumerate(rtx.inputs):
         if is_withdrawing(consensus, cell):
@@ -246,7 +249,7 @@ class CapacityMoves(NamedTuple):
 def capacity_moves(
     consensus: Consensus, transactions: Sequence[ResolvedTransaction], reader: HeaderProvider
 ) -> CapacityMoves:
-    """What these transactions do to capacity."""
+    """RFC 23 "Calculation": what these transactions do to capacity."""
     return CapacityMoves(
         added=sum(added_capacity(rtx.transaction) for rtx in transactions),
         freed=sum(freed_capacity(consensus, rtx) for rtx in transactions),
@@ -256,7 +259,10 @@ def capacity_moves(
 
 
 def dao_field_after(consensus: Consensus, parent: Header, epoch: EpochExt, moves: CapacityMoves) -> bytes:
-    """The 32 bytes that the header after `parent` must carry; `epoch` is the new block's (RFC 23)."""
+    """RFC 23 "Calculation": the 32 bytes that the header after `parent` must carry; every amount fits 64 bits.
+
+    `epoch` is the new block's.
+    """
     freed, added = _u64("freed capacity", moves.freed), _u64("added capacity", moves.added)
     interest = moves.interest
 

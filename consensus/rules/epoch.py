@@ -132,7 +132,10 @@ def next_epoch_ext(consensus: Consensus, parent: Header, parent_epoch: EpochExt,
 
 
 def epoch_statistics(consensus: Consensus, tail: Header, epoch: EpochExt, reader: BlockFacts) -> EpochStatistics:
-    """Of the epoch that ends in `tail`. Time counts from the block before the epoch; epoch 0 from genesis."""
+    """RFC 20 "Notations": uncles and duration of the epoch that ends in `tail` fit 64 bits.
+
+    Time counts from the block before the epoch; in epoch 0 from genesis.
+    """
     before = consensus.genesis_hash if epoch.number == 0 else epoch.last_block_hash_in_previous_epoch
     uncles_until_tail = require(reader.block_ext(tail.hash), "block ext", tail.hash).total_uncles_count
     uncles_before = require(reader.block_ext(before), "block ext", before).total_uncles_count
@@ -144,7 +147,10 @@ def epoch_statistics(consensus: Consensus, tail: Header, epoch: EpochExt, reader
 
 
 def adjusted_epoch(consensus: Consensus, tail: Header, epoch: EpochExt, statistics: EpochStatistics) -> EpochExt:
-    """The epoch after the one that ends in `tail`, with difficulty and length adjusted (RFC 20)."""
+    """RFC 20 "Computing the Outputs": the epoch after the one that ends in `tail`, with adjusted difficulty and length.
+
+    Every intermediate value must fit 256 bits (ckb, no RFC).
+    """
     duration_s = max(statistics.duration_ms // _MS_PER_S, 1)
     hash_rate = _adjusted_hash_rate(tail, epoch, statistics.uncles, duration_s)
     length, is_bounded = _next_length(consensus, epoch, statistics.uncles, duration_s)
@@ -254,7 +260,9 @@ def next_primary_reward(consensus: Consensus, epoch: EpochExt) -> int:
 
 
 def verify_block_epoch(epoch: EpochExt, header: Header) -> None:
-    """The header's epoch field and compact target are those of its place in `epoch` (RFC 20)."""
+    """RFC 20 "Dynamic Difficulty Adjustment Mechanism": the header's epoch field and compact target are those of its
+    place in `epoch`.
+    """
     expected = epoch.fraction_at(header.number).pack()
     if header.epoch != expected:
         raise EpochNumberMismatchError(expected, header.epoch)

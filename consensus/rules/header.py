@@ -65,9 +65,10 @@ class BlockTimeTooNewError(TemporaryHeaderError):
 
 
 def verify_header(consensus: Consensus, header: Header, reader: HeaderProvider, now_ms: int) -> None:
-    """All rules of a header whose ancestors' headers are stored, cheapest protection first: the proof of work.
+    """ckb, no RFC: the order of the header's rules; the parent's header must be known. Proof of work comes first.
 
-    The version is not among them: only headers that peers offer during header sync are refused for it.
+    The ancestors' headers are stored. The version is not among these rules: only headers that peers offer during header
+    sync are refused for it.
     """
     verify_pow(consensus, header)
     parent = reader.header(header.parent_hash)
@@ -80,19 +81,21 @@ def verify_header(consensus: Consensus, header: Header, reader: HeaderProvider, 
 
 
 def verify_version(header: Header) -> None:
-    """The version is 0. A rule of header sync, beside `verify_header`."""
+    """RFC 27 "version": the version is 0. Only header sync asks it (RFC 48 removed the rule for blocks)."""
     if header.version != BLOCK_VERSION:
         raise BlockVersionError(BLOCK_VERSION, header.version)
 
 
 def verify_number(header: Header, parent: Header) -> None:
-    """The number is the parent's plus one."""
+    """RFC 27 "number": the number is the parent's plus one."""
     if header.number != parent.number + 1:
         raise NumberError(parent.number + 1, header.number)
 
 
 def verify_epoch_continuity(header: Header, parent: Header) -> None:
-    """The epoch field is well formed and the successor of the parent's; genesis (0/0/0) may precede any."""
+    """RFC 27 "epoch": the epoch field is well formed and the successor of the parent's; genesis (0/0/0) may precede
+    any.
+    """
     epoch, before = EpochFraction.unpack(header.epoch), EpochFraction.unpack(parent.epoch)
     if not epoch.is_well_formed:
         raise EpochMalformedError(epoch)
@@ -101,13 +104,13 @@ def verify_epoch_continuity(header: Header, parent: Header) -> None:
 
 
 def verify_after_median(header: Header, median_ms: int) -> None:
-    """The timestamp is later than the median of up to 37 ancestors', the parent's being the last of them."""
+    """RFC 27 "timestamp": the timestamp is later than the median of the last 37 ancestors' (fewer near genesis)."""
     if header.timestamp <= median_ms:
         raise BlockTimeTooOldError(median_ms, header.timestamp)
 
 
 def verify_not_in_future(consensus: Consensus, header: Header, now_ms: int) -> None:
-    """The timestamp is at most 15 s ahead of the clock; a later one is only refused for now."""
+    """RFC 27 "timestamp": the timestamp is at most 15 s ahead of the clock. A later header may be valid later."""
     latest = now_ms + consensus.ambient_time_skew_ms
     if header.timestamp > latest:
         raise BlockTimeTooNewError(latest, header.timestamp)

@@ -80,7 +80,7 @@ def digest_hash(node: bytes) -> bytes:
 
 
 def merge(left: bytes, right: bytes) -> bytes:
-    """The parent of two nodes whose blocks follow each other; MmrError when they do not."""
+    """RFC 44 "MMR Node": the parent of two nodes whose blocks follow each other; MmrError when they do not."""
     _, left_total, number, left_end, epoch, left_end_epoch, time, _, target, _ = _NODE.unpack(left)
     _, right_total, right_start, end, right_start_epoch, end_epoch, _, end_time, _, end_target = _NODE.unpack(right)
     if left_end + 1 != right_start:
@@ -110,7 +110,7 @@ def _check_epochs_adjacent(left_end: int, right_start: int) -> None:
 
 
 def verify_digest(node: bytes) -> None:
-    """A node from outside is consistent in itself: ranges run forward, difficulty is exact inside one epoch."""
+    """RFC 44 "MMR Node": a node from outside is consistent: ranges run forward, difficulty is a sum."""
     digest = HeaderDigest.parse(node)
     if digest.start_number > digest.end_number:
         raise MmrNumberError(digest.start_number, digest.end_number)

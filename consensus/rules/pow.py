@@ -51,7 +51,10 @@ _DIGESTS = {PowFunc.EAGLESONG: eaglesong, PowFunc.EAGLESONG_BLAKE2B: eaglesong_b
 
 
 def verify_pow(consensus: Consensus, header: Header) -> None:
-    """The header's nonce solves its own compact target; PowError otherwise."""
+    """RFC 27 "compact_target", RFC 10: the Eaglesong digest of header and nonce does not exceed the target.
+
+    Other chains name another function, see PowFunc. Raises PowError.
+    """
     if consensus.pow_func is PowFunc.DUMMY:
         return
     if not kernel.has_work(header.raw, _is_blake2b(consensus.pow_func)):

@@ -74,10 +74,11 @@ class TooManyDepsError(ResolveError):
 def resolve_transaction(
     transaction: Transaction, cells: CellProvider, headers: HeaderChecker, spent: Container[bytes]
 ) -> ResolvedTransaction:
-    """The cells that a transaction names; `spent` are out points that earlier transactions of the block or pool spend.
+    """RFC 22 "Value Storage", "Header Deps": inputs and cell deps are live, header deps are on the main chain.
 
-    A cellbase has no input cells, but its deps count (RFC 22). A cell may be input and dep of the same transaction.
-    Raises a ResolveError. `spent` is not changed: the caller adds the inputs when it takes the transaction.
+    `spent` are out points that earlier transactions of the block or pool spend; the caller adds the inputs when it
+    takes the transaction. A cellbase has no input cells, but its deps count. A cell may be input and dep of one
+    transaction. Raises a ResolveError.
     """
     inputs: list[CellMeta] = []
     if not transaction.is_cellbase:
@@ -98,7 +99,10 @@ def resolve_transaction(
 def resolve_cell_deps(
     transaction: Transaction, cells: CellProvider, spent: Container[bytes]
 ) -> tuple[list[CellMeta], list[CellMeta]]:
-    """Code cells with those that dep groups list, in order; and the cells of the dep groups. Groups do not nest."""
+    """RFC 22 "Dep Group", RFC 38: cell deps expand to at most 2048 live code cells.
+
+    Returns code cells with those that dep groups list, in order; and the cells of the dep groups. Groups do not nest.
+    """
     cell_deps: list[CellMeta] = []
     dep_groups: list[CellMeta] = []
     for dep in transaction.body.cell_deps:
@@ -114,7 +118,7 @@ def resolve_cell_deps(
 
 
 def dep_group_members(group: CellMeta) -> Sequence[bytes]:
-    """Out points (36 bytes) that a dep group's data lists; InvalidDepGroupError when it lists none."""
+    """RFC 22 "Dep Group": the data of a dep group is a list of one or more out points (36 bytes each)."""
     data = group.data
     try:
         members: Sequence[OutPoint] = OUT_POINT_VEC.parse(data)
@@ -163,12 +167,12 @@ class BlockCells:
         return cell_of_output(transaction, out_point, info)
 
     def verify_order(self) -> None:
-        """A transaction may name outputs of earlier transactions only; OutOfOrderError otherwise."""
+        """RFC 22 "Value Storage": inputs and cell deps name outputs of earlier transactions only. OutOfOrderError."""
         for position in range(len(self._block.transactions)):
             self.verify_order_of(position)
 
     def verify_order_of(self, position: int) -> None:
-        """The same of one transaction."""
+        """RFC 22 "Value Storage": `verify_order` for the transaction at one position."""
         body = self._block.transactions[position].body
         for dep in body.cell_deps:
             self._verify_earlier(dep.out_point, position)

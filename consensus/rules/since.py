@@ -78,9 +78,10 @@ def _is_since_epoch(epoch: EpochFraction) -> bool:
 
 
 def verify_since(consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv, headers: HeaderProvider) -> None:
-    """RFC 17: every input's since has passed. `headers` knows the ancestors and the blocks of all resolved inputs.
+    """RFC 17 "How to Verify the Since Precondition", RFC 28, RFC 30: every input's since is valid and has passed.
 
-    Raises InvalidSinceError or ImmatureError for the first input that fails.
+    `headers` knows the ancestors and the blocks of all resolved inputs. Raises InvalidSinceError or ImmatureError for
+    the first input that fails.
     """
     for index, (cell_input, cell) in enumerate(zip(rtx.transaction.body.inputs, rtx.inputs, strict=False)):
         raw = cell_input.since

@@ -170,19 +170,19 @@ class DaoLockSizeError(TransactionError):
 
 
 def verify_version(transaction: Transaction) -> None:
-    """The version is 0."""
+    """RFC 22 "Other Fields": the version is 0."""
     if transaction.body.version != TX_VERSION:
         raise TransactionVersionError(TX_VERSION, transaction.body.version)
 
 
 def verify_size(transaction: Transaction, max_block_bytes: int) -> None:
-    """With its offset in the block it is not larger than a block may be."""
+    """ckb, no RFC: with its offset in the block it is not larger than a block may be."""
     if transaction.size_in_block > max_block_bytes:
         raise TransactionSizeError(max_block_bytes, transaction.size_in_block)
 
 
 def verify_not_empty(transaction: Transaction) -> None:
-    """It has inputs, and outputs too unless it is a cellbase."""
+    """ckb, no RFC: it has inputs, and outputs unless it is a cellbase."""
     if not transaction.body.inputs:
         raise EmptyTransactionError(Source.INPUTS)
     if not transaction.body.outputs and not transaction.is_cellbase:
@@ -190,7 +190,7 @@ def verify_not_empty(transaction: Transaction) -> None:
 
 
 def verify_no_duplicate_deps(transaction: Transaction) -> None:
-    """No cell dep (out point with dep type) and no header dep stands twice."""
+    """ckb, no RFC: no cell dep (out point with dep type) and no header dep occurs twice."""
     duplicate_dep = _first_duplicate(dep.raw for dep in transaction.body.cell_deps)
     if duplicate_dep is not None:
         raise DuplicateCellDepsError(OutPoint.trusted(duplicate_dep[: OutPoint.SIZE]))
@@ -209,14 +209,17 @@ def _first_duplicate(items: Iterable[bytes]) -> bytes | None:
 
 
 def verify_outputs_data(transaction: Transaction) -> None:
-    """Each output has its data."""
+    """RFC 22 "Cell Data": there is one data for each output."""
     outputs, outputs_data = len(transaction.body.outputs), len(transaction.body.outputs_data)
     if outputs != outputs_data:
         raise OutputsDataLengthError(outputs, outputs_data)
 
 
 def verify_lock_hash_types(transaction: Transaction) -> None:
-    """Locks of outputs have a hash type that some VM runs. Type scripts fail only when they run."""
+    """RFC 32 "Specification", RFC 49 "Specification": every output lock has a hash type that some VM runs.
+
+    Type scripts are not checked: an unknown hash type fails when the script runs.
+    """
     for output in transaction.body.outputs:
         hash_type = output.lock.hash_type
         if hash_type in ENABLED_HASH_TYPES:
@@ -227,9 +230,10 @@ def verify_lock_hash_types(transaction: Transaction) -> None:
 
 
 def verify_enumerations(transaction: Transaction) -> None:
-    """Bytes that name a kind of dep or a hash type name one that exists, now or in a future VM (RFC 22).
+    """RFC 22 "Dep Group", RFC 32 "Specification": dep types and hash types are values that exist, now or in a future
+    VM.
 
-    No JSON can say anything else, and peers drop a message that does: such a transaction is no transaction at all.
+    No JSON can express another value, and peers drop a message that has one.
     """
     for dep in transaction.body.cell_deps:
         if dep.dep_type > DEP_TYPE_DEP_GROUP:
@@ -246,9 +250,9 @@ def verify_time_relative(consensus: Consensus, rtx: ResolvedTransaction, env: Tx
 
 
 def verify_maturity(consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv) -> None:
-    """RFC 22: outputs of a cellbase are used, spent or read as code, only some epochs later. Genesis' are free.
+    """RFC 20 "Protocol Parameters": inputs and cell deps that a cellbase created are `cellbase_maturity_epochs` old.
 
-    Cells of dep groups themselves and (RFC 36) header deps may be young.
+    Exempt are cells of the genesis block and dep group cells themselves (ckb, no RFC), and header deps (RFC 36).
     """
     for source, cells in ((Source.INPUTS, rtx.inputs), (Source.CELL_DEPS, rtx.cell_deps)):
         for index, cell in enumerate(cells):
@@ -272,9 +276,10 @@ def verify_capacity(consensus: Consensus, rtx: ResolvedTransaction) -> None:
 
 
 def verify_capacity_sum(consensus: Consensus, rtx: ResolvedTransaction) -> None:
-    """Outputs have no more capacity than inputs.
+    """RFC 22 "Value Storage": outputs have no more capacity than inputs.
 
-    A withdrawal from NervosDAO may create interest: with a DAO input, the type script and the fee check the sum.
+    Not checked with a NervosDAO input (RFC 22 "Exceptions"): interest is created there, and the fee rule checks the
+    sum.
     """
     if any(is_dao_script(consensus, cell.output.type_) for cell in rtx.inputs):
         return
@@ -286,7 +291,7 @@ def verify_capacity_sum(consensus: Consensus, rtx: ResolvedTransaction) -> None:
 
 
 def verify_occupied_capacity(transaction: Transaction) -> None:
-    """RFC 2: an output takes no more bytes than its capacity in CKBytes."""
+    """RFC 22 "Cell Data": an output occupies no more bytes than its capacity in CKBytes."""
     body = transaction.body
     for index, (output, data) in enumerate(zip(body.outputs, body.outputs_data, strict=True)):
         occupied = output.occupied_capacity(len(data))
@@ -295,10 +300,10 @@ def verify_occupied_capacity(transaction: Transaction) -> None:
 
 
 def verify_dao_lock_sizes(consensus: Consensus, rtx: ResolvedTransaction) -> None:
-    """RFC 44 epoch: starting a withdrawal from NervosDAO must not change the size of the deposit's lock script.
+    """ckb, no RFC: a phase-1 withdrawal from NervosDAO does not change the size of the deposit's lock script.
 
-    Input i and output i form a pair when both are DAO cells and the deposit's data are zeros only. Deposits older than
-    `starting_block_limiting_dao_withdrawing_lock` are free. (Other lock sizes would let interest leak.)
+    Input i and output i form a pair when both are DAO cells and the deposit's data are all zero. Deposits older than
+    `starting_block_limiting_dao_withdrawing_lock` are exempt. Another lock size would yield interest on the difference.
     """
     for index, (cell, output) in enumerate(zip(rtx.inputs, rtx.transaction.body.outputs, strict=False)):
         if not is_dao_script(consensus, cell.output.type_) or not is_dao_script(consensus, output.type_):

@@ -32,7 +32,9 @@ def proposed_ids(window: ProposalWindow, number: int, reader: ChainReader) -> se
 
 
 def verify_two_phase(window: ProposalWindow, block: Block, reader: ChainReader) -> None:
-    """RFC 20: every committed transaction but the cellbase was proposed `closest` to `farthest` blocks earlier."""
+    """RFC 20 "Definitions", definition 4: every transaction but the cellbase was proposed `closest` to `farthest`
+    blocks earlier.
+    """
     committed = block.transactions[1:]
     if not committed:
         return

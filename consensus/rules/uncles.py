@@ -46,9 +46,10 @@ class TooManyUnclesError(BlockError):
 
 
 def verify_uncles(consensus: Consensus, block: Block, epoch: EpochExt, reader: ChainReader) -> None:
-    """Each uncle is a solved block of this epoch whose parent the chain knows, embedded for the first time.
+    """RFC 27 "Uncles", RFC 20 "Protocol Parameters": at most two uncles, each a solved block of this epoch whose parent
+    the chain knows, embedded for the first time.
 
-    `epoch` is the block's, `reader`'s tip its parent. Their versions, timestamps and DAO fields are not looked at.
+    `epoch` is the block's, `reader`'s tip its parent. Versions, timestamps and DAO fields of uncles are not looked at.
     Raises TooManyUnclesError, UncleError or PowError. `verify_block_body` has compared their proposals hashes.
     """
     if not block.uncles:
@@ -67,7 +68,7 @@ def verify_uncles(consensus: Consensus, block: Block, epoch: EpochExt, reader: C
 
 
 def verify_uncle_place(uncle: Header, number: int, epoch: EpochExt) -> None:
-    """It has the epoch and the compact target of the block, and is not higher than the block's parent."""
+    """RFC 27 "Uncles", conditions 1 and 2: same epoch and compact target as the block, and a lower number."""
     if uncle.compact_target != epoch.compact_target:
         raise UncleError(UncleFault.TARGET, uncle.hash)
     if EpochFraction.unpack(uncle.epoch).number != epoch.number:
@@ -77,7 +78,9 @@ def verify_uncle_place(uncle: Header, number: int, epoch: EpochExt) -> None:
 
 
 def verify_uncle_ancestry(uncle: Header, earlier: dict[bytes, int], reader: ChainReader) -> None:
-    """Its parent is on the main chain, or an uncle that the main chain or, earlier in its list, the block embeds."""
+    """RFC 27 "Uncles", condition 3: its parent is on the main chain, or an uncle of the main chain or, earlier in the
+    list, of the block.
+    """
     parent_number = _parent_number(uncle.parent_hash, earlier, reader)
     if parent_number is None or parent_number + 1 != uncle.number:
         raise UncleError(UncleFault.DESCENDANT, uncle.hash)
@@ -91,7 +94,7 @@ def _parent_number(parent_hash: bytes, earlier: dict[bytes, int], reader: ChainR
 
 
 def verify_uncle_is_new(uncle_hash: bytes, earlier: dict[bytes, int], reader: ChainReader) -> None:
-    """Neither the block nor the main chain has it, as block or as uncle."""
+    """RFC 27 "Uncles", condition 4: neither the block nor the main chain has it, as block or as uncle."""
     if uncle_hash in earlier:
         raise UncleError(UncleFault.DUPLICATE, uncle_hash)
     if reader.is_main(uncle_hash) or reader.uncle(uncle_hash) is not None:
@@ -99,7 +102,9 @@ def verify_uncle_is_new(uncle_hash: bytes, earlier: dict[bytes, int], reader: Ch
 
 
 def verify_uncle_proposals(consensus: Consensus, uncle: UncleBlock) -> None:
-    """It proposes no more than a block may, and nothing twice."""
+    """RFC 20 "Block and Compact Block Structure": it proposes no more than a block may, and nothing twice (ckb, no
+    RFC).
+    """
     if len(uncle.proposals) > consensus.max_block_proposals:
         raise UncleError(UncleFault.PROPOSALS_LIMIT, uncle.hash)
     if len(set(uncle.proposals)) != len(uncle.proposals):

@@ -86,9 +86,10 @@ def verify_block(consensus: Consensus, block: Block, reader: ChainReader, script
 def run_scripts(
     consensus: Consensus, prepared: PreparedBlock, scripts: ScriptRunner, done: Sequence[int] = ()
 ) -> list[int]:
-    """Run the scripts of `prepared.with_scripts` in order, each with the cycles that those before it left.
+    """RFC 22 "Lock Script", "Type Script": all scripts of `prepared.with_scripts` succeed.
 
-    `done` are the cycles of the first transactions, where they are known already. Returns the cycles of all.
+    Each runs with the cycles that those before it left. `done` are the cycles of the first transactions, where they are
+    known already. Returns the cycles of all.
     """
     cycles = list(done)
     budget = max(consensus.max_block_cycles - sum(cycles), 0)
@@ -102,7 +103,10 @@ def run_scripts(
 
 
 def prepare_block(consensus: Consensus, block: Block, reader: ChainReader) -> PreparedBlock:
-    """Everything of `verify_block` but the scripts, which the caller may then run in any order or in parallel."""
+    """ckb, no RFC: the block stands on the reader's tip, then all of `verify_block` but the scripts, in order.
+
+    The caller may run the scripts in any order or in parallel.
+    """
     parent = reader.tip_header()
     if parent.hash != block.parent_hash:
         raise NotOnTipError(block.parent_hash, parent.hash)
@@ -138,7 +142,10 @@ def verify_block_transactions(
 
 
 def finish_block(consensus: Consensus, prepared: PreparedBlock, cycles: Sequence[int]) -> BlockVerified:
-    """Take the cycles of `prepared.with_scripts`; BlockCyclesError when their sum is too great."""
+    """RFC 14 "Consensus Change": the scripts of a block take at most `max_block_cycles`; BlockCyclesError otherwise.
+
+    `cycles` are those of `prepared.with_scripts`.
+    """
     total = sum(cycles)
     if total > consensus.max_block_cycles:
         raise BlockCyclesError(consensus.max_block_cycles, total)

@@ -12,10 +12,10 @@ from consensus.types.core import CellMeta
 
 
 def vm_version_for(consensus: HasHardforks, script: Script, epoch_number: int) -> int:
-    """Version of the VM that runs a script in an epoch (RFC 32, RFC 49).
+    """RFC 32 "Specification", RFC 49 "Specification": the VM that the hash type names is active in the epoch.
 
-    `data`, `data1` and `data2` name it; `type` runs on the newest that is active. Raises InvalidScriptHashType,
-    InvalidVmVersion.
+    `data`, `data1` and `data2` name versions 0, 1 and 2; `type` runs on the newest that is active. Raises
+    InvalidScriptHashType, InvalidVmVersion.
     """
     if script.hash_type not in ENABLED_HASH_TYPES:
         raise InvalidScriptHashType(script.hash_type)
@@ -28,7 +28,10 @@ def vm_version_for(consensus: HasHardforks, script: Script, epoch_number: int) -
 
 
 class CodeIndex:
-    """The code cells of a transaction by data hash and by type hash. Values are indexes of cell deps."""
+    """RFC 22 "Code Locating", RFC 29: a cell dep has the code that a script names, and no two have different code.
+
+    The code cells of a transaction by data hash and by type hash. Values are indexes of cell deps.
+    """
 
     def __init__(self, cell_deps: Sequence[CellMeta]) -> None:
         self._deps = cell_deps
@@ -53,7 +56,7 @@ class CodeIndex:
         return self._by_data_hash[script.code_hash]
 
     def _find_by_type_hash(self, type_hash: bytes) -> int:
-        """RFC 29: several cells may have the type hash, as long as they hold the same data."""
+        """RFC 29 "Specification": several cells may have the type hash, as long as they hold the same data."""
         matches = self._by_type_hash.get(type_hash)
         if matches is None:
             raise ScriptNotFound(type_hash)

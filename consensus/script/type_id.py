@@ -21,10 +21,11 @@ def is_type_id(script: Script) -> bool:
 
 
 def verify_type_id(transaction: Transaction, group: ScriptGroup, max_cycles: int) -> int:
-    """Run the built-in script for a group; returns its cycles. Raises ExceededMaximumCycles, ValidationFailure.
+    """RFC 22 "Type ID": a group has at most one input and one output; a new cell's args are the hash that only its
+    transaction can have.
 
-    A group has at most one input and one output. Without an input the cell is created, and its args must be the hash
-    that only this transaction can have. Moving and destroying the cell are always allowed.
+    Moving and destroying the cell are always allowed. Returns the cycles. Raises ExceededMaximumCycles,
+    ValidationFailure.
     """
     script = group.script
     if max_cycles < TYPE_ID_CYCLES:

@@ -32,10 +32,11 @@ from vm.errors import CyclesExceeded, VmError
 
 
 class ScriptVerifier:
-    """Verifies transactions of one chain. `chain` answers for the headers and extensions of header deps.
+    """RFC 22 "Lock Script", "Type Script", RFC 14: every script group of a transaction exits with 0 within the cycles.
 
-    `debug` gets what scripts print; nobody does by default. `pause` is called in the middle of runs, see
-    `consensus.script.scheduler.Pause`; what it raises comes out of `verify`.
+    `chain` answers for the headers and extensions of header deps. `debug` gets what scripts print; nobody does by
+    default. `pause` is called in the middle of runs, see `consensus.script.scheduler.Pause`; what it raises comes out
+    of `verify`.
     """
 
     def __init__(

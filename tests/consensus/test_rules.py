@@ -159,6 +159,29 @@ def test_the_rules_of_the_table_exist() -> None:
         assert re.search(rf"^ *(def|class) {name}\b", text, re.MULTILINE), rule
 
 
+SOURCE_AND_CONDITION = re.compile(r'(ckb, no RFC|RFC \d+ "[^"]+"[^:]*): \S.{9,}')
+
+
+def documented(path: Path) -> dict[str, str]:
+    """Docstrings of the functions, methods and classes of a file."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {
+        node.name: ast.get_docstring(node) or "" for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+
+
+def first_paragraph(rule: str) -> str:
+    module, _, name = rule.rpartition(".")
+    docstring = documented(ROOT / "consensus" / f"{module.replace('.', '/')}.py")[name]
+    return docstring.partition("\n\n")[0].replace("\n", " ")
+
+
+def test_every_rule_names_its_rfc_and_says_its_condition() -> None:
+    """Its docstring begins with the RFC and the section, or "ckb, no RFC"; one sentence with the condition follows."""
+    rules = sorted({each.rule for each in RULES if not each.rule.startswith("ckb_node")})
+    assert [rule for rule in rules if not SOURCE_AND_CONDITION.match(first_paragraph(rule))] == []
+
+
 # ---------------------------------------------------------------- what other files lack
 
 
