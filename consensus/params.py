@@ -7,6 +7,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import Protocol
 
+from consensus.codec.layout import U64_MAX
 from consensus.types.blockchain import Block
 from consensus.types.core import EpochExt
 
@@ -14,7 +15,7 @@ TYPE_ID_CODE_HASH = bytes.fromhex("000000000000000000000000000000000000000000000
 TX_VERSION = 0
 BLOCK_VERSION = 0
 MIN_BLOCK_INTERVAL_S = 8
-NEVER = (1 << 64) - 1
+NEVER = U64_MAX
 """An epoch number that no chain reaches: a feature that is off."""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from struct import Struct
 from typing import Final, TypeVar
 
+from consensus.codec.layout import SHORT_ID_SIZE, TRANSACTION_HEAD
 from consensus.crypto.hashing import ckb_hash
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, Header, Transaction
@@ -40,9 +40,6 @@ __all__ = ["ChainState"]
 
 T = TypeVar("T")
 
-_SHORT_ID_SIZE: Final = 10
-_BODY: Final = Struct("<II")
-"""Behind a transaction's size: where its body begins and ends."""
 _NUMBER_END: Final = 1 << 64
 
 
@@ -116,7 +113,7 @@ class ChainState:
         packed = self._reader.get(PROPOSALS + block_hash)
         if packed is None:
             return None if self.header(block_hash) is None else frozenset()
-        return frozenset(packed[at : at + _SHORT_ID_SIZE] for at in range(0, len(packed), _SHORT_ID_SIZE))
+        return frozenset(packed[at : at + SHORT_ID_SIZE] for at in range(0, len(packed), SHORT_ID_SIZE))
 
     def stored_hashes(self, number: int) -> list[bytes]:
         """Hashes of all stored blocks at a height."""
@@ -212,7 +209,7 @@ class ChainState:
         if record is None:
             return None
         raw = self._archive.read_slice(record.location, record.start, record.length)
-        body, witnesses = _BODY.unpack_from(raw, 4)
+        _, body, witnesses = TRANSACTION_HEAD.unpack_from(raw)
         if ckb_hash(raw[body:witnesses]) != tx_hash:
             raise StorageCorrupt(self._path, f"stored transaction 0x{tx_hash.hex()} has changed")
         return record, raw

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from consensus.codec.block_layout import created_cell, transaction_bounds
+from consensus.rules.mmr import mmr_positions
 from consensus.types.blockchain import Block, Header, out_point_key
 from consensus.types.core import BlockExt, CellMeta, EpochExt, HeaderDigest
 from storage.archive import Archive, CommitMark, Location
@@ -52,7 +53,7 @@ from storage.schema import (
 )
 from storage.serials import serial_changes
 
-__all__ = ["INVALID_SLOTS", "ChainTxn", "mmr_positions"]
+__all__ = ["INVALID_SLOTS", "ChainTxn"]
 
 _MAX_CELLS: Final = 4096
 """Cells kept that were read and not spent."""
@@ -61,19 +62,10 @@ INVALID_SLOTS: Final = 1 << 14
 """Invalid blocks that are remembered: what they cost is bounded, whoever makes them."""
 
 
-def mmr_positions(number: int) -> range:
-    """MMR positions that block `number` adds: its leaf and the parents that the leaf completes (RFC 44)."""
-    return range(_mmr_size(number), _mmr_size(number + 1))
-
-
 @lru_cache(maxsize=64)
 def output_suffixes(count: int) -> tuple[bytes, ...]:
     """What follows the transaction hash in the out points of so many outputs."""
     return tuple(index.to_bytes(4, "little") for index in range(count))
-
-
-def _mmr_size(leaves: int) -> int:
-    return 2 * leaves - leaves.bit_count()
 
 
 class ChainTxn(ChainState):

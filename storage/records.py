@@ -12,16 +12,15 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
 
+from consensus.codec.layout import HEADER_SIZE, U32
 from consensus.crypto.hashing import data_hash as hash_of_data
 from storage.archive import LOCATION_SIZE, Location
 
 __all__ = ["INLINE_DATA", "BlockRecord", "CellRecord", "TransactionRecord", "cell_head", "cell_packer", "pack_cell"]
 
-HEADER_SIZE: Final = 208
 INLINE_DATA: Final = 64
 """Longest data kept in the cell's own record, in bytes. Part of the schema: it tells the two forms apart."""
 
-_U32: Final = Struct("<I")
 _TRANSACTION: Final = Struct(f"<32sQQI{LOCATION_SIZE}sII")
 _CELL_HEAD: Final = Struct("<IIQQ32s")
 _ARCHIVED_DATA: Final = Struct(f"<32s{LOCATION_SIZE}sI")
@@ -36,13 +35,13 @@ class BlockRecord(NamedTuple):
 
     def pack(self) -> bytes:
         """224 bytes."""
-        return self.header + self.location.pack() + _U32.pack(self.transaction_count)
+        return self.header + self.location.pack() + U32.pack(self.transaction_count)
 
     @classmethod
     def unpack(cls, packed: bytes) -> BlockRecord:
         """The inverse of `pack`."""
         location = Location.unpack(packed[HEADER_SIZE : HEADER_SIZE + LOCATION_SIZE])
-        return cls(packed[:HEADER_SIZE], location, _U32.unpack_from(packed, HEADER_SIZE + LOCATION_SIZE)[0])
+        return cls(packed[:HEADER_SIZE], location, U32.unpack_from(packed, HEADER_SIZE + LOCATION_SIZE)[0])
 
 
 class TransactionRecord(NamedTuple):
@@ -81,16 +80,16 @@ def cell_packer(created: TransactionRecord) -> Callable[[bytes, bytes, int], byt
     """`pack_cell` for many outputs of one transaction."""
     block_hash, number, epoch, index, location, _, _ = created
     without_data = _CELL_HEAD.pack(0, index, number, epoch, block_hash)
-    rest = without_data[_U32.size :]
+    rest = without_data[U32.size :]
 
     def pack(output: bytes, data: bytes, data_start: int) -> bytes:
         size = len(data)
         if not size:
             return without_data + output
         if size <= INLINE_DATA:
-            return b"".join((_U32.pack(size), rest, data, output))
+            return b"".join((U32.pack(size), rest, data, output))
         archived = _ARCHIVED_DATA.pack(hash_of_data(data), location.pack(), data_start)
-        return b"".join((_U32.pack(size), rest, archived, output))
+        return b"".join((U32.pack(size), rest, archived, output))
 
     return pack
 

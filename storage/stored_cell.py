@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import Struct
 from typing import Final
 
+from consensus.codec.layout import OUTPUT_HEAD, OUTPUT_HEADERS, SCRIPT_HEADERS
 from consensus.lazy import lazy
-from consensus.types.blockchain import OUTPUT_HEADERS, SCRIPT_HEADERS, SHANNONS_PER_BYTE, CellOutput
+from consensus.types.blockchain import SHANNONS_PER_BYTE, CellOutput
 from consensus.types.core import CellMeta, TransactionInfo
 from storage.records import CellRecord, cell_head
 
 __all__ = ["StoredCell"]
-
-_OUTPUT: Final = Struct("<IIIIQ")
-"""Head of a CellOutput: its size, offsets of capacity, lock and type; then the capacity."""
 
 
 class StoredCell(CellMeta):
@@ -29,7 +26,7 @@ class StoredCell(CellMeta):
         size, index, number, epoch, block_hash, output_at = cell_head(packed)
         self.data_size = size
         self.info = TransactionInfo(block_hash, number, epoch, index)
-        output_size, _, _, type_at, capacity = _OUTPUT.unpack_from(packed, output_at)
+        output_size, _, _, type_at, capacity = OUTPUT_HEAD.unpack_from(packed, output_at)
         self._capacity: Final[int] = capacity
         self._has_type: Final[bool] = type_at != output_size
         # As CellOutput.occupied_capacity.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consensus.types.blockchain import Block
+from consensus.types.core import epoch_number
 
 MAX_ORPHANS = 2048
 MAX_ORPHAN_BYTES = 64 << 20
@@ -55,7 +56,9 @@ class OrphanPool:
 
     def expire(self, tip_epoch: int) -> int:
         """Drop blocks that are too far behind, and all that wait for them; how many."""
-        old = [each for each, block in self._blocks.items() if _epoch_number(block) + EXPIRE_EPOCHS < tip_epoch]
+        old = [
+            each for each, block in self._blocks.items() if epoch_number(block.header.epoch) + EXPIRE_EPOCHS < tip_epoch
+        ]
         before = len(self)
         for block_hash in old:
             if block_hash in self._blocks:
@@ -76,7 +79,3 @@ class OrphanPool:
             del self._by_parent[block.parent_hash]
         self._bytes -= block.raw_size
         return block
-
-
-def _epoch_number(block: Block) -> int:
-    return block.header.epoch & 0xFFFFFF

@@ -6,7 +6,6 @@ What is not as usual, well written or not, is left to those two, which say what 
 
 from __future__ import annotations
 
-from struct import Struct
 from struct import error as StructError  # noqa: N812 - a class
 
 from ckb_node.jsonrpc_types.chain import (
@@ -21,13 +20,22 @@ from ckb_node.jsonrpc_types.chain import (
     read_header,
     read_transaction,
 )
+from consensus.codec.layout import (
+    CELL_DEP,
+    INPUT,
+    OUTPUT_HEAD,
+    OUTPUT_OFFSETS,
+    RAW_HEADER,
+    SCRIPT_ARGS_AT,
+    SCRIPT_CODE_HASH_AT,
+    SCRIPT_HASH_TYPE_AT,
+    SCRIPT_HEAD,
+    U32,
+)
 from consensus.codec.molecule import pack_parts
 from consensus.crypto.hashing import HASH_SIZE
 
-_HEADER = Struct("<IIQQQ32s32s32s32s32s")
-_DEP, _INPUT = Struct("<32sIB"), Struct("<Q32sI")
-_SCRIPT, _OUTPUT, _COUNT = Struct("<4I32sBI"), Struct("<4IQ"), Struct("<I")
-_SCRIPT_OFFSETS, _OUTPUT_OFFSETS = (16, 48, 49), (16, 24)
+_SCRIPT_OFFSETS = (SCRIPT_CODE_HASH_AT, SCRIPT_HASH_TYPE_AT, SCRIPT_ARGS_AT)
 _NONCE_SIZE = 16
 _UNUSUAL = (ValueError, KeyError, OverflowError, StructError)
 
@@ -70,7 +78,7 @@ def _hash(text: str) -> bytes:
 
 
 def _header(header: HeaderJson) -> bytes:
-    body = _HEADER.pack(
+    body = RAW_HEADER.pack(
         _number(header.version),
         _number(header.compact_target),
         _number(header.timestamp),
@@ -88,7 +96,7 @@ def _header(header: HeaderJson) -> bytes:
 def _transaction(transaction: TransactionJson) -> bytes:
     body = pack_parts(
         [
-            _COUNT.pack(_number(transaction.version)),
+            U32.pack(_number(transaction.version)),
             _fixed([_dep(dep) for dep in transaction.cell_deps]),
             _fixed([_hash(block_hash) for block_hash in transaction.header_deps]),
             _fixed([_input(cell_input) for cell_input in transaction.inputs]),
@@ -101,32 +109,32 @@ def _transaction(transaction: TransactionJson) -> bytes:
 
 def _fixed(items: list[bytes]) -> bytes:
     """A vector of items of one size."""
-    return _COUNT.pack(len(items)) + b"".join(items)
+    return U32.pack(len(items)) + b"".join(items)
 
 
 def _byte_strings(texts: list[str]) -> bytes:
-    return pack_parts([_COUNT.pack(len(data)) + data for data in map(_bytes, texts)])
+    return pack_parts([U32.pack(len(data)) + data for data in map(_bytes, texts)])
 
 
 def _dep(dep: CellDepJson) -> bytes:
     point = dep.out_point
-    return _DEP.pack(_hash(point.tx_hash), _number(point.index), DEP_TYPE_NAMES.index(dep.dep_type))
+    return CELL_DEP.pack(_hash(point.tx_hash), _number(point.index), DEP_TYPE_NAMES.index(dep.dep_type))
 
 
 def _input(cell_input: CellInputJson) -> bytes:
     point = cell_input.previous_output
-    return _INPUT.pack(_number(cell_input.since), _hash(point.tx_hash), _number(point.index))
+    return INPUT.pack(_number(cell_input.since), _hash(point.tx_hash), _number(point.index))
 
 
 def _output(output: CellOutputJson) -> bytes:
     lock = _script(output.lock)
     type_ = b"" if output.type is None else _script(output.type)
-    type_at = _OUTPUT.size + len(lock)
-    return _OUTPUT.pack(type_at + len(type_), *_OUTPUT_OFFSETS, type_at, _number(output.capacity)) + lock + type_
+    type_at = OUTPUT_HEAD.size + len(lock)
+    return OUTPUT_HEAD.pack(type_at + len(type_), *OUTPUT_OFFSETS, type_at, _number(output.capacity)) + lock + type_
 
 
 def _script(script: ScriptJson) -> bytes:
     args = _bytes(script.args)
-    size = _SCRIPT.size + len(args)
+    size = SCRIPT_HEAD.size + len(args)
     code_hash, hash_type = _hash(script.code_hash), HASH_TYPES[script.hash_type]
-    return _SCRIPT.pack(size, *_SCRIPT_OFFSETS, code_hash, hash_type, len(args)) + args
+    return SCRIPT_HEAD.pack(size, *_SCRIPT_OFFSETS, code_hash, hash_type, len(args)) + args

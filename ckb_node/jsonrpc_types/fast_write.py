@@ -27,15 +27,23 @@ from ckb_node.jsonrpc_types.chain import (
     uncle_view_json,
 )
 from ckb_node.jsonrpc_types.hex_text import bytes_text
+from consensus.codec.layout import (
+    BODY_HEAD,
+    CELL_DEP_SIZE,
+    INPUT_SIZE,
+    OUT_POINT_SIZE,
+    OUTPUT_HEAD,
+    SCRIPT_CODE_HASH_AT,
+    SCRIPT_HASH_TYPE_AT,
+    SCRIPT_HEAD,
+    TRANSACTION_HEAD,
+    U32,
+)
+from consensus.crypto.hashing import HASH_SIZE
 from consensus.types.blockchain import Block, Transaction
 
-_U32, _U64 = ByteStruct("<I"), ByteStruct("<Q")
-_TABLE_OF_TWO, _TABLE_OF_THREE, _TABLE_OF_SIX = ByteStruct("<I2I"), ByteStruct("<I3I"), ByteStruct("<I6I")
-_INPUT = ByteStruct("<Q32xI")
-
-OUT_POINT_SIZE, INPUT_SIZE, DEP_SIZE, HASH_SIZE = 36, 44, 37, 32
-SCRIPT_CODE_HASH, SCRIPT_HASH_TYPE, SCRIPT_ARGS = 16, 48, 53
-"""Places in a script: behind its header of 16 bytes, and the length of its arguments."""
+_SINCE_AND_INDEX = ByteStruct("<Q32xI")
+"""Of an input, without the transaction hash."""
 
 
 def transaction_json(transaction: Transaction) -> TransactionJson:
@@ -56,10 +64,10 @@ _Fields = tuple[
 
 def _fields(raw: bytes) -> _Fields:
     text = raw.hex()
-    _, body, witnesses = _TABLE_OF_TWO.unpack_from(raw, 0)
-    _, version, deps, header_deps, inputs, outputs, data = _TABLE_OF_SIX.unpack_from(raw, body)
+    _, body, witnesses = TRANSACTION_HEAD.unpack_from(raw, 0)
+    _, version, deps, header_deps, inputs, outputs, data = BODY_HEAD.unpack_from(raw, body)
     return (
-        hex(_U32.unpack_from(raw, body + version)[0]),
+        hex(U32.unpack_from(raw, body + version)[0]),
         _deps(raw, text, body + deps),
         _hashes(raw, text, body + header_deps),
         _inputs(raw, text, body + inputs),
@@ -71,28 +79,28 @@ def _fields(raw: bytes) -> _Fields:
 
 def _items(raw: bytes, at: int, size: int) -> range:
     """Places of the items of a vector whose items have a fixed size."""
-    count = _U32.unpack_from(raw, at)[0]
+    count = U32.unpack_from(raw, at)[0]
     return range(at + 4, at + 4 + count * size, size)
 
 
 def _parts(raw: bytes, at: int) -> list[tuple[int, int]]:
     """Start and end of each item of a vector whose items differ in size."""
-    total = _U32.unpack_from(raw, at)[0]
+    total = U32.unpack_from(raw, at)[0]
     if total == 4:
         return []
-    count = _U32.unpack_from(raw, at + 4)[0] // 4 - 1
+    count = U32.unpack_from(raw, at + 4)[0] // 4 - 1
     starts = [at + offset for offset in unpack_from(f"<{count}I", raw, at + 4)]
     return list(zip(starts, [*starts[1:], at + total], strict=True))
 
 
 def _out_point(raw: bytes, text: str, at: int) -> OutPointJson:
-    return OutPointJson("0x" + text[2 * at : 2 * at + 64], hex(_U32.unpack_from(raw, at + HASH_SIZE)[0]))
+    return OutPointJson("0x" + text[2 * at : 2 * at + 64], hex(U32.unpack_from(raw, at + HASH_SIZE)[0]))
 
 
 def _deps(raw: bytes, text: str, at: int) -> list[CellDepJson]:
     return [
         CellDepJson(_out_point(raw, text, place), DEP_TYPE_NAMES[raw[place + OUT_POINT_SIZE]])
-        for place in _items(raw, at, DEP_SIZE)
+        for place in _items(raw, at, CELL_DEP_SIZE)
     ]
 
 
@@ -103,28 +111,28 @@ def _hashes(raw: bytes, text: str, at: int) -> list[str]:
 def _inputs(raw: bytes, text: str, at: int) -> list[CellInputJson]:
     inputs = []
     for place in _items(raw, at, INPUT_SIZE):
-        since, index = _INPUT.unpack_from(raw, place)
+        since, index = _SINCE_AND_INDEX.unpack_from(raw, place)
         inputs.append(CellInputJson(hex(since), OutPointJson("0x" + text[2 * place + 16 : 2 * place + 80], hex(index))))
     return inputs
 
 
 def _script(raw: bytes, text: str, start: int, end: int) -> ScriptJson:
-    code_hash = 2 * (start + SCRIPT_CODE_HASH)
+    code_hash = 2 * (start + SCRIPT_CODE_HASH_AT)
     return ScriptJson(
         "0x" + text[code_hash : code_hash + 64],
-        HASH_TYPE_NAMES[raw[start + SCRIPT_HASH_TYPE]],
-        "0x" + text[2 * (start + SCRIPT_ARGS) : 2 * end],
+        HASH_TYPE_NAMES[raw[start + SCRIPT_HASH_TYPE_AT]],
+        "0x" + text[2 * (start + SCRIPT_HEAD.size) : 2 * end],
     )
 
 
 def _outputs(raw: bytes, text: str, at: int) -> list[CellOutputJson]:
     outputs = []
     for start, end in _parts(raw, at):
-        _, capacity, lock, type_ = _TABLE_OF_THREE.unpack_from(raw, start)
+        _, _, lock, type_, capacity = OUTPUT_HEAD.unpack_from(raw, start)
         type_script = None if start + type_ == end else _script(raw, text, start + type_, end)
         outputs.append(
             CellOutputJson(
-                hex(_U64.unpack_from(raw, start + capacity)[0]),
+                hex(capacity),
                 _script(raw, text, start + lock, start + type_),
                 type_script,
             )

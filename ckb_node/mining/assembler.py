@@ -19,13 +19,14 @@ from ckb_node.runtime.lane import Lane
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.selector import Candidate, candidates_of, select_for_block
+from consensus.codec.layout import U64_MAX
 from consensus.context import ChainReader
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.params import BLOCK_VERSION, Consensus
 from consensus.rules.dao import dao_field, dao_field_in_epoch, transaction_maximum_withdraw
-from consensus.rules.epoch import U64_MAX, next_epoch_ext
+from consensus.rules.epoch import next_epoch_ext
 from consensus.rules.hardfork import chain_root_is_required
 from consensus.rules.header import median_time
 from consensus.rules.mmr import chain_root_hash
@@ -48,7 +49,7 @@ from consensus.types.blockchain import (
     Transaction,
     UncleBlock,
 )
-from consensus.types.core import EpochExt, ResolvedTransaction
+from consensus.types.core import EpochExt, ResolvedTransaction, epoch_number
 
 log = structlog.get_logger("mining")
 
@@ -270,7 +271,7 @@ def build_cellbase(consensus: Consensus, parent: Header, config: MinerConfig, re
 
 def build_extension(consensus: Consensus, parent: Header, reader: ChainReader) -> bytes | None:
     """The chain root of all blocks up to `parent`, where RFC 44 demands it."""
-    if not chain_root_is_required(consensus, parent.epoch & 0xFFFFFF):
+    if not chain_root_is_required(consensus, epoch_number(parent.epoch)):
         return None
     return chain_root_hash(reader, parent.number)
 

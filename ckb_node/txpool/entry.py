@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ckb_node.txpool.links import Links
-from consensus.types.blockchain import SHORT_ID_SIZE, Transaction, out_point_key
+from consensus.codec.layout import SHORT_ID_SIZE
+from consensus.types.blockchain import Transaction, out_point_key
 from consensus.types.core import ResolvedTransaction
 
 BYTES_PER_CYCLE = 0.000_170_571_4

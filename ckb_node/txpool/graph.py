@@ -12,7 +12,7 @@ from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.links import Links, with_link, without_link
 from ckb_node.txpool.pool_index import PoolIndex
 from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
-from consensus.types.blockchain import SHORT_ID_SIZE
+from consensus.codec.layout import SHORT_ID_SIZE
 
 NOBODY: AbstractSet[bytes] = frozenset()
 

@@ -12,9 +12,9 @@ from struct import Struct
 
 from ckb_node.txpool.entry import PoolEntry, Status, evict_key, score
 from ckb_node.txpool.sorted_keys import SortedKeys
-from consensus.types.blockchain import SHORT_ID_SIZE
+from consensus.codec.layout import SHORT_ID_SIZE, U64_MAX
 
-_U64, _U32 = (1 << 64) - 1, (1 << 32) - 1
+_U32_MAX = (1 << 32) - 1
 
 _STATUSES = (Status.PENDING, Status.GAP, Status.PROPOSED)
 """In the order of eviction; places name them by number."""
@@ -89,9 +89,9 @@ def _short_id(score_place: bytes) -> bytes:
 def _score_place(entry: PoolEntry) -> bytes:
     """Numbers that do not fit count as the most that fits."""
     rate, weight = score(entry, entry.ancestors)
-    return _SCORE_PLACE.pack(rate >> 64, rate & _U64, min(weight, _U32), entry.short_id, _NUMBERS[entry.status])
+    return _SCORE_PLACE.pack(rate >> 64, rate & U64_MAX, min(weight, _U32_MAX), entry.short_id, _NUMBERS[entry.status])
 
 
 def _evict_place(entry: PoolEntry) -> bytes:
     rate, count, timestamp = evict_key(entry)
-    return _EVICT_PLACE.pack(_NUMBERS[entry.status], min(rate, _U64), count, timestamp, entry.short_id)
+    return _EVICT_PLACE.pack(_NUMBERS[entry.status], min(rate, U64_MAX), count, timestamp, entry.short_id)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ckb_node.txpool.rejects import Duplicated, PoolFull, Reject
 from ckb_node.verification.stopping import Stop
-from consensus.types.blockchain import SHORT_ID_SIZE, Transaction
+from consensus.codec.layout import SHORT_ID_SIZE
+from consensus.types.blockchain import Transaction
 
 MAX_WAITING = 10_000
 MAX_WAITING_BYTES = 256_000_000

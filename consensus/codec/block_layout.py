@@ -11,14 +11,13 @@ from itertools import pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
+from consensus.codec.layout import INPUT_SIZE, SINCE_SIZE, U32
+
 __all__ = ["TxBounds", "created_cell", "created_output", "transaction_bounds"]
 
-_U32: Final = Struct("<I")
 _PAIR: Final = Struct("<II")
 _TRANSACTIONS_FIELD: Final = 2
 _INPUTS_FIELD, _OUTPUTS_FIELD, _OUTPUTS_DATA_FIELD = 3, 4, 5
-_INPUT_SIZE: Final = 44
-_SINCE_SIZE: Final = 8
 
 
 class TxBounds(NamedTuple):
@@ -41,9 +40,9 @@ def transaction_bounds(block: bytes) -> list[TxBounds]:
 
 def created_cell(transaction: bytes, index: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Bounds of one output and of its data in a serialised Transaction that stands alone, however many it has."""
-    (body,) = _U32.unpack_from(transaction, 4)
+    (body,) = U32.unpack_from(transaction, 4)
     outputs, data = (
-        body + _U32.unpack_from(transaction, body + 4 * (field + 1))[0]
+        body + U32.unpack_from(transaction, body + 4 * (field + 1))[0]
         for field in (_OUTPUTS_FIELD, _OUTPUTS_DATA_FIELD)
     )
     start, end = _part(transaction, data, index)
@@ -52,20 +51,20 @@ def created_cell(transaction: bytes, index: int) -> tuple[tuple[int, int], tuple
 
 def created_output(transaction: bytes, index: int) -> bytes | None:
     """One output of a serialised Transaction that stands alone; None when it has not so many."""
-    (body,) = _U32.unpack_from(transaction, 4)
-    outputs = body + _U32.unpack_from(transaction, body + 4 * (_OUTPUTS_FIELD + 1))[0]
+    (body,) = U32.unpack_from(transaction, 4)
+    outputs = body + U32.unpack_from(transaction, body + 4 * (_OUTPUTS_FIELD + 1))[0]
     size, first = _PAIR.unpack_from(transaction, outputs)
-    if size == _U32.size or index >= first // 4 - 1:
+    if size == U32.size or index >= first // 4 - 1:
         return None
     start, end = _part(transaction, outputs, index)
     return transaction[start:end]
 
 
 def _layout(raw: bytes, start: int, end: int) -> TxBounds:
-    (body_offset,) = _U32.unpack_from(raw, start + 4)
+    (body_offset,) = U32.unpack_from(raw, start + 4)
     fields = _bounds(raw, start + body_offset)
     first_input, inputs_end = fields[_INPUTS_FIELD] + 4, fields[_OUTPUTS_FIELD]
-    consumed = [raw[at + _SINCE_SIZE : at + _INPUT_SIZE] for at in range(first_input, inputs_end, _INPUT_SIZE)]
+    consumed = [raw[at + SINCE_SIZE : at + INPUT_SIZE] for at in range(first_input, inputs_end, INPUT_SIZE)]
     outputs = _bounds(raw, fields[_OUTPUTS_FIELD])
     data = _bounds(raw, fields[_OUTPUTS_DATA_FIELD])
     return TxBounds(
@@ -79,8 +78,8 @@ def _layout(raw: bytes, start: int, end: int) -> TxBounds:
 
 def _bounds(raw: bytes, start: int) -> list[int]:
     """Absolute bounds of a table's or dynvec's parts, the end included; of an empty one only the end."""
-    (size,) = _U32.unpack_from(raw, start)
-    if size == _U32.size:
+    (size,) = U32.unpack_from(raw, start)
+    if size == U32.size:
         return [start + size]
     _, first = _PAIR.unpack_from(raw, start)
     offsets = _offsets(first // 4 - 1).unpack_from(raw, start + 4)
@@ -90,8 +89,8 @@ def _bounds(raw: bytes, start: int) -> list[int]:
 def _part(raw: bytes, start: int, index: int) -> tuple[int, int]:
     """Absolute bounds of one part of a dynvec."""
     size, first = _PAIR.unpack_from(raw, start)
-    (at,) = _U32.unpack_from(raw, start + 4 * (index + 1))
-    end = size if index + 2 > first // 4 - 1 else _U32.unpack_from(raw, start + 4 * (index + 2))[0]
+    (at,) = U32.unpack_from(raw, start + 4 * (index + 1))
+    end = size if index + 2 > first // 4 - 1 else U32.unpack_from(raw, start + 4 * (index + 2))[0]
     return start + at, start + end
 
 

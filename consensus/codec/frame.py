@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from consensus.codec.molecule.kinds import NUMBER_SIZE
-
-_HEADER_SIZE = 208
-_SHORT_ID_SIZE = 10
-_COUNT = Struct("<I")
+from consensus.codec.layout import HEADER_SIZE, NUMBER_SIZE, SHORT_ID_SIZE, U32
 
 
 class _Layout:
@@ -20,11 +16,11 @@ class _Layout:
 
     def __init__(self, fields: int) -> None:
         header_at = NUMBER_SIZE * (fields + 1)
-        uncles_at = header_at + _HEADER_SIZE
+        uncles_at = header_at + HEADER_SIZE
         self.transactions_at = uncles_at + NUMBER_SIZE
         self.head = Struct(f"<{fields + 1}I")
         self.begins = (header_at, uncles_at, self.transactions_at)
-        self.no_uncles = uncles_at, _COUNT.pack(NUMBER_SIZE)
+        self.no_uncles = uncles_at, U32.pack(NUMBER_SIZE)
 
 
 _WITHOUT_EXTENSION, _WITH_EXTENSION = _Layout(4), _Layout(5)
@@ -46,11 +42,11 @@ def ordinary_frame(data: bytes) -> tuple[int, ...] | None:
     proposals_at, proposals_end = bounds[3:5]
     if not layout.transactions_at <= proposals_at <= proposals_end - NUMBER_SIZE <= size - NUMBER_SIZE:
         return None
-    if _COUNT.unpack_from(data, proposals_at)[0] * _SHORT_ID_SIZE + NUMBER_SIZE != proposals_end - proposals_at:
+    if U32.unpack_from(data, proposals_at)[0] * SHORT_ID_SIZE + NUMBER_SIZE != proposals_end - proposals_at:
         return None
     if layout is _WITHOUT_EXTENSION:
         return bounds
     extension_size = size - proposals_end
-    if extension_size < NUMBER_SIZE or _COUNT.unpack_from(data, proposals_end)[0] + NUMBER_SIZE != extension_size:
+    if extension_size < NUMBER_SIZE or U32.unpack_from(data, proposals_end)[0] + NUMBER_SIZE != extension_size:
         return None
     return bounds

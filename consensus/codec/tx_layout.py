@@ -18,14 +18,12 @@ from itertools import pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
+from consensus.codec.layout import CAPACITY_AT, CELL_DEP_SIZE, INPUT_FORMAT, SCRIPT_CONTENT_SIZE, U32
+
 Check = Callable[[bytes, int, int, bool], None]
 Span = tuple[int, int]
 
-_U32 = Struct("<I")
-_DEP_SIZE, _HASH_SIZE = 37, 32
 _FEW_INPUTS: Final = 128
-_CAPACITY_AT = 16
-"""Offset of the capacity in a CellOutput: after its size and three offsets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +123,7 @@ def learn_layout(raw: bytes) -> TxLayout:
     version_at, deps_at, headers_at, inputs_at, outputs_at, data_at, body_end = walk.table(body_at)
     walk.run(version_at, 4)
     dep_count, header_count, input_count = walk.count(deps_at), walk.count(headers_at), walk.count(inputs_at)
-    dep_types = tuple(walk.byte(deps_at + 4 + _DEP_SIZE * (i + 1) - 1) for i in range(dep_count))
+    dep_types = tuple(walk.byte(deps_at + 4 + CELL_DEP_SIZE * (i + 1) - 1) for i in range(dep_count))
     outputs = tuple(pairwise(walk.table(outputs_at)))
     parts = [walk.output(span) for span in outputs]
     data = tuple(walk.bytes_spans(data_at))
@@ -137,15 +135,15 @@ def learn_layout(raw: bytes) -> TxLayout:
         expected=expected,
         size=len(raw),
         body=(body_at, body_end),
-        version=_U32.unpack_from(raw, version_at)[0],
-        cell_deps=(deps_at + 4, deps_at + 4 + _DEP_SIZE * dep_count),
+        version=U32.unpack_from(raw, version_at)[0],
+        cell_deps=(deps_at + 4, deps_at + 4 + CELL_DEP_SIZE * dep_count),
         dep_types=dep_types,
         header_deps=header_count,
         inputs=_inputs_struct(input_count),
         inputs_at=inputs_at + 4,
         input_count=input_count,
         outputs=outputs,
-        capacities=_struct_of((start + _CAPACITY_AT, "Q", 8) for start, _ in outputs),
+        capacities=_struct_of((start + CAPACITY_AT, "Q", 8) for start, _ in outputs),
         occupied_bytes=tuple(part.occupied + size for part, size in zip(parts, sizes, strict=False)),
         lock_hash_types=tuple(part.lock_hash_type for part in parts),
         type_hash_types=tuple(part.type_hash_type for part in parts if part.type_hash_type is not None),
@@ -179,7 +177,7 @@ class _Walk:
     def count(self, at: int) -> int:
         """The item count of a fixvec, or the length of bytes."""
         self.run(at, 4)
-        count: int = _U32.unpack_from(self._raw, at)[0]
+        count: int = U32.unpack_from(self._raw, at)[0]
         return count
 
     def table(self, at: int) -> list[int]:
@@ -212,7 +210,7 @@ class _Walk:
         """Bytes of capacity that a script takes, and its hash type."""
         _, hash_type_at, args_at, end = self.table(at)
         self.count(args_at)
-        return _HASH_SIZE + 1 + end - args_at - 4, self.byte(hash_type_at)
+        return SCRIPT_CONTENT_SIZE + end - args_at - 4, self.byte(hash_type_at)
 
     def structure(self) -> tuple[Struct, tuple[bytes, ...]]:
         """A reader of all structural bytes, and what it reads here."""
@@ -236,10 +234,10 @@ def _struct_of(items: Iterator[tuple[int, str, int]]) -> Struct:
 
 
 def _inputs_struct(count: int) -> Struct:
-    return _few_inputs(count) if count <= _FEW_INPUTS else Struct("<" + "Q36s" * count)
+    return _few_inputs(count) if count <= _FEW_INPUTS else Struct("<" + INPUT_FORMAT * count)
 
 
 @lru_cache(maxsize=_FEW_INPUTS + 1)
 def _few_inputs(count: int) -> Struct:
     """Kept; a reader of many inputs takes 64 bytes for each, and whoever sends transactions chooses how many."""
-    return Struct("<" + "Q36s" * count)
+    return Struct("<" + INPUT_FORMAT * count)

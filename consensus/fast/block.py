@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
 from typing import NamedTuple, overload
 
+from consensus.codec.layout import BLOCK_ENTRY_SIZE, SHORT_ID_SIZE, U64_MAX
 from consensus.codec.tx_layout import TxLayout
 from consensus.context import ChainReader
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash
@@ -33,7 +34,6 @@ from consensus.rules.block import (
     verify_extension_size,
 )
 from consensus.rules.dao import (
-    MAX_U64,
     CapacityMoves,
     added_capacity,
     freed_capacity,
@@ -53,7 +53,6 @@ from consensus.types.blockchain import (
     DEP_TYPE_DEP_GROUP,
     NULL_OUT_POINT,
     SHANNONS_PER_BYTE,
-    SHORT_ID_SIZE,
     Block,
     CellDep,
     Header,
@@ -66,8 +65,6 @@ _NULL_POINT = NULL_OUT_POINT.raw
 _SMALL_GROUP = 1024
 """Bytes of a dep group's data."""
 _MAX_GROUPS = 64
-_BLOCK_ENTRY = 4
-"""Bytes that a transaction takes in a block beside itself: its offset."""
 
 
 def _decided_per_layout(rule: Callable[[TxLayout], bool]) -> Callable[[TxLayout], bool]:
@@ -168,7 +165,7 @@ def _names_a_miner(witness: bytes) -> bool:
 
 def _passes_non_contextual(consensus: Consensus, layout: TxLayout) -> bool:
     """All rules of `verify_transaction_non_contextual` hold, whatever stands between the structural bytes."""
-    return layout.size + _BLOCK_ENTRY <= consensus.max_block_bytes and _has_sound_structure(layout)
+    return layout.size + BLOCK_ENTRY_SIZE <= consensus.max_block_bytes and _has_sound_structure(layout)
 
 
 @_decided_per_layout
@@ -216,13 +213,13 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
         and chain_root_matches(consensus, block, parent, reader)
     ):
         raise _NotOrdinary
-    sizes = [transaction.layout.size + _BLOCK_ENTRY for transaction in slices[1:]]
+    sizes = [transaction.layout.size + BLOCK_ENTRY_SIZE for transaction in slices[1:]]
     return PreparedBlock(_Resolved(block, scan.found), scan.fees, scan.env, epoch, sizes)
 
 
 def _is_of_epoch(header: Header, epoch: EpochExt) -> bool:
     """`verify_block_epoch` holds: the packed field is that of the block's place in `epoch`, the target the epoch's."""
-    expected = epoch.number | (header.number - epoch.start_number) << 24 | epoch.length << 40
+    expected = epoch.fraction_at(header.number).pack()
     return header.epoch == expected and header.compact_target == epoch.compact_target
 
 
@@ -303,7 +300,7 @@ class _BlockScan:
             freed += cell.occupied_capacity()
         capacities: tuple[int, ...] = layout.capacities.unpack_from(transaction.raw)
         outputs = sum(capacities)
-        if not outputs <= total <= MAX_U64 or (len(consumed) > 1 and len(set(consumed)) != len(consumed)):
+        if not outputs <= total <= U64_MAX or (len(consumed) > 1 and len(set(consumed)) != len(consumed)):
             return False
         for size, capacity in zip(layout.occupied_bytes, capacities, strict=True):
             if size * SHANNONS_PER_BYTE > capacity:

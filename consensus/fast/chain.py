@@ -7,29 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from struct import Struct
 from typing import NamedTuple
 
+from consensus.codec.layout import DAO_FIELD, OUTPUT_HEAD, OUTPUT_OFFSETS, U64_MAX
 from consensus.context import ChainReader, HeaderProvider
 from consensus.crypto.hashing import HASH_SIZE
 from consensus.fast.mmr import chain_root_of
 from consensus.lookup import require
 from consensus.params import Consensus
-from consensus.rules.dao import MAX_U64, CapacityMoves, primary_block_reward, secondary_block_reward, share
+from consensus.rules.dao import CapacityMoves, primary_block_reward, secondary_block_reward, share
 from consensus.rules.epoch import secondary_issuance
 from consensus.rules.hardfork import chain_root_is_required
 from consensus.rules.header import ancestor_timestamps, verify_epoch_continuity, verify_header
 from consensus.rules.pow import verify_pow
 from consensus.rules.reward import committer_reward, has_finalization_target, lock_of_witness
 from consensus.types.blockchain import Block, Header, bare_cell_capacity
-from consensus.types.core import EpochExt
+from consensus.types.core import EpochExt, epoch_number, is_next_in_epoch
 
-_OUTPUT_HEAD = Struct("<IIIIQ")
-"""Of a CellOutput: its size, offsets of capacity, lock and type; then the capacity."""
-_DAO_FIELD = Struct("<4Q")
-"""Issued so far, rate, savings, occupied."""
-_EPOCH_INDEX, _EPOCH_LENGTH, _EPOCH_PART = 24, 40, 0xFFFF
-"""Where a packed epoch field has them."""
 _MAX_REMEMBERED = 256
 
 
@@ -101,12 +95,6 @@ def fast_verify_header(consensus: Consensus, header: Header, reader: HeaderProvi
         verify_epoch_continuity(header, parent)
 
 
-def is_next_in_epoch(epoch: int, parent: int) -> bool:
-    """The packed field is that of the block after `parent`, within the same epoch."""
-    is_inside = (parent >> _EPOCH_INDEX & _EPOCH_PART) + 1 < parent >> _EPOCH_LENGTH & _EPOCH_PART
-    return is_inside and epoch - parent == 1 << _EPOCH_INDEX
-
-
 # ---------------------------------------------------------------- DAO field
 
 
@@ -114,7 +102,7 @@ def dao_field_matches(
     consensus: Consensus, header: Header, parent: Header, epoch: EpochExt, moves: CapacityMoves
 ) -> bool:
     """`verify_dao_field_after`, the range of u64 looked at once for all amounts that could leave it."""
-    total, rate, savings, occupied = _DAO_FIELD.unpack(parent.dao)
+    total, rate, savings, occupied = DAO_FIELD.unpack(parent.dao)
     if not total:
         return False
     added, freed, worth, capacity = moves
@@ -127,9 +115,9 @@ def dao_field_matches(
     occupied_after = occupied + added - freed
     if not min(to_savings, interest, savings_after, occupied_after) >= 0:
         return False
-    if max(worth, freed, total_after, rate_after, savings + to_savings, occupied + added) > MAX_U64:
+    if max(worth, freed, total_after, rate_after, savings + to_savings, occupied + added) > U64_MAX:
         return False
-    return header.dao == _DAO_FIELD.pack(total_after, rate_after, savings_after, occupied_after)
+    return header.dao == DAO_FIELD.pack(total_after, rate_after, savings_after, occupied_after)
 
 
 # ---------------------------------------------------------------- reward
@@ -145,20 +133,20 @@ def reward_matches(consensus: Consensus, block: Block, parent: Header, reader: C
     target = require(reader.header(target_hash), "header", target_hash)
     total = fast_reward(consensus, parent, target, reader)
     witness = require(reader.block(target_hash), "block", target_hash).cellbase_witness
-    return total <= MAX_U64 and paid == _due_cell(witness, total)
+    return total <= U64_MAX and paid == _due_cell(witness, total)
 
 
 def _due_cell(witness: bytes, total: int) -> bytes:
     """The serialised output that pays the miner of a witness; nothing if that would be too small a cell."""
     least, size, lock = _miner(witness)
-    return _OUTPUT_HEAD.pack(size, 16, 24, size, total) + lock if least <= total else b""
+    return OUTPUT_HEAD.pack(size, *OUTPUT_OFFSETS, size, total) + lock if least <= total else b""
 
 
 @lru_cache(maxsize=64)
 def _miner(witness: bytes) -> tuple[int, int, bytes]:
     """The least capacity, size and lock of a cell for the miner of a cellbase's witness."""
     lock = lock_of_witness(witness)
-    return bare_cell_capacity(lock), _OUTPUT_HEAD.size + lock.raw_size, lock.raw
+    return bare_cell_capacity(lock), OUTPUT_HEAD.size + lock.raw_size, lock.raw
 
 
 def fast_reward(consensus: Consensus, parent: Header, target: Header, reader: ChainReader) -> int:
@@ -205,7 +193,7 @@ def _proposals(reader: ChainReader, block_hash: bytes) -> frozenset[bytes]:
 
 def chain_root_matches(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
     """`verify_chain_root`, bagged by generated code."""
-    if not chain_root_is_required(consensus, parent.epoch & 0xFFFFFF):
+    if not chain_root_is_required(consensus, epoch_number(parent.epoch)):
         return True
     root, extension = chain_root_of(reader, parent), block.extension
     return root is not None and extension is not None and extension[:HASH_SIZE] == root

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 
 from consensus.errors import BlockError, MoleculeError
 from consensus.params import Consensus
 from consensus.rules.hardfork import ENABLED_HASH_TYPES
+from consensus.rules.transaction import first_duplicate
 from consensus.rules.verify_transaction import verify_transaction_non_contextual
 from consensus.types.blockchain import NULL_OUT_POINT, Block, CellbaseWitness, CellInput, Transaction, proposals_hash
 
@@ -183,21 +183,12 @@ def verify_block_size(block: Block, limit: int) -> None:
 
 def verify_no_duplicates(block: Block) -> None:
     """ckb, no RFC: no transaction hash and no proposal occurs twice in the block."""
-    tx_hash = _first_duplicate(tx.hash for tx in block.transactions)
+    tx_hash = first_duplicate(tx.hash for tx in block.transactions)
     if tx_hash is not None:
         raise DuplicateTransactionError(tx_hash)
-    short_id = _first_duplicate(block.proposals)
+    short_id = first_duplicate(block.proposals)
     if short_id is not None:
         raise DuplicateProposalError(short_id)
-
-
-def _first_duplicate(items: Iterable[bytes]) -> bytes | None:
-    seen: set[bytes] = set()
-    for item in items:
-        if item in seen:
-            return item
-        seen.add(item)
-    return None
 
 
 def verify_extension_size(block: Block) -> None:

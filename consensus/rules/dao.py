@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from struct import Struct
 from typing import NamedTuple
 
+from consensus.codec.layout import DAO_FIELD, U64_MAX
 from consensus.context import BlockFacts, HeaderProvider
 from consensus.errors import DaoError, MoleculeError
 from consensus.lookup import require
@@ -22,9 +22,6 @@ from consensus.types.core import CellMeta, EpochExt, ResolvedTransaction
 GENESIS_ACCUMULATE_RATE = 10**16
 DAO_DATA_SIZE = 8
 """Bytes of a DAO cell's data: zero for a deposit, else the number of the deposit's block."""
-
-MAX_U64 = (1 << 64) - 1
-_FIELD = Struct("<4Q")
 
 
 class DaoOverflowError(DaoError):
@@ -81,7 +78,7 @@ class DaoZeroError(DaoError):
 
 
 def _u64(what: str, value: int) -> int:
-    if not 0 <= value <= MAX_U64:
+    if not 0 <= value <= U64_MAX:
         raise DaoOverflowError(what, value)
     return value
 
@@ -111,10 +108,10 @@ class DaoField(NamedTuple):
 
     @classmethod
     def unpack(cls, raw: bytes) -> DaoField:
-        return cls(*_FIELD.unpack(raw))
+        return cls(*DAO_FIELD.unpack(raw))
 
     def pack(self) -> bytes:
-        return _FIELD.pack(self.total, self.rate, self.savings, self.occupied)
+        return DAO_FIELD.pack(self.total, self.rate, self.savings, self.occupied)
 
 
 # Interest and fees
@@ -144,7 +141,7 @@ def maximum_withdraw(output: CellOutput, data_size: int, deposit: Header, withdr
     deposit_rate = DaoField.unpack(deposit.dao).rate
     grown = _divide("deposit rate", counted * DaoField.unpack(withdrawing.dao).rate, deposit_rate)
     # Cut to u64, not checked: nodes have always computed it so, and it is consensus.
-    return _u64("maximum withdraw", (grown & MAX_U64) + occupied)
+    return _u64("maximum withdraw", (grown & U64_MAX) + occupied)
 
 
 def transaction_fee(consensus: Consensus, rtx: ResolvedTransaction, reader: HeaderProvider) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from consensus.codec.layout import U64_MAX
 from consensus.context import BlockFacts
 from consensus.crypto.difficulty import U256_MAX, compact_to_difficulty, difficulty_to_compact
 from consensus.crypto.hashing import ZERO_HASH
@@ -21,7 +22,6 @@ from consensus.types.core import EpochExt, EpochFraction
 TAU = 2
 """Hash rate and epoch length at most double or halve from one epoch to the next."""
 
-U64_MAX = (1 << 64) - 1
 _MS_PER_S = 1000
 
 

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from struct import Struct
 from typing import Protocol
 
+from consensus.codec.layout import HEADER_DIGEST as NODE
 from consensus.crypto.difficulty import U256_MAX, compact_to_difficulty
 from consensus.crypto.hashing import ckb_hash
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.types.blockchain import Header
-from consensus.types.core import EpochFraction, HeaderDigest
+from consensus.types.core import EpochFraction, HeaderDigest, is_next_in_epoch
 
 _GENESIS_EPOCH = EpochFraction(0, 0, 0)
-_ONE_BLOCK = 1 << 24  # what the packed epoch grows by from one block of an epoch to the next
-# children hash, total difficulty, number, epoch and timestamp (first and last block each), compact target likewise
-_NODE = Struct("<32s32sQQQQQQII")
 
 NodeAt = Callable[[int], bytes]
 """The node at a position that exists."""
@@ -71,7 +68,7 @@ def leaf_digest(header: Header) -> bytes:
     """The leaf of one header."""
     difficulty = compact_to_difficulty(header.compact_target).to_bytes(32, "little")
     number, epoch, timestamp, target = header.number, header.epoch, header.timestamp, header.compact_target
-    return _NODE.pack(header.hash, difficulty, number, number, epoch, epoch, timestamp, timestamp, target, target)
+    return NODE.pack(header.hash, difficulty, number, number, epoch, epoch, timestamp, timestamp, target, target)
 
 
 def digest_hash(node: bytes) -> bytes:
@@ -81,8 +78,8 @@ def digest_hash(node: bytes) -> bytes:
 
 def merge(left: bytes, right: bytes) -> bytes:
     """RFC 44 "MMR Node": the parent of two nodes whose blocks follow each other; MmrError when they do not."""
-    _, left_total, number, left_end, epoch, left_end_epoch, time, _, target, _ = _NODE.unpack(left)
-    _, right_total, right_start, end, right_start_epoch, end_epoch, _, end_time, _, end_target = _NODE.unpack(right)
+    _, left_total, number, left_end, epoch, left_end_epoch, time, _, target, _ = NODE.unpack(left)
+    _, right_total, right_start, end, right_start_epoch, end_epoch, _, end_time, _, end_target = NODE.unpack(right)
     if left_end + 1 != right_start:
         raise MmrNumberError(left_end, right_start)
     _check_epochs_adjacent(left_end_epoch, right_start_epoch)
@@ -91,7 +88,7 @@ def merge(left: bytes, right: bytes) -> bytes:
         raise MmrDifficultyError("the total difficulty exceeds 256 bits")
     children = ckb_hash(_left_hash(left) + ckb_hash(right))
     packed_total = total.to_bytes(32, "little")
-    return _NODE.pack(children, packed_total, number, end, epoch, end_epoch, time, end_time, target, end_target)
+    return NODE.pack(children, packed_total, number, end, epoch, end_epoch, time, end_time, target, end_target)
 
 
 @lru_cache(maxsize=128)
@@ -101,8 +98,8 @@ def _left_hash(node: bytes) -> bytes:
 
 
 def _check_epochs_adjacent(left_end: int, right_start: int) -> None:
-    # Nearly always the next block of the same epoch: said in packed numbers, since every block bags a dozen peaks.
-    if right_start - left_end == _ONE_BLOCK and (left_end >> 24 & 0xFFFF) + 1 < left_end >> 40 & 0xFFFF:
+    # Every block bags a dozen peaks, and nearly always they follow within one epoch: packed numbers suffice.
+    if is_next_in_epoch(right_start, left_end):
         return
     end, start = EpochFraction.unpack(left_end), EpochFraction.unpack(right_start)
     if end != _GENESIS_EPOCH and not start.is_successor_of(end):
@@ -136,6 +133,11 @@ def _check_difficulty_in_epoch(digest: HeaderDigest) -> None:
 def mmr_size(leaf_count: int) -> int:
     """Nodes of an MMR with this many leaves: a full tree for each bit of the count."""
     return 2 * leaf_count - leaf_count.bit_count()
+
+
+def mmr_positions(number: int) -> range:
+    """Positions that block `number` adds: its leaf and the parents that the leaf completes."""
+    return range(mmr_size(number), mmr_size(number + 1))
 
 
 def leaf_position(index: int) -> int:

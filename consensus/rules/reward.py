@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from consensus.codec.layout import U64_MAX
 from consensus.context import ChainReader
 from consensus.lookup import require
 from consensus.params import Consensus
 from consensus.rules.dao import DaoOverflowError, primary_block_reward, secondary_block_reward, share
 from consensus.types.blockchain import Block, CellbaseWitness, Header, Script
-
-_U64_MAX = (1 << 64) - 1
 
 
 class BlockReward(NamedTuple):
@@ -53,7 +52,7 @@ def block_reward(consensus: Consensus, parent: Header, reader: ChainReader) -> t
     primary = primary_block_reward(target, reader)
     secondary = secondary_block_reward(consensus, target, reader)
     total = tx_fee + proposal + primary + secondary
-    if total > _U64_MAX:
+    if total > U64_MAX:
         raise DaoOverflowError("block reward", total)
     return _miner_lock(target, reader), BlockReward(total, primary, secondary, tx_fee, proposal)
 

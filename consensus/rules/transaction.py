@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
+from consensus.codec.layout import U64_MAX
 from consensus.context import HeaderProvider
 from consensus.errors import CkbError, TransactionError
 from consensus.params import TX_VERSION, Consensus
@@ -17,8 +18,6 @@ from consensus.rules.since import verify_since
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, OutPoint, Transaction
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction
-
-MAX_U64 = (1 << 64) - 1
 
 
 class Source(Enum):
@@ -191,15 +190,16 @@ def verify_not_empty(transaction: Transaction) -> None:
 
 def verify_no_duplicate_deps(transaction: Transaction) -> None:
     """ckb, no RFC: no cell dep (out point with dep type) and no header dep occurs twice."""
-    duplicate_dep = _first_duplicate(dep.raw for dep in transaction.body.cell_deps)
+    duplicate_dep = first_duplicate(dep.raw for dep in transaction.body.cell_deps)
     if duplicate_dep is not None:
         raise DuplicateCellDepsError(OutPoint.trusted(duplicate_dep[: OutPoint.SIZE]))
-    duplicate_header = _first_duplicate(transaction.body.header_deps)
+    duplicate_header = first_duplicate(transaction.body.header_deps)
     if duplicate_header is not None:
         raise DuplicateHeaderDepsError(duplicate_header)
 
 
-def _first_duplicate(items: Iterable[bytes]) -> bytes | None:
+def first_duplicate(items: Iterable[bytes]) -> bytes | None:
+    """The first item that equals an earlier one."""
     seen: set[bytes] = set()
     for item in items:
         if item in seen:
@@ -284,7 +284,7 @@ def verify_capacity_sum(consensus: Consensus, rtx: ResolvedTransaction) -> None:
     if any(is_dao_script(consensus, cell.output.type_) for cell in rtx.inputs):
         return
     inputs_sum, outputs_sum = rtx.inputs_capacity(), rtx.outputs_capacity()
-    if max(inputs_sum, outputs_sum) > MAX_U64:
+    if max(inputs_sum, outputs_sum) > U64_MAX:
         raise CapacityOverflowError
     if inputs_sum < outputs_sum:
         raise OutputsSumOverflowError(inputs_sum, outputs_sum)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from struct import Struct as ByteStruct
 from typing import Generic, Self, TypeVar, overload
 
 from consensus.codec.frame import ordinary_frame
+from consensus.codec.layout import (
+    BLOCK_ENTRY_SIZE,
+    OUTPUT_HEADERS,
+    RAW_HEADER,
+    SCRIPT_CONTENT_SIZE,
+    SCRIPT_HEADERS,
+    SHORT_ID_SIZE,
+)
 from consensus.codec.molecule import (
     BYTE,
     BYTE32,
@@ -37,7 +44,6 @@ from consensus.lazy import lazy
 
 T = TypeVar("T")
 
-SHORT_ID_SIZE = 10
 SHANNONS_PER_BYTE = 100_000_000
 NULL_INDEX = 0xFFFFFFFF
 
@@ -46,11 +52,6 @@ HASH_TYPE_DATA = 0
 HASH_TYPE_TYPE = 1
 HASH_TYPE_DATA1 = 2
 HASH_TYPE_DATA2 = 4
-
-SCRIPT_HEADERS = 16 + 4
-"""Bytes of a serialised Script that are not its content: table header, length of the arguments."""
-OUTPUT_HEADERS = 16 + SCRIPT_HEADERS
-"""Bytes of a serialised CellOutput with no type that are not its content."""
 
 DEP_TYPE_CODE = 0
 DEP_TYPE_DEP_GROUP = 1
@@ -74,7 +75,7 @@ class Script(Table):
     @property
     def occupied_bytes(self) -> int:
         """Bytes of capacity that it takes: code hash, hash type and arguments."""
-        return 32 + 1 + len(self.args)
+        return SCRIPT_CONTENT_SIZE + len(self.args)
 
 
 class OutPoint(Struct):
@@ -178,7 +179,7 @@ class Transaction(Table):
     @property
     def size_in_block(self) -> int:
         """Bytes that it adds to a block: itself and its offset."""
-        return self.raw_size + 4
+        return self.raw_size + BLOCK_ENTRY_SIZE
 
     @lazy
     def is_cellbase(self) -> bool:
@@ -258,11 +259,10 @@ class RawHeader(Struct):
     def view(cls, buf: bytes, start: int, end: int) -> Self:
         """All fields are read at once: whoever asks for one asks for most."""
         self = super().view(buf, start, end)
-        self.__dict__.update(zip(_RAW_HEADER_FIELDS, _RAW_HEADER.unpack_from(buf, start), strict=True))
+        self.__dict__.update(zip(_RAW_HEADER_FIELDS, RAW_HEADER.unpack_from(buf, start), strict=True))
         return self
 
 
-_RAW_HEADER = ByteStruct("<IIQQQ32s32s32s32s32s")
 _RAW_HEADER_FIELDS = tuple(declared.name for declared in RawHeader.FIELDS)
 
 
@@ -317,7 +317,7 @@ class Header(Struct):
     def view(cls, buf: bytes, start: int, end: int) -> Self:
         """As RawHeader.view: the fields of the body are the header's first bytes."""
         self = super().view(buf, start, end)
-        self.__dict__.update(zip(_RAW_HEADER_FIELDS, _RAW_HEADER.unpack_from(buf, start), strict=True))
+        self.__dict__.update(zip(_RAW_HEADER_FIELDS, RAW_HEADER.unpack_from(buf, start), strict=True))
         return self
 
     def with_fields(self, **changes: object) -> Header:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from struct import Struct as ByteStruct
 from typing import NamedTuple
 
+from consensus.codec.layout import EPOCH_INDEX_SHIFT, EPOCH_LENGTH_SHIFT, EPOCH_NUMBER_MASK, EPOCH_PART_MASK
 from consensus.codec.molecule import (
     BOOL,
     BYTE32,
@@ -26,9 +27,6 @@ from consensus.codec.molecule import (
 )
 from consensus.types.blockchain import CellOutput, OutPoint, Transaction
 
-EPOCH_NUMBER_MAX = (1 << 24) - 1
-EPOCH_PART_MAX = (1 << 16) - 1
-
 
 class EpochFraction(NamedTuple):
     """Epoch number with fraction `number + index/length`: 24, 16 and 16 bits of a header's epoch field (RFC 20)."""
@@ -40,10 +38,14 @@ class EpochFraction(NamedTuple):
     @classmethod
     def unpack(cls, packed: int) -> EpochFraction:
         """From the u64 of a header or since; the top 8 bits are not looked at."""
-        return cls(packed & EPOCH_NUMBER_MAX, (packed >> 24) & EPOCH_PART_MAX, (packed >> 40) & EPOCH_PART_MAX)
+        return cls(
+            packed & EPOCH_NUMBER_MASK,
+            packed >> EPOCH_INDEX_SHIFT & EPOCH_PART_MASK,
+            packed >> EPOCH_LENGTH_SHIFT & EPOCH_PART_MASK,
+        )
 
     def pack(self) -> int:
-        return self.number | self.index << 24 | self.length << 40
+        return self.number | self.index << EPOCH_INDEX_SHIFT | self.length << EPOCH_LENGTH_SHIFT
 
     @property
     def is_well_formed(self) -> bool:
@@ -62,6 +64,17 @@ class EpochFraction(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.number}({self.index}/{self.length})"
+
+
+def epoch_number(packed: int) -> int:
+    """The number of a packed epoch field, without the rest."""
+    return packed & EPOCH_NUMBER_MASK
+
+
+def is_next_in_epoch(packed: int, parent: int) -> bool:
+    """The packed field is that of the block after `parent`, within the same epoch."""
+    is_inside = (parent >> EPOCH_INDEX_SHIFT & EPOCH_PART_MASK) + 1 < parent >> EPOCH_LENGTH_SHIFT & EPOCH_PART_MASK
+    return is_inside and packed - parent == 1 << EPOCH_INDEX_SHIFT
 
 
 class EpochExt(Struct):

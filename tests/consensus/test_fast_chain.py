@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from consensus.codec.layout import U64_MAX
 from consensus.errors import CkbError
 from consensus.fast.chain import (
     ancestors_of,
@@ -23,7 +24,7 @@ from consensus.fast.chain import (
 from consensus.fast.mmr import chain_root_of, nodes_of_next
 from consensus.params import Consensus, PowFunc, ProposalWindow
 from consensus.rules.block_contextual import verify_chain_root, verify_dao_field_after
-from consensus.rules.dao import MAX_U64, CapacityMoves, DaoField, dao_field_after
+from consensus.rules.dao import CapacityMoves, DaoField, dao_field_after
 from consensus.rules.header import verify_header
 from consensus.rules.mmr import chain_root_hash, nodes_of_block
 from consensus.rules.reward import block_reward, has_finalization_target, proposer_reward
@@ -115,11 +116,11 @@ def test_ancestors_reach_as_far_as_they_are_asked_for() -> None:
 
 # ---------------------------------------------------------------- DAO field
 
-AMOUNTS = st.one_of(st.integers(0, 1 << 62), st.integers(MAX_U64 - 1000, MAX_U64 + 1000), st.integers(0, 10))
+AMOUNTS = st.one_of(st.integers(0, 1 << 62), st.integers(U64_MAX - 1000, U64_MAX + 1000), st.integers(0, 10))
 
 
 @hypothesis_settings(max_examples=300, deadline=None)
-@given(st.tuples(*[AMOUNTS.map(lambda amount: min(amount, MAX_U64))] * 4), st.tuples(*[AMOUNTS] * 4), st.booleans())
+@given(st.tuples(*[AMOUNTS.map(lambda amount: min(amount, U64_MAX))] * 4), st.tuples(*[AMOUNTS] * 4), st.booleans())
 def test_dao_fields(before: tuple[int, int, int, int], moves: tuple[int, int, int, int], is_spoilt: bool) -> None:
     consensus = make_consensus()
     parent, all_moves = header(number=7, dao=DaoField(*before).pack()), CapacityMoves(*moves)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from consensus.crypto.hashing import ZERO_HASH, data_hash
+from consensus.rules.mmr import mmr_positions
 from consensus.types.blockchain import (
     NULL_OUT_POINT,
     Block,
@@ -23,7 +24,7 @@ from consensus.types.blockchain import (
     UncleBlock,
 )
 from consensus.types.core import BlockExt, CellMeta, EpochExt, EpochFraction, TransactionInfo
-from storage.chain_txn import ChainTxn, mmr_positions
+from storage.chain_txn import ChainTxn
 
 EPOCH_LENGTH = 3
 DATA_SIZES = (0, 0, 5, 64, 65, 300)

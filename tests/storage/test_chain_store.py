@@ -10,11 +10,12 @@ from threading import Thread
 import pytest
 
 from consensus.context import ChainReader
+from consensus.rules.mmr import mmr_positions
 from consensus.types.core import VALID
 from storage.archive import BlockArchive, Location
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore, ChainStoreOptions
-from storage.chain_txn import ChainTxn, mmr_positions
+from storage.chain_txn import ChainTxn
 from storage.errors import (
     ArchiveBehindDatabase,
     ChainMismatch,

@@ -11,8 +11,9 @@ from ckb_node.rpc.registry import Methods, Module, always_dear
 from ckb_node.rpc.services import ChainView, Services
 from ckb_node.txpool.entry import fee_rate, weight
 from consensus.lookup import require
+from consensus.rules.epoch import secondary_issuance
 from consensus.rules.reward import block_reward
-from consensus.types.core import BlockExt, EpochExt
+from consensus.types.core import BlockExt
 
 METHODS = Methods(Module.CHAIN)
 
@@ -38,7 +39,7 @@ def get_block_economic_state(services: Services, block_hash: H256) -> BlockEcono
     _, reward = block_reward(consensus, parent, view)
     epoch = require(view.block_epoch(block_hash), "epoch of block", block_hash)
     ext = require(view.block_ext(block_hash), "block ext", block_hash)
-    secondary = _secondary_issuance(epoch, header.number, consensus.secondary_epoch_reward)
+    secondary = secondary_issuance(epoch, header.number, consensus.secondary_epoch_reward)
     return BlockEconomicStateJson(
         BlockIssuanceJson(uint_text(epoch.block_reward(header.number)), uint_text(secondary)),
         MinerRewardJson(
@@ -50,12 +51,6 @@ def get_block_economic_state(services: Services, block_hash: H256) -> BlockEcono
         uint_text(sum(ext.txs_fees)),
         bytes_text(finalized_at),
     )
-
-
-def _secondary_issuance(epoch: EpochExt, number: int, epoch_reward: int) -> int:
-    """Secondary issuance of one block: the first blocks of the epoch get one shannon of what division leaves."""
-    share, remainder = divmod(epoch_reward, epoch.length)
-    return share + (number - epoch.start_number < remainder)
 
 
 @METHODS.method(price=always_dear)

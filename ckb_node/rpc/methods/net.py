@@ -18,6 +18,7 @@ from ckb_node.rpc.node_results import (
 from ckb_node.rpc.params import Bool, Text, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import Clock, Services
+from consensus.codec.layout import U64_MAX
 from network.identity import is_peer_id
 from network.multiaddr import MultiaddrError, verify_multiaddr
 
@@ -25,7 +26,6 @@ METHODS = Methods(Module.NET)
 
 DEFAULT_BAN_MS = 24 * 60 * 60 * 1000
 MAX_REASON = 1000
-U64_MAX = (1 << 64) - 1
 MAX_SHOWN = 200
 """Characters of a parameter in an error message."""
 

@@ -7,12 +7,12 @@ from struct import Struct as ByteStruct
 from struct import unpack_from
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform, overload
 
-from consensus.codec.molecule.kinds import NUMBER_SIZE, Check, Kind, T, check_size, pack_parts, part_bounds
+from consensus.codec.layout import NUMBER_SIZE, U32
+from consensus.codec.molecule.kinds import Check, Kind, T, check_size, pack_parts, part_bounds
 from consensus.errors import MoleculeError
 
 V = TypeVar("V", bound="Composite")
 
-_U32 = ByteStruct("<I")
 _TWO_U32 = ByteStruct("<2I")
 
 
@@ -217,7 +217,7 @@ class Table(Composite):
         """Number of fields that the bytes hold; more than declared after a compatible check of a newer value."""
         if self.raw_size == NUMBER_SIZE:
             return 0
-        return int(_U32.unpack_from(self._buf, self._start + NUMBER_SIZE)[0]) // NUMBER_SIZE - 1
+        return int(U32.unpack_from(self._buf, self._start + NUMBER_SIZE)[0]) // NUMBER_SIZE - 1
 
     def field_span(self, index: int) -> tuple[int, int]:
         """Start and end of a field, relative to this table's own bytes."""
@@ -226,7 +226,7 @@ class Table(Composite):
             raise IndexError(index)
         at = self._start + NUMBER_SIZE * (index + 1)
         if index + 1 == count:
-            return int(_U32.unpack_from(self._buf, at)[0]), self.raw_size
+            return int(U32.unpack_from(self._buf, at)[0]), self.raw_size
         start, end = unpack_from("<2I", self._buf, at)
         return start, end
 
@@ -251,11 +251,11 @@ def _last_reader(read: Callable[[bytes, int, int], Any], index: int) -> Callable
     def read_field(view: Table) -> Any:
         buf, start, end = view._buf, view._start, view._end  # noqa: SLF001 - a field is a part of its view
         # Fields begin where the offsets end; a table without fields is its own size, which is as good to compare.
-        first = _U32.unpack_from(buf, start if end - start == NUMBER_SIZE else start + NUMBER_SIZE)[0]
+        first = U32.unpack_from(buf, start if end - start == NUMBER_SIZE else start + NUMBER_SIZE)[0]
         if first < at + NUMBER_SIZE:
             return None
         if first < at + 2 * NUMBER_SIZE:
-            return read(buf, start + _U32.unpack_from(buf, start + at)[0], end)
+            return read(buf, start + U32.unpack_from(buf, start + at)[0], end)
         a, b = _TWO_U32.unpack_from(buf, start + at)
         return read(buf, start + a, start + b)
 
@@ -298,19 +298,19 @@ class UnionKind(Kind[Composite]):
     def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         if end - start < NUMBER_SIZE:
             raise MoleculeError(self.name, f"expected at least {NUMBER_SIZE} bytes, got {end - start}")
-        item_id = _U32.unpack_from(buf, start)[0]
+        item_id = U32.unpack_from(buf, start)[0]
         if item_id not in self.classes:
             raise MoleculeError(self.name, f"unknown item id {item_id}")
         self.classes[item_id].check(buf, start + NUMBER_SIZE, end, compatible)
 
     def read(self, buf: bytes, start: int, end: int) -> Composite:
-        item_id = _U32.unpack_from(buf, start)[0]
+        item_id = U32.unpack_from(buf, start)[0]
         return self.classes[item_id].view(buf, start + NUMBER_SIZE, end)
 
     def pack(self, value: Composite) -> bytes:
         if type(value) not in self._ids:
             raise MoleculeError(self.name, f"{type(value).__name__} is not one of its items")
-        return _U32.pack(self._ids[type(value)]) + value.raw
+        return U32.pack(self._ids[type(value)]) + value.raw
 
 
 def kind(view_class: type[V]) -> Kind[V]:

@@ -9,14 +9,13 @@ from struct import Struct as ByteStruct
 from struct import error as struct_error
 from typing import Generic, TypeVar, overload
 
+from consensus.codec.layout import NUMBER_SIZE, U32
 from consensus.errors import MoleculeError
 
 T = TypeVar("T")
 Check = Callable[[bytes, int, int, bool], None]
 
-_U32 = ByteStruct("<I")
 _TWO_U32 = ByteStruct("<2I")
-NUMBER_SIZE = 4
 
 
 @lru_cache(maxsize=256)
@@ -114,7 +113,7 @@ def _vector_count(name: str, buf: bytes, start: int, end: int, item_size: int) -
     """Item count of a fixvec after checking that the items fill the slice exactly."""
     if end - start < NUMBER_SIZE:
         raise MoleculeError(name, f"expected at least {NUMBER_SIZE} bytes, got {end - start}")
-    count: int = _U32.unpack_from(buf, start)[0]
+    count: int = U32.unpack_from(buf, start)[0]
     check_size(name, start, end, NUMBER_SIZE + count * item_size)
     return count
 
@@ -132,7 +131,7 @@ class BytesKind(Kind[bytes]):
         return buf[start + NUMBER_SIZE : end]
 
     def pack(self, value: bytes) -> bytes:
-        return _U32.pack(len(value)) + value
+        return U32.pack(len(value)) + value
 
 
 class Vec(Sequence[T]):
@@ -206,14 +205,14 @@ class FixVecKind(Kind[Sequence[T]]):
 
     def pack(self, value: Iterable[T]) -> bytes:
         items = [self.item.pack(item) for item in value]
-        return _U32.pack(len(items)) + b"".join(items)
+        return U32.pack(len(items)) + b"".join(items)
 
 
 def part_bounds(name: str, buf: bytes, start: int, end: int) -> list[int]:
     """Checked absolute bounds of the parts of a dynvec or table: part i is [result[i], result[i+1]). Empty: [end]."""
     length = end - start
     if length < 2 * NUMBER_SIZE:
-        if length != NUMBER_SIZE or _U32.unpack_from(buf, start)[0] != NUMBER_SIZE:
+        if length != NUMBER_SIZE or U32.unpack_from(buf, start)[0] != NUMBER_SIZE:
             raise MoleculeError(name, f"the header is broken: {length} bytes")
         return [end]
     total, first = _TWO_U32.unpack_from(buf, start)
@@ -244,7 +243,7 @@ class Uint64VecKind(FixVecKind[int]):
     def pack(self, value: Iterable[int]) -> bytes:
         items = list(value)
         try:
-            return _U32.pack(len(items)) + _numbers("Q", len(items)).pack(*items)
+            return U32.pack(len(items)) + _numbers("Q", len(items)).pack(*items)
         except struct_error as error:
             raise MoleculeError(self.name, str(error)) from None
 
