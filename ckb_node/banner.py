@@ -34,7 +34,7 @@ def banner(config: Config, consensus: Consensus, tip: Header, address: str, *, m
 
 
 def funded_accounts(consensus: Consensus) -> list[tuple[Script, int]]:
-    """Locks of the genesis' issued cells whose keys everybody knows, with their capacity in shannons."""
+    """Locks of the genesis' issued cells whose keys are published, with their capacity in shannons."""
     cellbase = consensus.genesis_block.transactions[0]
     sighash = consensus.secp256k1_blake160_sighash_all_type_hash
     return [

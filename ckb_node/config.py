@@ -131,7 +131,7 @@ class Config:
         return replace(self, file=msgspec.structs.replace(self.file, rpc=rpc))
 
     def with_miner_lock(self, section: AssemblerSection) -> Config:
-        """The same with somebody to mine for, where nobody is configured."""
+        """The same with a lock to mine for, where none is configured."""
         if self.file.block_assembler is not None:
             return self
         return replace(self, file=msgspec.structs.replace(self.file, block_assembler=section))

@@ -50,12 +50,12 @@ class ManualClock:
         self.time_ms += milliseconds
 
     def set_by(self, milliseconds: int) -> None:
-        """Somebody sets the wall clock."""
+        """The wall clock is set; the monotonic one goes on."""
         self.time_ms += milliseconds
         self._set_ms += milliseconds
 
     def monotonic_ms(self) -> int:
-        """A clock that nobody sets."""
+        """A clock that `set_by` does not change."""
         return self.time_ms - self._set_ms
 
 

@@ -145,7 +145,7 @@ def rpc_url(config: Config) -> str:
 
 
 def build_dispatcher(node: Node, tasks: asyncio.TaskGroup) -> Dispatcher:
-    """The RPC methods that the configuration opens. `tasks` finish what a caller who has left began."""
+    """The RPC methods that the configuration opens. Changes run in `tasks`: they end though their caller leaves."""
     settings = node.config.file.rpc
     for module in MISSING_MODULES.intersection(settings.modules):
         log.warning("rpc.modules names a module that this version does not have", module=module.value)
@@ -249,7 +249,7 @@ def _dev_miner(node: Node) -> DevMiner:
     if node.consensus.pow_func is not PowFunc.DUMMY:
         raise ConfigError("mining in the node needs a chain whose proof of work is Dummy")
     if node.assembler is None:
-        raise ConfigError("block_assembler: the section is missing, so there is nobody to mine for")
+        raise ConfigError("block_assembler: the section is missing, so there is no lock to mine for")
     return DevMiner(node.chain, node.assembler, node.config.file.miner.interval_millis / 1000)
 
 

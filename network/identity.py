@@ -60,7 +60,7 @@ def is_peer_id(text: str) -> bool:
 
 
 def new_identity() -> Identity:
-    """One that nobody has had before."""
+    """A new one."""
     return Identity(PrivateKey().secret)
 
 

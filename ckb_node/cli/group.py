@@ -87,7 +87,7 @@ class NodeGroup(click.Group):
             return EXIT_CLI
         except (click.Abort, KeyboardInterrupt):
             return _fail(EXIT_FAILURE, None, "interrupted")
-        except BrokenPipeError:  # who read the output has seen enough
+        except BrokenPipeError:  # the reader of a pipe has closed it
             return EXIT_IO
         except _KNOWN as error:
             return _fail(_exit_code(error), _line(error))

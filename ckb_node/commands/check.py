@@ -118,7 +118,7 @@ def check_databases(config: Config) -> list[str]:
 def check_archive(store: ChainStore) -> list[str]:
     """What is wrong with the files of the archive, which was cut to what the database knows when it was opened.
 
-    Only damage to bodies of stored blocks counts: nobody needs marks of earlier commits, nor bodies that were given up.
+    Only damage to bodies of stored blocks counts; marks of earlier commits and freed bodies are not needed.
     """
     damaged = [found.location for found in scan(store.path / BLOCKS) if found.kind == DAMAGED]
     if not damaged:
@@ -165,7 +165,7 @@ def _check_content(config: Config) -> list[str]:
 
 
 def _check_filters(config: Config, store: ChainStore) -> FilterReport:
-    """Those that are built: after an import that was interrupted, fewer than blocks; none where nobody uses them."""
+    """Those that are built: after an import that was interrupted, fewer than blocks; none where filters are off."""
     path = config.data_dir / FILTERS_DIRECTORY
     if not config.file.block_filters.enabled or not path.exists():
         return FilterReport(0, [])

@@ -33,7 +33,7 @@ def crash_trace(config: Config) -> Iterator[None]:
     """
     path = config.data_dir / TRACE_FILE
     _judge_last_end(config)
-    if faulthandler.is_enabled():  # somebody else wants to know
+    if faulthandler.is_enabled():  # the caller has enabled it already
         yield
         return
     try:

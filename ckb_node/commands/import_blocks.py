@@ -174,7 +174,7 @@ class BlockImporter:
     @contextmanager
     def refusals(self, progress: BlockProgress) -> Iterator[None]:
         """A refused block ends the command with its line; what was counted from there on came to nothing. So did blocks
-        whose scripts have not run to their end when somebody stopped the command."""
+        whose scripts have not run to their end when the command was stopped."""
         try:
             yield
         except ScriptsStopped:

@@ -82,7 +82,7 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
 
 
 def _genesis_hash(options: InitOptions, say: Say, warn: Say) -> bytes:
-    """Of the chain's genesis block, or what the spec says of a block that nobody told where to get."""
+    """Of the chain's genesis block, or what the spec says of a genesis block for which no source is given."""
     config = load_config(options.root)
     try:
         return obtain_consensus(config, options.genesis_sources, say).genesis_hash
@@ -106,7 +106,7 @@ def _config_options(options: InitOptions, warn: Say) -> ConfigOptions:
 
 
 def dev_miner_lock() -> AssemblerSection:
-    """Whom a dev chain mines for when nobody is configured."""
+    """The lock that a dev chain mines for when none is configured."""
     code_hash = bytes_text(genesis_type_id(OUTPUT_SIGHASH_ALL).hash)
     return AssemblerSection(code_hash=code_hash, args=MINER_ARG, hash_type="type")
 

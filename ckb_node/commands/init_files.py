@@ -41,7 +41,7 @@ class NewFiles:
 
 
 def _remove_directory(path: Path) -> None:
-    with contextlib.suppress(OSError):  # somebody else has put something into it
+    with contextlib.suppress(OSError):  # another process has put something into it
         path.rmdir()
 
 

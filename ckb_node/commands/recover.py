@@ -2,7 +2,7 @@
 
 All rules are checked once more, scripts too, as `import` does: what the archive holds was not always found valid (a
 branch that lost may never have been looked at), and a database that is believed for years should not rest on bytes that
-have just been proven unreliable. Whoever is in a hurry may skip the scripts, which ran when the blocks came.
+have just been proven unreliable. An option skips the scripts, which ran when the blocks came.
 
 Blocks are taken in the order in which they came, so that of branches of equal weight the same one wins; what was cut
 off by hand (`truncate`) is cut off again where a mark in the archive tells of it.

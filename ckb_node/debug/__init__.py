@@ -1,1 +1,1 @@
-"""`ckb-node debug`: runs scripts under watch. Where transactions come from, who watches, what is printed."""
+"""`ckb-node debug`: runs scripts with observers: sources of transactions, observers, output."""

@@ -50,7 +50,7 @@ class GroupChoice:
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Who watches. Paths may be `-` for what the command prints to."""
+    """The observers. Paths may be `-` for what the command prints to."""
 
     trace: str | None = None
     trace_limit: int = 1_000_000

@@ -1,4 +1,4 @@
-"""Templates of mock-transaction files, in the notation of ckb-debugger, so that nobody has to paste programs as hex.
+"""Templates of mock-transaction files, in the notation of ckb-debugger, so that programs need not be pasted as hex.
 
 0x{{ data FILE }}     bytes of a file, which is named relative to the mock transaction
 0x{{ hash FILE }}     their hash

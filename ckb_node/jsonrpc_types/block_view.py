@@ -1,7 +1,7 @@
 """Blocks as JSON texts with their hashes: what `get_block` answers and what a line of an exported chain holds.
 
 Texts come from files and other nodes, so nothing in them is believed: the header's hash is compared when it is given,
-members that are not known are passed over, and whoever reads must bound the text before.
+unknown members are skipped, and the caller must bound the text.
 """
 
 from __future__ import annotations

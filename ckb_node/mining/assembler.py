@@ -56,7 +56,7 @@ log = structlog.get_logger("mining")
 
 @dataclass(frozen=True, slots=True)
 class MinerConfig:
-    """Who gets the reward, and the message of the cellbase."""
+    """The lock that gets the reward, and the message of the cellbase."""
 
     lock: Script
     message: bytes = b""
@@ -64,7 +64,7 @@ class MinerConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """What a template is made of: one state of the chain and what pool and uncles offered at it; nobody changes it."""
+    """What a template is made of: one state of the chain and what pool and uncles offered at it. Immutable."""
 
     reader: ChainReader
     pending: Sequence[bytes]

@@ -55,7 +55,7 @@ class BlockTemplate:
     dao: bytes
     extension: bytes | None = None
     text: list[bytes] = field(default_factory=list, compare=False, repr=False)
-    """Its JSON before and behind the time, once somebody has asked for it."""
+    """Its JSON before and behind the time, once it was asked for."""
 
     def at(self, current_time: int) -> BlockTemplate:
         """The same template at another time."""

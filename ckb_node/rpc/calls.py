@@ -1,4 +1,4 @@
-"""Where a call is worked out: at once, in a lane of threads, piece by piece, or to its end whoever leaves."""
+"""Where a call is worked out: at once, in a lane of threads, piece by piece, or to its end though its caller leaves."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ TURN_S: Final = 0.001
 """A batch's calls are answered for so long before the event loop does something else."""
 
 BATCHES_PER_ROUND: Final = 2
-"""Batches that go on in a round of the event loop; a hundred with TURN_S each would hold everybody up."""
+"""Batches that go on in a round of the event loop; a hundred with TURN_S each would hold up all others."""
 
 MOST_VALUES: Final = 1 << 18
 """Values in a request: to make objects of more would hold up the whole interpreter."""
@@ -101,7 +101,7 @@ class Dispatcher:
         """The answer piece by piece: a batch's answers come as they are ready, in the order of its calls.
 
         Ask for the next part when the last one is on its way, and leave the iteration when the client has gone: what
-        is worked out for him then stops, but not a call that changes something. `is_foreign` says that he is a web page
+        is worked out for it then stops, but not a call that changes something. `is_foreign` says that it is a web page
         of another machine. Raises AnswerCutError.
         """
         CLIENT.set(client)

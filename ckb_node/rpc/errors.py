@@ -157,7 +157,7 @@ def debug_text(error: BaseException) -> str:
 
 
 def _plain_text(error: BaseException) -> str:
-    """The error's text; of a file its name, for where it lies on this machine is nobody's business."""
+    """The error's text; of a file only the name: callers must not learn paths of this machine."""
     if not isinstance(error, StorageError):
         return str(error)
     return _DIRECTORIES.sub("", str(error).replace(f"{error.path.parent}/", ""))

@@ -97,7 +97,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "max_headers": _HEADERS,
     "max_line_size": _HEADER_BYTES,
     "read_bufsize": _BUFFER_BYTES,
-    "tcp_keepalive": False,  # whoever is silent is dropped long before
+    "tcp_keepalive": False,  # silent connections are dropped long before
 }
 
 
@@ -196,7 +196,7 @@ class Guard:
                 connection.check_progress(now)
 
     async def close(self) -> None:
-        """Take nobody more; answers on the way have `closing_seconds`, then everybody is dropped."""
+        """Admit no more connections; answers on the way have `closing_seconds`, then all are dropped."""
         self.is_closing = True
         for connection in list(self.waiting):
             connection.drop()
@@ -234,7 +234,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def __init__(self, guard: Guard, manager: web.Server) -> None:
         super().__init__(manager, loop=guard.loop, **_SETTINGS)
-        # The base class reads 32 requests ahead, whose headers and bodies nobody counts.
+        # The base class reads 32 requests ahead, whose headers and bodies are not counted.
         self._parser = HttpRequestParser(
             self,
             guard.loop,
@@ -250,7 +250,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._guard = guard
         self._wire: asyncio.Transport | None = None
         self.client = self.sharer = ""
-        """Who shares connections, and who shares the node's work."""
+        """The keys by which connections, and the node's work, are shared out."""
         self.task: asyncio.Task[Any] | None = None
         self.counted = 0
         self._received = self._left_over = 0

@@ -155,7 +155,7 @@ class HttpServer:
         return _KEPT if is_kept else _CLOSED
 
     def _standing_of(self, request: web.BaseRequest) -> Standing:
-        """What the caller may ask for; _RefusedError for a page or a name that nobody let in."""
+        """What the caller may ask for; _RefusedError for a page or a host name that is not allowed."""
         headers = request.headers
         # A target with an authority of its own stands above the header field.
         host = headers.get(HOST) if request.raw_path[:1] in "/*" else request.host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# Pages that may not call are refused (origin.py), so an answer may be read by whoever got it.
+# Pages that may not call are refused (origin.py), so the receiver of an answer may read it.
 CORS = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
 PREFLIGHT = CORS + b"access-control-allow-methods: *\r\naccess-control-allow-headers: *\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"

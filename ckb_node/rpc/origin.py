@@ -63,7 +63,7 @@ class OriginPolicy:
 
     def _is_own_name(self, name: str) -> bool:
         """An address, a name of this machine or of its own network, or one that the configuration lists."""
-        # A name without dots is of nobody in the internet: `localhost`, a machine or container beside this one.
+        # A name without dots is not on the internet: `localhost`, a machine or container beside this one.
         return "." not in name or name.endswith(".localhost") or self._is_certain(name)
 
     def _is_certain(self, name: str) -> bool:

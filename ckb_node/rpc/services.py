@@ -78,7 +78,7 @@ class ChainService(Protocol):
         ...
 
     async def run_in_reader(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do something in a thread that nobody's calls keep busy: miners wait for it."""
+        """Run work in a thread that RPC calls do not keep busy: miners wait for it."""
         ...
 
     async def estimate_cycles(self, transaction: Transaction) -> int:
@@ -146,11 +146,11 @@ class PoolService(Protocol):
     async def info(self) -> PoolInfo: ...
 
     async def ids(self) -> PoolIds:
-        """Those at the time of the call; who leaves before he is reached is left out."""
+        """Those at the time of the call, without those that leave during the iteration."""
         ...
 
     async def entries(self) -> PoolEntries:
-        """Those at the time of the call; who leaves before he is reached is left out."""
+        """Those at the time of the call, without those that leave during the iteration."""
         ...
 
     async def detail(self, tx_hash: bytes) -> EntryDetail:
@@ -273,6 +273,6 @@ class Services:
     extra_well_known: WellKnownScripts = field(default_factory=WellKnownScripts)
     indexer: IndexerService | None = None
     lane: Lane = field(default_factory=lambda: Lane("rpc", READERS))
-    """Where calls are worked out that would hold up the event loop. Whoever made it closes it."""
+    """Runs calls that would block the event loop. The maker closes it."""
     room: AnswerRoom = field(default_factory=AnswerRoom)
     """For answers that clients have not taken yet."""

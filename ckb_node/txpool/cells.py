@@ -9,7 +9,7 @@ from consensus.types.core import CellMeta
 
 
 class PoolCells:
-    """Cells that waiting transactions create, then those of the chain. Who spends them is not looked at here."""
+    """Cells that waiting transactions create, then those of the chain. Whether they are spent is not checked here."""
 
     def __init__(self, graph: PoolGraph, chain: CellProvider) -> None:
         self._graph, self._chain = graph, chain

@@ -96,7 +96,7 @@ class PoolEntry:
     def __init__(
         self, rtx: ResolvedTransaction, fee: int, cycles: int, status: Status, timestamp: int, arrived_ms: int = 0
     ) -> None:
-        """It came at `timestamp` (ms) by the wall clock, and at `arrived_ms` by one that nobody sets."""
+        """It came at `timestamp` (ms) by the wall clock, and at `arrived_ms` by the monotonic clock."""
         tx = rtx.transaction
         self.hash = tx.hash
         self.short_id = self.hash[:SHORT_ID_SIZE]
@@ -225,6 +225,6 @@ EvictKey = tuple[int, int, int]
 
 
 def evict_key(entry: PoolEntry) -> EvictKey:
-    """Who leaves a full pool first: lowest fee rate with descendants, then fewest descendants, then the oldest."""
+    """Order of eviction from a full pool: lowest fee rate with descendants, fewest descendants, oldest."""
     down = entry.descendants
     return max(entry.fee_rate, fee_rate(down.fee, down.weight)), down.count, entry.timestamp

@@ -1,4 +1,4 @@
-"""The pool's entries and how they hang together: who spends, reads or needs what. No rules, no chain."""
+"""The pool's entries and their dependencies: which spends, reads or needs which. No rules, no chain."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class PoolGraph:
         return (self.entries[short_id] for short_id in self._orders.by_score(statuses))
 
     def by_score_as_now(self, statuses: Iterable[Status]) -> Iterator[PoolEntry]:
-        """The same at the time of the call, however the graph changes meanwhile; who has left is left out."""
+        """The same at the time of the call, without entries that leave during the iteration."""
         found = (self.entries.get(short_id) for short_id in self._orders.by_score_as_now(statuses))
         return (entry for entry in found if entry is not None)
 
@@ -134,7 +134,7 @@ class PoolGraph:
         return self._orders.rank_by_score_among(entry, statuses)
 
     def first_to_evict(self) -> PoolEntry | None:
-        """Whom a full pool drops next: pending before gap before proposed."""
+        """The entry that a full pool evicts next: pending before gap before proposed."""
         first = self._orders.first_to_evict()
         return None if first is None else self.entries[first]
 

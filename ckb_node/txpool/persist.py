@@ -55,7 +55,7 @@ class SavedPool:
     async def read(self, path: Path) -> None:
         """Raises OSError."""
         transactions = await asyncio.to_thread(load_transactions, path)
-        if self._transactions is None:  # nobody has cleared the pool meanwhile
+        if self._transactions is None:  # the pool was not cleared meanwhile
             self._transactions = transactions
 
     def take(self, count: int) -> list[Transaction]:
@@ -65,7 +65,7 @@ class SavedPool:
         return taken
 
     def rest(self, path: Path) -> Sequence[Transaction]:
-        """What nobody has taken yet; what the file holds when it was not read yet. Raises OSError."""
+        """What was not taken yet; the whole file when it was not read yet. Raises OSError."""
         if self._transactions is None:
             self._transactions = load_transactions(path)
         return self._transactions[self._taken :]

@@ -350,7 +350,7 @@ class TxPool:
         return self.reader.transaction_info(tx_hash) is None
 
     def _remove_expired(self) -> None:
-        """Entries come in the order of arrival, by a clock that nobody sets, so the first young one ends the search."""
+        """Entries come in the order of arrival, by the monotonic clock, so the first young one ends the search."""
         oldest = self._age_ms() - self.limits.expiry_ms
         expired = []
         for entry in self.graph:

@@ -27,7 +27,7 @@ _EVICT_PLACE = Struct(f">BQIQ{SHORT_ID_SIZE}s")
 
 
 class PoolIndex:
-    """Entries, ranked. Whoever changes what an entry's place depends on ranks it anew; entries know their places."""
+    """Ranked entries. When an entry changes, its owner ranks it anew. Entries remember their places."""
 
     def __init__(self) -> None:
         self._by_score: dict[Status, SortedKeys[bytes]] = {status: SortedKeys() for status in Status}

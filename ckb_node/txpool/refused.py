@@ -70,7 +70,7 @@ def _facts(entry: os.DirEntry[str]) -> tuple[int, int]:
 
 
 async def log_refusal(transaction: Transaction, reason: Reject, kept: RefusedTransactions | None) -> None:
-    """At debug. Who listens to scripts gets the transaction too, as a file, and how to run it under watch."""
+    """At level debug. With `ckb-script=debug` the transaction is kept in a file, and the log says how to run it."""
     log.debug("transaction rejected", hash=bytes_text(transaction.hash), kind=reason.kind, reason=str(reason))
     is_script = isinstance(reason, VerificationFailed) and isinstance(reason.cause, ScriptError)
     if kept is None or not is_script or not script_log.is_heard():

@@ -48,7 +48,7 @@ class Reverification:
         self._stale: Final[asyncio.Queue[Sequence[PoolEntry]]] = asyncio.Queue()
         self._in_transit: list[PoolEntry] = []
         self._doubted_at = b""
-        """The last tip on which a block was refused and nobody could say for which of its transactions."""
+        """The last tip on which a block was refused and the error did not name the transaction."""
 
     def verify_all(self) -> None:
         """A hardfork came, or went in a reorganisation. What a block may hold next is verified first."""
@@ -68,7 +68,7 @@ class Reverification:
     # ------------------------------------------------------------ refused blocks
 
     def on_refused(self, block: Block, error: CkbError) -> None:
-        """A block with transactions of the pool was refused at the pool's tip: whoever made it, the next would be too.
+        """A block with transactions of the pool was refused at the pool's tip: the next template would be refused too.
 
         The transaction that the error names leaves, with all that need it. Where it names none, or speaks of the sum of
         cycles, the block's entries are verified anew; if the same happens at this tip once more they leave.

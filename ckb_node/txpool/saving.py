@@ -1,4 +1,4 @@
-"""The order in which the pool is saved: whoever loads the file needs parents before their children."""
+"""The order in which the pool is saved: parents before their children, as loading needs them."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _place(candidate: Candidate) -> _Place:
 
 
 def _untaken(candidates: Mapping[bytes, Candidate], short_id: bytes, taken: Mapping[bytes, object]) -> list[PoolEntry]:
-    """The entry behind those of its ancestors that are not taken yet. Who is taken, has all his ancestors taken."""
+    """The entry behind those of its ancestors that are not taken yet. All ancestors of a taken entry are taken."""
     seen, stack = {short_id}, [short_id]
     while stack:
         for parent in candidates[stack.pop()].parents:

@@ -116,7 +116,7 @@ class PoolService:
         return transaction.hash
 
     def verify_new(self, transaction: Transaction) -> None:
-        """The rules of a transaction by itself, and that nobody has sent it before. Raises Reject."""
+        """The non-contextual rules, and that the transaction is not known yet. Raises Reject."""
         self.pool.verify_non_contextual(transaction)
         self._reject_if_readmitting(transaction)
         if transaction in self._verify_queue or transaction.short_id in self.pool.graph:
@@ -204,7 +204,7 @@ class PoolService:
         returning = _Return([])
         try:
             yield from self._take_all_back(change.detached, view, returning)
-        finally:  # a fault on the way leaves nobody readmission for ever
+        finally:  # schedule the readmission even after an exception
             if self._generation == clearings:
                 self._return_later(returning)
 

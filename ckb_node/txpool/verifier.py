@@ -78,7 +78,7 @@ class PoolVerifier:
         return KnownCells(self._pool.reader, transaction)
 
     async def _in_worker(self, run: _Run[T], pending: PendingVerification, checked: Checked, max_cycles: int) -> T:
-        """Have a worker verify what needs the chain and scripts. Raises VerificationFailed, or why nobody waits."""
+        """Run contextual rules and scripts in a worker. Raises VerificationFailed, or the reason of a withdrawal."""
         env, reader = self._pool.env(checked.status), self._pool.reader
         loop = asyncio.get_running_loop()
         try:
