@@ -305,7 +305,7 @@ class PoolGraph:
         return self._take_out({entry.short_id for entry in found if entry is not None})
 
     def _take_out(self, gone: AbstractSet[bytes]) -> list[PoolEntry]:
-        """Remove entries together, and return them parents first. PackageTotals of what stays forget them."""
+        """Remove entries together, and return them parents first. Totals of the others do not count them any more."""
         order = sorted((self.entries[each] for each in gone), key=lambda entry: entry.ancestors.count)
         above, below = set[bytes](), set[bytes]()
         for entry, outside in _outside(order, gone, self._parents):

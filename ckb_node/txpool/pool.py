@@ -52,12 +52,12 @@ from consensus.types.core import ResolvedTransaction
 from storage.memory import MemoryStore
 
 PROPOSED_FOR = 1
-"""Blocks since its proposal that a proposed transaction can be sure of."""
+"""Blocks since its proposal that every proposed transaction has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A transaction that only lacks the verdict of its scripts.
+    """A transaction that passed all rules but its scripts.
 
     `tip` is the chain state that this was seen at, `vm_version` that on which scripts of hash type `type` are to run.
     """
@@ -70,7 +70,7 @@ class Checked:
 
 
 class TxPool:
-    """VerifyQueue transactions over one state of the chain; `set_tip` moves it to the next."""
+    """Uncommitted transactions over one state of the chain; `set_tip` moves it to the next."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class TxPool:
         self._set_reader(reader)
 
     def _set_reader(self, reader: ChainReader) -> None:
-        """Stand on another state of the chain; entries move on or back in the two-step commit."""
+        """Move to another state of the chain; entries change their status in the two-step commit."""
         self.reader = reader
         self.tip = reader.tip_header()
         self.vm_version = type_script_vm_version(self.consensus, self.env(Status.PENDING).epoch_without_proposal_window)
@@ -141,7 +141,7 @@ class TxPool:
         return self._checked(rtx)
 
     def check_entry(self, entry: PoolEntry) -> Checked:
-        """The same for what is in the pool already; Reject when it has no place there any more."""
+        """`check` for an entry of the pool. Raises Reject when it does not belong there any more."""
         try:
             return self._checked(self._resolve(entry.tx, self.cells(), ()))
         except DeadOutPointError as error:
@@ -163,7 +163,7 @@ class TxPool:
             raise Malformed("cellbase like")
 
     def cells(self) -> PoolCells:
-        """Cells as the next transaction of the pool sees them."""
+        """Live cells of the chain and of the pool."""
         return PoolCells(self.graph, self.reader)
 
     def _resolve(self, tx: Transaction, cells: PoolCells, spent: Container[bytes]) -> ResolvedTransaction:
@@ -201,7 +201,7 @@ class TxPool:
         return fee
 
     def env(self, status: Status) -> TxEnv:
-        """Which block a transaction of this status is verified for."""
+        """The block in which a transaction of this status would be committed: environment of its scripts."""
         if status is Status.PENDING:
             return TxEnv.submitted(self.tip)
         return TxEnv.proposed(self.tip, 0 if status is Status.GAP else PROPOSED_FOR)
@@ -243,12 +243,12 @@ class TxPool:
         return set()
 
     def _has_lost_parent(self, rtx: ResolvedTransaction) -> bool:
-        """A cell of the pool that it uses has gone while its scripts ran: for good, or to the chain."""
+        """A pool cell that it uses left the pool while its scripts ran: it was dropped, or committed."""
         used = (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups)
         return any(cell.info is None and self.graph.by_hash(cell.tx_hash) is None for cell in used)
 
     def _verify_reads_are_unspent(self, rtx: ResolvedTransaction, conflicts: set[bytes]) -> None:
-        """What it reads may have been spent while its scripts ran."""
+        """A cell that it reads may have been spent while its scripts ran."""
         inputs = {cell.out_point for cell in rtx.inputs}
         for cell in (*rtx.cell_deps, *rtx.dep_groups):
             spender = self.graph.spenders.get(cell.out_point)
@@ -290,7 +290,7 @@ class TxPool:
         self.version += 1
 
     def is_in_transit(self, entry: PoolEntry) -> bool:
-        """What it uses may be there soon, on the chain or in the pool; no verdict on it counts before."""
+        """A cell that it uses is expected on the chain or in the pool; until then its verdict does not count."""
         return self.is_moving or any(key[:32] in self.away for key in (*entry.input_keys, *entry.dep_keys))
 
     def drop_impossible(self, entry: PoolEntry, error: CkbError) -> None:
@@ -331,7 +331,7 @@ class TxPool:
         return self.vm_version != vm_version
 
     def remove_committed(self, transactions: Sequence[TxSlice]) -> None:
-        """What was committed is done; what uses a cell that was spent is dead. In the order of the chain."""
+        """Remove committed entries, and entries that use a cell which they spent. In chain order."""
         self.graph.remove_committed(tx.hash for tx in transactions)
         for tx in transactions:
             self.conflicted.drop(tx.hash)
@@ -341,7 +341,7 @@ class TxPool:
         self.version += 1
 
     def take_detached(self, block: Block) -> None:
-        """A block has left the main chain: what names it as header dep is dead."""
+        """A block has left the main chain: drop entries that name it as header dep."""
         if not self.reader.is_main(block.hash):
             self.drop(self.graph.with_header_dep(block.hash), ResolveFailed(InvalidHeaderDepError(block.hash)))
 
@@ -361,7 +361,7 @@ class TxPool:
             self.drop((entry.short_id,), Expired(entry.timestamp))
 
     def drop_orphaned(self, tx_hash: bytes, output_count: int) -> None:
-        """Once a detached transaction was tried again: drop what stands on it if it did not come back."""
+        """After readmission of a detached transaction: drop its descendants if it was not admitted."""
         if self.graph.by_hash(tx_hash) is not None or not self.is_off_chain(tx_hash):
             return
         for index in range(output_count):
@@ -392,5 +392,5 @@ def _full(entry: PoolEntry) -> PoolFull:
 
 
 def reject_of(error: CkbError) -> Reject:
-    """What a transaction is told that breaks this rule."""
+    """The Reject for an error of the rules."""
     return ResolveFailed(error) if isinstance(error, ResolveError) else VerificationFailed(error)

@@ -278,7 +278,7 @@ class PoolService:
         await self._reverification.settled()
 
     async def _try_again(self, transaction: Transaction, max_cycles: int) -> bool:
-        """Submit what is readmission; whether it came in. One for which the chain cannot be read fails alone.
+        """Submit a transaction of the readmission queue; whether it was admitted. An unreadable chain fails it alone.
 
         What is refused because the node stops stays readmission, and so is saved.
         """
