@@ -1,28 +1,38 @@
-"""Blocks in bulk: those that continue the main chain are attached in groups, each group one atomic commit.
+"""The writer's bulk policy: blocks that continue the main chain are attached in groups, each group one atomic commit.
 
-Syncing the disk once for hundreds of blocks is what makes import fast. Nobody is told of the change: this is for
-commands that have the database to themselves.
+Syncing the disk once for hundreds of blocks is what makes import fast. Rules, what is stored and events are those of
+single blocks (`ckb_node.chain.writer`); an event comes when the group is durable.
 
-Three things go on side by side: this thread checks and attaches a block, the scripts of those before it run, and the
-group before theirs is written to the disk. A group is saved only when all its scripts have passed.
+Three things run in parallel: this thread checks and attaches a block, the scripts of those before it run, and the group
+before theirs is written to the disk. A group is saved only when all its scripts have passed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
-from ckb_node.chain.attaching import attach_checked, note_cycles, note_invalid
-from ckb_node.chain.checks import BlockCheck, CheckedBlock, InvalidOnChain
+from ckb_node.chain.attach import (
+    attach_block,
+    place_after,
+    place_of,
+    store_block,
+    stored_ext,
+    write_ext,
+    write_invalid,
+)
+from ckb_node.chain.checks import BlockCheck, CheckedBlock, InvalidOnChain, all_rules, scripts_later, scripts_trusted
+from ckb_node.chain.events import Source, Verdict
+from ckb_node.chain.reorg import Switch
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification.script_queue import ScriptQueue
-from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
-from consensus.fast.mmr import nodes_of_next
+from consensus.lookup import require
+from consensus.rules.header import UnknownParentError
 from consensus.types.blockchain import Block, Header
-from storage.chain_store import ChainStore
 from storage.chain_txn import ChainTxn
 
 
@@ -45,15 +55,16 @@ class RefusedBlockError(Exception):
 
 @dataclass(slots=True)
 class PendingBlock:
-    """An attached block of a group whose scripts are run; `checked.scripts` is None when they have passed."""
+    """An attached block whose group is not saved; `checked.scripts` is None when its scripts have passed."""
 
     block: Block
     checked: CheckedBlock
     received_at: int
+    sources: Sequence[Source]
 
 
 class AtomicSection:
-    """Whatever cuts its `with` short, an error or Ctrl-C, leaves a transaction that must not be committed."""
+    """A change of the database transaction that an error or Ctrl-C may interrupt: then it must not be committed."""
 
     is_whole = True
 
@@ -66,30 +77,31 @@ class AtomicSection:
 
 
 class BulkImport:
-    """Attaches blocks one after the other. The end of the `with` commits the last group whatever the reason: what was
+    """Takes blocks one after the other. The end of the `with` commits the last group whatever the reason: what was
     attached so far is sound, unless it ends in the middle of a block; then the group is dropped.
 
-    `scripts` run what the check leaves to be run later; without it there must be nothing such.
+    `process_branch` takes blocks off the main chain, one a commit; by default with all rules.
     """
 
     def __init__(
         self,
-        store: ChainStore,
+        writer: ChainWriter,
         check: BlockCheck,
-        now_ms: Callable[[], int],
         limits: BulkLimits | None = None,
-        scripts: ScriptService | None = None,
+        process_branch: Callable[[Block], Verdict] | None = None,
     ) -> None:
-        self._store: Final = store
+        self._writer: Final = writer
         self._check: Final = check
-        self._now_ms: Final = now_ms
         self._limits: Final = limits or BulkLimits()
-        self._queue: Final = None if scripts is None else ScriptQueue(scripts)
-        self._members: list[PendingBlock] = []
+        self._process_branch: Final = process_branch
+        self._queue: Final = ScriptQueue(writer.scripts)
+        self._pending: list[PendingBlock] = []
         self._proven = 0
+        self._unpublished: list[bytes] = []
+        """Hashes of attached blocks that no event has told of, lowest first."""
         self._txn: ChainTxn | None = None
         self._tip: Header | None = None
-        self._piece: Final = AtomicSection()
+        self._section: Final = AtomicSection()
         self._blocks, self._bytes, self._since = 0, 0, 0.0
 
     def __enter__(self) -> Self:
@@ -97,7 +109,7 @@ class BulkImport:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            if self._piece.is_whole:
+            if self._section.is_whole:
                 self.flush()
         finally:
             self._discard()
@@ -107,7 +119,7 @@ class BulkImport:
         if self._txn is not None:
             return self._txn.tip_header()
         if self._tip is None:
-            with self._store.view() as view:
+            with self._writer.store.view() as view:
                 self._tip = view.tip_header()
         return self._tip
 
@@ -115,31 +127,51 @@ class BulkImport:
         """The block is stored, committed or not."""
         if self._txn is not None:
             return self._txn.block_ext(block_hash) is not None
-        with self._store.view() as view:
+        with self._writer.store.view() as view:
             return view.block_ext(block_hash) is not None
 
-    def add(self, block: Block) -> None:
+    def take(self, block: Block, source: Source | None = None) -> Verdict:
+        """Attach a block that continues the main chain, or process one of a branch by itself, whose parent is stored.
+
+        Raises RefusedBlockError as `add` does. A CkbError is of this block, which is not on the main chain
+        (UnknownParentError among others); others may follow.
+        """
+        if block.parent_hash == self.tip().hash:
+            self.add(block, source)
+            return Verdict.BEST
+        if self.knows(block.hash):
+            return Verdict.KNOWN
+        if not self.knows(block.parent_hash):
+            raise UnknownParentError(block.parent_hash)
+        self.flush()
+        if self._process_branch is not None:
+            return self._process_branch(block)
+        return self._writer.process(block, source)
+
+    def add(self, block: Block, source: Source | None = None) -> None:
         """Attach a block whose parent is the tip.
 
         Raises RefusedBlockError for this block or, when its scripts fail only now, one before it; StorageError.
         """
         txn = self._begun()
+        received_at, sources = self._writer.now_ms(), () if source is None else (source,)
         try:
             checked = self._check(txn, block)
-            mmr_nodes = nodes_of_next(txn, block.header)
         except InvalidOnChain as invalid:
             self._settle(txn, to_end=True)
-            with self._piece:
-                note_invalid(txn, block, self._now_ms())
-            raise RefusedBlockError(block, invalid.cause) from invalid.cause
+            self._write_invalid(txn, block, received_at)
+            self._refuse(block, sources, invalid.cause)
         except CkbError as error:
             self._settle(txn, to_end=True)
-            raise RefusedBlockError(block, error) from error
-        member = PendingBlock(block, checked, self._now_ms())
-        with self._piece:
-            attach_checked(txn, block, checked, mmr_nodes, member.received_at)
-            self._members.append(member)
-        self._have_scripts_run(txn, member)
+            self._refuse(block, sources, error)
+        pending = PendingBlock(block, checked, received_at, sources)
+        with self._section:
+            self._attach(txn, pending)
+            self._pending.append(pending)
+            self._unpublished.append(block.hash)
+        if checked.scripts is not None:
+            self._queue.put(txn, checked.scripts)
+        self._settle(txn, to_end=False)
         self._blocks, self._bytes = self._blocks + 1, self._bytes + len(block.raw)
         limits = self._limits
         if (
@@ -160,65 +192,85 @@ class BulkImport:
             sound = self._drop_unproven(self._begun())
             self._txn = None
             sound.commit()
+            self._publish_durable()
 
     def _save(self, txn: ChainTxn) -> None:
         """As `flush`, but the disk is written beside what comes next."""
         self._settle(txn, to_end=True)
-        with self._piece:
+        with self._section:
             txn.save()
             self._start_group()
+        self._publish_durable()
 
     def _start_group(self) -> None:
         self._blocks, self._bytes, self._since = 0, 0, time.monotonic()
-        self._members, self._proven = [], 0
+        self._pending, self._proven = [], 0
 
     def _begun(self) -> ChainTxn:
         if self._txn is None:
-            self._txn, self._tip = self._store.begin(), None
+            self._txn, self._tip = self._writer.store.begin(), None
             self._start_group()
         return self._txn
 
     def _discard(self) -> None:
-        if self._queue is not None:
-            self._queue.close()
+        self._queue.close()
         txn, self._txn, self._tip = self._txn, None, None
         if txn is not None:
             txn.discard()
+        self._publish_durable()  # a group that was saved although nobody waited for it
+
+    # What is written and told
+
+    def _attach(self, txn: ChainTxn, pending: PendingBlock) -> None:
+        block, checked = pending.block, pending.checked
+        place = place_after(stored_ext(txn, block.parent_hash), block, pending.received_at)
+        store_block(txn, block, checked.epoch, place, verified=True, facts=checked.facts)
+        attach_block(txn, block)
+
+    def _write_invalid(self, txn: ChainTxn, block: Block, received_at: int) -> None:
+        with self._section:
+            write_invalid(txn, block.header, place_after(stored_ext(txn, block.parent_hash), block, received_at))
+
+    def _refuse(self, block: Block, sources: Sequence[Source], cause: CkbError) -> NoReturn:
+        self._writer.publish_refusal(block, sources, cause)
+        raise RefusedBlockError(block, cause) from cause
+
+    def _publish_durable(self) -> None:
+        """Tell of the blocks that have become durable since the last event."""
+        if not self._unpublished:
+            return
+        view = self._writer.store.view()
+        tip = view.tip_header()
+        if tip.hash not in self._unpublished:
+            return
+        end = self._unpublished.index(tip.hash) + 1
+        durable, self._unpublished = self._unpublished[:end], self._unpublished[end:]
+        first = require(view.header(durable[0]), "header", durable[0])
+        old_tip = require(view.header(first.parent_hash), "header", first.parent_hash)
+        self._writer.publish_change(Switch(old_tip, (), durable), tip)
 
     # Scripts of the group
-
-    def _have_scripts_run(self, txn: ChainTxn, member: PendingBlock) -> None:
-        scripts = member.checked.scripts
-        if self._queue is None:
-            if scripts is not None:
-                raise ValueError("there is nobody to run the scripts")
-            return
-        if scripts is not None:
-            self._queue.put(txn, scripts)
-        self._settle(txn, to_end=False)
 
     def _settle(self, txn: ChainTxn, *, to_end: bool) -> None:
         """Note the cycles of blocks whose scripts have passed. When one failed the group ends before that block:
         RefusedBlockError."""
-        if self._queue is None:
-            return
         try:
             for cycles in self._queue.passed(txn, to_end=to_end):
-                member = self._members[self._first_unproven()]
-                checked = member.checked._replace(cycles=cycles, scripts=None)
-                note_cycles(txn, member.block, checked)
-                member.checked = checked
+                pending = self._pending[self._first_unproven()]
+                checked = pending.checked
+                checked = CheckedBlock(checked.epoch, checked.facts._replace(cycles=cycles))
+                place = place_of(stored_ext(txn, pending.block.hash))
+                write_ext(txn, pending.block.hash, place, verified=True, facts=checked.facts)
+                pending.checked = checked
         except CkbError as error:
-            bad = self._members[self._first_unproven()]
-            sound = self._drop_unproven(txn)
-            with self._piece:
-                note_invalid(sound, bad.block, bad.received_at)
-            raise RefusedBlockError(bad.block, error) from error
+            bad = self._pending[self._first_unproven()]
+            self._write_invalid(self._drop_unproven(txn), bad.block, bad.received_at)
+            self._refuse(bad.block, bad.sources, error)
 
     def _first_unproven(self) -> int:
-        """Index of the first member whose scripts have not passed; the number of members when all have."""
-        members, at = self._members, self._proven
-        while at < len(members) and members[at].checked.scripts is None:
+        """Index of the first pending block whose scripts have not passed; the number of them when all have."""
+        pending, at = self._pending, self._proven
+        while at < len(pending) and pending[at].checked.scripts is None:
             at += 1
         self._proven = at
         return at
@@ -226,16 +278,38 @@ class BulkImport:
     def _drop_unproven(self, txn: ChainTxn) -> ChainTxn:
         """Go back to where all scripts have passed: begin the group anew and attach once more what is proven."""
         at = self._first_unproven()
-        if at == len(self._members):
+        if at == len(self._pending):
             return txn
-        proven = self._members[:at]
-        with self._piece:
+        proven = self._pending[:at]
+        with self._section:
             txn.wait_saved()
             txn.discard()
             self._txn = None
             txn = self._begun()
-            for member in proven:
-                mmr_nodes = nodes_of_next(txn, member.block.header)
-                attach_checked(txn, member.block, member.checked, mmr_nodes, member.received_at)
-            self._members = proven
+            self._publish_durable()
+            for pending in proven:
+                self._attach(txn, pending)
+            self._pending = proven
+            self._unpublished = [pending.block.hash for pending in proven]
         return txn
+
+
+def take_in_bulk(writer: ChainWriter, blocks: Sequence[Block], source: Source | None = None) -> list[Verdict]:
+    """Take blocks with all rules, scripts of assume-valid ancestors left out, and the orphans that waited for them.
+
+    Raises RefusedBlockError, or the CkbError of a block off the main chain; those before it are taken.
+    """
+    full = all_rules(writer.consensus, scripts_later, writer.now_ms)
+    trusting = all_rules(writer.consensus, scripts_trusted, writer.now_ms)
+
+    def check(txn: ChainTxn, block: Block) -> CheckedBlock:
+        return (trusting if writer.assume_valid.trusts(block.header) else full)(txn, block)
+
+    try:
+        with BulkImport(writer, check) as bulk:
+            return [bulk.take(block, source) for block in blocks]
+    finally:
+        with writer.store.view() as view:
+            stored = [block.hash for block in blocks if view.header(block.hash) is not None]
+        for block_hash in stored:
+            writer.process_orphans_after(block_hash)

@@ -1,14 +1,16 @@
 """How much of a block's rules is checked before it is attached in bulk: all, all but scripts, the body alone, none.
 
-A check is asked with a transaction whose tip is the block's parent; it raises the error of the rule that the block
-breaks, and else says what has to be stored of the block.
+A check is called with a transaction whose tip is the block's parent. It raises the error of the rule that the block
+breaks, or returns what is to be stored of the block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import NamedTuple
 
+from ckb_node.chain.attach import BlockFacts
 from ckb_node.chain.errors import KnownInvalidBlockError
 from consensus.errors import CkbError
 from consensus.fast.block import fast_prepare_block, fast_verify_block_body
@@ -23,16 +25,19 @@ from consensus.types.core import EpochExt
 from storage.chain_txn import ChainTxn
 
 
-class CheckedBlock(NamedTuple):
-    """Facts of a block that may be attached. All but `epoch` leave the cellbase out; fees in shannons.
+class Checks(Enum):
+    """What is checked of blocks that are taken in bulk."""
 
-    While `scripts` are still to be run, nobody knows the cycles, which count as zero.
-    """
+    ALL = "all"
+    ALL_BUT_SCRIPTS = "all but scripts"
+    NONE = "none"
+
+
+class CheckedBlock(NamedTuple):
+    """A block that may be attached. While `scripts` are still to be run its cycles count as zero."""
 
     epoch: EpochExt
-    fees: Sequence[int]
-    cycles: Sequence[int]
-    sizes: Sequence[int]
+    facts: BlockFacts
     scripts: PreparedBlock | None = None
 
 
@@ -52,13 +57,23 @@ class InvalidOnChain(Exception):  # noqa: N818 - carries a verdict to whoever re
 
 
 def scripts_trusted(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int]:
-    """Take it that all scripts pass; nobody knows their cycles, which count as zero."""
+    """Assume that all scripts pass; their cycles are unknown and count as zero."""
     return [0] * len(prepared.fees)
 
 
 def scripts_later(_: ChainTxn, prepared: PreparedBlock) -> Sequence[int] | None:
-    """Whoever attaches the block has them run, see ckb_node.chain.bulk; without transactions there are none."""
+    """Leave the scripts to ckb_node.chain.bulk, which runs them in parallel; without transactions there are none."""
     return None if prepared.fees else []
+
+
+def check_of(
+    checks: Checks, consensus: Consensus, now_ms: Callable[[], int], run_scripts: RunScripts = scripts_later
+) -> BlockCheck:
+    """What checks a block before it is attached."""
+    if checks is Checks.NONE:
+        return no_rules(consensus)
+    scripts = scripts_trusted if checks is Checks.ALL_BUT_SCRIPTS else run_scripts
+    return all_rules(consensus, scripts, now_ms)
 
 
 def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[], int]) -> BlockCheck:
@@ -79,8 +94,9 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
             verify_block_epoch(_epoch_of(consensus, txn), block.header)
             raise InvalidOnChain(error) from error
         if cycles is None:
-            return CheckedBlock(prepared.epoch, prepared.fees, [0] * len(prepared.fees), prepared.sizes, prepared)
-        return CheckedBlock(prepared.epoch, prepared.fees, cycles, prepared.sizes)
+            unknown = [0] * len(prepared.fees)
+            return CheckedBlock(prepared.epoch, BlockFacts(prepared.fees, unknown, prepared.sizes), prepared)
+        return CheckedBlock(prepared.epoch, BlockFacts(prepared.fees, cycles, prepared.sizes))
 
     return check
 
@@ -104,12 +120,12 @@ def body_rules(consensus: Consensus) -> BlockCheck:
 
 
 def no_rules(consensus: Consensus) -> BlockCheck:
-    """Its place in the chain only. Nobody knows what the transactions paid and took: fees and cycles are zero."""
+    """Its place in the chain only. What the transactions paid and took is unknown: fees and cycles are zero."""
 
     def check(txn: ChainTxn, block: Block) -> CheckedBlock:
         verify_number(block.header, txn.tip_header())
         none = [0] * (len(block.transactions) - 1)
-        return CheckedBlock(_epoch_of(consensus, txn), none, none, none)
+        return CheckedBlock(_epoch_of(consensus, txn), BlockFacts(none, none, none))
 
     return check
 

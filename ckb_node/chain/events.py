@@ -1,14 +1,31 @@
-"""What the rest of the node hears when the main chain changes."""
+"""What the chain's writer tells: the main chain changed, a side block was stored, a block was refused."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import overload
 
+from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.types.blockchain import Block, Header
 from storage.chain_store import ChainView
+from storage.errors import StorageError
+
+Source = Hashable
+"""Who gave a block, in the words of whoever hands it in: the id of a peer."""
+
+
+class Verdict(Enum):
+    """What became of a block."""
+
+    BEST = "on the main chain"
+    SIDE = "stored on a side branch"
+    KNOWN = "known before"
+    ORPHAN = "waits for its parent"
+    REFUSED = "breaks a rule"
+    DROPPED = "left the orphan pool before its parent came"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +40,40 @@ class ChainChanged:
     detached: Sequence[Block]
     attached: Sequence[Block]
     is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SideBlockStored:
+    """A block that is valid so far was stored, and did not become the tip."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDecided:
+    """A block was refused with an `error`, or an orphan that somebody gave is one no longer.
+
+    All other blocks are decided before their giver goes on, which gets the verdict then. `sources` gave the block; a
+    peer among them may be banned for the error.
+    """
+
+    block: Block
+    verdict: Verdict
+    sources: Sequence[Source] = ()
+    error: CkbError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFailed:
+    """The disk failed while nobody waited for the block at hand: the chain cannot be written any more."""
+
+    error: StorageError
+
+
+ChainEvent = ChainChanged | SideBlockStored | BlockDecided | StorageFailed
+
+Listener = Callable[[ChainEvent], None]
+"""Called in the thread that writes, after the commit."""
 
 
 class StoredBlocks(Sequence[Block]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
@@ -11,10 +11,19 @@ from typing import Final, ParamSpec, TypeVar
 import structlog
 
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.events import ChainChanged
+from ckb_node.chain.bulk import take_in_bulk
+from ckb_node.chain.events import (
+    BlockDecided,
+    ChainChanged,
+    ChainEvent,
+    SideBlockStored,
+    Source,
+    StorageFailed,
+    Verdict,
+)
 from ckb_node.chain.publisher import Call, Publisher
 from ckb_node.chain.queue import BlockQueueLimit
-from ckb_node.chain.writer import ChainWriter, Outcome, Verdict
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification.estimator import Estimator
 from consensus.errors import CkbError
 from consensus.params import Consensus
@@ -29,7 +38,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_READERS: Final = 2
-"""Threads for what is done aside: templates, mostly."""
+"""Threads for long reads of the chain: templates, mostly."""
 
 Listener = Callable[[ChainChanged], Iterator[None] | None]
 """One that has much to do is a generator: the event loop does other things where it yields."""
@@ -37,6 +46,8 @@ Listener = Callable[[ChainChanged], Iterator[None] | None]
 SideListener = Callable[[Block], None]
 
 RefusedListener = Callable[[Block, CkbError], None]
+
+DecidedListener = Callable[[BlockDecided], None]
 
 
 class ChainService:
@@ -47,18 +58,21 @@ class ChainService:
 
     def __init__(self, writer: ChainWriter) -> None:
         self._writer = writer
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Listener] = []
         self._side_listeners: list[SideListener] = []
         self._refused_listeners: list[RefusedListener] = []
+        self._decided_listeners: list[DecidedListener] = []
         self._publisher = Publisher()
         self.queue_limit = BlockQueueLimit()
-        self._queued: dict[bytes, tuple[Block, asyncio.Future[Outcome]]] = {}
+        self._queued: dict[bytes, tuple[Block, asyncio.Future[Verdict]]] = {}
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="chain")
         self._readers = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="chain-reader")
         self._estimator = Estimator(writer.scripts)
         self._is_closed = False
         self._failure: StorageError | None = None
         self._has_failed = asyncio.Event()
+        writer.listen(self._on_event)
 
     @property
     def consensus(self) -> Consensus:
@@ -88,6 +102,13 @@ class ChainService:
         """Call `listener` on the event loop for each block that breaks a rule, before its submitter is told."""
         self._refused_listeners.append(listener)
 
+    def listen_decided(self, listener: DecidedListener) -> None:
+        """Call `listener` on the event loop for each refused block, and for each orphan that is one no longer.
+
+        Here whoever gave an orphan learns what became of it: the event has its sources, and the error.
+        """
+        self._decided_listeners.append(listener)
+
     async def submit_block(self, block: Block) -> bytes:
         """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
         if self.view().block_ext(block.parent_hash) is None:  # of an invalid one only that is known
@@ -103,39 +124,56 @@ class ChainService:
         return await self._estimator.cycles(self.view(), transaction)
 
     async def run_in_reader(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do something that reads the chain, for longer than the event loop may wait, in a thread.
+        """Run something in a thread that reads the chain for longer than the event loop may be blocked.
 
-        Not `asyncio.to_thread`: whose threads are waited for only when the store is closed already, and to read beside
-        that would be the end of the process.
+        Not `asyncio.to_thread`: its threads are joined after the store is closed, and a read of a closed store ends the
+        process.
         """
         return await asyncio.get_running_loop().run_in_executor(self._readers, partial(work, *args, **kwargs))
 
-    async def process(self, block: Block) -> Verdict:
-        """Take a block from anywhere; orphans wait. Returns when it is dealt with, so whoever awaits it sends no more
-        than there is room for. A block that is in the queue already shares its verdict."""
-        verdict_future = self._same_as(block)
-        if verdict_future is None:
-            await self.queue_limit.acquire(len(block.raw))
-            verdict_future = self._same_as(block)
-            if verdict_future is None:
-                verdict_future = self._enqueue(block)
-            else:
-                self.queue_limit.release(len(block.raw))
-        return (await asyncio.shield(verdict_future)).verdict
+    async def process(self, block: Block, source: Source | None = None) -> Verdict:
+        """Queue a block and await its verdict; waiting is backpressure. Raises the error of the rule that it breaks.
 
-    def _same_as(self, block: Block) -> asyncio.Future[Outcome] | None:
-        """What will become of the same block in the queue. A hash says nothing of a body that nobody has looked at."""
+        A block that is in the queue already shares its verdict. `source` gave the block: when it is an orphan,
+        `listen_decided` tells what became of it later.
+        """
+        shared = self._verdict_of_same(block)
+        if shared is None:
+            await self.queue_limit.acquire(len(block.raw))
+            shared = self._verdict_of_same(block)
+            if shared is None:
+                return await asyncio.shield(self._enqueue(block, source))
+            self.queue_limit.release(len(block.raw))
+        verdict = await asyncio.shield(shared)
+        if verdict is Verdict.ORPHAN and source is not None:
+            return await self.process(block, source)  # to be noted beside the source that was first
+        return verdict
+
+    async def process_in_bulk(self, blocks: Sequence[Block], source: Source | None = None) -> list[Verdict]:
+        """Queue blocks that stand on each other, and await their verdicts: as `process` of each, with fewer commits.
+
+        Raises RefusedBlockError for the first that breaks a rule: those before it are on the chain, those after it were
+        not taken.
+        """
+        size = sum(len(block.raw) for block in blocks)
+        await self.queue_limit.acquire(size)
+        verdicts = self._start(partial(take_in_bulk, self._writer, blocks, source))
+        verdicts.add_done_callback(lambda _: self.queue_limit.release(size))
+        return await asyncio.shield(verdicts)
+
+    def _verdict_of_same(self, block: Block) -> asyncio.Future[Verdict] | None:
+        """The verdict of the same block in the queue. Compare bytes: the body is not yet checked against its header."""
         queued = self._queued.get(block.hash)
         return queued[1] if queued is not None and queued[0].raw == block.raw else None
 
-    def _enqueue(self, block: Block) -> asyncio.Future[Outcome]:
-        """The block has entered the room; it leaves when all have been verdict_future."""
-        verdict_future = self._start(lambda: self._writer.process(block), block)
+    def _enqueue(self, block: Block, source: Source | None) -> asyncio.Future[Verdict]:
+        """The queue has room for the block, which is released with the verdict."""
+        verdict_future = self._start(lambda: self._writer.process(block, source))
         self._queued.setdefault(block.hash, (block, verdict_future))
         verdict_future.add_done_callback(lambda _: self._dequeue(block, verdict_future))
         return verdict_future
 
-    def _dequeue(self, block: Block, verdict_future: asyncio.Future[Outcome]) -> None:
+    def _dequeue(self, block: Block, verdict_future: asyncio.Future[Verdict]) -> None:
         queued = self._queued.get(block.hash)
         if queued is not None and queued[1] is verdict_future:
             del self._queued[block.hash]
@@ -151,39 +189,43 @@ class ChainService:
 
     async def truncate(self, block_hash: bytes) -> None:
         """IntegrationTest: cut the chain back to a block of the main chain."""
+        await self._write(lambda: self._writer.truncate(block_hash))
 
-        def cut() -> Outcome:
-            change = self._writer.truncate(block_hash)
-            return Outcome(Verdict.KNOWN, [] if change is None else [change])
-
-        await self._write(cut)
-
-    async def _write(self, job: Callable[[], Outcome]) -> Outcome:
+    async def _write(self, job: Callable[[], T]) -> T:
         """Run a job in the writer thread; its events reach the listeners first, whatever order callers wake up in."""
         return await asyncio.shield(self._start(job))
 
-    def _start(self, job: Callable[[], Outcome], block: Block | None = None) -> asyncio.Future[Outcome]:
-        """The job, which may be to take a block, goes on when nobody waits for it any more."""
-        loop = asyncio.get_running_loop()
-        verdict_future: asyncio.Future[Outcome] = loop.create_future()
-        verdict_future.add_done_callback(_retrieve_exception)
+    def _start(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        """The job goes on when nobody waits for its result any more."""
+        loop = self._loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+        result.add_done_callback(_retrieve_exception)
         written = self._writer_thread.submit(job)
-        written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._publish, written, verdict_future, block))
-        return verdict_future
+        written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finish, written, result))
+        return result
 
-    def _publish(self, written: Future[Outcome], verdict_future: asyncio.Future[Outcome], block: Block | None) -> None:
+    def _finish(self, written: Future[T], result: asyncio.Future[T]) -> None:
         if written.cancelled():
-            verdict_future.cancel()
+            result.cancel()
         elif (error := written.exception()) is not None:
-            self._publisher.add([*self._calls_of_refusal(block, error), partial(verdict_future.set_exception, error)])
+            self._publisher.add([partial(result.set_exception, error)])
             self._note_failure(error)
         else:
-            outcome = written.result()
-            self._publisher.add([*self._calls_of(outcome), partial(verdict_future.set_result, outcome)])
-            self._note_failure(outcome.fault)
+            self._publisher.add([partial(result.set_result, written.result())])
+
+    def _on_event(self, event: ChainEvent) -> None:
+        """In the writer thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._publish, event)
+
+    def _publish(self, event: ChainEvent) -> None:
+        if isinstance(event, StorageFailed):
+            self._note_failure(event.error)
+        else:
+            self._publisher.add(self._calls_of(event))
 
     def _note_failure(self, error: BaseException | None) -> None:
-        """The writer met a disk that does not do what it should: no block can be taken any more."""
+        """The disk failed under the writer: no block can be taken any more."""
         if isinstance(error, StorageError) and self._failure is None and not self._is_closed:
             self._failure = error
             self._has_failed.set()
@@ -195,19 +237,20 @@ class ChainService:
             log.error("the chain cannot be written any more; the node ends", reason=str(self._failure))
             raise self._failure
 
-    def _calls_of(self, outcome: Outcome) -> Iterator[Call]:
-        """Each listener is verdict_future by itself, so that one's fault does not keep the event from the others."""
-        for change in outcome.changes:
-            for listener in self._listeners:
-                yield partial(self._tell, listener, change)
-        for block in outcome.side_blocks:
-            for side_listener in self._side_listeners:
-                yield partial(self._tell, side_listener, block)
-
-    def _calls_of_refusal(self, block: Block | None, error: BaseException) -> Iterator[Call]:
-        if block is not None and isinstance(error, CkbError):
-            for listener in self._refused_listeners:
-                yield partial(self._tell, partial(listener, block), error)
+    def _calls_of(self, event: ChainChanged | SideBlockStored | BlockDecided) -> Iterator[Call]:
+        """Each listener is told by itself, so that one's fault does not keep the event from the others."""
+        match event:
+            case ChainChanged():
+                for listener in self._listeners:
+                    yield partial(self._tell, listener, event)
+            case SideBlockStored(block):
+                for side_listener in self._side_listeners:
+                    yield partial(self._tell, side_listener, block)
+            case BlockDecided(block=block, error=error):
+                for refused_listener in self._refused_listeners if error is not None else ():
+                    yield partial(self._tell, partial(refused_listener, block), error)
+                for decided_listener in self._decided_listeners:
+                    yield partial(self._tell, decided_listener, event)
 
     def _tell(self, listener: Callable[[T], Iterator[None] | None], event: T) -> Iterator[None]:
         """Whoever still waits for a verdict gets it after the end, but listeners would find the store closed."""
@@ -218,7 +261,7 @@ class ChainService:
                 return
 
     def close(self) -> None:
-        """Finish the block at hand and what goes on aside, and stop the threads. Listeners hear no more: they see it in
+        """Finish the block at hand and the reads that run, and stop the threads. Listeners hear no more: they see it in
         the store when they are started again."""
         self._is_closed = True
         self._writer_thread.shutdown(wait=True, cancel_futures=True)
@@ -226,7 +269,7 @@ class ChainService:
         self._estimator.close()
 
 
-def _retrieve_exception(verdict_future: asyncio.Future[Outcome]) -> None:
-    """An error of a block whose callers have all given up is nobody's."""
-    if not verdict_future.cancelled():
-        verdict_future.exception()
+def _retrieve_exception(result: asyncio.Future[T]) -> None:
+    """Retrieve the exception so that asyncio does not warn when all callers have given up."""
+    if not result.cancelled():
+        result.exception()

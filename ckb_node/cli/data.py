@@ -15,7 +15,7 @@ from ckb_node.cli.options import assume_valid_option, directory_option, root_of
 from ckb_node.config import load_config
 
 if TYPE_CHECKING:
-    from ckb_node.commands.import_blocks import Checks
+    from ckb_node.chain.checks import Checks
 
 THREADS = click.IntRange(1, 256)
 HEIGHT = click.IntRange(min=0)
@@ -23,7 +23,7 @@ HEIGHT = click.IntRange(min=0)
 
 def _checks_of(skip_scripts: bool, skip_all: bool) -> Checks:
     """What the two options ask for. UsageError when both are given."""
-    from ckb_node.commands.import_blocks import Checks
+    from ckb_node.chain.checks import Checks
 
     if skip_scripts and skip_all:
         raise click.UsageError("--skip-script-verify and --skip-all-verify exclude each other")

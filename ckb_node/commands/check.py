@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ckb_node.chain.writer import ChainWriter, Verdict
+from ckb_node.chain.events import Verdict
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.config import Config
 from ckb_node.filters.check import FilterReport, check_filters
 from ckb_node.indexer.service import INDEXER_DIRECTORY
@@ -74,13 +75,11 @@ def _replay(view: ChainState, fresh: ChainStore, writer: ChainWriter, progress: 
         block = require(view.block(require(view.main_hash(number), "main-chain block", number)), "block", number)
         transactions += len(block.transactions)
         try:
-            outcome = writer.process(block)
+            verdict = writer.process(block)
         except CkbError as error:
             return CheckReport(number, transactions, [f"block {number} (0x{block.hash.hex()}) is invalid: {error}"])
-        if outcome.verdict is not Verdict.BEST:
-            return CheckReport(
-                number, transactions, [f"block {number} does not extend the chain: {outcome.verdict.value}"]
-            )
+        if verdict is not Verdict.BEST:
+            return CheckReport(number, transactions, [f"block {number} does not extend the chain: {verdict.value}"])
         progress(number, tip)
     with fresh.view() as replayed:
         return CheckReport(tip, transactions, state_differences(view, replayed))

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from enum import Enum
 
 import click
 
 from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
-from ckb_node.chain.checks import BlockCheck, RunScripts, all_rules, no_rules, scripts_later, scripts_trusted
+from ckb_node.chain.checks import Checks, check_of, scripts_later, scripts_trusted
+from ckb_node.chain.events import Verdict
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.commands.block_lines import BlockLine, open_blocks, read_blocks, read_headers, size_of
 from ckb_node.commands.filter_catch_up import catch_up_filters
@@ -24,6 +24,7 @@ from ckb_node.runtime.progress import BlockProgress
 from ckb_node.runtime.stop_flag import Interrupted, StopFlag, stop_flag
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.errors import CkbError
+from consensus.rules.header import UnknownParentError
 from consensus.rules.verify_block import PreparedBlock
 from consensus.types.blockchain import Block, Header
 from storage.chain_store import ChainStore
@@ -31,14 +32,6 @@ from storage.chain_txn import ChainTxn
 
 NOTHING_DONE = "interrupted; nothing was imported"
 SOME_DONE = "interrupted; what was imported so far is kept"
-
-
-class Checks(Enum):
-    """What is checked of imported blocks."""
-
-    ALL = "all"
-    ALL_BUT_SCRIPTS = "all but scripts"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +68,6 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
             click.echo(f"imported {progress.counts.summary()}")
         catch_up_filters(config, store, stop)
     return 0
-
-
-def check_of(checks: Checks, writer: ChainWriter, run_scripts: RunScripts) -> BlockCheck:
-    """What checks a block before it is attached."""
-    if checks is Checks.NONE:
-        return no_rules(writer.consensus)
-    scripts = scripts_trusted if checks is Checks.ALL_BUT_SCRIPTS else run_scripts
-    return all_rules(writer.consensus, scripts, writer.now_ms)
 
 
 def height_of_targets(options: ImportOptions) -> int:
@@ -125,16 +110,15 @@ def transactions_of(block: Block) -> int:
 
 
 class BlockImporter:
-    """Puts blocks on the chain in the order of a file: in groups while they continue the main chain.
+    """Takes blocks in the order of a file, in bulk, and tells which line is at fault.
 
-    Blocks off the main chain, which exports do not hold, go one by one the way of blocks from anywhere, with all rules.
     Scripts of blocks below the height `trusted_below` pass while each block of the file is the parent of the next.
     """
 
     def __init__(self, writer: ChainWriter, checks: Checks, source: str, trusted_below: int = 0) -> None:
-        limits, check = BulkLimits(), check_of(checks, writer, self._run_scripts)
-        self.bulk = BulkImport(writer.store, check, writer.now_ms, limits, writer.scripts)
-        self._writer = writer
+        limits, check = BulkLimits(), check_of(checks, writer.consensus, writer.now_ms, self._run_scripts)
+        self.bulk = BulkImport(writer, check, limits)
+        self._genesis_hash = writer.consensus.genesis_hash
         self._source = source
         self._trusted_below = trusted_below
         self._last_hash: bytes | None = None
@@ -163,13 +147,16 @@ class BlockImporter:
         if block.number == 0:
             self._check_genesis(block)
             return False
-        if block.parent_hash == self.bulk.tip().hash:
-            self.bulk.add(block)
-            return True
-        if self.bulk.knows(block.hash):
-            return False
-        self._take_branch(block)
-        return True
+        try:
+            return self.bulk.take(block) is not Verdict.KNOWN
+        except UnknownParentError as error:
+            raise CommandError(
+                f"In {self._source}, a block is {_block_text(block.header)}, and its parent "
+                f"(hash: {bytes_text(block.parent_hash)}) was not found in the database. "
+                f"The current tip is {_block_text(self.bulk.tip())}."
+            ) from error
+        except CkbError as error:
+            raise RefusedBlockError(block, error) from error
 
     @contextmanager
     def refusals(self, progress: BlockProgress) -> Iterator[None]:
@@ -189,25 +176,12 @@ class BlockImporter:
             raise CommandError(f"line {taken.number}: {error}") from error
 
     def _check_genesis(self, block: Block) -> None:
-        expected = self._writer.consensus.genesis_hash
+        expected = self._genesis_hash
         if block.hash != expected:
             raise CommandError(
                 f"{self._source} is of another chain: its genesis block is {bytes_text(block.hash)}, "
                 f"expected {bytes_text(expected)}"
             )
-
-    def _take_branch(self, block: Block) -> None:
-        if not self.bulk.knows(block.parent_hash):
-            raise CommandError(
-                f"In {self._source}, a block is {_block_text(block.header)}, and its parent "
-                f"(hash: {bytes_text(block.parent_hash)}) was not found in the database. "
-                f"The current tip is {_block_text(self.bulk.tip())}."
-            )
-        self.bulk.flush()
-        try:
-            self._writer.process(block)
-        except CkbError as error:
-            raise RefusedBlockError(block, error) from error
 
 
 def _next_line(lines: Iterator[BlockLine], stop: StopFlag) -> BlockLine | None:

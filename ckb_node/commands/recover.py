@@ -18,9 +18,9 @@ from pathlib import Path
 import click
 
 from ckb_node.chain.bulk import BulkImport, RefusedBlockError
-from ckb_node.chain.checks import scripts_later
+from ckb_node.chain.checks import Checks, check_of
+from ckb_node.chain.events import Verdict
 from ckb_node.chain.writer import ChainWriter
-from ckb_node.commands.import_blocks import Checks, check_of
 from ckb_node.config import Config
 from ckb_node.genesis.obtain import load_consensus
 from ckb_node.jsonrpc_types.hex_text import bytes_text
@@ -31,6 +31,7 @@ from ckb_node.runtime.progress import BlockProgress
 from ckb_node.runtime.stop_flag import StopFlag, stop_flag
 from consensus.errors import CkbError, MoleculeError
 from consensus.params import Consensus
+from consensus.rules.header import UnknownParentError
 from consensus.types.blockchain import Block, Header
 from storage.archive_scan import DAMAGED, Found, scan
 from storage.chain_state import ChainState
@@ -162,8 +163,9 @@ class Rebuilder:
     """Puts the archive's blocks on the new chain, in the order in which they came."""
 
     def __init__(self, writer: ChainWriter, archive: RecoveryArchive, blocks: Path, checks: Checks) -> None:
-        self._writer, self._archive, self._blocks, self._checks = writer, archive, blocks, checks
-        self._check = check_of(checks, writer, scripts_later)
+        self._writer, self._archive, self._blocks = writer, archive, blocks
+        self._check = check_of(checks, writer.consensus, writer.now_ms)
+        self._process_branch = writer.process_unverified if checks is Checks.NONE else None
         self._report = RecoverReport()
         self._places: deque[tuple[bytes, Location]] = deque(maxlen=2048)
         """Where the last blocks stand: more than a group has."""
@@ -173,7 +175,7 @@ class Rebuilder:
         """Go through the archive; behind a block that is refused it goes on."""
         start: Location | None = START
         while start is not None:
-            bulk = BulkImport(self._writer.store, self._check, self._writer.now_ms, scripts=self._writer.scripts)
+            bulk = BulkImport(self._writer, self._check, process_branch=self._process_branch)
             try:
                 with bulk:
                     for found in self._found_from(start, progress, stop):
@@ -220,25 +222,14 @@ class Rebuilder:
 
     def _put(self, bulk: BulkImport, block: Block) -> bool:
         """Whether the block is on the new chain, or beside it, because of this call."""
-        if block.parent_hash == bulk.tip().hash:
-            bulk.add(block)
-            return True
-        if bulk.knows(block.hash):
-            return False
         name = f"block {block.number} ({bytes_text(block.hash)})"
-        if not bulk.knows(block.parent_hash):
-            self._report.add(f"{name}: its parent is not there")
-            return False
-        bulk.flush()
         try:
-            if self._checks is Checks.NONE:
-                self._writer.process_unverified(block)
-            else:
-                self._writer.process(block)
+            return bulk.take(block) is not Verdict.KNOWN
+        except UnknownParentError:
+            self._report.add(f"{name}: its parent is not there")
         except CkbError as error:
             self._report.add(f"{name} is invalid: {error}")
-            return False
-        return True
+        return False
 
     def _follow(self, bulk: BulkImport, mark: CommitMark) -> None:
         """A commit whose tip is stored, and is another one than the bodies before it lead to, followed a cut by hand.

@@ -59,7 +59,7 @@ class _Replay:
         with (
             set_for_bulk(),
             BlockProgress(title, len(heights)) as progress,
-            BulkImport(writer.store, check, writer.now_ms, scripts=writer.scripts) as bulk,
+            BulkImport(writer, check) as bulk,
         ):
             for height in heights:
                 self.stop.check()

@@ -52,7 +52,7 @@ PHASES = (
     ("reward", "reward_matches"),
     ("chain root", "chain_root_matches"),
     ("MMR nodes", "nodes_of_block"),
-    ("attach", "attach_checked"),
+    ("attach", "_attach"),
     ("hand over", "save"),
 )
 """What to call the cumulative time of a function that holds a phase."""
@@ -179,13 +179,13 @@ def importer(
     store = ChainStore.open(directory / "chain")
     with Engines(programs) as engines, closing(ParallelScriptService(consensus, engines, programs)) as scripts:
         load_kernels(programs)
-        ChainWriter(consensus, store, scripts, now_ms).start(bytes(32))
+        writer = ChainWriter(consensus, store, scripts, now_ms)
+        writer.start(bytes(32))
         check = all_rules(consensus, scripts_later if run_scripts else scripts_trusted, now_ms)
 
         def take(raws: Sequence[bytes]) -> dict[str, float]:
             transactions, started, start = 0, time.perf_counter(), 0.0
-            queued = scripts if run_scripts else None
-            with set_for_bulk(), BulkImport(store, check, now_ms, scripts=queued) as bulk:
+            with set_for_bulk(), BulkImport(writer, check) as bulk:
                 for raw in raws:
                     block = Block.parse(raw)
                     bulk.add(block)

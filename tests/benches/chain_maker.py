@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ckb_node.chain.attaching import attach_checked
+from ckb_node.chain.attach import attach_block, place_after, store_block, stored_ext
 from ckb_node.chain.checks import all_rules, scripts_trusted
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification.scripts import ScriptService
@@ -14,7 +14,7 @@ from consensus.crypto.hashing import ZERO_HASH
 from consensus.params import Consensus
 from consensus.rules.dao import dao_field_in_epoch
 from consensus.rules.epoch import next_epoch_ext
-from consensus.rules.mmr import chain_root_hash, nodes_of_block
+from consensus.rules.mmr import chain_root_hash
 from consensus.rules.resolve import resolve_block
 from consensus.rules.reward import block_reward, has_finalization_target
 from consensus.types.blockchain import (
@@ -82,7 +82,10 @@ class ChainMaker:
         ).with_roots()
         dao = dao_field_in_epoch(consensus, resolve_block(block, txn, txn), parent, epoch, txn)
         block = block.replace(header=block.header.with_fields(dao=dao))
-        attach_checked(txn, block, self._check(txn, block), nodes_of_block(txn, block.header)[1], NOW_MS)
+        checked = self._check(txn, block)
+        place = place_after(stored_ext(txn, block.parent_hash), block, NOW_MS)
+        store_block(txn, block, checked.epoch, place, verified=True, facts=checked.facts)
+        attach_block(txn, block)
         self.raw_blocks.append(block.raw)
 
     def add_in_two_phases(self, batches: Sequence[Sequence[Transaction]]) -> None:

@@ -67,8 +67,9 @@ def transfers() -> list[Block]:
 def stored(path: Path, blocks: list[Block]) -> ChainStore:
     """A database with these blocks, of which no rule is checked."""
     consensus, store = dev_consensus(), ChainStore.open(path / "chain")
-    ChainWriter(consensus, store, ScriptService(consensus), lambda: NOW_MS).start(bytes(32))
-    with BulkImport(store, no_rules(consensus), lambda: NOW_MS) as bulk:
+    writer = ChainWriter(consensus, store, ScriptService(consensus), lambda: NOW_MS)
+    writer.start(bytes(32))
+    with BulkImport(writer, no_rules(consensus)) as bulk:
         for block in blocks:
             bulk.add(block)
     return store

@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ckb_node.chain.events import Verdict
 from ckb_node.chain.service import ChainService
-from ckb_node.chain.writer import ChainWriter, Verdict
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.verification.scripts import ScriptService
 from consensus.types.blockchain import Block, OutPoint, Transaction

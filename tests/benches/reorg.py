@@ -134,9 +134,9 @@ def report_both(report: Report, depth: int, there: dict[str, float], back: dict[
 
 def import_trusted(directory: Path, raw_blocks: Sequence[bytes]) -> None:
     """Put blocks onto an empty chain, scripts trusted."""
-    with open_chain(load_config(directory)) as (consensus, store, writer):
+    with open_chain(load_config(directory)) as (consensus, _, writer):
         check = all_rules(consensus, scripts_trusted, lambda: NOW_MS)
-        with BulkImport(store, check, writer.now_ms) as bulk:
+        with BulkImport(writer, check) as bulk:
             for raw in raw_blocks:
                 bulk.add(Block.parse(raw))
 

@@ -9,6 +9,7 @@ import pytest
 
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
+from ckb_node.chain.events import Verdict
 from ckb_node.chain.initial_download import (
     MAX_TIP_AGE_MS,
     FetchAll,
@@ -20,7 +21,6 @@ from ckb_node.chain.initial_download import (
     fetch_gate,
     has_enough_work,
 )
-from ckb_node.chain.writer import Verdict
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.rules.block_contextual import DaoFieldMismatchError
 from consensus.rules.verify_block import BlockTransactionError

@@ -56,11 +56,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ParallelScript
         yield parallel
 
 
-def in_groups(store: ChainStore, raws: Sequence[bytes], service: ScriptService) -> CkbError | None:
+def in_groups(writer: ChainWriter, raws: Sequence[bytes]) -> CkbError | None:
     """Take blocks in small groups; what was wrong."""
     check = all_rules(dev_consensus(), scripts_later, now_ms)
     try:
-        with BulkImport(store, check, now_ms, BulkLimits(blocks=5), service) as bulk:
+        with BulkImport(writer, check, BulkLimits(blocks=5)) as bulk:
             for raw in raws:
                 bulk.add(Block.parse(raw))
     except RefusedBlockError as error:
@@ -89,8 +89,9 @@ def test_groups_end_as_single_blocks_do(service: ParallelScriptService, tmp_path
     plain, ours = ChainStore.in_memory(), ChainStore.open(tmp_path / "chain")
     writer = ChainWriter(consensus, plain, ScriptService(consensus), now_ms)
     writer.start(bytes(32))
-    ChainWriter(consensus, ours, service, now_ms).start(bytes(32))
-    expected, error = one_by_one(writer, raws), in_groups(ours, raws, service)
+    parallel = ChainWriter(consensus, ours, service, now_ms)
+    parallel.start(bytes(32))
+    expected, error = one_by_one(writer, raws), in_groups(parallel, raws)
     assert (type(error), str(error)) == (type(expected), str(expected))
     assert (error is None) == (bad == ())
     with ours.view() as view, plain.view() as wanted:

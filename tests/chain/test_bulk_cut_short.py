@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ckb_node.chain import attaching
+from ckb_node.chain import attach
 from ckb_node.chain import bulk as bulk_module
 from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later
@@ -34,7 +34,7 @@ from tests.kit.devchain import dev_consensus
 PER_BLOCK, TRANSFERS = 2, 8
 BAD = 7
 """The last block but one; each of the last four has transfers."""
-TRACED = {str(module.__file__) for module in (bulk_module, attaching, script_queue)}
+TRACED = {str(module.__file__) for module in (bulk_module, attach, script_queue)}
 
 
 @cache
@@ -99,7 +99,8 @@ class Interrupt:
 def add_all(store: ChainStore, bad: int | None, limits: BulkLimits, interrupt: Interrupt) -> None:
     consensus, before = dev_consensus(), sys.gettrace()
     check = all_rules(consensus, scripts_later, now_ms)
-    with BulkImport(store, check, now_ms, limits, ToldService(consensus, bad)) as bulk:
+    writer = ChainWriter(consensus, store, ToldService(consensus, bad), now_ms)
+    with BulkImport(writer, check, limits) as bulk:
         sys.settrace(interrupt)
         try:
             for raw in chain():
@@ -168,7 +169,7 @@ def test_others_may_write_after_a_flush() -> None:
     writer = a_writer(store)
     blocks: Sequence[Block] = [Block.parse(raw) for raw in chain()]
     check = all_rules(consensus, scripts_later, now_ms)
-    with BulkImport(store, check, now_ms, scripts=writer.scripts) as bulk:
+    with BulkImport(writer, check) as bulk:
         assert bulk.tip().number == 0
         bulk.flush()
         writer.process(blocks[0])

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from ckb_node.chain.events import Source, Verdict
 from ckb_node.chain.queue import BlockQueueLimit
-from ckb_node.chain.writer import Outcome, Verdict
 from consensus.errors import CkbError
 from consensus.rules.block import BodyMismatchError
 from consensus.types.blockchain import Block
@@ -100,10 +100,10 @@ def halted(dev: DevChain, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Bloc
     """The writer does nothing while the context lasts; the blocks that it was given, whole at the end."""
     may_go_on, given, process = threading.Event(), list[Block](), dev.writer.process
 
-    def slow(block: Block) -> Outcome:
+    def slow(block: Block, source: Source | None = None) -> Verdict:
         given.append(block)
         assert may_go_on.wait(10)
-        return process(block)
+        return process(block, source)
 
     monkeypatch.setattr(dev.writer, "process", slow)
     try:

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from ckb_node.chain.events import ChainChanged
-from ckb_node.chain.writer import Outcome, Verdict
+from ckb_node.chain.events import ChainChanged, Source, Verdict
 from consensus.rules.resolve import UnknownOutPointError
 from consensus.types.blockchain import Block, OutPoint
 from tests.chain.kit_branches import branch, submit_all, tip_of
@@ -24,12 +23,12 @@ async def test_one_thread_writes_one_block_after_the_other(monkeypatch: pytest.M
         running, threads, overlaps = [], set(), []
         process = dev.writer.process
 
-        def watched(block: Block) -> Outcome:
+        def watched(block: Block, source: Source | None = None) -> Verdict:
             threads.add(threading.current_thread())
             running.append(block)
             overlaps.append(len(running))
             try:
-                return process(block)
+                return process(block, source)
             finally:
                 running.pop()
 
@@ -132,9 +131,9 @@ async def test_the_loop_runs_while_a_block_is_verified(monkeypatch: pytest.Monke
         may_go_on = threading.Event()
         process = dev.writer.process
 
-        def slow(block: Block) -> Outcome:
+        def slow(block: Block, source: Source | None = None) -> Verdict:
             assert may_go_on.wait(10)
-            return process(block)
+            return process(block, source)
 
         monkeypatch.setattr(dev.writer, "process", slow)
         submission = asyncio.get_running_loop().create_task(dev.chain.process(made[0]))

@@ -12,8 +12,7 @@ from ckb_node.chain.errors import (
     KnownInvalidBlockError,
     TruncateError,
 )
-from ckb_node.chain.events import ChainChanged
-from ckb_node.chain.writer import Verdict
+from ckb_node.chain.events import ChainChanged, Verdict
 from consensus.errors import CkbError
 from consensus.lookup import ChainDataError
 from consensus.rules.epoch import EpochNumberMismatchError, epoch_statistics

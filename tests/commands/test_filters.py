@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ckb_node.chain.checks import Checks
 from ckb_node.commands.check import check_data
-from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
+from ckb_node.commands.import_blocks import ImportOptions, import_blocks
 from ckb_node.config import Config
 from ckb_node.filters.check import check_filters
 from ckb_node.node import open_node

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
-from ckb_node.chain.checks import all_rules, scripts_later, scripts_trusted
+from ckb_node.chain.checks import Checks, all_rules, scripts_later, scripts_trusted
 from ckb_node.chain.errors import KnownInvalidBlockError
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.commands.block_lines import BlockLine
 from ckb_node.commands.export_blocks import ExportOptions, export_blocks
-from ckb_node.commands.import_blocks import BlockImporter, Checks, ImportOptions, height_of_targets, import_blocks
+from ckb_node.commands.import_blocks import BlockImporter, ImportOptions, height_of_targets, import_blocks
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.runtime.errors import CommandError
 from ckb_node.verification.scripts import ScriptService
@@ -187,9 +187,10 @@ class CountingStore:
 def test_one_commit_for_each_group(limits: BulkLimits, tips: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     consensus, store = dev_consensus(), ChainStore.in_memory()
     scripts, now_ms = ScriptService(consensus), SystemClock().now_ms
-    ChainWriter(consensus, store, scripts, now_ms).start(bytes(32))
+    writer = ChainWriter(consensus, store, scripts, now_ms)
+    writer.start(bytes(32))
     counting = CountingStore(store, monkeypatch)
-    with BulkImport(store, all_rules(consensus, scripts_later, now_ms), now_ms, limits, scripts) as bulk:
+    with BulkImport(writer, all_rules(consensus, scripts_later, now_ms), limits) as bulk:
         for block in mined():
             bulk.add(block)
             assert bulk.tip() == block.header
@@ -202,9 +203,10 @@ def in_a_group(blocks: Sequence[Block], limits: BulkLimits | None = None) -> tup
     """What is stored after blocks of which one is bad, and what was said of it."""
     consensus, store = dev_consensus(), ChainStore.in_memory()
     scripts, now_ms = ScriptService(consensus), SystemClock().now_ms
-    ChainWriter(consensus, store, scripts, now_ms).start(bytes(32))
+    writer = ChainWriter(consensus, store, scripts, now_ms)
+    writer.start(bytes(32))
     with pytest.raises(RefusedBlockError) as caught:
-        add_all(BulkImport(store, all_rules(consensus, scripts_later, now_ms), now_ms, limits, scripts), blocks)
+        add_all(BulkImport(writer, all_rules(consensus, scripts_later, now_ms), limits), blocks)
     return store, caught.value
 
 
@@ -282,12 +284,13 @@ def test_an_invalid_block_is_not_verified_twice() -> None:
     def never(txn: object, prepared: PreparedBlock) -> Sequence[int]:
         raise AssertionError(prepared)
 
+    writer = ChainWriter(consensus, store, ScriptService(consensus), now_ms)
     check = all_rules(consensus, never, now_ms)
-    with pytest.raises(RefusedBlockError) as caught, BulkImport(store, check, now_ms) as bulk:
+    with pytest.raises(RefusedBlockError) as caught, BulkImport(writer, check) as bulk:
         bulk.add(chain[FIRST_PAYMENT - 1])
     assert isinstance(caught.value.cause, KnownInvalidBlockError)
     good = mined()[FIRST_PAYMENT - 1 :]
-    with BulkImport(store, all_rules(consensus, scripts_trusted, now_ms), now_ms) as bulk:
+    with BulkImport(writer, all_rules(consensus, scripts_trusted, now_ms)) as bulk:
         for block in good:
             bulk.add(block)
     with store.view() as view:
@@ -312,9 +315,10 @@ class StoppedService(ScriptService):
 def test_what_no_script_has_proven_is_not_kept(blocks: int) -> None:
     consensus, store = dev_consensus(), ChainStore.in_memory()
     scripts, now_ms = StoppedService(consensus, blocks), SystemClock().now_ms
-    ChainWriter(consensus, store, scripts, now_ms).start(bytes(32))
+    writer = ChainWriter(consensus, store, scripts, now_ms)
+    writer.start(bytes(32))
     with pytest.raises(ScriptsStopped):
-        add_all(BulkImport(store, all_rules(consensus, scripts_later, now_ms), now_ms, scripts=scripts), mined())
+        add_all(BulkImport(writer, all_rules(consensus, scripts_later, now_ms)), mined())
     with_payments = [block.number for block in mined() if len(block.transactions) > 1]
     with store.view() as view:
         assert view.tip_header().number == with_payments[blocks] - 1

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ckb_node.commands.import_blocks import Checks, ImportOptions, import_blocks
+from ckb_node.chain.checks import Checks
+from ckb_node.commands.import_blocks import ImportOptions, import_blocks
 from ckb_node.config import Config, load_config
 from ckb_node.runtime.progress import BlockProgress
 from consensus.types.blockchain import Block

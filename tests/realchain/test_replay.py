@@ -12,7 +12,8 @@ from struct import pack, unpack
 
 import pytest
 
-from ckb_node.chain.writer import ChainWriter, Verdict
+from ckb_node.chain.events import Verdict
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
@@ -47,8 +48,8 @@ def test_the_first_blocks_are_accepted(chains: dict[str, PublicChain], network: 
     for block in blocks:
         with pytest.raises(PowError):
             writer.process(block.replace(header=block.header.with_fields(nonce=block.header.nonce ^ 1)))
-        assert writer.process(block).verdict is Verdict.BEST
-        assert writer.process(block).verdict is Verdict.KNOWN
+        assert writer.process(block) is Verdict.BEST
+        assert writer.process(block) is Verdict.KNOWN
     with store.view() as view:
         assert view.tip_header() == blocks[-1].header
         for block in blocks:
@@ -137,7 +138,7 @@ def test_their_neighbours_are_refused(chains: dict[str, PublicChain], network: s
                 with pytest.raises(error):
                     writer.process(change(real.block))
                 tried += 1
-        assert writer.process(real.block).verdict is Verdict.BEST
+        assert writer.process(real.block) is Verdict.BEST
     assert tried == refused
 
 
@@ -150,4 +151,4 @@ def test_a_transaction_comes_no_earlier_than_it_was_proposed(chains: dict[str, P
     early = blocks[9].replace(transactions=[blocks[9].transactions[0], *blocks[10].transactions[1:]]).with_roots()
     with pytest.raises(NotProposedError):
         writer.process(early)
-    assert [writer.process(block).verdict for block in blocks[9:]] == [Verdict.BEST] * 2
+    assert [writer.process(block) for block in blocks[9:]] == [Verdict.BEST] * 2

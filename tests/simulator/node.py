@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later
-from ckb_node.chain.events import ChainChanged
+from ckb_node.chain.events import ChainChanged, ChainEvent
 from ckb_node.chain.service import ChainService
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.indexer.index import Index
@@ -44,24 +44,24 @@ class Node:
         self.scripts = ScriptService(self.consensus)
         self.writer = ChainWriter(self.consensus, self.store, self.scripts, lambda: self.clock_ms)
         self.writer.start(bytes(32))
+        self.writer.listen(self._on_event)
         self.chain = ChainService(self.writer)
         self.indexer = IndexerService(self.chain, self.index)
 
     def deliver(self, block: Block) -> str:
         """The verdict's name, or that of the error's class. The block comes as bytes, as from a peer."""
         try:
-            outcome = self.writer.process(Block.parse(block.raw, compatible=True))
+            return self.writer.process(Block.parse(block.raw, compatible=True)).name
         except CkbError as error:
             return type(error).__name__
-        for change in outcome.changes:
-            self._follow(change)
-        return outcome.verdict.name
 
     def truncate(self, block_hash: bytes) -> None:
         """Cut the main chain back."""
-        change = self.writer.truncate(block_hash)
-        if change is not None:
-            self._follow(change)
+        self.writer.truncate(block_hash)
+
+    def _on_event(self, event: ChainEvent) -> None:
+        if isinstance(event, ChainChanged):
+            self._follow(event)
 
     def _follow(self, change: ChainChanged) -> None:
         """As a listener does that knows nothing but the events."""
@@ -86,19 +86,12 @@ class Node:
         limits = BulkLimits(blocks=blocks_a_group)
         check = all_rules(self.consensus, scripts_later, lambda: self.clock_ms)
         try:
-            with BulkImport(self.store, check, lambda: self.clock_ms, limits, self.scripts) as bulk:
+            with BulkImport(self.writer, check, limits) as bulk:
                 for block in blocks:
                     bulk.add(Block.parse(block.raw))
         except RefusedBlockError as refused:
             return type(refused.cause).__name__
-        finally:
-            self._follow_silently()
         return None
-
-    def _follow_silently(self) -> None:
-        """Import tells nobody of what it does."""
-        with self.store.view() as view:
-            self.followed = [view.main_hash(number) or b"" for number in range(view.tip_header().number + 1)]
 
     def close(self) -> None:
         self.chain.close()

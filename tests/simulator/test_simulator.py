@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from ckb_node.chain.writer import Attach, ChainWriter
+from ckb_node.chain import reorg
+from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification.scripts import VerifiedTransactions
-from consensus.errors import CkbError
 from consensus.types.blockchain import Block
 from consensus.types.core import BlockExt
 from storage.chain_txn import ChainTxn
@@ -55,21 +54,21 @@ def uncles_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def last_of_equals_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    choose = ChainWriter._choose
+    is_heavier = reorg.is_heavier
 
-    def eager(self: ChainWriter, txn: ChainTxn, block: Block, ext: BlockExt, attach: Attach) -> Any:
-        return choose(self, txn, block, ext.replace(total_difficulty=ext.total_difficulty + 1), attach)
+    def eager(txn: ChainTxn, ext: BlockExt) -> bool:
+        return is_heavier(txn, ext.replace(total_difficulty=ext.total_difficulty + 1))
 
-    monkeypatch.setattr(ChainWriter, "_choose", eager)
+    monkeypatch.setattr("ckb_node.chain.writer.is_heavier", eager)
 
 
 def false_bodies_poison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who drops orphans for a false body lets anybody drop them."""
 
-    def forget(self: ChainWriter, block: Block, _: CkbError) -> None:
+    def forget(self: ChainWriter, block: Block, *_: object) -> None:
         self.orphans.drop_descendants(block.hash)
 
-    monkeypatch.setattr(ChainWriter, "_forget_orphans_of", forget)
+    monkeypatch.setattr(ChainWriter, "publish_refusal", forget)
 
 
 def scripts_keep_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +79,7 @@ def scripts_keep_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def descendants_stay_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckb_node.chain.invalid.stored_descendants", lambda *_: [])
+    monkeypatch.setattr("ckb_node.chain.attach.stored_descendants", lambda *_: [])
 
 
 @pytest.mark.parametrize(
