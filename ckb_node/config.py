@@ -24,7 +24,7 @@ from ckb_node.rpc.outputs_validator import WellKnownScripts
 from ckb_node.rpc.param_faults import TEXT, fault_text
 from ckb_node.rpc.registry import Module
 from ckb_node.rpc.settings import RpcSection
-from ckb_node.runtime.settings import ConfigError, LoggerSection, Section, parse_filter
+from ckb_node.runtime.settings import ConfigError, LoggerSection, MetricsSection, Section, parse_filter
 from ckb_node.runtime.text_file import TextFileError, read_text
 from ckb_node.specs import bundled_text, cell_file, files_of
 from ckb_node.txpool.settings import PoolSection
@@ -76,6 +76,7 @@ class FileConfig(Section, frozen=True):
     block_filters: FiltersSection = FiltersSection()
     network: NetworkSection = NetworkSection()
     miner: MinerSection = MinerSection()
+    metrics: MetricsSection = MetricsSection()
 
 
 class SpecCheck(Enum):
@@ -168,6 +169,11 @@ class Config:
     def rpc_address(self) -> tuple[str, int]:
         """Host and port. Raises ConfigError."""
         return parse_address("rpc.listen_address", self.file.rpc.listen_address)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port for Prometheus; None when nothing is to be measured. Raises ConfigError."""
+        return _metrics_address(self.file)
 
     @property
     def spec_directory(self) -> Path:
@@ -277,6 +283,7 @@ def _check(file: FileConfig) -> None:
     if (file.chain.spec.bundled is None) == (file.chain.spec.file is None):
         raise ConfigError("chain.spec: give one of `bundled` and `file`")
     parse_address("rpc.listen_address", file.rpc.listen_address)
+    _metrics_address(file)
     if Path(file.tx_pool.persisted_data).name in ("", ".."):
         raise ConfigError(f"tx_pool.persisted_data: {file.tx_pool.persisted_data!r} names no file")
     parse_filter(file.logger.filter)
@@ -289,6 +296,13 @@ def _check(file: FileConfig) -> None:
     _check_texts("network.sync.min_chain_work", [sync.min_chain_work or "0x0"], _parse_work)
     if file.block_assembler is not None:
         _check_block_assembler(file.block_assembler)
+
+
+def _metrics_address(file: FileConfig) -> tuple[str, int] | None:
+    exporter = file.metrics.exporter.prometheus
+    if exporter is None:
+        return None
+    return parse_address("metrics.exporter.prometheus.target.listen_address", exporter.target.listen_address)
 
 
 def _parse_work(text: str) -> int:

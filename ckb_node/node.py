@@ -16,14 +16,16 @@ from pathlib import Path
 
 import structlog
 
+from ckb_node import node_metrics
 from ckb_node.banner import banner, shown_address
+from ckb_node.chain.block_events import publish_blocks
 from ckb_node.chain.service import ChainService
 from ckb_node.commands.crash_trace import crash_trace
 from ckb_node.config import Config
 from ckb_node.filters.service import FilterService
 from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerService, open_index
 from ckb_node.local_net import LocalNet
-from ckb_node.mining.assembler import BlockAssembler
+from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.opening import open_chain
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
@@ -32,14 +34,17 @@ from ckb_node.rpc.health import health_route
 from ckb_node.rpc.http import serving
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
+from ckb_node.rpc.metrics import serving_metrics
 from ckb_node.rpc.registry import MISSING_MODULES, Module, Registry
 from ckb_node.rpc.services import READERS, Services
 from ckb_node.runtime.clock import SystemClock
+from ckb_node.runtime.events import EventBus
 from ckb_node.runtime.interpreter import stay_responsive
 from ckb_node.runtime.key_file import load_or_create_identity
 from ckb_node.runtime.lane import Lane
 from ckb_node.runtime.logs import set_up_logs
 from ckb_node.runtime.loop_faults import LoopFaults
+from ckb_node.runtime.metrics import DELAY_SECONDS, CallMetrics, Metrics, watch_loop_delay
 from ckb_node.runtime.settings import ConfigError
 from ckb_node.runtime.stop_signals import StopSignals
 from ckb_node.runtime.system_limits import connections_within, raise_descriptor_limit
@@ -61,14 +66,15 @@ REJECTS_DIRECTORY = "tx_pool/recent_reject"
 REFUSED_DIRECTORY = "tx_pool/refused"
 
 
-class RpcAddressError(OSError):
-    """The RPC address cannot be had."""
+class ListenError(OSError):
+    """An address cannot be had."""
 
 
 @dataclass(frozen=True)
 class Node:
     """The parts of an open node. `filters` are None when [block_filters] is off, `assembler` without
-    [block_assembler], `indexer` without its module. Its own tasks run in `tasks`."""
+    [block_assembler], `indexer` without its module, `metrics` without an exporter. `events` are of blocks (see
+    ckb_node.chain.block_events) and transactions (ckb_node.txpool.events). Its own tasks run in `tasks`."""
 
     config: Config
     tasks: Tasks
@@ -82,6 +88,8 @@ class Node:
     assembler: BlockAssembler | None
     indexer: IndexerService | None
     services: Services
+    events: EventBus
+    metrics: Metrics | None
 
 
 @contextmanager
@@ -98,28 +106,20 @@ def open_node(config: Config) -> Iterator[Node]:
         executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
         rejects = open_rejects(config.data_dir / REJECTS_DIRECTORY, settings.tx_pool.reject_limits(), clock.now_ms)
         stack.callback(rejects.close)
-        pool = PoolService(chain, settings.tx_pool.limits(), writer.scripts, executor, clock.now_ms, workers, rejects)
+        events = EventBus()
+        pool = PoolService(
+            chain, settings.tx_pool.limits(), writer.scripts, executor, clock.now_ms, workers, rejects, events=events
+        )
         pool.refused = RefusedTransactions(config.data_dir / REFUSED_DIRECTORY, rpc_url(config))
         identity = load_or_create_identity(config.data_dir / KEY_FILE)
         net = LocalNet(chain, identity, VERSION, clock.now_ms, lambda: tasks.faults)
-        if (fault := config.block_assembler_fault(consensus)) is not None:
-            raise ConfigError(fault)
-        miner_config = config.miner_config(VERSION)
         lane = Lane("rpc", READERS)
+        miner_config = _miner_config(config, consensus)
         assembler = None
         if miner_config is not None:
             assembler = BlockAssembler(chain, pool.pool, miner_config, clock.now_ms, lane)
-        filters = None
-        if settings.block_filters.enabled:
-            filters = FilterService(chain, FilterStore.open(config.data_dir / FILTERS_DIRECTORY))
-            stack.callback(filters.close)
-        indexer = None
-        if Module.INDEXER in settings.rpc.modules:
-            index = open_index(config.data_dir / INDEXER_DIRECTORY)
-            indexer = IndexerService(chain, index, index.reopen)
-            stack.callback(indexer.close)
-        if Module.INTEGRATION_TEST in settings.rpc.modules and consensus.pow_func is not PowFunc.DUMMY:
-            raise ConfigError("rpc.modules: IntegrationTest needs a chain whose proof of work is Dummy")
+        filters, indexer = _open_filters(config, chain, stack), _open_indexer(config, chain, stack)
+        chain.listen(publish_blocks(events))
         services = Services(
             chain=chain,
             pool=pool,
@@ -127,15 +127,76 @@ def open_node(config: Config) -> Iterator[Node]:
             clock=clock,
             filters=filters,
             miner=assembler,
-            testing=chain if Module.INTEGRATION_TEST in settings.rpc.modules else None,
+            testing=chain if _has_test_methods(config, consensus) else None,
             extra_well_known=config.extra_well_known(),
             indexer=indexer,
             lane=lane,
         )
         stack.callback(lane.close)
         stack.callback(writer.scripts.end_runs)
-        scripts = writer.scripts
-        yield Node(config, tasks, consensus, store, scripts, chain, pool, net, filters, assembler, indexer, services)
+        node = Node(
+            config=config,
+            tasks=tasks,
+            consensus=consensus,
+            store=store,
+            scripts=writer.scripts,
+            chain=chain,
+            pool=pool,
+            net=net,
+            filters=filters,
+            assembler=assembler,
+            indexer=indexer,
+            services=services,
+            events=events,
+            metrics=None if config.metrics_address is None else Metrics(),
+        )
+        _measure(node)
+        yield node
+
+
+def _miner_config(config: Config, consensus: Consensus) -> MinerConfig | None:
+    """Raises ConfigError."""
+    if (fault := config.block_assembler_fault(consensus)) is not None:
+        raise ConfigError(fault)
+    return config.miner_config(VERSION)
+
+
+def _has_test_methods(config: Config, consensus: Consensus) -> bool:
+    """Raises ConfigError."""
+    if Module.INTEGRATION_TEST not in config.file.rpc.modules:
+        return False
+    if consensus.pow_func is not PowFunc.DUMMY:
+        raise ConfigError("rpc.modules: IntegrationTest needs a chain whose proof of work is Dummy")
+    return True
+
+
+def _open_filters(config: Config, chain: ChainService, stack: ExitStack) -> FilterService | None:
+    if not config.file.block_filters.enabled:
+        return None
+    filters = FilterService(chain, FilterStore.open(config.data_dir / FILTERS_DIRECTORY))
+    stack.callback(filters.close)
+    return filters
+
+
+def _open_indexer(config: Config, chain: ChainService, stack: ExitStack) -> IndexerService | None:
+    if Module.INDEXER not in config.file.rpc.modules:
+        return None
+    index = open_index(config.data_dir / INDEXER_DIRECTORY)
+    indexer = IndexerService(chain, index, index.reopen)
+    stack.callback(indexer.close)
+    return indexer
+
+
+def _measure(node: Node) -> None:
+    metrics = node.metrics
+    if metrics is None:
+        return
+    node_metrics.measure_process(metrics, lambda: node.tasks.faults)
+    node_metrics.measure_chain(metrics, node.chain)
+    node_metrics.measure_pool(metrics, node.pool, node.events)
+    node_metrics.measure_scripts(metrics, node.scripts)
+    if node.indexer is not None:
+        node_metrics.measure_indexer(metrics, node.indexer)
 
 
 def rpc_url(config: Config) -> str:
@@ -152,7 +213,9 @@ def build_dispatcher(node: Node, tasks: asyncio.TaskGroup) -> Dispatcher:
     registry = Registry(node.services, settings.modules, with_deprecated=settings.enable_deprecated_rpc)
     for methods in (*OWN_MODULES, INDEXER_METHODS):
         registry.add(methods)
-    return Dispatcher(registry, batch_limit=settings.rpc_batch_limit or DEFAULT_BATCH_LIMIT, tasks=tasks)
+    calls = None if node.metrics is None else CallMetrics(node.metrics, [method.name for method in registry])
+    limit = settings.rpc_batch_limit or DEFAULT_BATCH_LIMIT
+    return Dispatcher(registry, batch_limit=limit, tasks=tasks, metrics=calls)
 
 
 @asynccontextmanager
@@ -165,7 +228,7 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
     try:
         async with node.tasks as tasks:
             _start_tasks(node, tasks, mine=mine)
-            async with _rpc(node, connections) as address:
+            async with _metrics(node), _rpc(node, connections) as address:
                 try:
                     yield address
                 finally:
@@ -190,11 +253,14 @@ def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:
         tasks.start_separable("indexer", node.indexer.run)
     if miner is not None:
         tasks.start_separable("dev miner", miner.run)
+    if node.metrics is not None:
+        observe = node.metrics.histogram("ckb_event_loop_delay_seconds", "Delay of the event loop", DELAY_SECONDS)
+        tasks.start_separable("event loop's delay", lambda: watch_loop_delay(observe))
 
 
 @asynccontextmanager
 async def _rpc(node: Node, connections: int) -> AsyncIterator[tuple[str, int]]:
-    """Listen while the context lasts. Raises RpcAddressError."""
+    """Listen while the context lasts. Raises ListenError."""
     settings, (host, port) = node.config.file.rpc, node.config.rpc_address
     most = min(connections, HttpLimits().connections)
     limits = HttpLimits(body_bytes=settings.max_request_body_size, connections=most)
@@ -205,9 +271,29 @@ async def _rpc(node: Node, connections: int) -> AsyncIterator[tuple[str, int]]:
             policy = node.config.origin_policy()
             server = await stack.enter_async_context(serving(dispatcher, host, port, limits, policy))
         except ExceptionGroup as group:
-            raise _address_error(group, host, port) from None
+            raise _address_error(group, host, port, "RPC") from None
         server.routes["GET", "/health"] = health_route(lambda: node.tasks.faults)
+        if node.metrics is not None:
+            node.metrics.gauge("ckb_rpc_connections", "Open connections to RPC", lambda: len(server.guard.connections))
         yield server.address
+
+
+@asynccontextmanager
+async def _metrics(node: Node) -> AsyncIterator[None]:
+    """Listen for Prometheus while the context lasts, if that is configured. Raises ListenError."""
+    address = node.config.metrics_address
+    if node.metrics is None or address is None:
+        yield
+        return
+    host, port = address
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            listening = serving_metrics(node.metrics, host, port, node.config.origin_policy())
+            host, port = await stack.enter_async_context(listening)
+        except ExceptionGroup as group:
+            raise _address_error(group, host, port, "Prometheus") from None
+        log.info("figures for Prometheus are open", address=f"http://{shown_address(host, port)}/metrics")
+        yield
 
 
 def _save_pool(node: Node) -> None:
@@ -225,17 +311,17 @@ def _pool_file(config: Config) -> Path:
     return config.data_dir / config.file.tx_pool.persisted_data
 
 
-def _address_error(group: ExceptionGroup[Exception], host: str, port: int) -> Exception:
+def _address_error(group: ExceptionGroup[Exception], host: str, port: int, purpose: str) -> Exception:
     """What a person should read when the listener cannot be had."""
     first = first_error(group)
-    where = f"cannot listen on {shown_address(host, port)} for RPC"
+    where = f"cannot listen on {shown_address(host, port)} for {purpose}"
     match first:
         case socket.gaierror() | OSError(errno=None):
-            return RpcAddressError(f"{where}: {first.strerror or first}")
+            return ListenError(f"{where}: {first.strerror or first}")
         case OSError(errno=int(number)):
-            return RpcAddressError(f"{where}: {os.strerror(number)}")
+            return ListenError(f"{where}: {os.strerror(number)}")
         case UnicodeError():
-            return RpcAddressError(f"{where}: {host[:100]!r} is no host name")
+            return ListenError(f"{where}: {host[:100]!r} is no host name")
     return first
 
 

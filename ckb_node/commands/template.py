@@ -75,6 +75,10 @@ modules = [$modules]
 # Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows; built behind the tip.
 # enabled = true
 
+# Figures of the node for Prometheus at http://<listen_address>/metrics; without this section nothing is measured.
+# [metrics.exporter.prometheus]
+# target = { type = "prometheus", listen_address = "127.0.0.1:8100" }
+
 [network.sync]
 # Blocks, lowest first, whose ancestors' scripts are taken as passed; [] runs all scripts. By default those that came
 # with this version of the node. `ckb-node run --assume-valid-target` says otherwise for one run.

@@ -18,6 +18,7 @@ from ckb_node.rpc.registry import IS_FOREIGN, Method, Registry
 from ckb_node.rpc.turns import Turns
 from ckb_node.runtime.client import CLIENT, NODE
 from ckb_node.runtime.lane import PIECE_BYTES
+from ckb_node.runtime.metrics import CallMetrics
 from ckb_node.verification.stopping import ScriptsStopped
 
 log = structlog.get_logger("rpc")
@@ -84,6 +85,7 @@ class Dispatcher:
         *,
         batch_limit: int = DEFAULT_BATCH_LIMIT,
         tasks: asyncio.TaskGroup | None = None,
+        metrics: CallMetrics | None = None,
     ) -> None:
         self._registry = registry
         self._lane = registry.services.lane
@@ -92,6 +94,7 @@ class Dispatcher:
         self._room = registry.services.room
         self._calls = Calls(registry)
         self._turns: Turns | None = None
+        self._metrics = metrics
 
     async def dispatch(self, body: bytes, client: str = NODE, *, is_foreign: bool = False) -> bytes:
         """The whole answer; empty when nothing is to be answered (notifications)."""
@@ -196,11 +199,18 @@ class Dispatcher:
     async def _answer(self, request: Request, method: Method | None) -> bytes | AsyncGenerator[bytes, None]:
         """The response object, an error too; in pieces when it is long."""
         identity = None if isinstance(request.id, msgspec.UnsetType) else request.id
+        started, has_failed = time.perf_counter(), True
         try:
-            return await self._response(request, method, encode(identity))
+            reply = await self._response(request, method, encode(identity))
+            has_failed = False
         except RpcError as error:
             log.debug("a call failed", method=request.method, code=int(error.code), reason=error.message)
-            return _failure(identity, error)
+            reply = _failure(identity, error)
+        finally:
+            if self._metrics is not None:
+                name = None if method is None else method.name
+                self._metrics.note(name, time.perf_counter() - started, has_failed=has_failed)
+        return reply
 
     async def _response(
         self, request: Request, method: Method | None, identity: bytes

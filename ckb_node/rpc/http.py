@@ -91,12 +91,12 @@ class _RefusedError(Exception):
 class HttpServer:
     """Listens, and answers. Use `serving`."""
 
-    def __init__(self, dispatcher: Dispatcher, limits: HttpLimits, policy: OriginPolicy) -> None:
-        self.dispatcher: Final = dispatcher
+    def __init__(self, dispatcher: Dispatcher | None, limits: HttpLimits, policy: OriginPolicy) -> None:
+        self._dispatcher: Final = dispatcher
         self.limits: Final = limits
         self.guard: Final = Guard(limits)
         self.routes: Final[dict[tuple[str, str], Handler]] = {("GET", "/ping"): _ping}
-        """By method and path; every POST is JSON-RPC."""
+        """By method and path; every POST is JSON-RPC, if there is a dispatcher."""
         self._standing: Final = lru_cache(KNOWN_CALLERS)(policy.standing)
         self._next_notice = 0.0
         self._manager: Final = web.Server(self._handle, handler_cancellation=True)
@@ -137,8 +137,8 @@ class HttpServer:
         try:
             await connection.begin()
             standing = self._standing_of(request)
-            if request.method == "POST":
-                is_kept = await self._answer_rpc(request, connection, standing)
+            if request.method == "POST" and self._dispatcher is not None:
+                is_kept = await self._answer_rpc(self._dispatcher, request, connection, standing)
             elif (route := self.routes.get((request.method, request.path))) is not None:
                 connection.work()
                 is_kept = True
@@ -170,14 +170,16 @@ class HttpServer:
             raise _RefusedError(403, _FORBIDDEN)
         return standing
 
-    async def _answer_rpc(self, request: web.BaseRequest, connection: Connection, standing: Standing) -> bool:
+    async def _answer_rpc(
+        self, dispatcher: Dispatcher, request: web.BaseRequest, connection: Connection, standing: Standing
+    ) -> bool:
         """Dispatch; whether the connection stays open."""
         body = await self._body(request, connection)
         connection.work(self.limits.answer_seconds)
         if len(body) > LARGE_BODY_BYTES:
             await self.guard.turns.take()  # many that are whole at the same time would begin one behind the other
         is_foreign = standing is Standing.FOREIGN
-        async with aclosing(self.dispatcher.parts(body, connection.sharer, is_foreign=is_foreign)) as parts:
+        async with aclosing(dispatcher.parts(body, connection.sharer, is_foreign=is_foreign)) as parts:
             try:
                 gathered, is_whole = await _gather(parts)
             except asyncio.CancelledError:
@@ -236,13 +238,13 @@ async def _answer_other(request: web.BaseRequest, connection: Connection) -> boo
 
 @asynccontextmanager
 async def serving(
-    dispatcher: Dispatcher,
+    dispatcher: Dispatcher | None,
     host: str,
     port: int,
     limits: HttpLimits | None = None,
     policy: OriginPolicy | None = None,
 ) -> AsyncIterator[HttpServer]:
-    """A server that listens while the context lasts."""
+    """A server that listens while the context lasts; without a dispatcher it has `routes` alone."""
     async with asyncio.TaskGroup() as tasks:
         server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy())
         await server.listen(host, port)

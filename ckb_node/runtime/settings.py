@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 LOG_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 
@@ -31,6 +31,31 @@ class LoggerSection(Section, frozen=True):
     log_to_stdout: bool = True
     max_file_size: Annotated[int, Meta(ge=10_000, le=(1 << 40))] = 16 << 20
     max_files: Annotated[int, Meta(ge=1, le=1000)] = 8
+
+
+class PrometheusTarget(Section, frozen=True):
+    """Where Prometheus finds the node's figures: `type` is that of the only exporter, `listen_address` host:port."""
+
+    listen_address: str
+    kind: Literal["prometheus"] = field(default="prometheus", name="type")
+
+
+class PrometheusSection(Section, frozen=True):
+    """[metrics.exporter.prometheus]"""
+
+    target: PrometheusTarget
+
+
+class ExporterSection(Section, frozen=True):
+    """[metrics.exporter]"""
+
+    prometheus: PrometheusSection | None = None
+
+
+class MetricsSection(Section, frozen=True):
+    """[metrics]: nothing is measured without an exporter."""
+
+    exporter: ExporterSection = ExporterSection()
 
 
 def parse_filter(text: str) -> tuple[str, dict[str, str]]:

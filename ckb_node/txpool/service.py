@@ -351,6 +351,11 @@ class PoolService:
 
     # ------------------------------------------------------------ answers: what is to return is pending
 
+    @property
+    def verify_queue_size(self) -> int:
+        """Transactions that wait for verification."""
+        return len(self._verify_queue)
+
     def is_ready(self) -> bool:
         return self._is_ready
 
@@ -370,7 +375,7 @@ class PoolService:
             last_txs_updated_at=pool.updated_at,
             tx_size_limit=TRANSACTION_SIZE_LIMIT,
             max_tx_pool_size=pool.limits.max_size,
-            verify_queue_size=len(self._verify_queue),
+            verify_queue_size=self.verify_queue_size,
         )
 
     async def ids(self) -> views.PoolIds:

@@ -37,6 +37,11 @@ class LongRuns:
         self._process: WorkerHandle | None = None
         self._pauses = StartPauses()
 
+    @property
+    def is_started(self) -> bool:
+        """There is a process, at work or not."""
+        return self._process is not None
+
     def run(self, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> int:
         """Cycles. Raises ScriptError, BudgetExceeded, ScriptsStopped; WorkerDiedError when no process lives long
         enough."""

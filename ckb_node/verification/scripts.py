@@ -74,6 +74,11 @@ class ScriptService:
         with self.gate.block():
             return run_scripts(self.consensus, prepared, self.over(reader))
 
+    @property
+    def worker_count(self) -> int:
+        """Processes that run scripts; none here."""
+        return 0
+
     def warm_up(self) -> None:
         """There are many blocks to come: return when they can be run at full speed. Raises ScriptsStopped."""
 

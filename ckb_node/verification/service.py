@@ -46,6 +46,11 @@ class ParallelScriptService(ScriptService):
         pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_heard(), own_niceness=LONG_RUN_NICENESS)
         self.long_runs, self.estimate_runs = LongRuns(pool_setup), LongRuns(pool_setup)
 
+    @property
+    def worker_count(self) -> int:
+        """As ScriptService."""
+        return len(self.blocks) + self.long_runs.is_started + self.estimate_runs.is_started
+
     def warm_up(self) -> None:
         """As ScriptService: starts the processes for blocks."""
         self.blocks.await_ready(self.stop)

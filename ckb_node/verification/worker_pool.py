@@ -53,6 +53,10 @@ class BlockWorkerPool:
         self._pauses = StartPauses()
         self._look_at_memory = 0.0
 
+    def __len__(self) -> int:
+        """Processes that were started, ready or not."""
+        return len(self._processes)
+
     def is_worth_it(self, transactions: int) -> bool:
         """Whether to run so many transactions' scripts here."""
         return transactions >= (2 if self._has_ready() else WORTH_STARTING)

@@ -29,6 +29,16 @@ def config(text: str) -> Config:
     return Config(Path("/node"), parse_config(text))
 
 
+def prometheus(target: str) -> str:
+    return f"[metrics.exporter.prometheus]\ntarget = {{ {target} }}"
+
+
+def test_the_exporter_for_prometheus_is_written_as_in_ckb_toml() -> None:
+    assert config(CHAIN).metrics_address is None
+    text = CHAIN + prometheus('type = "prometheus", listen_address = "[::1]:8100"')
+    assert config(text).metrics_address == ("::1", 8100)
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -67,6 +77,10 @@ def config(text: str) -> Config:
         (f'[network.sync]\nassume_valid_targets = ["{SIGHASH}", "{ZERO}"]', "the zero hash, which means none"),
         ('[network.sync]\nmin_chain_work = "12"', "network.sync.min_chain_work: "),
         (f'[network.sync]\nmin_chain_work = "0x1{"0" * 64}"', "network.sync.min_chain_work: "),
+        ("[metrics.exporter.prometheus]", "metrics.exporter.prometheus.target: missing"),
+        ("[metrics.exporter.statsd]", "metrics.exporter.statsd: unknown key"),
+        (prometheus('listen_address = "8100"'), "metrics.exporter.prometheus.target.listen_address: '8100' is not"),
+        (prometheus('type = "push", listen_address = "a:1"'), "metrics.exporter.prometheus.target.type: "),
     ],
 )
 def test_what_is_refused_names_the_file_and_the_key(text: str, fault: str) -> None:
