@@ -1,4 +1,4 @@
-"""Assume-valid: whose scripts are taken as passed because many others have run them (`run --assume-valid-target`).
+"""Assume-valid: blocks whose scripts are not run because many others have run them (`run --assume-valid-target`).
 
 Targets are block hashes that the operator, or the release, vouches for. Once a target's header is on a chain of headers
 whose work was checked, the scripts of its ancestors are not run; every other rule is checked. The reference skips the

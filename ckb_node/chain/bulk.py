@@ -171,7 +171,8 @@ class BulkImport:
             self._unpublished.append(block.hash)
         if checked.scripts is not None:
             self._queue.put(txn, checked.scripts)
-        self._settle(txn, to_end=False)
+        if self._queue.is_busy:
+            self._settle(txn, to_end=False)
         self._blocks, self._bytes = self._blocks + 1, self._bytes + len(block.raw)
         limits = self._limits
         if (

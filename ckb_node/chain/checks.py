@@ -48,7 +48,7 @@ RunScripts = Callable[[ChainTxn, PreparedBlock], Sequence[int] | None]
 """Cycles of each transaction but the cellbase, None when the scripts are run later; BlockTransactionError."""
 
 
-class InvalidOnChain(Exception):  # noqa: N818 - carries a verdict to whoever remembers it
+class InvalidOnChain(Exception):  # noqa: N818 - carries the verdict to the writer, which stores it
     """The block breaks a rule of its place in the chain: it, and whatever stands on it, can never be valid."""
 
     def __init__(self, cause: CkbError) -> None:

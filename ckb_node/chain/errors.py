@@ -1,4 +1,4 @@
-"""Why the chain service does not take a block, besides the rules' own errors."""
+"""Errors of the chain service for blocks, beyond those of the consensus rules."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from storage.chain_store import ChainView
 from storage.errors import StorageError
 
 Source = Hashable
-"""Who gave a block, in the words of whoever hands it in: the id of a peer."""
+"""Identifies the giver of a block: the id of a peer."""
 
 
 class Verdict(Enum):
@@ -65,7 +65,7 @@ class BlockDecided:
 
 @dataclass(frozen=True, slots=True)
 class StorageFailed:
-    """The disk failed while nobody waited for the block at hand: the chain cannot be written any more."""
+    """The disk failed over an orphan, for which no caller waits: the chain cannot be written any more."""
 
     error: StorageError
 

@@ -18,7 +18,7 @@ EXPIRE_EPOCHS = 6
 
 
 class Orphan(NamedTuple):
-    """A block that waits, and who gave it: whoever did is told what becomes of it."""
+    """A block that waits for its parent, and the sources that gave it, which are told its verdict."""
 
     block: Block
     sources: Sequence[Source] = ()

@@ -1,4 +1,4 @@
-"""Telling listeners on the event loop, without holding it up: one slice of work at a time."""
+"""Calls listeners on the event loop without blocking it: one slice of time per turn of the loop."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 SLICE_S = 0.005
-"""Listeners have the event loop for so long before it does something else."""
+"""Listeners run for so long before the event loop does something else."""
 
 Call = Callable[[], Iterator[None] | None]
-"""Tells one listener of one thing. One that has much to do is a generator: it may be interrupted at each `yield`."""
+"""Calls one listener with one event. A long one is a generator, which may be interrupted at each `yield`."""
 
 _END = object()
 

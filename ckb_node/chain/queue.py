@@ -1,4 +1,4 @@
-"""Room for blocks that wait to be verified: so many and so many bytes, the others wait for room."""
+"""The limit of blocks that wait to be verified, in number and bytes; callers wait until there is room."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MAX_BYTES: Final = 64 << 20
 
 
 class BlockQueueLimit:
-    """Counts blocks and their bytes; who finds no room waits in line. Belongs to the event loop.
+    """Counts blocks and their bytes; callers beyond the limit wait in order. Belongs to the event loop.
 
-    A block that alone is bigger than all bytes is let in when it is alone.
+    A block that is larger than the limit of bytes is admitted when it is the only one.
     """
 
     def __init__(self, max_blocks: int = MAX_BLOCKS, max_bytes: int = MAX_BYTES) -> None:
@@ -23,7 +23,7 @@ class BlockQueueLimit:
 
     @property
     def has_line(self) -> bool:
-        """Somebody waits for room: no more blocks should be asked for."""
+        """Callers wait for room: no more blocks should be requested."""
         return bool(self._line)
 
     async def acquire(self, size: int) -> None:
@@ -45,7 +45,7 @@ class BlockQueueLimit:
             raise
 
     def release(self, size: int) -> None:
-        """A block that entered has been dealt with."""
+        """A block for which room was acquired is decided."""
         self.blocks -= 1
         self.bytes -= size
         self._admit_waiting()
@@ -58,7 +58,7 @@ class BlockQueueLimit:
         self.bytes += size
 
     def _admit_waiting(self) -> None:
-        """In order: a small block does not pass a big one that waits. Who gave up may stand there a moment longer."""
+        """In order: a small block does not overtake a large one. Cancelled waiters stay until they reach the front."""
         while self._line:
             size, turn = self._line[0]
             if not turn.cancelled():

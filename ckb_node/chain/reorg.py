@@ -30,8 +30,8 @@ from storage.chain_txn import ChainTxn
 RunScripts = Callable[[ChainTxn, PreparedBlock], Sequence[int]]
 
 
-class BadBlock(Exception):  # noqa: N818 - carries a verdict to who began the transaction, never seen outside
-    """A block of the branch breaks a rule: the transaction is worth nothing."""
+class BadBlock(Exception):  # noqa: N818 - carries the verdict to the writer, which began the transaction
+    """A block of the branch breaks a rule: the transaction must be discarded."""
 
     def __init__(self, block_hash: bytes, cause: CkbError) -> None:
         super().__init__(str(cause))

@@ -41,7 +41,7 @@ MAX_READERS: Final = 2
 """Threads for long reads of the chain: templates, mostly."""
 
 Listener = Callable[[ChainChanged], Iterator[None] | None]
-"""One that has much to do is a generator: the event loop does other things where it yields."""
+"""A listener with much to do is a generator, which the event loop interrupts where it yields."""
 
 SideListener = Callable[[Block], None]
 
@@ -105,13 +105,13 @@ class ChainService:
     def listen_decided(self, listener: DecidedListener) -> None:
         """Call `listener` on the event loop for each refused block, and for each orphan that is one no longer.
 
-        Here whoever gave an orphan learns what became of it: the event has its sources, and the error.
+        The event has the sources of the block, so that a peer can be banned for an orphan that is refused later.
         """
         self._decided_listeners.append(listener)
 
     async def submit_block(self, block: Block) -> bytes:
         """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
-        if self.view().block_ext(block.parent_hash) is None:  # of an invalid one only that is known
+        if self.view().block_ext(block.parent_hash) is None:  # an invalid one is known by its BlockExt only
             raise UnknownParentError(block.parent_hash)
         await self.process(block)
         return block.hash
@@ -146,7 +146,7 @@ class ChainService:
             self.queue_limit.release(len(block.raw))
         verdict = await asyncio.shield(shared)
         if verdict is Verdict.ORPHAN and source is not None:
-            return await self.process(block, source)  # to be noted beside the source that was first
+            return await self.process(block, source)  # notes this source, too, with the orphan
         return verdict
 
     async def process_in_bulk(self, blocks: Sequence[Block], source: Source | None = None) -> list[Verdict]:
@@ -238,7 +238,7 @@ class ChainService:
             raise self._failure
 
     def _calls_of(self, event: ChainChanged | SideBlockStored | BlockDecided) -> Iterator[Call]:
-        """Each listener is told by itself, so that one's fault does not keep the event from the others."""
+        """One call for each listener, so that a fault of one does not keep the event from the others."""
         match event:
             case ChainChanged():
                 for listener in self._listeners:
@@ -253,7 +253,8 @@ class ChainService:
                     yield partial(self._tell, decided_listener, event)
 
     def _tell(self, listener: Callable[[T], Iterator[None] | None], event: T) -> Iterator[None]:
-        """Whoever still waits for a verdict gets it after the end, but listeners would find the store closed."""
+        """Call a listener, unless the chain is closed: callers still get their verdicts then, but listeners would read
+        the closed store."""
         steps = None if self._is_closed else listener(event)
         for _ in steps or ():
             yield

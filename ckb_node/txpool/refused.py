@@ -73,7 +73,7 @@ async def log_refusal(transaction: Transaction, reason: Reject, kept: RefusedTra
     """At level debug. With `ckb-script=debug` the transaction is kept in a file, and the log says how to run it."""
     log.debug("transaction rejected", hash=bytes_text(transaction.hash), kind=reason.kind, reason=str(reason))
     is_script = isinstance(reason, VerificationFailed) and isinstance(reason.cause, ScriptError)
-    if kept is None or not is_script or not script_log.is_heard():
+    if kept is None or not is_script or not script_log.is_enabled():
         return
     try:
         path = await asyncio.to_thread(kept.keep, transaction)

@@ -1,1 +1,1 @@
-"""Running scripts: when to stop, who goes first, and on which core."""
+"""Running scripts: in which thread or process, in which order, and when to stop."""

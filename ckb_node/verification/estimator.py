@@ -1,4 +1,4 @@
-"""Cycles of transactions whose senders only ask: apart from the pool and from templates, in turns by client."""
+"""Cycles of transactions that clients want estimated: apart from the pool and from templates, in turns by client."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from consensus.types.core import ResolvedTransaction
 from storage.chain_store import ChainView
 
 TURNS_S: Final = (2.0, 8.0)
-"""Seconds of work of the first long turns. Who needs more begins again in the next one, behind those who need less:
-so nobody waits long for scripts that never end, and all together work at most a third longer."""
+"""Seconds of work of the first long turns. A transaction that needs more starts again in the next turn, behind those
+that need less: so scripts that never end delay no other client for long, for at most a third more work in total."""
 
 
 class Estimator:
@@ -48,7 +48,7 @@ class Estimator:
         raise TimeExceeded(most)
 
     def close(self) -> None:
-        """Wait for the runs at hand, which end when the scripts are told to."""
+        """Wait for the current runs, which end after `ScriptService.end_runs`."""
         self._short.close()
         self._long.close()
 

@@ -1,4 +1,4 @@
-"""A process for transactions of the pool that take long, one at a time."""
+"""A worker process for transactions of the pool that take long, one at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from threading import Lock
 import structlog
 
 from ckb_node.verification.messages import Done, Ending, Setup
-from ckb_node.verification.script_log import tell
+from ckb_node.verification.script_log import log_run
 from ckb_node.verification.stopping import POLL_S, BudgetExceeded, Gate, ScriptsStopped, Stop, TimeExceeded
 from ckb_node.verification.transfer import unpack_error
 from ckb_node.verification.watch import StartPauses
@@ -26,11 +26,11 @@ log = structlog.get_logger("scripts")
 
 ATTEMPTS = 2
 GRACE_S = 5.0
-"""A process is killed when it works on so much longer than it may: it hangs."""
+"""Seconds beyond the limit after which a worker counts as hanging and is killed."""
 
 
 class LongRuns:
-    """Owns the process; started at the first use. From any thread."""
+    """Owns the worker, which is started at the first use. Any thread may use it."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup, self._lock = setup, Lock()
@@ -43,8 +43,8 @@ class LongRuns:
         return self._process is not None
 
     def run(self, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> int:
-        """Cycles. Raises ScriptError, BudgetExceeded, ScriptsStopped; WorkerDiedError when no process lives long
-        enough."""
+        """Cycles of a transaction. Raises ScriptError, BudgetExceeded, ScriptsStopped; WorkerDiedError when each worker
+        dies that runs it."""
         while not self._lock.acquire(timeout=POLL_S):
             stop.check()
         try:
@@ -90,18 +90,18 @@ class LongRuns:
 
 
 def _follow(process: WorkerHandle, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> Done:
-    """Give it the work and stand by."""
+    """Send the work and wait for its end, within the limits of time and memory."""
     is_given, worked_s, looked = False, 0.0, time.monotonic()
     while True:
         stop.check()
         if process.has_room and not is_given:
-            process.give([work], chain)
+            process.assign([work], chain)
             is_given = True
         process.control.is_paused = not gate.is_open
         if readable([process], POLL_S):
             for _, done in process.receive():
                 return done
-        process.verify_works()
+        process.check_progress()
         now = time.monotonic()
         if gate.is_open:
             worked_s += now - looked
@@ -114,14 +114,14 @@ def _check_limits(process: WorkerHandle, work: Work, worked_s: float) -> None:
         raise WorkerDiedError
     if process.resident_bytes() > MAX_RESIDENT_BYTES:
         raise BudgetExceeded("bytes of memory", str(MAX_RESIDENT_BYTES))
-    # The process counts its own time of work; on a busy machine that is much less than the clock says.
+    # The worker measures its own processor time, which on a busy machine is much less than the time of the clock.
     if work.seconds is not None and worked_s > 4 * work.seconds + GRACE_S:
         raise TimeExceeded(work.seconds)
 
 
 def _cycles_of(work: Work, done: Done) -> int:
     error = None if done.error is None else unpack_error(done.error)
-    tell(work.rtx.hash, done.prints, done.left_out, error)
+    log_run(work.rtx.hash, done.prints, done.left_out, error)
     match done.ending:
         case Ending.PASSED:
             return done.cycles

@@ -59,7 +59,7 @@ class Jobs(msgspec.Struct, array_like=True, frozen=True, tag=1):
 
 
 class Subject(IntEnum):
-    """What a process can ask for."""
+    """What a worker can ask for."""
 
     CELL_DATA = 0
     HEADER = 1
@@ -67,7 +67,7 @@ class Subject(IntEnum):
 
 
 class Ask(msgspec.Struct, array_like=True, frozen=True, tag=2):
-    """A script reads something that did not come with the job. `key`: hash of the data, or of the block."""
+    """A script reads something that was not sent with the job. `key`: hash of the data, or of the block."""
 
     job: int
     subject: Subject
@@ -75,7 +75,7 @@ class Ask(msgspec.Struct, array_like=True, frozen=True, tag=2):
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True, tag=3):
-    """To an Ask. `is_wanted` is false when nobody waits for the job any more."""
+    """Reply to an Ask. `is_wanted` is false when the job was cancelled."""
 
     content: bytes | None
     is_wanted: bool = True

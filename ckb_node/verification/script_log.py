@@ -15,12 +15,12 @@ LOGGER: Final = "script"
 log = structlog.get_logger(LOGGER)
 
 
-def is_heard() -> bool:
-    """Somebody wants to read what scripts print; nothing is kept otherwise."""
+def is_enabled() -> bool:
+    """Whether the log takes what scripts print; otherwise it is not kept."""
     return logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG)
 
 
-def tell(tx_hash: bytes, prints: Iterable[Print], left_out: int, error: Exception | None = None) -> None:
+def log_run(tx_hash: bytes, prints: Iterable[Print], left_out: int, error: Exception | None = None) -> None:
     """Log what the scripts of a transaction printed, and how they failed."""
     transaction = bytes_text(tx_hash)
     for script_hash, text in prints:

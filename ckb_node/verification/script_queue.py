@@ -1,4 +1,4 @@
-"""Scripts of blocks, run beside the thread that prepares the blocks after them."""
+"""Scripts of blocks, run in parallel to the thread that prepares the blocks after them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ MAX_WAITING = 1024
 
 
 class ScriptQueue:
-    """Blocks in, cycles out, both in order. What waits while scripts run is run together: small blocks fill no core.
+    """Blocks in, cycles out, both in order. Blocks that wait while scripts run are run together: a small block does not
+    keep all cores busy.
 
-    One thread of its own uses `reader`, but only its headers and blocks, and what cells load.
+    A thread of its own reads from `reader`, but only headers, blocks and the data of cells.
     """
 
     def __init__(self, service: ScriptService) -> None:
@@ -29,6 +30,11 @@ class ScriptQueue:
         self._is_warm = False
         self._running: Future[None] | None = None
         self._passed: Final[deque[list[int]]] = deque()
+
+    @property
+    def is_busy(self) -> bool:
+        """There are blocks whose end `passed` has not told."""
+        return self._running is not None
 
     def put(self, reader: ChainReader, prepared: PreparedBlock) -> None:
         """The next block. `reader` may be ahead of it, on the same chain."""

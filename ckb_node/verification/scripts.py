@@ -8,7 +8,7 @@ from threading import Lock
 
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.verification.debug_output import Prints
-from ckb_node.verification.script_log import is_heard, tell
+from ckb_node.verification.script_log import is_enabled, log_run
 from ckb_node.verification.stopping import Gate, PoolPause, Stop, TimeExceeded
 from consensus.context import ChainReader
 from consensus.errors import ScriptError
@@ -65,8 +65,8 @@ class ScriptService:
         self.stop, self.gate = Stop(), Gate()
 
     def over(self, reader: ChainReader, pause: Pause | None = None) -> CachedRunner:
-        """A runner whose scripts read headers of this state of the chain. Raises what `pause` raises besides; without
-        one, ScriptsStopped after `end_runs`."""
+        """A runner whose scripts read headers of this state of the chain. Also raises what `pause` raises; the default
+        raises ScriptsStopped after `end_runs`."""
         return CachedRunner(self, reader, pause or self.stop.check)
 
     def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
@@ -80,7 +80,7 @@ class ScriptService:
         return 0
 
     def warm_up(self) -> None:
-        """There are many blocks to come: return when they can be run at full speed. Raises ScriptsStopped."""
+        """Prepare for many blocks: return when scripts can run at full speed. Raises ScriptsStopped."""
 
     def run_blocks(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> Iterator[list[int]]:
         """`run_block` of each in order; ends with the error of the first that fails. `reader` knows their chain."""
@@ -111,21 +111,21 @@ class ScriptService:
         stop: Stop,
         seconds: float,
     ) -> int:
-        """As `run_long` for up to `seconds`, and not in the way of the pool."""
+        """As `run_long` for up to `seconds`, in a process or thread that the pool does not use."""
         pause = PoolPause(stop, self.gate, seconds, lambda: TimeExceeded(seconds))
         return self.over(reader, pause).run(rtx, env, max_cycles)
 
     def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:
-        """Under which a transaction's cycles are remembered."""
+        """The key of a transaction in the cache."""
         return self.cache_keys([rtx], env)[0]
 
     def cache_keys(self, transactions: Sequence[ResolvedTransaction], env: TxEnv) -> list[CacheKey]:
-        """Of the transactions of one block."""
+        """The keys of the transactions of one block."""
         version = type_script_vm_version(self.consensus, env.epoch_without_proposal_window)
         return [(rtx.transaction.witness_hash, version) for rtx in transactions]
 
     def end_runs(self) -> None:
-        """For good. All runs end at their next pause; those who wait for them get ScriptsStopped."""
+        """End all runs, also later ones, at their next pause; their callers get ScriptsStopped."""
         self.stop.set()
 
 
@@ -135,15 +135,15 @@ def pool_seconds(max_cycles: int) -> float:
 
 
 class _TakesLongError(Exception):
-    """A quick run has used its time."""
+    """A short run has used its time."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedRunner:
     """Satisfies consensus.rules.verify_transaction.ScriptRunner.
 
-    What a script can see is fixed by the transaction's hashes (cells by out point, headers by hash), so a verdict
-    holds for ever within one VM version. Only success is remembered.
+    What a script can read is fixed by the transaction's hashes (cells by out point, headers by hash), so a verdict
+    is final within one VM version. Only success is cached.
     """
 
     service: ScriptService
@@ -157,7 +157,7 @@ class CachedRunner:
         if cycles is None:
             try:
                 cycles = self._verify(self.service.machine_factory, rtx, env, max_cycles)
-            except EngineFailure:  # no verdict: the interpreter decides
+            except EngineFailure:  # the engine failed without a verdict: the interpreter decides
                 cycles = self._verify(create_machine, rtx, env, max_cycles)
             verified.put(key, cycles)
         elif cycles > max_cycles:
@@ -165,7 +165,7 @@ class CachedRunner:
         return cycles
 
     def _verify(self, machines: MachineFactory, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
-        prints = Prints() if is_heard() else None
+        prints = Prints() if is_enabled() else None
         verifier = ScriptVerifier(
             self.service.consensus, self.reader, debug=prints, machine_factory=machines, pause=self.pause
         )
@@ -174,7 +174,7 @@ class CachedRunner:
         try:
             cycles = verifier.verify(rtx, env, max_cycles)
         except ScriptError as error:
-            tell(rtx.hash, prints.kept, prints.left_out, error)
+            log_run(rtx.hash, prints.kept, prints.left_out, error)
             raise
-        tell(rtx.hash, prints.kept, prints.left_out)
+        log_run(rtx.hash, prints.kept, prints.left_out)
         return cycles

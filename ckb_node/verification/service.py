@@ -12,7 +12,7 @@ import structlog
 
 from ckb_node.verification.long_runs import LongRuns
 from ckb_node.verification.messages import Setup
-from ckb_node.verification.script_log import is_heard
+from ckb_node.verification.script_log import is_enabled
 from ckb_node.verification.scripts import ScriptService, pool_seconds
 from ckb_node.verification.stopping import Stop
 from ckb_node.verification.worker_handle import Work, WorkerDiedError
@@ -29,7 +29,7 @@ from vm import DEFAULT_NICENESS, Engines
 log = structlog.get_logger("scripts")
 
 LONG_RUN_NICENESS: Final = 5
-"""Scripts that take long give way to the node's threads, whose turns are short."""
+"""Long scripts have a lower priority than the node's threads, which need the processor for short times."""
 
 
 class ParallelScriptService(ScriptService):
@@ -41,9 +41,9 @@ class ParallelScriptService(ScriptService):
     ) -> None:
         super().__init__(consensus, engines.create_machine)
         hardforks, directory = asdict(consensus.hardforks), str(engines_directory)
-        # Blocks keep all cores busy for long, and translating would wait for their end, which it is to bring nearer.
+        # Niceness 0, or the translator starves behind the scripts that it should speed up.
         self.blocks = BlockWorkerPool(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
-        pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_heard(), own_niceness=LONG_RUN_NICENESS)
+        pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_enabled(), own_niceness=LONG_RUN_NICENESS)
         self.long_runs, self.estimate_runs = LongRuns(pool_setup), LongRuns(pool_setup)
 
     @property
@@ -72,7 +72,7 @@ class ParallelScriptService(ScriptService):
                         yield beginning
                         continue
                     yield run_scripts(self.consensus, prepared, self.over(reader), beginning)
-                    break  # what comes after it was not run
+                    break  # the blocks after it were not run
 
     def _run_in_processes(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> list[list[int]]:
         """Of each block the cycles of the first transactions, as many as pass within the limit."""
@@ -96,7 +96,7 @@ class ParallelScriptService(ScriptService):
         return [_beginning(run.cycles, limit) for run in runs]
 
     def run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
-        """As ScriptService, but in a process of its own, so that it takes nobody's time."""
+        """As ScriptService, but in a process of its own, so that no thread of the node is busy."""
         return self._run_in(self.long_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
 
     def run_estimate(
@@ -136,7 +136,7 @@ class ParallelScriptService(ScriptService):
         return cycles
 
     def close(self) -> None:
-        """End all processes, after everybody who runs scripts has ended."""
+        """End all processes. Call it when no thread runs scripts any more."""
         self.blocks.close()
         self.long_runs.close()
         self.estimate_runs.close()

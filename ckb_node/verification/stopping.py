@@ -1,4 +1,4 @@
-"""Runs of scripts that nobody wants any more, that must wait for a block, or that take too long."""
+"""Runs of scripts that are cancelled, that must wait for a block, or that take too long."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from threading import Event, Lock
 from consensus.errors import CkbError
 
 POLL_S = 0.02
-"""How often whoever waits looks whether it should go on."""
+"""Seconds between two checks for cancellation while waiting."""
 
 
-class ScriptsStopped(Exception):  # noqa: N818 - no fault of anybody
-    """The run was given up before there was a verdict: the node stops, or the transaction was withdrawn."""
+class ScriptsStopped(Exception):  # noqa: N818 - a cancellation, not a fault
+    """The run was cancelled before there was a verdict: the node stops, or the transaction was withdrawn."""
 
 
 class BudgetExceeded(CkbError):  # noqa: N818 - reads as the rejects do
@@ -36,7 +36,7 @@ class TimeExceeded(BudgetExceeded):
 
 
 class Stop:
-    """A wish to stop; that of the parent is one too. From any thread."""
+    """A flag that cancels runs; setting the parent's sets it too. Any thread may use it."""
 
     def __init__(self, parent: Stop | None = None) -> None:
         self._parent = parent

@@ -1,4 +1,4 @@
-"""Resolved transactions and script errors, carried from process to process."""
+"""Resolved transactions and script errors as messages between the node and its workers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from consensus.types.core import CellMeta, ResolvedTransaction, TransactionInfo
 from vm.errors import VmError
 
 INLINE_DATA = 1024
-"""Data of inputs up to this size goes along: most scripts read it. Bytes."""
+"""Data of inputs up to this size (bytes) is sent with the job: most scripts read it."""
 _SMALL_OUTPUT = 1024
 
 
 class JobMaker:
-    """Makes what processes need to begin. Neighbouring transactions of a block share their cell deps."""
+    """Makes jobs of transactions. Neighbouring transactions of a block share their cell deps, which are packed once."""
 
     def __init__(self) -> None:
         self._deps: Sequence[CellMeta] | None = None
@@ -46,7 +46,7 @@ def _pack_cell(cell: CellMeta, inline: int) -> Cell:
 
 
 def resolved_of(job: Job, load_data: Callable[[Cell], bytes]) -> ResolvedTransaction:
-    """The transaction of a job; `load_data` gets data that did not come along. Dep groups are no script's business."""
+    """The transaction of a job; `load_data` gets data that was not sent. No script reads dep groups."""
 
     def cell_of(cell: Cell) -> CellMeta:
         data, info, output = cell.data, cell.info, cell.output
@@ -72,7 +72,7 @@ _output = lru_cache(maxsize=64)(CellOutput.trusted)
 
 
 def pack_error(error: ScriptError | VmError) -> ErrorData:
-    """An error with what it was made of; errors within it too."""
+    """An error with its arguments and fields, errors among these included."""
     fields = vars(error)
     errors = {name: pack_error(value) for name, value in fields.items() if isinstance(value, ScriptError | VmError)}
     plain = {name: value for name, value in fields.items() if name not in errors}
@@ -80,7 +80,7 @@ def pack_error(error: ScriptError | VmError) -> ErrorData:
 
 
 def unpack_error(data: ErrorData) -> ScriptError | VmError:
-    """The error again. Raises LookupError if there is no such class."""
+    """The error of a message. Raises LookupError if there is no such class."""
     error = _blank(data.name, *data.args)
     vars(error).update(data.fields)
     vars(error).update({name: unpack_error(value) for name, value in data.errors.items()})

@@ -1,8 +1,8 @@
-"""Whether a script process that has work still does any: one that is stopped, hangs or loops must hold up nobody.
+"""Detects worker processes that are stopped, hang or loop, so that they can be replaced.
 
-A process counts in shared memory how often a run of its has paused (`Control.beats`), some hundred times a second; and
-the system tells how much processor time it has had. Neither says anything when the machine is so busy that the process
-never gets its turn, so only time of the processor counts against one that could run.
+A worker counts in shared memory how often its run has paused (`Control.beats`), some hundred times a second, and the
+system reports its processor time. Neither grows while a busy machine does not schedule the worker, so only processor
+time counts against a worker that could run.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from vm.child import STOPPED_STATES, process_fields
 
 CHECK_EVERY_S: Final = 0.25
 STOPPED_S: Final = 2.0
-"""In the state of a stopped process."""
+"""A worker that is in the state of a stopped process for so long is replaced."""
 ASLEEP_S: Final = 15.0
-"""With work, and without a moment of the processor: it waits for something that does not come."""
+"""So long without any processor time although it has work: it waits for something that does not come."""
 LOOPING_S: Final = 90.0
-"""Of the processor, without a pause: the slowest call of a script takes a fraction of it, and so does compiling."""
+"""So much processor time without a pause: the slowest syscall, or compiling, takes a fraction of it."""
 _RUNNING: Final = "R"
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
@@ -43,17 +43,17 @@ class Watch:
         self.begin()
 
     def begin(self) -> None:
-        """It gets work, or has shown a sign of life: what was before does not count."""
+        """Start anew: the worker gets work, or has answered."""
         self._last_beats = self._last_ticks = -1
         self._stopped_s = self._asleep_s = 0.0
         self._looping_ticks = 0
 
     def fault(self) -> str | None:
-        """What is wrong with the process, which has work; None as far as is known. Costs little when called often."""
+        """Why the worker, which has work, must be replaced; None if there is no reason. Cheap: measures seldom."""
         now = self._now_s()
         if now - self._looked < CHECK_EVERY_S:
             return None
-        # If it is this process that was stopped, or got no turn, that is no fault of the other.
+        # Bounded: if this process was stopped, or was not scheduled, the worker is not to blame.
         passed, self._looked = min(now - self._looked, 4 * CHECK_EVERY_S), now
         fields = self._fields(self._process)
         if len(fields) < 13:
@@ -77,7 +77,7 @@ class Watch:
 
 
 class StartPauses:
-    """When a process may be started again after some that died before they were of use."""
+    """Growing pauses before the next start, after workers that died before they were ready."""
 
     FIRST_S: Final = 1.0
     LONGEST_S: Final = 60.0
@@ -91,7 +91,7 @@ class StartPauses:
         return self._now_s() >= self._not_before
 
     def failed(self) -> float:
-        """One died; seconds until the next may be started."""
+        """A worker died before it was ready; seconds until the next may be started."""
         self._pause_s = min(max(2 * self._pause_s, self.FIRST_S), self.LONGEST_S)
         self._not_before = self._now_s() + self._pause_s
         return self._pause_s

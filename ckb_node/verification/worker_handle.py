@@ -1,4 +1,4 @@
-"""A process that runs scripts, as the node sees it. For one thread at a time."""
+"""The node's end of a worker process, which runs scripts. One thread at a time may use it."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ log = structlog.get_logger("scripts")
 MODULE = "ckb_node.verification.worker_main"
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 RETIRE_BYTES = 120 << 20
-"""A process that holds more than this between two jobs is replaced."""
+"""A worker that holds more than this between two jobs is replaced."""
 MAX_RESIDENT_BYTES = 1 << 30
 """More than all the machines that one script may have at a time can take, see consensus.script.scheduler."""
 ROOM_BYTES = 48 << 10
-"""Of jobs that a process has before it: some milliseconds of work."""
+"""Of jobs that wait in a worker: some milliseconds of work."""
 START_S = 30.0
 KILLED_S = 2.0
 
 
 class WorkerDiedError(Exception):
-    """The process is gone, or talks nonsense; what it was asked for has to be done by somebody else."""
+    """The worker is gone, or sent what is no message: its work has to be done elsewhere."""
 
 
 class Work(NamedTuple):
@@ -69,8 +69,8 @@ class Work(NamedTuple):
     block: int = 0
 
 
-class _Given(NamedTuple):
-    """Work that a process has; `chain` answers what its scripts ask. `size` in bytes."""
+class _Assigned(NamedTuple):
+    """Work that a worker has; `chain` answers what its scripts ask. `size` in bytes."""
 
     work: Work
     chain: ScriptChain
@@ -78,7 +78,7 @@ class _Given(NamedTuple):
 
 
 class WorkerHandle:
-    """Starts at once, but is of use only when `is_ready`. `chain` answers what scripts ask of the work at hand."""
+    """Starts a process at once, which can take work when it `is_ready`."""
 
     def __init__(self, setup: Setup) -> None:
         """Raises WorkerDiedError, also when the system has no room for another process."""
@@ -87,11 +87,11 @@ class WorkerHandle:
         except OSError as error:
             raise WorkerDiedError from error
         self._frames = Frames(MAX_FROM_PROCESS)
-        self._working: dict[int, _Given] = {}
+        self._working: dict[int, _Assigned] = {}
         self._next_id = 1
         self._sent_bytes = 0
         self._unsent = bytearray()
-        """What the socket had no room for: the process reads nothing while a script runs, and nobody waits for that."""
+        """What the socket had no room for: a worker does not read while a script runs, and a send must not block."""
         self._started = time.monotonic()
         self._watch = Watch(self.process.pid, lambda: self.control.beats)
         self.is_ready = False
@@ -108,11 +108,11 @@ class WorkerHandle:
 
     @property
     def has_room(self) -> bool:
-        """It is ready, was sent all that it was given before, and has not much to do."""
+        """It is ready, all earlier work was sent, and little is left to do."""
         return self.is_ready and not self._unsent and (not self._working or self._sent_bytes < ROOM_BYTES)
 
-    def give(self, work: Sequence[Work], chain: ScriptChain) -> None:
-        """More work, which is done in this order. Never waits. Raises WorkerDiedError."""
+    def assign(self, work: Sequence[Work], chain: ScriptChain) -> None:
+        """Send more work, which is done in this order. Does not block. Raises WorkerDiedError."""
         first, jobs, maker = self._next_id, [], JobMaker()
         if not self._working:
             self._watch.begin()
@@ -121,7 +121,7 @@ class WorkerHandle:
             self._next_id += 1
         share = self._send(Jobs(jobs)) // len(jobs)
         for job_id, each in enumerate(work, start=first):
-            self._working[job_id] = _Given(each, chain, share)
+            self._working[job_id] = _Assigned(each, chain, share)
             self._sent_bytes += share
 
     @property
@@ -140,7 +140,7 @@ class WorkerHandle:
             raise WorkerDiedError from error
 
     def receive(self) -> list[tuple[Work, Done]]:
-        """Wait for what the process has to say; what is done now, without what is not wanted. WorkerDiedError."""
+        """Wait for messages of the worker; the work that has ended, cancelled work left out. WorkerDiedError."""
         try:
             data = self._connection.recv(RECEIVE_SIZE)
         except OSError as error:
@@ -165,7 +165,7 @@ class WorkerHandle:
                         finished.append((given.work, message))
         return finished
 
-    def hear_ready(self) -> None:
+    def poll_ready(self) -> None:
         """Find out whether it is ready by now. Raises WorkerDiedError."""
         if readable([self], 0):
             self.receive()
@@ -187,14 +187,14 @@ class WorkerHandle:
                 return Answer(next((cell.data for cell in cells if cell.data_hash == ask.key), None))
 
     def _send(self, message: ToProcess) -> int:
-        """Bytes of the message, which is on its way or waits for room in the socket."""
+        """Send a message, or keep it until the socket has room; its size in bytes."""
         data = encode(message)
         self._unsent += data
         self.send_on()
         return len(data)
 
     def forget_work(self) -> None:
-        """Nothing that was given is wanted any more; the process notices at its next pause."""
+        """Cancel all work; the worker notices at its next pause."""
         self.control.first_wanted = self._next_id
         self.control.is_paused = False
         self._working.clear()
@@ -205,8 +205,8 @@ class WorkerHandle:
         """It was started long ago and is not ready."""
         return not self.is_ready and time.monotonic() - self._started > START_S
 
-    def verify_works(self) -> None:
-        """To be called now and then while it has work: raises WorkerDiedError, and logs it, when it does not."""
+    def check_progress(self) -> None:
+        """Raises WorkerDiedError, and logs why, when there is work and no progress. Call it now and then."""
         fault = self._watch.fault() if self._working else None
         if fault is not None:
             log.warning("a script process does not answer and is replaced", pid=self.process.pid, reason=fault)
@@ -226,12 +226,12 @@ class WorkerHandle:
             self._connection.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the system ends when that lets it
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in a system call ends after that
             self.process.wait(KILLED_S)
 
 
 def _start() -> tuple[socket.socket, Control, subprocess.Popen[bytes]]:
-    """A process, and the two ways to talk to it. Raises OSError."""
+    """A process, its socket, and the memory that is shared with it. Raises OSError."""
     ours, theirs = socket.socketpair()
     try:
         with theirs:
@@ -250,9 +250,9 @@ def _start() -> tuple[socket.socket, Control, subprocess.Popen[bytes]]:
 
 
 def readable(processes: Sequence[WorkerHandle], wait_s: float) -> list[WorkerHandle]:
-    """Those that have something to say, or are gone; waits `wait_s` for one, and sends on what waits to be sent.
+    """Workers that have sent something, or are gone; waits `wait_s` for one, and sends on what waits to be sent.
 
-    Not by `select`, which knows no descriptors from 1024 on: a node with many peers has them. Raises WorkerDiedError.
+    Not by `select`, which takes no descriptors from 1024 on: a node with many peers has them. Raises WorkerDiedError.
     """
     poll, by_descriptor = select.poll(), {process.fileno(): process for process in processes}
     for descriptor, process in by_descriptor.items():

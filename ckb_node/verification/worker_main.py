@@ -1,7 +1,7 @@
-"""The process that runs scripts for the node: `main([SOCKET, CONTROL])`, see vm.child.
+"""The worker process that runs scripts for the node: `main([SOCKET, CONTROL])`, see vm.child.
 
-It reads jobs, runs one after the other, and asks for what scripts read besides. CONTROL is memory shared with the node:
-three u64, see `Control`. It ends with the node, or when the node closes the socket.
+It reads jobs, runs one after the other, and asks for what scripts read beyond them. CONTROL is memory shared with the
+node: three u64, see `Control`. It ends with the node, or when the node closes the socket.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ RECEIVE_SIZE = 1 << 18
 KEPT_BYTES = 16 << 20
 """Of cells' data, mostly code."""
 MAX_REPORTS = 7
-"""Endings of jobs that wait for the next one's."""
+"""Endings of jobs that are kept to be sent with the next one's."""
 PAUSE_S = 0.005
 _U64 = 1 << 64
 
 
 class Control:
-    """Memory that the node writes and the process reads: jobs with ids below the first number are not wanted any more;
-    while the second is not 0, the job at hand waits. The third is the process's: it counts signs of life."""
+    """Shared memory of three numbers. The node writes the first two: jobs with ids below the first are cancelled, and
+    while the second is not 0 the current job waits. The worker writes the third, a counter that shows progress."""
 
     SIZE = 24
 
@@ -104,7 +104,7 @@ class _OutOfTimeError(Exception):
 
 
 class _Channel:
-    """Messages of the node; jobs that come while an answer is awaited wait."""
+    """Messages of the node; jobs that come while an answer is awaited are queued."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -114,13 +114,13 @@ class _Channel:
         self.jobs: deque[Job] = deque()
 
     def send(self, message: FromProcess) -> None:
-        """Now, after all that was reported before."""
+        """Send a message at once, behind the endings that were kept."""
         self._reports.append(encode(message))
         self._connection.sendall(b"".join(self._reports))
         self._reports.clear()
 
     def report(self, done: Done) -> None:
-        """Several at once where that delays nobody: waking the node costs as much as a tenth of a transaction."""
+        """Send an ending, several at once while there are more jobs: waking the node costs a tenth of a transaction."""
         if (self.jobs or self._messages) and len(self._reports) < MAX_REPORTS and done.ending is Ending.PASSED:
             self._reports.append(encode(done))
         else:
@@ -146,7 +146,7 @@ class _Channel:
 
     def _keep_jobs(self, message: ToProcess) -> None:
         if not isinstance(message, Jobs):
-            raise TypeError("nobody asked for that")
+            raise TypeError("unexpected message")
         self.jobs += message.jobs
 
     def _next(self) -> ToProcess:
@@ -164,7 +164,7 @@ _Contents = BoundedMap[bytes, bytes]
 
 @dataclass
 class _Run:
-    """One job at work: what its scripts can read (ScriptChain), and its pauses."""
+    """The current job: what its scripts can read (ScriptChain), and its pauses."""
 
     job: Job
     channel: _Channel
@@ -217,7 +217,7 @@ class _Run:
 
 
 class WorkerMain:
-    """Jobs in, endings out."""
+    """Runs jobs and reports their endings."""
 
     def __init__(self, channel: _Channel, control: Control) -> None:
         self._channel, self._control = channel, control
@@ -285,7 +285,7 @@ def _offer_to_die_first() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Ctrl-C reaches the whole process group; only the node decides when this ends."""
+    """Ignore Ctrl-C, which reaches the whole process group: the node decides when a worker ends."""
     _offer_to_die_first()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

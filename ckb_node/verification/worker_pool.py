@@ -26,11 +26,11 @@ from consensus.script.context import ScriptChain
 log = structlog.get_logger("scripts")
 
 BATCH = 8
-"""Transactions that a process is given at once."""
+"""Transactions that are sent to a worker at once."""
 WORTH_STARTING = 32
-"""Transactions in a block for which processes are started; when they run already, two are worth it."""
+"""Transactions in a block for which workers are started; once workers are ready, two transactions are enough."""
 MAX_DEATHS = 3
-"""Processes that may die over one block before the rest of it is done without."""
+"""Workers that may die over one block; after that the rest of it runs in this thread."""
 
 Plain = Callable[[Work], int | None]
 """Runs a transaction's scripts in this thread: cycles, or None when they fail."""
@@ -41,17 +41,18 @@ class _MemoryExceededError(Exception):
 
 
 class BlockWorkerPool:
-    """Processes for blocks, one a core, started when a block is worth it. For one thread at a time, but `close`.
+    """Worker processes for blocks, one a core, started when a block is large enough. One thread at a time may use it;
+    any thread may `close` it.
 
-    Memory is no rule of consensus. When a process takes too much, the rest of the blocks at hand is done by a single
-    one, a transaction at a time and without a limit: a verdict costs what it costs, but only once at a time.
+    Memory is no rule of consensus. When a worker takes too much, one worker runs the rest of the current blocks, a
+    transaction at a time and without a limit of memory: there must be a verdict, but only one transaction may be large.
     """
 
     def __init__(self, setup: Setup, count: int) -> None:
         self._setup, self._count = setup, count
         self._processes: list[WorkerHandle] = []
         self._pauses = StartPauses()
-        self._look_at_memory = 0.0
+        self._next_memory_check = 0.0
 
     def __len__(self) -> int:
         """Processes that were started, ready or not."""
@@ -64,7 +65,7 @@ class BlockWorkerPool:
     def _has_ready(self) -> bool:
         for process in [each for each in self._processes if not each.is_ready]:
             try:
-                process.hear_ready()
+                process.poll_ready()
             except WorkerDiedError:
                 self._end(process)
         return any(each.is_ready for each in self._processes)
@@ -72,7 +73,7 @@ class BlockWorkerPool:
     def run(self, work: Sequence[Work], chain: ScriptChain, plain: Plain, limit: int, stop: Stop) -> list[int]:
         """Cycles of the longest beginning of `work` in which all pass and no block takes more than `limit` cycles.
 
-        While no process is ready this thread works itself, so a process that dies costs time only. Raises
+        While no worker is ready this thread runs scripts itself, so a worker that dies costs time only. Raises
         ScriptsStopped.
         """
         self._refresh()
@@ -84,13 +85,13 @@ class BlockWorkerPool:
                 ready = [process for process in self._processes if process.is_ready]
                 try:
                     for process in ready:
-                        _give(process, progress, chain, is_alone=is_alone)
+                        _assign(process, progress, chain, is_alone=is_alone)
                     waits = bool(ready) or (is_alone and any(not each.is_stuck for each in self._processes))
                     if not waits:
                         progress.put_plain(plain)
                     self._receive(progress, POLL_S if waits else 0)
                     for process in ready:
-                        process.verify_works()
+                        process.check_progress()
                     if not is_alone:
                         self._check_memory()
                 except WorkerDiedError:
@@ -121,14 +122,14 @@ class BlockWorkerPool:
     def _check_memory(self) -> None:
         """Raises _MemoryExceededError."""
         now = time.monotonic()
-        if now < self._look_at_memory:
+        if now < self._next_memory_check:
             return
-        self._look_at_memory = now + POLL_S
+        self._next_memory_check = now + POLL_S
         if any(process.resident_bytes() > MAX_RESIDENT_BYTES for process in self._processes):
             raise _MemoryExceededError
 
     def _replace(self, progress: _Progress, count: int) -> None:
-        """All of them, by so many: which one died is not worth finding out."""
+        """Replace all workers by `count` new ones: which one died is not known."""
         self.close()
         progress.take_back()
         self._start(count)
@@ -139,7 +140,7 @@ class BlockWorkerPool:
         deadline = time.monotonic() + START_S
         while not self._has_ready() and self._processes and time.monotonic() < deadline:
             stop.check()
-            with suppress(WorkerDiedError):  # found out when its readiness is asked for
+            with suppress(WorkerDiedError):  # `_has_ready` finds it
                 readable(self._processes, POLL_S)
 
     def _refresh(self) -> None:
@@ -155,12 +156,12 @@ class BlockWorkerPool:
             self._pauses.worked()
         if not self._pauses.is_over:
             return
-        with suppress(WorkerDiedError):  # no room for one more: those that there are do it, or this thread
+        with suppress(WorkerDiedError):  # the system has no room for one more: go on with fewer, or with this thread
             while len(self._processes) < count:
                 self._processes.append(WorkerHandle(self._setup))
 
     def _end(self, process: WorkerHandle) -> None:
-        """It is dead or of no use. If it never was, the next one will hardly be."""
+        """Close a worker that is dead or stuck. If it was never ready, the next one starts after a pause."""
         process.close()
         self._processes.remove(process)
         if not process.is_ready:
@@ -174,18 +175,18 @@ class BlockWorkerPool:
             self._processes.pop().close()
 
 
-def _give(process: WorkerHandle, progress: _Progress, chain: ScriptChain, *, is_alone: bool) -> None:
-    """As much as a process has room for; the next only, once it has nothing to do, when it works alone."""
+def _assign(process: WorkerHandle, progress: _Progress, chain: ScriptChain, *, is_alone: bool) -> None:
+    """Send a worker as much as it has room for; when it works alone, one transaction once it is idle."""
     if is_alone:
         if not process.is_at_work and (batch := progress.take(1)):
-            process.give(batch, chain)
+            process.assign(batch, chain)
         return
     while process.has_room and (batch := progress.take(BATCH)):
-        process.give(batch, chain)
+        process.assign(batch, chain)
 
 
 class _Progress:
-    """What is known of the transactions so far."""
+    """Results of the transactions so far."""
 
     def __init__(self, work: Sequence[Work], limit: int) -> None:
         self._work, self._limit = work, limit
@@ -197,7 +198,7 @@ class _Progress:
 
     @property
     def is_decided(self) -> bool:
-        """All that comes before the first that fails is known."""
+        """The results of all transactions before the first that fails are known."""
         while len(self.cycles) < self._first_bad:
             known = self._results[len(self.cycles)]
             if known is None:
@@ -218,18 +219,18 @@ class _Progress:
         return taken
 
     def take_back(self) -> None:
-        """Whoever had taken some is gone."""
+        """Workers are gone: what has no result is to be done again."""
         self._todo = deque(i for i in range(self._first_bad) if self._results[i] is None)
 
     def put(self, work: Work, done: Done) -> None:
-        """The end of a run. One that could not be run to a verdict counts as failed: the caller runs that in order."""
+        """Note the end of a run. One without a verdict counts as failed: the caller runs it again, in order."""
         if done.ending is Ending.PASSED:
             self._results[work.index] = done.cycles
         else:
             self._first_bad = min(self._first_bad, work.index)
 
     def put_plain(self, plain: Plain) -> None:
-        """Run the next one here."""
+        """Run the next one in this thread."""
         for work in self.take(1):
             cycles = plain(work)
             if cycles is None:

@@ -261,10 +261,10 @@ def test_nobody_waits_for_a_process_at_work_to_read(tmp_path: Path) -> None:
     with parallel(tmp_path) as service:
         start_processes(service)
         process = service.blocks._processes[0]
-        process.give([Work(0, a_transaction(endless()), epoch, LIMIT)], Chain())
+        process.assign([Work(0, a_transaction(endless()), epoch, LIMIT)], Chain())
         assert readable([process], WAIT_S) == [process]
         assert process.receive() == [], "it has asked for the code, and runs it"
-        process.give([Work(index, a_transaction(GOOD, size=300_000), epoch, LIMIT) for index in range(1, 9)], Chain())
+        process.assign([Work(index, a_transaction(GOOD, size=300_000), epoch, LIMIT) for index in range(1, 9)], Chain())
         assert (process.has_unsent, process.has_room) == (True, False)
         assert readable([process], 0.2) == []
         assert (process.has_unsent, process.has_room) == (True, False)
@@ -274,7 +274,7 @@ def test_nobody_waits_for_a_process_at_work_to_read(tmp_path: Path) -> None:
         while not process.has_room:
             assert [each.receive() for each in readable([process], WAIT_S)] in ([], [[]]), "nobody wants it any more"
         last = Work(9, a_transaction(GOOD), epoch, LIMIT)
-        process.give([last], Chain())
+        process.assign([last], Chain())
         while not done:
             for each in readable([process], WAIT_S):
                 done += each.receive()
