@@ -1,4 +1,4 @@
-"""Look-ups that cannot fail on a sound database."""
+"""Look-ups that fail only if the database is damaged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class ChainDataError(Exception):
-    """The reader lacks what it must have: the database is broken, not the block. Hence no CkbError."""
+    """The database lacks a required row. Not a CkbError: the block is not at fault."""
 
     def __init__(self, what: str, key: bytes | int) -> None:
         shown = f"0x{key.hex()}" if isinstance(key, bytes) else str(key)

@@ -1,9 +1,8 @@
 """The block archive: bodies of blocks in append-only segment files (see `storage.segments`).
 
-The database, not the archive, says which bodies count: whatever lies behind the last one that it knows is the rest of a
-commit that never happened, and is cut off at open. But behind each commit the archive notes that it was made, so that a
-database which was lost or went back is noticed before anything is cut. The database's lock guards the archive too: open
-the database first.
+The database decides which bodies count: bodies behind the last one that it knows belong to an interrupted commit and
+are cut off at open. After each commit the archive also records a commit mark, so that a lost or rolled-back database is
+detected before anything is cut. The database's lock guards the archive too: open the database first.
 
 Records are gathered in memory and written many at a time: a system call for each small block would cost a tenth of the
 time that its rules take. They are in the file before `flush` or `sync` returns, and before anybody reads them.
@@ -81,7 +80,7 @@ class Archive(Protocol):
         """Forget what was appended from there on, which nothing points at. What was left in a full segment stays."""
 
     def note_commit(self, mark: CommitMark, /) -> None:
-        """Note that a commit was made. Does not fail: the commit is there, whatever becomes of the note."""
+        """Record a commit mark. Never fails: the commit itself is durable already."""
 
     def close(self) -> None:
         """Close; further use raises StorageClosed."""
@@ -162,7 +161,7 @@ class BlockArchive:
             self._segment.write()
 
     def _flush_for(self, location: Location) -> None:
-        """The record is to be read. Any thread: who knows of a record knows that its segment was begun."""
+        """Flush if the record is not in the file yet. Any thread: the segment of a known location exists."""
         segment = self._segment
         if location.segment == segment.number and location.end > segment.written:
             self.flush()
@@ -208,7 +207,7 @@ class BlockArchive:
                 yield found.location, found.payload
 
     def close(self) -> None:
-        """See Archive. Does not sync. Waits for who writes or syncs: their file must not become another's."""
+        """See Archive. Does not sync. Waits for writes and syncs, whose descriptor must not be closed under them."""
         with self._writing, self._syncing:
             self._closed = True
             self._readers.close()
@@ -232,8 +231,8 @@ class BlockArchive:
 
     @contextlib.contextmanager
     def _only_sync(self, path: Path) -> Iterator[None]:
-        """One sync at a time, none after one that failed: the system reports a failure once, and who asks beside or
-        after the one who is told must not take silence for success."""
+        """One sync at a time, and none after a failed one: the kernel reports a write error to one fsync only, so a
+        concurrent or later fsync would succeed although data were lost."""
         with self._syncing:
             self._refuse_writes_if_unfit()
             try:
@@ -298,7 +297,7 @@ class MemoryArchive:
         self._end = to.offset
 
     def note_commit(self, mark: CommitMark, /) -> None:
-        """Nobody comes back to what is in memory."""
+        """Nothing to do: an archive in memory is never opened again."""
 
     def close(self) -> None:
         """Drop everything."""

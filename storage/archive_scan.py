@@ -137,7 +137,7 @@ def _next_record(file: BinaryIO, number: int, offset: int, size: int) -> int:
 
 
 class Tail(NamedTuple):
-    """What stands behind the last body that the database knows: nothing that counts but marks of its commits."""
+    """The archive behind the last body that the database knows. Only commit marks count there."""
 
     end: int
     """Where the segment of that body is to end."""
@@ -178,8 +178,8 @@ def check_tail(path: Path, last: Location | None, serial: int) -> Tail:
 
 
 def _tail_records(path: Path, start: Location) -> Iterator[Found]:
-    """As `scan`, but each segment only up to what is no record: a write may have been cut short there, and nothing that
-    was acknowledged stands behind it."""
+    """As `scan`, but stops in each segment at the first damaged record: an interrupted write leaves one, and no
+    acknowledged record follows it."""
     for number in segments_of(path):
         if number < start.segment:
             continue

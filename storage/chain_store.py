@@ -62,7 +62,7 @@ class ChainView(ChainState):
         self._snapshot: Final = snapshot
 
     def close(self) -> None:
-        """Let the old values go that it held."""
+        """Release the snapshot."""
         self._snapshot.close()
 
     def __enter__(self) -> Self:
@@ -109,11 +109,11 @@ class ChainStore:
 
     @classmethod
     def in_memory(cls) -> ChainStore:
-        """A database that is gone when it is closed."""
+        """A database in memory."""
         return cls(MemoryStore(), Path(":memory:"), lambda *_: MemoryArchive())
 
     def give_up_forgotten(self) -> None:
-        """Free the room of bodies whose blocks were forgotten; nobody may have a view. Raises StorageError.
+        """Give up the bodies of deleted blocks. There must be no open view. Raises StorageError.
 
         A body that a stored block names is kept, whatever the row says.
         """
@@ -121,7 +121,7 @@ class ChainStore:
         for location in (Location.unpack(key[1:]) for key in keys):
             try:
                 block_hash = Block.trusted(self._archive.read(location)).hash
-            except StorageCorrupt:  # given up before, when there was no time to note it
+            except StorageCorrupt:  # given up before, but the process ended before its row was deleted
                 continue
             packed = self._store.get(HEADER + block_hash)
             if packed is None or BlockRecord.unpack(packed).location != location:
@@ -160,7 +160,7 @@ class ChainStore:
         self._store.close()
 
     def _check_tip(self, serial: int) -> None:
-        """The tip is what the database says it is; the archive is told of the commit if it had no time to note it."""
+        """Check the tip, and add the commit mark if the process ended before it was written."""
         with self.view() as view:
             if view.is_empty():
                 return
@@ -181,7 +181,7 @@ class ChainStore:
 
 
 def _open_database(path: Path, options: LevelDbOptions) -> LevelDbStore:
-    """A log whose end is damaged is cut, unless the archive knows of a commit that would be lost."""
+    """Cut a log whose end is damaged, unless a commit mark shows that a commit would be lost."""
 
     def check(store: KeyValueStore) -> None:
         check_serials(store, path / DB)

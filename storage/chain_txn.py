@@ -4,8 +4,8 @@ A transaction is a `ChainReader` itself, at the tip that its own attaches and de
 detaches down to the fork, then verifies and attaches block after block against the transaction, and is committed whole.
 Undo is not stored: what a detached block consumed is rebuilt from the transactions that created it.
 
-Who has many blocks saves now and then instead of committing: a batch is written by another thread while the transaction
-goes on above it.
+Bulk import calls `save` instead of `commit` now and then: another thread writes the batch while the transaction goes
+on.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from consensus.codec.block_layout import created_cell, transaction_bounds
+from consensus.codec.block_layout import transaction_bounds
 from consensus.rules.mmr import mmr_positions
 from consensus.types.blockchain import Block, Header, out_point_key
 from consensus.types.core import BlockExt, CellMeta, EpochExt, HeaderDigest
 from storage.archive import Archive, CommitMark, Location
 from storage.chain_state import ChainState
-from storage.errors import StorageClosed, StorageCorrupt
+from storage.consumed_cells import ConsumedCells
+from storage.errors import StorageClosed
 from storage.header_cache import HeaderCache
 from storage.kv import KeyValueStore
 from storage.overlay import Overlay
 from storage.recent import RecentFacts
-from storage.records import BlockRecord, TransactionRecord, cell_packer, pack_cell
+from storage.records import BlockRecord, TransactionRecord, cell_packer
 from storage.schema import (
     CELL,
     EPOCH,
@@ -56,15 +57,15 @@ from storage.serials import serial_changes
 __all__ = ["INVALID_SLOTS", "ChainTxn"]
 
 _MAX_CELLS: Final = 4096
-"""Cells kept that were read and not spent."""
+"""Cached live cells."""
 _MAX_NODES: Final = 4096
 INVALID_SLOTS: Final = 1 << 14
-"""Invalid blocks that are remembered: what they cost is bounded, whoever makes them."""
+"""Invalid blocks that are remembered. Bounds the space that hostile blocks can take."""
 
 
 @lru_cache(maxsize=64)
 def output_suffixes(count: int) -> tuple[bytes, ...]:
-    """What follows the transaction hash in the out points of so many outputs."""
+    """The index parts of the out points of `count` outputs."""
     return tuple(index.to_bytes(4, "little") for index in range(count))
 
 
@@ -98,7 +99,8 @@ class ChainTxn(ChainState):
         self._last_epoch_key: bytes | None = None
         self._last_location: Location | None = None
         self._kept_end: Location | None = archive.end()
-        """Bodies from here on can be taken back when they are discarded; None while nobody knows what was written."""
+        """Bodies from here on are taken back on discard; None once a write has begun whose
+        outcome is unknown."""
         self._writer: ThreadPoolExecutor | None = None
         self._saving: Future[None] | None = None
         self._saved: tuple[dict[bytes, Header], list[bytes]] = {}, []
@@ -215,8 +217,8 @@ class ChainTxn(ChainState):
         self._recent.epochs.put(block_hash, epoch)
 
     def delete_block(self, header: Header) -> None:
-        """Forget a block that is not on the main chain; its body is given up when the store is opened the next time,
-        since older views may read it until then."""
+        """Delete a block that is not on the main chain. Its body is given up at the next open: older views may read it
+        until then."""
         self._refuse_when_ended()
         block_hash = header.hash
         if self.is_main(block_hash):
@@ -317,7 +319,7 @@ class ChainTxn(ChainState):
         try:
             write = self._store.prepare_batch(self._overlay.hand_over().items(), sync=True)
             self._saving = self._writer.submit(self._write_synced, write)
-        except BaseException:  # what nobody writes must not be built upon
+        except BaseException:  # an unwritten batch must not be built upon
             self.discard()
             raise
 
@@ -350,7 +352,7 @@ class ChainTxn(ChainState):
             if self._writer is not None:
                 self._writer.shutdown()
             if self._saving is not None and self._saving.exception() is None:
-                self._tell_cache(*self._saved)  # it was saved, though nobody waited for it
+                self._tell_cache(*self._saved)  # the save succeeded, but `wait_saved` was not called
                 self._kept_end = self._saved_end
             if self._kept_end is not None and self._kept_end != self._archive.end():
                 self._archive.take_back(self._kept_end)
@@ -362,7 +364,7 @@ class ChainTxn(ChainState):
     def _write(self, *, sync: bool) -> None:
         self._add_commit_facts()
         mark = self._commit_mark(is_at_rest=True)
-        (self._archive.sync if sync else self._archive.flush)()  # also what commits before this one left unsynced
+        (self._archive.sync if sync else self._archive.flush)()  # also makes earlier unsynced commits durable
         self._kept_end = None
         self._overlay.commit(self._store, sync=sync)
         if sync:
@@ -396,19 +398,19 @@ class ChainTxn(ChainState):
             self._overlay.put(key, value)
 
     def _commit_mark(self, *, is_at_rest: bool) -> CommitMark | None:
-        """Of the commit that is made now; None without a chain."""
+        """The mark of the commit that is under way; None without a tip."""
         if self.is_empty():
             return None
         tip = self.tip_header()
         return CommitMark(self._serial, tip.number, tip.hash, is_at_rest)
 
     def _note(self, mark: CommitMark | None) -> None:
-        """A commit was made: from now on it is known to the archive too."""
+        """Record the commit mark in the archive."""
         if mark is not None:
             self._archive.note_commit(mark)
 
     def _tell_cache(self, headers: dict[bytes, Header], deleted: Sequence[bytes]) -> None:
-        """What the readers of the commit that was made last may know."""
+        """Update the header cache for readers of the last commit."""
         for block_hash in deleted:
             self._headers.forget(block_hash, self._serial)
         self._headers.put_all(headers, self._serial)
@@ -461,7 +463,7 @@ class ChainTxn(ChainState):
         """Rebuild the cells that the block consumed (its own need not be), then delete all its outputs."""
         layouts = transaction_bounds(block.raw)
         own = {transaction.hash for transaction in block.transactions}
-        sources = _Sources(self)
+        sources = ConsumedCells(self)
         self._cells.clear()
         for layout in layouts[1:]:
             for out_point in layout.consumed:
@@ -471,29 +473,3 @@ class ChainTxn(ChainState):
             self._overlay.delete(TRANSACTION + transaction.hash)
             for index in range(len(layout.outputs)):
                 self._overlay.delete(CELL + out_point_key(transaction.hash, index))
-
-
-class _Sources:
-    """Rebuilds consumed cells from the main-chain transactions that created them.
-
-    Keeps the last such transaction, since neighbouring inputs often share it; not more, since each may be big.
-    """
-
-    def __init__(self, state: ChainState) -> None:
-        self._state: Final = state
-        self._last: tuple[bytes, TransactionRecord, bytes] | None = None
-
-    def cell(self, out_point: bytes) -> bytes:
-        """The cell's record as it was before it was consumed."""
-        tx_hash, index = out_point[:32], int.from_bytes(out_point[32:], "little")
-        if self._last is None or self._last[0] != tx_hash:
-            self._last = self._load(tx_hash)
-        _, record, raw = self._last
-        output, data = created_cell(raw, index)
-        return pack_cell(record, raw[output[0] : output[1]], raw[data[0] : data[1]], record.start + data[0])
-
-    def _load(self, tx_hash: bytes) -> tuple[bytes, TransactionRecord, bytes]:
-        found = self._state.raw_transaction(tx_hash)
-        if found is None:
-            raise StorageCorrupt(self._state.path, f"the creator 0x{tx_hash.hex()} of a consumed cell is missing")
-        return tx_hash, *found

@@ -18,7 +18,7 @@ KIND_NAMES = {
     UNCLE: "uncle",
     MMR_NODE: "MMR node",
 }
-"""What the rows of each key prefix are, as a person would say."""
+"""Name of the rows of each key prefix, for messages."""
 
 Row = tuple[bytes, object]
 

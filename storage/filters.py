@@ -90,7 +90,7 @@ class FilterStore:
 
     @classmethod
     def in_memory(cls) -> Self:
-        """A database that is gone when it is closed."""
+        """A database in memory."""
         return cls(MemoryStore(), Path(":memory:"))
 
     def _check_version(self) -> None:
@@ -101,7 +101,7 @@ class FilterStore:
             raise SchemaTooNew(self._path, version, VERSION)
 
     def reopen(self) -> None:
-        """Make it usable again after a write has failed. Raises StorageError."""
+        """Open the store again after a failed write. Raises StorageError."""
         if isinstance(self._store, ReopeningStore):
             self._store.reopen()
 

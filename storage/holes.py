@@ -1,4 +1,4 @@
-"""Giving room of a file back to the disk, where system and file system can."""
+"""Punching holes into files, where the system and the file system support it."""
 
 from __future__ import annotations
 

@@ -238,8 +238,8 @@ def _pairs(place: _Place, pairs: Any) -> Iterator[Pair]:
 
 
 def _pairs_up(place: _Place, source: Any, pairs: Any, start: bytes) -> Iterator[Pair]:
-    """plyvel takes a last block that cannot be read for the end of all keys. So whoever comes to the end looks once
-    more, by the iterator that tells why it ended."""
+    """plyvel takes an unreadable last block for the end of the keys. So at the end a raw iterator, which reports
+    errors, checks why iteration stopped."""
     last = start
     for pair in _pairs(place, pairs):
         yield pair
@@ -257,7 +257,8 @@ def _pairs_up(place: _Place, source: Any, pairs: Any, start: bytes) -> Iterator[
 
 
 def _pairs_down(place: _Place, pairs: Any, start: bytes) -> Iterator[Pair]:
-    """Keys down to `start`, which plyvel is not told: its reverse iterator loses a range's only key if that is it."""
+    """Keys down to `start`, compared here: plyvel's reverse iterator skips the only key of a range if it equals
+    `start`."""
     for pair in _pairs(place, pairs):
         if pair[0] < start:
             return
@@ -283,7 +284,7 @@ def _typed(place: _Place, error: Exception) -> StorageError:
             return from_os_error(path, OSError(number, os.strerror(number)))
     if text.endswith(os.strerror(errno.ENOENT)):
         return StorageCorrupt(path, f"a database file is missing ({text})").advise(cure)
-    if text.endswith((os.strerror(errno.EINVAL), os.strerror(errno.ENODEV))):  # what reading past its end comes to
+    if text.endswith((os.strerror(errno.EINVAL), os.strerror(errno.ENODEV))):  # how reading past a file's end fails
         return StorageCorrupt(path, f"a database file is not as it was written ({text})").advise(cure)
     return StorageError(path, text)
 

@@ -83,7 +83,7 @@ def verify_database(directory: Path, progress: Progress = lambda _: None) -> Ite
 
 
 def refuse_damaged(directory: Path) -> None:
-    """What is cheap to see before the database is opened: CURRENT, MANIFEST, the sizes of tables, and the logs.
+    """The cheap checks before the database is opened: CURRENT, MANIFEST, the sizes of tables, and the logs.
 
     Raises LogDamaged or StorageCorrupt, naming the file; DatabaseLocked when the database is open meanwhile, since its
     files change then.
@@ -118,7 +118,7 @@ with open(sys.argv[1], "ab") as file:
 
 
 def _is_locked(directory: Path) -> bool:
-    """Asked by a child: to close the file here would give up the lock, should this process hold it."""
+    """A child process asks: closing the file in this process would release a lock that it holds."""
     lock = directory / "LOCK"
     if not lock.exists():
         return False

@@ -1,8 +1,8 @@
 """A database whose log is damaged: go back to before the damage, if nothing that counts is lost by it.
 
-A power cut may leave the end of the log half written, which is nothing: it had not been acknowledged. Bit rot may hit
-the middle, and then commits that were acknowledged stand behind the damage. The files of both look alike; what tells
-them apart is somebody who knows how far the database was.
+A power cut may leave the last record incomplete; that commit was never acknowledged. Bit rot may damage the middle,
+with acknowledged commits behind it. The files look alike, so the caller's `check` decides by what it knows of the last
+commit.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from storage.leveldb_files import logs_of
 __all__ = ["copy_database", "open_before_damage", "open_derived"]
 
 Check = Callable[[LevelDbStore], None]
-"""Looks at the database as it was before the damage; raises StorageError when that is not how far it was."""
+"""Looks at the database as it was before the damage; raises StorageError if acknowledged commits are missing."""
 
 
 def open_derived(path: Path, options: LevelDbOptions) -> LevelDbStore:
-    """Open a database that its owner brings up to date from another: to go back is always good. Raises StorageError."""
+    """Open a database that its owner rebuilds from another, so a lost log end is harmless. Raises StorageError."""
     try:
         return LevelDbStore(path, options)
     except LogDamaged as damaged:

@@ -14,7 +14,7 @@ from storage.schema import META_SCHEMA, SCHEMA_VERSION
 __all__ = ["MIGRATIONS", "Migration", "bring_to_version", "schema_version"]
 
 Migration = Callable[[KeyValueStore], None]
-"""Takes a database from one version to the next. It may be killed and run again, so it must not mind its own traces."""
+"""Takes a database from one version to the next. It must be idempotent: it may be killed and run again."""
 
 MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({})
 """The version a step starts from → the step."""

@@ -69,8 +69,8 @@ class Overlay:
         self._pending = {}
 
     def hand_over(self) -> dict[bytes, bytes | None]:
-        """The pending changes, for somebody else to write; reads see them until `forget_handed_over`."""
-        self._leaving = self._pending  # before they leave the other place: no reader may find them in neither
+        """The pending changes, for the caller to write; reads see them until `forget_handed_over`."""
+        self._leaving = self._pending  # publish the in-flight map first, so that readers always see the keys
         self._pending = {}
         return self._leaving
 

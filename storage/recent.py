@@ -1,6 +1,6 @@
 """What a transaction learnt or stored of blocks lately: the rules of each block ask for a dozen of those below it.
 
-Sound because one transaction is the only writer: whatever it changes, it changes here too.
+The transaction is the only writer and updates these entries with every change.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Recent(Generic[T]):
         """Keep a value; the older half goes when there are too many."""
         values = self._values
         if len(values) >= self._limit:
-            self._older = values  # before they leave the other place: no reader may find them in neither
+            self._older = values  # publish the older half first, so that readers always see the keys
             values = self._values = {}
         values[block_hash] = value
 

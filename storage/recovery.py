@@ -1,7 +1,7 @@
 """A new database over an archive that is there: the bodies stay where they are.
 
-While it is built it lies beside the old one, which nothing touches. What is put in its place only when it is complete
-is kept aside, and so are the files of the archive where some of it must be given up.
+The new database is built beside the old one, which stays untouched. When it is complete it takes the old one's place;
+the old one is kept, and so are archive files of which a part must be given up.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ __all__ = ["Recovery", "RecoveryArchive", "recovering"]
 
 _NEW: Final = "db.new"
 _OFFERED_BYTES: Final = 128 << 20
-"""Bodies that are remembered, since a group of blocks may be attached once more."""
+"""Bodies that are kept, since a group of blocks may be attached a second time."""
 
 
 class RecoveryArchive:
-    """An archive whose bodies are there: to append one is to say where it stands. See storage.archive.Archive."""
+    """An archive whose bodies exist already: `append` returns where the body is. See storage.archive.Archive."""
 
     def __init__(self, path: Path) -> None:
         self.last_mark: CommitMark | None = None
@@ -60,12 +60,12 @@ class RecoveryArchive:
         self._known: Final[dict[Location, bytes]] = {}
 
     def restore(self, raw: bytes, location: Location) -> None:
-        """This body stands there no more, but it is known: it is put back with the new database."""
+        """Put a lost body back at its place when the new database is complete."""
         self._known[location] = raw
         self.offer(raw, location)
 
     def offer(self, raw: bytes, location: Location) -> None:
-        """This body, which stands there, may be appended from now on."""
+        """Make a body known that is in the archive, so that `append` finds it."""
         if raw not in self._offered:
             self._bytes += len(raw)
         self._offered[raw] = location
@@ -114,7 +114,7 @@ class RecoveryArchive:
         """Nothing was appended."""
 
     def note_commit(self, mark: CommitMark, /) -> None:
-        """The marks that are there stay."""
+        """Nothing to do: the existing commit marks stay."""
 
     def flush(self) -> None:
         """Nothing to do."""

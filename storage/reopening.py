@@ -26,7 +26,7 @@ class BeingReopened(StorageError):  # noqa: N818 - as its siblings in storage.er
 
 
 class _Uses:
-    """How many use the store now; none while it is shut."""
+    """Counts the users of the store; refuses new ones while it is shut."""
 
     def __init__(self, path: Path) -> None:
         self._path: Final = path
@@ -53,7 +53,7 @@ class _Uses:
             self.end()
 
     def shut(self, patience_s: float) -> None:
-        """No new ones; return when the last has ended. Raises BeingReopened when that takes too long."""
+        """Refuse new users and wait for the last one to end. Raises BeingReopened when that takes too long."""
         with self._changed:
             self._is_shut = True
             if not self._changed.wait_for(lambda: self._count == 0, patience_s):

@@ -50,7 +50,7 @@ FREED: Final = b"CKfb"
 _LOCATION: Final = Struct("<III")
 LOCATION_SIZE: Final = _LOCATION.size
 MAX_RECORD_SIZE: Final = 64 << 20
-"""Largest payload in bytes: far above any block, far below what could hurt to allocate."""
+"""Largest payload in bytes: far above any block, small enough to allocate safely."""
 _OPEN_SEGMENTS: Final = 64
 _MARK: Final = Struct("<QQ32sB")
 MARK_SIZE: Final = _MARK.size
@@ -82,9 +82,9 @@ class Location(NamedTuple):
 
 
 class CommitMark(NamedTuple):
-    """What the archive says of the database: commit number `serial` was durable there, with this tip.
+    """The archive's note of a commit: number `serial` was durable in the database, with this tip.
 
-    It is written behind the commit, so that a database that was lost or rolled back is not taken for what it was.
+    It is written after the commit, so that a lost or rolled-back database is detected.
     `is_at_rest` when every body before the mark belongs to this commit or an earlier one; otherwise bodies of the
     next may stand before it.
     """
@@ -108,8 +108,8 @@ class CommitMark(NamedTuple):
 class Segment:
     """The segment that grows: what is in its file, and what was gathered to stand behind that.
 
-    What was gathered says itself where it belongs, and comes and goes by one step: whatever cuts a change short, as
-    Ctrl-C does, no later record comes to stand elsewhere than its location says.
+    Each gathered record has its location, and is added or removed in one step: even if an exception such as Ctrl-C
+    interrupts a change, later records are written where their locations say.
     """
 
     def __init__(self, directory: Path, number: int, written: int, flags: int) -> None:
@@ -139,7 +139,7 @@ class Segment:
         start, end = self.gathered[0][0].offset, self.end
         data, done = b"".join([part for _, *parts in self.gathered for part in parts]), 0
         try:
-            while done < len(data):  # a nearly full disk, or a signal: the next write goes on or says why not
+            while done < len(data):  # a short write (full disk, signal): the next call goes on or raises
                 done += os.pwrite(self.file.fd, data[done:] if done else data, start + done)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -158,7 +158,7 @@ class Segment:
 
 
 class Handle:
-    """A file descriptor that closes with its last user, so that a reader never meets a descriptor closed under it."""
+    """A file descriptor that is closed with its last reference, never while a reader uses it."""
 
     __slots__ = ("fd",)
 
@@ -190,7 +190,7 @@ class Readers:
         if length > HEAD.size + MAX_RECORD_SIZE:
             raise StorageCorrupt(path, f"record at {offset} claims {length} bytes")
         try:
-            handle = self._handle(segment)  # named, so that it stays open until the read is done
+            handle = self._handle(segment)  # the name keeps the descriptor open until the read is done
             data = os.pread(handle.fd, length, offset + skip)
         except FileNotFoundError as error:
             raise StorageCorrupt(path, "the segment is missing") from error
@@ -266,5 +266,5 @@ def free_body(path: Path, location: Location) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    directory = Handle(os.open(path, _DIRECTORY))  # named, so that it stays open until it is synced
+    directory = Handle(os.open(path, _DIRECTORY))  # the name keeps the descriptor open until it is synced
     os.fsync(directory.fd)

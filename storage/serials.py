@@ -1,7 +1,7 @@
 """Numbers the commits, so that a hole in the database's log is noticed.
 
-After a power cut LevelDB drops what it can't read of its log and goes on behind it: a commit that was not synced may
-vanish while a later one stays, and the chain would be a mixture. Each commit therefore puts its serial number into one
+After a power cut LevelDB skips unreadable log records and goes on behind them: an unsynced commit may vanish while a
+later one stays, which would leave an inconsistent chain. Each commit therefore puts its serial number into one
 of SLOTS slots; at open the last SLOTS serials must be there without a gap. The log holds far fewer commits of blocks.
 """
 

@@ -1,4 +1,4 @@
-"""A live cell read from its record only as far as it is asked: most of a block's rules want little but its capacity."""
+"""A live cell that is decoded lazily: most rules read little but its capacity."""
 
 from __future__ import annotations
 

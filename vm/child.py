@@ -1,7 +1,7 @@
 """How processes of our own code are started: they import what this one imports, whatever directory it was started in.
 
 `python -m` would look for modules in the current directory first, where others may have put theirs. The environment is
-fixed too: variables of Python's, and libraries to be loaded before all others, are for whoever set them.
+fixed too: Python's variables and preloaded libraries of the caller must not take effect.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 _KEPT: Final = ("TZ", "SSL_CERT_FILE")
-"""Variables that change nothing of what is run."""
+"""Variables that do not change which code runs."""
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 """Some builds of Python do not find their own library without it; of its directories only absolute ones are kept."""
 

@@ -1,4 +1,4 @@
-"""What a program makes of an empty memory, remembered: hostile scripts load the same program again and again."""
+"""Cached images of loaded programs: hostile scripts load the same program again and again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Image:
 
 
 class Loading:
-    """Belongs to one program on one machine version. Its image is taken when it is loaded for the second time."""
+    """The image of one program on one machine version. It is taken at the second load."""
 
     def __init__(self) -> None:
         self.image: Image | None = None

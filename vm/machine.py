@@ -44,7 +44,7 @@ class Snapshot:
 
 
 class Words(Protocol):
-    """A list of unsigned numbers, wherever it lies."""
+    """A mutable list of unsigned numbers."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -111,7 +111,7 @@ class Machine(Protocol):
         ...
 
     def shrink(self) -> None:
-        """It will not run for a while: give back the memory that only makes it fast."""
+        """Release caches such as decoded blocks: the machine will not run for a while."""
         ...
 
     def snapshot(self) -> Snapshot:
@@ -140,13 +140,16 @@ class MachineState:
         self.memory = memory
 
     def get_register(self, index: int) -> int:
+        """As `Machine.get_register`."""
         return self.registers[index]
 
     def set_register(self, index: int, value: int) -> None:
+        """As `Machine.set_register`."""
         if index:
             self.registers[index] = value & U64_MASK
 
     def add_cycles(self, cycles: int) -> None:
+        """As `Machine.add_cycles`."""
         total = self.cycles + cycles
         if total > U64_MAX:
             raise CyclesOverflow
@@ -155,17 +158,21 @@ class MachineState:
         self.cycles = total
 
     def add_cycles_unchecked(self, cycles: int) -> None:
+        """As `Machine.add_cycles_unchecked`."""
         if self.cycles + cycles > U64_MAX:
             raise CyclesOverflow
         self.cycles += cycles
 
     def load_program(self, elf: bytes, args: Sequence[bytes] | Arguments) -> int:
+        """As `Machine.load_program`."""
         return self.load_elf(elf) + self.initialize_stack(args)
 
     def load_elf(self, elf: bytes) -> int:
+        """As `Machine.load_elf`."""
         return self.load_metadata(elf, parse_elf(elf, self.version))
 
     def load_metadata(self, elf: bytes, metadata: ProgramMetadata) -> int:
+        """As `Machine.load_metadata`."""
         loading = metadata.loading
         if not is_empty(self.memory):
             return self._load_by_steps(elf, metadata)
@@ -196,6 +203,7 @@ class MachineState:
         return total
 
     def initialize_stack(self, args: Sequence[bytes] | Arguments) -> int:
+        """As `Machine.initialize_stack`."""
         top, bottom = MEMORY_SIZE, MEMORY_SIZE - STACK_SIZE
         if self.version != VERSION0 and not args:
             # The memory is zero already: argc = 0 need not be written.
@@ -245,11 +253,13 @@ class MachineState:
             self.set_register(SP, sp)
 
     def reset(self, overwritten: Sequence[slice] = ()) -> None:
+        """As `Machine.reset`."""
         self.clear_registers()
         self.pc = 0
         self.memory.clear(overwritten)
 
     def reset_for(self, metadata: ProgramMetadata, args: Arguments) -> None:
+        """As `Machine.reset_for`."""
         image = metadata.loading.image
         if image is None:
             self.reset()
@@ -261,13 +271,15 @@ class MachineState:
         self.reset(overwritten)
 
     def shrink(self) -> None:
-        """There is no such memory."""
+        """Nothing to release."""
 
     def clear_registers(self) -> None:
+        """Set all registers to 0, and forget what an lr has reserved."""
         for index in range(STATE_WORDS):
             self.registers[index] = 0
 
     def snapshot(self) -> Snapshot:
+        """As `Machine.snapshot`."""
         memory = self.memory
         return Snapshot(
             version=self.version,
@@ -280,6 +292,7 @@ class MachineState:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
+        """As `Machine.restore`."""
         if snapshot.version != self.version:
             raise InvalidVersion
         self.reset()

@@ -30,7 +30,7 @@ _WORD_SIZE: Final = 8
 _OFFSET_MASK: Final = PAGE_SIZE - 1
 _NO_FLAG: Final = b"\0"
 _ZERO_MEMORY: Final = memoryview(bytes(MEMORY_SIZE))
-_DENSE: Final = 6  # if one page in so many is dirty, all between them are cleared at once
+_DENSE: Final = 6  # with at least one dirty page in this many, the range between is cleared in one piece
 # Flag bytes by what they allow, for looking at many pages at once.
 _WRITABLE_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAG_EXECUTABLE)
 _CLEAN_FLAGS: Final = bytes(flag for flag in range(256) if not flag & FLAGS_WRITTEN)
@@ -60,15 +60,19 @@ class Memory:
     # Single values, as instructions see them.
 
     def load8(self, address: int) -> int:
+        """The byte at an address. Raises MemOutOfBound."""
         return self._load(address, 1)
 
     def load16(self, address: int) -> int:
+        """2 bytes at an address, little endian. Raises MemOutOfBound."""
         return self._load(address, 2)
 
     def load32(self, address: int) -> int:
+        """4 bytes at an address, little endian. Raises MemOutOfBound."""
         return self._load(address, 4)
 
     def load64(self, address: int) -> int:
+        """8 bytes at an address, little endian. Raises MemOutOfBound."""
         if address + 8 > MEMORY_SIZE:
             raise MemOutOfBound
         value: int = _U64.unpack_from(self.data, address)[0]  # half the time of `_load`, for each system call
@@ -80,15 +84,19 @@ class Memory:
         return int.from_bytes(self.data[address : address + size], "little")
 
     def store8(self, address: int, value: int) -> None:
+        """Store the low byte. Raises MemOutOfBound, MemWriteOnExecutablePage."""
         self._store(address, value & 0xFF, 1)
 
     def store16(self, address: int, value: int) -> None:
+        """Store the low 2 bytes. Raises as `store8`."""
         self._store(address, value & 0xFFFF, 2)
 
     def store32(self, address: int, value: int) -> None:
+        """Store the low 4 bytes. Raises as `store8`."""
         self._store(address, value & 0xFFFF_FFFF, 4)
 
     def store64(self, address: int, value: int) -> None:
+        """Store the low 8 bytes. Raises as `store8`."""
         self._store(address, value & 0xFFFF_FFFF_FFFF_FFFF, 8)
 
     def claim(self, address: int, size: int) -> None:
@@ -114,10 +122,12 @@ class Memory:
     # Fetching of instructions.
 
     def execute_load16(self, address: int) -> int:
+        """2 bytes of code. Raises MemOutOfBound, MemWriteOnExecutablePage if the page is not executable."""
         self._check_executable(address, 2)
         return self._load(address, 2)
 
     def execute_load32(self, address: int) -> int:
+        """4 bytes of code. Raises as `execute_load16`."""
         self._check_executable(address, 4)
         return self._load(address, 4)
 
@@ -132,6 +142,7 @@ class Memory:
     # Ranges, as the loader and system calls see them. A range of no bytes is fine anywhere.
 
     def load_bytes(self, address: int, size: int) -> bytes:
+        """A copy of `size` bytes. Raises MemOutOfBound."""
         if size == 0:
             return b""
         if address + size > MEMORY_SIZE:
@@ -139,6 +150,7 @@ class Memory:
         return bytes(self.data[address : address + size])
 
     def store_bytes(self, address: int, data: bytes | memoryview) -> None:
+        """Store bytes. Raises MemOutOfBound, MemWriteOnExecutablePage; then nothing is stored."""
         size = len(data)
         if size == 0:
             return
@@ -271,16 +283,19 @@ class Memory:
         self.flags[pages] = bytes(self.flags[pages]).translate(_WITH_FLAGS[flags])
 
     def fetch_flag(self, page: int) -> int:
+        """The flags of a page. Raises MemOutOfBound."""
         if page >= PAGE_COUNT:
             raise MemOutOfBound
         return self.flags[page]
 
     def set_flag(self, page: int, flag: int) -> None:
+        """Add flags to a page. Raises MemOutOfBound."""
         if page >= PAGE_COUNT:
             raise MemOutOfBound
         self.flags[page] |= flag
 
     def clear_flag(self, page: int, flag: int) -> None:
+        """Take flags from a page. Raises MemOutOfBound."""
         if page >= PAGE_COUNT:
             raise MemOutOfBound
         self.flags[page] &= ~flag & 0xFF
@@ -290,9 +305,11 @@ class Memory:
         return bytes(self.flags).translate(_PLAIN)
 
     def dirty_pages(self) -> Iterator[int]:
+        """Numbers of the pages that were written, in order."""
         return self._pages_by(_DIRTY_MARKS)
 
     def executable_pages(self) -> Iterator[int]:
+        """Numbers of the executable pages, in order."""
         return self._pages_by(_EXECUTABLE_MARKS)
 
     def _pages_by(self, marks: bytes) -> Iterator[int]:
@@ -308,6 +325,7 @@ class Memory:
         return _runs(bytes(self.flags).translate(_DIRTY_MARKS))
 
     def any_executable(self, pages: slice) -> bool:
+        """Whether one of these pages is executable."""
         return bool(bytes(self.flags[pages]).translate(None, delete=_WRITABLE_FLAGS))
 
     def clear(self, overwritten: Sequence[slice] = ()) -> None:

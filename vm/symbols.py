@@ -1,4 +1,4 @@
-"""Names of functions in ELF files, for people who debug. No machine ever looks at them.
+"""Names of functions in ELF files, for debugging only. Machines do not read them.
 
 Nothing in a file is believed: what lies outside of it or is beyond the limits below is as good as absent, so that a
 program which the machine runs can always be debugged, if need be without names.
@@ -135,7 +135,7 @@ def _symbols(program: bytes, table: _Section, sections: list[_Section]) -> Itera
 
 
 def _name(program: bytes, names: _Section, at: int) -> str:
-    """The name, made fit to be shown: no blanks, no semicolons, nothing that a terminal would obey."""
+    """The name without blanks, semicolons and control characters, safe to print."""
     if at >= names.size:
         return ""
     start = names.offset + at

@@ -1,4 +1,4 @@
-"""Rules of a genesis block, which has no parent to be measured by. Its body must pass the rules of any block as well,
+"""Rules of a genesis block, which has no parent. Its body must pass the rules of any block as well,
 except the limit of size; its transactions are not run.
 """
 

@@ -1,4 +1,4 @@
-"""Typed reading of a parsed TOML table: each value is taken once, by name; what nobody took is refused by name."""
+"""Typed reading of a parsed TOML table: each value is read once, by name; keys that were not read are refused."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class SpecTable:
         return [SpecTable(value, f"{self.path_of(key)}[{index}]") for index, value in enumerate(values)]
 
     def finish(self) -> None:
-        """Refuse keys that nobody read."""
+        """Refuse keys that were not read."""
         unknown = sorted(self._values.keys() - self._taken)
         if unknown:
             raise SpecFieldError(self.path_of(unknown[0]), "unknown key")

@@ -1,6 +1,6 @@
 """Where the parts of a serialised block are: a flat walk over the offsets, no object per part.
 
-Only for bytes that a strict molecule check has passed (RFC 8): sizes and offsets are taken at their word.
+Only for bytes that passed the strict molecule check (RFC 8): sizes and offsets are not checked again.
 A molecule table and a dynvec have the same head: total size u32, then one offset u32 per part.
 """
 
@@ -32,7 +32,7 @@ class TxBounds(NamedTuple):
 
 
 def transaction_bounds(block: bytes) -> list[TxBounds]:
-    """The layout of each transaction of a serialised Block."""
+    """Bounds of each transaction of a serialised Block."""
     transactions = _bounds(block, 0)[_TRANSACTIONS_FIELD]
     bounds = _bounds(block, transactions)
     return [_layout(block, bounds[i], bounds[i + 1]) for i in range(len(bounds) - 1)]

@@ -1,12 +1,12 @@
-"""TxLayouts of transactions: most have the same structure as one seen before, and then one comparison checks them.
+"""Layouts of transactions: most have the same structure as one seen before, and then one comparison checks them.
 
 A strict molecule check (RFC 8) reads nothing of a transaction but its length and its structural bytes: sizes, offsets,
-counts. Two transactions that agree in these are both well formed or both not. So a layout is learnt from a transaction
+counts. Two transactions that agree in these are both well formed or both not. So a layout is derived from a transaction
 that passed the plain check, and a later one of the same length whose structural bytes are equal needs no walk. The
 bytes that say which rules apply (version, kinds of deps, hash types) count as structure too: what they decide is then
 decided once for all transactions of the layout.
 
-TxLayouts are kept up to bounds, the oldest making room; whoever sends ever new ones gains nothing over the plain walk.
+TxKept layouts are bounded; transactions with ever new layouts cost as much as the plain walk.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class TxLayout:
 
 
 class TxLayouts:
-    """The layouts met lately. Safe from any thread: a race loses a layout at worst."""
+    """Recently used layouts. Safe from any thread: a race loses a cached layout at worst."""
 
     def __init__(
         self, check: Check, limit: int = 2048, per_size: int = 16, largest: int = 4096, most_parts: int = 64
@@ -239,5 +239,5 @@ def _inputs_struct(count: int) -> Struct:
 
 @lru_cache(maxsize=_FEW_INPUTS + 1)
 def _few_inputs(count: int) -> Struct:
-    """Kept; a reader of many inputs takes 64 bytes for each, and whoever sends transactions chooses how many."""
+    """Cached for small counts only: a Struct takes 64 bytes an input, and senders of transactions choose the count."""
     return Struct("<" + INPUT_FORMAT * count)

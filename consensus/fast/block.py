@@ -68,7 +68,7 @@ _MAX_GROUPS = 64
 
 
 def _decided_per_layout(rule: Callable[[TxLayout], bool]) -> Callable[[TxLayout], bool]:
-    """The rule decides once about all transactions of a layout."""
+    """Cache the verdict of a rule that reads the layout only."""
 
     @wraps(rule)
     def decided(layout: TxLayout) -> bool:
@@ -81,7 +81,7 @@ def _decided_per_layout(rule: Callable[[TxLayout], bool]) -> Callable[[TxLayout]
 
 
 class _NotOrdinary(Exception):  # noqa: N818 - leaves the fast path, never seen outside
-    """The plain rules must decide about the whole block."""
+    """The plain rules must verify the whole block."""
 
 
 # ---------------------------------------------------------------- the body
@@ -111,7 +111,7 @@ def fast_verify_block_body(consensus: Consensus, block: Block) -> None:
 
 
 def _has_ordinary_frame(consensus: Consensus, block: Block) -> bool:
-    """Everything around the transactions: not genesis, no uncles, an extension of a fair size, no limit exceeded."""
+    """Not genesis, no uncles, extension and size within limits, no duplicate proposals."""
     fields, proposals = len(block.bounds) - 1, len(block.proposal_bytes) // SHORT_ID_SIZE
     if block.number == 0 or block.has_uncles or fields > FIELDS_WITHOUT_EXTENSION + 1 or not block.tx_slices:
         return False
@@ -224,7 +224,7 @@ def _is_of_epoch(header: Header, epoch: EpochExt) -> bool:
 
 
 def _require_proposals(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> None:
-    """`verify_two_phase`, looking at the nearest blocks first: nearly everything is committed as soon as it may be."""
+    """`verify_two_phase`, nearest blocks first: most transactions are committed as early as the window allows."""
     missing = set(block.committed_ids)
     if not missing:
         return
@@ -264,24 +264,25 @@ class _BlockScan:
         self._block_cells: BlockCells | None = None
 
     def moves(self) -> CapacityMoves:
-        """Of all transactions."""
+        """How all transactions visited so far move capacity."""
         return CapacityMoves(self._added, self._freed, self._worth, self._capacity)
 
     def visit_cellbase(self, cellbase: TxSlice) -> None:
-        """It spends nothing; only one without deps is ordinary."""
+        """Record the cellbase, which spends nothing. Raises _NotOrdinary if it has deps."""
         if not _is_ordinary_cellbase(cellbase, self.block.number):
             raise _NotOrdinary
         self._added += sum(cellbase.layout.occupied_bytes) * SHANNONS_PER_BYTE
         self.found.append(((), (), ()))
 
     def visit(self, position: int) -> None:
-        """The next transaction; by the plain rules if it is not ordinary. Raises CkbError or _NotOrdinary."""
+        """Verify the transaction at `position`, by the plain rules if it is not ordinary. Raises CkbError or
+        _NotOrdinary."""
         transaction = self.block.tx_slices[position]
         if not self._visit_ordinary(transaction):
             self._visit_by_plain_rules(position)
 
     def _visit_ordinary(self, transaction: TxSlice) -> bool:
-        """Take an ordinary transaction; do nothing but say so if it is none."""
+        """Record an ordinary transaction; False, with nothing changed, if it is not ordinary."""
         layout, spent, consumed = transaction.layout, self._spent, transaction.consumed
         if layout.header_deps or any(transaction.sinces):
             return False
@@ -315,7 +316,7 @@ class _BlockScan:
         return True
 
     def _is_ordinary_cell(self, cell: CellMeta) -> bool:
-        """It counts as what it is: neither immature, nor of the genesis cellbase, nor in NervosDAO."""
+        """Mature, not an output of the genesis cellbase, no NervosDAO type script."""
         info = cell.info
         if info is None:
             return False
@@ -380,7 +381,7 @@ class _BlockScan:
 
 
 def _members_of(group: CellMeta) -> Sequence[bytes]:
-    """`dep_group_members`; of small groups, which most transactions share, remembered. Raises InvalidDepGroupError."""
+    """`dep_group_members`, cached for small groups, which most transactions share. Raises InvalidDepGroupError."""
     if group.data_size > _SMALL_GROUP:
         return dep_group_members(group)
     members = _MEMBERS.get(group.data)
@@ -395,7 +396,7 @@ _MEMBERS: dict[bytes, Sequence[bytes]] = {}
 
 
 class _Resolved(Sequence[ResolvedTransaction]):
-    """Resolved transactions, made when they are asked for: who trusts scripts never asks."""
+    """Resolved transactions, created on access: with assume-valid nobody accesses them."""
 
     def __init__(self, block: Block, found: Sequence[_Found]) -> None:
         self._block, self._found = block, found

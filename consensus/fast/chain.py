@@ -1,4 +1,4 @@
-"""What a block owes to the chain below it, by cheaper means: see consensus/fast/block.py.
+"""Fast checks of header, DAO field, reward and chain root, see consensus/fast/block.py.
 
 Nothing here refuses anything: a false answer sends the block to the plain rules, which then say what is wrong.
 """
@@ -34,17 +34,17 @@ class Ancestors(NamedTuple):
     """Of a block, itself included. A block's hash fixes them, so they hold for every chain."""
 
     hashes: tuple[bytes, ...]
-    """Of the last ones, the block itself at the end; all when there are fewer."""
+    """Hashes of the last ancestors, the block itself at the end; fewer near genesis."""
     latest_ms: int
-    """Not before any timestamp that counts for the median of the next block."""
+    """The greatest timestamp among those that count for the median of the next block."""
 
     def __call__(self, back: int) -> bytes:
-        """Hash of the block so many below."""
+        """Hash of the block `back` blocks below."""
         return self.hashes[-1 - back]
 
 
 def ancestors_of(consensus: Consensus, header: Header, reader: HeaderProvider) -> Ancestors:
-    """Those of a stored block, moved on by one from those of its parent where these are remembered.
+    """The ancestors of a stored block, derived from those of its parent if these are cached.
 
     They reach down to the oldest proposals that count for the reward that the next block pays.
     """
@@ -101,7 +101,7 @@ def fast_verify_header(consensus: Consensus, header: Header, reader: HeaderProvi
 def dao_field_matches(
     consensus: Consensus, header: Header, parent: Header, epoch: EpochExt, moves: CapacityMoves
 ) -> bool:
-    """`verify_dao_field_after`, the range of u64 looked at once for all amounts that could leave it."""
+    """`verify_dao_field_after`, with one u64 range check for all amounts."""
     total, rate, savings, occupied = DAO_FIELD.unpack(parent.dao)
     if not total:
         return False
@@ -124,7 +124,7 @@ def dao_field_matches(
 
 
 def reward_matches(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
-    """`verify_reward`: the cellbase's output is the one cell that may be due, or there is none."""
+    """`verify_reward`: the cellbase's only output is the expected cell, or there is no output if none is due."""
     cellbase = block.tx_slices[0]
     paid = b"".join([cellbase.raw[start:end] for start, end in cellbase.layout.outputs])
     if not has_finalization_target(consensus, block.number):
@@ -137,7 +137,7 @@ def reward_matches(consensus: Consensus, block: Block, parent: Header, reader: C
 
 
 def _due_cell(witness: bytes, total: int) -> bytes:
-    """The serialised output that pays the miner of a witness; nothing if that would be too small a cell."""
+    """The serialised output that pays the miner of a witness; empty if the reward is too small for a cell."""
     least, size, lock = _miner(witness)
     return OUTPUT_HEAD.pack(size, *OUTPUT_OFFSETS, size, total) + lock if least <= total else b""
 
@@ -159,9 +159,7 @@ def fast_reward(consensus: Consensus, parent: Header, target: Header, reader: Ch
 
 
 def fast_proposer_reward(consensus: Consensus, parent: Header, proposed: Iterable[bytes], reader: ChainReader) -> int:
-    """`consensus.rules.reward.proposer_reward`, the same walk, with nothing looked up in blocks that commit nothing of
-    it.
-    """
+    """`consensus.rules.reward.proposer_reward` by the same walk; skips blocks that commit none of the proposals."""
     hashes, window = ancestors_of(consensus, parent, reader).hashes, consensus.proposal_window
     pending, reward = set(proposed), 0
     first_commit = max(parent.number + 1 - (window.farthest - window.closest + 1), 1 + window.closest)
@@ -192,7 +190,7 @@ def _proposals(reader: ChainReader, block_hash: bytes) -> frozenset[bytes]:
 
 
 def chain_root_matches(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> bool:
-    """`verify_chain_root`, bagged by generated code."""
+    """`verify_chain_root`, with the MMR root computed by generated code."""
     if not chain_root_is_required(consensus, epoch_number(parent.epoch)):
         return True
     root, extension = chain_root_of(reader, parent), block.extension

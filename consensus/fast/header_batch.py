@@ -60,7 +60,7 @@ class HeadersJudged:
 
     @property
     def is_sender_at_fault(self) -> bool:
-        """Whoever sent the batch deserves a ban. A header that is only too early for this node's clock is no fault."""
+        """The sender should be banned. A timestamp that is only ahead of this node's clock is not its fault."""
         return self.error is not None and not isinstance(self.error, BlockTimeTooNewError)
 
 
@@ -111,7 +111,7 @@ def verify_headers(
 
 
 class _Branch:
-    """What the next header of a growing branch is compared with."""
+    """The tip of a growing branch: epoch and median time that the next header must follow."""
 
     def __init__(self, consensus: Consensus, tip_hash: bytes, reader: HeaderProvider) -> None:
         """Raises UnknownParentError."""
@@ -123,7 +123,7 @@ class _Branch:
         self._times = _Window(ancestor_timestamps(reader, tip_hash, count), count)
 
     def verify_next(self, header: Header, now_ms: int) -> None:
-        """All rules but proof of work of the header after the last, which it is from now on."""
+        """Verify the next header but for its proof of work, and make it the tip."""
         verify_number(header, self._tip)
         epoch = _verified_epoch(header, self._epoch)
         verify_after_median(header, self._times.median)
@@ -163,7 +163,7 @@ class _Window:
 
 
 class HeaderOverlay:
-    """Headers that are not stored on top of those that are: what the next batch is judged against."""
+    """Accepted headers without stored blocks, over the stored ones: the context of the next batch."""
 
     def __init__(self, below: HeaderProvider) -> None:
         self._below: Final = below
@@ -173,12 +173,12 @@ class HeaderOverlay:
         return len(self._headers)
 
     def add(self, headers: Sequence[Header]) -> None:
-        """Take valid headers."""
+        """Add valid headers."""
         for header in headers:
             self._headers[header.hash] = header
 
     def drop(self, block_hash: bytes) -> None:
-        """A header's block is stored now."""
+        """Remove a header whose block is stored now."""
         self._headers.pop(block_hash, None)
 
     def header(self, block_hash: bytes) -> Header | None:

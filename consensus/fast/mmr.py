@@ -1,5 +1,4 @@
-"""The chain-root MMR by cheaper means, see consensus/fast/block.py: generated code that keeps the peaks of the chain's
-tip.
+"""The chain-root MMR by generated code that caches the peaks of the chain's tip, see consensus/fast/block.py.
 
 A block's hash names the MMR of it and all blocks below it, whatever chain they are on.
 """

@@ -11,7 +11,7 @@ from consensus.kernels.mmr_code import CODE_DIGEST, MAX_PEAKS, NODE_SIZE, Layout
 from consensus.kernels.runtime import Instance, Kernel, KernelLengthError
 
 GetPeaks = Callable[[], Sequence[bytes]]
-"""Peaks (120 bytes each), left and largest first, for whoever does not have them at hand."""
+"""Loads peaks (120 bytes each), left and largest first, when the instance does not hold them."""
 
 
 class _Mmr:
@@ -33,7 +33,7 @@ class _Mmr:
         self.memory[Layout.INPUT : Layout.INPUT + len(nodes)] = nodes
 
     def be_at(self, state: bytes, peaks: GetPeaks) -> None:
-        """Have the peaks of an MMR in the memory."""
+        """Make sure that the peaks of an MMR are in the memory."""
         if self.state != state:
             self.place(peaks())
             self.state = state

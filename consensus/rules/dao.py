@@ -140,7 +140,7 @@ def maximum_withdraw(output: CellOutput, data_size: int, deposit: Header, withdr
     counted = _u64("capacity that earns interest", output.capacity - occupied)
     deposit_rate = DaoField.unpack(deposit.dao).rate
     grown = _divide("deposit rate", counted * DaoField.unpack(withdrawing.dao).rate, deposit_rate)
-    # Cut to u64, not checked: nodes have always computed it so, and it is consensus.
+    # Truncated to u64, not checked: this is consensus.
     return _u64("maximum withdraw", (grown & U64_MAX) + occupied)
 
 
@@ -292,9 +292,9 @@ def freed_capacity(consensus: Consensus, rtx: ResolvedTransaction) -> int:
 
 
 def modified_occupied_capacity(consensus: Consensus, cell: CellMeta) -> int:
-    """Shannons that a cell counts as occupied; of the gift to Satoshi in the genesis cellbase a fixed share (RFC 15).
+    """Shannons that a cell counts as occupied; of the Satoshi gift in the genesis cellbase a fixed share (RFC 15).
 
-    The gift is known by its lock's arguments alone.
+    The gift is recognised by its lock's arguments alone.
     """
     info = cell.info
     is_of_genesis = info is not None and info.is_genesis and info.is_cellbase

@@ -17,7 +17,7 @@ GENESIS_EPOCH: Final = EpochFraction(0, 0, 0)
 
 
 class TemporaryHeaderError(HeaderError):
-    """The header cannot be accepted now; it may be valid later, so neither it nor its sender is to be punished."""
+    """The header may become valid later: do not mark it invalid and do not ban its sender."""
 
 
 class BlockVersionError(HeaderError):
@@ -135,9 +135,9 @@ def ancestor_timestamps(reader: HeaderProvider, block_hash: bytes, count: int) -
 
 
 def _timestamps_until(reader: HeaderProvider, block_hash: bytes, count: int) -> list[int]:
-    """`ancestor_timestamps`, moved on by one from those of the parent where these are remembered.
+    """`ancestor_timestamps`, derived from those of the parent if these are cached.
 
-    A block's hash fixes all its ancestors, so what is remembered holds for every chain.
+    A block's hash fixes all its ancestors, so cached values hold on every branch.
     """
     known = _remembered.get((block_hash, count))
     if known is None:

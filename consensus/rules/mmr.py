@@ -93,7 +93,7 @@ def merge(left: bytes, right: bytes) -> bytes:
 
 @lru_cache(maxsize=128)
 def _left_hash(node: bytes) -> bytes:
-    """Remembered: a peak is the left of a merge for as many blocks as it covers."""
+    """Cached: a peak is the left child in the merges of many blocks."""
     return ckb_hash(node)
 
 

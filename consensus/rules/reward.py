@@ -1,8 +1,8 @@
 """Who is paid how much by a block's cellbase (RFC 15, RFC 20 "Two-Step Transaction Confirmation").
 
 A block is paid when it is final: the cellbase of block n pays the miner of block n - 11, its target. He gets the
-primary and his share of the secondary issuance of the target, 60 % of the fees of transactions that the target
-committed, and 40 % of the fees of transactions that the target was the first to propose.
+primary issuance and the miner's share of the secondary issuance of the target, 60 % of the fees of transactions that
+the target committed, and 40 % of the fees of transactions that the target was the first to propose.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def block_reward(consensus: Consensus, parent: Header, reader: ChainReader) -> t
 
 
 def committer_reward(consensus: Consensus, target: Header, reader: ChainReader) -> int:
-    """Shannons for committing: of each transaction's fee what the proposer does not get (not 60 %: he is rounded)."""
+    """Shannons for committing: of each fee, fee − ⌊40 % of fee⌋, which is not always ⌊60 % of fee⌋."""
     ext = require(reader.block_ext(target.hash), "block ext", target.hash)
     return sum(fee - share("proposer's fee", fee, consensus.proposer_reward_ratio) for fee in ext.txs_fees)
 
@@ -68,8 +68,8 @@ def proposer_reward(consensus: Consensus, parent: Header, target: Header, reader
 
     A transaction pays the earliest block that proposed it inside its window. Walk commits back from `parent`; with each
     step one older block comes into the window of the commits seen, and what it proposed, the target did not do first.
-    The walk ends at block 1 even when that is the target itself, so block 1 is paid for commits in block 11 only: an
-    oddity that all nodes share.
+    The walk ends at block 1 even when that is the target itself, so block 1 is paid for commits in block 11 only; this
+    is consensus.
     """
     pending = set(require(reader.proposal_ids(target.hash), "proposals", target.hash))
     proposed_earlier: set[bytes] = set()

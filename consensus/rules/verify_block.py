@@ -47,7 +47,7 @@ class BlockCyclesError(BlockError):
 
 
 class PreparedBlock(NamedTuple):
-    """A block that is valid if its scripts are. `resolved` starts with the cellbase, `fees` (shannons) without."""
+    """Valid if its scripts succeed. `resolved` includes the cellbase; `fees` (shannons) leaves it out."""
 
     resolved: Sequence[ResolvedTransaction]
     fees: Sequence[int]
@@ -153,7 +153,7 @@ def finish_block(consensus: Consensus, prepared: PreparedBlock, cycles: Sequence
 
 
 class HeadersWith:
-    """Stored headers and one that may not be stored: cells of a block are committed in that very block."""
+    """Stored headers and that of the block under verification, in which some resolved cells are committed."""
 
     def __init__(self, header: Header, below: HeaderProvider) -> None:
         self._header, self._below = header, below

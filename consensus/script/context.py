@@ -27,7 +27,7 @@ GROUP_FLAG = 1 << 56
 GROUP_INPUT, GROUP_OUTPUT = GROUP_FLAG | INPUT, GROUP_FLAG | OUTPUT
 
 MAX_LOADED = 16
-"""Programs that a group remembers: parts of cells may be half a megabyte each."""
+"""Programs that a group caches: each may be half a megabyte."""
 
 # Places of RFC 34: where a program is read from.
 CELL_DATA, WITNESS = 0, 1

@@ -10,7 +10,7 @@ from vm.errors import VmError
 
 ERROR_CODES_PAGE = "https://nervosnetwork.github.io/ckb-script-error-codes"
 ARGV_TOO_LONG_TEXT = "@@@VM@@@UNEXPECTED@@@ARGV@@@TOOLONG@@@"
-"""Marks a failure that older nodes do not know: whoever sent such a transaction must not be banned for it."""
+"""Marks a failure that older nodes do not detect: the sender of such a transaction must not be banned."""
 
 
 class ScriptNotFound(ScriptError):
@@ -67,7 +67,7 @@ class ValidationFailure(ScriptError):
 
 
 class VmInternalError(ScriptError):
-    """The VM refused to go on."""
+    """The VM failed."""
 
     def __init__(self, error: VmError) -> None:
         super().__init__(f"VM Internal Error: {error}")

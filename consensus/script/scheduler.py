@@ -51,14 +51,14 @@ from vm.registers import A0, A7
 
 ROOT = 0
 MAX_PROCESSES = 16
-"""Beyond which none may be spawned: with the one that passes the check there can be 17."""
+"""Spawn fails if more machines than this exist. The check comes before the spawn, so there can be 17."""
 MAX_INSTANTIATED = 4
 
 MachineFactory = Callable[[int, int], Machine]
 """Makes an empty machine of a version with a limit of cycles."""
 
 SLICE_CYCLES = 1 << 24
-"""Far more than any block of instructions costs, or there would be no progress."""
+"""Must exceed the cost of any block of instructions, or the run makes no progress."""
 Pause = Callable[[], None]
 """Called before each stretch of a script, at most SLICE_CYCLES long: it may wait. To give the run up it raises what is
 no VmError; the scheduler and its machines must not be used any more then."""
@@ -198,7 +198,7 @@ class Scheduler:
         self._instantiate(process_id).machine.set_register(A0, code)
         self._waiting.pop(process_id, None)
 
-    # Processes: birth, death, and the four places in which they can run.
+    # Processes: creation, end, and instantiation.
 
     def _boot(self, program: Program, args: Sequence[bytes] | Arguments) -> int:
         process = Process(self._next_id, self._create_machine(self._vm_version, U64_MAX), self._context)

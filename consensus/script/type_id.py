@@ -1,4 +1,4 @@
-"""The built-in type script "type ID": a cell that can be told from all others for as long as it lives (RFC 22)."""
+"""The built-in type script "type ID": a unique identifier of a cell (RFC 22)."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ TRANSACTION_VEC = TransactionVecKind(kind(Transaction))
 
 
 class TxSlice:
-    """A transaction of a block as hot paths want it: its place in the block's bytes, its layout, its hashes.
+    """A transaction of a block for hot paths: its place in the block's bytes, its layout, its hashes.
 
     `since_and_points` are since and out point (36 bytes) of each input in turn.
     """
@@ -257,7 +257,7 @@ class RawHeader(Struct):
 
     @classmethod
     def view(cls, buf: bytes, start: int, end: int) -> Self:
-        """All fields are read at once: whoever asks for one asks for most."""
+        """All fields are unpacked at once: readers of one field usually read most."""
         self = super().view(buf, start, end)
         self.__dict__.update(zip(_RAW_HEADER_FIELDS, RAW_HEADER.unpack_from(buf, start), strict=True))
         return self
@@ -359,7 +359,7 @@ class Block(Table):
 
     @classmethod
     def parse(cls, data: bytes, *, compatible: bool = False) -> Self:
-        """As Composite.parse; of an ordinary block, what the check finds out on its way is kept."""
+        """As Composite.parse; of an ordinary block, bounds and layouts found by the check are kept."""
         bounds = None if compatible else ordinary_frame(data)
         if bounds is None:
             return super().parse(data, compatible=compatible)
@@ -396,7 +396,7 @@ class Block(Table):
 
     @lazy
     def has_uncles(self) -> bool:
-        """It embeds uncles; cheaper than to look at them."""
+        """It embeds uncles; cheaper than `uncles`."""
         return self.bounds[2] - self.bounds[1] > 4
 
     @lazy

@@ -21,9 +21,13 @@ from vm.isa.word import decode_word
 class Code(Protocol):
     """Memory to fetch instructions from. Both methods raise as `vm.memory.Memory` does."""
 
-    def execute_load16(self, address: int) -> int: ...
+    def execute_load16(self, address: int) -> int:
+        """The 16 bits at an executable address."""
+        ...
 
-    def execute_load32(self, address: int) -> int: ...
+    def execute_load32(self, address: int) -> int:
+        """The 32 bits at an executable address."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,14 @@ class Operand:
 
     @classmethod
     def parse(cls, text: str) -> "Operand":
+        """From its text, see the rules below."""
         if text.startswith("x"):
             return cls(-1, "", int(text[1:]))
         part, field = text.split(".")
         return cls(int(part), field)
 
     def value(self, parts: Sequence[Instruction]) -> int:
+        """Its value in these instructions."""
         if self.part < 0:
             return self.constant
         number: int = getattr(parts[self.part], self.field)
@@ -66,11 +68,13 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> "Condition":
+        """From its text, see the rules below."""
         equal = "!=" not in text
         left, right = text.split("=" if equal else "!=")
         return cls(Operand.parse(left), Operand.parse(right), equal)
 
     def holds(self, parts: Sequence[Instruction]) -> bool:
+        """Whether these instructions meet it."""
         return (self.left.value(parts) == self.right.value(parts)) is self.equal
 
 

@@ -23,4 +23,5 @@ class Instruction(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Name of the op in `vm.isa.table`."""
         return OPS[self.op].name

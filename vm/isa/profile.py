@@ -18,6 +18,7 @@ class Isa(Enum):
     """A in every version besides. No version of CKB has it; programs of the suites of RISC-V want it."""
 
     def has(self, extension: Extension, version: int) -> bool:
+        """Whether machines of `version` have the extension."""
         match extension:
             case Extension.A:
                 return self is Isa.CKB_WITH_ATOMICS

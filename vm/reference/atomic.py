@@ -1,4 +1,4 @@
-"""Atomics (A). There is one processor and nobody else, so all that is left of them is what they do to memory.
+"""Atomics (A). There is only one processor, so they are plain memory operations.
 
 The address need not be aligned. One that may not be written is refused before anything is done, also by an sc that
 would not store.

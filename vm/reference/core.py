@@ -31,6 +31,7 @@ class Core(MachineState):
         return sign_extend(self.registers[register], 32)
 
     def unsigned32(self, register: int) -> int:
+        """The low 32 bits of a register, zero-extended."""
         return self.registers[register] & 0xFFFF_FFFF
 
 

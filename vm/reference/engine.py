@@ -36,11 +36,13 @@ class ReferenceMachine(Core):
         self._slots = [0] * SLOT_COUNT  # 1 + address of the block that was entered last in each slot
 
     def reset(self, overwritten: Sequence[slice] = ()) -> None:
+        """As `vm.machine.Machine.reset`; decoded blocks are forgotten too."""
         super().reset(overwritten)
         self._blocks.clear()
         self._slots = [0] * SLOT_COUNT
 
     def run(self) -> None:
+        """As `vm.machine.Machine.run`."""
         while not self._run_block():
             pass
 

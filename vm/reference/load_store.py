@@ -20,54 +20,65 @@ def _load_address(core: Core, i: Instruction, size: int) -> int:
 
 @semantics("lb")
 def lb(core: Core, i: Instruction) -> None:
+    """rd = the byte at rs1 + imm, sign-extended."""
     core.write(i.rd, sign_extend(core.memory.load8(_load_address(core, i, 1)), 8))
 
 
 @semantics("lh")
 def lh(core: Core, i: Instruction) -> None:
+    """rd = 2 bytes at rs1 + imm, sign-extended."""
     core.write(i.rd, sign_extend(core.memory.load16(_load_address(core, i, 2)), 16))
 
 
 @semantics("lw")
 def lw(core: Core, i: Instruction) -> None:
+    """rd = 4 bytes at rs1 + imm, sign-extended."""
     core.write(i.rd, sign_extend(core.memory.load32(_load_address(core, i, 4)), 32))
 
 
 @semantics("ld")
 def ld(core: Core, i: Instruction) -> None:
+    """rd = 8 bytes at rs1 + imm."""
     core.write(i.rd, core.memory.load64(_load_address(core, i, 8)))
 
 
 @semantics("lbu")
 def lbu(core: Core, i: Instruction) -> None:
+    """rd = the byte at rs1 + imm, zero-extended."""
     core.write(i.rd, core.memory.load8(_load_address(core, i, 1)))
 
 
 @semantics("lhu")
 def lhu(core: Core, i: Instruction) -> None:
+    """rd = 2 bytes at rs1 + imm, zero-extended."""
     core.write(i.rd, core.memory.load16(_load_address(core, i, 2)))
 
 
 @semantics("lwu")
 def lwu(core: Core, i: Instruction) -> None:
+    """rd = 4 bytes at rs1 + imm, zero-extended."""
     core.write(i.rd, core.memory.load32(_load_address(core, i, 4)))
 
 
 @semantics("sb")
 def sb(core: Core, i: Instruction) -> None:
+    """Store the low byte of rs2 at rs1 + imm."""
     core.memory.store8(_address(core, i), core.registers[i.rs2])
 
 
 @semantics("sh")
 def sh(core: Core, i: Instruction) -> None:
+    """Store the low 2 bytes of rs2 at rs1 + imm."""
     core.memory.store16(_address(core, i), core.registers[i.rs2])
 
 
 @semantics("sw")
 def sw(core: Core, i: Instruction) -> None:
+    """Store the low 4 bytes of rs2 at rs1 + imm."""
     core.memory.store32(_address(core, i), core.registers[i.rs2])
 
 
 @semantics("sd")
 def sd(core: Core, i: Instruction) -> None:
+    """Store rs2 at rs1 + imm."""
     core.memory.store64(_address(core, i), core.registers[i.rs2])

@@ -54,18 +54,22 @@ class Observers:
         self._observers = tuple(observers)
 
     def loaded(self, machine: Machine, program: bytes) -> None:
+        """As `Observer.loaded`."""
         for observer in self._observers:
             observer.loaded(machine, program)
 
     def before(self, machine: Machine, step: Step) -> None:
+        """As `Observer.before`."""
         for observer in self._observers:
             observer.before(machine, step)
 
     def after(self, machine: Machine, step: Step) -> None:
+        """As `Observer.after`."""
         for observer in self._observers:
             observer.after(machine, step)
 
     def charged(self, machine: Machine, cycles: int) -> None:
+        """As `Observer.charged`."""
         for observer in self._observers:
             observer.charged(machine, cycles)
 
@@ -79,11 +83,13 @@ class TracingMachine(ReferenceMachine):
         self._used = 0  # cycles as Step.cycles counts them
 
     def load_metadata(self, elf: bytes, metadata: ProgramMetadata) -> int:
+        """As `vm.machine.Machine.load_metadata`; the observer is told."""
         size = super().load_metadata(elf, metadata)
         self._observer.loaded(self, elf)
         return size
 
     def add_cycles_unchecked(self, cycles: int) -> None:
+        """As `vm.machine.Machine.add_cycles_unchecked`; the observer is told."""
         super().add_cycles_unchecked(cycles)
         self._used += cycles
         self._observer.charged(self, cycles)

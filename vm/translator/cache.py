@@ -15,11 +15,11 @@ from vm.wasm.runtime import check_private, keep_checked, read_checked
 
 _SUFFIX: Final = ".translated"
 _TEMPORARY: Final = (".tmp", ".elf")
-_REFUSED: Final = b""  # in place of native code: not to be translated
+_REFUSED: Final = b""  # content of a file in place of native code: do not translate
 
 
 def translation_key(elf: bytes, version: int, isa: Isa) -> str:
-    """Names what a translation was made from, and by what."""
+    """Key of a translation: program, machine version, instruction set, translator and wasmtime."""
     wasmtime_version = importlib.metadata.version("wasmtime")
     by = f"{TRANSLATOR_VERSION}.{GENERATOR_VERSION} wasmtime {wasmtime_version}"
     text = f"translation {version} {isa.value} by {by} of "
@@ -29,7 +29,7 @@ def translation_key(elf: bytes, version: int, isa: Isa) -> str:
 class TranslationCache:
     """Files of native code in a directory of mode 0700 that belongs to the user. Raises PermissionError if it does not.
 
-    What cannot be read or kept, as on a full disk, is as if it were not there. When the files exceed `max_bytes` in
+    Files that cannot be read or written, as on a full disk, count as missing. When the files exceed `max_bytes` in
     all, those that were not used for the longest time go.
     """
 
@@ -50,6 +50,7 @@ class TranslationCache:
         return content
 
     def store(self, key: str, native: bytes) -> None:
+        """Keep native code; the oldest files make room."""
         keep_checked(self.path(key), native)
         self.evict()
 
@@ -58,10 +59,12 @@ class TranslationCache:
         self.store(key, _REFUSED)
 
     def remove(self, key: str) -> None:
+        """Forget what is kept under a key."""
         with suppress(OSError):
             self.path(key).unlink(missing_ok=True)
 
     def path(self, key: str) -> Path:
+        """The file of a key."""
         return self._directory / (key + _SUFFIX)
 
     def evict(self) -> None:

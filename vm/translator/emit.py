@@ -16,7 +16,8 @@ from vm.translator import layout as to
 from vm.translator.flow import kind, registers, writes
 from vm.wasm import layout as at
 from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, if_else, load
-from vm.wasm.handlers import ATOMICS, Handlers
+from vm.wasm.handlers import Handlers
+from vm.wasm.operations import ATOMICS, LOADS, STORES
 from vm.wasm.tables import Kind
 
 _ZERO: Final = const(I32, 0)
@@ -33,16 +34,8 @@ RESUME: Final = Local(I32, 38)
 LOCAL_TYPES: Final = [I64] * 36 + [I32]
 
 _FIELDS: Final = {at.ENTRY_RD: "rd", at.ENTRY_RS1: "rs1", at.ENTRY_RS2: "rs2", at.ENTRY_RS3: "rs3", at.ENTRY_RS4: "rs4"}
-_LOADS: Final = {
-    CODE["lb"]: (1, True),
-    CODE["lh"]: (2, True),
-    CODE["lw"]: (4, True),
-    CODE["ld"]: (8, False),
-    CODE["lbu"]: (1, False),
-    CODE["lhu"]: (2, False),
-    CODE["lwu"]: (4, False),
-}
-_STORES: Final = {CODE["sb"]: 1, CODE["sh"]: 2, CODE["sw"]: 4, CODE["sd"]: 8}
+_LOADS: Final = {CODE[name]: access for name, access in LOADS.items()}
+_STORES: Final = {CODE[name]: size for name, size in STORES.items()}
 _ATOMICS: Final = {CODE[name]: size for name, size in ATOMICS.items()}
 _ACCESS_SIZE: Final = {op: size for op, (size, _) in _LOADS.items()} | _STORES | _ATOMICS
 _WRITING: Final = {*_STORES, *(CODE[name] for name in ATOMICS if BY_NAME[name].form is not Form.UNARY)}
@@ -94,6 +87,7 @@ def entry_offset(block: Block, index: int) -> int:
 
 
 def read(register: int) -> Value:
+    """The value of a register, from its local."""
     return _REGISTER_LOCALS[register].value if register else _ZERO64
 
 
@@ -110,15 +104,19 @@ class BlockEmitter(Handlers):
     # What `Handlers` builds on
 
     def register(self, offset: int) -> Value:
+        """As `Handlers.register`, from the local of the current instruction's register."""
         return read(getattr(self._current, _FIELDS[offset]))
 
     def write_register(self, offset: int, value: Value) -> None:
+        """As `Handlers.write_register`, into the local."""
         self.write(getattr(self._current, _FIELDS[offset]), value)
 
     def immediate(self) -> Value:
+        """The immediate of the current instruction, a constant."""
         return const(I64, self._current.imm)
 
     def write(self, register: int, value: Value) -> None:
+        """Set the local of a register; writes to x0 are dropped."""
         if register:
             self.f.set(_REGISTER_LOCALS[register], value)
 
@@ -174,6 +172,7 @@ class BlockEmitter(Handlers):
             self.f.store(8, _ZERO, read(register), at.REGISTERS + 8 * register)
 
     def reload(self, mask: int) -> None:
+        """Read registers from memory into their locals."""
         for register in registers(mask):
             self.write(register, load(I64, 8, _ZERO, at.REGISTERS + 8 * register))
 

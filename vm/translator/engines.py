@@ -32,11 +32,11 @@ ENGINES: Final = ("auto", "reference", "wasm")
 DEFAULT_THRESHOLD: Final = 50_000_000
 DEFAULT_CACHE_BYTES: Final = 256 << 20
 DEFAULT_NICENESS: Final = 15
-"""Translating takes what others leave: hostile programs may ask for it again and again."""
+"""Translations run at low priority: hostile programs may cause them again and again."""
 
 WORKER: Final = "vm.translator.worker"
-_REFUSALS: Final = (REFUSED, -signal.SIGXCPU, -signal.SIGABRT)  # how a worker ends that would end so again
-_LOOK_UP_SHARE: Final = 10  # the disk is asked after this part of the threshold
+_REFUSALS: Final = (REFUSED, -signal.SIGXCPU, -signal.SIGABRT)  # exit codes of workers that would fail again
+_LOOK_UP_SHARE: Final = 10  # the disk cache is read after this part of the threshold
 _MAX_KNOWN: Final = 4096  # programs whose cycles are counted
 _MAX_WAITING: Final = 16
 _MAX_READY: Final = 32
@@ -44,12 +44,12 @@ _MAX_READY_BYTES: Final = 32 << 20  # of ELF files
 _SAMPLES: Final = 8
 _SAMPLE_SIZE: Final = 16
 _MAX_ATTEMPTS: Final = 3
-_LOOKS: Final = 64  # each so many-th time that somebody asks for it, the process itself is looked at
+_LOOKS: Final = 64  # the worker process is checked at every n-th poll of a job
 
 
 @dataclass(slots=True)
 class Counters:
-    """What happened so far, for benchmarks and metrics."""
+    """Counters for benchmarks and metrics."""
 
     translated_runs: int = 0  # programs that were loaded with a translation
     interpreted_runs: int = 0  # stretches that the interpreter ran
@@ -62,7 +62,7 @@ class Counters:
 
 @dataclass(slots=True)
 class _Usage:
-    """How much of a program was interpreted, and what has been done about it."""
+    """Interpreted cycles of a program, and the state of its translation."""
 
     cycles: int = 0
     was_looked_up: bool = False
@@ -151,6 +151,7 @@ class Engines:
             self._load(key, elf, version)
 
     def is_translated(self, elf: bytes, version: int) -> bool:
+        """Whether a translation of the program is ready."""
         return self._lookup(elf, version) is not None
 
     def is_translating(self) -> bool:
@@ -188,7 +189,7 @@ class Engines:
 
     def poll(self) -> None:
         """Take over a translation that is finished, and begin the next. Returns at once."""
-        if not self._lock.acquire(blocking=False):  # another thread is at it
+        if not self._lock.acquire(blocking=False):  # another thread polls
             return
         try:
             if self._job is not None:
@@ -216,21 +217,22 @@ class Engines:
             self._allow_again(job.elf, job.version)
 
     def _allow_again(self, elf: bytes, version: int) -> None:
-        """Somebody ended the process, or there was no room for one: one day it may be tried again."""
+        """Allow another attempt: the worker was killed from outside, or could not be started."""
         usage = self._usage.get((hash(elf), version))
         if usage is not None:
             usage.attempts += 1
             usage.cycles, usage.was_requested = 0, usage.attempts >= _MAX_ATTEMPTS
 
     def _end_if_stopped(self, job: _Job) -> None:
-        """A process that is stopped would keep all others waiting; its own limits end one that hangs or loops."""
+        """Kill a worker that was stopped by a signal, since it would block all others. Its own limits end one that
+        hangs."""
         job.looks += 1
         if job.looks % _LOOKS == 0 and process_state(job.process.pid) in STOPPED_STATES:
             job.process.kill()
             job.process.wait()
 
     def _start(self, key: str, elf: bytes, version: int) -> _Job | None:
-        """None when the system has no room for it."""
+        """Start the worker; None when the system cannot start a process."""
         self.counters.translations_started += 1
         arguments = [str(self._niceness), str(version), self.isa.value, "-", str(self._cache.path(key))]
         try:
@@ -273,6 +275,6 @@ class Engines:
 
 
 def _sample(elf: bytes, version: int) -> tuple[object, ...]:
-    """Tells programs apart most of the time, without reading all of them: what is found has to be compared."""
+    """A cheap key of a program from samples of it. Not unique: the whole program must be compared after a hit."""
     step = max(len(elf) // _SAMPLES, 1)
     return (version, len(elf), *(elf[start : start + _SAMPLE_SIZE] for start in range(0, len(elf), step)))

@@ -48,6 +48,7 @@ _FRAME_PER_INSTRUCTION: Final = 8
 
 
 def kind(instruction: Instruction) -> Kind:
+    """How the interpreter groups the op."""
     return _KINDS[instruction.op]
 
 

@@ -21,7 +21,7 @@ from vm.registers import RA
 from vm.translator.limits import Limits, TooLargeError
 
 _LINK_REGISTERS: Final = (1, 5)  # ra and t0: jumping to what they hold is a return
-_MAX_BLOCK_LENGTH: Final = 0xFF  # longer ones are entered in a strange way, see the reference engine
+_MAX_BLOCK_LENGTH: Final = 0xFF  # longer ones are left to the interpreter: their length wraps, see the reference engine
 _FAR_JUMPS: Final = (CODE["far_jump_rel"], CODE["far_jump_abs"])
 _JAL, _JALR, _ECALL, _AUIPC = CODE["jal"], CODE["jalr"], CODE["ecall"], CODE["auipc"]
 _BRANCHES: Final = frozenset(spec.code for spec in OPS if spec.form is Form.B)
@@ -53,6 +53,7 @@ class Node:
 
     @property
     def last(self) -> Instruction:
+        """The last instruction of the block."""
         return self.block.instructions[-1]
 
     @property
@@ -323,7 +324,7 @@ def _cuts(nodes: dict[int, Node], owners: dict[int, int], limits: Limits) -> set
 
 
 def _size_cuts(nodes: dict[int, Node], blocks: list[int], limits: Limits) -> set[int]:
-    """Where to begin new functions, so that none of them has too many of these blocks."""
+    """Blocks at which new functions begin, so that no function has too many blocks."""
     cuts: set[int] = set()
     count = instructions = 0
     for pc in blocks:
@@ -380,6 +381,7 @@ class Order:
         return self.position[target] <= self.position[source]
 
     def dominates(self, above: int, below: int) -> bool:
+        """Whether every way to `below` leads through `above`."""
         while self.position[below] > self.position[above]:
             below = self.dominator[below]
         return above == below

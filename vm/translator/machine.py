@@ -28,7 +28,7 @@ class Host(Protocol):
 
 
 def _nothing() -> None:
-    """There is nothing to give back."""
+    """Nothing to release."""
 
 
 class AutoMachine(WasmMachine):
@@ -36,7 +36,7 @@ class AutoMachine(WasmMachine):
     loaded, or when they are asked for before that; they must not be used after the machine itself."""
 
     def __init__(self, host: Host, version: int, max_cycles: int) -> None:
-        # The attributes of _BOUND_LATE come into being on first use, so the constructors of the parents are not for us.
+        # The attributes of _BOUND_LATE are created on first use, so the constructors of the parents are not called.
         self.version, self.cycles, self.max_cycles, self.pc = version, 0, max_cycles, 0
         self._host = host
         self._loaded: LoadedInstance | None = None
@@ -55,10 +55,12 @@ class AutoMachine(WasmMachine):
         self.views, self.registers, self.memory = views, views.registers, views.memory
 
     def load_metadata(self, elf: bytes, metadata: ProgramMetadata) -> int:
+        """As `vm.machine.Machine.load_metadata`, always for the interpreter."""
         size = self._load_translated(elf)
         return super().load_metadata(elf, metadata) if size is None else size
 
     def load_elf(self, elf: bytes) -> int:
+        """As `vm.machine.Machine.load_elf`; takes an instance with the translated program if there is one."""
         size = self._load_translated(elf)
         return super().load_elf(elf) if size is None else size
 
@@ -98,6 +100,7 @@ class AutoMachine(WasmMachine):
         self.pc = 0
 
     def run(self) -> None:
+        """As `vm.machine.Machine.run`."""
         if self._loaded is not None:
             try:
                 WasmMachine.run(self)  # super() would cost as much as a tenth of an entry

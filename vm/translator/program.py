@@ -50,7 +50,7 @@ class IdleInstances:
         return None
 
     def _bound(self) -> None:
-        """Let go of those that were not used for the longest time."""
+        """Drop the least recently used instances."""
         room, kept = _MAX_RESIDENT, 0
         for loaded in reversed(self._ready):
             room -= loaded.resident
@@ -60,7 +60,7 @@ class IdleInstances:
         del self._ready[: len(self._ready) - kept]
 
     def put(self, loaded: "LoadedInstance") -> None:
-        """Give one back. Garbage collection may do so at any point of any thread, so nothing is waited for here."""
+        """Return an instance. A finalizer may call this at any point of any thread, so it must not wait for a lock."""
         self._returned.append(loaded)
 
 
@@ -71,7 +71,7 @@ class TranslatedProgram:
         self, runtime: HostedRuntime, idle: IdleInstances, elf: bytes, version: int, module: wasmtime.Module
     ) -> None:
         self.elf, self.version = elf, version
-        self.is_broken = False  # it has trapped once: never again
+        self.is_broken = False  # it has trapped once and is not used again
         self._runtime, self._idle, self._module = runtime, idle, module
 
     def acquire(self) -> "LoadedInstance":
@@ -83,6 +83,7 @@ class TranslatedProgram:
         self._idle.put(loaded)
 
     def new_views(self) -> Views:
+        """Registers and memory of a new instance."""
         return Views(self._runtime.instantiate(self.version, self._module))
 
 

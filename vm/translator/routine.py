@@ -41,6 +41,7 @@ class RoutineEmitter:
         self.return_sites: set[int] = set()  # within the function: not themselves functions
 
     def emit(self) -> None:
+        """Emit the whole function."""
         entry, facts = self.routine.entry, self.routine.facts[self.routine.entry]
         self.emitter.f = self.f
         with self.f.if_(DEPTH.value.compare("lt_s", self.routine.frame)):

@@ -39,9 +39,11 @@ class HostedRuntime:
         self._interpreters: dict[int, wasmtime.Module] = {}
 
     def instantiate(self, version: int, translated: wasmtime.Module) -> "HostedInstance":
+        """A new instance of the version's interpreter with this translated module."""
         return HostedInstance(self.engine, self._interpreter(version), translated)
 
     def compile(self, code: bytes) -> wasmtime.Module:
+        """Compile WebAssembly to native code. Takes long for large programs."""
         return wasmtime.Module(self.engine, code)
 
     def load(self, native: bytes) -> wasmtime.Module:

@@ -19,12 +19,13 @@ from vm.translator.runtime import compile_native
 from vm.wasm.runtime import read_checked, write_checked
 
 CPU_SECONDS: Final = 60
-MAX_SECONDS: Final = 1800  # of the clock's, however busy the machine is; SIGALRM ends it
+MAX_SECONDS: Final = 1800  # wall-clock seconds; SIGALRM ends the worker
 MEMORY_BYTES: Final = 1 << 30
 MAX_NATIVE: Final = 16 << 20  # bytes of native code
 
 
 def main(arguments: list[str]) -> int:
+    """Translate the program that the arguments name; returns the exit code."""
     niceness, version, isa, elf, output = arguments
     signal.alarm(MAX_SECONDS)
     os.nice(int(niceness))
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
         except TooLargeError:
             return REFUSED
         finally:
-            lock.unlink(missing_ok=True)  # who waits for it finds the output
+            lock.unlink(missing_ok=True)  # a waiting process finds the output
     return 0
 
 

@@ -10,96 +10,33 @@ WebAssembly core specification 3.0, chapter 5 (binary format).
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import IntEnum
 from itertools import groupby
 from typing import Final, Union
 
+from vm.wasm import opcodes as op
+from vm.wasm.opcodes import I32, I64, V128, Type
+
+__all__ = [
+    "I32",
+    "I64",
+    "PAGE",
+    "V128",
+    "Function",
+    "Label",
+    "Local",
+    "Module",
+    "Operand",
+    "Type",
+    "Value",
+    "const",
+    "if_else",
+    "load",
+    "select",
+    "signed_leb",
+    "unsigned_leb",
+]
+
 PAGE: Final = 65536  # bytes of a WebAssembly memory page
-
-
-class Type(IntEnum):
-    """A value type, by its byte in the binary format."""
-
-    I32 = 0x7F
-    I64 = 0x7E
-    V128 = 0x7B
-
-
-I32: Final = Type.I32
-I64: Final = Type.I64
-V128: Final = Type.V128
-
-# Instruction bytes per type: (i32, i64).
-_BINARY: Final = {
-    "add": (0x6A, 0x7C),
-    "sub": (0x6B, 0x7D),
-    "mul": (0x6C, 0x7E),
-    "div_s": (0x6D, 0x7F),
-    "div_u": (0x6E, 0x80),
-    "rem_s": (0x6F, 0x81),
-    "rem_u": (0x70, 0x82),
-    "and": (0x71, 0x83),
-    "or": (0x72, 0x84),
-    "xor": (0x73, 0x85),
-    "shl": (0x74, 0x86),
-    "shr_s": (0x75, 0x87),
-    "shr_u": (0x76, 0x88),
-    "rotl": (0x77, 0x89),
-    "rotr": (0x78, 0x8A),
-}
-_COMPARE: Final = {
-    "eq": (0x46, 0x51),
-    "ne": (0x47, 0x52),
-    "lt_s": (0x48, 0x53),
-    "lt_u": (0x49, 0x54),
-    "gt_s": (0x4A, 0x55),
-    "gt_u": (0x4B, 0x56),
-    "le_s": (0x4C, 0x57),
-    "le_u": (0x4D, 0x58),
-    "ge_s": (0x4E, 0x59),
-    "ge_u": (0x4F, 0x5A),
-}
-_UNARY: Final = {"clz": (0x67, 0x79), "ctz": (0x68, 0x7A), "popcnt": (0x69, 0x7B)}
-_EQZ: Final = (0x45, 0x50)
-_WRAP, _EXTEND_S, _EXTEND_U = 0xA7, 0xAC, 0xAD
-_EXTEND8: Final = (0xC0, 0xC2)
-_EXTEND16: Final = (0xC1, 0xC3)
-_EXTEND32: Final = 0xC4
-_IF, _ELSE, _END, _BLOCK, _LOOP, _EMPTY = 0x04, 0x05, 0x0B, 0x02, 0x03, 0x40
-_BR, _BR_IF, _BR_TABLE, _RETURN, _CALL, _DROP, _SELECT, _UNREACHABLE = 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x1A, 0x1B, 0x00
-_CALL_INDIRECT, _RETURN_CALL, _RETURN_CALL_INDIRECT, _FUNCREF = 0x11, 0x12, 0x13, 0x70
-_FUNCTION_KIND, _TABLE_KIND, _MEMORY_KIND = 0x00, 0x01, 0x02
-_LOCAL_GET, _LOCAL_SET, _LOCAL_TEE, _I32_CONST, _I64_CONST = 0x20, 0x21, 0x22, 0x41, 0x42
-_ADD_WIDE: Final = b"\xfc\x13"
-_MUL_WIDE_S: Final = b"\xfc\x15"
-_MUL_WIDE_U: Final = b"\xfc\x16"
-_MEMORY_FILL: Final = b"\xfc\x0b\x00"
-
-_LOADS: Final = {
-    (I32, 1, False): 0x2D,
-    (I32, 1, True): 0x2C,
-    (I32, 2, False): 0x2F,
-    (I32, 2, True): 0x2E,
-    (I32, 4, False): 0x28,
-    (I32, 4, True): 0x28,
-    (I64, 1, False): 0x31,
-    (I64, 1, True): 0x30,
-    (I64, 2, False): 0x33,
-    (I64, 2, True): 0x32,
-    (I64, 4, False): 0x35,
-    (I64, 4, True): 0x34,
-    (I64, 8, False): 0x29,
-    (I64, 8, True): 0x29,
-}
-_STORES: Final = {
-    (I32, 1): 0x3A,
-    (I32, 2): 0x3B,
-    (I32, 4): 0x36,
-    (I64, 1): 0x3C,
-    (I64, 2): 0x3D,
-    (I64, 4): 0x3E,
-    (I64, 8): 0x37,
-}
 
 
 def unsigned_leb(value: int) -> bytes:
@@ -144,13 +81,16 @@ class Value:
         return bytes([pair[self.type is I64]])
 
     def binary(self, name: str, other: Operand) -> "Value":
-        return Value(self.type, self.code + self._coerce(other).code + self._pick(_BINARY[name]))
+        """A binary operation of `vm.wasm.opcodes.BINARY`."""
+        return Value(self.type, self.code + self._coerce(other).code + self._pick(op.BINARY[name]))
 
     def compare(self, name: str, other: Operand) -> "Value":
-        return Value(I32, self.code + self._coerce(other).code + self._pick(_COMPARE[name]))
+        """A comparison of `vm.wasm.opcodes.COMPARE`; gives an i32, 0 or 1."""
+        return Value(I32, self.code + self._coerce(other).code + self._pick(op.COMPARE[name]))
 
     def unary(self, name: str) -> "Value":
-        return Value(self.type, self.code + self._pick(_UNARY[name]))
+        """An operation of `vm.wasm.opcodes.UNARY`."""
+        return Value(self.type, self.code + self._pick(op.UNARY[name]))
 
     def __add__(self, other: Operand) -> "Value":
         return self.binary("add", other)
@@ -177,31 +117,34 @@ class Value:
         return self ^ -1
 
     def shr_u(self, other: Operand) -> "Value":
+        """Shift right, zeros shifted in."""
         return self.binary("shr_u", other)
 
     def shr_s(self, other: Operand) -> "Value":
+        """Shift right, sign shifted in."""
         return self.binary("shr_s", other)
 
     def eqz(self) -> "Value":
-        return Value(I32, self.code + self._pick(_EQZ))
+        """An i32, 1 if the value is 0, else 0."""
+        return Value(I32, self.code + self._pick(op.EQZ))
 
     def wrap(self) -> "Value":
         """The low half of an i64."""
-        return self._convert(I64, I32, _WRAP)
+        return self._convert(I64, I32, op.WRAP)
 
     def extend_s(self) -> "Value":
         """An i32 as signed i64."""
-        return self._convert(I32, I64, _EXTEND_S)
+        return self._convert(I32, I64, op.EXTEND_S)
 
     def extend_u(self) -> "Value":
         """An i32 as unsigned i64."""
-        return self._convert(I32, I64, _EXTEND_U)
+        return self._convert(I32, I64, op.EXTEND_U)
 
     def sign_extend(self, bits: int) -> "Value":
         """The low 8, 16 or (i64 only) 32 bits, sign-extended."""
         if bits == 32:
-            return self._convert(I64, I64, _EXTEND32)
-        return Value(self.type, self.code + self._pick(_EXTEND8 if bits == 8 else _EXTEND16))
+            return self._convert(I64, I64, op.EXTEND32)
+        return Value(self.type, self.code + self._pick(op.EXTEND8 if bits == 8 else op.EXTEND16))
 
     def _convert(self, source: Type, target: Type, opcode: int) -> "Value":
         if self.type is not source:
@@ -213,23 +156,23 @@ def const(type_: Type, value: int) -> Value:
     """A constant; `value` may be given signed or unsigned."""
     bits = 32 if type_ is I32 else 64
     signed = (value & ((1 << bits) - 1)) - ((value >> (bits - 1) & 1) << bits)
-    return Value(type_, bytes([_I32_CONST if type_ is I32 else _I64_CONST]) + signed_leb(signed))
+    return Value(type_, bytes([op.I32_CONST if type_ is I32 else op.I64_CONST]) + signed_leb(signed))
 
 
 def load(type_: Type, size: int, address: Value, offset: int = 0, signed: bool = False) -> Value:
     """`size` bytes at `address + offset`, extended to `type_`."""
-    opcode = _LOADS[type_, size, signed]
+    opcode = op.LOADS[type_, size, signed]
     return Value(type_, address.code + bytes([opcode, 0]) + unsigned_leb(offset))
 
 
 def select(condition: Value, yes: Value, no: Value) -> Value:
     """`yes` if `condition` (i32) is not 0, else `no`; both are evaluated."""
-    return Value(yes.type, yes.code + no.code + condition.code + bytes([_SELECT]))
+    return Value(yes.type, yes.code + no.code + condition.code + bytes([op.SELECT]))
 
 
 def if_else(condition: Value, yes: Value, no: Value) -> Value:
     """`yes` if `condition` (i32) is not 0, else `no`; only one is evaluated."""
-    code = condition.code + bytes([_IF, yes.type]) + yes.code + bytes([_ELSE]) + no.code + bytes([_END])
+    code = condition.code + bytes([op.IF, yes.type]) + yes.code + bytes([op.ELSE]) + no.code + bytes([op.END])
     return Value(yes.type, code)
 
 
@@ -242,7 +185,8 @@ class Local:
 
     @property
     def value(self) -> Value:
-        return Value(self.type, bytes([_LOCAL_GET]) + unsigned_leb(self.index))
+        """An expression that reads it."""
+        return Value(self.type, bytes([op.LOCAL_GET]) + unsigned_leb(self.index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,18 +208,21 @@ class Function:
     depth: int = 0
 
     def param(self, index: int) -> Local:
+        """A parameter, as local."""
         return Local(self.params[index], index)
 
     def local(self, type_: Type) -> Local:
+        """A new local, 0 at first."""
         self.locals.append(type_)
         return Local(type_, len(self.params) + len(self.locals) - 1)
 
     def set(self, local: Local, value: Operand) -> None:
-        self.body += self._typed(local, value).code + bytes([_LOCAL_SET]) + unsigned_leb(local.index)
+        """Set a local."""
+        self.body += self._typed(local, value).code + bytes([op.LOCAL_SET]) + unsigned_leb(local.index)
 
     def tee(self, local: Local, value: Operand) -> Value:
         """An expression that also sets `local`."""
-        code = self._typed(local, value).code + bytes([_LOCAL_TEE]) + unsigned_leb(local.index)
+        code = self._typed(local, value).code + bytes([op.LOCAL_TEE]) + unsigned_leb(local.index)
         return Value(local.type, code)
 
     @staticmethod
@@ -286,21 +233,23 @@ class Function:
         return typed
 
     def store(self, size: int, address: Value, value: Value, offset: int = 0) -> None:
-        opcode = _STORES[value.type, size]
+        """Store the low `size` bytes of `value` at `address + offset`."""
+        opcode = op.STORES[value.type, size]
         self.body += address.code + value.code + bytes([opcode, 0]) + unsigned_leb(offset)
 
     def add_with_carry(self, low: Local, high: Local, left: Value, right: Value, more: Value) -> None:
         """Set `low` to the sum of two i64, and `high` to its carry plus `more` (wide-arithmetic proposal)."""
-        self.body += left.code + more.code + right.code + const(I64, 0).code + _ADD_WIDE
-        self.body += bytes([_LOCAL_SET]) + unsigned_leb(high.index) + bytes([_LOCAL_SET]) + unsigned_leb(low.index)
+        self.body += left.code + more.code + right.code + const(I64, 0).code + op.ADD_WIDE
+        self.body += bytes([op.LOCAL_SET]) + unsigned_leb(high.index) + bytes([op.LOCAL_SET]) + unsigned_leb(low.index)
 
     def multiply_wide(self, low: Local, high: Local, left: Value, right: Value, signed: bool) -> None:
         """Set two locals to the halves of a 128-bit product (wide-arithmetic proposal)."""
-        self.body += left.code + right.code + (_MUL_WIDE_S if signed else _MUL_WIDE_U)
-        self.body += bytes([_LOCAL_SET]) + unsigned_leb(high.index) + bytes([_LOCAL_SET]) + unsigned_leb(low.index)
+        self.body += left.code + right.code + (op.MUL_WIDE_S if signed else op.MUL_WIDE_U)
+        self.body += bytes([op.LOCAL_SET]) + unsigned_leb(high.index) + bytes([op.LOCAL_SET]) + unsigned_leb(low.index)
 
     def memory_fill(self, address: Value, byte: Value, size: Value) -> None:
-        self.body += address.code + byte.code + size.code + _MEMORY_FILL
+        """Set `size` bytes of memory from `address` on to `byte`."""
+        self.body += address.code + byte.code + size.code + op.MEMORY_FILL
 
     def call(self, function: "Function", *arguments: Value) -> Value:
         """A call with one result, as an expression."""
@@ -313,34 +262,34 @@ class Function:
             raise TypeError("wrong locals for the results of a call")
         self.body += self._call(function, arguments)
         for target in reversed(targets):
-            self.body += bytes([_LOCAL_SET]) + unsigned_leb(target.index)
+            self.body += bytes([op.LOCAL_SET]) + unsigned_leb(target.index)
 
     def call_indirect_into(
         self, targets: Sequence[Local], type_index: int, table: int, index: Value, *arguments: Value
     ) -> None:
         """Call an element of a table; `type_index` is from `Module.type_index`. The results are put into locals."""
         code = b"".join(argument.code for argument in arguments) + index.code
-        self.body += code + bytes([_CALL_INDIRECT]) + unsigned_leb(type_index) + unsigned_leb(table)
+        self.body += code + bytes([op.CALL_INDIRECT]) + unsigned_leb(type_index) + unsigned_leb(table)
         for target in reversed(targets):
-            self.body += bytes([_LOCAL_SET]) + unsigned_leb(target.index)
+            self.body += bytes([op.LOCAL_SET]) + unsigned_leb(target.index)
 
     def return_call(self, function: "Function", *arguments: Value) -> None:
         """Return what a call returns, without keeping this function's frame."""
         if function.results != self.results:
             raise TypeError("a tail call has other results")
-        self.body += self._call(function, arguments, _RETURN_CALL)
+        self.body += self._call(function, arguments, op.RETURN_CALL)
 
     def return_call_indirect(self, type_index: int, table: int, index: Value, *arguments: Value) -> None:
         """A tail call of an element of a table; `type_index` is from `Module.type_index`."""
         code = b"".join(argument.code for argument in arguments) + index.code
-        self.body += code + bytes([_RETURN_CALL_INDIRECT]) + unsigned_leb(type_index) + unsigned_leb(table)
+        self.body += code + bytes([op.RETURN_CALL_INDIRECT]) + unsigned_leb(type_index) + unsigned_leb(table)
 
     def call_statement(self, function: "Function", *arguments: Value) -> None:
         """A call whose results are dropped."""
-        self.body += self._call(function, arguments) + bytes([_DROP]) * len(function.results)
+        self.body += self._call(function, arguments) + bytes([op.DROP]) * len(function.results)
 
     @staticmethod
-    def _call(function: "Function", arguments: Sequence[Value], opcode: int = _CALL) -> bytes:
+    def _call(function: "Function", arguments: Sequence[Value], opcode: int = op.CALL) -> bytes:
         if tuple(argument.type for argument in arguments) != function.params:
             raise TypeError("wrong arguments of a call")
         return b"".join(argument.code for argument in arguments) + bytes([opcode]) + unsigned_leb(function.index)
@@ -348,23 +297,24 @@ class Function:
     @contextmanager
     def block(self) -> Iterator[Label]:
         """`br` to its label leaves it."""
-        with self._nested(bytes([_BLOCK, _EMPTY])) as label:
+        with self._nested(bytes([op.BLOCK, op.EMPTY])) as label:
             yield label
 
     @contextmanager
     def loop(self) -> Iterator[Label]:
         """`br` to its label begins it anew; without one it is left at its end."""
-        with self._nested(bytes([_LOOP, _EMPTY])) as label:
+        with self._nested(bytes([op.LOOP, op.EMPTY])) as label:
             yield label
 
     @contextmanager
     def if_(self, condition: Value) -> Iterator[Label]:
-        with self._nested(condition.code + bytes([_IF, _EMPTY])) as label:
+        """Statements that run if `condition` (i32) is not 0; `br` to its label leaves it."""
+        with self._nested(condition.code + bytes([op.IF, op.EMPTY])) as label:
             yield label
 
     def else_(self) -> None:
         """Between the two arms of an `if_`."""
-        self.body.append(_ELSE)
+        self.body.append(op.ELSE)
 
     @contextmanager
     def _nested(self, head: bytes) -> Iterator[Label]:
@@ -372,31 +322,37 @@ class Function:
         self.depth += 1
         yield Label(self.depth)
         self.depth -= 1
-        self.body.append(_END)
+        self.body.append(op.END)
 
     def branch(self, label: Label) -> None:
-        self.body += bytes([_BR]) + self._distance(label)
+        """Go to a label."""
+        self.body += bytes([op.BR]) + self._distance(label)
 
     def branch_if(self, label: Label, condition: Value) -> None:
-        self.body += condition.code + bytes([_BR_IF]) + self._distance(label)
+        """Go to a label if `condition` (i32) is not 0."""
+        self.body += condition.code + bytes([op.BR_IF]) + self._distance(label)
 
     def branch_table(self, index: Value, labels: Sequence[Label], default: Label) -> None:
+        """Go to the label at `index`, to `default` beyond the last."""
         targets = b"".join(self._distance(label) for label in labels)
-        self.body += index.code + bytes([_BR_TABLE]) + unsigned_leb(len(labels)) + targets + self._distance(default)
+        self.body += index.code + bytes([op.BR_TABLE]) + unsigned_leb(len(labels)) + targets + self._distance(default)
 
     def _distance(self, label: Label) -> bytes:
         return unsigned_leb(self.depth - label.depth)
 
     def return_(self, *values: Value) -> None:
-        self.body += b"".join(value.code for value in values) + bytes([_RETURN])
+        """Return these values."""
+        self.body += b"".join(value.code for value in values) + bytes([op.RETURN])
 
     def unreachable(self) -> None:
-        self.body.append(_UNREACHABLE)
+        """A trap, where control never comes."""
+        self.body.append(op.UNREACHABLE)
 
     def encode(self) -> bytes:
+        """Locals and body in the binary format."""
         runs = [(type_, len(list(run))) for type_, run in groupby(self.locals)]
         groups = b"".join(unsigned_leb(count) + bytes([type_]) for type_, count in runs)
-        code = unsigned_leb(len(runs)) + groups + bytes(self.body) + bytes([_END])
+        code = unsigned_leb(len(runs)) + groups + bytes(self.body) + bytes([op.END])
         return unsigned_leb(len(code)) + code
 
 
@@ -423,18 +379,19 @@ class Module:
     def import_memory(self, name: str) -> None:
         """Use the memory of another module, in place of an own one that is exported."""
         limits = b"\x01" + unsigned_leb(self._memory_pages) * 2
-        self._imports.append(_import_name(name) + bytes([_MEMORY_KIND]) + limits)
+        self._imports.append(_import_name(name) + bytes([op.MEMORY_KIND]) + limits)
         self._imports_memory = True
 
     def import_table(self, name: str, size: int) -> int:
         """Use a table of another module. Gives its number."""
-        self._imports.append(_import_name(name) + bytes([_TABLE_KIND, _FUNCREF]) + _table_limits(size))
+        self._imports.append(_import_name(name) + bytes([op.TABLE_KIND, op.FUNCREF]) + _table_limits(size))
         self._imported_tables += 1
         return self._imported_tables - 1
 
     def import_function(self, name: str, params: Sequence[Type], results: Sequence[Type]) -> Function:
+        """Use a function of the host."""
         index = unsigned_leb(self.type_index(params, results))
-        self._imports.append(_import_name(name) + bytes([_FUNCTION_KIND]) + index)
+        self._imports.append(_import_name(name) + bytes([op.FUNCTION_KIND]) + index)
         self._imported_functions += 1
         return Function(self._imported_functions - 1, tuple(params), tuple(results))
 
@@ -443,22 +400,23 @@ class Module:
         self._tables.append(size)
         number = self._imported_tables + len(self._tables) - 1
         if export is not None:
-            self._exports.append(_name(export) + bytes([_TABLE_KIND]) + unsigned_leb(number))
+            self._exports.append(_name(export) + bytes([op.TABLE_KIND]) + unsigned_leb(number))
         return number
 
     def elements(self, table: int, functions: Sequence[Function]) -> None:
         """Fill a table from its beginning when the module is instantiated."""
-        head = b"\x02" + unsigned_leb(table) + const(I32, 0).code + bytes([_END, 0])
+        head = b"\x02" + unsigned_leb(table) + const(I32, 0).code + bytes([op.END, 0])
         indices = b"".join(unsigned_leb(function.index) for function in functions)
         self._elements.append(head + unsigned_leb(len(functions)) + indices)
 
     def function(self, params: Sequence[Type], results: Sequence[Type], export: str | None = None) -> Function:
+        """A new function, to be filled with statements."""
         index = self._imported_functions + len(self._functions)
         function = Function(index, tuple(params), tuple(results))
         self.type_index(params, results)
         self._functions.append(function)
         if export is not None:
-            self._exports.append(_name(export) + bytes([_FUNCTION_KIND]) + unsigned_leb(index))
+            self._exports.append(_name(export) + bytes([op.FUNCTION_KIND]) + unsigned_leb(index))
         return function
 
     def data(self, address: int, content: bytes) -> None:
@@ -469,13 +427,13 @@ class Module:
         """The module in the binary format."""
         type_codes = [b"\x60" + _type_list(params) + _type_list(results) for params, results in self._types]
         uses = [unsigned_leb(self.type_index(function.params, function.results)) for function in self._functions]
-        tables = [bytes([_FUNCREF]) + _table_limits(size) for size in self._tables]
+        tables = [bytes([op.FUNCREF]) + _table_limits(size) for size in self._tables]
         memories, exports = [], list(self._exports)
         if not self._imports_memory:
             memories.append(b"\x01" + unsigned_leb(self._memory_pages) * 2)
-            exports.append(_name("memory") + bytes([_MEMORY_KIND, 0]))
+            exports.append(_name("memory") + bytes([op.MEMORY_KIND, 0]))
         data = [
-            b"\x00" + const(I32, address).code + bytes([_END]) + unsigned_leb(len(content)) + content
+            b"\x00" + const(I32, address).code + bytes([op.END]) + unsigned_leb(len(content)) + content
             for address, content in self._data
         ]
         return b"\0asm\1\0\0\0" + b"".join(

@@ -27,7 +27,7 @@ def _differs(condition: Condition) -> Value:
 
 
 def generate_fuse(module: Module, decode_single: Function, version: int) -> Function:
-    """`() -> 0`: the first record, which is decoded, or the fusion that begins with it, goes to the result record."""
+    """`() -> 0`: copy the first record, which is decoded, or the fusion that begins with it, to the result record."""
     look_ahead = _generate_look_ahead(module, decode_single)
     f = module.function((), (I32,))
     have = f.local(I32)  # records decoded so far

@@ -9,149 +9,25 @@ from typing import Final
 
 from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE, VERSION0, VERSION2
 from vm.isa.profile import Isa
-from vm.isa.table import BY_NAME, CODE, OPS, Extension, Form
+from vm.isa.table import BY_NAME, CODE, Extension, Form
 from vm.registers import RA
 from vm.wasm import layout as at
-from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, if_else, load, select
+from vm.wasm.emitter import I32, I64, Function, Label, Local, Module, Value, const, load, select
+from vm.wasm.operations import (
+    ATOMIC_RESULTS,
+    ATOMICS,
+    BINARY,
+    BRANCHES,
+    DIVISIONS,
+    IMMEDIATE,
+    LOADS,
+    STORES,
+    UNARY,
+    Unary,
+    low32,
+)
 from vm.wasm.status import Status
 from vm.wasm.tables import GOTO, JUMP_REGISTER
-
-Binary = Callable[[Value, Value], Value]
-Unary = Callable[[Value], Value]
-
-
-def _word(operation: Binary) -> Binary:
-    """A 32-bit operation on the low halves, its result sign-extended."""
-    return lambda a, b: operation(a.wrap(), b.wrap()).extend_s()
-
-
-def _low32(value: Value) -> Value:
-    return value & 0xFFFF_FFFF
-
-
-def _bit(b: Value) -> Value:
-    return const(I64, 1) << b
-
-
-# Instructions that compute rd from two values. Shift amounts are taken modulo the width, as RISC-V wants it.
-BINARY: Final[dict[str, Binary]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "sll": lambda a, b: a << b,
-    "slt": lambda a, b: a.compare("lt_s", b).extend_u(),
-    "sltu": lambda a, b: a.compare("lt_u", b).extend_u(),
-    "xor": lambda a, b: a ^ b,
-    "srl": lambda a, b: a.shr_u(b),
-    "sra": lambda a, b: a.shr_s(b),
-    "or": lambda a, b: a | b,
-    "and": lambda a, b: a & b,
-    "addw": _word(lambda a, b: a + b),
-    "subw": _word(lambda a, b: a - b),
-    "sllw": _word(lambda a, b: a << b),
-    "srlw": _word(lambda a, b: a.shr_u(b)),
-    "sraw": _word(lambda a, b: a.shr_s(b)),
-    "mul": lambda a, b: a * b,
-    "mulw": _word(lambda a, b: a * b),
-    "sh1add": lambda a, b: (a << 1) + b,
-    "sh2add": lambda a, b: (a << 2) + b,
-    "sh3add": lambda a, b: (a << 3) + b,
-    "adduw": lambda a, b: _low32(a) + b,
-    "sh1adduw": lambda a, b: (_low32(a) << 1) + b,
-    "sh2adduw": lambda a, b: (_low32(a) << 2) + b,
-    "sh3adduw": lambda a, b: (_low32(a) << 3) + b,
-    "andn": lambda a, b: a & ~b,
-    "orn": lambda a, b: a | ~b,
-    "xnor": lambda a, b: ~(a ^ b),
-    "rol": lambda a, b: a.binary("rotl", b),
-    "ror": lambda a, b: a.binary("rotr", b),
-    "rolw": _word(lambda a, b: a.binary("rotl", b)),
-    "rorw": _word(lambda a, b: a.binary("rotr", b)),
-    "min": lambda a, b: select(a.compare("lt_s", b), a, b),
-    "minu": lambda a, b: select(a.compare("lt_u", b), a, b),
-    "max": lambda a, b: select(a.compare("gt_s", b), a, b),
-    "maxu": lambda a, b: select(a.compare("gt_u", b), a, b),
-    "bclr": lambda a, b: a & ~_bit(b),
-    "bset": lambda a, b: a | _bit(b),
-    "binv": lambda a, b: a ^ _bit(b),
-    "bext": lambda a, b: a.shr_u(b) & 1,
-}
-
-# Instructions that do the same with an immediate in place of rs2.
-IMMEDIATE: Final = {
-    "addi": "add",
-    "slti": "slt",
-    "sltiu": "sltu",
-    "xori": "xor",
-    "ori": "or",
-    "andi": "and",
-    "slli": "sll",
-    "srli": "srl",
-    "srai": "sra",
-    "addiw": "addw",
-    "slliw": "sllw",
-    "srliw": "srlw",
-    "sraiw": "sraw",
-    "bclri": "bclr",
-    "bseti": "bset",
-    "binvi": "binv",
-    "bexti": "bext",
-    "rori": "ror",
-    "roriw": "rorw",
-}
-
-_LOW_BITS: Final = 0x7F7F_7F7F_7F7F_7F7F
-_HIGH_BITS: Final = 0x8080_8080_8080_8080
-
-
-def _orcb(a: Value) -> Value:
-    nonzero = ((a & _LOW_BITS) + _LOW_BITS | a) & _HIGH_BITS  # the high bit of each byte that is not 0
-    return nonzero.shr_u(7) * 0xFF
-
-
-def _rev8(a: Value) -> Value:
-    bytes_swapped = a.shr_u(8) & 0x00FF_00FF_00FF_00FF | (a & 0x00FF_00FF_00FF_00FF) << 8
-    halves = bytes_swapped.shr_u(16) & 0x0000_FFFF_0000_FFFF | (bytes_swapped & 0x0000_FFFF_0000_FFFF) << 16
-    return halves.binary("rotl", 32)
-
-
-UNARY: Final[dict[str, Unary]] = {
-    "clz": lambda a: a.unary("clz"),
-    "ctz": lambda a: a.unary("ctz"),
-    "cpop": lambda a: a.unary("popcnt"),
-    "clzw": lambda a: a.wrap().unary("clz").extend_u(),
-    "ctzw": lambda a: a.wrap().unary("ctz").extend_u(),
-    "cpopw": lambda a: a.wrap().unary("popcnt").extend_u(),
-    "sextb": lambda a: a.sign_extend(8),
-    "sexth": lambda a: a.sign_extend(16),
-    "zexth": lambda a: a & 0xFFFF,
-    "orcb": _orcb,
-    "rev8": _rev8,
-}
-
-_LOADS: Final = {
-    "lb": (1, True),
-    "lh": (2, True),
-    "lw": (4, True),
-    "ld": (8, False),
-    "lbu": (1, False),
-    "lhu": (2, False),
-    "lwu": (4, False),
-}
-_STORES: Final = {"sb": 1, "sh": 2, "sw": 4, "sd": 8}
-ATOMICS: Final = {spec.name: 4 if spec.name.endswith("w") else 8 for spec in OPS if spec.extension is Extension.A}
-"""Bytes that they access."""
-_ATOMIC_RESULTS: Final = {
-    "amoswap": lambda old, new: new,
-    "amoadd": BINARY["add"],
-    "amoxor": BINARY["xor"],
-    "amoand": BINARY["and"],
-    "amoor": BINARY["or"],
-    "amomin": BINARY["min"],
-    "amomax": BINARY["max"],
-    "amominu": BINARY["minu"],
-    "amomaxu": BINARY["maxu"],
-}
-_BRANCHES: Final = {"beq": "eq", "bne": "ne", "blt": "lt_s", "bge": "ge_s", "bltu": "lt_u", "bgeu": "ge_u"}
 
 
 class Handlers:
@@ -182,11 +58,11 @@ class Handlers:
             table[name] = lambda base=base: self._write(BINARY[base](*self._source_and_immediate()))  # type: ignore[misc]
         for name, unary in UNARY.items():
             table[name] = lambda unary=unary: self._write(unary(self._local(self.a, self.register(at.ENTRY_RS1))))  # type: ignore[misc]
-        for name in _LOADS:
+        for name in LOADS:
             table[name] = lambda name=name: self._load(name)  # type: ignore[misc]
-        for name in _STORES:
+        for name in STORES:
             table[name] = lambda name=name: self._store(name)  # type: ignore[misc]
-        for name in _BRANCHES:
+        for name in BRANCHES:
             table[name] = lambda name=name: self._branch(name)  # type: ignore[misc]
         for name in ("mulh", "mulhu", "mulhsu", "div", "divu", "rem", "remu", "divw", "divuw", "remw", "remuw"):
             table[name] = lambda name=name: self._multiply_divide(name)  # type: ignore[misc]
@@ -207,6 +83,7 @@ class Handlers:
     # Access to the entry
 
     def entry_byte(self, offset: int) -> Value:
+        """A byte of the entry."""
         return load(I32, 1, self.ip.value, offset)
 
     def register(self, offset: int) -> Value:
@@ -214,9 +91,11 @@ class Handlers:
         return load(I64, 8, self.entry_byte(offset), at.REGISTERS)
 
     def immediate(self) -> Value:
+        """The immediate of the entry, sign-extended."""
         return load(I64, 4, self.ip.value, at.ENTRY_IMM, signed=True)
 
     def write_register(self, offset: int, value: Value) -> None:
+        """Set the register whose scaled number is at `offset` of the entry."""
         self.f.store(8, self.entry_byte(offset), value, at.REGISTERS)
 
     def _write(self, value: Value) -> bool:
@@ -248,7 +127,7 @@ class Handlers:
     # Memory
 
     def _load(self, name: str) -> bool:
-        size, signed = _LOADS[name]
+        size, signed = LOADS[name]
         limit = MEMORY_SIZE - size - (1 if self.version == VERSION0 else 0)  # version 0: never the last byte
         address = self.f.tee(self.a, self.register(at.ENTRY_RS1) + self.immediate())
         with self.f.if_(address.compare("gt_u", limit)):
@@ -256,7 +135,7 @@ class Handlers:
         return self._write(load(I64, size, self.a.value.wrap(), at.GUEST, signed))
 
     def _store(self, name: str) -> bool:
-        f, size = self.f, _STORES[name]
+        f, size = self.f, STORES[name]
         address = self.a.value
         f.set(self.a, self.register(at.ENTRY_RS1) + self.immediate())
         with f.block() as checked:
@@ -285,7 +164,7 @@ class Handlers:
         old = self._local(self.c, load(I64, size, address.wrap(), at.GUEST, signed=True))
         if size == 4:  # sign-extended, the order of unsigned numbers is the same
             operand = self._local(self.b, operand.sign_extend(32))
-        self.f.store(size, address.wrap(), _ATOMIC_RESULTS[name[:-2]](old, operand), at.GUEST)
+        self.f.store(size, address.wrap(), ATOMIC_RESULTS[name[:-2]](old, operand), at.GUEST)
         return self._write(old)
 
     def _store_conditional(self, size: int) -> bool:
@@ -323,7 +202,7 @@ class Handlers:
         return True
 
     def _branch(self, name: str) -> bool:
-        taken = self.register(at.ENTRY_RS1).compare(_BRANCHES[name], self.register(at.ENTRY_RS2))
+        taken = self.register(at.ENTRY_RS1).compare(BRANCHES[name], self.register(at.ENTRY_RS2))
         self.f.set(self.target, select(taken, self._code_address(at.ENTRY_IMM), self._behind()))
         return True
 
@@ -378,10 +257,10 @@ class Handlers:
             self._wide_product(name)
             return self._write(self.d.value)
         if name.endswith("w"):
-            extend: Unary = (lambda v: _low32(v)) if "u" in name else (lambda v: v.sign_extend(32))
+            extend: Unary = (lambda v: low32(v)) if "u" in name else (lambda v: v.sign_extend(32))
             a, b = self._local(self.a, extend(a)), self._local(self.b, extend(b))
-            return self._write(_DIVISIONS[name[:-1]](a, b).sign_extend(32))
-        return self._write(_DIVISIONS[name](a, b))
+            return self._write(DIVISIONS[name[:-1]](a, b).sign_extend(32))
+        return self._write(DIVISIONS[name](a, b))
 
     def _wide(self, name: str) -> bool:
         a, b = self._sources()
@@ -391,8 +270,8 @@ class Handlers:
             self.write_register(at.ENTRY_RS3, self.c.value)
             return False
         suffix = name.removeprefix("wide_div")
-        self.write_register(at.ENTRY_RD, _DIVISIONS["div" + suffix](a, b))
-        self.write_register(at.ENTRY_RS3, _DIVISIONS["rem" + suffix](a, b))
+        self.write_register(at.ENTRY_RD, DIVISIONS["div" + suffix](a, b))
+        self.write_register(at.ENTRY_RS3, DIVISIONS["rem" + suffix](a, b))
         return False
 
     # Carry chains
@@ -461,7 +340,7 @@ class Handlers:
     # Bit manipulation that fits no table
 
     def _slliuw_(self) -> bool:
-        return self._write(_low32(self.register(at.ENTRY_RS1)) << self.immediate())
+        return self._write(low32(self.register(at.ENTRY_RS1)) << self.immediate())
 
     def _clmul_(self) -> bool:
         return self._write(self.f.call(self._clmul, *self._sources()))
@@ -471,20 +350,6 @@ class Handlers:
 
     def _clmulh_(self) -> bool:
         return self._write(self.f.call(self._clmulr, *self._sources()).shr_u(1))
-
-
-_MINUS_ONE: Final = const(I64, -1)
-_ZERO64: Final = const(I64, 0)
-
-# Division traps in WebAssembly where it does not in RISC-V.
-_DIVISIONS: Final[dict[str, Binary]] = {
-    "divu": lambda a, b: if_else(b.eqz(), _MINUS_ONE, a.binary("div_u", b)),
-    "remu": lambda a, b: if_else(b.eqz(), a, a.binary("rem_u", b)),
-    "div": lambda a, b: if_else(
-        (b + 1).compare("le_u", 1), if_else(b.eqz(), _MINUS_ONE, _ZERO64 - a), a.binary("div_s", b)
-    ),
-    "rem": lambda a, b: if_else(b.eqz(), a, a.binary("rem_s", b)),
-}
 
 
 def _generate_claim(module: Module) -> Function:
@@ -536,7 +401,7 @@ def _generate_clmul(module: Module, reverse: bool) -> Function:
         for index, part in enumerate(locals_):
             f.set(part, factor.value & _EVERY_FOURTH << index)
     for index in range(4):
-        column = _ZERO64
+        column = const(I64, 0)
         for left in range(4):
             column = column ^ parts[0][left].value * parts[1][(index - left) % 4].value
         f.set(product, product.value | column & _EVERY_FOURTH << index)

@@ -54,12 +54,12 @@ BLOCKS_ODD: Final = BLOCKS + 4 * (MEMORY_SIZE // 2)  # the same for odd addresse
 BLOCKS_SIZE: Final = 4 * MEMORY_SIZE  # both
 BLOCKS_PAGE_SIZE: Final = 4 * (PAGE_SIZE // 2)  # of one of them for a page of the guest
 ARENA: Final = BLOCKS + BLOCKS_SIZE
-ARENA_SIZE: Final = 4 * _MIB  # enough for all that a usual program runs; a hostile one fills all of it
+ARENA_SIZE: Final = 4 * _MIB  # enough for usual programs; hostile ones fill it
 MAX_BLOCK_SIZE: Final = 512  # bytes that one decoded block takes at most
 
 GUEST: Final = ARENA + ARENA_SIZE
 
-# Arguments on their way to another program, see `vm.wasm.arguments`. The system gives no memory before they are used.
+# Arguments for another program, see `vm.wasm.arguments`. Pages are not resident before they are used.
 ARGUMENT_WORDS: Final = GUEST + MEMORY_SIZE  # u64 each
 ARGUMENT_STRINGS_END: Final = ARGUMENT_WORDS + 2 * MAX_ARGUMENT_BYTES + PAGE
 END: Final = ARGUMENT_STRINGS_END

@@ -21,7 +21,7 @@ from vm.wasm.runtime import Runtime, Words, release
 from vm.wasm.status import Status
 from vm.wasm.words import Question
 
-# Cycles that one call into the interpreter may use: after that, signals and other threads' wishes get their turn.
+# Cycles that one call into the interpreter may use. Between calls Python handles signals and other threads.
 _SLICE: Final = 1 << 28
 _ARENA_WORD: Final = at.ARENA_NEXT // 4
 _NO_BLOCKS: Final = bytes(at.BLOCKS_PAGE_SIZE)
@@ -38,7 +38,9 @@ class Runnable(Protocol):
     memory: memoryview
     words: Words
 
-    def run(self) -> int: ...
+    def run(self) -> int:
+        """Run until something ends the run; returns a `vm.wasm.status.Status`."""
+        ...
 
 
 class LinearMemory(Memory):
@@ -116,6 +118,7 @@ class WasmMachine(MachineState):
         super().__init__(version, max_cycles, views.registers, views.memory)
 
     def reset(self, overwritten: Sequence[slice] = ()) -> None:
+        """As `vm.machine.Machine.reset`."""
         if self.views.words[_ARENA_WORD]:
             self._forget_blocks()
         super().reset(overwritten)
@@ -126,6 +129,7 @@ class WasmMachine(MachineState):
             self.views.words[_ARENA_WORD] = 0
 
     def clear_registers(self) -> None:
+        """As `MachineState.clear_registers`, at once."""
         self.views.registers[:] = _NO_REGISTERS
 
     def _forget_blocks(self) -> None:
@@ -143,7 +147,7 @@ class WasmMachine(MachineState):
         self.views.words[_ARENA_WORD] = 0
 
     def run(self) -> None:
-        """Slices of at most `_SLICE` cycles. Short scripts spend a good part of their time here, so it is one piece."""
+        """Run in slices of at most `_SLICE` cycles. One function, since short scripts spend much of their time here."""
         views = self.views
         longs = views.longs
         while True:

@@ -34,7 +34,7 @@ _madvise: Final[Any] = ctypes.CDLL(None).madvise if sys.platform == "linux" else
 
 
 def make_engine() -> wasmtime.Engine:
-    """With the settings that all compiled code here shares."""
+    """An engine with the settings that all compiled code here shares."""
     config = wasmtime.Config()
     config.wasm_wide_arithmetic = True
     config.cranelift_opt_level = "speed"
@@ -131,7 +131,7 @@ def write_checked(path: Path, code: bytes) -> None:
 
 
 def keep_checked(path: Path, code: bytes) -> None:
-    """`write_checked` where it can be done: code that cannot be kept is made again next time."""
+    """`write_checked`; errors are ignored, since the code can be compiled again."""
     with suppress(OSError):
         write_checked(path, code)
 

@@ -4,6 +4,8 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
+    """Why generated code returns to the host."""
+
     OK = 0  # never returned: within generated code, "go on"
     ECALL = 1
     CYCLES = 2  # the block at pc would exceed the limit

@@ -11,6 +11,7 @@ from vm.isa.profile import Isa
 from vm.isa.table import OPS, Extension, Form, OpSpec
 from vm.isa.word import candidates
 from vm.wasm.layout import GROUP_COUNT, NO_OP
+from vm.wasm.operations import LOADS, STORES
 
 FORM_NUMBER: Final = {form: number for number, form in enumerate(Form)}
 
@@ -38,11 +39,9 @@ class Kind(IntEnum):
     IDLE = 9  # ends a block and does nothing
 
 
-_LOADS: Final = frozenset({"lb", "lh", "lw", "ld", "lbu", "lhu", "lwu"})
-_STORES: Final = frozenset({"sb", "sh", "sw", "sd"})
 _KINDS: Final = {
-    **dict.fromkeys(_LOADS, Kind.LOAD),
-    **dict.fromkeys(_STORES, Kind.STORE),
+    **dict.fromkeys(LOADS, Kind.LOAD),
+    **dict.fromkeys(STORES, Kind.STORE),
     **dict.fromkeys(("jal",), Kind.JUMP),
     **dict.fromkeys(("jalr",), Kind.JUMP_REGISTER),
     **dict.fromkeys(("auipc", "far_jump_rel", "far_jump_abs"), Kind.PC_RELATIVE),
@@ -53,6 +52,7 @@ _KINDS: Final = {
 
 
 def kind_of(spec: OpSpec) -> Kind:
+    """How the decoder and the interpreter treat an op."""
     if spec.name in _KINDS:
         return _KINDS[spec.name]
     if spec.extension is Extension.A:

@@ -11,10 +11,12 @@ _LOAD128, _STORE128, _CONST128, _EQUAL8, _BITMASK8 = 0x00, 0x0B, 0x0C, 0x23, 0x6
 
 
 def load_vector(address: Value, offset: int = 0) -> Value:
+    """16 bytes at `address + offset`."""
     return Value(V128, address.code + bytes([_SIMD, _LOAD128, 0]) + unsigned_leb(offset))
 
 
 def store_vector(f: Function, address: Value, value: Value) -> None:
+    """Store 16 bytes at `address`."""
     f.body += address.code + value.code + bytes([_SIMD, _STORE128, 0, 0])
 
 

@@ -15,7 +15,7 @@ def vm_version(process: Process) -> int:
 
 
 def current_cycles(process: Process) -> int:
-    """Cycles that the group has used; those for switching processes since the last turn are not in it (kept so)."""
+    """Cycles that the group has used; without the cost of process switches since the last turn: this is consensus."""
     cycles = process.cycles_before + process.machine.cycles
     if cycles > U64_MAX:
         raise CyclesOverflow
@@ -28,7 +28,7 @@ def process_id(process: Process) -> int:
 
 
 def debug(process: Process) -> None:
-    """Print the string at a0. It must be UTF-8 even if nobody listens."""
+    """Print the string at a0. It must be UTF-8 even if there is no printer."""
     text = process.machine.memory.load_cstring(process.machine.get_register(A0))
     process.machine.add_cycles_unchecked(transfer_cycles(len(text)))
     try:

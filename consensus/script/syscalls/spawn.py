@@ -36,7 +36,7 @@ def spawn(process: Process) -> SpawnRequest | int:
         return INDEX_OUT_OF_BOUND
     block = machine.get_register(A4)
     argc, argv, process_id_address, fds_address = (memory.load64((block + at) & U64_MASK) for at in (0, 8, 16, 24))
-    # The list is read before anything is charged, and may fill the memory: that it has an end is all that counts here.
+    # The list is read before anything is charged and may fill the memory, so only its end is searched for here.
     if fds_address and not memory.has_zero_word(fds_address):
         raise MemOutOfBound
     data = process.context.data_at(program.source, program.index, program.place)
