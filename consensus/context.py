@@ -24,15 +24,21 @@ class CellProvider(Protocol):
 class HeaderProvider(Protocol):
     """Headers of any stored block, on the main chain or not."""
 
-    def header(self, block_hash: bytes) -> Header | None: ...
+    def header(self, block_hash: bytes) -> Header | None:
+        """The header, None when the block is not stored."""
+        ...
 
 
 class BlockFacts(HeaderProvider, Protocol):
     """What is stored of any block, on the main chain or not."""
 
-    def block(self, block_hash: bytes) -> Block | None: ...
+    def block(self, block_hash: bytes) -> Block | None:
+        """The block, None when it is not stored."""
+        ...
 
-    def block_ext(self, block_hash: bytes) -> BlockExt | None: ...
+    def block_ext(self, block_hash: bytes) -> BlockExt | None:
+        """What the node knows of the block: fees, cycles, total difficulty."""
+        ...
 
     def block_epoch(self, block_hash: bytes) -> EpochExt | None:
         """The epoch that the block belongs to."""
@@ -46,7 +52,9 @@ class BlockFacts(HeaderProvider, Protocol):
 class ChainReader(CellProvider, BlockFacts, Protocol):
     """The main chain at one tip."""
 
-    def tip_header(self) -> Header: ...
+    def tip_header(self) -> Header:
+        """Header of the last block of the main chain."""
+        ...
 
     def tip_epoch(self) -> EpochExt:
         """The epoch that the tip belongs to."""
@@ -56,7 +64,9 @@ class ChainReader(CellProvider, BlockFacts, Protocol):
         """Hash of the main chain's block at a height."""
         ...
 
-    def is_main(self, block_hash: bytes) -> bool: ...
+    def is_main(self, block_hash: bytes) -> bool:
+        """The block is on the main chain."""
+        ...
 
     def uncle(self, uncle_hash: bytes) -> Header | None:
         """Header of an uncle that some main-chain block embeds."""

@@ -112,6 +112,7 @@ class Consensus:
 
     @property
     def genesis_hash(self) -> bytes:
+        """Block hash of the genesis block."""
         return self.genesis_block.hash
 
     @property
@@ -126,4 +127,5 @@ class Consensus:
 
     @property
     def is_public_chain(self) -> bool:
+        """Mainnet or testnet, by the spec's name."""
         return self.id in {"ckb", "ckb_testnet"}

@@ -166,6 +166,7 @@ class Handle:
         self.fd = fd
 
     def close(self) -> None:
+        """Close the descriptor now."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -201,6 +202,7 @@ class Readers:
         return data
 
     def close(self) -> None:
+        """Close the files when their last reads end; further use raises StorageClosed."""
         with self._lock:
             self._closed = True
             self._open.clear()
@@ -220,6 +222,7 @@ class Readers:
 
 
 def segment_path(path: Path, segment: int) -> Path:
+    """The file of a segment."""
     return path / f"blocks-{segment:05d}.dat"
 
 
@@ -235,6 +238,7 @@ def segments_of(path: Path) -> list[int]:
 
 
 def checked_payload(record: bytes, location: Location, path: Path) -> bytes:
+    """The payload of a BODY record of the expected length. Raises StorageCorrupt if it or its checksum differs."""
     magic, length, checksum = HEAD.unpack_from(record)
     payload = record[HEAD.size :]
     if magic != BODY or length != location.length:
@@ -266,5 +270,6 @@ def free_body(path: Path, location: Location) -> None:
 
 
 def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
     directory = Handle(os.open(path, _DIRECTORY))  # the name keeps the descriptor open until it is synced
     os.fsync(directory.fd)

@@ -23,6 +23,7 @@ class Arguments:
 
     @classmethod
     def of(cls, args: Sequence[bytes] | Arguments) -> Arguments:
+        """From strings, unless they are Arguments already."""
         if isinstance(args, Arguments):
             return args
         sizes = accumulate(map(len, args))

@@ -18,7 +18,6 @@ from consensus.errors import CkbError, HeaderError
 from consensus.params import Consensus
 from consensus.rules.epoch import EpochContinuityError, EpochMalformedError
 from consensus.rules.header import (
-    GENESIS_EPOCH,
     BlockTimeTooNewError,
     UnknownParentError,
     ancestor_timestamps,
@@ -29,7 +28,7 @@ from consensus.rules.header import (
 )
 from consensus.rules.pow import PowError, first_without_work
 from consensus.types.blockchain import Header
-from consensus.types.core import EpochFraction
+from consensus.types.core import GENESIS_EPOCH, EpochFraction
 
 FindWithoutWork = Callable[[Consensus, Sequence[bytes]], int | None]
 """Index of the first of some raw headers (208 bytes) whose proof of work is missing; None when all have it."""

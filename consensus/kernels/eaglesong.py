@@ -8,12 +8,12 @@ meanwhile.
 from collections.abc import Sequence
 from typing import Final
 
+from consensus.codec.layout import HEADER_SIZE
 from consensus.crypto.difficulty import U256_MAX
 from consensus.crypto.eaglesong import RATE_WORDS, padded
 from consensus.crypto.hashing import HASH_SIZE
 from consensus.kernels.eaglesong_code import (
     CODE_DIGEST,
-    HEADER_SIZE,
     MAX_HEADERS,
     MESSAGE_BYTES,
     Layout,

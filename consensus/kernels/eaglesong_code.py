@@ -10,6 +10,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
+from consensus.codec.layout import HEADER_SIZE
 from consensus.crypto.eaglesong import CONSTANTS, DELIMITER, RATE_WORDS, ROTATIONS, STATE_WORDS
 from consensus.crypto.hashing import HASH_SIZE
 from consensus.kernels import simd
@@ -24,7 +25,6 @@ _CONSTANTS_BYTES: Final = len(CONSTANTS) * _STATE_BYTES
 
 NONCE_SIZE: Final = 16
 _WORK_SIZE: Final = HASH_SIZE + NONCE_SIZE
-HEADER_SIZE: Final = 208
 _UNMINED_SIZE: Final = HEADER_SIZE - NONCE_SIZE  # what the pow hash covers
 _COMPACT_TARGET_AT: Final = 4
 _MAX_EXPONENT: Final = 32

@@ -8,11 +8,18 @@ stays for as many blocks as it covers.
 from enum import IntEnum
 from typing import Final
 
+from consensus.codec.layout import (
+    EPOCH_INDEX_SHIFT,
+    EPOCH_LENGTH_SHIFT,
+    EPOCH_NUMBER_MASK,
+    EPOCH_PART_MASK,
+    HEADER_DIGEST,
+)
 from consensus.crypto.hashing import HASH_SIZE, ckb_hash
 from consensus.kernels.blake2b_code import WORKSPACE, Blake2b
 from vm.wasm.emitter import I32, I64, PAGE, Function, Local, Module, Value, const, load
 
-NODE_SIZE: Final = 120
+NODE_SIZE: Final = HEADER_DIGEST.size
 MAX_PEAKS: Final = 64
 """A u64 of blocks has no more."""
 
@@ -49,9 +56,6 @@ CODE_DIGEST: Final = "ca5861d0aafdbf5d"
 
 _ZERO: Final = const(I32, 0)
 _EPOCH_MASK: Final = (1 << 56) - 1  # number, index and length: 24, 16 and 16 bits
-_NUMBER_MASK: Final = (1 << 24) - 1
-_INDEX_AT, _LENGTH_AT = 24, 40
-_PART_MASK: Final = 0xFFFF
 _DIFFICULTY_BYTES: Final = 32
 
 
@@ -164,18 +168,18 @@ def _refuse_unless_adjacent(f: Function, left: Value) -> None:
 
 
 def _ends_epoch(end: Local) -> Value:
-    index, length = (end.value.shr_u(at) & _PART_MASK for at in (_INDEX_AT, _LENGTH_AT))
+    index, length = (end.value.shr_u(at) & EPOCH_PART_MASK for at in (EPOCH_INDEX_SHIFT, EPOCH_LENGTH_SHIFT))
     return (index + 1).compare("ge_u", length)
 
 
 def _is_next_of_epoch(end: Local, start: Local) -> Value:
-    follows = start.value.compare("eq", end.value + (1 << _INDEX_AT))
+    follows = start.value.compare("eq", end.value + (1 << EPOCH_INDEX_SHIFT))
     return _ends_epoch(end).eqz() & follows
 
 
 def _is_first_of_next_epoch(end: Local, start: Local) -> Value:
-    follows = (start.value & _NUMBER_MASK).compare("eq", (end.value & _NUMBER_MASK) + 1)
-    return _ends_epoch(end) & follows & (start.value & (_PART_MASK << _INDEX_AT)).eqz()
+    follows = (start.value & EPOCH_NUMBER_MASK).compare("eq", (end.value & EPOCH_NUMBER_MASK) + 1)
+    return _ends_epoch(end) & follows & (start.value & (EPOCH_PART_MASK << EPOCH_INDEX_SHIFT)).eqz()
 
 
 def _add_difficulty(f: Function, left: Value) -> None:

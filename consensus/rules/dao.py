@@ -108,9 +108,11 @@ class DaoField(NamedTuple):
 
     @classmethod
     def unpack(cls, raw: bytes) -> DaoField:
+        """From the `dao` of a header, 32 bytes."""
         return cls(*DAO_FIELD.unpack(raw))
 
     def pack(self) -> bytes:
+        """32 bytes, as in a header."""
         return DAO_FIELD.pack(self.total, self.rate, self.savings, self.occupied)
 
 

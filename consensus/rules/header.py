@@ -11,9 +11,7 @@ from consensus.params import BLOCK_VERSION, Consensus
 from consensus.rules.epoch import EpochContinuityError, EpochMalformedError
 from consensus.rules.pow import verify_pow
 from consensus.types.blockchain import Header
-from consensus.types.core import EpochFraction
-
-GENESIS_EPOCH: Final = EpochFraction(0, 0, 0)
+from consensus.types.core import GENESIS_EPOCH, EpochFraction
 
 
 class TemporaryHeaderError(HeaderError):

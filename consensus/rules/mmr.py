@@ -17,9 +17,7 @@ from consensus.crypto.hashing import ckb_hash
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.types.blockchain import Header
-from consensus.types.core import EpochFraction, HeaderDigest, is_next_in_epoch
-
-_GENESIS_EPOCH = EpochFraction(0, 0, 0)
+from consensus.types.core import GENESIS_EPOCH, EpochFraction, HeaderDigest, is_next_in_epoch
 
 NodeAt = Callable[[int], bytes]
 """The node at a position that exists."""
@@ -28,7 +26,9 @@ NodeAt = Callable[[int], bytes]
 class MmrReader(Protocol):
     """Stored nodes."""
 
-    def mmr_node(self, position: int) -> bytes | None: ...
+    def mmr_node(self, position: int) -> bytes | None:
+        """The 120-byte node at a position, None when there is none."""
+        ...
 
 
 class MmrError(CkbError):
@@ -102,7 +102,7 @@ def _check_epochs_adjacent(left_end: int, right_start: int) -> None:
     if is_next_in_epoch(right_start, left_end):
         return
     end, start = EpochFraction.unpack(left_end), EpochFraction.unpack(right_start)
-    if end != _GENESIS_EPOCH and not start.is_successor_of(end):
+    if end != GENESIS_EPOCH and not start.is_successor_of(end):
         raise MmrEpochError(end, start)
 
 

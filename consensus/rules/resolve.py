@@ -19,7 +19,9 @@ MAX_DEP_EXPANSION = 2048
 class HeaderChecker(Protocol):
     """Knows which blocks a transaction may name as header deps."""
 
-    def is_main(self, block_hash: bytes) -> bool: ...
+    def is_main(self, block_hash: bytes) -> bool:
+        """The block is on the main chain."""
+        ...
 
 
 class OutPointError(ResolveError):

@@ -87,6 +87,7 @@ class OutputCell:
 
     @lazy
     def data_hash(self) -> bytes:
+        """Hash of the data."""
         return data_hash(self.data)
 
 
@@ -102,15 +103,18 @@ class TransactionContext:
 
     @lazy
     def code(self) -> CodeIndex:
+        """The code cells of the transaction."""
         return CodeIndex(self.rtx.cell_deps)
 
     @lazy
     def outputs(self) -> Sequence[OutputCell]:
+        """The cells that the transaction creates."""
         body = self.transaction.body
         return [OutputCell(output, data) for output, data in zip(body.outputs, body.outputs_data, strict=False)]
 
     @lazy
     def header_dep_set(self) -> frozenset[bytes]:
+        """Hashes of the header deps."""
         return frozenset(self.transaction.body.header_deps)
 
     def header(self, block_hash: bytes) -> Header | None:

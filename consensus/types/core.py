@@ -77,6 +77,10 @@ def is_next_in_epoch(packed: int, parent: int) -> bool:
     return is_inside and packed - parent == 1 << EPOCH_INDEX_SHIFT
 
 
+GENESIS_EPOCH = EpochFraction(0, 0, 0)
+"""The epoch field of a genesis header. Any epoch may follow it."""
+
+
 class EpochExt(Struct):
     """What the chain knows of an epoch: 108 bytes, as the database keeps it (`EpochExt` of extensions.mol)."""
 

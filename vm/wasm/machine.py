@@ -51,13 +51,16 @@ class LinearMemory(Memory):
         self._linear, self._words = linear, words
 
     def has_zero_word(self, address: int) -> bool:
+        """As `Memory.has_zero_word`, by generated code."""
         return self._words(Question.HAS_ZERO, address) != 0
 
     def find_zero_word(self, address: int) -> int | None:
+        """As `Memory.find_zero_word`, by generated code."""
         found = self._words(Question.FIND_ZERO, address)
         return None if found < 0 else found
 
     def known_words(self, start: int, end: int, known: Collection[int]) -> set[int] | None:
+        """As `Memory.known_words`, by generated code."""
         multiplier, slots = _perfect_hash(known)
         table = self._linear[at.WORD_TABLE : at.WORD_MARKS].cast("Q")
         marks = self._linear[at.WORD_MARKS : at.WORD_MARKS + (1 << at.WORD_TABLE_BITS)]
@@ -71,6 +74,7 @@ class LinearMemory(Memory):
                 table[slot] = marks[slot] = 0
 
     def gather_arguments(self, argc: int, argv: int, each: int) -> Arguments | None:
+        """As `Memory.gather_arguments`, by generated code."""
         size = self._words(Question.GATHER, argv, argc, each)
         if size == OUT_OF_BOUND:
             raise MemOutOfBound
