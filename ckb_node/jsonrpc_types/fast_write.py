@@ -6,8 +6,9 @@ transaction was parsed, so every place in them follows from the schema (`blockch
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from struct import Struct as ByteStruct
-from struct import unpack_from
 
 from msgspec import UNSET
 
@@ -27,6 +28,7 @@ from ckb_node.jsonrpc_types.chain import (
     uncle_view_json,
 )
 from ckb_node.jsonrpc_types.hex_text import bytes_text
+from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.layout import (
     BODY_HEAD,
     CELL_DEP_SIZE,
@@ -83,14 +85,9 @@ def _items(raw: bytes, at: int, size: int) -> range:
     return range(at + 4, at + 4 + count * size, size)
 
 
-def _parts(raw: bytes, at: int) -> list[tuple[int, int]]:
+def _parts(raw: bytes, at: int) -> Iterator[tuple[int, int]]:
     """Start and end of each item of a vector whose items differ in size."""
-    total = U32.unpack_from(raw, at)[0]
-    if total == 4:
-        return []
-    count = U32.unpack_from(raw, at + 4)[0] // 4 - 1
-    starts = [at + offset for offset in unpack_from(f"<{count}I", raw, at + 4)]
-    return list(zip(starts, [*starts[1:], at + total], strict=True))
+    return pairwise(trusted_bounds(raw, at))
 
 
 def _out_point(raw: bytes, text: str, at: int) -> OutPointJson:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from consensus.codec.layout import INPUT_SIZE, SINCE_SIZE, U32
 
-__all__ = ["TxBounds", "created_cell", "created_output", "transaction_bounds"]
+__all__ = ["TxBounds", "created_cell", "created_output", "transaction_bounds", "trusted_bounds"]
 
 _PAIR: Final = Struct("<II")
 _TRANSACTIONS_FIELD: Final = 2
@@ -33,9 +33,9 @@ class TxBounds(NamedTuple):
 
 def transaction_bounds(block: bytes) -> list[TxBounds]:
     """Bounds of each transaction of a serialised Block."""
-    transactions = _bounds(block, 0)[_TRANSACTIONS_FIELD]
-    bounds = _bounds(block, transactions)
-    return [_layout(block, bounds[i], bounds[i + 1]) for i in range(len(bounds) - 1)]
+    transactions = trusted_bounds(block, 0)[_TRANSACTIONS_FIELD]
+    bounds = trusted_bounds(block, transactions)
+    return [_tx_bounds(block, bounds[i], bounds[i + 1]) for i in range(len(bounds) - 1)]
 
 
 def created_cell(transaction: bytes, index: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -60,13 +60,13 @@ def created_output(transaction: bytes, index: int) -> bytes | None:
     return transaction[start:end]
 
 
-def _layout(raw: bytes, start: int, end: int) -> TxBounds:
+def _tx_bounds(raw: bytes, start: int, end: int) -> TxBounds:
     (body_offset,) = U32.unpack_from(raw, start + 4)
-    fields = _bounds(raw, start + body_offset)
+    fields = trusted_bounds(raw, start + body_offset)
     first_input, inputs_end = fields[_INPUTS_FIELD] + 4, fields[_OUTPUTS_FIELD]
     consumed = [raw[at + SINCE_SIZE : at + INPUT_SIZE] for at in range(first_input, inputs_end, INPUT_SIZE)]
-    outputs = _bounds(raw, fields[_OUTPUTS_FIELD])
-    data = _bounds(raw, fields[_OUTPUTS_DATA_FIELD])
+    outputs = trusted_bounds(raw, fields[_OUTPUTS_FIELD])
+    data = trusted_bounds(raw, fields[_OUTPUTS_DATA_FIELD])
     return TxBounds(
         start,
         end,
@@ -76,7 +76,7 @@ def _layout(raw: bytes, start: int, end: int) -> TxBounds:
     )
 
 
-def _bounds(raw: bytes, start: int) -> list[int]:
+def trusted_bounds(raw: bytes, start: int) -> list[int]:
     """Absolute bounds of a table's or dynvec's parts, the end included; of an empty one only the end."""
     (size,) = U32.unpack_from(raw, start)
     if size == U32.size:

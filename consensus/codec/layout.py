@@ -44,6 +44,8 @@ BODY_HEAD: Final = Struct("<I6I")
 """Size, offsets of version, cell deps, header deps, inputs, outputs, outputs data."""
 OUTPUT_HEAD: Final = Struct("<IIIIQ")
 """Size, offsets of capacity, lock and type; the capacity."""
+OUTPUT_LOCK_AND_TYPE: Final = Struct("<8xII")
+"""Offsets of lock and type, from the start of an output."""
 CAPACITY_AT: Final = OUTPUT_HEAD.size - 8
 OUTPUT_OFFSETS: Final = (CAPACITY_AT, OUTPUT_HEAD.size)
 """Of capacity and lock; that of the type depends on the lock."""

@@ -8,14 +8,11 @@ significant bit first, the last byte filled up with zeros. Each filter is bound 
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import Struct
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from consensus.codec.layout import OUTPUT_LOCK_AND_TYPE
 from consensus.crypto.hashing import ckb_hash, ckb_hash_concat
 from consensus.types.blockchain import NULL_OUT_POINT, Block, TxSlice, out_point_key
-
-_OUTPUT_PARTS: Final = Struct("<8xII")
-"""Of a CellOutput: offsets of lock and type."""
 
 ScriptHashes = tuple[bytes, ...]
 """Of one cell: the hash of its lock, and that of its type script if it has one."""
@@ -30,7 +27,7 @@ class BlockScripts(NamedTuple):
 
 def script_hashes(output: bytes) -> ScriptHashes:
     """Of a serialised CellOutput that passed the strict check."""
-    lock_at, type_at = _OUTPUT_PARTS.unpack_from(output)
+    lock_at, type_at = OUTPUT_LOCK_AND_TYPE.unpack_from(output)
     lock_hash = ckb_hash(output[lock_at:type_at])
     return (lock_hash, ckb_hash(output[type_at:])) if type_at < len(output) else (lock_hash,)
 
