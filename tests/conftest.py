@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
-from tests.kit.fuzz import FACTOR
+from tests.support.fuzz import FACTOR
 
 FUZZ_TIMEOUT_S = 3000
 

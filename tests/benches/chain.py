@@ -31,9 +31,9 @@ from ckb_node.verification.service import ParallelScriptService
 from consensus.kernels.prepare import load_kernels
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
-from tests.benches.chain_maker import ChainMaker, read_blocks, write_blocks
-from tests.benches.report import BENCH_DIR, Report
-from tests.kit.devchain import dev_consensus
+from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.long_chain import ChainMaker, read_blocks, write_blocks
+from tests.support.report import BENCH_DIR, Report
 from vm import Engines
 
 SMALL_BLOCKS = 20_000

@@ -20,10 +20,10 @@ from consensus.kernels import golomb as filter_kernel
 from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from storage.filters import FilterStore
-from tests.benches.chain_maker import NOW_MS, ChainMaker
-from tests.benches.report import BENCH_DIR, Report
-from tests.consensus.kit_filters import block_with, output, output_of, script, transaction
-from tests.kit.devchain import dev_consensus
+from tests.support.builders.filters import block_with, output, output_of, script, transaction
+from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.long_chain import NOW_MS, ChainMaker
+from tests.support.report import BENCH_DIR, Report
 
 EMPTY_BLOCKS = 5000
 TRANSFER_BLOCKS = 40

@@ -19,10 +19,10 @@ from ckb_node.jsonrpc_types.block_view import encode_block_view
 from ckb_node.specs import files_of
 from consensus.chainspec.spec import build_consensus, parse_spec
 from consensus.types.blockchain import Block
-from tests.benches.chain_maker import ChainMaker
-from tests.benches.report import BENCH_DIR, Report
-from tests.interop.kit_nodes import ReferenceNode, init_ours, spec_text
-from tests.kit.process import RpcClient, run_command
+from tests.support.chains.long_chain import ChainMaker
+from tests.support.nodes.process import RpcClient, run_command
+from tests.support.nodes.reference import ReferenceNode, init_ours, spec_text
+from tests.support.report import BENCH_DIR, Report
 
 REPEATS = 3
 COMMAND_S = 600.0

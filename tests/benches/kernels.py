@@ -27,7 +27,7 @@ from consensus.rules import mmr
 from consensus.rules.pow import is_solution
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
-from tests.benches.report import Report
+from tests.support.report import Report
 
 TURNS = 9
 HEADERS = 2000

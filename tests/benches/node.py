@@ -24,12 +24,12 @@ from ckb_node.runtime.clock import SystemClock
 from ckb_node.verification.scripts import ScriptService
 from consensus.types.blockchain import Block, OutPoint, Transaction
 from storage.chain_store import ChainStore
-from tests.benches.report import BENCH_DIR, Report
 from tests.benches.rpc_load import requests_per_second
-from tests.kit.devchain import dev_chain, dev_consensus
-from tests.kit.process import NodeProcess, RpcClient
-from tests.kit.quiet import empty_block, init_directory, quiet_node, send
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import dev_chain, dev_consensus
+from tests.support.nodes.process import NodeProcess, RpcClient
+from tests.support.nodes.quiet import empty_block, init_directory, quiet_node, send
+from tests.support.report import BENCH_DIR, Report
 
 STARTS = 5
 IDLE_S = 3.0

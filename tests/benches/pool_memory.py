@@ -16,7 +16,7 @@ from ckb_node.txpool.graph import PoolGraph
 from consensus.crypto.hashing import ckb_hash
 from consensus.types.blockchain import CellDep, CellInput, CellOutput, OutPoint, RawTransaction, Script, Transaction
 from consensus.types.core import CellMeta, ResolvedTransaction
-from tests.benches.report import Report
+from tests.support.report import Report
 
 COUNT = 40_000
 LOCK = Script(code_hash=bytes(32), hash_type=1, args=bytes(20))

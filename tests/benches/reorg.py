@@ -28,11 +28,11 @@ from ckb_node.chain.checks import all_rules, scripts_trusted
 from ckb_node.config import load_config
 from ckb_node.opening import open_chain
 from consensus.types.blockchain import Block, Transaction
-from tests.benches.chain_maker import NOW_MS, ChainMaker
-from tests.benches.report import BENCH_DIR, Report
-from tests.kit.process import NodeProcess, RpcClient
-from tests.kit.quiet import init_directory, quiet_node, submit
-from tests.kit.wallet import ALICE_KEY, Wallet
+from tests.support.builders.wallet import ALICE_KEY, Wallet
+from tests.support.chains.long_chain import NOW_MS, ChainMaker
+from tests.support.nodes.process import NodeProcess, RpcClient
+from tests.support.nodes.quiet import init_directory, quiet_node, submit
+from tests.support.report import BENCH_DIR, Report
 
 DEPTH = 1000
 TRANSFERS = 2

@@ -25,7 +25,21 @@ from consensus.script.scheduler import MachineFactory
 from consensus.script.syscalls import numbers as call
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.core import ResolvedTransaction
-from tests.benches.hostile_programs import (
+from tests.support.builders.scripts import (
+    Chain,
+    Env,
+    make_block,
+    make_cell,
+    make_consensus,
+    make_header,
+    make_output,
+    make_transaction,
+    resolve,
+    script_for,
+)
+from tests.support.report import Report
+from tests.support.vm.assembler import CODE_BASE, PF_R, PF_X, Segment, elf
+from tests.support.vm.hostile_programs import (
     CELL_COUNT,
     LIST,
     LIST_END,
@@ -42,21 +56,7 @@ from tests.benches.hostile_programs import (
     talking,
     with_list,
 )
-from tests.benches.report import Report
-from tests.script.assembler import DATA
-from tests.script.support import (
-    Chain,
-    Env,
-    make_block,
-    make_cell,
-    make_consensus,
-    make_header,
-    make_output,
-    make_transaction,
-    resolve,
-    script_for,
-)
-from tests.vm.assembler import CODE_BASE, PF_R, PF_X, Segment, elf
+from tests.support.vm.script_programs import DATA
 from vm import Machine, create_machine
 from vm.errors import CyclesExceeded
 from vm.isa.table import OPS, Extension, Form, OpSpec

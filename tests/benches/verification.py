@@ -21,9 +21,9 @@ from consensus.rules.verify_block import PreparedBlock
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import OutPoint, Transaction
 from storage.chain_store import ChainView
-from tests.benches.report import Report
-from tests.kit.devchain import DevChain, dev_chain
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import DevChain, dev_chain
+from tests.support.report import Report
 from vm import Engines
 
 TRANSFERS = 1000

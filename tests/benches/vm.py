@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benches.report import Report
 from tests.benches.syscalls import measure_syscalls
 from tests.benches.vm_programs import loop_program, measure_programs
-from tests.scripts.harness import Group, Items, load, lock_group
-from tests.scripts.mock import SIGHASH, Mock, code
 from tests.scripts.test_sighash_all import payment, signed
-from tests.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, elf
+from tests.support.builders.mock_transactions import SIGHASH, Mock, code
+from tests.support.report import Report
+from tests.support.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, elf
+from tests.support.vm.harness import Group, Items, load, lock_group
 from vm import Engines, Machine, create_machine
 from vm.reference.engine import ReferenceMachine
 from vm.translator.runtime import HostedRuntime

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benches.report import Report
 from tests.conformance.cases import ARGUMENTS, find_programs
-from tests.vm.assembler import branch, exit_with, imm, li, program, reg
+from tests.support.report import Report
+from tests.support.vm.assembler import branch, exit_with, imm, li, program, reg
 from vm import Engines
 from vm.registers import A0, A7
 

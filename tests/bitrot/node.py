@@ -38,8 +38,8 @@ from storage.compare import state_differences
 from storage.errors import StorageError
 from storage.filters import BlockFilter
 from storage.memory import MemoryStore
-from tests.commands.kit import make_node, mined
-from tests.kit.devchain import dev_consensus
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.directories import make_node, mined
 
 ACKNOWLEDGED: Final = 16
 """Blocks that the node has taken when the damage happens; the others of the chain come afterwards."""

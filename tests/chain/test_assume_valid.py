@@ -25,9 +25,9 @@ from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.rules.block_contextual import DaoFieldMismatchError
 from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block, Header, WitnessArgs
-from tests.benches.chain_maker import ChainMaker
-from tests.chain.kit_branches import branch, tip_of, verified_flag, with_wrong_dao
-from tests.kit.devchain import dev_chain, dev_consensus
+from tests.support.chains.branches import branch, tip_of, verified_flag, with_wrong_dao
+from tests.support.chains.devchain import dev_chain, dev_consensus
+from tests.support.chains.long_chain import ChainMaker
 
 
 @dataclass

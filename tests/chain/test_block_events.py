@@ -8,8 +8,8 @@ from ckb_node.chain.block_events import BlockAttached, BlockDetached, publish_bl
 from ckb_node.chain.events import ChainChanged
 from ckb_node.runtime.events import EventBus
 from consensus.types.blockchain import Block
-from tests.chain.kit_branches import branch, submit_all
-from tests.kit.devchain import dev_chain
+from tests.support.chains.branches import branch, submit_all
+from tests.support.chains.devchain import dev_chain
 
 
 class Unreadable(Sequence[Block]):

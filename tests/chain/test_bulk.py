@@ -19,8 +19,8 @@ from consensus.types.blockchain import Block, Transaction
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
-from tests.benches.chain_maker import NOW_MS, ChainMaker
-from tests.kit.devchain import dev_consensus
+from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.long_chain import NOW_MS, ChainMaker
 from vm import Engines
 
 PER_BLOCK, BLOCKS = 12, 8

@@ -28,8 +28,8 @@ from storage.chain_store import ChainStore
 from storage.compare import state_differences
 from storage.errors import DiskFull
 from storage.memory import MemoryStore
-from tests.benches.chain_maker import NOW_MS, ChainMaker
-from tests.kit.devchain import dev_consensus
+from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.long_chain import NOW_MS, ChainMaker
 
 PER_BLOCK, TRANSFERS = 2, 8
 BAD = 7

@@ -25,11 +25,11 @@ from storage.errors import DiskFull
 from storage.filters import BlockFilter, BlockPlace, FilterStore
 from storage.kv import Change
 from storage.memory import MemoryStore
-from tests.chain.kit_branches import branch, submit_all
-from tests.commands.kit import mined
-from tests.consensus.kit_filters import CONTENTS, block_with
-from tests.kit.devchain import DevChain, dev_chain
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.filters import CONTENTS, block_with
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.branches import branch, submit_all
+from tests.support.chains.devchain import DevChain, dev_chain
+from tests.support.nodes.directories import mined
 
 WAIT_S = 30.0
 

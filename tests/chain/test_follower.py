@@ -11,7 +11,7 @@ import pytest
 from ckb_node.chain.follower import ChainFollower
 from ckb_node.runtime.tasks import Pauses, Tasks
 from storage.chain_store import ChainView
-from tests.kit.devchain import DevChain, dev_chain
+from tests.support.chains.devchain import DevChain, dev_chain
 
 WAIT_S = 30.0
 

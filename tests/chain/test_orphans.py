@@ -21,8 +21,8 @@ from consensus.rules.pow import PowError
 from consensus.types.blockchain import Block
 from storage.chain_txn import ChainTxn
 from storage.errors import StorageError
-from tests.chain.kit_branches import branch, branch_on_bad, is_stored, tip_of, with_wrong_dao
-from tests.kit.devchain import dev_chain, dev_consensus
+from tests.support.chains.branches import branch, branch_on_bad, is_stored, tip_of, with_wrong_dao
+from tests.support.chains.devchain import dev_chain, dev_consensus
 
 
 @pytest.fixture(scope="module")

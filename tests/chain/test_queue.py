@@ -14,8 +14,8 @@ from ckb_node.chain.queue import BlockQueueLimit
 from consensus.errors import CkbError
 from consensus.rules.block import BodyMismatchError
 from consensus.types.blockchain import Block
-from tests.chain.kit_branches import branch, tip_of, with_wrong_dao
-from tests.kit.devchain import DevChain, dev_chain
+from tests.support.chains.branches import branch, tip_of, with_wrong_dao
+from tests.support.chains.devchain import DevChain, dev_chain
 
 
 async def turns(count: int = 10) -> None:

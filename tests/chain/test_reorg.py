@@ -8,10 +8,10 @@ from ckb_node.chain.errors import InvalidBranchError
 from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block
 from storage.compare import state_differences
-from tests.benches.chain_maker import ChainMaker
-from tests.chain.kit_branches import branch, submit_all, tip_of, verified_flag, with_wrong_dao
 from tests.chain.test_assume_valid import chain_with_a_bad_signature
-from tests.kit.devchain import dev_chain
+from tests.support.chains.branches import branch, submit_all, tip_of, verified_flag, with_wrong_dao
+from tests.support.chains.devchain import dev_chain
+from tests.support.chains.long_chain import ChainMaker
 
 PER_BLOCK = 3
 

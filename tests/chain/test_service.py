@@ -12,9 +12,9 @@ import pytest
 from ckb_node.chain.events import ChainChanged, Source, Verdict
 from consensus.rules.resolve import UnknownOutPointError
 from consensus.types.blockchain import Block, OutPoint
-from tests.chain.kit_branches import branch, submit_all, tip_of
-from tests.kit.devchain import dev_chain
-from tests.kit.wallet import ALICE_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.branches import branch, submit_all, tip_of
+from tests.support.chains.devchain import dev_chain
 
 
 async def test_one_thread_writes_one_block_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

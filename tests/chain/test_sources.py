@@ -20,8 +20,8 @@ from consensus.rules.block_contextual import DaoFieldMismatchError
 from consensus.rules.header import UnknownParentError
 from consensus.types.blockchain import Block
 from storage.compare import state_differences
-from tests.chain.kit_branches import branch, branch_on_bad, submit_all, tip_of, with_wrong_dao
-from tests.kit.devchain import DevChain, dev_chain
+from tests.support.chains.branches import branch, branch_on_bad, submit_all, tip_of, with_wrong_dao
+from tests.support.chains.devchain import DevChain, dev_chain
 
 
 def decisions(dev: DevChain) -> list[tuple[Block, Verdict, tuple[object, ...], type[CkbError] | None]]:

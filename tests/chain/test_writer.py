@@ -20,7 +20,7 @@ from consensus.rules.header import BlockTimeTooNewError, NumberError, UnknownPar
 from consensus.types.blockchain import Block
 from storage.chain_txn import ChainTxn
 from storage.compare import state_differences
-from tests.chain.kit_branches import (
+from tests.support.chains.branches import (
     adjusting_consensus,
     branch,
     branch_on_bad,
@@ -30,7 +30,7 @@ from tests.chain.kit_branches import (
     verified_flag,
     with_wrong_dao,
 )
-from tests.kit.devchain import DevChain, dev_chain
+from tests.support.chains.devchain import DevChain, dev_chain
 
 
 async def verdict_of(dev: DevChain, block: Block) -> Verdict:

@@ -12,7 +12,7 @@ import pytest
 from ckb_node.commands.crash_trace import TRACE_FILE, crash_trace
 from storage.chain_store import ChainStore
 from storage.errors import StorageCorrupt
-from tests.commands.kit import make_node
+from tests.support.nodes.directories import make_node
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ckb_node.commands.block_lines import BlockLineError, read_blocks
 from ckb_node.jsonrpc_types.block_view import BlockTextError, decode_block_view, encode_block_view
 from consensus.types.blockchain import Block
-from tests.commands.kit import mined
-from tests.kit.fuzz import examples
+from tests.support.fuzz import examples
+from tests.support.nodes.directories import mined
 
 # Block 2 of a dev chain, as `ckb export` of the reference node 0.206.0 wrote it.
 REFERENCE_LINE = (

@@ -20,15 +20,23 @@ from consensus.script.syscalls.numbers import DEBUG, EXEC, LOAD_BLOCK_EXTENSION,
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import CellDep, CellInput, OutPoint, Script
 from consensus.types.core import CellMeta, ResolvedTransaction
-from tests.commands.kit import CLI, FAILURE, IO, OK, invoke
 from tests.commands.mocks import mock_file, mock_json
-from tests.kit.devchain import dev_consensus
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
-from tests.script.assembler import DATA, Program
-from tests.script.support import Chain, Env, make_consensus, make_header, make_output, make_transaction, script_for
 from tests.script.test_spawn import Child, exiting, waiting_for_root
-from tests.vm.assembler import CODE_BASE, branch, exit_with, imm, jal, program, store
-from tests.vm.symbols import Symbol, with_symbols
+from tests.support.builders.scripts import (
+    Chain,
+    Env,
+    make_consensus,
+    make_header,
+    make_output,
+    make_transaction,
+    script_for,
+)
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.directories import CLI, FAILURE, IO, OK, invoke
+from tests.support.vm.assembler import CODE_BASE, branch, exit_with, imm, jal, program, store
+from tests.support.vm.script_programs import DATA, Program
+from tests.support.vm.symbols import Symbol, with_symbols
 
 SCRIPT_FAILED = 1
 A0, RA, SP = 10, 1, 2

@@ -17,13 +17,13 @@ from ckb_node.jsonrpc_types.hex_text import bytes_text
 from consensus.params import NEVER, Hardforks
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Block, Transaction
-from tests.commands.kit import FAILURE, OK, invoke
 from tests.commands.test_debug import cycles_in, payment
 from tests.commands.test_genesis import answering
-from tests.kit.devchain import dev_consensus
-from tests.kit.process import dev_node, run_command
-from tests.kit.wallet import ALICE_KEY, CKB, Wallet, issued_cell
-from tests.script.support import Chain, Env
+from tests.support.builders.scripts import Chain, Env
+from tests.support.builders.wallet import ALICE_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.directories import FAILURE, OK, invoke
+from tests.support.nodes.process import dev_node, run_command
 
 
 class FakeNode:

@@ -16,7 +16,7 @@ from ckb_node.node import open_node
 from storage.errors import StorageCorrupt
 from storage.filters import FILTERS_DIRECTORY, BlockPlace, FilterStore
 from storage.leveldb import LevelDbStore
-from tests.commands.kit import BLOCKS, FAILURE, OK, file_of, invoke, make_node, mined, stored, with_block
+from tests.support.nodes.directories import BLOCKS, FAILURE, OK, file_of, invoke, make_node, mined, stored, with_block
 
 
 def without_filters(config: Config) -> Config:

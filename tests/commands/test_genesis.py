@@ -29,8 +29,8 @@ from ckb_node.genesis.rpc import RpcSource
 from ckb_node.jsonrpc_types.block_view import BlockTextError, encode_block_view
 from ckb_node.specs import BUNDLED, bundled_text, load_bundled
 from consensus.errors import MoleculeError, SpecError
-from tests.commands.kit import CLI, CONFIG, FAILURE, OK, invoke
-from tests.kit.devchain import dev_consensus
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.directories import CLI, CONFIG, FAILURE, OK, invoke
 
 GENESIS = dev_consensus().genesis_block
 OTHER = GENESIS.replace(header=GENESIS.header.with_fields(timestamp=1))

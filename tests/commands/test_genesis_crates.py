@@ -13,8 +13,8 @@ from ckb_node.genesis.obtain import load_consensus
 from ckb_node.jsonrpc_types.block_view import encode_block_view
 from ckb_node.specs import load_bundled
 from consensus.chainspec.spec import consensus_of
-from tests.commands.kit import OK, invoke
-from tests.kit.crates import fetch_crates
+from tests.support.crates import fetch_crates
+from tests.support.nodes.directories import OK, invoke
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -27,9 +27,10 @@ from consensus.types.blockchain import Block, Transaction
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
-from tests.chain.kit_branches import branch
 from tests.chain.test_assume_valid import chain_with_a_bad_signature
-from tests.commands.kit import (
+from tests.support.chains.branches import branch
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.directories import (
     BLOCKS,
     CLI,
     FAILURE,
@@ -44,7 +45,6 @@ from tests.commands.kit import (
     tip_of,
     with_block,
 )
-from tests.kit.devchain import dev_consensus
 
 FIRST_PAYMENT = next(block.number for block in mined() if len(block.transactions) > 1)
 

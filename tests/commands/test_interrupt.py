@@ -13,7 +13,7 @@ import pytest
 
 from ckb_node.commands.import_blocks import ImportOptions, import_blocks
 from ckb_node.config import Config
-from tests.commands.kit import BLOCKS, FAILURE, OK, file_of, invoke, make_node, mined, tip_of
+from tests.support.nodes.directories import BLOCKS, FAILURE, OK, file_of, invoke, make_node, mined, tip_of
 
 SENT_FIRST = 15
 

@@ -21,9 +21,9 @@ from storage.chain_store import ChainStore
 from storage.compare import state_differences
 from storage.errors import ArchiveBehindDatabase, DatabaseBehindArchive, StorageCorrupt
 from storage.segments import BODY, FREED, MARK, CommitMark, free_body, record_head
-from tests.chain.kit_branches import branch, branch_on_bad, with_wrong_dao
-from tests.commands.kit import BLOCKS, FAILURE, IO, OK, invoke, make_node, mined, stored, tip_of
-from tests.kit.devchain import dev_consensus
+from tests.support.chains.branches import branch, branch_on_bad, with_wrong_dao
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.directories import BLOCKS, FAILURE, IO, OK, invoke, make_node, mined, stored, tip_of
 
 
 def run_branch(message: bytes, count: int, base: Sequence[Block] = ()) -> list[Block]:

@@ -15,7 +15,18 @@ from ckb_node.commands.import_blocks import ImportOptions, import_blocks
 from ckb_node.config import Config, load_config
 from ckb_node.runtime.progress import BlockProgress
 from consensus.types.blockchain import Block
-from tests.commands.kit import BLOCKS, CLI, FAILURE, OK, PAYMENTS, file_of, invoke, make_node, mined, with_block
+from tests.support.nodes.directories import (
+    BLOCKS,
+    CLI,
+    FAILURE,
+    OK,
+    PAYMENTS,
+    file_of,
+    invoke,
+    make_node,
+    mined,
+    with_block,
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import msgspec
 from ckb_node.jsonrpc_types.chain import cell_dep_json, cell_input_json, cell_output_json, transaction_json
 from consensus.types.blockchain import DEP_TYPE_CODE, CellDep, CellInput, CellOutput, OutPoint, Transaction
 from consensus.types.core import CellMeta, ResolvedTransaction
-from tests.script.support import NO_SCRIPT, make_cell, make_transaction, resolve, script_for
+from tests.support.builders.scripts import NO_SCRIPT, make_cell, make_transaction, resolve, script_for
 
 ELF_MAGIC = b"\x7fELF"
 

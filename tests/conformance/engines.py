@@ -13,8 +13,8 @@ from consensus.script.scheduler import MachineFactory
 from consensus.script.syscalls.numbers import EXIT, SUCCESS, transfer_cycles
 from consensus.script.verifier import ScriptVerifier
 from tests.conformance.cases import LIMIT_EXCEEDED, Case, Outcome, transaction_of
-from tests.script.support import EPOCHS, Chain, Env, make_consensus
-from tests.vm.translated import EagerHost
+from tests.support.builders.scripts import EPOCHS, Chain, Env, make_consensus
+from tests.support.vm.translated import EagerHost
 from vm.errors import CyclesExceeded, EngineFailure, VmError
 from vm.isa.profile import Isa
 from vm.reference.engine import ReferenceMachine

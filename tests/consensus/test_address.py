@@ -21,7 +21,7 @@ from consensus.address import (
 )
 from consensus.crypto.hashing import blake160
 from consensus.types.blockchain import HASH_TYPE_DATA, HASH_TYPE_TYPE, Script
-from tests.kit.fuzz import examples
+from tests.support.fuzz import examples
 
 SIGHASH = bytes.fromhex("9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8")
 MULTISIG = bytes.fromhex("5c5069eb0857efc65e1bca0c07df34c31663b3622fd3876c876320fc9634e2a8")

@@ -24,7 +24,7 @@ from consensus.rules.block import (
 )
 from consensus.rules.transaction import EmptyTransactionError
 from consensus.types.blockchain import NULL_OUT_POINT, Block, CellbaseWitness, Transaction, UncleBlock
-from tests.consensus.kit_block import (
+from tests.support.builders.blocks import (
     MINER_LOCK,
     a_cellbase,
     a_consensus,

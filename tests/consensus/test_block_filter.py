@@ -12,7 +12,7 @@ from consensus.crypto.golomb import FILTER_KEY, M, P, golomb_coded_set, siphash
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash
 from consensus.rules.block_filter import ScriptHashes, block_scripts, filter_elements, filter_hash, script_hashes
 from consensus.types.blockchain import NULL_OUT_POINT, Block
-from tests.consensus.kit_filters import (
+from tests.support.builders.filters import (
     CONTENTS,
     LOCK_A,
     LOCK_B,

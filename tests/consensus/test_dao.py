@@ -35,7 +35,7 @@ from consensus.types.blockchain import (
     WitnessArgs,
 )
 from consensus.types.core import CellMeta, EpochExt, EpochFraction, ResolvedTransaction, TransactionInfo
-from tests.consensus.kit_chain import (
+from tests.support.chains.headers import (
     SHANNONS,
     MemoryChain,
     block,

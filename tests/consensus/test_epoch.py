@@ -30,7 +30,7 @@ from consensus.rules.epoch import (
 )
 from consensus.types.blockchain import Block, UncleBlock
 from consensus.types.core import EpochExt, EpochFraction
-from tests.consensus.kit_chain import MemoryChain, block, cellbase, header, make_consensus
+from tests.support.chains.headers import MemoryChain, block, cellbase, header, make_consensus
 
 T = 14_400
 ON_TARGET_MS = T * 1000

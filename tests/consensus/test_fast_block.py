@@ -32,7 +32,7 @@ from consensus.types.blockchain import (
     out_point_key,
 )
 from consensus.types.core import CellMeta
-from tests.consensus.kit_block import (
+from tests.support.builders.blocks import (
     CKB,
     GENESIS_CELL_CAPACITY,
     GENESIS_CELLS,
@@ -45,7 +45,7 @@ from tests.consensus.kit_block import (
     an_output,
     lock_script,
 )
-from tests.kit.fuzz import examples
+from tests.support.fuzz import examples
 
 DAO = Script(code_hash=b"\xda" * 32, hash_type=HASH_TYPE_TYPE, args=b"")
 OTHER_TYPE = Script(code_hash=b"\x77" * 32, hash_type=0, args=b"type")

@@ -30,8 +30,8 @@ from consensus.rules.mmr import chain_root_hash, nodes_of_block
 from consensus.rules.reward import block_reward, has_finalization_target, proposer_reward
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
-from tests.consensus.kit_chain import MemoryChain, block, header, make_consensus, transaction
-from tests.kit.fuzz import examples
+from tests.support.chains.headers import MemoryChain, block, header, make_consensus, transaction
+from tests.support.fuzz import examples
 
 NOW_MS = 10_000_000
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from consensus.codec.frame import ordinary_frame
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block
-from tests.consensus.kit_block import MemoryChain, a_consensus, a_transaction
-from tests.kit.fuzz import examples
+from tests.support.builders.blocks import MemoryChain, a_consensus, a_transaction
+from tests.support.fuzz import examples
 
 HEADER_AT: dict[bytes | None, int] = {None: 20, b"": 24, b"extension" * 5: 24}
 """Where the header of a block with this extension begins."""

@@ -11,7 +11,7 @@ from consensus.rules.epoch import EpochNumberMismatchError
 from consensus.rules.header import NumberError, UnknownParentError
 from consensus.types.blockchain import NULL_OUT_POINT, CellInput, Transaction, UncleBlock
 from consensus.types.core import EpochFraction
-from tests.consensus.kit_chain import (
+from tests.support.chains.headers import (
     SHANNONS,
     block,
     cell_input,

@@ -13,7 +13,7 @@ from consensus.rules.hardfork import (
     type_script_vm_version,
     vm_version_is_active,
 )
-from tests.consensus.kit_block import a_consensus
+from tests.support.builders.blocks import a_consensus
 
 MAINNET = a_consensus(
     hardforks=Hardforks(rfc_0028=5414, rfc_0032=5414, rfc_0048=12_293, rfc_0049=12_293), rfc_0044_epoch=8651

@@ -27,7 +27,7 @@ from consensus.rules.mmr import (
 )
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction, HeaderDigest
-from tests.consensus.kit_chain import MemoryChain, header, make_consensus
+from tests.support.chains.headers import MemoryChain, header, make_consensus
 
 TARGET = 0x1E01_5555
 DIFFICULTY = compact_to_difficulty(TARGET)

@@ -36,7 +36,7 @@ from consensus.types.blockchain import Block, OutPoint
 from consensus.types.core import BlockExt
 from network.messages.protocols import SYNC_MESSAGE, InIBD
 from tests.consensus.schemas import UNIONS, declared_types, is_valid, plain, rebuilt, values_of
-from tests.kit.fuzz import examples
+from tests.support.fuzz import examples
 
 
 def bytes_of(text: str) -> bytes:

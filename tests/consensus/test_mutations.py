@@ -36,11 +36,11 @@ from consensus.types.blockchain import Block, Transaction, WitnessArgs, proposal
 from tests.consensus.kit_exceptions import EXCEPTIONS, ProtocolException
 from tests.consensus.kit_owner import Owner
 from tests.consensus.kit_places import Change, changes, places, with_change
-from tests.kit.fuzz import examples
 from tests.simulator.grow import Grower
 from tests.simulator.rules import DAO, NOW_MS
 from tests.simulator.state import PlainRunner, State
 from tests.simulator.transactions import sign
+from tests.support.fuzz import examples
 
 RAW_CHANGES = 150
 REPAIRED_CHANGES = 250

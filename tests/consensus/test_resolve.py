@@ -18,7 +18,7 @@ from consensus.rules.resolve import (
 )
 from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, NULL_OUT_POINT, OUT_POINT_VEC, OutPoint, Transaction
 from consensus.types.core import CellMeta, ResolvedTransaction
-from tests.consensus.kit_block import (
+from tests.support.builders.blocks import (
     MemoryChain,
     a_cell,
     a_consensus,

@@ -14,7 +14,7 @@ from consensus.rules.reward import (
     proposer_reward,
 )
 from consensus.types.blockchain import Block, Transaction, UncleBlock
-from tests.consensus.kit_chain import MemoryChain, header, make_consensus, script, transaction
+from tests.support.chains.headers import MemoryChain, header, make_consensus, script, transaction
 
 
 def test_targets() -> None:

@@ -16,8 +16,8 @@ import pytest
 from consensus.rules.block import CellbaseFault, verify_block_body
 from consensus.rules.uncles import UncleFault
 from consensus.types.blockchain import CellbaseWitness
-from tests.consensus.kit_block import a_cellbase, a_consensus, a_header, an_output, lock_script
 from tests.consensus.kit_rules import RULES, Rule
+from tests.support.builders.blocks import a_cellbase, a_consensus, a_header, an_output, lock_script
 
 ROOT = Path(__file__).parents[2]
 RULE_FILES = (

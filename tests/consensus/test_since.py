@@ -10,7 +10,7 @@ from consensus.rules.since import ImmatureError, InvalidSinceError, Metric, Sinc
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Header
 from consensus.types.core import CellMeta, EpochFraction, TransactionInfo
-from tests.consensus.kit_block import (
+from tests.support.builders.blocks import (
     BLOCK_INTERVAL_MS,
     START_MS,
     MemoryChain,

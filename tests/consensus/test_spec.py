@@ -38,7 +38,7 @@ from consensus.crypto.hashing import ZERO_HASH, ckb_hash, data_hash
 from consensus.errors import SpecError
 from consensus.params import NEVER, PowFunc
 from consensus.types.blockchain import HASH_TYPE_DATA, HASH_TYPE_TYPE, Block, CellbaseWitness, OutPoint, Script
-from tests.kit.crates import fetch_crates
+from tests.support.crates import fetch_crates
 
 CKB = 100_000_000
 

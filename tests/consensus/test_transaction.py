@@ -44,7 +44,7 @@ from consensus.types.blockchain import (
     Transaction,
 )
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction, TransactionInfo
-from tests.consensus.kit_block import (
+from tests.support.builders.blocks import (
     CKB,
     MemoryChain,
     a_cell,

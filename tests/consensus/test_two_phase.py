@@ -7,7 +7,7 @@ import pytest
 from consensus.lookup import ChainDataError
 from consensus.params import ProposalWindow
 from consensus.rules.two_phase import NotProposedError, proposed_ids, verify_two_phase, window_numbers
-from tests.consensus.kit_block import MemoryChain, a_consensus
+from tests.support.builders.blocks import MemoryChain, a_consensus
 
 WINDOW = ProposalWindow(closest=2, farthest=10)
 

@@ -8,7 +8,7 @@ from consensus.params import ProposalWindow
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
-from tests.consensus.kit_block import a_header
+from tests.support.builders.blocks import a_header
 
 WINDOW = ProposalWindow(closest=2, farthest=10)
 

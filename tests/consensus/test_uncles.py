@@ -9,7 +9,7 @@ from consensus.rules.pow import PowError
 from consensus.rules.uncles import TooManyUnclesError, UncleError, UncleFault, verify_uncles
 from consensus.types.blockchain import UncleBlock
 from consensus.types.core import EpochFraction
-from tests.consensus.kit_block import COMPACT_TARGET, MemoryChain, a_consensus
+from tests.support.builders.blocks import COMPACT_TARGET, MemoryChain, a_consensus
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from consensus.rules.verify_block import (
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import HASH_TYPE_TYPE, Block, CellbaseWitness, Script, Transaction, out_point_key
 from consensus.types.core import EpochFraction, ResolvedTransaction
-from tests.consensus.kit_block import (
+from tests.support.builders.blocks import (
     CKB,
     GENESIS_CELL_CAPACITY,
     MINER_LOCK,

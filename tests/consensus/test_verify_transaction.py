@@ -11,7 +11,7 @@ from consensus.rules.verify_transaction import verify_block_transaction, verify_
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script, Transaction
 from consensus.types.core import ResolvedTransaction
-from tests.consensus.kit_block import (
+from tests.support.builders.blocks import (
     CKB,
     FakeRunner,
     MemoryChain,

@@ -9,7 +9,7 @@ from consensus.params import Consensus, Deployment
 from consensus.rules.versionbits import DeploymentState, DeploymentTracker, is_signalling, version_to_signal
 from consensus.types.blockchain import CellbaseWitness
 from consensus.types.core import EpochExt
-from tests.consensus.kit_chain import MemoryChain, block, cellbase, header, make_consensus, script, transaction
+from tests.support.chains.headers import MemoryChain, block, cellbase, header, make_consensus, script, transaction
 
 LENGTH = 4
 DUMMY = Deployment(

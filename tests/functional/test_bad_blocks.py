@@ -25,10 +25,10 @@ from consensus.types.blockchain import (
     proposals_hash,
 )
 from consensus.types.core import EpochFraction
-from tests.kit.devchain import dev_consensus
-from tests.kit.process import NodeProcess, RpcClient, RpcFailure
-from tests.kit.quiet import empty_block, init_directory, quiet_node, submit, template_block
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.process import NodeProcess, RpcClient, RpcFailure
+from tests.support.nodes.quiet import empty_block, init_directory, quiet_node, submit, template_block
 
 pytestmark = pytest.mark.slow
 

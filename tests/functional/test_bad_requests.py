@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ckb_node.cli.main import main
-from tests.kit.process import NodeProcess, RpcFailure
-from tests.kit.quiet import init_directory, quiet_node
-from tests.kit.wallet import ALICE_KEY, Wallet
+from tests.support.builders.wallet import ALICE_KEY, Wallet
+from tests.support.nodes.process import NodeProcess, RpcFailure
+from tests.support.nodes.quiet import init_directory, quiet_node
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from ckb_node.config import load_config
 from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.node import open_node
-from tests.kit.process import STOP_S, NodeProcess, RpcFailure, dev_node, free_port, run_command
+from tests.support.nodes.process import STOP_S, NodeProcess, RpcFailure, dev_node, free_port, run_command
 
 pytestmark = pytest.mark.slow
 

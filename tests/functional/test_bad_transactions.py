@@ -29,10 +29,10 @@ from consensus.types.blockchain import (
     Script,
     Transaction,
 )
-from tests.kit.devchain import dev_consensus
-from tests.kit.process import NodeProcess, RpcFailure
-from tests.kit.quiet import init_directory, quiet_node, send
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell, sighash_dep
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell, sighash_dep
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.process import NodeProcess, RpcFailure
+from tests.support.nodes.quiet import init_directory, quiet_node, send
 
 pytestmark = pytest.mark.slow
 

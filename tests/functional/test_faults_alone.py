@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.process import NodeProcess, RpcFailure, dev_node
+from tests.support.nodes.process import NodeProcess, RpcFailure, dev_node
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.kit import invoke
-from tests.kit.process import NodeProcess, RpcClient, free_port
+from tests.support.nodes.directories import invoke
+from tests.support.nodes.process import NodeProcess, RpcClient, free_port
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.process import STOP_S, NodeProcess, dev_node
-from tests.kit.wallet import ALICE_KEY, BOB_KEY
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY
+from tests.support.nodes.process import STOP_S, NodeProcess, dev_node
 
 CKB = 100_000_000
 AMOUNT = 12_345 * CKB + 678

@@ -11,8 +11,8 @@ from consensus.errors import CkbError
 from consensus.types.blockchain import Block, OutPoint, Transaction
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
-from tests.kit.devchain import DevChain, dev_chain
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import DevChain, dev_chain
 
 ALICE, BOB = Wallet(ALICE_KEY), Wallet(BOB_KEY)
 FEE = 100_000

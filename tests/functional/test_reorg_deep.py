@@ -16,11 +16,11 @@ from ckb_node.indexer.service import IndexerService
 from consensus.types.blockchain import Block
 from storage.memory import MemoryStore
 from tests.benches.reorg import Branches, feed, import_trusted, make_branches
-from tests.commands.kit import invoke
 from tests.functional.test_reorg import assert_equals_replay, committed, pool_hashes
-from tests.kit.devchain import DevChain, dev_chain
-from tests.kit.process import NodeProcess, RpcClient
-from tests.kit.quiet import init_directory, quiet_node, submit
+from tests.support.chains.devchain import DevChain, dev_chain
+from tests.support.nodes.directories import invoke
+from tests.support.nodes.process import NodeProcess, RpcClient
+from tests.support.nodes.quiet import init_directory, quiet_node, submit
 
 DEPTH = 1000
 KILL_AFTER_S = (0.03, 0.3)

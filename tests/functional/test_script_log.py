@@ -11,12 +11,12 @@ import pytest
 
 from consensus.script.syscalls.numbers import DEBUG
 from consensus.types.blockchain import Transaction
-from tests.commands.kit import invoke
-from tests.kit.devchain import dev_consensus
-from tests.kit.process import NodeProcess, RpcFailure
-from tests.kit.quiet import init_directory, quiet_node, send
-from tests.kit.wallet import ALICE_KEY, Wallet, issued_cell
-from tests.script.assembler import DATA, T0, T1, Program
+from tests.support.builders.wallet import ALICE_KEY, Wallet, issued_cell
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.directories import invoke
+from tests.support.nodes.process import NodeProcess, RpcFailure
+from tests.support.nodes.quiet import init_directory, quiet_node, send
+from tests.support.vm.script_programs import DATA, T0, T1, Program
 from tests.verification.test_hostile_pool import with_code
 
 pytestmark = pytest.mark.slow

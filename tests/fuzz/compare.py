@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.fuzz.programs import KINDS, PLACED_BASE, WITH_ATOMICS, placed_code
-from tests.vm.assembler import DATA_BASE, PAGE
-from tests.vm.translated import EagerHost
+from tests.support.vm.assembler import DATA_BASE, PAGE
+from tests.support.vm.translated import EagerHost
 from vm import Machine
 from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE, STATE_WORDS, VERSION2
 from vm.errors import CyclesExceeded, EngineFailure, VmError

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from functools import cache
 
-from tests.vm.assembler import (
+from tests.support.vm.assembler import (
     ATOMIC_OPS,
     BRANCH_OPS,
     CODE_BASE,
@@ -31,8 +31,8 @@ from tests.vm.assembler import (
     reg,
     store,
 )
-from tests.vm.random_flow import random_flow
-from tests.vm.random_programs import EDGES, Generator, random_program
+from tests.support.vm.random_flow import random_flow
+from tests.support.vm.random_programs import EDGES, Generator, random_program
 from vm.constants import MEMORY_SIZE
 from vm.isa.compressed import decode_half
 from vm.isa.profile import Isa

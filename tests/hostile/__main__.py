@@ -19,11 +19,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benches.report import BENCH_DIR
 from tests.hostile.attacks import ATTACKS, run_attack
 from tests.hostile.chain import Target, target_in
 from tests.hostile.honest import Served, run_clients
-from tests.kit.process import NodeProcess
+from tests.support.nodes.process import NodeProcess
+from tests.support.report import BENCH_DIR
 
 CHEAP_MS, TEMPLATE_MS, MEMORY_MIB, STOP_S = 50, 100, 600, 3.0
 MINING_INTERVAL_S = 1.0

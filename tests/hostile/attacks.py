@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.hostile.chain import Target
 from tests.hostile.wire import batch, call, connect, held, post, streams, visits
-from tests.kit.process import RpcClient
+from tests.support.nodes.process import RpcClient
 
 Attack = Callable[[Target], None]
 ATTACKS: dict[str, Attack] = {}

@@ -21,11 +21,11 @@ from consensus.types.blockchain import (
     Script,
     Transaction,
 )
-from tests.kit.devchain import dev_consensus
-from tests.kit.process import RpcClient
-from tests.kit.quiet import init_directory, quiet_node, send
-from tests.kit.wallet import ALICE_KEY, CKB, Wallet, issued_cell, sighash_dep
-from tests.script.assembler import Program
+from tests.support.builders.wallet import ALICE_KEY, CKB, Wallet, issued_cell, sighash_dep
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.process import RpcClient
+from tests.support.nodes.quiet import init_directory, quiet_node, send
+from tests.support.vm.script_programs import Program
 
 DATA2 = 4
 CELLS_AT_ONCE = 2500

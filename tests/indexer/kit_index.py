@@ -18,7 +18,7 @@ from consensus.types.blockchain import (
     Script,
     Transaction,
 )
-from tests.kit.devchain import dev_consensus
+from tests.support.chains.devchain import dev_consensus
 
 CODES = (b"\x01" * 32, b"\x02" * 32)
 ARGS = (b"", b"\x01", b"\x01\x02", b"\x01\x02" + bytes(16), b"\x02", bytes(16), b"\xff" * 8)

@@ -22,9 +22,9 @@ from ckb_node.rpc.services import Services
 from consensus.types.blockchain import Script
 from network.identity import Identity
 from storage.memory import MemoryStore
-from tests.chain.kit_branches import branch
-from tests.kit.devchain import DevChain
-from tests.txpool.kit_pool import ALICE, BOB, CELL, cell_of, funded
+from tests.support.chains.branches import branch
+from tests.support.chains.devchain import DevChain
+from tests.support.chains.funded_pool import ALICE, BOB, CELL, cell_of, funded
 
 INDEXER_REFUSES = -1200
 

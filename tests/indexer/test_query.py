@@ -26,7 +26,7 @@ from consensus.types.blockchain import Block, CellOutput, RawTransaction, Script
 from storage.kv import Reader
 from storage.memory import MemorySnapshot, MemoryStore
 from tests.indexer.kit_index import CKB, CODES, DATA, SCRIPTS, Model, Row, a_chain, raw_script
-from tests.kit.devchain import dev_consensus
+from tests.support.chains.devchain import dev_consensus
 
 
 def find_cells(reader: Reader, search: Search, *, after: bytes | None, is_descending: bool) -> Iterator[FoundCell]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.kit_chain import COUNTS, Mirror, mirror_of
-from tests.interop.kit_nodes import CELLS, REFERENCE, Pair, pair_of_nodes, spec_text
+from tests.support.nodes.reference import CELLS, REFERENCE, Pair, pair_of_nodes, spec_text
 
 collect_ignore_glob = [] if REFERENCE and CELLS else ["test_*.py"]
 DIRECTIONS = ("reference", "ours")

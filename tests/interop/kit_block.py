@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.interop.kit_json import Json
-from tests.kit.process import RpcClient
+from tests.support.nodes.process import RpcClient
 
 ZERO = "0x" + "00" * 32
 HEADER_MEMBERS = ("version", "compact_target", "number", "epoch", "parent_hash", "dao")

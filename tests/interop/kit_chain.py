@@ -15,10 +15,10 @@ from consensus.params import Consensus
 from consensus.types.blockchain import CellDep, CellInput, CellOutput, OutPoint, RawTransaction, Script, Transaction
 from tests.interop.kit_json import Json, hexed, transaction_json
 from tests.interop.kit_mirror import assert_same_block, assert_same_tip, copy_block, fresh_template
-from tests.interop.kit_nodes import Pair
 from tests.interop.kit_sign import Signer, Single, signed
-from tests.kit.process import RpcClient, RpcFailure
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell, sighash_dep
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell, sighash_dep
+from tests.support.nodes.process import RpcClient, RpcFailure
+from tests.support.nodes.reference import Pair
 
 PROPOSAL_GAP = 2
 """Blocks from a proposal to the first block that may commit it."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.interop.kit_json import Json, differences, sent_block
-from tests.interop.kit_nodes import Pair
-from tests.kit.process import RpcClient
+from tests.support.nodes.process import RpcClient
+from tests.support.nodes.reference import Pair
 
 TEMPLATE_S = 20.0
 FILTER_S = 60.0

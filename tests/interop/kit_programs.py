@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.script.assembler import DATA, Program
+from tests.support.vm.script_programs import DATA, Program
 from vm.registers import A0
 
 LOAD_HEADER, LOAD_INPUT, EXEC, SPAWN, WAIT, CURRENT_CYCLES, VM_VERSION = 2072, 2073, 2043, 2601, 2602, 2042, 2041

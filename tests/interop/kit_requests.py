@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.interop.kit_json import Json, script_json
-from tests.kit.wallet import Wallet
+from tests.support.builders.wallet import Wallet
 
 Request = tuple[str, Any]
 """Method and `params`, any JSON."""

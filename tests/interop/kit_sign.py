@@ -18,7 +18,7 @@ from consensus.types.blockchain import (
     Transaction,
     WitnessArgs,
 )
-from tests.kit.wallet import SIGNATURE_SIZE, Wallet
+from tests.support.builders.wallet import SIGNATURE_SIZE, Wallet
 
 MULTISIG_GROUP_INDEX = 1
 """Of the multisig dep group among the outputs of the second genesis transaction."""

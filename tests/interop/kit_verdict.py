@@ -8,7 +8,7 @@ from tests.interop.kit_block import block_of
 from tests.interop.kit_chain import COUNTS, Mirror
 from tests.interop.kit_json import Json
 from tests.interop.kit_mirror import tip_hash
-from tests.kit.process import RpcClient, RpcFailure
+from tests.support.nodes.process import RpcClient, RpcFailure
 
 
 def answers(mirror: Mirror, block: Json) -> tuple[str, str]:

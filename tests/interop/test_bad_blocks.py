@@ -10,7 +10,7 @@ from tests.interop.kit_chain import Mirror
 from tests.interop.kit_json import Json, hexed, sent_block
 from tests.interop.kit_mirror import assert_same_chain, assert_same_tip
 from tests.interop.kit_verdict import answers, said, same_verdict
-from tests.kit.wallet import CKB
+from tests.support.builders.wallet import CKB
 
 Spoilt = Iterator[tuple[str, Json]]
 UNKNOWN = "0x" + "77" * 32

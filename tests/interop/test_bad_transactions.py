@@ -32,7 +32,7 @@ from tests.interop.kit_sign import Single, signed
 from tests.interop.kit_verdict import block_with, same_verdict
 from tests.interop.test_content import code_dep, deploy, out_points
 from tests.interop.test_dao import dao_dep, dao_script
-from tests.kit.wallet import CKB, sighash_dep
+from tests.support.builders.wallet import CKB, sighash_dep
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -21,7 +21,7 @@ from tests.interop.kit_json import hexed, sent_block, transaction_json
 from tests.interop.kit_mirror import assert_same_chain
 from tests.interop.kit_programs import executes, exits_with, reads_header_dep, spawns
 from tests.interop.kit_sign import Single
-from tests.kit.wallet import CKB
+from tests.support.builders.wallet import CKB
 
 TYPE_ID = bytes.fromhex("00000000000000000000000000000000000000000000000000545950455f4944")
 HASH_TYPE_DATA, HASH_TYPE_DATA1, HASH_TYPE_DATA2 = 0, 2, 4

@@ -22,9 +22,9 @@ from consensus.types.blockchain import (
 from tests.interop.kit_chain import Mirror, Purse, both_refuse
 from tests.interop.kit_json import hexed, out_point_json, transaction_json
 from tests.interop.kit_mirror import assert_same_chain
-from tests.interop.kit_nodes import CELLS, Pair, pair_of_nodes, spec_text
 from tests.interop.kit_sign import Single
-from tests.kit.wallet import CKB
+from tests.support.builders.wallet import CKB
+from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
 
 pytestmark = pytest.mark.timeout(900)
 

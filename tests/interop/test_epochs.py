@@ -11,7 +11,7 @@ import pytest
 from tests.interop.kit_chain import Mirror, wait_until
 from tests.interop.kit_json import Json, sent_block
 from tests.interop.kit_mirror import assert_same_chain
-from tests.interop.kit_nodes import CELLS, Pair, pair_of_nodes, spec_text
+from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -13,9 +13,18 @@ from tests.interop import test_content, test_dao, test_epochs, test_transfers
 from tests.interop.kit_chain import COUNTS, Mirror, mirror_of
 from tests.interop.kit_json import Json, differences
 from tests.interop.kit_mirror import assert_same_chain
-from tests.interop.kit_nodes import CELLS, REFERENCE, OurNode, Pair, ReferenceNode, init_ours, pair_of_nodes, spec_text
 from tests.interop.test_dao import Deposit
-from tests.kit.process import run_command
+from tests.support.nodes.process import run_command
+from tests.support.nodes.reference import (
+    CELLS,
+    REFERENCE,
+    OurNode,
+    Pair,
+    ReferenceNode,
+    init_ours,
+    pair_of_nodes,
+    spec_text,
+)
 
 pytestmark = pytest.mark.timeout(900)
 

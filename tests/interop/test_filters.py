@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from ckb_node.jsonrpc_types.block_view import encode_block_view
-from tests.consensus.kit_filters import CONTENTS, block_with
 from tests.interop.kit_chain import COUNTS, Mirror, mirror_of, wait_until
 from tests.interop.kit_json import Json, hexed, sent_block
 from tests.interop.kit_mirror import asked, assert_same_filters, tip_hash
-from tests.interop.kit_nodes import CELLS, Pair, pair_of_nodes, spec_text
 from tests.interop.test_export import SCENES
-from tests.kit.process import RpcClient
-from tests.kit.wallet import CKB, Wallet
+from tests.support.builders.filters import CONTENTS, block_with
+from tests.support.builders.wallet import CKB, Wallet
+from tests.support.nodes.process import RpcClient
+from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -13,11 +13,11 @@ from consensus.types.blockchain import HASH_TYPE_TYPE, CellInput, CellOutput, Ou
 from tests.interop.kit_chain import Mirror, Purse, both_refuse
 from tests.interop.kit_json import transaction_json
 from tests.interop.kit_mirror import assert_same_chain
-from tests.interop.kit_nodes import CELLS, Pair, pair_of_nodes, spec_text
 from tests.interop.kit_programs import exits_with, wants_version
 from tests.interop.test_content import code_dep, deploy, out_points, type_id_of
-from tests.kit.process import RpcFailure
-from tests.kit.wallet import CKB
+from tests.support.builders.wallet import CKB
+from tests.support.nodes.process import RpcFailure
+from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
 
 FORK_EPOCH = 3
 EPOCH_LENGTH = 10

@@ -14,11 +14,11 @@ from tests.interop.kit_chain import Mirror, mirror_of
 from tests.interop.kit_hash import header_hash
 from tests.interop.kit_json import Json, packed_block
 from tests.interop.kit_mirror import assert_same_chain, tip_hash
-from tests.interop.kit_nodes import CELLS, pair_of_nodes, spec_text
 from tests.interop.kit_sign import Single, signed
 from tests.interop.kit_verdict import block_with, common_verdict, same_verdict
 from tests.interop.test_bad_blocks import uncle_of
-from tests.kit.wallet import CKB, sighash_dep
+from tests.support.builders.wallet import CKB, sighash_dep
+from tests.support.nodes.reference import CELLS, pair_of_nodes, spec_text
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -11,10 +11,10 @@ from consensus.types.blockchain import CellInput, CellOutput, OutPoint, Transact
 from tests.interop.kit_chain import Mirror, Purse, wait_until
 from tests.interop.kit_json import Json, differences, hexed, transaction_json
 from tests.interop.kit_mirror import assert_same_chain
-from tests.interop.kit_nodes import Pair
 from tests.interop.test_content import code_dep
-from tests.kit.process import RpcClient, RpcFailure
-from tests.kit.wallet import CKB
+from tests.support.builders.wallet import CKB
+from tests.support.nodes.process import RpcClient, RpcFailure
+from tests.support.nodes.reference import Pair
 
 pytestmark = pytest.mark.timeout(300)
 

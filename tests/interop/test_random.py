@@ -28,7 +28,7 @@ from tests.interop.kit_verdict import block_with, common_verdict
 from tests.interop.test_bad_blocks import uncle_of
 from tests.interop.test_content import code_dep, deploy, locked, out_points
 from tests.interop.test_dao import dao_dep, dao_script
-from tests.kit.wallet import CKB, sighash_dep
+from tests.support.builders.wallet import CKB, sighash_dep
 
 pytestmark = pytest.mark.timeout(24 * 3600)
 

@@ -10,8 +10,8 @@ from tests.interop.kit_hash import block_hash
 from tests.interop.kit_json import Json, hexed, sent_block, transaction_json
 from tests.interop.kit_mirror import assert_same_block, assert_same_chain, assert_same_tip, tip_hash
 from tests.interop.kit_verdict import answers
-from tests.kit.process import RpcClient
-from tests.kit.wallet import CKB, Wallet
+from tests.support.builders.wallet import CKB, Wallet
+from tests.support.nodes.process import RpcClient
 
 CAROL = Wallet(bytes(31) + b"\x09")
 FIRST, SECOND = 12, 13

@@ -9,7 +9,7 @@ from tests.interop.kit_chain import Mirror, both_refuse, wait_until
 from tests.interop.kit_json import hexed, transaction_json
 from tests.interop.kit_mirror import assert_same_chain
 from tests.interop.kit_sign import Multisig, multisig_dep
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet
 
 PAUSE_S = 0.3
 """Alone, too, the reference leaves transactions proposed for ever if blocks and transactions come too quickly."""

@@ -21,11 +21,11 @@ from consensus.rules.mmr import chain_root_hash
 from consensus.rules.resolve import resolve_transaction
 from consensus.types.blockchain import Block, CellbaseWitness, OutPoint, Transaction, UncleBlock
 from consensus.types.core import CellMeta, EpochFraction
-from tests.chain.kit_branches import branch, submit_all
-from tests.kit.devchain import DevChain, dev_chain, dev_consensus
-from tests.kit.wallet import ALICE_KEY, Wallet, issued_cell
-from tests.txpool.kit_graph import an_entry
-from tests.txpool.kit_pool import BOB, FEE, Cell, Funds, cell_of, funded
+from tests.support.builders.pool_entries import an_entry
+from tests.support.builders.wallet import ALICE_KEY, Wallet, issued_cell
+from tests.support.chains.branches import branch, submit_all
+from tests.support.chains.devchain import DevChain, dev_chain, dev_consensus
+from tests.support.chains.funded_pool import BOB, FEE, Cell, Funds, cell_of, funded
 
 
 async def test_an_empty_template() -> None:

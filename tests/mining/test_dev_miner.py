@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from ckb_node.mining.dev_miner import DevMiner
 from consensus.errors import BlockError
 from consensus.types.blockchain import Block
-from tests.kit.devchain import dev_chain
+from tests.support.chains.devchain import dev_chain
 
 
 async def test_mines_on_the_tip() -> None:

@@ -8,8 +8,8 @@ from ckb_node.mining import uncles
 from ckb_node.mining.uncles import CandidateUncles, choose_uncles
 from consensus.rules.uncles import UncleError, UncleFault, verify_uncles
 from consensus.types.blockchain import Block, UncleBlock
-from tests.chain.kit_branches import branch, submit_all
-from tests.kit.devchain import DevChain, dev_chain
+from tests.support.chains.branches import branch, submit_all
+from tests.support.chains.devchain import DevChain, dev_chain
 
 
 def numbered(block: Block, number: int, nonce: int = 0) -> Block:

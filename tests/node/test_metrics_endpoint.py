@@ -16,8 +16,8 @@ from ckb_node.config import Config, parse_config
 from ckb_node.node import ListenError, Node, open_node, running
 from ckb_node.runtime import metrics as metrics_module
 from ckb_node.runtime.tasks import first_error
-from tests.kit.process import free_port
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.nodes.process import free_port
 
 ALICE, BOB = Wallet(ALICE_KEY), Wallet(BOB_KEY)
 

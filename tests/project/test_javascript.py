@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.process import ROOT, NodeProcess, free_port
+from tests.support.nodes.process import ROOT, NodeProcess, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

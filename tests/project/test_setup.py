@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.process import ROOT
+from tests.support.nodes.process import ROOT
 
 SETUP = ROOT / "contrib/setup.sh"
 OTHER, LACKS_PACKAGES = 1, 3

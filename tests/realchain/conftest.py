@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.crates import fetch_crates
 from tests.realchain.kinds import MAINNET, TESTNET
 from tests.realchain.public import PublicChain, public_chain
+from tests.support.crates import fetch_crates
 
 UNCHECKED = "SCRIPTS OF REAL TRANSACTIONS AND THE FIRST BLOCKS OF MAINNET AND TESTNET ARE NOT VERIFIED in this run"
 

@@ -18,9 +18,9 @@ from consensus.rules.block import (
     verify_commitments,
 )
 from consensus.types.blockchain import Block, CellbaseWitness, Header, Transaction, UncleBlock
-from tests.consensus.kit_chain import make_consensus
 from tests.realchain.kinds import MAINNET, TESTNET, RealBlock
 from tests.realchain.vectors import BLOCKS, FIRST_BLOCKS
+from tests.support.chains.headers import make_consensus
 
 CONSENSUS = make_consensus()
 

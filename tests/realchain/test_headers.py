@@ -12,9 +12,9 @@ from consensus.rules.epoch import EpochContinuityError
 from consensus.rules.header import verify_epoch_continuity, verify_number
 from consensus.rules.pow import PowError, first_without_work, verify_pow
 from consensus.types.core import EpochFraction
-from tests.consensus.kit_chain import make_consensus
 from tests.realchain.kinds import MAINNET, TESTNET, RealHeader
 from tests.realchain.vectors import all_headers
+from tests.support.chains.headers import make_consensus
 
 HEADERS = all_headers()
 CHAINS = {

@@ -10,11 +10,11 @@ from ckb_node.config import load_config
 from ckb_node.jsonrpc_types.block_view import encode_block_view
 from consensus.types.blockchain import Block, Transaction
 from storage.compare import state_differences
-from tests.commands.kit import OK, invoke, stored
 from tests.realchain.kinds import MAINNET, TESTNET
 from tests.realchain.public import PublicChain
 from tests.realchain.test_replay import new_chain
 from tests.realchain.vectors import FIRST_BLOCKS
+from tests.support.nodes.directories import OK, invoke, stored
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -20,7 +20,7 @@ from tests.realchain.cycles import OWNER_CYCLES
 from tests.realchain.public import PublicChain
 from tests.realchain.test_scripts import EPOCHS, LIMIT, SIGHASH_TYPE_HASH, short
 from tests.realchain.vectors import all_transactions
-from tests.script.support import Env
+from tests.support.builders.scripts import Env
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -26,7 +26,7 @@ from tests.realchain.cycles import CYCLES
 from tests.realchain.kinds import MAINNET, TESTNET, RealTransaction
 from tests.realchain.public import PublicChain
 from tests.realchain.vectors import FIRST_BLOCKS, all_transactions
-from tests.script.support import Env
+from tests.support.builders.scripts import Env
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

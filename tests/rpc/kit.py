@@ -13,9 +13,9 @@ from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import Services
 from consensus.types.blockchain import Block, OutPoint, Transaction
 from network.identity import Identity
-from tests.kit.devchain import DevChain, dev_chain
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
-from tests.rpc.asking import as_json, call, dispatcher_of
+from tests.support.asking import as_json, call, dispatcher_of
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
+from tests.support.chains.devchain import DevChain, dev_chain
 
 FEE = 100_000
 

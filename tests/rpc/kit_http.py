@@ -18,7 +18,7 @@ from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.runtime.client import CLIENT
 from ckb_node.runtime.lane import Lane, Slices
-from tests.rpc.asking import dispatcher_of
+from tests.support.asking import dispatcher_of
 
 
 class Services:

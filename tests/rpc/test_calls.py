@@ -20,7 +20,7 @@ from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module, Registry
 from ckb_node.runtime.client import CLIENT
 from ckb_node.runtime.lane import Lane, Slices
-from tests.rpc.asking import RpcFailure, ask, call
+from tests.support.asking import RpcFailure, ask, call
 
 METHODS = Methods(Module.CHAIN)
 PIECE = "x" * 1000

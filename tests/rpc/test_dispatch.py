@@ -17,7 +17,7 @@ from ckb_node.rpc.params import H256, Bool, Hashes, Text, TransactionParam, Uint
 from ckb_node.rpc.registry import Methods, Module, Registry
 from ckb_node.runtime.lane import Lane
 from ckb_node.verification.stopping import ScriptsStopped
-from tests.rpc.asking import RpcFailure, ask, call, dispatcher_of
+from tests.support.asking import RpcFailure, ask, call, dispatcher_of
 
 METHODS = Methods(Module.CHAIN)
 SEEN: list[str] = []

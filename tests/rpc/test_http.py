@@ -9,8 +9,8 @@ import pytest
 
 from ckb_node.rpc.http import serving
 from ckb_node.rpc.registry import Module
-from tests.rpc.asking import dispatcher_of
 from tests.rpc.kit_http import METHODS, Services, post, rpc, running
+from tests.support.asking import dispatcher_of
 
 
 async def test_a_call_on_any_path_keeps_the_connection_open() -> None:

@@ -11,9 +11,9 @@ from ckb_node.filters.service import FilterService
 from consensus.rules.block_filter import filter_hash
 from consensus.types.blockchain import Block, Header, OutPoint
 from storage.filters import FilterStore
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
-from tests.rpc.asking import RpcFailure, as_json, call, dispatcher_of, uint_text
 from tests.rpc.kit import FEE, RpcChain, commit, rpc_chain
+from tests.support.asking import RpcFailure, as_json, call, dispatcher_of, uint_text
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
 
 UNKNOWN = "0x" + "11" * 32
 

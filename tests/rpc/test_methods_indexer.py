@@ -15,9 +15,9 @@ from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.methods.indexer import METHODS
 from ckb_node.rpc.registry import Module
 from storage.memory import MemoryStore
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet
-from tests.rpc.asking import RpcFailure, call, dispatcher_of, uint_text
 from tests.rpc.kit import RpcChain, commit, rpc_chain
+from tests.support.asking import RpcFailure, call, dispatcher_of, uint_text
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet
 
 
 @dataclass

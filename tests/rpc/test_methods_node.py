@@ -13,8 +13,8 @@ from ckb_node.jsonrpc_types.chain import block_json
 from ckb_node.mining.template_json import BlockTemplateJson, read_template
 from ckb_node.rpc.registry import Module
 from consensus.types.blockchain import Block
-from tests.rpc.asking import RpcFailure, as_json, call, dispatcher_of, uint_text
 from tests.rpc.kit import RpcChain, rpc_chain
+from tests.support.asking import RpcFailure, as_json, call, dispatcher_of, uint_text
 
 UNKNOWN = "0x" + "11" * 32
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from consensus.types.blockchain import HASH_TYPE_DATA1, HASH_TYPE_TYPE, CellOutput, OutPoint, Script, Transaction
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
-from tests.rpc.asking import RpcFailure, as_json, uint_text
 from tests.rpc.kit import FEE, RpcChain, commit, rpc_chain
+from tests.support.asking import RpcFailure, as_json, uint_text
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
 
 UNKNOWN = "0x" + "11" * 32
 

@@ -10,8 +10,8 @@ import pytest
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
 from ckb_node.rpc.registry import Module
-from tests.rpc.asking import as_json
 from tests.rpc.kit import rpc_chain
+from tests.support.asking import as_json
 
 REMOVES = {"remove_transaction", "clear_tx_pool", "clear_tx_verify_queue"}
 

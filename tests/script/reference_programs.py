@@ -31,7 +31,7 @@ from consensus.types.blockchain import (
     WitnessArgs,
 )
 from consensus.types.core import CellMeta, ResolvedTransaction
-from tests.script import support
+from tests.support.builders import scripts
 from vm import Machine, create_machine
 from vm.registers import A7
 
@@ -65,9 +65,9 @@ def locked(
     code: bytes, version: int, args: bytes = b"", deps: Sequence[bytes] = (), witnesses: Sequence[bytes] = ()
 ) -> ResolvedTransaction:
     """One input whose lock is the code."""
-    cell = support.make_cell(lock=support.script_for(code, version, args))
-    transaction = support.make_transaction(witnesses=witnesses)
-    return support.resolve(transaction, [cell], [support.make_cell(data) for data in (code, *deps)])
+    cell = scripts.make_cell(lock=scripts.script_for(code, version, args))
+    transaction = scripts.make_transaction(witnesses=witnesses)
+    return scripts.resolve(transaction, [cell], [scripts.make_cell(data) for data in (code, *deps)])
 
 
 def words(*values: int) -> bytes:
@@ -184,19 +184,19 @@ def place_callee(
     caller: Script, origin: ExecFrom, callee: bytes, always_success: bytes, version: int
 ) -> tuple[Transaction, list[CellMeta]]:
     """A transaction with the callee where `origin` names it, and the input cells."""
-    success = support.script_for(always_success, version)
+    success = scripts.script_for(always_success, version)
     witnesses = [bytes(origin.padding) + callee] if origin.place == 1 else []
     if origin.source == GROUP | 2:
-        outputs = [support.make_output(type_=caller)]
+        outputs = [scripts.make_output(type_=caller)]
         data = [callee if origin.place == 0 else b""]
-        return support.make_transaction(inputs=[], outputs=outputs, outputs_data=data, witnesses=witnesses), []
-    cell = support.make_cell(callee if origin.source == GROUP | 1 and origin.place == 0 else b"", lock=caller)
+        return scripts.make_transaction(inputs=[], outputs=outputs, outputs_data=data, witnesses=witnesses), []
+    cell = scripts.make_cell(callee if origin.source == GROUP | 1 and origin.place == 0 else b"", lock=caller)
     if origin.source == 1 and origin.place == 0:
-        return support.make_transaction(), [cell, support.make_cell(callee, lock=success)]
+        return scripts.make_transaction(), [cell, scripts.make_cell(callee, lock=success)]
     if origin.source == 2 and origin.place == 0:
-        outputs = [support.make_output(lock=success)]
-        return support.make_transaction(outputs=outputs, outputs_data=[callee]), [cell]
-    return support.make_transaction(witnesses=witnesses), [cell]
+        outputs = [scripts.make_output(lock=success)]
+        return scripts.make_transaction(outputs=outputs, outputs_data=[callee]), [cell]
+    return scripts.make_transaction(witnesses=witnesses), [cell]
 
 
 def configurable_exec_cases(load: Programs) -> Iterator[Case]:
@@ -207,11 +207,11 @@ def configurable_exec_cases(load: Programs) -> Iterator[Case]:
     def case(setting: tuple[int, int, int, int], origin: ExecFrom, version: int, expected: Expectation) -> Case:
         flag, recursion, number, result = setting
         args = bytes([flag]) + words(recursion, number, result, origin.index, origin.source, origin.place)
-        script = support.script_for(caller, version, args + words(origin.bounds) + data_hash(library))
+        script = scripts.script_for(caller, version, args + words(origin.bounds) + data_hash(library))
         transaction, inputs = place_callee(script, origin, callee, success, version)
-        deps = [support.make_cell(data) for data in (caller, callee, library, success)]
+        deps = [scripts.make_cell(data) for data in (caller, callee, library, success)]
         name = f"exec_configurable {flag:#06b} {recursion} times, {origin.name}"
-        return Case(name, version, support.resolve(transaction, inputs, deps), expected)
+        return Case(name, version, scripts.resolve(transaction, inputs, deps), expected)
 
     for setting in ((0, 1, 2, 1), (1, 1, 1, 1), (4, 1, 2, 2), (7, 1, 1, 2), (7, 20, 11, 4)):
         for origin in (*WITNESSES, *CELLS):
@@ -285,10 +285,10 @@ def configurable_spawn_cases(load: Programs) -> Iterator[Case]:
     ]
     for origin in (*WITNESSES, *CELLS, *slices):
         args = words(origin.index, origin.source, origin.place, origin.bounds)
-        script = support.script_for(caller, 2, args)
+        script = scripts.script_for(caller, 2, args)
         transaction, inputs = place_callee(script, origin, callee, success, 2)
-        deps = [support.make_cell(data) for data in (caller, callee, success)]
-        yield Case(f"spawn_configurable {origin.name}", 2, support.resolve(transaction, inputs, deps), None)
+        deps = [scripts.make_cell(data) for data in (caller, callee, success)]
+        yield Case(f"spawn_configurable {origin.name}", 2, scripts.resolve(transaction, inputs, deps), None)
 
 
 class SmallRng:
@@ -343,7 +343,7 @@ def secp256k1_cases(system_scripts: Path) -> Iterator[Case]:
     locks = [Script(code_hash=SIGHASH_TYPE_HASH, hash_type=1, args=blake160(key.public_key.format())) for key in keys]
     hashes = [bytes.fromhex(text.rjust(64, "0")) for text in ("1234", "1111")]
     inputs = [CellInput(since=0, previous_output=OutPoint(tx_hash=tx_hash, index=0)) for tx_hash in hashes]
-    unsigned = support.make_transaction(
+    unsigned = scripts.make_transaction(
         cell_deps=[CellDep(out_point=OutPoint(tx_hash=TESTNET_DEP_GROUP_TX, index=0), dep_type=1)],
         inputs=inputs,
         outputs=[CellOutput(capacity=10_000_000_000, lock=lock, type_=None) for lock in locks],
@@ -356,12 +356,12 @@ def secp256k1_cases(system_scripts: Path) -> Iterator[Case]:
     ]
     transaction = unsigned.replace(witnesses=witnesses)
     deps = [
-        support.make_cell((system_scripts / "secp256k1_blake160_sighash_all").read_bytes(), type_=SIGHASH_TYPE_SCRIPT),
-        support.make_cell((system_scripts / "secp256k1_data").read_bytes()),
+        scripts.make_cell((system_scripts / "secp256k1_blake160_sighash_all").read_bytes(), type_=SIGHASH_TYPE_SCRIPT),
+        scripts.make_cell((system_scripts / "secp256k1_data").read_bytes()),
     ]
-    cells = [support.make_cell(lock=lock, info=None) for lock in locks]
+    cells = [scripts.make_cell(lock=lock, info=None) for lock in locks]
     for version, cycles in by_version(3352333, 3334802, 3225879):
-        yield Case("secp256k1 2 in 2 out", version, support.resolve(transaction, cells, deps), cycles)
+        yield Case("secp256k1 2 in 2 out", version, scripts.resolve(transaction, cells, deps), cycles)
 
 
 DEBUG_PAUSE = 2178
@@ -382,7 +382,7 @@ def create_pausing_machine(version: int, limit: int) -> Machine:
 
 
 def judge(case: Case, verifier: ScriptVerifier) -> tuple[bool, str, float]:
-    env = support.Env(support.EPOCHS[case.version])
+    env = scripts.Env(scripts.EPOCHS[case.version])
     start = time.perf_counter()
     try:
         result: int | str = verifier.verify(case.rtx, env, case.limit)
@@ -402,7 +402,7 @@ def main() -> int:
     if len(sys.argv) > 2:
         cases += secp256k1_cases(Path(sys.argv[2]))
     wanted = os.environ.get("CASES", "")
-    verifier = ScriptVerifier(support.make_consensus(), support.Chain(), machine_factory=create_pausing_machine)
+    verifier = ScriptVerifier(scripts.make_consensus(), scripts.Chain(), machine_factory=create_pausing_machine)
     failures = 0
     for case in cases:
         if wanted not in case.name:

@@ -8,7 +8,7 @@ from consensus.crypto.hashing import data_hash
 from consensus.script.code import CodeIndex, vm_version_for
 from consensus.script.errors import InvalidScriptHashType, InvalidVmVersion, MultipleMatches, ScriptNotFound
 from consensus.types.blockchain import Script
-from tests.script.support import make_cell, make_consensus
+from tests.support.builders.scripts import make_cell, make_consensus
 
 TYPE = Script(code_hash=bytes(32), hash_type=0, args=b"type")
 OTHER_TYPE = Script(code_hash=bytes(32), hash_type=0, args=b"other")

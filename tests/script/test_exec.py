@@ -7,8 +7,7 @@ import pytest
 from consensus.errors import CkbError
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.core import ResolvedTransaction
-from tests.script.assembler import CODE, DATA, PF_R, PF_X, S0, S1, Program, Segment, make_elf
-from tests.script.support import (
+from tests.support.builders.scripts import (
     Chain,
     Env,
     make_cell,
@@ -18,6 +17,7 @@ from tests.script.support import (
     resolve,
     script_for,
 )
+from tests.support.vm.script_programs import CODE, DATA, PF_R, PF_X, S0, S1, Program, Segment, make_elf
 from vm.registers import A0, SP
 
 EXEC, CURRENT_CYCLES = 2043, 2042

@@ -23,9 +23,9 @@ from consensus.script.syscalls.numbers import (
     WAIT,
 )
 from consensus.script.verifier import ScriptVerifier
-from tests.benches.hostile_programs import LIST, LIST_END, store64
-from tests.script.assembler import DATA, S0, S1, T0, T1, Program
-from tests.script.support import Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.builders.scripts import Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.vm.hostile_programs import LIST, LIST_END, store64
+from tests.support.vm.script_programs import DATA, S0, S1, T0, T1, Program
 from vm.registers import A0
 
 LIMIT = 1 << 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from consensus.script.groups import GroupKind, script_groups
 from consensus.types.blockchain import Script
-from tests.script.support import make_cell, make_output, make_transaction, resolve
+from tests.support.builders.scripts import make_cell, make_output, make_transaction, resolve
 
 
 def make_script(number: int) -> Script:

@@ -12,8 +12,8 @@ from consensus.script.errors import ExceededMaximumCycles, TransactionScriptErro
 from consensus.script.scheduler import Pause
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.core import ResolvedTransaction
-from tests.script.assembler import T0, T1, Program
-from tests.script.support import Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.builders.scripts import Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.vm.script_programs import T0, T1, Program
 
 LOOPS = 10_000
 

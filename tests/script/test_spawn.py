@@ -8,8 +8,8 @@ import pytest
 
 from consensus.errors import CkbError
 from consensus.script.verifier import ScriptVerifier
-from tests.script.assembler import CODE, DATA, PF_R, PF_W, PF_X, S0, S1, Program, Segment, make_elf
-from tests.script.support import Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.builders.scripts import Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.vm.script_programs import CODE, DATA, PF_R, PF_W, PF_X, S0, S1, Program, Segment, make_elf
 from vm.registers import A0
 
 CURRENT_CYCLES, EXEC, MAP_CODE = 2042, 2043, 2091

@@ -8,8 +8,8 @@ from consensus.script.context import GroupContext, TransactionContext
 from consensus.script.groups import GroupKind, ScriptGroup
 from consensus.script.process import Process
 from consensus.script.syscalls import SYSCALLS, numbers
-from tests.script.support import NO_SCRIPT, Chain, make_cell, make_transaction, resolve
 from tests.script.test_syscalls_load import call
+from tests.support.builders.scripts import NO_SCRIPT, Chain, make_cell, make_transaction, resolve
 from vm import create_machine
 from vm.constants import FLAG_EXECUTABLE, FLAG_FREEZED
 from vm.errors import (

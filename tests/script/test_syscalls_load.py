@@ -11,7 +11,15 @@ from consensus.script.process import Process, Request
 from consensus.script.syscalls import SYSCALLS, numbers
 from consensus.types.blockchain import CellInput, OutPoint, Script
 from consensus.types.core import EpochFraction, ResolvedTransaction, TransactionInfo
-from tests.script.support import Chain, make_block, make_cell, make_header, make_output, make_transaction, resolve
+from tests.support.builders.scripts import (
+    Chain,
+    make_block,
+    make_cell,
+    make_header,
+    make_output,
+    make_transaction,
+    resolve,
+)
 from vm import create_machine
 from vm.errors import External, MemOutOfBound, MemWriteOnExecutablePage, Unexpected
 from vm.registers import A0

@@ -10,7 +10,7 @@ from consensus.script.errors import ExceededMaximumCycles, ValidationFailure
 from consensus.script.groups import GroupKind, ScriptGroup
 from consensus.script.type_id import TYPE_ID_CYCLES, is_type_id, type_id_args, verify_type_id
 from consensus.types.blockchain import CellInput, OutPoint, Script
-from tests.script.support import make_transaction
+from tests.support.builders.scripts import make_transaction
 
 FIRST_INPUT = CellInput(since=7, previous_output=OutPoint(tx_hash=b"\x11" * 32, index=3))
 TRANSACTION = make_transaction(inputs=[FIRST_INPUT])

@@ -17,8 +17,7 @@ from consensus.script.verifier import ScriptVerifier
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Script
 from consensus.types.core import EpochFraction, ResolvedTransaction
-from tests.script.assembler import DATA, Program
-from tests.script.support import (
+from tests.support.builders.scripts import (
     Chain,
     Env,
     make_cell,
@@ -29,6 +28,7 @@ from tests.script.support import (
     resolve,
     script_for,
 )
+from tests.support.vm.script_programs import DATA, Program
 
 NO_LIMIT = (1 << 64) - 1
 

@@ -14,8 +14,8 @@ from consensus.script.scheduler import MachineFactory
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import HASH_TYPE_TYPE, Script, out_point_key
 from consensus.types.core import CellMeta, ResolvedTransaction, TransactionInfo
-from tests.script.support import EPOCHS, Chain, Env, make_consensus
-from tests.scripts.mock import DAO, MULTISIG, SIGHASH, Cell, Mock
+from tests.support.builders.mock_transactions import DAO, MULTISIG, SIGHASH, Cell, Mock
+from tests.support.builders.scripts import EPOCHS, Chain, Env, make_consensus
 
 PLACES = {SIGHASH: OUTPUT_SIGHASH_ALL, DAO: OUTPUT_DAO, MULTISIG: OUTPUT_MULTISIG_ALL}
 LIMIT = 1_000_000_000

@@ -7,8 +7,8 @@ from dataclasses import replace
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
 from tests.scripts.comparison import by_type, named_deps
-from tests.scripts.mock import CKB, DAO, Cell, Mock, header, witness
 from tests.scripts.random_locks import DEPS, LIMIT, Source, chance, plain_witness, spoilt_bytes
+from tests.support.builders.mock_transactions import CKB, DAO, Cell, Mock, header, witness
 
 TYPE = by_type(DAO)
 PERIOD = 180

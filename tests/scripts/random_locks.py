@@ -10,7 +10,7 @@ from dataclasses import replace
 from consensus.crypto.hashing import blake160
 from consensus.types.blockchain import WitnessArgs
 from tests.scripts.comparison import by_type, named_deps
-from tests.scripts.mock import DAO, DATA, MULTISIG, SIGHASH, Cell, Key, Mock, message, witness
+from tests.support.builders.mock_transactions import DAO, DATA, MULTISIG, SIGHASH, Cell, Key, Mock, message, witness
 
 KEYS = [Key(1000 + n) for n in range(6)]
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141

@@ -14,12 +14,23 @@ import pytest
 
 from consensus.script.scheduler import MachineFactory
 from tests.conformance.engines import machine_factories
-from tests.kit.crates import fetch_crates
-from tests.kit.fuzz import FACTOR, examples
 from tests.scripts.comparison import Cells, by_type, named_deps, outcomes
-from tests.scripts.mock import CKB, DAO, DATA, MULTISIG, SIGHASH, Cell, Mock, code, header, witness
 from tests.scripts.random_dao import RATE, random_dao
 from tests.scripts.random_locks import random_payment, random_shared
+from tests.support.builders.mock_transactions import (
+    CKB,
+    DAO,
+    DATA,
+    MULTISIG,
+    SIGHASH,
+    Cell,
+    Mock,
+    code,
+    header,
+    witness,
+)
+from tests.support.crates import fetch_crates
+from tests.support.fuzz import FACTOR, examples
 
 pytestmark = [pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(300 + 60 * FACTOR)]
 

@@ -7,8 +7,8 @@ import pytest
 
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
-from tests.scripts.harness import Result, run, type_group
-from tests.scripts.mock import CKB, DAO, Cell, Mock, code, header, script, witness
+from tests.support.builders.mock_transactions import CKB, DAO, Cell, Mock, code, header, script, witness
+from tests.support.vm.harness import Result, run, type_group
 
 TYPE = script(DAO)
 RATE = 10**16

@@ -3,7 +3,7 @@
 import hashlib
 
 from consensus.crypto.hashing import data_hash
-from tests.scripts.mock import CELLS, DAO, DATA, MULTISIG, SIGHASH, code
+from tests.support.builders.mock_transactions import CELLS, DAO, DATA, MULTISIG, SIGHASH, code
 from vm.elf import parse_elf
 
 MAX_DATA_SIZE = 1 << 20

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from consensus.crypto.hashing import blake160
-from tests.scripts.harness import Result, lock_group, run
-from tests.scripts.mock import MULTISIG, Cell, Key, Mock, code, script, sign, witness
+from tests.support.builders.mock_transactions import MULTISIG, Cell, Key, Mock, code, script, sign, witness
+from tests.support.vm.harness import Result, lock_group, run
 
 KEYS = [Key(1000 + n) for n in range(5)]
 STRANGER = Key(77)

@@ -18,11 +18,23 @@ from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Script
 from consensus.types.core import EpochFraction
 from tests.conformance.engines import machine_factories
-from tests.kit.crates import fetch_crates
-from tests.script.support import DATA_HASH_TYPES, EPOCHS, Chain, Env, make_consensus
 from tests.scripts.comparison import resolved
-from tests.scripts.mock import CKB, DAO, DATA, MULTISIG, SIGHASH, Cell, Key, Mock, header, sign, witness
 from tests.scripts.test_multisig_all import configuration, epoch
+from tests.support.builders.mock_transactions import (
+    CKB,
+    DAO,
+    DATA,
+    MULTISIG,
+    SIGHASH,
+    Cell,
+    Key,
+    Mock,
+    header,
+    sign,
+    witness,
+)
+from tests.support.builders.scripts import DATA_HASH_TYPES, EPOCHS, Chain, Env, make_consensus
+from tests.support.crates import fetch_crates
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

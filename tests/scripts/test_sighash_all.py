@@ -4,8 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.scripts.harness import Result, lock_group, run
-from tests.scripts.mock import CKB, DATA, OTHER_LOCK, SIGHASH, Cell, Key, Mock, code, script, sign, system_deps, witness
+from tests.support.builders.mock_transactions import (
+    CKB,
+    DATA,
+    OTHER_LOCK,
+    SIGHASH,
+    Cell,
+    Key,
+    Mock,
+    code,
+    script,
+    sign,
+    system_deps,
+    witness,
+)
+from tests.support.vm.harness import Result, lock_group, run
 
 ALICE, BOB = Key(0xA11CE), Key(2**255 - 19)
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141

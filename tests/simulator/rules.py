@@ -26,7 +26,7 @@ from consensus.types.blockchain import (
     Transaction,
     out_point_key,
 )
-from tests.script.assembler import DATA, Program
+from tests.support.vm.script_programs import DATA, Program
 
 CKB = SHANNONS_PER_BYTE
 START_MS = 1_700_000_000_000

@@ -17,9 +17,9 @@ from consensus.types.core import BlockExt
 from storage.chain_txn import ChainTxn
 from storage.errors import StorageError
 from storage.schema import UNCLE
-from tests.kit.fuzz import examples
 from tests.simulator.__main__ import read_seeds
 from tests.simulator.run import run_seed
+from tests.support.fuzz import examples
 
 SEEDS_IN_SUITE = 6
 SEEDS_OF_A_SABOTAGE = 6

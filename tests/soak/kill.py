@@ -28,9 +28,9 @@ import msgspec
 from ckb_node.jsonrpc_types.chain import block_json, transaction_json
 from ckb_node.mining.template_json import BlockTemplateJson, read_template
 from consensus.types.blockchain import OutPoint, Transaction
-from tests.kit.devchain import dev_consensus
-from tests.kit.process import NodeProcess, RpcClient, RpcFailure, free_port, run_command
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import dev_consensus
+from tests.support.nodes.process import NodeProcess, RpcClient, RpcFailure, free_port, run_command
 
 MINING_INTERVAL_S = 0.1
 WORK_S = 3.0

@@ -25,7 +25,7 @@ from storage.errors import (
     WritesRefused,
 )
 from storage.segments import MAX_RECORD_SIZE
-from tests.kit.fuzz import examples
+from tests.support.fuzz import examples
 
 HEAD = 12
 

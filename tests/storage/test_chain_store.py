@@ -31,7 +31,7 @@ from storage.leveldb import LevelDbOptions, LevelDbStore
 from storage.memory import MemoryStore
 from storage.migrations import bring_to_version, schema_version
 from storage.schema import COMMIT_SERIAL, META_SCHEMA
-from tests.storage.chain_builder import Node, assert_same_cell, child
+from tests.support.chains.stored import Node, assert_same_cell, child
 
 OPTIONS = ChainStoreOptions(LevelDbOptions(write_buffer=64 << 10), segment_size=4_000)
 # Keys of one main chain; the others are facts of stored blocks, which detaching leaves.

@@ -53,7 +53,7 @@ from pathlib import Path
 from random import Random
 from storage.chain_store import ChainStore, ChainStoreOptions
 from storage.leveldb import LevelDbOptions
-from tests.storage.chain_builder import child
+from tests.support.chains.stored import child
 
 options = ChainStoreOptions(LevelDbOptions(write_buffer=64 << 10, table_size=64 << 10), segment_size=20_000)
 store, rng = ChainStore.open(Path(sys.argv[1]), options), Random(int(sys.argv[2]))
@@ -79,7 +79,7 @@ from pathlib import Path
 from random import Random
 from storage.chain_store import ChainStore, ChainStoreOptions
 from storage.leveldb import LevelDbOptions
-from tests.storage.chain_builder import child
+from tests.support.chains.stored import child
 
 options = ChainStoreOptions(LevelDbOptions(write_buffer=64 << 10, table_size=64 << 10), segment_size=20_000)
 store, rng = ChainStore.open(Path(sys.argv[1]), options), Random(int(sys.argv[2]))

@@ -14,7 +14,7 @@ from storage.errors import SchemaTooNew, StorageClosed, StorageCorrupt
 from storage.filters import BlockFilter, BlockPlace, BuiltFilter, FilterStore
 from storage.kv import KeyValueStore
 from storage.memory import MemoryStore
-from tests.storage.chain_builder import Node, child
+from tests.support.chains.stored import Node, child
 
 HEIGHT = 12
 

@@ -14,7 +14,7 @@ from storage.kv import KeyValueStore, Reader, Snapshot
 from storage.leveldb import LevelDbOptions, LevelDbStore
 from storage.memory import MemoryStore
 from storage.overlay import Overlay
-from tests.kit.fuzz import examples
+from tests.support.fuzz import examples
 
 KEYS = st.binary(max_size=3).map(lambda key: bytes(b"\x00\x01\xfe\xff"[b % 4] for b in key))
 VALUES = st.binary(max_size=4)

@@ -22,7 +22,7 @@ from storage.errors import (
 )
 from storage.leveldb import LevelDbOptions
 from storage.segments import MARK, CommitMark
-from tests.storage.chain_builder import Node, child
+from tests.support.chains.stored import Node, child
 
 OPTIONS = ChainStoreOptions(LevelDbOptions(write_buffer=1 << 20), segment_size=4_000)
 

@@ -29,8 +29,8 @@ from consensus.rules.since import ImmatureError
 from consensus.rules.transaction import CellbaseImmatureError, InsufficientCellCapacityError, TransactionVersionError
 from consensus.script.errors import ExceededMaximumCycles, TransactionScriptError
 from consensus.types.blockchain import NULL_OUT_POINT, CellInput, OutPoint
-from tests.kit.devchain import dev_consensus
-from tests.txpool.kit_pool import ALICE, BOB, CELL, FEE, cell_of, funded, hold_scripts
+from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.funded_pool import ALICE, BOB, CELL, FEE, cell_of, funded, hold_scripts
 
 RELATIVE, EPOCH_METRIC = 1 << 63, 1 << 61
 

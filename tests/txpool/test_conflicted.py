@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckb_node.txpool.conflicted import Conflicted
-from tests.txpool.kit_graph import an_entry, chain_cell
+from tests.support.builders.pool_entries import an_entry, chain_cell
 
 ONE, TWO = chain_cell("one"), chain_cell("two")
 

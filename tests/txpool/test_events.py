@@ -6,7 +6,7 @@ from ckb_node.runtime.events import EventBus
 from ckb_node.txpool.events import TransactionAdmitted, TransactionProposed, TransactionRejected
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.rejects import LowFeeRate, PoolFull, RbfRejected, Reject, ResolveFailed
-from tests.txpool.kit_pool import Funds, funded
+from tests.support.chains.funded_pool import Funds, funded
 
 
 class Heard:

@@ -12,8 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ckb_node.txpool.entry import PoolEntry, Status, evict_key, fee_rate, weight
 from ckb_node.txpool.graph import Departed, PoolGraph
 from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
-from tests.kit.work import calls_of
-from tests.txpool.kit_graph import a_chain, an_entry, assert_consistent, chain_cell, ids, output_of, restart_serials
+from tests.support.builders.pool_entries import (
+    a_chain,
+    an_entry,
+    assert_consistent,
+    chain_cell,
+    ids,
+    output_of,
+    restart_serials,
+)
+from tests.support.work import calls_of
 
 MAX_ANCESTORS = 6
 

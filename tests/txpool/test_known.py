@@ -11,8 +11,8 @@ from ckb_node.txpool import verifier
 from ckb_node.txpool.known import KnownCells
 from ckb_node.txpool.rejects import Reject, ResolveFailed
 from consensus.types.blockchain import Transaction
-from tests.kit.wallet import sighash_dep
-from tests.txpool.kit_pool import FEE, Funds, cell_of, funded
+from tests.support.builders.wallet import sighash_dep
+from tests.support.chains.funded_pool import FEE, Funds, cell_of, funded
 
 
 def watch_look_ups(funds: Funds, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:

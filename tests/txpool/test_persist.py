@@ -13,8 +13,8 @@ from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.persist import load_transactions, save_transactions
 from consensus.types.blockchain import TRANSACTION_VEC, Transaction
 from storage.errors import StorageCorrupt
-from tests.txpool.kit_graph import an_entry
-from tests.txpool.kit_pool import FEE, cell_of, funded
+from tests.support.builders.pool_entries import an_entry
+from tests.support.chains.funded_pool import FEE, cell_of, funded
 
 
 async def test_the_next_run_has_the_same_pool(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from ckb_node.txpool.rejects import Duplicated, Invalidated, RbfRejected, Reject, ResolveFailed, VerificationFailed
 from consensus.rules.resolve import DeadOutPointError, UnknownOutPointError
 from consensus.types.blockchain import Transaction
-from tests.txpool.kit_pool import BOB, FEE, Funds, cell_of, funded, hold_scripts
+from tests.support.chains.funded_pool import BOB, FEE, Funds, cell_of, funded, hold_scripts
 
 T = TypeVar("T")
 

@@ -20,9 +20,9 @@ from ckb_node.txpool.readmission import ReadmissionEntry
 from ckb_node.txpool.rejects import Duplicated
 from consensus.types.blockchain import Block, Transaction
 from storage.errors import StorageError
-from tests.chain.kit_branches import branch, submit_all
 from tests.functional.test_reorg import pool_hashes
-from tests.txpool.kit_pool import FEE, Cell, Funds, cell_of, funded
+from tests.support.chains.branches import branch, submit_all
+from tests.support.chains.funded_pool import FEE, Cell, Funds, cell_of, funded
 
 
 @dataclass

@@ -23,9 +23,9 @@ from consensus.crypto.hashing import ckb_hash
 from storage.errors import DiskFull
 from storage.kv import Change
 from storage.memory import MemoryStore
-from tests.kit.devchain import ManualClock
-from tests.kit.wallet import CKB, issued_cell
-from tests.txpool.kit_pool import ALICE, BOB, FEE, funded
+from tests.support.builders.wallet import CKB, issued_cell
+from tests.support.chains.devchain import ManualClock
+from tests.support.chains.funded_pool import ALICE, BOB, FEE, funded
 
 LOW = RejectedTransaction("LowFeeRate", "too little")
 

@@ -8,7 +8,7 @@ from ckb_node.txpool import views
 from ckb_node.txpool.limits import MAX_REPLACED, PoolLimits
 from ckb_node.txpool.rejects import RbfRejected, ResolveFailed, TooManyAncestors
 from consensus.types.blockchain import Transaction
-from tests.txpool.kit_pool import FEE, Funds, cell_of, funded
+from tests.support.chains.funded_pool import FEE, Funds, cell_of, funded
 
 RICH = 100 * FEE
 

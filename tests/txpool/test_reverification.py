@@ -32,9 +32,9 @@ from consensus.types.blockchain import (
     Transaction,
 )
 from storage.errors import StorageCorrupt
-from tests.kit.devchain import dev_consensus
-from tests.kit.wallet import sighash_dep
-from tests.txpool.kit_pool import ALICE, CELL, FEE, Cell, Funds, cell_of, funded
+from tests.support.builders.wallet import sighash_dep
+from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.funded_pool import ALICE, CELL, FEE, Cell, Funds, cell_of, funded
 
 TYPE_ID = b"TYPE_ID".rjust(32, b"\0")
 FORK_EPOCH = 2

@@ -12,8 +12,8 @@ from ckb_node.txpool import selector
 from ckb_node.txpool.entry import PackageTotals, PoolEntry, Status, score, weight
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.selector import candidates_of, select_for_block
-from tests.kit.work import calls_of
-from tests.txpool.kit_graph import OUTPUTS, a_chain, an_entry, chain_cell, output_of
+from tests.support.builders.pool_entries import OUTPUTS, a_chain, an_entry, chain_cell, output_of
+from tests.support.work import calls_of
 
 NO_LIMIT = 1 << 60
 PROPOSED = Status.PROPOSED

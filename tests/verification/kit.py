@@ -16,8 +16,8 @@ from consensus.params import Consensus
 from consensus.rules.verify_block import PreparedBlock
 from consensus.tx_env import Phase, TxEnv
 from consensus.types.core import EpochFraction, ResolvedTransaction
-from tests.script.assembler import T0, T1, Program
-from tests.script.support import make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.builders.scripts import make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.vm.script_programs import T0, T1, Program
 from vm import Engines
 
 LIMIT = 1 << 40

@@ -12,8 +12,8 @@ from ckb_node.verification import estimator as estimator_module
 from ckb_node.verification.estimator import Estimator
 from ckb_node.verification.scripts import ScriptService, pool_seconds
 from ckb_node.verification.stopping import ScriptsStopped, Stop, TimeExceeded
-from tests.lanes.kit_lane import as_client
-from tests.txpool.kit_pool import Funds, funded
+from tests.support.chains.funded_pool import Funds, funded
+from tests.support.lanes import as_client
 
 
 class Scripts(ScriptService):

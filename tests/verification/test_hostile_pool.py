@@ -15,11 +15,11 @@ from ckb_node.verification.stopping import BudgetExceeded
 from consensus.crypto.hashing import data_hash
 from consensus.params import Consensus
 from consensus.types.blockchain import CellDep, CellInput, CellOutput, OutPoint, RawTransaction, Script, Transaction
-from tests.kit.devchain import dev_consensus
-from tests.kit.process import NodeProcess, RpcFailure
-from tests.kit.quiet import init_directory, send
-from tests.kit.wallet import ALICE_KEY, CKB, Wallet, issued_cell, sighash_dep
-from tests.txpool.kit_pool import Funds, funded
+from tests.support.builders.wallet import ALICE_KEY, CKB, Wallet, issued_cell, sighash_dep
+from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.funded_pool import Funds, funded
+from tests.support.nodes.process import NodeProcess, RpcFailure
+from tests.support.nodes.quiet import init_directory, send
 from tests.verification.kit import calling_for_ever, endless
 
 ALICE = Wallet(ALICE_KEY)

@@ -20,7 +20,7 @@ from ckb_node.verification.stopping import BudgetExceeded, ScriptsStopped, Stop
 from ckb_node.verification.transfer import pack_error, unpack_error
 from consensus.errors import ScriptError
 from consensus.types.core import ResolvedTransaction
-from tests.script.support import Chain
+from tests.support.builders.scripts import Chain
 from tests.verification.kit import (
     ENV,
     LIMIT,

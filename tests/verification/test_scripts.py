@@ -13,8 +13,8 @@ from consensus.script.errors import ExceededMaximumCycles
 from consensus.script.verifier import ScriptVerifier
 from consensus.tx_env import TxEnv
 from consensus.types.core import ResolvedTransaction
-from tests.kit.devchain import DevChain, dev_chain, dev_consensus
-from tests.kit.wallet import ALICE_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import DevChain, dev_chain, dev_consensus
 
 ALICE = Wallet(ALICE_KEY)
 

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ckb_node.verification.watch import ASLEEP_S, CHECK_EVERY_S, LOOPING_S, STOPPED_S, StartPauses, Watch
-from tests.script.support import Chain
+from tests.support.builders.scripts import Chain
 from tests.verification.kit import ENV, a_block, a_transaction, consensus_with, looping, parallel, start_processes
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")

@@ -19,8 +19,8 @@ from consensus.errors import CkbError
 from consensus.params import Consensus
 from consensus.rules.verify_block import BlockTransactionError, PreparedBlock
 from consensus.types.core import ResolvedTransaction
-from tests.script.assembler import DATA, Program
-from tests.script.support import Chain, make_cell, make_header, make_transaction, resolve, script_for
+from tests.support.builders.scripts import Chain, make_cell, make_header, make_transaction, resolve, script_for
+from tests.support.vm.script_programs import DATA, Program
 from tests.verification.kit import (
     ENV,
     LIMIT,

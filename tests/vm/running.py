@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.vm.assembler import program
+from tests.support.vm.assembler import program
 from vm import Machine, create_machine
 from vm.errors import VmError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.assembler import (
+from tests.support.vm.assembler import (
     ATOMIC_OPS,
     CODE_BASE,
     DATA_BASE,
@@ -25,8 +25,8 @@ from tests.vm.assembler import (
     program,
     store,
 )
+from tests.support.vm.translated import EagerHost
 from tests.vm.running import LIMIT
-from tests.vm.translated import EagerHost
 from vm import Engines, Machine, create_machine
 from vm.constants import FLAG_DIRTY, MEMORY_SIZE
 from vm.errors import InvalidInstruction, MemOutOfBound, MemWriteOnExecutablePage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.vm.assembler import (
+from tests.support.vm.assembler import (
     BRANCH_OPS,
     DATA_BASE,
     EBREAK,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.vm import assembler
+from tests.support.vm import assembler
 from tests.vm.running import loaded
 from vm.errors import InvalidInstruction
 from vm.isa.compressed import decode_half

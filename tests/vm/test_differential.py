@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kit.fuzz import examples
-from tests.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, branch, elf, half, imm, li, program
-from tests.vm.random_programs import random_program
+from tests.support.fuzz import examples
+from tests.support.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, branch, elf, half, imm, li, program
+from tests.support.vm.random_programs import random_program
 from tests.vm.running import loaded, outcome
 from vm.wasm import layout as at
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.vm.assembler import CODE_BASE, ECALL, PAGE, PF_R, PF_W, PF_X, Segment, elf, program
+from tests.support.vm.assembler import CODE_BASE, ECALL, PAGE, PF_R, PF_W, PF_X, Segment, elf, program
 from tests.vm.running import loaded
 from vm import create_machine
 from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, FLAG_FREEZED

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, elf, jal, li
+from tests.support.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, elf, jal, li
 from vm import Machine, create_machine
 
 VALUES = {

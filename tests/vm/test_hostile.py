@@ -15,8 +15,17 @@ from consensus.script.scheduler import MachineFactory
 from consensus.script.syscalls.numbers import EXEC, MAX_VMS_SPAWNED, SPAWN, WAIT
 from consensus.script.verifier import ScriptVerifier
 from tests.conformance.engines import machine_factories
-from tests.script.support import EPOCHS, Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
-from tests.vm.assembler import (
+from tests.support.builders.scripts import (
+    EPOCHS,
+    Chain,
+    Env,
+    make_cell,
+    make_consensus,
+    make_transaction,
+    resolve,
+    script_for,
+)
+from tests.support.vm.assembler import (
     CODE_BASE,
     DATA_BASE,
     ECALL,

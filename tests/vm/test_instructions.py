@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.assembler import CODE_BASE, DATA_BASE, ECALL, branch, imm, jal, li, lui, reg, store, unary
+from tests.support.vm.assembler import CODE_BASE, DATA_BASE, ECALL, branch, imm, jal, li, lui, reg, store, unary
 from tests.vm.running import run_code
 from vm.isa.table import OPS, Extension
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.vm.assembler import (
+from tests.support.vm.assembler import (
     CODE_BASE,
     ECALL,
     PF_R,

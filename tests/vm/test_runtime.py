@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from tests.vm.assembler import ECALL, program
+from tests.support.vm.assembler import ECALL, program
 from vm.isa.profile import Isa
 from vm.wasm.emitter import I32, I64, Module, const, if_else, load, select, signed_leb, unsigned_leb
 from vm.wasm.machine import WasmMachine

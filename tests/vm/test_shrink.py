@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.assembler import ECALL, branch, exit_with, imm, program
+from tests.support.vm.assembler import ECALL, branch, exit_with, imm, program
 from vm import Engines, Machine, create_machine
 
 ROUNDS = 50

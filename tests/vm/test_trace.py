@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.vm.assembler import (
+from tests.support.vm.assembler import (
     CODE_BASE,
     DATA_BASE,
     ECALL,
@@ -25,9 +25,9 @@ from tests.vm.assembler import (
     reg,
     store,
 )
-from tests.vm.random_programs import random_program
+from tests.support.vm.random_programs import random_program
+from tests.support.vm.symbols import LABEL, LOCAL, Symbol, with_symbols
 from tests.vm.running import LIMIT, loaded, outcome
-from tests.vm.symbols import LABEL, LOCAL, Symbol, with_symbols
 from vm.errors import MemOutOfBound, VmError
 from vm.isa.block import decode
 from vm.isa.text import instruction_text

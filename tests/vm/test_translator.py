@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kit.fuzz import examples
-from tests.scripts import harness
-from tests.scripts.harness import Group, Result, lock_group
-from tests.scripts.mock import SIGHASH, Mock, code
 from tests.scripts.test_sighash_all import payment, signed
-from tests.vm.assembler import (
+from tests.support.builders.mock_transactions import SIGHASH, Mock, code
+from tests.support.fuzz import examples
+from tests.support.vm import harness
+from tests.support.vm.assembler import (
     CODE_BASE,
     DATA_BASE,
     ECALL,
@@ -33,10 +32,11 @@ from tests.vm.assembler import (
     reg,
     store,
 )
-from tests.vm.random_flow import random_flow
-from tests.vm.random_programs import random_program
+from tests.support.vm.harness import Group, Result, lock_group
+from tests.support.vm.random_flow import random_flow
+from tests.support.vm.random_programs import random_program
+from tests.support.vm.translated import EagerHost
 from tests.vm.running import loaded, outcome
-from tests.vm.translated import EagerHost
 from vm import Machine, create_machine
 from vm.constants import FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE
 from vm.errors import CyclesExceeded, EngineFailure, MemWriteOnExecutablePage, VmError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.assembler import (
+from tests.support.vm.assembler import (
     BRANCH_OPS,
     CODE_BASE,
     ECALL,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ckb_node.specs import bundled_text
-from tests.kit.process import NodeProcess, RpcClient, free_port, run_command
+from tests.support.nodes.process import NodeProcess, RpcClient, free_port, run_command
 
 REFERENCE = os.environ.get("CKB_REFERENCE", "")
 CELLS = os.environ.get("CKB_CELLS", "")

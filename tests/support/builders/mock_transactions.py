@@ -24,7 +24,7 @@ from consensus.types.blockchain import (
     WitnessArgs,
 )
 
-CELLS = Path(__file__).resolve().parents[2] / "ckb_node" / "specs" / "cells"
+CELLS = Path(__file__).resolve().parents[3] / "ckb_node" / "specs" / "cells"
 SIGHASH = "secp256k1_blake160_sighash_all"
 MULTISIG = "secp256k1_blake160_multisig_all"
 DAO = "dao"

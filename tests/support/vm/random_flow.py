@@ -6,7 +6,7 @@ They end, or run into a cycle limit; where random values lead them astray they f
 import random
 import struct
 
-from tests.vm.assembler import (
+from tests.support.vm.assembler import (
     BRANCH_OPS,
     CODE_BASE,
     DATA_BASE,
@@ -22,7 +22,7 @@ from tests.vm.assembler import (
     reg,
     store,
 )
-from tests.vm.random_programs import Generator
+from tests.support.vm.random_programs import Generator
 from vm.isa.profile import Isa
 
 ZERO, RA, SP, GP = 0, 1, 2, 3

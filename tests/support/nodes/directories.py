@@ -17,8 +17,8 @@ from ckb_node.jsonrpc_types.block_view import encode_block_view
 from consensus.types.blockchain import Block, OutPoint
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
-from tests.kit.devchain import dev_chain, dev_consensus
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import dev_chain, dev_consensus
 
 OK, CLI, CONFIG, IO, FAILURE = 0, 64, 65, 66, 113
 BLOCKS, PAYMENTS = 24, 6

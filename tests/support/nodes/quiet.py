@@ -13,7 +13,7 @@ from ckb_node.cli.main import main
 from ckb_node.jsonrpc_types.chain import block_json, transaction_json
 from ckb_node.mining.template_json import BlockTemplateJson, read_template
 from consensus.types.blockchain import Block, Transaction
-from tests.kit.process import NodeProcess, RpcClient, free_port
+from tests.support.nodes.process import NodeProcess, RpcClient, free_port
 
 BOB_ARG = "0x470dcdc5e44064909650113a274b3b36aecb6dc7"
 

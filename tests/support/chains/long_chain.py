@@ -30,8 +30,8 @@ from consensus.types.blockchain import (
     Transaction,
 )
 from storage.chain_store import ChainStore
-from tests.kit.devchain import dev_consensus
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.chains.devchain import dev_consensus
 
 BLOCK_INTERVAL_MS = 8_000
 NOW_MS = 1 << 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from consensus.script.syscalls import numbers as call
-from tests.script.assembler import DATA, PF_R, PF_W, PF_X, S0, S1, T0, T1, T2, Program, Segment, make_elf
+from tests.support.vm.script_programs import DATA, PF_R, PF_W, PF_X, S0, S1, T0, T1, T2, Program, Segment, make_elf
 from vm.registers import A0, A7, SP
 
 LIST, LIST_END = 0x40000, 0x3E0000

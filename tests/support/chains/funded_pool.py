@@ -25,8 +25,8 @@ from consensus.types.blockchain import (
     Script,
     Transaction,
 )
-from tests.kit.devchain import DevChain, dev_chain
-from tests.kit.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell, sighash_dep
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell, sighash_dep
+from tests.support.chains.devchain import DevChain, dev_chain
 
 ALICE, BOB = Wallet(ALICE_KEY), Wallet(BOB_KEY)
 CELL = 1000 * CKB

@@ -9,7 +9,7 @@ import pytest
 
 from ckb_node.rpc.answer_room import SHARE, AnswerRoom, NoRoomError
 from ckb_node.runtime.lane import CHEAP_BYTES, Lane
-from tests.lanes.kit_lane import Held, as_client
+from tests.support.lanes import Held, as_client
 
 
 async def test_a_client_has_its_share_and_all_have_the_whole() -> None:

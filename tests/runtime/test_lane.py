@@ -12,7 +12,7 @@ import pytest
 
 from ckb_node.runtime import lane as lane_module
 from ckb_node.runtime.lane import Lane, Slices, in_turns
-from tests.lanes.kit_lane import Held, as_client
+from tests.support.lanes import Held, as_client
 
 
 async def test_results_and_errors_come_from_a_thread() -> None:

@@ -2,7 +2,7 @@
 
 import random
 
-from tests.vm.assembler import (
+from tests.support.vm.assembler import (
     ATOMIC_OPS,
     B_REGISTER_OPS,
     B_SHIFT_OPS,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from consensus.params import Consensus
 from consensus.types.blockchain import Block
-from tests.kit.devchain import DevChain, dev_chain, dev_consensus
+from tests.support.chains.devchain import DevChain, dev_chain, dev_consensus
 
 
 async def branch(message: bytes, count: int, base: Sequence[Block] = ()) -> list[Block]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from consensus.crypto.hashing import data_hash
 from consensus.types.blockchain import Script
-from tests.scripts.mock import Cell, Mock
+from tests.support.builders.mock_transactions import Cell, Mock
 from vm import create_machine
 from vm.machine import Machine
 

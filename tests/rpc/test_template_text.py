@@ -8,7 +8,7 @@ import pytest
 from ckb_node.mining.template_json import BlockTemplateJson, template_json
 from ckb_node.rpc import template_text as templatetext
 from ckb_node.rpc.template_text import is_written, template_text
-from tests.txpool.kit_pool import funded
+from tests.support.chains.funded_pool import funded
 
 
 async def test_the_text_is_that_of_the_struct_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:

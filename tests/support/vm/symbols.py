@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from tests.vm.assembler import CODE_BASE
+from tests.support.vm.assembler import CODE_BASE
 
 FUNC, LABEL = 2, 0
 LOCAL, GLOBAL = 0, 1

@@ -11,7 +11,7 @@ from ckb_node.devchain import DevChain, ManualClock, dev_consensus
 from ckb_node.txpool.limits import PoolLimits
 from consensus.params import Consensus
 from storage.chain_store import ChainStore
-from tests.kit.wallet import BOB_KEY, Wallet
+from tests.support.builders.wallet import BOB_KEY, Wallet
 
 __all__ = ["DevChain", "ManualClock", "dev_chain", "dev_consensus"]
 

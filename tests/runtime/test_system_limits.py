@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from ckb_node.runtime.system_limits import LEAST_ADDRESS_SPACE, LEAST_DESCRIPTORS, MOST_DESCRIPTORS, connections_within
-from tests.kit.process import ROOT
+from tests.support.nodes.process import ROOT
 
 
 def limited(kind: str, soft: int, hard: int, call: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from queue import Queue
 import pytest
 
 from ckb_node.runtime.stop_signals import EXIT_AT_ONCE, ONE_WISH_S, SIGNALS, StopSignals
-from tests.kit.process import ROOT
+from tests.support.nodes.process import ROOT
 
 WAIT_S = 30.0
 

@@ -25,7 +25,7 @@ from ckb_node.jsonrpc_types.fast_read import header_bytes, transaction_bytes
 from ckb_node.jsonrpc_types.hex_text import BadTextError
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, RawTransaction, Transaction
-from tests.consensus.kit_block import (
+from tests.support.builders.blocks import (
     MemoryChain,
     a_consensus,
     a_dep,
@@ -34,7 +34,7 @@ from tests.consensus.kit_block import (
     an_output,
     lock_script,
 )
-from tests.kit.fuzz import examples
+from tests.support.fuzz import examples
 
 T = TypeVar("T")
 

@@ -1,1 +1,0 @@
-"""What tests of the whole node share: a dev chain in the process, a wallet, blocks made by hand."""

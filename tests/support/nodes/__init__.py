@@ -1,0 +1,1 @@
+"""Real nodes in processes of their own, and the directories they run in."""

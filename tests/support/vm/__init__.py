@@ -1,0 +1,1 @@
+"""Assemblers, random programs, and machines to run them on."""
