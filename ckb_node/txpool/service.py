@@ -280,7 +280,7 @@ class PoolService:
     async def _try_again(self, transaction: Transaction, max_cycles: int) -> bool:
         """Submit a transaction of the readmission queue; whether it was admitted. An unreadable chain fails it alone.
 
-        What is refused because the node stops stays readmission, and so is saved.
+        What is refused because the node stops stays in the queue, and so is saved.
         """
         is_in = False
         try:
