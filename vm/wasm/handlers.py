@@ -4,7 +4,8 @@ A handler reads the entry at `ip`. Those of plain instructions fall through to t
 set the local `target` and say so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from vm.constants import FLAG_DIRTY, FLAG_EXECUTABLE, MEMORY_SIZE, PAGE_SHIFT, PAGE_SIZE, VERSION0, VERSION2
@@ -29,6 +30,16 @@ from vm.wasm.operations import (
 from vm.wasm.status import Status
 from vm.wasm.tables import GOTO, JUMP_REGISTER
 
+_MULTIPLY_DIVIDE: Final = (
+    *("mulh", "mulhu", "mulhsu"),
+    *("div", "divu", "rem", "remu", "divw", "divuw", "remw", "remuw"),
+)
+_WIDE: Final = ("wide_mul", "wide_mulu", "wide_mulsu", "wide_div", "wide_divu")
+_ALONE: Final = ("adc", "sbb", "adcs", "sbbs", "add3a", "add3b", "add3c", "jal", "jalr", "auipc", "ecall")
+"""Each has a method of its name."""
+_ALONE_ELSEWHERE: Final = ("far_jump_rel", "far_jump_abs", "slliuw", "clmul", "clmulh", "clmulr")
+"""The same, with `_` behind the name."""
+
 
 class Handlers:
     """The statements of all handlers, within the function `f`. `leave` is where a set `status` is returned."""
@@ -51,34 +62,33 @@ class Handlers:
 
     def _collect(self) -> dict[int, Callable[[], bool]]:
         """What emits the handler of each op; it returns whether the handler ends the block."""
-        table: dict[str, Callable[[], bool]] = {}
-        for name, binary in BINARY.items():
-            table[name] = lambda binary=binary: self._write(binary(*self._sources()))  # type: ignore[misc]
-        for name, base in IMMEDIATE.items():
-            table[name] = lambda base=base: self._write(BINARY[base](*self._source_and_immediate()))  # type: ignore[misc]
-        for name, unary in UNARY.items():
-            table[name] = lambda unary=unary: self._write(unary(self._local(self.a, self.register(at.ENTRY_RS1))))  # type: ignore[misc]
-        for name in LOADS:
-            table[name] = lambda name=name: self._load(name)  # type: ignore[misc]
-        for name in STORES:
-            table[name] = lambda name=name: self._store(name)  # type: ignore[misc]
-        for name in BRANCHES:
-            table[name] = lambda name=name: self._branch(name)  # type: ignore[misc]
-        for name in ("mulh", "mulhu", "mulhsu", "div", "divu", "rem", "remu", "divw", "divuw", "remw", "remuw"):
-            table[name] = lambda name=name: self._multiply_divide(name)  # type: ignore[misc]
-        for name in ("adc", "sbb", "adcs", "sbbs", "add3a", "add3b", "add3c", "jal", "jalr", "auipc", "ecall"):
-            table[name] = getattr(self, f"_{name}")
-        for name in ("far_jump_rel", "far_jump_abs", "slliuw", "clmul", "clmulh", "clmulr"):
-            table[name] = getattr(self, f"_{name}_")
-        for name in ("wide_mul", "wide_mulu", "wide_mulsu", "wide_div", "wide_divu"):
-            table[name] = lambda name=name: self._wide(name)  # type: ignore[misc]
-        if self.isa.has(Extension.A, self.version):
-            for name in ATOMICS:
-                table[name] = lambda name=name: self._atomic(name)  # type: ignore[misc]
+        kinds: tuple[tuple[Iterable[str], Callable[[str], bool]], ...] = (
+            (BINARY, self._binary),
+            (IMMEDIATE, self._binary_with_immediate),
+            (UNARY, self._unary),
+            (LOADS, self._load),
+            (STORES, self._store),
+            (BRANCHES, self._branch),
+            (_MULTIPLY_DIVIDE, self._multiply_divide),
+            (_WIDE, self._wide),
+            (ATOMICS if self.isa.has(Extension.A, self.version) else (), self._atomic),
+        )
+        table: dict[str, Callable[[], bool]] = {name: partial(emit, name) for names, emit in kinds for name in names}
+        table |= {name: getattr(self, f"_{name}") for name in _ALONE}
+        table |= {name: getattr(self, f"_{name}_") for name in _ALONE_ELSEWHERE}
         table["lui"] = table["load_imm"] = lambda: self._write(self.immediate())
         table["fence"] = table["fencei"] = table["ebreak"] = self._unreachable  # decoded to GOTO
         codes = {CODE[name]: handler for name, handler in table.items()}
         return codes | {GOTO: self._goto, JUMP_REGISTER: self._jump_register}
+
+    def _binary(self, name: str) -> bool:
+        return self._write(BINARY[name](*self._sources()))
+
+    def _binary_with_immediate(self, name: str) -> bool:
+        return self._write(BINARY[IMMEDIATE[name]](*self._source_and_immediate()))
+
+    def _unary(self, name: str) -> bool:
+        return self._write(UNARY[name](self._local(self.a, self.register(at.ENTRY_RS1))))
 
     # Access to the entry
 
