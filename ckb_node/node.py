@@ -269,9 +269,9 @@ async def _rpc(node: Node, connections: int) -> AsyncIterator[tuple[str, int]]:
         try:
             dispatcher = build_dispatcher(node, changes)
             policy = node.config.origin_policy()
-            server = await stack.enter_async_context(serving(dispatcher, host, port, limits, policy))
-        except ExceptionGroup as group:
-            raise _address_error(group, host, port, "RPC") from None
+            server = await stack.enter_async_context(serving(node.tasks, dispatcher, host, port, limits, policy))
+        except (OSError, UnicodeError) as error:
+            raise _address_error(error, host, port, "RPC") from None
         server.routes["GET", "/health"] = health_route(lambda: node.tasks.faults)
         if node.metrics is not None:
             node.metrics.gauge("ckb_rpc_connections", "Open connections to RPC", lambda: len(server.guard.connections))
@@ -288,10 +288,10 @@ async def _metrics(node: Node) -> AsyncIterator[None]:
     host, port = address
     async with contextlib.AsyncExitStack() as stack:
         try:
-            listening = serving_metrics(node.metrics, host, port, node.config.origin_policy())
+            listening = serving_metrics(node.tasks, node.metrics, host, port, node.config.origin_policy())
             host, port = await stack.enter_async_context(listening)
-        except ExceptionGroup as group:
-            raise _address_error(group, host, port, "Prometheus") from None
+        except (OSError, UnicodeError) as error:
+            raise _address_error(error, host, port, "Prometheus") from None
         log.info("figures for Prometheus are open", address=f"http://{shown_address(host, port)}/metrics")
         yield
 
@@ -311,18 +311,17 @@ def _pool_file(config: Config) -> Path:
     return config.data_dir / config.file.tx_pool.persisted_data
 
 
-def _address_error(group: ExceptionGroup[Exception], host: str, port: int, purpose: str) -> Exception:
-    """What a person should read when the listener cannot be had."""
-    first = first_error(group)
+def _address_error(error: OSError | UnicodeError, host: str, port: int, purpose: str) -> Exception:
+    """What a person should read when an address cannot be had."""
     where = f"cannot listen on {shown_address(host, port)} for {purpose}"
-    match first:
+    match error:
         case socket.gaierror() | OSError(errno=None):
-            return ListenError(f"{where}: {first.strerror or first}")
+            return ListenError(f"{where}: {error.strerror or error}")
         case OSError(errno=int(number)):
             return ListenError(f"{where}: {os.strerror(number)}")
         case UnicodeError():
             return ListenError(f"{where}: {host[:100]!r} is no host name")
-    return first
+    return error
 
 
 async def _load_pool(node: Node) -> None:

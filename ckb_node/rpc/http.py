@@ -33,6 +33,7 @@ from ckb_node.rpc.http_answers import (
     whole,
 )
 from ckb_node.rpc.origin import OriginPolicy, Standing
+from ckb_node.runtime.tasks import Tasks
 
 log = structlog.get_logger("rpc")
 
@@ -238,22 +239,22 @@ async def _answer_other(request: web.BaseRequest, connection: Connection) -> boo
 
 @asynccontextmanager
 async def serving(
+    tasks: Tasks,
     dispatcher: Dispatcher | None,
     host: str,
     port: int,
     limits: HttpLimits | None = None,
     policy: OriginPolicy | None = None,
 ) -> AsyncIterator[HttpServer]:
-    """A server that listens while the context lasts; without a dispatcher it has `routes` alone."""
-    async with asyncio.TaskGroup() as tasks:
-        server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy())
-        await server.listen(host, port)
-        watcher = tasks.create_task(server.guard.watch(), name="rpc-http-watch")
-        try:
-            yield server
-        finally:
-            await server.close()
-            watcher.cancel()
+    """A server that listens while the context lasts; without a dispatcher it has `routes` alone. `tasks`, which end
+    later, watch the time of its connections. Raises OSError or UnicodeError when the address cannot be had."""
+    server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy())
+    await server.listen(host, port)
+    tasks.start_separable(f"time limits of connections to port {server.address[1]}", server.guard.watch)
+    try:
+        yield server
+    finally:
+        await server.close()
 
 
 async def _gather(parts: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:

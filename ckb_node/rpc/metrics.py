@@ -12,6 +12,7 @@ from ckb_node.rpc.guard import HttpLimits
 from ckb_node.rpc.http import serving
 from ckb_node.rpc.origin import OriginPolicy
 from ckb_node.runtime.metrics import CONTENT_TYPE, Metrics
+from ckb_node.runtime.tasks import Tasks
 
 PATHS: Final = ("/", "/metrics")
 """The first is the reference's, the second what Prometheus asks for by itself."""
@@ -21,14 +22,14 @@ LIMITS: Final = HttpLimits(body_bytes=1 << 10, connections=64, connections_per_a
 
 @asynccontextmanager
 async def serving_metrics(
-    metrics: Metrics, host: str, port: int, policy: OriginPolicy
+    tasks: Tasks, metrics: Metrics, host: str, port: int, policy: OriginPolicy
 ) -> AsyncIterator[tuple[str, int]]:
-    """Answer while the context lasts; yields the address that it listens on. Raises OSError in an ExceptionGroup when
-    that cannot be had."""
+    """Answer while the context lasts; yields the address that it listens on. Raises OSError or UnicodeError when that
+    cannot be had."""
 
     async def answer(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=metrics.text(), headers={"content-type": CONTENT_TYPE})
 
-    async with serving(None, host, port, LIMITS, policy) as server:
+    async with serving(tasks, None, host, port, LIMITS, policy) as server:
         server.routes.update({("GET", path): answer for path in PATHS})
         yield server.address

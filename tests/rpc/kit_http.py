@@ -18,6 +18,7 @@ from ckb_node.rpc.params import Text, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.runtime.client import CLIENT
 from ckb_node.runtime.lane import Lane, Slices
+from ckb_node.runtime.tasks import Tasks
 from tests.support.asking import dispatcher_of
 
 
@@ -148,6 +149,7 @@ class Running:
 
     server: HttpServer
     services: Services
+    tasks: Tasks
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -162,8 +164,13 @@ class Running:
 async def running(policy: OriginPolicy | None = None, host: str = "127.0.0.1", **limits: Any) -> AsyncIterator[Running]:
     services = Services()
     dispatcher = dispatcher_of(services, [Module.CHAIN, Module.NET], [METHODS, OWNERS])
-    async with asyncio.timeout(30), serving(dispatcher, host, 0, HttpLimits(**limits), policy) as server:
-        yield Running(server, services)
+    bounds = HttpLimits(**limits)
+    async with (
+        asyncio.timeout(30),
+        Tasks(lambda: 0) as tasks,
+        serving(tasks, dispatcher, host, 0, bounds, policy) as server,
+    ):
+        yield Running(server, services, tasks)
 
 
 def post(body: bytes, *headers: bytes, path: bytes = b"/") -> bytes:
