@@ -17,6 +17,7 @@ from ckb_node.chain.service import ChainService
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
+from ckb_node.runtime.tasks import Tasks
 from ckb_node.specs import cell_file, load_bundled
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.service import PoolService
@@ -81,13 +82,11 @@ class DevChain:
         return block
 
     async def settle_pool(self) -> None:
-        """Let the pool bring back what reorgs detached, as its task does in a node."""
-        async with asyncio.timeout(30):
-            task = asyncio.get_running_loop().create_task(self.pool.run())
-            try:
-                await self.pool.settled()
-            finally:
-                task.cancel()
+        """Let the pool bring back what reorgs detached, as its tasks do in a node."""
+        async with asyncio.timeout(30), Tasks(self.clock.now_ms) as tasks:
+            for name, run in self.pool.tasks().items():
+                tasks.start_separable(name, run)
+            await self.pool.settled()
 
 
 @asynccontextmanager

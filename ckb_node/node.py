@@ -245,7 +245,8 @@ def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:
     """Only without the chain the node is nothing; whatever else fails, fails alone and is tried again."""
     miner = _dev_miner(node) if mine else None
     tasks.start_vital("chain", node.chain.watch)
-    tasks.start_separable("pool", node.pool.run)
+    for name, run in node.pool.tasks().items():
+        tasks.start_separable(name, run)
     tasks.start_separable("saved pool", lambda: _load_pool(node))
     if node.filters is not None:
         tasks.start_separable("block filters", node.filters.run)

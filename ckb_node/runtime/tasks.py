@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -74,15 +75,15 @@ class Tasks:
 
     def start_vital(self, name: str, run: Run) -> None:
         """Run a task whose error ends the node, see `until`."""
-        self._start(name, self._run_vital(run))
+        self._start(name, partial(self._run_vital, run))
 
     def start_separable(self, name: str, run: Run) -> None:
         """Run a task that fails alone and is started again."""
-        self._start(name, self._run_separable(name, run))
+        self._start(name, partial(self._run_separable, name, run))
 
-    def _start(self, name: str, run: Awaitable[None]) -> None:
-        async def work() -> None:
-            await run
+    def _start(self, name: str, run: Run) -> None:
+        async def work() -> None:  # called when the task begins, which one that is cancelled first never does
+            await run()
 
         self._running.append(self._group.create_task(work(), name=name))
 

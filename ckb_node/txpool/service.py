@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from ckb_node.chain.service import ChainService
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.runtime.clock import monotonic_ms
 from ckb_node.runtime.events import EventBus
+from ckb_node.runtime.tasks import Run
 from ckb_node.txpool import views
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
@@ -242,12 +243,13 @@ class PoolService:
         if returning.hashes or returning.lost:
             self._returning.put_nowait(returning)
 
-    async def run(self) -> None:
-        """Bring transactions back, verify anew what is in doubt, write reasons of refusal down; until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._bring_all_back())
-            tasks.create_task(self._reverification.run())
-            tasks.create_task(self.pool.rejected.run())
+    def tasks(self) -> Mapping[str, Run]:
+        """What has to run beside the pool, each until it is cancelled; each may fail and be started again alone."""
+        return {
+            "pool": self._bring_all_back,
+            "pool reverification": self._reverification.run,
+            "refused transactions": self.pool.rejected.run,
+        }
 
     async def _bring_all_back(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 from pathlib import Path
 
@@ -146,6 +147,19 @@ async def test_a_task_that_has_failed_and_then_done_its_work_is_no_fault() -> No
         tasks.start_separable("saved pool", run)
         await until(lambda: bool(tasks.faults))
         await until(lambda: not tasks.faults)
+
+
+async def test_tasks_that_end_before_they_begin_leave_nothing_behind() -> None:
+    begun: list[str] = []
+
+    async def run() -> None:
+        begun.append("run")
+
+    async with tasks_with() as tasks:
+        tasks.start_separable("other", run)
+        tasks.start_vital("chain", run)
+    gc.collect()  # a coroutine that nobody awaited would warn, and a warning is an error
+    assert not begun
 
 
 @pytest.mark.parametrize(

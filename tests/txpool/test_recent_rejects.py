@@ -206,7 +206,7 @@ def parsed_config(path: Path) -> Config:
 async def test_the_pool_writes_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_rejects, "PAUSE_S", 0.0)
     async with funded() as funds:
-        running = asyncio.get_running_loop().create_task(funds.pool.run())
+        running = asyncio.get_running_loop().create_task(funds.pool.pool.rejected.run())
         cell = funds.cells.pop()
         low, replaced = funds.spend(fee=1), funds.spend(cell, fee=2 * FEE)
         await funds.refusal(low)
