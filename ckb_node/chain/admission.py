@@ -52,7 +52,7 @@ def verify_admission(consensus: Consensus, txn: ChainTxn, block: Block, now_ms: 
 
 
 def verify_orphan(consensus: Consensus, block: Block) -> None:
-    """Room among the orphans costs at least the work of a header, and nobody can put a false body there."""
+    """What is checked of an orphan: its place in the pool costs proof of work, and the body belongs to the header."""
     verify_pow(consensus, block.header)
     verify_block_body(consensus, block)
 

@@ -98,7 +98,7 @@ class BulkImport:
         self._pending: list[PendingBlock] = []
         self._proven = 0
         self._unpublished: list[bytes] = []
-        """Hashes of attached blocks that no event has told of, lowest first."""
+        """Hashes of attached blocks that no event has named yet, lowest first."""
         self._txn: ChainTxn | None = None
         self._tip: Header | None = None
         self._section: Final = AtomicSection()
@@ -196,7 +196,7 @@ class BulkImport:
             self._publish_durable()
 
     def _save(self, txn: ChainTxn) -> None:
-        """As `flush`, but the disk is written beside what comes next."""
+        """As `flush`, but another thread writes the disk while the next group begins."""
         self._settle(txn, to_end=True)
         with self._section:
             txn.save()
@@ -218,9 +218,9 @@ class BulkImport:
         txn, self._txn, self._tip = self._txn, None, None
         if txn is not None:
             txn.discard()
-        self._publish_durable()  # a group that was saved although nobody waited for it
+        self._publish_durable()  # a group may have been saved meanwhile
 
-    # What is written and told
+    # Writes and events
 
     def _attach(self, txn: ChainTxn, pending: PendingBlock) -> None:
         block, checked = pending.block, pending.checked

@@ -1,4 +1,4 @@
-"""What the chain's writer tells: the main chain changed, a side block was stored, a block was refused."""
+"""Events of the chain's writer: the main chain changed, a side block was stored, a block was refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SideBlockStored:
 
 @dataclass(frozen=True, slots=True)
 class BlockDecided:
-    """A block was refused with an `error`, or an orphan that somebody gave is one no longer.
+    """A block was refused with an `error`, or a block has left the orphan pool.
 
     All other blocks are decided before their giver goes on, which gets the verdict then. `sources` gave the block; a
     peer among them may be banned for the error.
@@ -73,13 +73,13 @@ class StorageFailed:
 ChainEvent = ChainChanged | SideBlockStored | BlockDecided | StorageFailed
 
 Listener = Callable[[ChainEvent], None]
-"""Called in the thread that writes, after the commit."""
+"""Called in the thread that writes, after the commit. It must not raise, nor write."""
 
 
 class StoredBlocks(Sequence[Block]):
     """Blocks that are read from the store when they are looked at: those of a deep reorganisation are too many to keep.
 
-    Whoever goes over them more than once reads them more than once.
+    Each iteration reads them anew.
     """
 
     def __init__(self, view: ChainView, hashes: Sequence[bytes]) -> None:

@@ -18,7 +18,7 @@ EXPIRE_EPOCHS = 6
 
 
 class Orphan(NamedTuple):
-    """A block that waits for its parent, and the sources that gave it, which are told its verdict."""
+    """A block that waits for its parent, and the sources that gave it: BlockDecided names them."""
 
     block: Block
     sources: Sequence[Source] = ()

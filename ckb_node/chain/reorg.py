@@ -100,7 +100,7 @@ class BranchVerifier:
                 try:
                     self._attach(txn, block_hash, partial(beside.run, block_hash))
                 except BadBlock:
-                    beside.collect(to_end=True)  # the lowest that is bad is the one to name
+                    beside.collect(to_end=True)  # a lower block whose scripts fail is the one to report
                     raise
                 beside.collect(to_end=False)
             beside.collect(to_end=True)

@@ -103,7 +103,7 @@ class ChainService:
         self._refused_listeners.append(listener)
 
     def listen_decided(self, listener: DecidedListener) -> None:
-        """Call `listener` on the event loop for each refused block, and for each orphan that is one no longer.
+        """Call `listener` on the event loop for each refused block, and for each block that left the orphans.
 
         The event has the sources of the block, so that a peer can be banned for an orphan that is refused later.
         """
@@ -135,7 +135,7 @@ class ChainService:
         """Queue a block and await its verdict; waiting is backpressure. Raises the error of the rule that it breaks.
 
         A block that is in the queue already shares its verdict. `source` gave the block: when it is an orphan,
-        `listen_decided` tells what became of it later.
+        `listen_decided` reports its verdict later.
         """
         shared = self._verdict_of_same(block)
         if shared is None:
@@ -196,7 +196,7 @@ class ChainService:
         return await asyncio.shield(self._start(job))
 
     def _start(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """The job goes on when nobody waits for its result any more."""
+        """Run a job in the writer thread; it is not cancelled with its caller."""
         loop = self._loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
         result.add_done_callback(_retrieve_exception)

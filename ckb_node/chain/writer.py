@@ -124,8 +124,8 @@ class ChainWriter:
     def process_orphans_after(self, parent_hash: bytes) -> None:
         """Take the orphans that stand on a stored block. A node that stops leaves them.
 
-        Their failures are not their parent's: the givers of an orphan are told of its error by an event. What cannot be
-        decided now waits until the parent comes again.
+        Their errors are not raised, since they are not the parent's: BlockDecided reports them with their sources.
+        Orphans that cannot be decided now wait until the parent comes again.
         """
         ready = deque(self.orphans.take_children(parent_hash))
         while ready and not self.scripts.stop.is_set:

@@ -56,7 +56,7 @@ class CheckReport:
 def check_store(
     store: ChainStore, consensus: Consensus, machines: MachineFactory, spec_hash: bytes, progress: Progress
 ) -> CheckReport:
-    """Replay into a temporary database beside the data: it needs as much free room as the chain takes."""
+    """Replay into a temporary database in the data directory: it needs as much free space as the chain takes."""
     with tempfile.TemporaryDirectory(prefix="check-", dir=store.path.parent) as directory:
         fresh = ChainStore.open(Path(directory))
         try:

@@ -110,7 +110,7 @@ def transactions_of(block: Block) -> int:
 
 
 class BlockImporter:
-    """Takes blocks in the order of a file, in bulk, and tells which line is at fault.
+    """Takes blocks in the order of a file, in bulk, and reports the line that is at fault.
 
     Scripts of blocks below the height `trusted_below` pass while each block of the file is the parent of the next.
     """

@@ -1,11 +1,11 @@
 """`ckb-node recover`: build the chain's database anew from the archive of blocks, which holds every one of them.
 
-All rules are checked once more, scripts too, as `import` does: what the archive holds was not always found valid (a
-branch that lost may never have been looked at), and a database that is believed for years should not rest on bytes that
-have just been proven unreliable. An option skips the scripts, which ran when the blocks came.
+All rules are checked again, scripts too, as `import` does: the archive also holds blocks that were never verified (of
+branches that lost), and the disk that it lies on has just proven unreliable. An option skips the scripts, which ran when
+the blocks came.
 
 Blocks are taken in the order in which they came, so that of branches of equal weight the same one wins; what was cut
-off by hand (`truncate`) is cut off again where a mark in the archive tells of it.
+off by hand (`truncate`) is cut off again where the archive has a mark of it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RecoverReport:
     """What was found in the archive."""
 
     mark: CommitMark | None = None
-    """The commit with the highest number that the archive tells of."""
+    """The commit with the highest number of which the archive has a mark."""
     faults: list[str] = field(default_factory=list)
     faults_in_all: int = 0
     is_damaged: bool = False
@@ -221,7 +221,7 @@ class Rebuilder:
                 progress.advance(0, 1, len(block.tx_slices) - 1)
 
     def _put(self, bulk: BulkImport, block: Block) -> bool:
-        """Whether the block is on the new chain, or beside it, because of this call."""
+        """Whether this call has stored the block, on the main chain or on a branch."""
         name = f"block {block.number} ({bytes_text(block.hash)})"
         try:
             return bulk.take(block) is not Verdict.KNOWN

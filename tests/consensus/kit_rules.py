@@ -304,12 +304,12 @@ rules.mmr.verify_digest: MmrNumberError MmrEpochError MmrDifficultyError
     - mmr.test_inconsistent_digests
 
 # what the chain writer remembers
-ckb_node.chain.writer: ForeignGenesisError
+ckb_node.chain.admission: ForeignGenesisError
     + chain/writer.test_known_blocks
     - chain/writer.test_another_genesis_block_is_refused
-ckb_node.chain.writer: KnownInvalidBlockError
+ckb_node.chain.admission: KnownInvalidBlockError
     +- chain/writer.test_an_invalid_block_is_remembered_and_changes_nothing
-ckb_node.chain.writer: InvalidParentError
+ckb_node.chain.admission: InvalidParentError
     +- chain/writer.test_all_that_stand_on_an_invalid_block_are_invalid
 ckb_node.chain.writer: InvalidBranchError
     +- chain/writer.test_an_invalid_block_in_the_middle_leaves_what_is_below_it

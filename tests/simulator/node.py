@@ -44,7 +44,8 @@ class Node:
         self.scripts = ScriptService(self.consensus)
         self.writer = ChainWriter(self.consensus, self.store, self.scripts, lambda: self.clock_ms)
         self.writer.start(bytes(32))
-        self.writer.listen(self._on_event)
+        self._events: list[ChainEvent] = []
+        self.writer.listen(self._events.append)
         self.chain = ChainService(self.writer)
         self.indexer = IndexerService(self.chain, self.index)
 
@@ -54,14 +55,19 @@ class Node:
             return self.writer.process(Block.parse(block.raw, compatible=True)).name
         except CkbError as error:
             return type(error).__name__
+        finally:
+            self._follow_events()
 
     def truncate(self, block_hash: bytes) -> None:
         """Cut the main chain back."""
         self.writer.truncate(block_hash)
+        self._follow_events()
 
-    def _on_event(self, event: ChainEvent) -> None:
-        if isinstance(event, ChainChanged):
-            self._follow(event)
+    def _follow_events(self) -> None:
+        while self._events:
+            event = self._events.pop(0)
+            if isinstance(event, ChainChanged):
+                self._follow(event)
 
     def _follow(self, change: ChainChanged) -> None:
         """As a listener does that knows nothing but the events."""
@@ -91,6 +97,8 @@ class Node:
                     bulk.add(Block.parse(block.raw))
         except RefusedBlockError as refused:
             return type(refused.cause).__name__
+        finally:
+            self._follow_events()
         return None
 
     def close(self) -> None:
