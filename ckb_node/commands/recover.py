@@ -1,8 +1,8 @@
 """`ckb-node recover`: build the chain's database anew from the archive of blocks, which holds every one of them.
 
 All rules are checked again, scripts too, as `import` does: the archive also holds blocks that were never verified (of
-branches that lost), and the disk that it lies on has just proven unreliable. An option skips the scripts, which ran when
-the blocks came.
+branches that lost), and the disk that it lies on has just proven unreliable. An option skips the scripts, which ran
+when the blocks came.
 
 Blocks are taken in the order in which they came, so that of branches of equal weight the same one wins; what was cut
 off by hand (`truncate`) is cut off again where the archive has a mark of it.
