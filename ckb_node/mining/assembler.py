@@ -63,7 +63,7 @@ class MinerConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class _Offer:
+class _TemplateInputs:
     """What a template is made of: one state of the chain and what pool and uncles offered at it. Immutable."""
 
     reader: ChainReader
@@ -130,22 +130,22 @@ class BlockAssembler:
             self.uncles.forget_before(self._pool.reader.tip_epoch().start_number)
             state = self._pool.version, self.uncles.version
             if template is None or state != self._state:
-                offer = self._offer()
+                inputs = self._inputs()
                 with self._held():
-                    built = await self._chain.run_in_reader(self._build_something, offer)
+                    built = await self._chain.run_in_reader(self._build_or_empty, inputs)
                 template = built.template
                 self._template, self._state = template, state
-                if self._pool.reader is offer.reader:
+                if self._pool.reader is inputs.reader:
                     for entry, error in built.impossible:
                         self._pool.drop_impossible(entry, error)
         return template.at(max(self._now_ms(), template.current_time))
 
-    def _offer(self) -> _Offer:
+    def _inputs(self) -> _TemplateInputs:
         """The pool's own view of the chain, so that what it offers is of that very state."""
         self._work_id += 1
         pending = self._pool.graph.by_score((Status.PENDING,))
         enough = self._chain.consensus.max_block_proposals * (1 + self._chain.consensus.max_uncles)
-        return _Offer(
+        return _TemplateInputs(
             reader=self._pool.reader,
             pending=[entry.short_id for entry in islice(pending, enough)],
             candidates=candidates_of(self._pool.graph),
@@ -153,33 +153,35 @@ class BlockAssembler:
             work_id=self._work_id,
         )
 
-    def _build_something(self, offer: _Offer) -> _Built:
+    def _build_or_empty(self, inputs: _TemplateInputs) -> _Built:
         """In a worker thread: a full block takes longer than the event loop may wait.
 
-        Whatever the pool and old blocks offer: a template without them is better than none.
+        Whatever the pool and old blocks inputs: a template without them is better than none.
         """
         try:
-            return self._build(offer)
+            return self._build(inputs)
         except (CkbError, ArithmeticError, LookupError, ValueError) as error:
             log.error("the block template goes without transactions and uncles", reason=str(error))  # noqa: TRY400
-            return self._build(replace(offer, pending=(), candidates=(), uncles=()))
+            return self._build(replace(inputs, pending=(), candidates=(), uncles=()))
 
-    def _build(self, offer: _Offer) -> _Built:
+    def _build(self, inputs: _TemplateInputs) -> _Built:
         """`current_time` is the least that the block may have."""
-        consensus, reader = self._chain.consensus, offer.reader
+        consensus, reader = self._chain.consensus, inputs.reader
         parent = reader.tip_header()
         epoch = next_epoch_ext(consensus, parent, reader.tip_epoch(), reader)
         draft = draft_header(consensus, parent, epoch, reader)
-        empty = Block(
+        uncles = choose_uncles(consensus, inputs.uncles, epoch, reader)
+        cellbase = build_cellbase(consensus, parent, self._config, reader)
+        base = Block(
             header=draft,
-            uncles=(uncles := choose_uncles(consensus, offer.uncles, epoch, reader)),
-            transactions=[cellbase := build_cellbase(consensus, parent, self._config, reader)],
-            proposals=choose_proposals(offer.pending, uncles, consensus.max_block_proposals),
+            uncles=uncles,
+            transactions=[cellbase],
+            proposals=choose_proposals(inputs.pending, uncles, consensus.max_block_proposals),
             extension=build_extension(consensus, parent, reader),
         )
-        room = consensus.max_block_bytes - empty.size_without_uncle_proposals()
-        entries = select_for_block(offer.candidates, room, consensus.max_block_cycles)
-        entries, resolved, impossible = committable(consensus, empty, entries, reader)
+        room = consensus.max_block_bytes - base.size_without_uncle_proposals()
+        entries = select_for_block(inputs.candidates, room, consensus.max_block_cycles)
+        entries, resolved, impossible = committable(consensus, base, entries, reader)
         template = BlockTemplate(
             version=draft.version,
             compact_target=draft.compact_target,
@@ -192,11 +194,11 @@ class BlockAssembler:
             uncles_count_limit=consensus.max_uncles,
             uncles=[UncleTemplate(uncle) for uncle in uncles],
             transactions=transaction_templates(entries),
-            proposals=empty.proposals,
+            proposals=base.proposals,
             cellbase=CellbaseTemplate(cellbase),
-            work_id=offer.work_id,
+            work_id=inputs.work_id,
             dao=dao_field_in_epoch(consensus, resolved, parent, epoch, reader),
-            extension=empty.extension,
+            extension=base.extension,
         )
         return _Built(template, impossible)
 
@@ -220,7 +222,7 @@ class BlockAssembler:
 def draft_header(consensus: Consensus, parent: Header, epoch: EpochExt, reader: ChainReader) -> Header:
     """The header of the block after `parent` at the earliest time that it may have, without roots and dao.
 
-    Later than the parent's, though the median of its ancestors would do: epochs must not end before they began.
+    Later than the parent's, not only than the median, so that the duration of an epoch is never negative.
     """
     number = parent.number + 1
     median = median_time(reader, parent.hash, consensus.median_time_block_count)
@@ -277,18 +279,18 @@ def build_extension(consensus: Consensus, parent: Header, reader: ChainReader) -
 
 
 def committable(
-    consensus: Consensus, empty: Block, entries: Sequence[PoolEntry], reader: ChainReader
+    consensus: Consensus, base: Block, entries: Sequence[PoolEntry], reader: ChainReader
 ) -> tuple[list[PoolEntry], list[ResolvedTransaction], list[tuple[PoolEntry, CkbError]]]:
     """Of the chosen entries those that the chain's state allows; all resolved, the cellbase first; and those that
-    it does not allow. What only is not mature yet, after a reorganisation, is among neither.
+    it does not allow. Immature entries are skipped and not reported: they may become valid.
 
     The pool is right nearly always; a block with one bad transaction would be worth nothing.
     """
-    cellbase = empty.transactions[0]
+    cellbase = base.transactions[0]
     transactions = [entry.tx for entry in entries]
-    block = empty.replace(transactions=[cellbase, *transactions])
+    block = base.replace(transactions=[cellbase, *transactions])
     cells = BlockCells(block, reader)
-    env = TxEnv.committed(empty.header)
+    env = TxEnv.committed(base.header)
     spent: set[bytes] = set()
     taken = {cellbase.hash}
     chosen: list[PoolEntry] = []

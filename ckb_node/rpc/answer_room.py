@@ -40,7 +40,7 @@ class AnswerRoom:
     def __init__(self, max_bytes: int = MAX_BYTES, wait_s: float = WAIT_S) -> None:
         self._max_bytes, self._wait_s = max_bytes, wait_s
         self._by_client: Counter[str] = Counter()
-        self._released_conflicts = asyncio.Event()
+        self._room_freed = asyncio.Event()
         self.held_bytes = 0
 
     async def wait(self, client: str) -> None:
@@ -50,8 +50,8 @@ class AnswerRoom:
         try:
             async with asyncio.timeout(self._wait_s):
                 while not self._has_room(client):
-                    self._released_conflicts.clear()
-                    await self._released_conflicts.wait()
+                    self._room_freed.clear()
+                    await self._room_freed.wait()
         except TimeoutError:
             raise NoRoomError(self.held_bytes, self._by_client[client]) from None
 
@@ -70,7 +70,7 @@ class AnswerRoom:
             self._by_client[client] -= size
             if not self._by_client[client]:
                 del self._by_client[client]
-            self._released_conflicts.set()
+            self._room_freed.set()
 
     async def run_priced(self, lane: Lane, price: int, work: Callable[[], T]) -> T:
         """`work`, which makes an answer of `price` bytes; in the lane when they are many, as soon as there is room.

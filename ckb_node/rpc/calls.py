@@ -19,21 +19,21 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class Written(Generic[T]):
+class EncodedJson(Generic[T]):
     """A result T that is JSON already."""
 
     text: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Beside(Generic[T]):
+class ThreadStream(Generic[T]):
     """A long result T: its JSON in pieces, made in the lane. Each step of `pieces` is short."""
 
     pieces: Slices
 
 
 @dataclass(frozen=True, slots=True)
-class InTurns(Generic[T]):
+class LoopStream(Generic[T]):
     """A long result T that only the event loop may make: its JSON in pieces. Each step of `pieces` is short."""
 
     pieces: Slices
@@ -59,10 +59,10 @@ class Calls:
         answer = method.handler(services, *arguments)
         if method.is_async:
             answer = await answer
-        if isinstance(answer, Beside | InTurns):
+        if isinstance(answer, ThreadStream | LoopStream):
             await services.room.wait(CLIENT.get())
-            return services.lane.stream(answer.pieces) if isinstance(answer, Beside) else in_turns(answer.pieces)
-        return answer.text if isinstance(answer, Written) else encode(answer)
+            return services.lane.stream(answer.pieces) if isinstance(answer, ThreadStream) else in_turns(answer.pieces)
+        return answer.text if isinstance(answer, EncodedJson) else encode(answer)
 
     def _encoded(self, method: Method, arguments: list[Any]) -> bytes:
         """In a thread."""

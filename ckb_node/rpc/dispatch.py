@@ -14,7 +14,7 @@ import structlog
 
 from ckb_node.rpc.calls import Calls, encode
 from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
-from ckb_node.rpc.registry import IS_FOREIGN, Method, Registry
+from ckb_node.rpc.registry import IS_CROSS_ORIGIN, Method, Registry
 from ckb_node.rpc.turns import Turns
 from ckb_node.runtime.client import CLIENT, NODE
 from ckb_node.runtime.lane import PIECE_BYTES
@@ -108,7 +108,7 @@ class Dispatcher:
         of another machine. Raises AnswerCutError.
         """
         CLIENT.set(client)
-        IS_FOREIGN.set(is_foreign)
+        IS_CROSS_ORIGIN.set(is_foreign)
         if body.lstrip(_WHITE_SPACE)[:1] != b"[":
             reply = await self._reply(body)
             if isinstance(reply, bytes) and len(reply) <= PIECE_BYTES:

@@ -45,7 +45,7 @@ class Module(Enum):
     TERMINAL = "Terminal"
 
 
-UNHEARD_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RICH_INDEXER})
+HIDDEN_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RICH_INDEXER})
 """Methods of these modules do not exist while the module is off; all others say how to switch it on."""
 
 NOT_BUILT = {
@@ -65,7 +65,7 @@ MISSING_MODULES = frozenset({*NOT_BUILT.values(), Module.RICH_INDEXER})
 OWNERS_MODULES = frozenset({Module.NET, Module.MINER, Module.INTEGRATION_TEST, Module.DEBUG, Module.ALERT})
 """Modules that command the node or show its inside: web pages of other machines do not get them."""
 
-IS_FOREIGN: Final[ContextVar[bool]] = ContextVar("is_foreign", default=False)
+IS_CROSS_ORIGIN: Final[ContextVar[bool]] = ContextVar("is_foreign", default=False)
 """Whether a web page of another machine calls."""
 
 LARGE_BYTES = 64 << 10
@@ -77,7 +77,7 @@ Price = Callable[..., int]
 """`(services, …) -> bytes`, cheap itself."""
 
 
-def always_dear(*_: object) -> int:
+def always_expensive(*_: object) -> int:
     """The price of what is read in many places."""
     return LARGE_BYTES
 
@@ -122,7 +122,7 @@ class Method:
     """Bytes that a call touches. A dear one is worked out beside the event loop: the handler is no coroutine then."""
     is_change: bool = False
     """It changes something: once begun, it is finished although its caller has left."""
-    is_owners: bool = False
+    owner_only: bool = False
     """Web pages of other machines do not get it."""
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
@@ -186,7 +186,7 @@ class Methods:
         deprecated: str | None = None,
         price: Price | None = None,
         is_change: bool = False,
-        is_owners: bool = False,
+        owner_only: bool = False,
     ) -> Callable[[F], F]: ...
     def method(
         self,
@@ -195,7 +195,7 @@ class Methods:
         deprecated: str | None = None,
         price: Price | None = None,
         is_change: bool = False,
-        is_owners: bool = False,
+        owner_only: bool = False,
     ) -> F | Callable[[F], F]:
         """Register a function `(services, …) -> result` under its own name; its docstring is the documentation."""
 
@@ -213,7 +213,7 @@ class Methods:
                     deprecated=deprecated,
                     price=price,
                     is_change=is_change,
-                    is_owners=is_owners or self.module in OWNERS_MODULES,
+                    owner_only=owner_only or self.module in OWNERS_MODULES,
                 )
             )
             return function
@@ -255,7 +255,7 @@ class Registry:
         for method in methods:
             if method.name in self._methods:
                 raise ValueError(f"RPC method {method.name} is there already")
-            if method.module in UNHEARD_WHEN_DISABLED - self._enabled:
+            if method.module in HIDDEN_WHEN_DISABLED - self._enabled:
                 self._unheard[method.name] = method.module
                 continue
             self._methods[method.name] = method
@@ -270,7 +270,7 @@ class Registry:
     def not_found(self, name: str) -> RpcError:
         """What to answer to the name of no method."""
         missing, closed = NOT_BUILT.get(name), self._unheard.get(name)
-        if missing is not None and missing not in UNHEARD_WHEN_DISABLED:
+        if missing is not None and missing not in HIDDEN_WHEN_DISABLED:
             return module_is_missing(missing.value)
         return method_not_found(name, closed=closed and closed.value, missing=missing and missing.value)
 
@@ -280,4 +280,4 @@ class Registry:
             return module_is_disabled(method.module.value)
         if method.deprecated is not None and not self._with_deprecated:
             return method_is_deprecated(method.deprecated)
-        return foreign_page(method.name) if method.is_owners and IS_FOREIGN.get() else None
+        return foreign_page(method.name) if method.owner_only and IS_CROSS_ORIGIN.get() else None

@@ -113,7 +113,7 @@ class FilterService(Protocol):
 
 
 class PoolService(Protocol):
-    """Transactions that wait to be committed. Every answer may have to wait for the pool, so every method is async."""
+    """Transactions that wait to be committed. Methods that may wait for the pool are async."""
 
     async def submit(self, transaction: Transaction) -> bytes:
         """Verify, admit and announce; its hash. Raises Reject."""
@@ -166,7 +166,7 @@ class PoolService(Protocol):
         ...
 
     async def estimate_fee_rate(self, priority: FeePriority, *, fallback: bool) -> int:
-        """Shannons/kB; `fallback` walks the pool when the estimator cannot tell. Raises FeeEstimateError."""
+        """Shannons per 1000 weight units. `fallback` walks the pool when no estimate is there. FeeEstimateError."""
         ...
 
     def is_ready(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 from ckb_node.jsonrpc_types.hex_text import uint_text
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.mining.template_json import BlockTemplateJson, template_json
-from ckb_node.rpc.calls import Written, encode
+from ckb_node.rpc.calls import EncodedJson, encode
 
 _TIME: Final = b'"current_time":"'
 
@@ -17,11 +17,11 @@ def is_written(template: BlockTemplate) -> bool:
     return bool(template.text)
 
 
-def template_text(template: BlockTemplate) -> Written[BlockTemplateJson]:
+def template_text(template: BlockTemplate) -> EncodedJson[BlockTemplateJson]:
     """The text of a template. Takes long for one that `is_written` says no of. From any thread."""
     if not template.text:
         # The members before it are numbers in hex, so the first such text is the member.
         head, _, rest = encode(template_json(template)).partition(_TIME)
         template.text[:] = [head + _TIME, rest[rest.index(b'"') :]]
     head, rest = template.text
-    return Written(head + uint_text(template.current_time).encode() + rest)
+    return EncodedJson(head + uint_text(template.current_time).encode() + rest)

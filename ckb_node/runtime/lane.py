@@ -64,8 +64,7 @@ class Lane:
             del done  # its error knows this frame: all that the work held would stay until the next full collection
 
     async def run_alone(self, work: Callable[[], T]) -> T:
-        """As `run`, one such work at a time: for work that keeps the interpreter to itself while it lasts. The event
-        loop waits for each thread that wants the interpreter too, several times for one answer."""
+        """As `run`, but one at a time: for work that holds the interpreter lock (GIL) while it lasts."""
         async with self._alone.turn():
             return await self.run(work)
 

@@ -83,7 +83,7 @@ class PoolEntry:
         "hash",
         "header_deps",
         "input_keys",
-        "is_stale",
+        "needs_reverification",
         "output_count",
         "parents",
         "raw",
@@ -111,7 +111,7 @@ class PoolEntry:
         self.fee = fee
         self.cycles = cycles
         self.status = status
-        self.is_stale = False
+        self.needs_reverification = False
         """Its scripts are to run anew, and no block may hold it before."""
         self.timestamp = timestamp
         self.arrived_ms = arrived_ms

@@ -52,20 +52,20 @@ from consensus.types.core import ResolvedTransaction
 from storage.memory import MemoryStore
 
 PROPOSED_FOR = 1
-"""Blocks since its proposal that every proposed transaction has."""
+"""A proposed entry was proposed at least this many blocks ago; assume no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A transaction that passed all rules but its scripts.
 
-    `tip` is the chain state that this was seen at, `vm_version` that on which scripts of hash type `type` are to run.
+    `tip_hash` is the tip at which it was checked, `vm_version` that on which scripts of hash type `type` run.
     """
 
     rtx: ResolvedTransaction
     fee: int
     status: Status
-    tip: bytes
+    tip_hash: bytes
     vm_version: int
 
 
@@ -94,7 +94,7 @@ class TxPool:
         self.version = 0
         """Grows with every change of what the pool offers to miners."""
         self.is_moving = False
-        """Blocks between the tip before and this one are still to be told: entries may not fit the chain meanwhile."""
+        """The tip has moved, but its blocks are not applied to the pool yet: entries may not fit the chain."""
         self.away: Container[bytes] = frozenset()
         """Hashes of transactions that are to return, and on which entries may stand."""
         self._released_conflicts: list[Transaction] = []
@@ -211,7 +211,7 @@ class TxPool:
         tx = checked.rtx.transaction
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
-        if checked.tip != self.tip.hash or self._has_lost_parent(checked.rtx):
+        if checked.tip_hash != self.tip.hash or self._has_lost_parent(checked.rtx):
             checked = self.check(tx)
             try:
                 verify_time_relative(self.consensus, checked.rtx, self.env(checked.status), self.reader)
@@ -285,7 +285,7 @@ class TxPool:
 
     def refresh(self, entry: PoolEntry, cycles: int) -> None:
         """A stale entry's scripts have passed under the rules of the next block."""
-        entry.is_stale = False
+        entry.needs_reverification = False
         self.graph.set_cycles(entry, cycles)
         self.version += 1
 

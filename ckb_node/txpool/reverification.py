@@ -1,6 +1,6 @@
 """Entries whose verdict is in doubt: those of before a hardfork, and those of a block that was refused.
 
-They stay in the pool, but no block holds them (`PoolEntry.is_stale`) before their scripts have run once more.
+They stay in the pool, but in no block (`PoolEntry.needs_reverification`) before their scripts have run once more.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Reverification:
 
     def _doubt(self, entries: Sequence[PoolEntry]) -> None:
         for entry in entries:
-            entry.is_stale = True
+            entry.needs_reverification = True
         self._pool.version += 1
         self._stale.put_nowait(entries)
 
@@ -134,7 +134,7 @@ class Reverification:
 
     def _is_wanted(self, entry: PoolEntry) -> bool:
         """It is still in the pool, and still in doubt."""
-        return entry.is_stale and self._pool.graph.entries.get(entry.short_id) is entry
+        return entry.needs_reverification and self._pool.graph.entries.get(entry.short_id) is entry
 
     async def _verify(self, entry: PoolEntry) -> None:
         pool, pending = self._pool, self._verify_queue.outside(entry.tx)

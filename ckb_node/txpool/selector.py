@@ -33,7 +33,7 @@ def candidates_of(graph: PoolGraph) -> list[Candidate]:
     return [
         Candidate(entry, entry.package(), frozenset(entry.parents) if entry.parents else NOBODY)
         for entry in graph.by_score((Status.PROPOSED,))
-        if not entry.is_stale
+        if not entry.needs_reverification
     ]
 
 

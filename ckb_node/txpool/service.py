@@ -50,16 +50,16 @@ CONFIRM_TARGETS = {
 """Blocks within which a transaction of each priority should be committed."""
 
 
-LOOKED_AT_ONCE = 1024
-"""Entries of the pool that are only looked at before the event loop may do something else."""
+ENTRIES_PER_SLICE = 1024
+"""Entries that are walked before the event loop may do something else."""
 
-AT_ONCE = 64
-"""Transactions of a block that are looked at before the event loop may do something else."""
+TXS_PER_SLICE = 64
+"""Transactions of a block or of the saved file that are handled before the event loop may do something else."""
 
 
 @dataclass(slots=True)
-class _Return:
-    """ReadmissionQueue transactions that should be submitted again, parents first.
+class _ReadmissionBatch:
+    """Transactions to submit again, parents first.
 
     `lost` are hashes and output counts of those among all detached ones on which entries of the pool stand.
     """
@@ -91,7 +91,7 @@ class PoolService:
         self._verifier = PoolVerifier(self.pool, scripts, workers, parallel)
         self._verify_queue = VerifyQueue(scripts.stop)
         self._reverification = Reverification(self.pool, self._verifier, self._verify_queue)
-        self._returning: asyncio.Queue[_Return] = asyncio.Queue()
+        self._returning: asyncio.Queue[_ReadmissionBatch] = asyncio.Queue()
         self.pool.away = self._readmission = ReadmissionQueue()
         """What is to return, from blocks, after a replacement, or from a former run."""
         self._saved = SavedPool()
@@ -128,7 +128,7 @@ class PoolService:
         if len(self._readmission) >= MAX_WAITING or self._readmission.total_size >= MAX_WAITING_BYTES:
             raise PoolFull("too many transactions wait for verification")
         self._readmission.add(ReadmissionEntry.of(transaction, self.pool.now_ms()))
-        self._return_later(_Return([transaction.hash]))
+        self._return_later(_ReadmissionBatch([transaction.hash]))
 
     def _reject_if_readmitting(self, transaction: Transaction) -> None:
         """A transaction to be readmitted counts as in the pool. Raises Duplicated."""
@@ -151,7 +151,7 @@ class PoolService:
         freed = self.pool.take_released_conflicts()
         for each in freed:
             self._readmission.add(ReadmissionEntry.of(each, self.pool.now_ms()))
-        self._return_later(_Return([each.hash for each in freed]))
+        self._return_later(_ReadmissionBatch([each.hash for each in freed]))
         return entry
 
     async def test_accept(self, transaction: Transaction) -> views.Accepted:
@@ -202,27 +202,31 @@ class PoolService:
                 yield
         if self._generation != clearings:
             return
-        returning = _Return([])
+        returning = _ReadmissionBatch([])
         try:
             yield from self._take_all_back(change.detached, view, returning)
         finally:  # schedule the readmission even after an exception
             if self._generation == clearings:
                 self._return_later(returning)
 
-    def _take_all_back(self, detached: Sequence[Block], view: ChainView, returning: _Return) -> Iterator[None]:
+    def _take_all_back(
+        self, detached: Sequence[Block], view: ChainView, returning: _ReadmissionBatch
+    ) -> Iterator[None]:
         """Note what has left the chain, parents first; ends early when the pool is cleared."""
         clearings, room = self._generation, self.pool.limits.max_size - self._readmission.total_size
         for block in reversed(detached):
             self.pool.take_detached(block)
             ext = view.block_ext(block.hash)
-            for first in range(0, len(block.tx_slices), AT_ONCE):
+            for first in range(0, len(block.tx_slices), TXS_PER_SLICE):
                 if self._generation != clearings:
                     return
-                positions = range(first, min(first + AT_ONCE, len(block.tx_slices)))
+                positions = range(first, min(first + TXS_PER_SLICE, len(block.tx_slices)))
                 room -= self._take_back(block, ext, positions, returning, room)
                 yield
 
-    def _take_back(self, block: Block, ext: BlockExt | None, positions: range, returning: _Return, room: int) -> int:
+    def _take_back(
+        self, block: Block, ext: BlockExt | None, positions: range, returning: _ReadmissionBatch, room: int
+    ) -> int:
         """Note those transactions of a detached block that the chain does not hold any more; their bytes."""
         taken = 0
         for position in positions:
@@ -239,7 +243,7 @@ class PoolService:
                 taken += tx_slice.layout.size
         return taken
 
-    def _return_later(self, returning: _Return) -> None:
+    def _return_later(self, returning: _ReadmissionBatch) -> None:
         if returning.hashes or returning.lost:
             self._returning.put_nowait(returning)
 
@@ -259,7 +263,7 @@ class PoolService:
             finally:
                 self._returning.task_done()
 
-    async def _bring_back(self, returning: _Return) -> None:
+    async def _bring_back(self, returning: _ReadmissionBatch) -> None:
         clearings = self._generation
         for tx_hash in returning.hashes:
             if self._generation != clearings:
@@ -305,7 +309,7 @@ class PoolService:
         saved = self._saved = SavedPool()
         await saved.read(path)
         noted: list[bytes] = []
-        while transactions := saved.take(AT_ONCE):
+        while transactions := saved.take(TXS_PER_SLICE):
             for transaction in transactions:
                 self._readmission.add(ReadmissionEntry.of_file(transaction, self.pool.now_ms()))
                 noted.append(transaction.hash)
@@ -460,7 +464,7 @@ class PoolService:
         left = CONFIRM_TARGETS[priority] - consensus.proposal_window.closest
         size = cycles = 0
         for looked, entry in enumerate(self.pool.graph.by_score_as_now(Status)):
-            if looked % LOOKED_AT_ONCE == 0:
+            if looked % ENTRIES_PER_SLICE == 0:
                 await asyncio.sleep(0)
             size, cycles = size + entry.size, cycles + entry.cycles
             if size >= consensus.max_block_bytes or cycles >= consensus.max_block_cycles:
@@ -484,4 +488,4 @@ def _entry_info(entry: PoolEntry) -> views.EntryInfo:
 
 
 def _by_few(transactions: Sequence[TxSlice]) -> Iterator[Sequence[TxSlice]]:
-    return (transactions[first : first + AT_ONCE] for first in range(0, len(transactions), AT_ONCE))
+    return (transactions[first : first + TXS_PER_SLICE] for first in range(0, len(transactions), TXS_PER_SLICE))

@@ -63,7 +63,7 @@ class PoolVerifier:
     async def _check_again(self, pending: PendingVerification, check: Check, checked: Checked | None) -> Checked:
         """What has become of a transaction while it waited. None: it is to be checked for the first time."""
         pending.verify_wanted()
-        if checked is not None and checked.tip == self._pool.tip.hash:
+        if checked is not None and checked.tip_hash == self._pool.tip.hash:
             return checked
         if pending.transaction.raw_size <= CHECKED_AT_ONCE:
             return check(None)

@@ -390,9 +390,9 @@ async def test_building_does_not_hold_the_loop_up(monkeypatch: pytest.MonkeyPatc
         assembler, may_go_on = funds.dev.assembler, threading.Event()
         build = assembler._build
 
-        def slow(offer: Any) -> Any:
+        def slow(inputs: Any) -> Any:
             assert may_go_on.wait(10)
-            return build(offer)
+            return build(inputs)
 
         monkeypatch.setattr(assembler, "_build", slow)
         building = asyncio.get_running_loop().create_task(assembler.block_template())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckb_node.rpc.answer_room import AnswerRoom
-from ckb_node.rpc.calls import Beside
+from ckb_node.rpc.calls import ThreadStream
 from ckb_node.rpc.guard import HttpLimits
 from ckb_node.rpc.http import HttpServer, serving
 from ckb_node.rpc.origin import OriginPolicy
@@ -62,7 +62,7 @@ def fill(services: Any, size: Uint32) -> str:
 
 
 @METHODS.method
-def cut(services: Any) -> Beside[list[int]]:
+def cut(services: Any) -> ThreadStream[list[int]]:
     """A long answer whose end cannot be had."""
 
     def pieces() -> Slices:
@@ -70,7 +70,7 @@ def cut(services: Any) -> Beside[list[int]]:
         yield b"1," * 500_000
         raise ZeroDivisionError
 
-    return Beside(pieces())
+    return ThreadStream(pieces())
 
 
 @METHODS.method

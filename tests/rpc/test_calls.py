@@ -13,7 +13,7 @@ import pytest
 
 from ckb_node.rpc import dispatch as dispatch_module
 from ckb_node.rpc.answer_room import AnswerRoom
-from ckb_node.rpc.calls import Beside, InTurns, Written
+from ckb_node.rpc.calls import EncodedJson, LoopStream, ThreadStream
 from ckb_node.rpc.dispatch import BATCHES_PER_ROUND, AnswerCutError, Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import Text, Uint32
@@ -81,27 +81,27 @@ def listed(services: World, count: int, end: Exception | None = None) -> Slices:
 
 
 @METHODS.method
-def beside(services: World, count: Uint32) -> Beside[list[str]]:
+def beside(services: World, count: Uint32) -> ThreadStream[list[str]]:
     """A long list."""
-    return Beside(listed(services, count))
+    return ThreadStream(listed(services, count))
 
 
 @METHODS.method
-def turns(services: World, count: Uint32) -> InTurns[list[str]]:
+def turns(services: World, count: Uint32) -> LoopStream[list[str]]:
     """A long list."""
-    return InTurns(listed(services, count))
+    return LoopStream(listed(services, count))
 
 
 @METHODS.method
-def broken(services: World, count: Uint32) -> Beside[list[str]]:
+def broken(services: World, count: Uint32) -> ThreadStream[list[str]]:
     """A list whose end cannot be had."""
-    return Beside(listed(services, count, RpcError(Code.Invalid, "no end")))
+    return ThreadStream(listed(services, count, RpcError(Code.Invalid, "no end")))
 
 
 @METHODS.method
-def written(services: World) -> Written[list[int]]:
+def written(services: World) -> EncodedJson[list[int]]:
     """JSON already."""
-    return Written(b"[1, 2]")
+    return EncodedJson(b"[1, 2]")
 
 
 @METHODS.method

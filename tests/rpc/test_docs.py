@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ckb_node.rpc.calls import Beside, InTurns, Written
+from ckb_node.rpc.calls import EncodedJson, LoopStream, ThreadStream
 from ckb_node.rpc.examples import EXAMPLES
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
@@ -23,7 +23,7 @@ TESTS = Path(__file__).parents[1]
 def fits(value: Any, kind: Any) -> bool:
     """A JSON value is exactly what a result type says: no member is missing, none is too much."""
     origin, items = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Written, Beside, InTurns):
+    if origin in (EncodedJson, ThreadStream, LoopStream):
         return fits(value, items[0])
     if origin in (UnionType, typing.Union):
         return any(fits(value, item) for item in items)

@@ -21,7 +21,7 @@ def test_which_they_are() -> None:
     for methods in (*OWN_MODULES, INDEXER_METHODS):
         for method in methods:
             commands = method.module in (Module.NET, Module.MINER, Module.INTEGRATION_TEST)
-            assert method.is_owners == (commands or method.name in REMOVES), method.name
+            assert method.owner_only == (commands or method.name in REMOVES), method.name
 
 
 @pytest.mark.parametrize("is_batch", [False, True])

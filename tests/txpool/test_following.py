@@ -23,7 +23,7 @@ from tests.txpool.test_readmission import blocks_of
 
 async def test_a_big_block_is_followed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "SLICE_S", 0.0)
-    monkeypatch.setattr(service, "AT_ONCE", 8)
+    monkeypatch.setattr(service, "TXS_PER_SLICE", 8)
     maker = ChainMaker()
     cells = maker.cells(30)
     transfers = list(maker.transfers(cells))

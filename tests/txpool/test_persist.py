@@ -117,7 +117,7 @@ async def test_what_was_not_read_yet_is_not_overwritten(tmp_path: Path) -> None:
 async def test_a_load_that_is_cut_short_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    monkeypatch.setattr("ckb_node.txpool.service.AT_ONCE", 2)
+    monkeypatch.setattr("ckb_node.txpool.service.TXS_PER_SLICE", 2)
     path = tmp_path / "pool.v1"
     async with funded(9) as funds:
         saved = [funds.spend() for _ in range(9)]

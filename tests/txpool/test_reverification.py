@@ -380,7 +380,7 @@ async def test_a_disk_that_fails_for_one_entry_is_not_the_end_of_verifying(monke
         await funds.dev.settle_pool()
         assert await funds.statuses(bad, good) == ["unknown", "pending"]
         assert "cannot be read" in (await funds.why_gone(bad)).description
-        assert not graph.entries[good.short_id].is_stale
+        assert not graph.entries[good.short_id].needs_reverification
 
 
 async def test_a_node_that_stops_drops_nothing_that_is_in_doubt() -> None:

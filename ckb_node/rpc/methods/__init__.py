@@ -1,4 +1,4 @@
-"""The methods, one file for each module of the interface."""
+"""The methods, in one or more files for each module of the interface."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ OWN_MODULES: Iterable[Methods] = (
     experiment.METHODS,
     integration_test.METHODS,
 )
-"""Other packages (the indexer) make `Methods` of their own; the assembly adds them to the registry beside these."""
+"""Always registered; `ckb_node.node` adds the methods of the indexer."""

@@ -12,7 +12,7 @@ from ckb_node.rpc.chain_results import (
 )
 from ckb_node.rpc.errors import Code, RpcError, invalid_params
 from ckb_node.rpc.params import H256, Hashes, TransactionAndWitnessProofParam, TransactionProofParam
-from ckb_node.rpc.registry import Methods, Module, always_dear
+from ckb_node.rpc.registry import Methods, Module, always_expensive
 from ckb_node.rpc.services import ChainView, Services
 from consensus.crypto.merkle import MerkleProofError, build_proof, merkle_root, proof_root, proven_leaves
 from consensus.types.blockchain import Block
@@ -20,7 +20,7 @@ from consensus.types.blockchain import Block
 METHODS = Methods(Module.CHAIN)
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def get_transaction_proof(
     services: Services, tx_hashes: Hashes, block_hash: H256 | None = None
 ) -> TransactionProofJson:
@@ -34,7 +34,7 @@ def get_transaction_proof(
     return TransactionProofJson(bytes_text(block.hash), bytes_text(witnesses_root), merkle_proof_json(proof))
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def verify_transaction_proof(services: Services, tx_proof: TransactionProofParam) -> list[str]:
     """Hashes of the transactions that a proof proves to be in its block; -32602 when it is wrong."""
     block = _block(services.chain.view(), tx_proof.block_hash)
@@ -44,7 +44,7 @@ def verify_transaction_proof(services: Services, tx_proof: TransactionProofParam
     return [bytes_text(tx_hash) for tx_hash in hashes]
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def get_transaction_and_witness_proof(
     services: Services, tx_hashes: Hashes, block_hash: H256 | None = None
 ) -> TransactionAndWitnessProofJson:
@@ -60,7 +60,7 @@ def get_transaction_and_witness_proof(
     )
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def verify_transaction_and_witness_proof(services: Services, tx_proof: TransactionAndWitnessProofParam) -> list[str]:
     """Hashes of the transactions that a proof proves, with their witnesses, to be in its block; -32602 when wrong."""
     fault = "transaction_and_witness proof"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
 from ckb_node.rpc.chain_results import BlockEconomicStateJson, BlockIssuanceJson, FeeRateStatisticsJson, MinerRewardJson
 from ckb_node.rpc.params import H256, Uint64
-from ckb_node.rpc.registry import Methods, Module, always_dear
+from ckb_node.rpc.registry import Methods, Module, always_expensive
 from ckb_node.rpc.services import ChainView, Services
 from ckb_node.txpool.entry import fee_rate, weight
 from consensus.lookup import require
@@ -20,7 +20,7 @@ METHODS = Methods(Module.CHAIN)
 DEFAULT_FEE_BLOCKS, MAX_FEE_BLOCKS = 21, 101
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def get_block_economic_state(services: Services, block_hash: H256) -> BlockEconomicStateJson | None:
     """What a main-chain block issued and what its miner was paid, in shannons.
 
@@ -53,7 +53,7 @@ def get_block_economic_state(services: Services, block_hash: H256) -> BlockEcono
     )
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def get_fee_rate_statistics(services: Services, target: Uint64 | None = None) -> FeeRateStatisticsJson | None:
     """Mean and median fee rate (shannons per kilo-weight) of the transactions in the last `target` blocks.
 
@@ -62,7 +62,7 @@ def get_fee_rate_statistics(services: Services, target: Uint64 | None = None) ->
     return _statistics(services.chain.view(), DEFAULT_FEE_BLOCKS if target is None else target)
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def get_fee_rate_statics(services: Services, target: Uint64 | None = None) -> FeeRateStatisticsJson | None:
     """Deprecated since 0.109, but still answered: a misspelt `get_fee_rate_statistics`."""
     return get_fee_rate_statistics(services, target)

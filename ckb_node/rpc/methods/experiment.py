@@ -7,7 +7,7 @@ from ckb_node.rpc.chain_results import CyclesJson
 from ckb_node.rpc.errors import invalid_params
 from ckb_node.rpc.methods.chain_transactions import estimate_cycles
 from ckb_node.rpc.params import Bool, OutPointParam, PriorityParam, TransactionParam, WithdrawingParam
-from ckb_node.rpc.registry import Methods, Module, always_dear
+from ckb_node.rpc.registry import Methods, Module, always_expensive
 from ckb_node.rpc.services import ChainView, Services
 from ckb_node.txpool.views import FeePriority
 from consensus.rules.dao import DaoHeaderError, DaoOutPointError, maximum_withdraw
@@ -22,7 +22,7 @@ async def dry_run_transaction(services: Services, tx: TransactionParam) -> Cycle
     return await estimate_cycles(services, tx)
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def calculate_dao_maximum_withdraw(services: Services, out_point: OutPointParam, kind: WithdrawingParam) -> str:
     """Shannons that a NervosDAO deposit is worth (RFC 23).
 

@@ -30,7 +30,7 @@ from ckb_node.jsonrpc_types.chain import (
     read_script,
 )
 from ckb_node.jsonrpc_types.hex_text import bytes_text, parse_bytes, parse_uint64, uint_text
-from ckb_node.rpc.calls import Beside, encode
+from ckb_node.rpc.calls import ThreadStream, encode
 from ckb_node.rpc.errors import Code, RpcError, module_is_disabled
 from ckb_node.rpc.params import Codec, Uint32
 from ckb_node.rpc.registry import Methods, Module
@@ -199,7 +199,7 @@ async def get_indexer_tip(services: Services) -> IndexerTipJson | None:
     return None if tip is None else IndexerTipJson(bytes_text(tip[1]), uint_text(tip[0]))
 
 
-async def _searched(services: Services, read: Callable[[Snapshot], Slices]) -> Beside[Any]:
+async def _searched(services: Services, read: Callable[[Snapshot], Slices]) -> ThreadStream[Any]:
     try:
         found = await _indexer(services).search(read)
     except IndexBehindError as error:
@@ -211,7 +211,7 @@ async def _searched(services: Services, read: Callable[[Snapshot], Slices]) -> B
         except QueryError as error:
             raise _refused(str(error)) from None
 
-    return Beside(pieces())
+    return ThreadStream(pieces())
 
 
 @METHODS.method
@@ -221,7 +221,7 @@ async def get_cells(
     order: OrderParam,
     limit: Uint32,
     after: CursorParam | None = None,
-) -> Beside[CellsPageJson]:
+) -> ThreadStream[CellsPageJson]:
     """Live cells by lock or type script, in pages.
 
     `search_key`: script, script_type `lock` or `type`, script_search_mode `prefix` (default) or `exact`, filter,
@@ -279,7 +279,7 @@ async def get_transactions(
     order: OrderParam,
     limit: Uint32,
     after: CursorParam | None = None,
-) -> Beside[TransactionsPageJson]:
+) -> ThreadStream[TransactionsPageJson]:
     """Transactions with an input or output of a script, in pages; `group_by_transaction` gathers a transaction's."""
     count = _checked_limit(limit)
     texts = _grouped_texts if search_key.is_grouped else _transaction_texts
@@ -325,7 +325,7 @@ def _io_type(found: FoundTransaction) -> str:
 
 
 @METHODS.method
-async def get_cells_capacity(services: Services, search_key: SearchKeyParam) -> Beside[CellsCapacityJson | None]:
+async def get_cells_capacity(services: Services, search_key: SearchKeyParam) -> ThreadStream[CellsCapacityJson | None]:
     """Sum of the capacities of all live cells of a script, and the block that it is of."""
 
     def read(snapshot: Snapshot) -> Slices:

@@ -8,7 +8,7 @@ import structlog
 
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.mining.template_json import BlockTemplateJson
-from ckb_node.rpc.calls import Written
+from ckb_node.rpc.calls import EncodedJson
 from ckb_node.rpc.errors import Code, module_is_disabled, refused_block
 from ckb_node.rpc.params import BlockParam, Text, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
@@ -42,7 +42,7 @@ async def get_block_template(
     bytes_limit: Uint64 | None = None,
     proposals_limit: Uint64 | None = None,
     max_version: Uint32 | None = None,
-) -> Written[BlockTemplateJson]:
+) -> EncodedJson[BlockTemplateJson]:
     """A block to be mined on the tip. The miner computes the roots of the header from the body.
 
     The parameters are checked and then ignored, as all CKB nodes do.

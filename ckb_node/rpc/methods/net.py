@@ -73,6 +73,7 @@ def set_ban(
         services.net.unban(network)
         return
     if command != "insert":
+        # sic: the text names params[1] and shows the address, as the reference does
         raise invalid_params(f"Expected `params[1]` to be in the list [insert, delete], got {address[:MAX_SHOWN]}")
     services.net.ban(network, _ban_end(services.clock, ban_time, absolute), (reason or "")[:MAX_REASON])
 

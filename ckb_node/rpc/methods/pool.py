@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
-from ckb_node.rpc.calls import InTurns
+from ckb_node.rpc.calls import LoopStream
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.node_results import (
     EntryCompletedJson,
@@ -68,7 +68,7 @@ async def test_tx_pool_accept(
     return EntryCompletedJson(uint_text(accepted.cycles), uint_text(accepted.fee))
 
 
-@METHODS.method(is_change=True, is_owners=True)
+@METHODS.method(is_change=True, owner_only=True)
 async def remove_transaction(services: Services, tx_hash: H256) -> bool:
     """Take a transaction and all that depend on it out of the pool; false when it was not there."""
     return await services.pool.remove(tx_hash)
@@ -80,13 +80,13 @@ async def tx_pool_info(services: Services) -> TxPoolInfoJson:
     return pool_info_json(await services.pool.info())
 
 
-@METHODS.method(is_change=True, is_owners=True)
+@METHODS.method(is_change=True, owner_only=True)
 async def clear_tx_pool(services: Services) -> None:
     """Forget every transaction of the pool."""
     await services.pool.clear()
 
 
-@METHODS.method(is_change=True, is_owners=True)
+@METHODS.method(is_change=True, owner_only=True)
 async def clear_tx_verify_queue(services: Services) -> None:
     """Forget transactions that wait for verification."""
     await services.pool.clear_verify_queue()
@@ -95,11 +95,11 @@ async def clear_tx_verify_queue(services: Services) -> None:
 @METHODS.method
 async def get_raw_tx_pool(
     services: Services, verbose: Bool | None = None
-) -> InTurns[TxPoolIdsJson] | InTurns[TxPoolEntriesJson]:
+) -> LoopStream[TxPoolIdsJson] | LoopStream[TxPoolEntriesJson]:
     """Hashes of the pool's transactions; with `verbose` sizes, fees and cycles of each."""
     if verbose:
-        return InTurns(pool_entries_text(await services.pool.entries()))
-    return InTurns(pool_ids_text(await services.pool.ids()))
+        return LoopStream(pool_entries_text(await services.pool.entries()))
+    return LoopStream(pool_ids_text(await services.pool.ids()))
 
 
 @METHODS.method

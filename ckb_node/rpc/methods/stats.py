@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
 from ckb_node.rpc.chain_results import ChainInfoJson, DeploymentsInfoJson, alert_json, deployment_info_json
-from ckb_node.rpc.registry import Methods, Module, always_dear
+from ckb_node.rpc.registry import Methods, Module, always_expensive
 from ckb_node.rpc.services import Services
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.rules.header import median_time
@@ -30,7 +30,7 @@ def get_blockchain_info(services: Services) -> ChainInfoJson:
     )
 
 
-@METHODS.method(price=always_dear)
+@METHODS.method(price=always_expensive)
 def get_deployments_info(services: Services) -> DeploymentsInfoJson:
     """Softfork deployments (RFC 43) and the state of each at the tip."""
     view = services.chain.view()
