@@ -19,8 +19,7 @@ from pathlib import Path
 
 from tests.benches.syscalls import measure_syscalls
 from tests.benches.vm_programs import loop_program, measure_programs
-from tests.scripts.test_sighash_all import payment, signed
-from tests.support.builders.mock_transactions import SIGHASH, Mock, code
+from tests.support.builders.mock_transactions import SIGHASH, Mock, code, payment, signed
 from tests.support.report import Report
 from tests.support.vm.assembler import CODE_BASE, ECALL, PF_R, PF_X, Segment, elf
 from tests.support.vm.harness import Group, Items, load, lock_group

@@ -24,10 +24,10 @@ from ckb_node.chain.initial_download import (
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.rules.block_contextual import DaoFieldMismatchError
 from consensus.rules.verify_block import BlockTransactionError
-from consensus.types.blockchain import Block, Header, WitnessArgs
+from consensus.types.blockchain import Block, Header
 from tests.support.chains.branches import branch, tip_of, verified_flag, with_wrong_dao
 from tests.support.chains.devchain import dev_chain, dev_consensus
-from tests.support.chains.long_chain import ChainMaker
+from tests.support.chains.long_chain import chain_with_a_bad_signature
 
 
 @dataclass
@@ -140,17 +140,6 @@ def test_defaults_are_for_the_public_chains() -> None:
 
 
 # ---------------------------------------------------------------- blocks
-
-
-def chain_with_a_bad_signature() -> list[Block]:
-    """Blocks that only their scripts show to be wrong: one commits a transfer whose signature is spoilt."""
-    maker = ChainMaker()
-    transfer = next(maker.transfers(maker.cells(1)))
-    witness = WitnessArgs(lock=bytes(65), input_type=None, output_type=None).raw
-    maker.add_in_two_phases([[transfer.replace(witnesses=[witness])]])
-    for _ in range(3):
-        maker.add()
-    return [Block.parse(raw) for raw in maker.raw_blocks]
 
 
 def assume(blocks: Sequence[Block], target: bytes) -> AssumeValid:

@@ -8,10 +8,9 @@ from ckb_node.chain.errors import InvalidBranchError
 from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block
 from storage.compare import state_differences
-from tests.chain.test_assume_valid import chain_with_a_bad_signature
 from tests.support.chains.branches import branch, submit_all, tip_of, verified_flag, with_wrong_dao
 from tests.support.chains.devchain import dev_chain
-from tests.support.chains.long_chain import ChainMaker
+from tests.support.chains.long_chain import ChainMaker, chain_with_a_bad_signature
 
 PER_BLOCK = 3
 

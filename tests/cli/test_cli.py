@@ -9,25 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 import ckb_node.commands.miner as miner_command
-from ckb_node.cli.main import main
 from ckb_node.commands.list_hashes import as_toml, bundled_hashes
 from ckb_node.commands.sdk_scripts import as_sdk_json
 from ckb_node.config import load_config
 from ckb_node.runtime.errors import CommandError
 from ckb_node.specs import cell_file
 from consensus.chainspec.spec import build_consensus
-
-OK, CLI, CONFIG, IO, FAILURE = 0, 64, 65, 66, 113
-
-
-def invoke(*arguments: str, stdin: str | None = None) -> Result:
-    result = CliRunner().invoke(main, arguments, input=stdin)
-    assert result.exception is None or isinstance(result.exception, SystemExit), "a traceback"
-    return result
+from tests.support.nodes.directories import CLI, CONFIG, FAILURE, IO, OK, invoke
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ckb_node.config import Config, SpecCheck, load_config
 from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY
 from ckb_node.rpc.registry import Module
 from consensus.crypto.hashing import blake160
-from tests.cli.test_cli import invoke
+from tests.support.nodes.directories import invoke
 
 
 @pytest.fixture

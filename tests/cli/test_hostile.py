@@ -25,7 +25,7 @@ from ckb_node.runtime.settings import ConfigError
 from ckb_node.specs import bundled_text, files_of
 from consensus.chainspec.spec import build_consensus, parse_spec, read_spec
 from consensus.errors import SpecError
-from tests.cli.test_cli import CLI, CONFIG, FAILURE, IO, OK, invoke
+from tests.support.nodes.directories import CLI, CONFIG, FAILURE, IO, OK, invoke
 
 SURROGATE = "\udcff"
 """How Python holds a byte that is no UTF-8."""

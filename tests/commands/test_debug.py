@@ -15,13 +15,13 @@ from ckb_node.debug.case import cell_in_block
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from consensus.crypto.hashing import data_hash
 from consensus.params import TYPE_ID_CODE_HASH
-from consensus.rules.resolve import BlockCells, resolve_transaction
 from consensus.script.syscalls.numbers import DEBUG, EXEC, LOAD_BLOCK_EXTENSION, LOAD_HEADER
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import CellDep, CellInput, OutPoint, Script
 from consensus.types.core import CellMeta, ResolvedTransaction
+from tests.commands.kit_debug import cycles_in
 from tests.commands.mocks import mock_file, mock_json
-from tests.script.test_spawn import Child, exiting, waiting_for_root
+from tests.support.builders.dev_transactions import payment
 from tests.support.builders.scripts import (
     Chain,
     Env,
@@ -31,11 +31,12 @@ from tests.support.builders.scripts import (
     make_transaction,
     script_for,
 )
-from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
+from tests.support.builders.wallet import BOB_KEY
 from tests.support.chains.devchain import dev_consensus
 from tests.support.nodes.directories import CLI, FAILURE, IO, OK, invoke
 from tests.support.vm.assembler import CODE_BASE, branch, exit_with, imm, jal, program, store
 from tests.support.vm.script_programs import DATA, Program
+from tests.support.vm.spawn_programs import Child, exiting, waiting_for_root
 from tests.support.vm.symbols import Symbol, with_symbols
 
 SCRIPT_FAILED = 1
@@ -45,11 +46,6 @@ A0, RA, SP = 10, 1, 2
 def file_of(path: Path, content: bytes) -> str:
     path.write_bytes(content)
     return str(path)
-
-
-def cycles_in(output: str) -> list[int]:
-    """Of each group."""
-    return [int(cycles) for cycles in re.findall(r"exit code -?\d+, (\d+) cycles", output)]
 
 
 # ---------------------------------------------------------------- programs by themselves
@@ -97,26 +93,6 @@ def test_the_limit_of_cycles(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- transactions
-
-
-class Nowhere:
-    """No cells and no blocks but those of genesis."""
-
-    def cell(self, out_point: bytes) -> CellMeta | None:
-        return None
-
-    def is_main(self, block_hash: bytes) -> bool:
-        return False
-
-
-@cache
-def payment(key: bytes = ALICE_KEY) -> ResolvedTransaction:
-    """Alice pays Bob from her genesis cell on the dev chain, signed by a key."""
-    consensus, alice = dev_consensus(), Wallet(ALICE_KEY)
-    cell = issued_cell(consensus, alice)
-    unsigned = alice.transfer(consensus, [cell], [(Wallet(BOB_KEY).lock, 100 * CKB)])
-    signed = Wallet(key).sign(unsigned.body)
-    return resolve_transaction(signed, BlockCells(consensus.genesis_block, Nowhere()), Nowhere(), ())
 
 
 @cache

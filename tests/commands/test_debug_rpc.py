@@ -17,8 +17,9 @@ from ckb_node.jsonrpc_types.hex_text import bytes_text
 from consensus.params import NEVER, Hardforks
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Block, Transaction
-from tests.commands.test_debug import cycles_in, payment
-from tests.commands.test_genesis import answering
+from tests.commands.kit_debug import cycles_in
+from tests.commands.kit_server import answering
+from tests.support.builders.dev_transactions import payment
 from tests.support.builders.scripts import Chain, Env
 from tests.support.builders.wallet import ALICE_KEY, CKB, Wallet, issued_cell
 from tests.support.chains.devchain import dev_consensus

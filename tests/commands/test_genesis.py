@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import msgspec
@@ -29,6 +27,7 @@ from ckb_node.genesis.rpc import RpcSource
 from ckb_node.jsonrpc_types.block_view import BlockTextError, encode_block_view
 from ckb_node.specs import BUNDLED, bundled_text, load_bundled
 from consensus.errors import MoleculeError, SpecError
+from tests.commands.kit_server import answering
 from tests.support.chains.devchain import dev_consensus
 from tests.support.nodes.directories import CLI, CONFIG, FAILURE, OK, invoke
 
@@ -163,27 +162,6 @@ def test_what_is_no_block(data: bytes) -> None:
 
 
 # ---------------------------------------------------------------- JSON-RPC
-
-
-@contextmanager
-def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """An HTTP server for one test; its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/rpc?key=1"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def sending(body: bytes, status: int = 200) -> Callable[[BaseHTTPRequestHandler], None]:

@@ -27,9 +27,9 @@ from consensus.types.blockchain import Block, Transaction
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.compare import state_differences
-from tests.chain.test_assume_valid import chain_with_a_bad_signature
 from tests.support.chains.branches import branch
 from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.long_chain import chain_with_a_bad_signature
 from tests.support.nodes.directories import (
     BLOCKS,
     CLI,

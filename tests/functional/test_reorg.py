@@ -9,10 +9,8 @@ import pytest
 from ckb_node.chain.errors import KnownInvalidBlockError
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block, OutPoint, Transaction
-from storage.chain_store import ChainStore
-from storage.compare import state_differences
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
-from tests.support.chains.devchain import DevChain, dev_chain
+from tests.support.chains.devchain import DevChain, assert_equals_replay, committed, dev_chain, pool_hashes
 
 ALICE, BOB = Wallet(ALICE_KEY), Wallet(BOB_KEY)
 FEE = 100_000
@@ -43,31 +41,6 @@ async def mine_with_payments(dev: DevChain, count: int, amount: int) -> tuple[li
         payments.append(payment)
         blocks.append(await dev.mine())
     return blocks, payments
-
-
-def committed(blocks: Sequence[Block]) -> set[bytes]:
-    return {tx.hash for block in blocks for tx in block.transactions[1:]}
-
-
-def assert_equals_replay(dev: DevChain) -> None:
-    """The state equals that of a store which saw the main chain's blocks only."""
-    with dev.store.view() as view:
-        tip = view.tip_header().number
-        blocks = [view.block(view.main_hash(number) or b"") for number in range(1, tip + 1)]
-        fresh = ChainStore.in_memory()
-        replayer = type(dev.writer)(dev.consensus, fresh, dev.scripts, dev.clock.now_ms)
-        replayer.start(bytes(32))
-        for block in blocks:
-            assert block is not None
-            replayer.process(block)
-        with fresh.view() as replayed:
-            assert state_differences(view, replayed) == []
-        fresh.close()
-
-
-async def pool_hashes(dev: DevChain) -> set[bytes]:
-    ids = await dev.pool.ids()
-    return {*ids.pending, *ids.proposed}
 
 
 async def test_reorganises_both_ways_with_transactions() -> None:

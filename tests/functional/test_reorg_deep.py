@@ -16,8 +16,7 @@ from ckb_node.indexer.service import IndexerService
 from consensus.types.blockchain import Block
 from storage.memory import MemoryStore
 from tests.benches.reorg import Branches, feed, import_trusted, make_branches
-from tests.functional.test_reorg import assert_equals_replay, committed, pool_hashes
-from tests.support.chains.devchain import DevChain, dev_chain
+from tests.support.chains.devchain import DevChain, assert_equals_replay, committed, dev_chain, pool_hashes
 from tests.support.nodes.directories import invoke
 from tests.support.nodes.process import NodeProcess, RpcClient
 from tests.support.nodes.quiet import init_directory, quiet_node, submit

@@ -11,13 +11,13 @@ import pytest
 
 from consensus.script.syscalls.numbers import DEBUG
 from consensus.types.blockchain import Transaction
+from tests.support.builders.dev_transactions import with_code
 from tests.support.builders.wallet import ALICE_KEY, Wallet, issued_cell
 from tests.support.chains.devchain import dev_consensus
 from tests.support.nodes.directories import invoke
 from tests.support.nodes.process import NodeProcess, RpcFailure
 from tests.support.nodes.quiet import init_directory, quiet_node, send
 from tests.support.vm.script_programs import DATA, T0, T1, Program
-from tests.verification.test_hostile_pool import with_code
 
 pytestmark = pytest.mark.slow
 

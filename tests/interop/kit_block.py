@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.interop.kit_json import Json
+from tests.interop.kit_chain import Mirror
+from tests.interop.kit_json import Json, sent_block
 from tests.support.nodes.process import RpcClient
 
 ZERO = "0x" + "00" * 32
@@ -47,3 +48,12 @@ def changed(value: Json, path: tuple[str | int, ...], new: Json) -> Json:
     copy: Any = dict(value) if isinstance(value, dict) else list(value)
     copy[path[0]] = changed(copy[path[0]], path[1:], new)
     return copy
+
+
+def uncle_of(mirror: Mirror, template: Json, step_ms: int) -> Json:
+    """A brother of the tip on both nodes, as blocks have uncles."""
+    brother = template | {"current_time": shifted(template["current_time"], step_ms)}
+    view = mirror.source.call("get_fork_block", mirror.make(brother))
+    block = sent_block(view)
+    mirror.target.call("submit_block", "0x0", block)
+    return {"header": block["header"], "proposals": block["proposals"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from tests.interop.kit_block import ZERO, block_of, changed, shifted, with_dao
+from tests.interop.kit_block import ZERO, block_of, changed, shifted, uncle_of, with_dao
 from tests.interop.kit_chain import Mirror
 from tests.interop.kit_json import Json, hexed, sent_block
 from tests.interop.kit_mirror import assert_same_chain, assert_same_tip
@@ -137,15 +137,6 @@ def uncle_faults(block: Json, parent: Json, others: list[Json]) -> Spoilt:
     yield "uncle's epoch", of("epoch", shifted(header["epoch"], 1))
     yield "uncle's target", of("compact_target", shifted(header["compact_target"], 1))
     yield "uncle's parent", of("parent_hash", UNKNOWN)
-
-
-def uncle_of(mirror: Mirror, template: Json, step_ms: int) -> Json:
-    """A brother of the tip on both nodes, as blocks have uncles."""
-    brother = template | {"current_time": shifted(template["current_time"], step_ms)}
-    view = mirror.source.call("get_fork_block", mirror.make(brother))
-    block = sent_block(view)
-    mirror.target.call("submit_block", "0x0", block)
-    return {"header": block["header"], "proposals": block["proposals"]}
 
 
 def test_bad_blocks_are_refused_for_the_same_reason(mirror: Mirror) -> None:

@@ -25,13 +25,13 @@ from consensus.types.blockchain import (
     WitnessArgs,
 )
 from tests.interop.kit_chain import Mirror
+from tests.interop.kit_content import code_dep, deploy, out_points
+from tests.interop.kit_dao import dao_dep, dao_script
 from tests.interop.kit_json import sent_block
 from tests.interop.kit_mirror import assert_same_chain
 from tests.interop.kit_programs import exits_with
 from tests.interop.kit_sign import Single, signed
 from tests.interop.kit_verdict import block_with, same_verdict
-from tests.interop.test_content import code_dep, deploy, out_points
-from tests.interop.test_dao import dao_dep, dao_script
 from tests.support.builders.wallet import CKB, sighash_dep
 
 pytestmark = pytest.mark.timeout(900)

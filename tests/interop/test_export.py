@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.interop import test_content, test_dao, test_epochs, test_transfers
-from tests.interop.kit_chain import COUNTS, Mirror, mirror_of
+from tests.interop.kit_chain import COUNTS, mirror_of
 from tests.interop.kit_json import Json, differences
 from tests.interop.kit_mirror import assert_same_chain
-from tests.interop.test_dao import Deposit
+from tests.interop.kit_scenes import SCENES
 from tests.support.nodes.process import run_command
 from tests.support.nodes.reference import (
     CELLS,
@@ -27,29 +25,6 @@ from tests.support.nodes.reference import (
 )
 
 pytestmark = pytest.mark.timeout(900)
-
-FORK_EPOCH = 2
-
-
-def transactions_of_each_kind(mirror: Mirror) -> None:
-    """Transactions of each kind, uncles, epochs, the fork."""
-    test_transfers.test_multisig_two_of_three_waits_for_its_since(mirror)
-    test_content.test_uncles_with_proposals(mirror)
-    while mirror.tip_epoch()[0] < FORK_EPOCH:
-        mirror.mine()
-    test_content.test_dep_groups_header_deps_exec_and_spawn(mirror)
-    test_content.test_type_ids_and_code_found_by_type(mirror)
-    deposit = Deposit(mirror, mirror.alice)
-    mirror.mine(3)
-    mirror.commit(deposit.phase_one())
-    mirror.mine(extension=mirror.template()["extension"] + "ff" * 8)
-
-
-SCENES: dict[str, tuple[Callable[[Mirror], None], dict[str, object]]] = {
-    "kinds": (transactions_of_each_kind, {"permanent_difficulty_in_dummy": False, "ckb2023": FORK_EPOCH}),
-    "dao": (test_dao.test_deposit_withdraw_and_claim, test_dao.SHORT_EPOCHS),
-    "epochs": (test_epochs.test_epochs_follow_time_and_uncles, test_epochs.MOVING_EPOCHS),
-}
 
 
 def reference_command(*arguments: str) -> None:

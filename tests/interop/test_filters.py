@@ -13,7 +13,7 @@ from ckb_node.jsonrpc_types.block_view import encode_block_view
 from tests.interop.kit_chain import COUNTS, Mirror, mirror_of, wait_until
 from tests.interop.kit_json import Json, hexed, sent_block
 from tests.interop.kit_mirror import asked, assert_same_filters, tip_hash
-from tests.interop.test_export import SCENES
+from tests.interop.kit_scenes import SCENES
 from tests.support.builders.filters import CONTENTS, block_with
 from tests.support.builders.wallet import CKB, Wallet
 from tests.support.nodes.process import RpcClient

@@ -11,10 +11,10 @@ import pytest
 from consensus.crypto.hashing import data_hash
 from consensus.types.blockchain import HASH_TYPE_TYPE, CellInput, CellOutput, OutPoint, Script, Transaction
 from tests.interop.kit_chain import Mirror, Purse, both_refuse
+from tests.interop.kit_content import code_dep, deploy, out_points, type_id_of
 from tests.interop.kit_json import transaction_json
 from tests.interop.kit_mirror import assert_same_chain
 from tests.interop.kit_programs import exits_with, wants_version
-from tests.interop.test_content import code_dep, deploy, out_points, type_id_of
 from tests.support.builders.wallet import CKB
 from tests.support.nodes.process import RpcFailure
 from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from consensus.types.blockchain import CellInput, CellOutput, OutPoint, RawTransaction, Transaction
-from tests.interop.kit_block import block_of
+from tests.interop.kit_block import block_of, uncle_of
 from tests.interop.kit_chain import Mirror, mirror_of
 from tests.interop.kit_hash import header_hash
 from tests.interop.kit_json import Json, packed_block
 from tests.interop.kit_mirror import assert_same_chain, tip_hash
 from tests.interop.kit_sign import Single, signed
 from tests.interop.kit_verdict import block_with, common_verdict, same_verdict
-from tests.interop.test_bad_blocks import uncle_of
 from tests.support.builders.wallet import CKB, sighash_dep
 from tests.support.nodes.reference import CELLS, pair_of_nodes, spec_text
 

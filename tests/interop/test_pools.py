@@ -9,9 +9,9 @@ import pytest
 
 from consensus.types.blockchain import CellInput, CellOutput, OutPoint, Transaction
 from tests.interop.kit_chain import Mirror, Purse, wait_until
+from tests.interop.kit_content import code_dep
 from tests.interop.kit_json import Json, differences, hexed, transaction_json
 from tests.interop.kit_mirror import assert_same_chain
-from tests.interop.test_content import code_dep
 from tests.support.builders.wallet import CKB
 from tests.support.nodes.process import RpcClient, RpcFailure
 from tests.support.nodes.reference import Pair

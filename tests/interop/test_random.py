@@ -18,16 +18,16 @@ from consensus.types.blockchain import (
     Transaction,
     WitnessArgs,
 )
+from tests.interop.kit_block import uncle_of
 from tests.interop.kit_chain import Mirror
+from tests.interop.kit_content import code_dep, deploy, locked, out_points
+from tests.interop.kit_dao import dao_dep, dao_script
 from tests.interop.kit_json import Json, transaction_json
 from tests.interop.kit_mirror import assert_same_chain
 from tests.interop.kit_mutate import damaged
 from tests.interop.kit_programs import exits_with, reads_header_dep, spawns
 from tests.interop.kit_sign import Single, signed
 from tests.interop.kit_verdict import block_with, common_verdict
-from tests.interop.test_bad_blocks import uncle_of
-from tests.interop.test_content import code_dep, deploy, locked, out_points
-from tests.interop.test_dao import dao_dep, dao_script
 from tests.support.builders.wallet import CKB, sighash_dep
 
 pytestmark = pytest.mark.timeout(24 * 3600)

@@ -14,10 +14,10 @@ import pytest
 from consensus.types.blockchain import OutPoint
 from tests.interop import kit_requests
 from tests.interop.kit_chain import COUNTS, Mirror, mirror_of, wait_until
+from tests.interop.kit_dao import Deposit
 from tests.interop.kit_json import Json, differences, hexed, sent_block, transaction_json
 from tests.interop.kit_mirror import assert_same_filters, tip_hash
 from tests.interop.kit_requests import Facts
-from tests.interop.test_dao import Deposit
 from tests.support.builders.wallet import CKB
 from tests.support.nodes.process import RpcClient
 from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from consensus.types.blockchain import Block, Header, Transaction
+from consensus.types.blockchain import (
+    Block,
+    Header,
+    Transaction,
+)
 
 MAINNET, TESTNET = "mainnet", "testnet"
 
@@ -45,3 +49,7 @@ class RealTransaction(Real):
     @cached_property
     def transaction(self) -> Transaction:
         return Transaction.parse(bytes.fromhex(self.raw))
+
+
+def short(tx_hash: str) -> str:
+    return tx_hash[:8]

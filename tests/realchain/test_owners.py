@@ -17,10 +17,11 @@ from consensus.types.blockchain import HASH_TYPE_TYPE, CellOutput, Script, Trans
 from consensus.types.core import CellMeta
 from tests.realchain.cells import KnownCells
 from tests.realchain.cycles import OWNER_CYCLES
-from tests.realchain.public import PublicChain
-from tests.realchain.test_scripts import EPOCHS, LIMIT, SIGHASH_TYPE_HASH, short
+from tests.realchain.kinds import short
+from tests.realchain.public import EPOCHS, LIMIT, PublicChain
 from tests.realchain.vectors import all_transactions
 from tests.support.builders.scripts import Env
+from tests.support.builders.wallet import SIGHASH_TYPE_HASH
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

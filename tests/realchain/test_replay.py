@@ -13,11 +13,8 @@ from struct import pack, unpack
 import pytest
 
 from ckb_node.chain.events import Verdict
-from ckb_node.chain.writer import ChainWriter
-from ckb_node.runtime.clock import SystemClock
-from ckb_node.verification.scripts import ScriptService
 from consensus.errors import CkbError
-from consensus.params import Consensus, PowFunc
+from consensus.params import PowFunc
 from consensus.rules.block import CellbaseError
 from consensus.rules.block_contextual import DaoFieldMismatchError
 from consensus.rules.epoch import EpochTargetMismatchError
@@ -25,20 +22,12 @@ from consensus.rules.pow import PowError
 from consensus.rules.two_phase import NotProposedError
 from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block, Transaction
-from storage.chain_store import ChainStore
 from tests.realchain.cycles import CYCLES
 from tests.realchain.kinds import MAINNET, TESTNET
-from tests.realchain.public import PublicChain
+from tests.realchain.public import PublicChain, new_chain
 from tests.realchain.vectors import FIRST_BLOCKS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-def new_chain(consensus: Consensus) -> tuple[ChainStore, ChainWriter]:
-    store = ChainStore.in_memory()
-    writer = ChainWriter(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-    writer.start(bytes(32))
-    return store, writer
 
 
 @pytest.mark.parametrize("network", [MAINNET, TESTNET])

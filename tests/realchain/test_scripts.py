@@ -20,21 +20,19 @@ from consensus.types.blockchain import (
     Transaction,
 )
 from consensus.types.core import CellMeta
-from tests.conformance.engines import machine_factories
+from tests.support.vm.engines import machine_factories
 from tests.realchain.cells import KnownCells
 from tests.realchain.cycles import CYCLES
-from tests.realchain.kinds import MAINNET, TESTNET, RealTransaction
-from tests.realchain.public import PublicChain
+from tests.realchain.kinds import MAINNET, RealTransaction, short
+from tests.realchain.public import EPOCHS, LIMIT, PublicChain
 from tests.realchain.vectors import FIRST_BLOCKS, all_transactions
 from tests.support.builders.scripts import Env
+from tests.support.builders.wallet import SIGHASH_TYPE_HASH
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FACTORIES = machine_factories()
-EPOCHS = {MAINNET: (0, 5414, 12_293), TESTNET: (0, 3113, 9690)}
-"""First epochs in which `type` scripts run on VM 0, 1, 2."""
 
-LIMIT = 70_000_000
 REAL = {real.hash: real for real in all_transactions() if real.hash in CYCLES}
 REPLAYED = {tx.hash.hex() for real in FIRST_BLOCKS[MAINNET] for tx in real.block.transactions}
 """On VM 0 these are run by test_replay.py."""
@@ -48,7 +46,6 @@ KEY_HASH, SIGNATURE, RECOVERY, DAO_CAPACITY = -31, -14, -11, -15
 WITHDRAWAL_FEE = 2808
 """As RFC 23 reckons it: the withdrawal leaves just so much of what is due to it."""
 
-SIGHASH_TYPE_HASH = bytes.fromhex("9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8")
 DEBUGGED_OWNER = "3c2c45d0def478183ce14337d21bf55fa2308e03"
 DEBUGGED_CAPACITIES = (0x34E62CE00, 0x48ADDE6C50)
 DEBUGGED_DATA = bytes.fromhex("17000000b7afed33b07b6ec981010000")
@@ -67,10 +64,6 @@ def failure(chain: PublicChain, real: RealTransaction, transaction: Transaction)
         verify(chain, replace(real, raw=transaction.raw.hex()), 2)
     assert isinstance(caught.value.cause, ValidationFailure)
     return caught.value.cause.exit_code
-
-
-def short(tx_hash: str) -> str:
-    return tx_hash[:8]
 
 
 RUNS = [(found, version) for found in REAL for version in (0, 1, 2) if version or found not in REPLAYED]

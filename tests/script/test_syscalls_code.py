@@ -8,7 +8,7 @@ from consensus.script.context import GroupContext, TransactionContext
 from consensus.script.groups import GroupKind, ScriptGroup
 from consensus.script.process import Process
 from consensus.script.syscalls import SYSCALLS, numbers
-from tests.script.test_syscalls_load import call
+from tests.script.kit import call
 from tests.support.builders.scripts import NO_SCRIPT, Chain, make_cell, make_transaction, resolve
 from vm import create_machine
 from vm.constants import FLAG_EXECUTABLE, FLAG_FREEZED

@@ -7,10 +7,11 @@ import pytest
 from consensus.crypto.hashing import data_hash
 from consensus.script.context import GroupContext, TransactionContext
 from consensus.script.groups import GroupKind, ScriptGroup
-from consensus.script.process import Process, Request
-from consensus.script.syscalls import SYSCALLS, numbers
+from consensus.script.process import Process
+from consensus.script.syscalls import numbers
 from consensus.types.blockchain import CellInput, OutPoint, Script
 from consensus.types.core import EpochFraction, ResolvedTransaction, TransactionInfo
+from tests.script.kit import call
 from tests.support.builders.scripts import (
     Chain,
     make_block,
@@ -22,7 +23,6 @@ from tests.support.builders.scripts import (
 )
 from vm import create_machine
 from vm.errors import External, MemOutOfBound, MemWriteOnExecutablePage, Unexpected
-from vm.registers import A0
 
 GROUP = 1 << 56
 INPUT, OUTPUT, CELL_DEP, HEADER_DEP = 1, 2, 3, 4
@@ -82,12 +82,6 @@ def make_process(version: int = 2, rtx: ResolvedTransaction = RTX, chain: Chain 
     process = Process(0, create_machine(version, LIMIT, "reference"), context)
     process.machine.memory.store64(SIZE, 4096)
     return process
-
-
-def call(process: Process, number: int, *args: int) -> int | Request | None:
-    for index, value in enumerate(args):
-        process.machine.set_register(A0 + index, value)
-    return SYSCALLS[process.machine.version][number](process)
 
 
 def load(process: Process, number: int, *args: int) -> bytes | int:

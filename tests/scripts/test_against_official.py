@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from consensus.script.scheduler import MachineFactory
-from tests.conformance.engines import machine_factories
+from tests.support.vm.engines import machine_factories
 from tests.scripts.comparison import Cells, by_type, named_deps, outcomes
 from tests.scripts.random_dao import RATE, random_dao
 from tests.scripts.random_locks import random_payment, random_shared

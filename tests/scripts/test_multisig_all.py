@@ -1,11 +1,14 @@
 """The multi-signature lock: thresholds, required signers, lock time."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from consensus.crypto.hashing import blake160
+from tests.scripts.kit_multisig import configuration, epoch
 from tests.support.builders.mock_transactions import MULTISIG, Cell, Key, Mock, code, script, sign, witness
 from tests.support.vm.harness import Result, lock_group, run
 
@@ -17,10 +20,6 @@ ARGUMENTS_LENGTH, ENCODING, SYSCALL, NO_KEY = -1, -2, -3, -11
 WITNESS_SIZE, SINCE_FLAGS, SINCE_VALUE, RECOVERY_ID = -22, -23, -24, -102
 RESERVED_FIELD, KEY_COUNT, THRESHOLD, REQUIRE_FIRST = -41, -42, -43, -44
 CONFIGURATION_HASH, SIGNER = -51, -52
-
-
-def configuration(require_first: int, threshold: int, keys: Sequence[Key], reserved: int = 0) -> bytes:
-    return bytes([reserved, require_first, threshold, len(keys)]) + b"".join(key.hash for key in keys)
 
 
 def spend(config: bytes, signatures: int, since: bytes = b"", inputs_since: Sequence[int] = (0,)) -> Mock:
@@ -147,10 +146,6 @@ def test_the_signature_covers_the_configuration_and_other_witnesses() -> None:
     assert unlock(mock).code == OK
     assert unlock(mock.with_witness(1, b"Second")).code == SIGNER
     assert unlock(mock.with_witness(2, b"Extra")).code == SIGNER
-
-
-def epoch(number: int, index: int, length: int, relative: bool = False) -> int:
-    return (0xA0 if relative else 0x20) << 56 | length << 40 | index << 24 | number
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from consensus.script.errors import TransactionScriptError, ValidationFailure
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Script
 from consensus.types.core import EpochFraction
-from tests.conformance.engines import machine_factories
+from tests.support.vm.engines import machine_factories
 from tests.scripts.comparison import resolved
-from tests.scripts.test_multisig_all import configuration, epoch
+from tests.scripts.kit_multisig import configuration, epoch
 from tests.support.builders.mock_transactions import (
     CKB,
     DAO,

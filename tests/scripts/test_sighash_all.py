@@ -1,50 +1,43 @@
 """The default lock: what wallets sign is accepted, anything else refused with its own exit code."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest
 
 from tests.support.builders.mock_transactions import (
+    ALICE,
+    BOB,
     CKB,
     DATA,
+    NO_SIGNATURE,
     OTHER_LOCK,
     SIGHASH,
     Cell,
     Key,
     Mock,
+    cell,
     code,
+    payment,
     script,
     sign,
+    signed,
     system_deps,
     witness,
 )
 from tests.support.vm.harness import Result, lock_group, run
 
-ALICE, BOB = Key(0xA11CE), Key(2**255 - 19)
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 FIELD = 2**256 - 2**32 - 977
-NO_SIGNATURE = bytes(65)
 
 OK = 0
 ARGUMENTS_LENGTH, ENCODING, SYSCALL, NO_KEY, BAD_SIGNATURE = -1, -2, -3, -11, -14
 SCRIPT_TOO_LONG, WITNESS_SIZE, KEY_HASH, DATA_CELL, RECOVERY_ID = -21, -22, -31, -101, -102
 
 
-def cell(key: Key = ALICE, version: int = 2) -> Cell:
-    return Cell(lock=script(SIGHASH, key.hash, version))
-
-
-def payment(*witnesses: bytes, inputs: tuple[Cell, ...] = (cell(),)) -> Mock:
-    """One output of 400 CKB."""
-    return Mock(inputs, [Cell(capacity=400 * CKB)], witnesses or [witness(NO_SIGNATURE)])
-
-
 def unlock(mock: Mock, first: int = 0, version: int = 2) -> Result:
     return run(code(SIGHASH), mock, lock_group(mock, first), version)
-
-
-def signed(mock: Mock, key: Key = ALICE, group: tuple[int, ...] = (0,)) -> Mock:
-    return sign(mock, group, key.sign)
 
 
 def with_signature(changes: dict[int, bytes]) -> Mock:

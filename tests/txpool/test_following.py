@@ -12,13 +12,11 @@ from ckb_node.txpool import service
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.rejects import Reject, ResolveFailed
 from consensus.types.blockchain import Block, Transaction
-from tests.functional.test_reorg import pool_hashes
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet
 from tests.support.chains.branches import branch, submit_all
-from tests.support.chains.devchain import dev_chain
-from tests.support.chains.funded_pool import Funds, cell_of, funded, hold_scripts
+from tests.support.chains.devchain import dev_chain, pool_hashes
+from tests.support.chains.funded_pool import Funds, blocks_of, cell_of, funded, hold_scripts
 from tests.support.chains.long_chain import ChainMaker
-from tests.txpool.test_readmission import blocks_of
 
 
 async def test_a_big_block_is_followed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,9 @@ from ckb_node.txpool.readmission import ReadmissionEntry
 from ckb_node.txpool.rejects import Duplicated
 from consensus.types.blockchain import Block, Transaction
 from storage.errors import StorageError
-from tests.functional.test_reorg import pool_hashes
 from tests.support.chains.branches import branch, submit_all
-from tests.support.chains.funded_pool import FEE, Cell, Funds, cell_of, funded
+from tests.support.chains.devchain import pool_hashes
+from tests.support.chains.funded_pool import FEE, Cell, Funds, blocks_of, cell_of, funded
 
 
 @dataclass
@@ -64,17 +64,6 @@ class _Chain:
     pool: rpc.PoolService
     lane: Lane = field(default_factory=lambda: Lane("test", 1))
     room: AnswerRoom = field(default_factory=AnswerRoom)
-
-
-def blocks_of(funds: Funds, first: int) -> list[Block]:
-    """The main chain from a height on."""
-    view = funds.dev.chain.view()
-    blocks = []
-    for number in range(first, view.tip_header().number + 1):
-        block = view.block(view.main_hash(number) or b"")
-        assert block is not None
-        blocks.append(block)
-    return blocks
 
 
 @asynccontextmanager

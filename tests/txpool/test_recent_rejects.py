@@ -16,31 +16,16 @@ from structlog.testing import capture_logs
 from ckb_node.config import Config, parse_config
 from ckb_node.node import open_node
 from ckb_node.txpool import recent_rejects
-from ckb_node.txpool.recent_rejects import BY_TIME, COUNT, DAY_MS, REASON, RecentRejects, RejectLimits, open_rejects
+from ckb_node.txpool.recent_rejects import BY_TIME, COUNT, DAY_MS, REASON, RecentRejects, RejectLimits
 from ckb_node.txpool.rejects import Reject
 from ckb_node.txpool.views import RejectedTransaction
-from consensus.crypto.hashing import ckb_hash
 from storage.errors import DiskFull
 from storage.kv import Change
 from storage.memory import MemoryStore
 from tests.support.builders.wallet import CKB, issued_cell
 from tests.support.chains.devchain import ManualClock
 from tests.support.chains.funded_pool import ALICE, BOB, FEE, funded
-
-LOW = RejectedTransaction("LowFeeRate", "too little")
-
-
-def tx_hash(serial: int) -> bytes:
-    return ckb_hash(serial.to_bytes(4, "little"))
-
-
-def opened(path: Path, clock: ManualClock, *, days: int = 7, count: int = 1000) -> RecentRejects:
-    return open_rejects(path / "rejects", RejectLimits(days, count), clock.now_ms)
-
-
-def put(rejects: RecentRejects, *serials: int) -> None:
-    for serial in serials:
-        rejects.put(tx_hash(serial), LOW.kind, LOW.description)
+from tests.txpool.kit_rejects import LOW, opened, put, tx_hash
 
 
 def kept(rejects: RecentRejects, serials: range) -> list[int]:
@@ -70,7 +55,8 @@ def test_what_was_written_outlives_a_kill(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from tests.txpool.test_recent_rejects import ManualClock, opened, put
+from tests.support.chains.devchain import ManualClock
+from tests.txpool.kit_rejects import opened, put
 rejects = opened(Path({str(tmp_path)!r}), ManualClock())
 put(rejects, *range(50))
 rejects.flush()

@@ -11,8 +11,8 @@ import pytest
 
 from ckb_node.debug.mock import read_plain
 from ckb_node.txpool.refused import RefusedTransactions
-from tests.commands.test_debug import payment
 from tests.support.asking import as_json
+from tests.support.builders.dev_transactions import payment
 
 BASE = payment().transaction
 URL = "http://127.0.0.1:8114"

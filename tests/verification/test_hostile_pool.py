@@ -12,49 +12,16 @@ import pytest
 from ckb_node.txpool.rejects import Invalidated, Reject, VerificationFailed
 from ckb_node.verification import scripts as chain_scripts
 from ckb_node.verification.stopping import BudgetExceeded
-from consensus.crypto.hashing import data_hash
-from consensus.params import Consensus
-from consensus.types.blockchain import CellDep, CellInput, CellOutput, OutPoint, RawTransaction, Script, Transaction
-from tests.support.builders.wallet import ALICE_KEY, CKB, Wallet, issued_cell, sighash_dep
+from consensus.types.blockchain import OutPoint, Transaction
+from tests.support.builders.dev_transactions import ALICE, with_code
+from tests.support.builders.wallet import issued_cell
 from tests.support.chains.devchain import dev_consensus
 from tests.support.chains.funded_pool import Funds, funded
 from tests.support.nodes.process import NodeProcess, RpcFailure
 from tests.support.nodes.quiet import init_directory, send
 from tests.verification.kit import calling_for_ever, endless
 
-ALICE = Wallet(ALICE_KEY)
 CURRENT_CYCLES = 2042
-HASH_TYPE_DATA1 = 2
-
-
-def with_code(consensus: Consensus, cell: tuple[OutPoint, int], code: bytes) -> tuple[Transaction, Transaction]:
-    """A transaction that stores a program, and one whose type script runs it."""
-    deps = [sighash_dep(consensus)]
-    storing = ALICE.sign(
-        RawTransaction(
-            version=0,
-            cell_deps=deps,
-            header_deps=[],
-            inputs=[CellInput(since=0, previous_output=cell[0])],
-            outputs=[
-                CellOutput(capacity=50_000 * CKB, lock=ALICE.lock, type_=None),
-                CellOutput(capacity=cell[1] - 50_001 * CKB, lock=ALICE.lock, type_=None),
-            ],
-            outputs_data=[code, b""],
-        )
-    )
-    script = Script(code_hash=data_hash(code), hash_type=HASH_TYPE_DATA1, args=b"")
-    running = ALICE.sign(
-        RawTransaction(
-            version=0,
-            cell_deps=[*deps, CellDep(out_point=OutPoint(tx_hash=storing.hash, index=0), dep_type=0)],
-            header_deps=[],
-            inputs=[CellInput(since=0, previous_output=OutPoint(tx_hash=storing.hash, index=1))],
-            outputs=[CellOutput(capacity=cell[1] - 50_002 * CKB, lock=ALICE.lock, type_=script)],
-            outputs_data=[b""],
-        )
-    )
-    return storing, running
 
 
 async def hostile_in(funds: Funds, code: bytes) -> Transaction:

@@ -14,7 +14,7 @@ from consensus.errors import ScriptError
 from consensus.script.scheduler import MachineFactory
 from consensus.script.syscalls.numbers import EXEC, MAX_VMS_SPAWNED, SPAWN, WAIT
 from consensus.script.verifier import ScriptVerifier
-from tests.conformance.engines import machine_factories
+from tests.support.vm.engines import machine_factories
 from tests.support.builders.scripts import (
     EPOCHS,
     Chain,

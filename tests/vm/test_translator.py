@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.scripts.test_sighash_all import payment, signed
-from tests.support.builders.mock_transactions import SIGHASH, Mock, code
+from tests.support.builders.mock_transactions import SIGHASH, Mock, code, payment, signed
 from tests.support.fuzz import examples
 from tests.support.vm import harness
 from tests.support.vm.assembler import (

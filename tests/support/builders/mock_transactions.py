@@ -1,5 +1,7 @@
 """Transactions for script tests: made-up cells, and signing as wallets do it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,7 +90,7 @@ class Mock:
         )
         return Transaction(body=body, witnesses=list(self.witnesses))
 
-    def with_witness(self, index: int, value: bytes) -> "Mock":
+    def with_witness(self, index: int, value: bytes) -> Mock:
         """The same transaction with one witness replaced."""
         return replace(self, witnesses=[value if i == index else w for i, w in enumerate(self.witnesses)])
 
@@ -151,3 +153,21 @@ def sign(mock: Mock, group: Sequence[int], make_lock: Callable[[bytes], bytes]) 
     """Fill the lock of the group's first witness with what make_lock gives for the message."""
     args = WitnessArgs.parse(mock.witnesses[group[0]])
     return mock.with_witness(group[0], args.replace(lock=make_lock(message(mock, group))).raw)
+
+
+ALICE, BOB = Key(0xA11CE), Key(2**255 - 19)
+
+NO_SIGNATURE = bytes(65)
+
+
+def cell(key: Key = ALICE, version: int = 2) -> Cell:
+    return Cell(lock=script(SIGHASH, key.hash, version))
+
+
+def payment(*witnesses: bytes, inputs: tuple[Cell, ...] = (cell(),)) -> Mock:
+    """One output of 400 CKB."""
+    return Mock(inputs, [Cell(capacity=400 * CKB)], witnesses or [witness(NO_SIGNATURE)])
+
+
+def signed(mock: Mock, key: Key = ALICE, group: tuple[int, ...] = (0,)) -> Mock:
+    return sign(mock, group, key.sign)

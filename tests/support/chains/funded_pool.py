@@ -17,6 +17,7 @@ from ckb_node.txpool.service import PoolService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.params import Consensus
 from consensus.types.blockchain import (
+    Block,
     CellDep,
     CellInput,
     CellOutput,
@@ -158,3 +159,14 @@ def hold_scripts(funds: Funds, limits: PoolLimits | None = None, parallel: int =
     dev, worker = funds.dev, HeldExecutor()
     dev.pool = PoolService(dev.chain, limits or PoolLimits(), dev.scripts, worker, dev.clock.now_ms, parallel)
     return worker
+
+
+def blocks_of(funds: Funds, first: int) -> list[Block]:
+    """The main chain from a height on."""
+    view = funds.dev.chain.view()
+    blocks = []
+    for number in range(first, view.tip_header().number + 1):
+        block = view.block(view.main_hash(number) or b"")
+        assert block is not None
+        blocks.append(block)
+    return blocks

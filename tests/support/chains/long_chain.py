@@ -28,6 +28,7 @@ from consensus.types.blockchain import (
     RawHeader,
     RawTransaction,
     Transaction,
+    WitnessArgs,
 )
 from storage.chain_store import ChainStore
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
@@ -149,3 +150,14 @@ def read_blocks(path: Path) -> tuple[list[bytes], list[bytes]]:
         while head := file.read(4):
             raws.append(file.read(int.from_bytes(head, "little")))
     return raws[:preparing], raws[preparing:]
+
+
+def chain_with_a_bad_signature() -> list[Block]:
+    """Blocks that only their scripts show to be wrong: one commits a transfer whose signature is spoilt."""
+    maker = ChainMaker()
+    transfer = next(maker.transfers(maker.cells(1)))
+    witness = WitnessArgs(lock=bytes(65), input_type=None, output_type=None).raw
+    maker.add_in_two_phases([[transfer.replace(witnesses=[witness])]])
+    for _ in range(3):
+        maker.add()
+    return [Block.parse(raw) for raw in maker.raw_blocks]
