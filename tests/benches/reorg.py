@@ -18,20 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Self
 
-from ckb_node.chain.bulk import BulkImport
-from ckb_node.chain.checks import all_rules, scripts_trusted
-from ckb_node.config import load_config
-from ckb_node.opening import open_chain
-from consensus.types.blockchain import Block, Transaction
-from tests.support.builders.wallet import ALICE_KEY, Wallet
-from tests.support.chains.long_chain import NOW_MS, ChainMaker
+from consensus.types.blockchain import Block
+from tests.support.chains.two_branches import Branches, make_branches
 from tests.support.nodes.process import NodeProcess, RpcClient
-from tests.support.nodes.quiet import init_directory, quiet_node, submit
+from tests.support.nodes.quiet import feed, import_trusted, init_directory, quiet_node, submit
 from tests.support.report import BENCH_DIR, Report
 
 DEPTH = 1000
@@ -40,18 +34,6 @@ QUIET_S = 3.0
 SETTLE_S = 300.0
 PAUSE_S = 0.001
 """Between two questions of the process that asks."""
-
-
-@dataclass(frozen=True)
-class Branches:
-    """Serialised blocks. `shorter` and `longer` stand on `base`; `end` on `shorter`, then it is the heaviest."""
-
-    base: Sequence[bytes]
-    shorter: Sequence[bytes]
-    longer: Sequence[bytes]
-    end: Sequence[bytes]
-    transactions: int
-    """That each branch commits and the other does not."""
 
 
 def main() -> int:
@@ -71,32 +53,6 @@ def main() -> int:
 
 
 # ---------------------------------------------------------------- the branches
-
-
-def make_branches(depth: int, per_block: int, transfers: int | None = None) -> Branches:
-    """Two branches on one base, paid to different miners; `longer` has `depth` blocks.
-
-    Blocks commit `per_block` transfers while there are some: in nearly all, if `transfers` does not say how many.
-    """
-    ours, theirs = ChainMaker(), ChainMaker()
-    count = (depth - 3) * per_block if transfers is None else transfers
-    cells = ours.cells(2 * count)
-    if theirs.cells(2 * count) != cells:
-        raise RuntimeError("the base is not the same for both")
-    base = list(ours.raw_blocks)
-    theirs._miner = Wallet(ALICE_KEY).lock
-    fill(ours, list(ours.transfers(cells[:count])), depth - 1, per_block)
-    fill(theirs, list(theirs.transfers(cells[count:])), depth, per_block)
-    shorter, longer = ours.raw_blocks[len(base) :], theirs.raw_blocks[len(base) :]
-    for _ in range(2):
-        ours.add()
-    return Branches(base, shorter, longer, ours.raw_blocks[-2:], count)
-
-
-def fill(maker: ChainMaker, transfers: Sequence[Transaction], depth: int, per_block: int) -> None:
-    """Add `depth` blocks, the first two of which cannot commit."""
-    batches = [transfers[at * per_block : (at + 1) * per_block] for at in range(depth - 2)]
-    maker.add_in_two_phases(batches)
 
 
 # ---------------------------------------------------------------- the node
@@ -130,20 +86,6 @@ def report_both(report: Report, depth: int, there: dict[str, float], back: dict[
         report.add(f"reorg_{way}rpc_p99_ms", figures["p99_ms"], asked)
         report.add(f"reorg_{way}rpc_longest_ms", figures["max_ms"], "the longest of them")
     report.add(f"reorg_{depth}_rpc_max_ms", max(there["max_ms"], back["max_ms"]), "the longest of both ways")
-
-
-def import_trusted(directory: Path, raw_blocks: Sequence[bytes]) -> None:
-    """Put blocks onto an empty chain, scripts trusted."""
-    with open_chain(load_config(directory)) as (consensus, _, writer):
-        check = all_rules(consensus, scripts_trusted, lambda: NOW_MS)
-        with BulkImport(writer, check) as bulk:
-            for raw in raw_blocks:
-                bulk.add(Block.parse(raw))
-
-
-def feed(rpc: RpcClient, raw_blocks: Sequence[bytes]) -> None:
-    for raw in raw_blocks:
-        submit(rpc, Block.parse(raw))
 
 
 def reorganise(node: NodeProcess, port: int, raw_blocks: Sequence[bytes], returning: int) -> dict[str, float]:

@@ -23,8 +23,9 @@ from pathlib import Path
 
 from consensus.script.scheduler import MachineFactory
 from tests.conformance.cases import LIMIT_EXCEEDED, Case, Outcome, cases_of, find_programs
-from tests.conformance.engines import machine_factories, run_on_engine
+from tests.conformance.engines import run_on_engine
 from tests.conformance.oracle import Oracle, TimedOutError
+from tests.support.vm.engines import machine_factories
 from vm.constants import VERSION2
 from vm.isa.profile import Isa
 

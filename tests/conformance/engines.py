@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from consensus.errors import ScriptError
 from consensus.script.context import TransactionContext
@@ -14,25 +13,10 @@ from consensus.script.syscalls.numbers import EXIT, SUCCESS, transfer_cycles
 from consensus.script.verifier import ScriptVerifier
 from tests.conformance.cases import LIMIT_EXCEEDED, Case, Outcome, transaction_of
 from tests.support.builders.scripts import EPOCHS, Chain, Env, make_consensus
-from tests.support.vm.translated import EagerHost
 from vm.errors import CyclesExceeded, EngineFailure, VmError
-from vm.isa.profile import Isa
-from vm.reference.engine import ReferenceMachine
 from vm.registers import A0, A7
-from vm.translator.machine import AutoMachine
-from vm.wasm.machine import WasmMachine
 
 DEBUG = 2177
-
-
-def machine_factories(isa: Isa = Isa.CKB) -> dict[str, MachineFactory]:
-    """Engines by name. `auto` is a choice among the others, made by use; here everything is translated at once."""
-    host = EagerHost(isa=isa)
-    return {
-        "reference": partial(ReferenceMachine, isa=isa),
-        "wasm": partial(WasmMachine, host.runtime),
-        "translated": partial(AutoMachine, host),
-    }
 
 
 def run_on_engine(factory: MachineFactory, case: Case, max_cycles: int) -> Outcome:

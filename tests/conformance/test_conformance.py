@@ -4,9 +4,10 @@ import pytest
 
 from tests.conformance.__main__ import Comparison, Runner
 from tests.conformance.cases import LIMIT_EXCEEDED, Case, Outcome
-from tests.conformance.engines import machine_factories, run_on_engine
+from tests.conformance.engines import run_on_engine
 from tests.conformance.oracle import Said, read_outcome
 from tests.support.vm.assembler import CODE_BASE, DATA_BASE, ECALL, atomic, auipc, exit_with, imm, jal, li, program
+from tests.support.vm.engines import machine_factories
 from vm.isa.profile import Isa
 
 # Prints "hi" from behind the exit, then exits with 3.

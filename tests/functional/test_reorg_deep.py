@@ -15,11 +15,11 @@ from ckb_node.chain.events import ChainChanged
 from ckb_node.indexer.service import IndexerService
 from consensus.types.blockchain import Block
 from storage.memory import MemoryStore
-from tests.benches.reorg import Branches, feed, import_trusted, make_branches
 from tests.support.chains.devchain import DevChain, assert_equals_replay, committed, dev_chain, pool_hashes
+from tests.support.chains.two_branches import Branches, make_branches
 from tests.support.nodes.directories import invoke
 from tests.support.nodes.process import NodeProcess, RpcClient
-from tests.support.nodes.quiet import init_directory, quiet_node, submit
+from tests.support.nodes.quiet import feed, import_trusted, init_directory, quiet_node, submit
 
 DEPTH = 1000
 KILL_AFTER_S = (0.03, 0.3)

@@ -20,7 +20,6 @@ from consensus.types.blockchain import (
     Transaction,
 )
 from consensus.types.core import CellMeta
-from tests.support.vm.engines import machine_factories
 from tests.realchain.cells import KnownCells
 from tests.realchain.cycles import CYCLES
 from tests.realchain.kinds import MAINNET, RealTransaction, short
@@ -28,6 +27,7 @@ from tests.realchain.public import EPOCHS, LIMIT, PublicChain
 from tests.realchain.vectors import FIRST_BLOCKS, all_transactions
 from tests.support.builders.scripts import Env
 from tests.support.builders.wallet import SIGHASH_TYPE_HASH
+from tests.support.vm.engines import machine_factories
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from consensus.script.scheduler import MachineFactory
-from tests.support.vm.engines import machine_factories
 from tests.scripts.comparison import Cells, by_type, named_deps, outcomes
 from tests.scripts.random_dao import RATE, random_dao
 from tests.scripts.random_locks import random_payment, random_shared
@@ -31,6 +30,7 @@ from tests.support.builders.mock_transactions import (
 )
 from tests.support.crates import fetch_crates
 from tests.support.fuzz import FACTOR, examples
+from tests.support.vm.engines import machine_factories
 
 pytestmark = [pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(300 + 60 * FACTOR)]
 

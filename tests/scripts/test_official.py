@@ -17,7 +17,6 @@ from consensus.script.errors import TransactionScriptError, ValidationFailure
 from consensus.script.verifier import ScriptVerifier
 from consensus.types.blockchain import Script
 from consensus.types.core import EpochFraction
-from tests.support.vm.engines import machine_factories
 from tests.scripts.comparison import resolved
 from tests.scripts.kit_multisig import configuration, epoch
 from tests.support.builders.mock_transactions import (
@@ -35,6 +34,7 @@ from tests.support.builders.mock_transactions import (
 )
 from tests.support.builders.scripts import DATA_HASH_TYPES, EPOCHS, Chain, Env, make_consensus
 from tests.support.crates import fetch_crates
+from tests.support.vm.engines import machine_factories
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -14,7 +14,6 @@ from consensus.errors import ScriptError
 from consensus.script.scheduler import MachineFactory
 from consensus.script.syscalls.numbers import EXEC, MAX_VMS_SPAWNED, SPAWN, WAIT
 from consensus.script.verifier import ScriptVerifier
-from tests.support.vm.engines import machine_factories
 from tests.support.builders.scripts import (
     EPOCHS,
     Chain,
@@ -41,6 +40,7 @@ from tests.support.vm.assembler import (
     reg,
     store,
 )
+from tests.support.vm.engines import machine_factories
 from vm import Machine
 from vm.constants import FLAG_EXECUTABLE, FLAG_FREEZED, MEMORY_SIZE
 from vm.errors import VmError

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from click.testing import CliRunner
 
+from ckb_node.chain.bulk import BulkImport
+from ckb_node.chain.checks import all_rules, scripts_trusted
 from ckb_node.cli.main import main
+from ckb_node.config import load_config
 from ckb_node.jsonrpc_types.chain import block_json, transaction_json
 from ckb_node.mining.template_json import BlockTemplateJson, read_template
+from ckb_node.opening import open_chain
 from consensus.types.blockchain import Block, Transaction
+from tests.support.chains.long_chain import NOW_MS
 from tests.support.nodes.process import NodeProcess, RpcClient, free_port
 
 BOB_ARG = "0x470dcdc5e44064909650113a274b3b36aecb6dc7"
@@ -67,3 +72,17 @@ def empty_block(rpc: RpcClient) -> None:
     """A new tip that neither proposes nor commits."""
     template = rpc.call("get_block_template")
     rpc.call("generate_block_with_template", template | {"transactions": [], "proposals": []})
+
+
+def import_trusted(directory: Path, raw_blocks: Sequence[bytes]) -> None:
+    """Put blocks onto an empty chain, scripts trusted."""
+    with open_chain(load_config(directory)) as (consensus, _, writer):
+        check = all_rules(consensus, scripts_trusted, lambda: NOW_MS)
+        with BulkImport(writer, check) as bulk:
+            for raw in raw_blocks:
+                bulk.add(Block.parse(raw))
+
+
+def feed(rpc: RpcClient, raw_blocks: Sequence[bytes]) -> None:
+    for raw in raw_blocks:
+        submit(rpc, Block.parse(raw))

@@ -1,4 +1,4 @@
-"""A few rounds of tests/soak/kill.py: a killed node comes back with everything that it acknowledged."""
+"""A few rounds of `tests/soak/kill.py`: a killed node comes back with everything that it acknowledged."""
 
 from __future__ import annotations
 
