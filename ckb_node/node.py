@@ -200,7 +200,7 @@ def _measure(node: Node) -> None:
 
 
 def rpc_url(config: Config) -> str:
-    """Where this machine reaches RPC, as far as the configuration tells."""
+    """The RPC address as seen from this machine, according to the configuration."""
     host, port = config.rpc_address
     return f"http://{shown_address({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}"  # noqa: S104
 
@@ -222,8 +222,8 @@ def build_dispatcher(node: Node, tasks: asyncio.TaskGroup) -> Dispatcher:
 async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
     """Serve RPC and run the node's tasks while the context lasts; yields the address that RPC listens on.
 
-    The end is in the order that loses nothing: nobody is listened to any more, what runs is finished or refused, tasks
-    stop, and only then the pool is saved.
+    The shutdown order loses nothing: listeners close, running calls finish or are refused, tasks stop, and only then
+    the pool is saved.
     """
     try:
         async with node.tasks as tasks:
@@ -242,7 +242,7 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
 
 
 def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:
-    """Only without the chain the node is nothing; whatever else fails, fails alone and is tried again."""
+    """Only the chain is vital; every other task fails alone and is restarted."""
     miner = _dev_miner(node) if mine else None
     tasks.start_vital("chain", node.chain.watch)
     for name, run in node.pool.tasks().items():
@@ -340,7 +340,7 @@ def _dev_miner(node: Node) -> DevMiner:
 
 
 async def serve(config: Config, signals: StopSignals, connections: int, *, mine: bool) -> None:
-    """Open, say what a person needs, and run until a signal. Raises the error of what the node cannot be without."""
+    """Open, print the banner, and run until a signal. Raises the error of a vital task."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(LoopFaults())

@@ -95,7 +95,7 @@ class ChainFollower:
         """Follow a batch of blocks; True when the tip of the chain is reached. After a failure, which is raised, the
         next step opens the database again."""
         if self._has_failed:
-            self._followed = -1  # what is opened again may lack the end, or be built anew
+            self._followed = -1  # the reopened database may lack its end, or be rebuilt
             self._derived.reopen()
         self._has_failed = True
         changes = self._changes

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ckb_node.chain.events import Source
+from ckb_node.runtime.bounded import BoundedMap
 from consensus.types.blockchain import Block
 from consensus.types.core import epoch_number
 
@@ -28,10 +29,10 @@ class OrphanPool:
     """Blocks by parent. When it is full the oldest arrival leaves."""
 
     def __init__(self, max_blocks: int = MAX_ORPHANS, max_bytes: int = MAX_ORPHAN_BYTES) -> None:
-        self._max_blocks, self._max_bytes = max_blocks, max_bytes
-        self._orphans: dict[bytes, Orphan] = {}
+        self._orphans: BoundedMap[bytes, Orphan] = BoundedMap(
+            max_count=max_blocks, max_bytes=max_bytes, size_of=lambda orphan: orphan.block.raw_size
+        )
         self._by_parent: dict[bytes, list[bytes]] = {}
-        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._orphans)
@@ -47,19 +48,17 @@ class OrphanPool:
         known = self._orphans.get(block.hash)
         if known is not None:
             merged = tuple(dict.fromkeys((*known.sources, *sources)))[:MAX_SOURCES]
-            self._orphans[block.hash] = known._replace(sources=merged)
+            self._orphans.replace(block.hash, known._replace(sources=merged))
             return []
-        self._orphans[block.hash] = Orphan(block, tuple(sources))
         self._by_parent.setdefault(block.parent_hash, []).append(block.hash)
-        self._bytes += block.raw_size
-        evicted = []
-        while len(self._orphans) > self._max_blocks or self._bytes > self._max_bytes:
-            evicted.append(self._remove(next(iter(self._orphans))))
+        evicted = [orphan for _, orphan in self._orphans.put(block.hash, Orphan(block, tuple(sources)))]
+        for orphan in evicted:
+            self._forget_sibling(orphan.block)
         return evicted
 
     def take_children(self, parent_hash: bytes) -> list[Orphan]:
         """Remove and return the blocks that waited for this parent, in order of arrival."""
-        return [self._remove(block_hash) for block_hash in list(self._by_parent.get(parent_hash, ()))]
+        return self._remove_all(list(self._by_parent.get(parent_hash, ())))
 
     def drop_descendants(self, block_hash: bytes) -> list[Orphan]:
         """Remove and return all that wait, directly or not, for this block."""
@@ -80,19 +79,23 @@ class OrphanPool:
         dropped = []
         for block_hash in old:
             if block_hash in self._orphans:
-                dropped += [self._remove(block_hash), *self.drop_descendants(block_hash)]
+                dropped += [*self._remove_all([block_hash]), *self.drop_descendants(block_hash)]
         return dropped
 
     def drop_above(self, number: int) -> list[Orphan]:
         """Remove and return all blocks higher than this: what they wait for may stand on blocks that are gone."""
         above = [block_hash for block_hash, orphan in self._orphans.items() if orphan.block.number > number]
-        return [self._remove(block_hash) for block_hash in above]
+        return self._remove_all(above)
 
-    def _remove(self, block_hash: bytes) -> Orphan:
-        orphan = self._orphans.pop(block_hash)
-        siblings = self._by_parent[orphan.block.parent_hash]
-        siblings.remove(block_hash)
+    def _remove_all(self, hashes: Sequence[bytes]) -> list[Orphan]:
+        """In this order, without those that are not here."""
+        removed = [orphan for block_hash in hashes if (orphan := self._orphans.pop(block_hash)) is not None]
+        for orphan in removed:
+            self._forget_sibling(orphan.block)
+        return removed
+
+    def _forget_sibling(self, block: Block) -> None:
+        siblings = self._by_parent[block.parent_hash]
+        siblings.remove(block.hash)
         if not siblings:
-            del self._by_parent[orphan.block.parent_hash]
-        self._bytes -= orphan.block.raw_size
-        return orphan
+            del self._by_parent[block.parent_hash]

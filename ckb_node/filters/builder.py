@@ -1,4 +1,4 @@
-"""Builds the filters that the main chain still lacks, a batch at a time, from stored blocks alone."""
+"""Builds the missing filters of the main chain, a batch at a time, from stored blocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from storage.chain_state import ChainState
 from storage.filters import BlockFilter, BlockPlace, BuiltFilter, FilterStore
 
 RECENT_CELLS = 1 << 16
-"""Cells of the last blocks whose script hashes are kept: most are spent soon. About 300 bytes each."""
+"""Recently created cells whose script hashes are cached, since most are spent soon; about 300 bytes each."""
 
 
 Encode = Callable[[Sequence[bytes]], bytes]
@@ -43,7 +43,7 @@ class FilterMaker:
     """Makes filters of consecutive blocks of one state's main chain, each from what is stored of the chain."""
 
     def __init__(self, state: ChainState, recent: RecentCells, encode: Encode = golomb_coded_set) -> None:
-        """`recent` may have served for other states."""
+        """`recent` may have been used for other states."""
         self._state: Final = state
         self._recent: Final = recent
         self._encode: Final = encode
@@ -61,7 +61,7 @@ class FilterMaker:
 
 
 class FilterBuilder:
-    """Appends to a FilterStore what the main chain's blocks lack."""
+    """Appends the missing filters of the main chain to a FilterStore."""
 
     def __init__(self, filters: FilterStore, limits: BatchLimits | None = None) -> None:
         self._filters: Final = filters
@@ -90,9 +90,10 @@ class FilterBuilder:
 
 
 class RecentCells:
-    """Script hashes of cells that were made lately and not spent; the oldest quarter goes when there are too many.
+    """Script hashes of recently created, unspent cells; the oldest quarter is dropped when there are too many.
 
-    They are facts of transactions, which no reorganisation changes.
+    They depend on transactions alone, so no reorganisation makes them wrong. A plain dict, not a BoundedMap: a block's
+    cells are added by one `update`.
     """
 
     def __init__(self) -> None:
@@ -105,14 +106,14 @@ class RecentCells:
                 del self._cells[old]
 
     def take(self, out_point: bytes) -> ScriptHashes | None:
-        """Each cell is spent once on a chain; a branch that spends it again looks at its creator."""
+        """Remove and return: a chain spends a cell once. For another branch its creating transaction is read again."""
         return self._cells.pop(out_point, None)
 
 
 class _Creators:
     """Reads cells from the main-chain transactions that made them.
 
-    Keeps the last such transaction, since neighbouring inputs often share it; not more, since each may be big.
+    Caches the last one, since neighbouring inputs often share it; only one, since each may be large.
     """
 
     def __init__(self, state: ChainState) -> None:

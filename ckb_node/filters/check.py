@@ -1,4 +1,4 @@
-"""Whether stored block filters are those that the stored blocks have."""
+"""Compares stored block filters with those computed from the stored blocks."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from consensus.rules.block_filter import filter_hash
 from storage.chain_state import ChainState
 from storage.filters import FilterStore
 
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class FilterReport:
-    """How many filters were computed once more, and what is wrong with the stored ones."""
+    """How many filters were recomputed, and the faults of the stored ones."""
 
     filters: int
     faults: list[str]
 
 
 def check_filters(state: ChainState, filters: FilterStore) -> FilterReport:
-    """Compare up to the last block whose filter is built; those above it are only late. Raises StorageError.
+    """Compare up to the last block whose filter is built; later ones are not missing yet. Raises StorageError.
 
-    By the plain rules: what a kernel made is checked too.
+    Computes with the plain rules, so filters made by a kernel are checked against them.
     """
     last = filters.last_built(state)
     if last is None:
@@ -46,6 +46,6 @@ def check_filters(state: ChainState, filters: FilterStore) -> FilterReport:
             faults.append(f"the filter of {name} differs")
         if found_hash[1] != parent:
             faults.append(f"the filter hash of {name} differs")
-        if number == last.number or len(faults) >= MOST_FAULTS:
+        if number == last.number or len(faults) >= MAX_FAULTS:
             break
     return FilterReport(number + 1, faults)

@@ -1,4 +1,4 @@
-"""Keeps the index in step with the main chain: append a block, or roll the last one back."""
+"""The index of the main chain: append a block, or roll the last one back."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from storage.kv import KeyValueStore, Pair, Reader
 from storage.overlay import Overlay
 
 KEPT_UNDO = 10_000
-"""Blocks that can be rolled back; a deeper reorganisation builds the index anew."""
+"""Blocks that can be rolled back; after a deeper reorganisation the index is rebuilt."""
 
 KEPT_BIG_UNDO = 1000
 BIG_UNDO = 16 << 10
-"""Records of more bytes go earlier, so that full blocks do not make gigabytes of them."""
+"""Larger undo records are kept for KEPT_BIG_UNDO blocks only: those of full blocks would take gigabytes."""
 
 CLEARED_AT_ONCE = 10_000
 """Rows that one batch deletes."""
 
 
 class IndexTooOldError(Exception):
-    """The undo record of a block that must go is not there any more."""
+    """The undo record of a block that must be rolled back was already deleted."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"the index cannot be rolled back below block {number + 1}")
@@ -60,20 +60,20 @@ class Index:
     def tip(self) -> tuple[int, bytes] | None:
         """Height and hash of the last indexed block.
 
-        Remembered: after a deep rollback the database has to step over all that was deleted above it.
+        Cached: after a deep rollback a scan for it has to skip all deleted keys above it.
         """
         return self._tip
 
     @staticmethod
     def tip_of(reader: Reader) -> tuple[int, bytes] | None:
-        """The same of a snapshot."""
+        """Height and hash of the last indexed block of a snapshot."""
         for key, block_hash in reader.iterator(prefix=BLOCK, reverse=True):
             return int.from_bytes(key[1:], "big"), block_hash
         return None
 
     def is_sound(self, blocks: int) -> bool:
-        """It is of this layout, no clearing was cut short, and none of the last `blocks` blocks is missing: a power cut
-        may leave a hole."""
+        """It has this layout, no `clear` was interrupted, and none of the last `blocks` blocks is missing, as after a
+        power cut."""
         if self.store.get(CLEARING) is not None or (self._tip is not None and self.store.get(FORMAT) != FORMAT_NOW):
             return False
         numbers = [int.from_bytes(key[1:], "big") for key, _ in islice(self._blocks_down(), blocks)]
@@ -97,7 +97,7 @@ class Index:
         self._tip = block.number, block.hash
 
     def _forget_undo(self, overlay: Overlay, number: int) -> None:
-        """Of blocks so far below this one that nobody takes them back."""
+        """Delete undo records of blocks that are too deep to be rolled back."""
         if number >= KEPT_UNDO:
             overlay.delete(number_key(UNDO, number - KEPT_UNDO))
         if number >= KEPT_BIG_UNDO:
@@ -106,7 +106,7 @@ class Index:
                 overlay.delete(key)
 
     def rollback(self) -> None:
-        """Take the last indexed block back, if there is one. Raises IndexTooOldError."""
+        """Roll the last indexed block back, if there is one. Raises IndexTooOldError."""
         if self._tip is None:
             return
         number = self._tip[0]
@@ -126,7 +126,7 @@ class Index:
         self._tip = None if parent is None else (number - 1, parent)
 
     def clear(self) -> None:
-        """Forget everything. Cut short, it leaves an index that is not sound."""
+        """Delete everything. If it is interrupted, the index is not sound."""
         self._tip = None
         self.store.write_batch([(CLEARING, b"")], sync=True)
         rows = (key for key, _ in self.store.iterator() if key != CLEARING)
@@ -141,7 +141,7 @@ def _append_tx(overlay: Overlay, number: int, tx_index: int, tx: Transaction) ->
     for io_index, cell_input in enumerate(tx.body.inputs):
         out_point = cell_input.previous_output.raw
         packed = overlay.get(CELL + out_point)
-        if packed is not None:  # a cellbase spends nothing, nor need an unverified block spend what is there
+        if packed is not None:  # a cellbase has no previous output, and an unverified block may spend unknown cells
             undo.consumed.append((io_index, out_point, packed))
             cell = IndexedCell.unpack(packed)
             _remove_cell(overlay, out_point, cell)

@@ -65,7 +65,7 @@ class IndexedCell(NamedTuple):
 
 
 class UndoneTx(NamedTuple):
-    """What the index must know of a transaction of a block to take it back; the block itself may be gone by then."""
+    """What is needed to roll a transaction back; its block may not be stored any more then."""
 
     hash: bytes
     consumed: list[tuple[int, bytes, bytes]]
@@ -73,7 +73,7 @@ class UndoneTx(NamedTuple):
     outputs: list[bytes]
     """Serialised CellOutputs."""
     displaced: list[tuple[bytes, bytes]]
-    """Out points and packed cells that were there already: only unverified blocks repeat a transaction."""
+    """Out points and packed cells that this transaction overwrote: only unverified blocks repeat a transaction."""
 
 
 _UNDO = msgspec.msgpack.Decoder(list[UndoneTx])

@@ -22,12 +22,12 @@ from consensus.types.blockchain import CellOutput, Script, out_point_key
 from storage.kv import Reader
 
 STEP_ROWS: Final = 64
-"""A search stops for a moment after so many rows of the index, """
+"""Rows of the index between two pauses of a search."""
 STEP_BYTES: Final = 256 << 10
-"""or so many bytes of cells."""
+"""Bytes of cells between two pauses of a search."""
 
-MOST_ROWS: Final = 2_000_000
-"""A search that finds nothing in so many rows is given up: tens of seconds of work."""
+MAX_ROWS: Final = 2_000_000
+"""A search that matches none of so many rows is aborted: tens of seconds of work."""
 
 Range = tuple[int, int]
 """[start, end)"""
@@ -45,7 +45,7 @@ class SearchMode(Enum):
 
 
 class QueryError(Exception):
-    """A search that this indexer cannot do; the message is for the caller."""
+    """The indexer does not support this search; the message is for the caller."""
 
 
 class SearchTimeoutError(QueryError):
@@ -70,7 +70,7 @@ class CellFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What to look for. Partial search of scripts is not served."""
+    """The search key. Partial search of scripts is not supported."""
 
     script: Script
     script_type: ScriptType
@@ -108,7 +108,7 @@ def find_cells(
 ) -> Iterator[FoundCell | None]:
     """Live cells in the order of the index, after a cursor; None where a pause is due. Raises QueryError."""
     prefix = {ScriptType.LOCK: CELL_BY_LOCK, ScriptType.TYPE: CELL_BY_TYPE}[search.script_type]
-    patience = _Patience()
+    rows = _RowCounter()
     for key, tx_hash in _scan(reader, prefix, search, CELL_TAIL.size, after, is_descending):
         number, tx_index, index = CELL_TAIL.unpack_from(key, len(key) - CELL_TAIL.size)
         out_point = out_point_key(tx_hash, index)
@@ -116,9 +116,9 @@ def find_cells(
         if packed is not None:
             cell = IndexedCell.unpack(packed)
             if (cell.number, cell.tx_index) == (number, tx_index) and _matches(search, cell):
-                patience.renew()
+                rows.note_found()
                 yield FoundCell(out_point, cell, key)
-        if patience.wants_pause(len(packed or b"")):
+        if rows.needs_pause(len(packed or b"")):
             yield None
 
 
@@ -133,33 +133,33 @@ def find_transactions(
     prefix = {ScriptType.LOCK: TX_BY_LOCK, ScriptType.TYPE: TX_BY_TYPE}[search.script_type]
     other = TX_BY_TYPE if search.script_type is ScriptType.LOCK else TX_BY_LOCK
     wanted = search.filter.script
-    patience = _Patience()
+    rows = _RowCounter()
     for key, tx_hash in _scan(reader, prefix, search, TX_TAIL.size, after, is_descending):
         tail = key[-TX_TAIL.size :]
         number, tx_index, io_index, io_type = TX_TAIL.unpack(tail)
         if _in_range(number, search.filter.block) and (
             wanted is None or reader.get(other + script_bytes(wanted) + tail) is not None
         ):
-            patience.renew()
+            rows.note_found()
             yield FoundTransaction(tx_hash, number, tx_index, io_index, io_type == 1, key)
-        if patience.wants_pause(len(key)):
+        if rows.needs_pause(len(key)):
             yield None
 
 
-class _Patience:
-    """Counts the rows of a search: when to pause, and when to give up."""
+class _RowCounter:
+    """Counts the rows of a search, to pause it in time and to abort one that finds nothing."""
 
     def __init__(self) -> None:
         self._rows = self._step_rows = self._step_bytes = 0
 
-    def renew(self) -> None:
+    def note_found(self) -> None:
         """Something was found."""
         self._rows = 0
 
-    def wants_pause(self, size: int) -> bool:
+    def needs_pause(self, size: int) -> bool:
         """Count a row for which `size` bytes were read. Raises SearchTimeoutError."""
         self._rows += 1
-        if self._rows > MOST_ROWS:
+        if self._rows > MAX_ROWS:
             raise SearchTimeoutError
         self._step_rows += 1
         self._step_bytes += size
@@ -196,7 +196,7 @@ def _scan(
             return
         start, stop = (None, after) if is_descending else (after + b"\0", None)
     for key, value in reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending):
-        # A shorter script with its numbers may begin like a longer one.
+        # The key of a shorter script, with the numbers behind it, may have this prefix too.
         more_args = len(key) - len(prefix) - tail_size
         if more_args < 0 or (more_args and search.mode is SearchMode.EXACT):
             continue

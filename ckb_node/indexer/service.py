@@ -23,25 +23,25 @@ from storage.reopening import ReopeningStore
 log = structlog.get_logger(__name__)
 
 BATCH = 256
-"""Blocks that are indexed before the task looks whether it should stop,"""
+"""Blocks of one step of the follower."""
 BATCH_BYTES = 2 << 20
-"""or so many bytes of blocks."""
+"""Bytes of blocks after which a step ends earlier."""
 
 CHECKED_BLOCKS = 100_000
-"""Blocks from the tip down that must be there when the index is opened."""
+"""Blocks below the tip that are checked for gaps when the index is opened."""
 
 WAIT_S = 2.0
-"""How long a search waits for the index to follow what the chain has done before."""
+"""How long a search waits until the index has followed the chain."""
 
 FAR_BEHIND = 10_000
-"""So many blocks behind the tip nobody waits."""
+"""If the index is more blocks behind, a search is refused at once."""
 
 INDEXER_DIRECTORY = "indexer"
 """In the data directory."""
 
 
 class IndexBehindError(Exception):
-    """The index has not followed the chain (yet), and a search would find what was right once. Heights."""
+    """The index is behind the chain, so an answer would be outdated. `indexed` and `tip` are heights."""
 
     def __init__(self, indexed: int | None, tip: int) -> None:
         done = "no block" if indexed is None else f"block {indexed}"
@@ -56,14 +56,14 @@ def open_index(path: Path) -> ReopeningStore:
 
 
 def _keep_open() -> None:
-    """A store that needs no opening again."""
+    """For a store that never has to be reopened."""
 
 
 class IndexerService:
     """Owns the index, and answers searches of it.
 
-    A search after a change of the chain finds what that change did, never a state on the way there. `reopen` makes a
-    store usable again of which a write has failed; raises StorageError.
+    A search sees all changes of the chain before it, and never a half-followed change. `reopen` makes a store usable
+    again after a failed write; it may raise StorageError.
     """
 
     def __init__(self, chain: FollowedChain, store: KeyValueStore, reopen: Callable[[], None] = _keep_open) -> None:
@@ -81,7 +81,7 @@ class IndexerService:
         return self._derived.index.tip()
 
     async def follow(self) -> None:
-        """Give the index a moment to follow what the chain has done; `tip` tells how far it came."""
+        """Wait a moment until the index has followed the chain; `tip` says how far it came."""
         if self.blocks_behind() > BATCH:
             return
         with suppress(IndexBehindError):
@@ -155,7 +155,7 @@ class _DerivedIndex:
         return number
 
     def _check_once(self) -> None:
-        """The end of each batch is synced, so what a power cut took is not far from the tip."""
+        """Each batch ends with a sync, so a power cut leaves gaps near the tip only."""
         if not self._is_checked and not self.index.is_sound(CHECKED_BLOCKS):
             log.warning(
                 "the index is built anew", reason="it is of an older version, or was not closed as it should be"

@@ -75,6 +75,12 @@ class BoundedMap(Generic[K, V]):
             return ()
         return self._shrink()
 
+    def replace(self, key: K, value: V) -> None:
+        """Put a value of the same size in the place of one that is here. Raises KeyError."""
+        if key not in self._values:
+            raise KeyError(key)
+        self._values[key] = value
+
     def _shrink(self) -> list[tuple[K, V]]:
         left = []
         while len(self._values) > self._max_count or self.size_bytes > self._max_bytes:

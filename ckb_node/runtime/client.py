@@ -1,4 +1,4 @@
-"""On whose behalf the node works: clients share lanes by this name."""
+"""The client on whose behalf a task works: lanes are shared by this name."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 NODE: Final = "node"
-"""The node itself: what it does without being asked."""
+"""The node itself."""
 
 CLIENT: Final[ContextVar[str]] = ContextVar("client", default=NODE)
-"""The client for whom the task at hand works. Tasks that it starts inherit it."""
+"""The client of the current task. Tasks that it starts inherit it."""
 
 SITE_PREFIX_BITS: Final = 64
 """An IPv6 host can take any address of its network."""

@@ -6,7 +6,7 @@ import time
 
 
 class SystemClock:
-    """Milliseconds since 1970. It may be set, forward and back: whoever measures how long, takes `monotonic_ms`."""
+    """Milliseconds since 1970. The user may set this clock: durations are measured with `monotonic_ms`."""
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""A fair line: of all clients that wait, the one that has had least is next."""
+"""Fair queueing: of all waiting clients, the one that has used least is served next."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ckb_node.runtime.client import CLIENT
 T = TypeVar("T")
 
 EXPECTED_COST: Final = 0.01
-"""What a turn is taken to cost until its end, so that a client's turns at the same time count too."""
+"""Charged for a turn when it begins, so that a client's simultaneous turns count before their costs are known."""
 
-MOST_REMEMBERED: Final = 1000
-"""Clients whose time is kept; beyond this, those are forgotten that are the least ahead."""
+MAX_REMEMBERED: Final = 1000
+"""Clients whose virtual time is kept; above this, those that are least ahead are forgotten."""
 
 
 class FairLine(Generic[T]):
     """Start-time fair queueing by client. Costs are in any one unit.
 
-    Each client has a time of its own, which advances by what its turns cost; who comes new, or after a pause, begins at
-    the time of the turn that was given last. So a client that asks for little never waits behind another's many calls.
+    Each client has a virtual time, which advances by the cost of its turns; a new client, or one that paused, starts at
+    the time of the last turn. So a client with few calls never waits behind another client's many.
     """
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class FairLine(Generic[T]):
         return bool(self._waiting)
 
     def add(self, client: str, item: T) -> None:
-        """Stand in line, behind the client's own items."""
+        """Enqueue an item behind the client's other items."""
         self._arrivals += 1
         self._waiting.setdefault(client, deque()).append((self._arrivals, item))
 
     def discard(self, client: str, item: T) -> None:
-        """Leave the line; nothing happens when the item is not in it."""
+        """Remove an item, if it is in the queue."""
         kept = deque(each for each in self._waiting.get(client, ()) if each[1] is not item)
         if kept:
             self._waiting[client] = kept
@@ -51,9 +51,9 @@ class FairLine(Generic[T]):
             self._waiting.pop(client, None)
 
     def take(self) -> tuple[str, T]:
-        """The next item and its client, who is charged EXPECTED_COST. KeyError when nobody waits."""
+        """The next item and its client, who is charged EXPECTED_COST. KeyError when the queue is empty."""
         if not self._waiting:
-            raise KeyError("nobody waits")
+            raise KeyError("the queue is empty")
         client = min(self._waiting, key=self._place)
         items = self._waiting[client]
         item = items.popleft()[1]
@@ -64,10 +64,10 @@ class FairLine(Generic[T]):
         return client, item
 
     def charge(self, client: str, cost: float) -> None:
-        """Advance a client's time; a negative cost takes back what was charged too much."""
+        """Advance a client's virtual time; a negative cost corrects an earlier charge."""
         self._times[client] = self._time_of(client) + cost
-        if len(self._times) > MOST_REMEMBERED:
-            most = sorted(self._times.items(), key=itemgetter(1), reverse=True)[: MOST_REMEMBERED // 2]
+        if len(self._times) > MAX_REMEMBERED:
+            most = sorted(self._times.items(), key=itemgetter(1), reverse=True)[: MAX_REMEMBERED // 2]
             self._times = {each: time for each, time in most if time > self._now}
 
     def _time_of(self, client: str) -> float:
@@ -78,7 +78,7 @@ class FairLine(Generic[T]):
 
 
 class FairSlots:
-    """So many at a time; the others wait in a fair line. Belongs to the event loop."""
+    """A semaphore of `count` slots whose waiters are served fairly by client. Belongs to the event loop."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -86,7 +86,7 @@ class FairSlots:
         self._holds = 0
 
     async def enter(self) -> str:
-        """Return with the client's name when a slot is its own. The client is that of the task (CLIENT)."""
+        """Wait for a slot; the name of the client, which is that of the task (CLIENT)."""
         client = CLIENT.get()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.add(client, turn)
@@ -102,13 +102,13 @@ class FairSlots:
         return client
 
     def leave(self, client: str, cost: float) -> None:
-        """Give a slot back: seconds that it was used."""
+        """Release a slot that was used for `cost` seconds."""
         self._line.charge(client, cost - EXPECTED_COST)
         self._free += 1
         self._give()
 
     def hold(self) -> None:
-        """Give no more slots until `release`; those that are given are used to their end."""
+        """Grant no slots until `release`; granted ones stay valid."""
         self._holds += 1
 
     def release(self) -> None:
@@ -118,7 +118,7 @@ class FairSlots:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """A slot while the context lasts."""
+        """Hold a slot while the context lasts."""
         client = await self.enter()
         started = time.monotonic()
         try:

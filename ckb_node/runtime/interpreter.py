@@ -1,4 +1,4 @@
-"""Settings of the interpreter: a node whose event loop must answer soon, and commands that take blocks in bulk."""
+"""Settings of the interpreter: for a node, whose event loop must stay responsive, and for bulk import."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ One answer to RPC needs the interpreter several times, each time after a system 
 """
 
 THRESHOLDS: Final = (2_000, 5, 200)
-"""Objects until a collection of the youngest ones; how often before older ones are looked at too. A collection holds up
-all threads, for about half a microsecond per object."""
+"""Arguments of gc.set_threshold. A collection stops all threads, for about half a microsecond per object."""
 
 
 def stay_responsive() -> None:
-    """Call when all has been loaded: what is there now stays, and is not looked at by collections any more."""
+    """Call when everything is loaded: garbage collections ignore the objects that exist now."""
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*THRESHOLDS)
     gc.collect()

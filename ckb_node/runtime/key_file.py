@@ -19,7 +19,7 @@ class KeyFileError(Exception):
 
 
 def load_or_create_identity(path: Path) -> Identity:
-    """The identity in the file; a new one when there is none, or no key in it: such a file is kept aside.
+    """The identity in the file. A new one when there is no file, or no key in it; such a file is renamed, not deleted.
 
     Raises KeyFileError.
     """
@@ -37,7 +37,7 @@ def load_or_create_identity(path: Path) -> Identity:
 
 
 def _read(path: Path) -> bytes:
-    """A byte more than a key at most; nothing of what is no file."""
+    """At most one byte more than a key; empty when the path is not a regular file."""
     if not path.is_file():
         return b""
     with path.open("rb") as file:

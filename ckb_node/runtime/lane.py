@@ -1,4 +1,4 @@
-"""A lane: threads for work that would hold up the event loop, given out in fair turns."""
+"""A lane: a thread pool for work that would block the event loop, shared fairly among clients."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ckb_node.runtime.fair_queue import FairSlots
 T = TypeVar("T")
 
 Slices = Generator[bytes, None, None]
-"""Work in short steps. What it yields are pieces of a result; an empty piece is a place to stop or to let others on."""
+"""Work in short steps. It yields pieces of a result; an empty piece marks a point where it can be interrupted."""
 
 SLICE_S: Final = 0.01
-"""A turn of sliced work."""
+"""Longest turn of sliced work."""
 
 LOOP_SLICE_S: Final = 0.001
-"""A turn on the event loop itself. Whoever waits there needs the loop several times for one answer."""
+"""Longest turn on the event loop itself: one answer needs the loop several times, and waits for a turn each time."""
 
 PIECE_BYTES: Final = 256 << 10
 """A turn ends early when its pieces are so many bytes."""
 
 CHEAP_BYTES: Final = 16 << 10
-"""Work that touches so few bytes is done at once: a turn in a thread costs more."""
+"""Work on at most this many bytes runs at once: a turn in a thread costs more."""
 
 
 class Lane:
-    """`threads` turns at a time. A turn that has begun is finished although its caller has left; it is the last then.
+    """`threads` turns at a time. A turn that has begun is finished even if its caller has left, and is then the last.
 
     Close it before what its work reads is closed.
     """
@@ -49,7 +49,7 @@ class Lane:
         started = time.monotonic()
 
         def leave(_: Future[T]) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits for a turn any more
+            with suppress(RuntimeError):  # the loop is closed, so no turn is awaited
                 loop.call_soon_threadsafe(self._slots.leave, client, time.monotonic() - started)
 
         try:
@@ -61,7 +61,8 @@ class Lane:
         try:
             return await asyncio.wrap_future(done)
         finally:
-            del done  # its error knows this frame: all that the work held would stay until the next full collection
+            # The exception refers to this frame: the cycle would keep the result alive until a full collection.
+            del done
 
     async def run_alone(self, work: Callable[[], T]) -> T:
         """As `run`, but one at a time: for work that holds the interpreter lock (GIL) while it lasts."""
@@ -73,9 +74,9 @@ class Lane:
         return work() if price <= CHEAP_BYTES else await self.run(work)
 
     async def stream(self, slices: Slices) -> AsyncGenerator[bytes, None]:
-        """The pieces of sliced work, a turn for each: between turns others have theirs.
+        """The pieces of sliced work, one turn each; other work runs between turns.
 
-        No turn is taken before the last one's piece has been taken, and none any more when the iteration is left.
+        The next turn starts when the last piece was consumed, and none when the iteration has ended.
         """
         stream = _Stream(slices, SLICE_S)
         self._streams.add(stream)
@@ -93,7 +94,7 @@ class Lane:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """No turn begins while the context lasts: something more urgent needs the interpreter."""
+        """No turn begins while the context lasts: more urgent work needs the GIL."""
         self._slots.hold()
         try:
             yield
@@ -101,7 +102,7 @@ class Lane:
             self._slots.release()
 
     def close(self) -> None:
-        """Wait for the turns that have begun; there are no more."""
+        """Wait for the turns that have begun; start no more."""
         streams = list(self._streams)
         for stream in streams:
             stream.stop()
@@ -111,7 +112,7 @@ class Lane:
 
 
 class _Stream:
-    """Sliced work on its way; one thread at a time goes on with it."""
+    """Sliced work in progress; one thread at a time continues it."""
 
     def __init__(self, slices: Slices, slice_s: float) -> None:
         self._slices, self._slice_s = slices, slice_s

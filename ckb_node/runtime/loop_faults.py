@@ -1,4 +1,4 @@
-"""What goes wrong on the event loop outside of any task: told in the log, each kind at most once a minute."""
+"""Logs faults on the event loop outside of any task, each kind at most once a minute."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import structlog
 
 log = structlog.get_logger("node")
 
-AT_MOST_EVERY_S: Final = 60.0
-MOST_KINDS: Final = 100
+MIN_INTERVAL_S: Final = 60.0
+MAX_KINDS: Final = 100
 _ACCEPT: Final = "socket.accept() out of system resource"
-"""How asyncio begins to say so, a hundred times a second."""
+"""The beginning of asyncio's message, which comes a hundred times a second."""
 
 
 class LoopFaults:
@@ -23,7 +23,7 @@ class LoopFaults:
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s: Final = now_s
         self._kinds: Final[dict[str, tuple[float, int]]] = {}
-        """When each was told last, and how often it came since."""
+        """By kind: when it was logged last, and how often it occurred since."""
 
     def __call__(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.report(str(context.get("message", "")), context.get("exception"))
@@ -40,13 +40,13 @@ class LoopFaults:
             log.error(message or "a fault on the event loop", times=times, exc_info=error)
 
     def _times(self, kind: str) -> int:
-        """How often it came since it was told last, when it is to be told now; else 0."""
+        """How often the kind occurred since it was logged last if it is to be logged now; else 0."""
         now = self._now_s()
-        told_at, times = self._kinds.get(kind, (-AT_MOST_EVERY_S, 0))
-        if now - told_at < AT_MOST_EVERY_S:
-            self._kinds[kind] = told_at, times + 1
+        logged_at, times = self._kinds.get(kind, (-MIN_INTERVAL_S, 0))
+        if now - logged_at < MIN_INTERVAL_S:
+            self._kinds[kind] = logged_at, times + 1
             return 0
-        if len(self._kinds) >= MOST_KINDS:
+        if len(self._kinds) >= MAX_KINDS:
             self._kinds.clear()
         self._kinds[kind] = now, 0
         return times + 1

@@ -88,7 +88,7 @@ def split_url(url: str) -> SplitResult:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(expected)
-    _ = parts.port  # a bad one is found when it is asked for
+    _ = parts.port  # raises ValueError for a bad port
     return parts
 
 

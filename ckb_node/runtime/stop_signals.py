@@ -25,12 +25,12 @@ ONE_WISH_S: Final = 1.0
 
 
 def wanted_signals() -> list[signal.Signals]:
-    """Those that nobody wants ignored, as nohup does."""
+    """Signals that are not ignored at start, as nohup ignores SIGHUP."""
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def end_process(code: int, text: str) -> NoReturn:
-    """Say why, and be gone: no clean-up, as after kill -9."""
+    """Print the reason and end without clean-up, as kill -9 does."""
     with contextlib.suppress(OSError):
         os.write(2, f"ckb-node: {text}\n".encode())
     os._exit(code)
@@ -89,4 +89,4 @@ class StopSignals:
 
 
 def _leave_to_the_thread(_number: int, _frame: object) -> None:
-    """A handler that does nothing, since a signal that is ignored would not be told to the thread."""
+    """A handler that does nothing: an ignored signal would not reach the wake-up descriptor."""

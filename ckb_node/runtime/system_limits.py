@@ -12,9 +12,9 @@ from ckb_node.runtime.errors import CommandError
 
 log = structlog.get_logger("node")
 
-MOST_DESCRIPTORS: Final = 1 << 16
-"""More are of no use to a node; some systems offer a thousand million."""
-LEAST_DESCRIPTORS: Final = 96
+MAX_DESCRIPTORS: Final = 1 << 16
+"""A node needs no more; some systems allow 10⁹."""
+MIN_DESCRIPTORS: Final = 96
 _DATABASES: Final = 3 * 8
 """Logs, locks and tables under way of chain, indexer and filters."""
 _DATABASE_SHARE: Final = 5
@@ -22,11 +22,11 @@ _DATABASE_SHARE: Final = 5
 _SEGMENTS: Final = 64
 """Of the block archive, see storage.archive."""
 _PER_PROCESS: Final = 6
-"""To start a process and to talk to it."""
+"""Pipes and sockets of a child process."""
 _OTHERS: Final = 64
 """Standard streams, logs, the event loop, listeners, files that are read or saved."""
 
-LEAST_ADDRESS_SPACE: Final = 64 << 30
+MIN_ADDRESS_SPACE: Final = 64 << 30
 """Each machine that runs a script reserves 4 GiB of addresses, not memory, and several run at a time."""
 
 
@@ -37,16 +37,16 @@ class SystemLimitError(CommandError):
 def raise_descriptor_limit() -> int:
     """Raise the soft limit of open files as far as the system allows; how many there may be. SystemLimitError."""
     soft, hard = (_finite(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
-    wanted = min(hard, MOST_DESCRIPTORS)
+    wanted = min(hard, MAX_DESCRIPTORS)
     if soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
             soft = wanted
         except (OSError, ValueError) as error:
             log.warning("the limit of open files cannot be raised", limit=soft, reason=str(error))
-    if soft < LEAST_DESCRIPTORS:
-        raise SystemLimitError(f"{soft} open files are allowed, the node needs {LEAST_DESCRIPTORS}; see `ulimit -n`")
-    return min(soft, MOST_DESCRIPTORS)
+    if soft < MIN_DESCRIPTORS:
+        raise SystemLimitError(f"{soft} open files are allowed, the node needs {MIN_DESCRIPTORS}; see `ulimit -n`")
+    return min(soft, MAX_DESCRIPTORS)
 
 
 def connections_within(limit: int, processes: int | None = None) -> int:
@@ -60,13 +60,13 @@ def connections_within(limit: int, processes: int | None = None) -> int:
 def require_address_space() -> None:
     """Raise the soft limit as far as the system allows. Raises SystemLimitError when scripts could not run within."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    if hard != resource.RLIM_INFINITY and hard < LEAST_ADDRESS_SPACE:
+    if hard != resource.RLIM_INFINITY and hard < MIN_ADDRESS_SPACE:
         raise SystemLimitError(
             f"the address space is limited to {hard >> 20} MiB, and machines for scripts reserve "
-            f"{LEAST_ADDRESS_SPACE >> 20} MiB of it (not memory); see `ulimit -v`"
+            f"{MIN_ADDRESS_SPACE >> 20} MiB of it (not memory); see `ulimit -v`"
         )
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _finite(limit: int) -> int:
-    return MOST_DESCRIPTORS if limit == resource.RLIM_INFINITY else limit
+    return MAX_DESCRIPTORS if limit == resource.RLIM_INFINITY else limit

@@ -1,8 +1,7 @@
 """The node's long-lived tasks: which of them may fail alone, which end the node, and what is degraded now.
 
-A vital task is one without which the node must not go on: the chain that cannot be written any more. A separable task
-serves itself alone: indexer, block filters, transactions that return, the dev miner. When one of those fails the others
-go on, and it is started again, after pauses that grow.
+The failure of a vital task ends the node: the chain cannot be written any more. A separable task fails alone: indexer,
+block filters, readmission, the dev miner. The others go on, and it is restarted after growing pauses.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ Run = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """Seconds. A task is started again `first` after its failure, each further time twice as late, at most `longest`;
-    one that has run for `proof` works again."""
+    """Seconds. A task is restarted `first` after its first failure, then after pauses that double up to `longest`; one
+    that has run for `proof` counts as working."""
 
     first: float = 1.0
     longest: float = 300.0
@@ -37,7 +36,7 @@ class Pauses:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A separable task that does not work now. `reason` names no path; `since` in milliseconds since 1970."""
+    """A separable task that has failed and does not work yet. `reason` names no path; `since` in ms since 1970."""
 
     name: str
     reason: str

@@ -54,7 +54,7 @@ def test_the_oldest_arrival_leaves_a_full_pool(blocks: list[Block]) -> None:
         for block in (blocks[5], blocks[2], blocks[3]):
             pool.add(block)
         assert list(pool) == [blocks[2], blocks[3]]
-    assert by_bytes._bytes == blocks[0].raw_size * 2
+    assert by_bytes._orphans.size_bytes == blocks[0].raw_size * 2
 
 
 def test_old_ones_expire(blocks: list[Block]) -> None:
@@ -73,7 +73,7 @@ def test_who_waits_for_an_expired_one_leaves_with_it(blocks: list[Block]) -> Non
         pool.add(block)
     assert len(pool.expire(EXPIRE_EPOCHS + 2)) == 3
     assert list(pool) == [blocks[7], blocks[6]], "these wait for another"
-    assert pool._bytes == blocks[7].raw_size + blocks[6].raw_size
+    assert pool._orphans.size_bytes == blocks[7].raw_size + blocks[6].raw_size
 
 
 def test_descendants_are_dropped_on_all_branches(blocks: list[Block]) -> None:

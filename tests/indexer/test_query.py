@@ -225,7 +225,7 @@ def test_a_search_that_finds_nothing_for_too_long_ends(
     world: tuple[MemorySnapshot, Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = len(cells(world[0], ANY))
-    monkeypatch.setattr(query, "MOST_ROWS", count - 2)
+    monkeypatch.setattr(query, "MAX_ROWS", count - 2)
     with pytest.raises(SearchTimeoutError, match="Indexer request timeout"):
         cells(world[0], replace(ANY, filter=NOTHING))
     assert len(cells(world[0], ANY)) == count, "one that finds something goes on"

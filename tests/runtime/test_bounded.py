@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,3 +77,13 @@ def test_a_value_that_is_too_large_leaves_with_all_before_it() -> None:
     ours.put("a", b"1")
     assert list(ours.put("b", b"12345")) == [("a", b"1"), ("b", b"12345")]
     assert ours.size_bytes == 0
+
+
+def test_a_replaced_value_keeps_its_place() -> None:
+    ours: BoundedMap[str, int] = BoundedMap(max_count=2)
+    ours.put("a", 1)
+    ours.put("b", 2)
+    ours.replace("a", 3)
+    assert list(ours.items()) == [("a", 3), ("b", 2)]
+    with pytest.raises(KeyError):
+        ours.replace("c", 4)

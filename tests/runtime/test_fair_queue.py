@@ -75,7 +75,7 @@ def test_who_was_away_has_not_saved_up_turns() -> None:
 
 
 def test_of_many_clients_those_are_remembered_that_had_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fair, "MOST_REMEMBERED", 10)
+    monkeypatch.setattr(fair, "MAX_REMEMBERED", 10)
     line: FairLine[str] = FairLine()
     line.add("heavy", "call")
     served(line, {"heavy": 5.0}, 1)

@@ -8,7 +8,7 @@ import errno
 import pytest
 from structlog.testing import capture_logs
 
-from ckb_node.runtime.loop_faults import MOST_KINDS, LoopFaults
+from ckb_node.runtime.loop_faults import MAX_KINDS, LoopFaults
 
 ACCEPT = {
     "message": "socket.accept() out of system resource",
@@ -39,10 +39,10 @@ def test_failing_accepts_are_one_line_a_minute(loop: asyncio.AbstractEventLoop) 
 def test_each_kind_is_told_with_its_traceback_and_kinds_are_bounded(loop: asyncio.AbstractEventLoop) -> None:
     faults = LoopFaults(lambda: 0.0)
     with capture_logs() as logs:
-        for kind in range(3 * MOST_KINDS):
+        for kind in range(3 * MAX_KINDS):
             faults(loop, {"message": f"a fault {kind}", "exception": ValueError(kind)})
             faults(loop, {"message": f"a fault {kind}", "exception": ValueError(kind)})
     loop.close()
-    assert len(logs) == 3 * MOST_KINDS
+    assert len(logs) == 3 * MAX_KINDS
     assert isinstance(logs[0]["exc_info"], ValueError)
-    assert len(faults._kinds) <= MOST_KINDS
+    assert len(faults._kinds) <= MAX_KINDS

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from ckb_node.runtime.system_limits import LEAST_ADDRESS_SPACE, LEAST_DESCRIPTORS, MOST_DESCRIPTORS, connections_within
+from ckb_node.runtime.system_limits import MAX_DESCRIPTORS, MIN_ADDRESS_SPACE, MIN_DESCRIPTORS, connections_within
 from tests.support.nodes.process import ROOT
 
 
@@ -46,13 +46,13 @@ def test_little_address_space_is_refused_by_name() -> None:
 
 
 def test_a_soft_limit_of_address_space_is_raised() -> None:
-    enough = LEAST_ADDRESS_SPACE
+    enough = MIN_ADDRESS_SPACE
     told = limited("RLIMIT_AS", 4 << 30, enough, "system_limits.require_address_space()").stdout
     assert told.split() == ["None", str(enough), str(enough)]
 
 
 def test_connections_leave_files_for_the_node() -> None:
-    limits = range(LEAST_DESCRIPTORS, MOST_DESCRIPTORS, 37)
+    limits = range(MIN_DESCRIPTORS, MAX_DESCRIPTORS, 37)
     connections = [connections_within(limit, processes=2) for limit in limits]
     assert all(0 < most <= limit - 40 for limit, most in zip(limits, connections, strict=True))
     assert all(low <= high for low, high in pairwise(connections))
