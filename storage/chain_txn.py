@@ -70,7 +70,7 @@ def output_suffixes(count: int) -> tuple[bytes, ...]:
 
 
 class ChainTxn(ChainState):
-    """The one writer. Use as a context manager: what is not committed by its end is discarded.
+    """An open write transaction; there is one at a time. A context manager: what is not committed is discarded.
 
     ValueError means a caller's mistake (a block attached that does not follow the tip). The archive takes back the
     bodies of a discarded transaction.
@@ -320,7 +320,7 @@ class ChainTxn(ChainState):
             write = self._store.prepare_batch(self._overlay.hand_over().items(), sync=True)
             self._saving = self._writer.submit(self._write_synced, write)
         except BaseException:  # an unwritten batch must not be built upon
-            self.discard()
+            self._end()
             raise
 
     def wait_saved(self) -> None:
@@ -329,7 +329,7 @@ class ChainTxn(ChainState):
         try:
             self._end_save()
         except BaseException:
-            self.discard()
+            self._end()
             raise
 
     def commit(self, *, sync: bool = True) -> None:
@@ -344,10 +344,14 @@ class ChainTxn(ChainState):
             if len(self._overlay):
                 self._write(sync=sync)
         finally:
-            self.discard()
+            self._end()
 
     def discard(self) -> None:
         """End without a commit. Harmless after the end."""
+        self._end()
+
+    def _end(self) -> None:
+        """Release the writer, and take back the bodies that were not committed."""
         if self._on_end is not None:
             if self._writer is not None:
                 self._writer.shutdown()

@@ -60,8 +60,8 @@ MachineFactory = Callable[[int, int], Machine]
 SLICE_CYCLES = 1 << 24
 """Must exceed the cost of any block of instructions, or the run makes no progress."""
 Pause = Callable[[], None]
-"""Called before each stretch of a script, at most SLICE_CYCLES long: it may wait. To give the run up it raises what is
-no VmError; the scheduler and its machines must not be used any more then."""
+"""Called before each stretch of a script, at most SLICE_CYCLES long: it may wait. To abort the
+run it raises anything but a VmError; discard the scheduler and its machines then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Scheduler:
         self._next_id += 1
         self._load(process, program, *self._context.load(program, self._vm_version), args)
         while len(self._instantiated) >= MAX_INSTANTIATED:
-            self._uninstantiate(min(self._instantiated))
+            self._suspend(min(self._instantiated))
         self._processes[process.id] = process
         self._instantiated.add(process.id)
         return process.id
@@ -240,25 +240,25 @@ class Scheduler:
     def _instantiate(self, process_id: int, partner_id: int | None = None) -> Process:
         """Make sure that a process is instantiated, together with its partner; returns the process.
 
-        While there is room the last one missing comes first; then each takes the place of the lowest id that is not
-        needed. Ids and order decide about cycles.
+        Missing processes are resumed into free slots, the last id first; then each takes the slot of the lowest idle
+        id. The order is consensus: suspending and resuming cost cycles.
         """
         wanted = [process_id] if partner_id is None else [process_id, partner_id]
         missing = [wanted_id for wanted_id in wanted if wanted_id not in self._instantiated]
         while missing and len(self._instantiated) < MAX_INSTANTIATED:
-            self._reinstantiate(missing.pop())
+            self._resume(missing.pop())
         idle = [idle_id for idle_id in sorted(self._instantiated) if idle_id not in wanted]
         for idle_id, missing_id in zip(idle, missing, strict=False):
-            self._uninstantiate(idle_id)
-            self._reinstantiate(missing_id)
+            self._suspend(idle_id)
+            self._resume(missing_id)
         return self._processes[process_id]
 
-    def _uninstantiate(self, process_id: int) -> None:
+    def _suspend(self, process_id: int) -> None:
         self._pending_cycles += SPAWN_CYCLES
         self._instantiated.remove(process_id)
         self._processes[process_id].machine.shrink()
 
-    def _reinstantiate(self, process_id: int) -> None:
+    def _resume(self, process_id: int) -> None:
         self._pending_cycles += SPAWN_CYCLES
         process = self._processes[process_id]
         process.pages.restore(process.machine, self._context)
