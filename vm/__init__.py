@@ -1,6 +1,7 @@
 """CKB-VM: a RISC-V machine with exact cycle costs. Knows bytes, registers and cycles, nothing of CKB.
 
 `create_machine` gives a machine of the wanted version (0, 1 or 2); `vm.machine.Machine` says how to use it.
+`parse_program` says what loading a program does.
 """
 
 from pathlib import Path
@@ -11,9 +12,10 @@ from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
 from vm.translator.engines import DEFAULT_NICENESS, ENGINES, Engines
 from vm.wasm.machine import WasmMachine
+from vm.wasm.programs import parse_program
 from vm.wasm.runtime import Runtime
 
-__all__ = ["DEFAULT_NICENESS", "Engines", "Machine", "create_machine", "use_cache_directory"]
+__all__ = ["DEFAULT_NICENESS", "Engines", "Machine", "create_machine", "parse_program", "use_cache_directory"]
 
 _RUNTIME = Runtime()
 

@@ -25,16 +25,17 @@ _IDENT_SIZE: Final = 16
 _CLASS_INDEX, _DATA_INDEX = 4, 5
 _CLASS32, _CLASS64 = 1, 2
 _LITTLE_ENDIAN, _BIG_ENDIAN = 1, 2
-_PT_LOAD: Final = 1
-_PF_X, _PF_W, _PF_R = 1, 2, 4
+PT_LOAD: Final = 1
+PF_X, PF_W, PF_R = 1, 2, 4
 
 # Field sizes behind e_ident: type, machine, version, entry, phoff, shoff, flags, and six of two bytes.
 _HEADER64_FIELDS: Final = (2, 2, 4, 8, 8, 8, 4, 2, 2, 2, 2, 2, 2)
 _HEADER32_FIELDS: Final = (2, 2, 4, 4, 4, 4, 4, 2, 2, 2, 2, 2, 2)
 _ENTRY_FIELD, _PHOFF_FIELD, _PHNUM_FIELD = 3, 4, 9
+_PHNUM_AT: Final = 56  # in a header of 64 bits
 # type, flags, offset, vaddr, paddr, filesz, memsz, align
 _PROGRAM_HEADER_FIELDS: Final = (4, 4, 8, 8, 8, 8, 8, 8)
-_PROGRAM_HEADER_SIZE: Final = 56
+PROGRAM_HEADER_SIZE: Final = 56
 _PROGRAM_HEADERS: Final[dict[str, struct.Struct]] = {
     "little": struct.Struct("<IIQQQQQQ"),
     "big": struct.Struct(">IIQQQQQQ"),
@@ -42,6 +43,20 @@ _PROGRAM_HEADERS: Final[dict[str, struct.Struct]] = {
 _SMALL: Final = 128 << 10  # bytes of a program
 
 ByteOrder = Literal["little", "big"]
+
+
+class ElfHeader(NamedTuple):
+    """What counts of it. `headers_at` and `header_count`: of the program headers."""
+
+    order: ByteOrder
+    entry: int
+    headers_at: int
+    header_count: int
+
+    @property
+    def table(self) -> slice:
+        """The program headers in the file, which may end before."""
+        return slice(self.headers_at, self.headers_at + self.header_count * PROGRAM_HEADER_SIZE)
 
 
 class LoadingAction(NamedTuple):
@@ -67,7 +82,7 @@ class LoadingAction(NamedTuple):
 class ProgramMetadata:
     """What loading a program does. `entry` is the first pc; `loading` remembers what became of that."""
 
-    actions: tuple[LoadingAction, ...]
+    actions: Sequence[LoadingAction]
     entry: int
     loading: Loading = field(default_factory=Loading, compare=False, repr=False)
 
@@ -81,17 +96,24 @@ def parse_elf(program: bytes, version: int) -> ProgramMetadata:
 
 
 def _parse(program: bytes, version: int) -> ProgramMetadata:
-    order, fields = _parse_header(program)
-    headers = _program_headers(program, order, fields[_PHOFF_FIELD], fields[_PHNUM_FIELD])
-    actions = (_loading_action(header, len(program), version) for header in headers if header[0] == _PT_LOAD)
-    return ProgramMetadata(tuple(action for action in actions if not action.is_idle), fields[_ENTRY_FIELD])
+    elf = parse_header(program)
+    headers = _program_headers(program, elf)
+    actions = (_loading_action(header, len(program), version) for header in headers if header[0] == PT_LOAD)
+    return ProgramMetadata(tuple(action for action in actions if not action.is_idle), elf.entry)
 
 
 _parse_small = lru_cache(maxsize=16)(_parse)
 """The same few programs run again and again. Large ones may cost more to tell apart than to parse."""
 
 
-def _parse_header(program: bytes) -> tuple[ByteOrder, list[int]]:
+def count_of_program_headers(program: bytes) -> int:
+    """What the header says, read at once; of bytes that are no program, anything."""
+    is_big = program[_DATA_INDEX : _DATA_INDEX + 1] == bytes([_BIG_ENDIAN])
+    return int.from_bytes(program[_PHNUM_AT : _PHNUM_AT + 2], "big" if is_big else "little")
+
+
+def parse_header(program: bytes) -> ElfHeader:
+    """Raises ElfParseError or ElfBits."""
     if not program:
         raise ElfParseError("bad offset 0")
     if len(program) < _IDENT_SIZE:
@@ -109,21 +131,19 @@ def _parse_header(program: bytes) -> tuple[ByteOrder, list[int]]:
     fields = _read_fields(program, 0, _IDENT_SIZE, sizes, order)
     if elf_class != _CLASS64:
         raise ElfBits
-    return order, fields
+    return ElfHeader(order, fields[_ENTRY_FIELD], fields[_PHOFF_FIELD], fields[_PHNUM_FIELD])
 
 
-def _program_headers(program: bytes, order: ByteOrder, offset: int, count: int) -> Sequence[Sequence[int]]:
-    if count > len(program) // _PROGRAM_HEADER_SIZE:
-        raise ElfParseError(f"Malformed entity: Buffer is too short for {count} program headers")
-    if offset + count * _PROGRAM_HEADER_SIZE <= len(program):  # a hostile file may have thousands
-        table = memoryview(program)[offset : offset + count * _PROGRAM_HEADER_SIZE]
-        return list(_PROGRAM_HEADERS[order].iter_unpack(table))
+def _program_headers(program: bytes, elf: ElfHeader) -> Sequence[Sequence[int]]:
+    if elf.header_count > len(program) // PROGRAM_HEADER_SIZE:
+        raise ElfParseError(f"Malformed entity: Buffer is too short for {elf.header_count} program headers")
+    if elf.table.stop <= len(program):  # a hostile file may have thousands
+        return list(_PROGRAM_HEADERS[elf.order].iter_unpack(memoryview(program)[elf.table]))
     headers = []
-    for index in range(count):
-        start = offset + index * _PROGRAM_HEADER_SIZE
+    for start in range(elf.table.start, elf.table.stop, PROGRAM_HEADER_SIZE):
         if start >= len(program):
             raise ElfParseError(f"bad offset {start}")
-        headers.append(_read_fields(program, start, 0, _PROGRAM_HEADER_FIELDS, order))
+        headers.append(_read_fields(program, start, 0, _PROGRAM_HEADER_FIELDS, elf.order))
     return headers
 
 
@@ -153,12 +173,12 @@ def _loading_action(header: Sequence[int], file_size: int, version: int) -> Load
 
 
 def _page_flags(segment_flags: int, version: int) -> int:
-    if not segment_flags & _PF_R:
+    if not segment_flags & PF_R:
         raise ElfSegmentUnreadable
-    if segment_flags & _PF_W and segment_flags & _PF_X:
+    if segment_flags & PF_W and segment_flags & PF_X:
         raise ElfSegmentWritableAndExecutable
-    if segment_flags & _PF_X:
+    if segment_flags & PF_X:
         return FLAG_EXECUTABLE | FLAG_FREEZED
-    if segment_flags & _PF_W and version != VERSION0:
+    if segment_flags & PF_W and version != VERSION0:
         return 0
     return FLAG_FREEZED

@@ -181,12 +181,16 @@ class MachineState:
             self.pc = metadata.entry
             return size
         try:
-            size = self._load_by_steps(elf, metadata)
+            size = self._load_first(elf, metadata)
         except VmError as error:
             loading.take(self.memory, 0, error)
             raise
         loading.take(self.memory, size, None)
         return size
+
+    def _load_first(self, elf: bytes, metadata: ProgramMetadata) -> int:
+        """Into an empty memory. Engines may know a faster way."""
+        return self._load_by_steps(elf, metadata)
 
     def _load_by_steps(self, elf: bytes, metadata: ProgramMetadata) -> int:
         content = memoryview(elf)

@@ -14,7 +14,8 @@ from consensus.script.errors import SnapshotDataLoadError
 from consensus.script.groups import ScriptGroup
 from consensus.types.blockchain import Block, CellInput, CellOutput, Header
 from consensus.types.core import ResolvedTransaction
-from vm.elf import ProgramMetadata, parse_elf
+from vm import parse_program
+from vm.elf import ProgramMetadata
 
 T = TypeVar("T")
 
@@ -222,12 +223,12 @@ class GroupContext:
         return program.cut(data)
 
     def load(self, program: Program, vm_version: int) -> tuple[bytes, ProgramMetadata]:
-        """`read`, and `parse_elf`. The last programs are remembered: scripts may execute them again and again."""
+        """`read`, and `parse_program`. The last programs are remembered: scripts may execute them again and again."""
         key = program, vm_version
         loaded = self._loaded.get(key)
         if loaded is None:
             elf = self.read(program)
-            loaded = self._loaded[key] = elf, parse_elf(elf, vm_version)
+            loaded = self._loaded[key] = elf, parse_program(elf, vm_version)
             if len(self._loaded) > MAX_LOADED:
                 del self._loaded[next(iter(self._loaded))]
         return loaded

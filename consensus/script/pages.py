@@ -10,12 +10,12 @@ Only such pages are remembered here; all others come back as they were.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from consensus.script.context import GroupContext, Program
 from vm.constants import FLAG_DIRTY, PAGE_SHIFT, PAGE_SIZE
-from vm.elf import ProgramMetadata
+from vm.elf import LoadingAction, ProgramMetadata
 from vm.errors import MemPageUnalignedAccess
 from vm.machine import Machine
 from vm.memory import Memory
@@ -31,6 +31,18 @@ class _SourcePage:
     content: bytes
 
 
+def _overlap(actions: Iterable[LoadingAction]) -> bool:
+    """Whether two of them fill a page. All lie in the memory, so at most as many as it has pages are looked at."""
+    filled = 0
+    for action in actions:
+        if action.size:
+            pages = (1 << (action.size >> PAGE_SHIFT)) - 1 << (action.address >> PAGE_SHIFT)
+            if filled & pages:
+                return True
+            filled |= pages
+    return False
+
+
 class PageSources:
     """The pages of one machine that may not come back as they were."""
 
@@ -40,10 +52,11 @@ class PageSources:
     def program_loaded(self, memory: Memory, metadata: ProgramMetadata, program: Program) -> None:
         """A program was loaded into an empty machine."""
         self._pages.clear()
-        spans = sorted((action.address, action.address + action.size) for action in metadata.actions if action.size)
-        if all(end <= next_start for (_, end), (next_start, _) in pairwise(spans)):
+        if not _overlap(metadata.actions):
             return
         for action in metadata.actions:
+            if action.end - action.start < PAGE_SIZE:  # a hostile program may have thousands of such segments
+                continue
             start = action.address + action.offset
             end = start + min(action.end - action.start, action.size - action.offset)
             for page in range(-(-start >> PAGE_SHIFT), end >> PAGE_SHIFT):

@@ -14,7 +14,7 @@ from vm.translator import layout as to
 from vm.translator.hosted import generate_hosted_interpreter
 from vm.translator.translate import TRANSLATOR_VERSION, translate
 from vm.wasm.emitter import PAGE
-from vm.wasm.runtime import GUARD, Words, cache_key, load_or_compile, make_engine
+from vm.wasm.runtime import GUARD, ExportedFunction, cache_key, load_or_compile, make_engine
 
 _ERROR_POINTER: Final = ctypes.POINTER(ffi.wasmtime_error_t)
 _TRAP_POINTER: Final = ctypes.POINTER(ffi.wasm_trap_t)
@@ -76,7 +76,7 @@ class HostedInstance:
         memory, run = exports["memory"], own["run"]
         if not isinstance(memory, wasmtime.Memory) or not isinstance(run, wasmtime.Func):
             raise TypeError("an export is missing")
-        self.words = Words(store, exports["words"])
+        self.words = ExportedFunction(store, exports["words"])
         address = ctypes.addressof(memory.data_ptr(store).contents)
         self.memory = memoryview((ctypes.c_uint8 * memory.data_len(store)).from_address(address)).cast("B")
         self._function = run._func  # noqa: SLF001 (the raw call needs it)

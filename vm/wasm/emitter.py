@@ -251,6 +251,10 @@ class Function:
         """Set `size` bytes of memory from `address` on to `byte`."""
         self.body += address.code + byte.code + size.code + op.MEMORY_FILL
 
+    def memory_copy(self, target: Value, source: Value, size: Value) -> None:
+        """Copy `size` bytes of memory from `source` to `target`."""
+        self.body += target.code + source.code + size.code + op.MEMORY_COPY
+
     def call(self, function: "Function", *arguments: Value) -> Value:
         """A call with one result, as an expression."""
         (result,) = function.results

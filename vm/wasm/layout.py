@@ -63,6 +63,11 @@ GUEST: Final = ARENA + ARENA_SIZE
 ARGUMENT_WORDS: Final = GUEST + MEMORY_SIZE  # u64 each
 ARGUMENT_STRINGS_END: Final = ARGUMENT_WORDS + 2 * MAX_ARGUMENT_BYTES + PAGE
 END: Final = ARGUMENT_STRINGS_END
+# While a program with many segments is loaded, its actions and then the file lie there, see `vm.wasm.segments`; below
+# them a set of pages, one bit each.
+PAGE_SET_SIZE: Final = PAGE_COUNT // 8
+OCCUPIED_PAGES: Final = ARGUMENT_WORDS
+SEGMENTS: Final = OCCUPIED_PAGES + PAGE_SET_SIZE
 MEMORY_PAGES: Final = END // PAGE
 
 # A decoded block: cost u32, pc u32, then entries of 8 bytes: op, rd * 8, rs1 * 8, rs2 * 8, immediate i32.

@@ -6,18 +6,23 @@ from typing import Final, Protocol
 
 from vm.arguments import Arguments
 from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS, U64_MASK, VERSION2
+from vm.elf import ProgramMetadata
 from vm.errors import (
     InvalidInstruction,
     MemOutOfBound,
     MemWriteOnExecutablePage,
+    MemWriteOnFreezedPage,
     Unexpected,
     VmError,
 )
 from vm.machine import MachineState
 from vm.memory import Memory
+from vm.segments import PackedActions
 from vm.wasm import layout as at
+from vm.wasm import segments
 from vm.wasm.arguments import OUT_OF_BOUND, TOO_LONG
-from vm.wasm.runtime import Runtime, Words, release
+from vm.wasm.programs import parse_program
+from vm.wasm.runtime import ExportedFunction, Runtime, release
 from vm.wasm.status import Status
 from vm.wasm.words import Question
 
@@ -30,13 +35,18 @@ _NO_REGISTERS: Final = memoryview(bytes(8 * STATE_WORDS)).cast("Q")
 _PC: Final = at.PC // 8
 _REMAINING: Final = at.REMAINING // 8
 _ECALL: Final = int(Status.ECALL)
+_LOADING_ERRORS: Final[dict[int, type[VmError]]] = {
+    segments.OUT_OF_BOUND: MemOutOfBound,
+    segments.FREEZED: MemWriteOnFreezedPage,
+    segments.EXECUTABLE: MemWriteOnExecutablePage,
+}
 
 
 class Runnable(Protocol):
     """An instance of a generated module."""
 
     memory: memoryview
-    words: Words
+    words: ExportedFunction
 
     def run(self) -> int:
         """Run until something ends the run; returns a `vm.wasm.status.Status`."""
@@ -46,7 +56,7 @@ class Runnable(Protocol):
 class LinearMemory(Memory):
     """The memory of the guest in an instance, whose own code looks through lists."""
 
-    def __init__(self, linear: memoryview, words: Words) -> None:
+    def __init__(self, linear: memoryview, words: ExportedFunction) -> None:
         super().__init__(linear[at.GUEST : at.GUEST + MEMORY_SIZE], linear[at.FLAGS : at.FLAGS + PAGE_COUNT])
         self._linear, self._words = linear, words
 
@@ -84,6 +94,19 @@ class LinearMemory(Memory):
         words = self._linear[at.ARGUMENT_WORDS : at.ARGUMENT_WORDS + 8 * (argc + 2)]
         return Arguments(bytes(strings), bytes(words))
 
+    def load_segments(self, elf: bytes, actions: PackedActions, version: int) -> int | None:
+        """What `init_pages` makes of an empty memory with each of the actions. Returns the bytes of the file that they
+        name; None, and nothing done, if file and actions do not fit where they have to lie."""
+        source = at.SEGMENTS + len(actions.packed)
+        if source + len(elf) > at.END:
+            return None
+        self._linear[at.SEGMENTS : source] = actions.packed
+        self._linear[source : source + len(elf)] = elf
+        size = self._words(Question.LOAD, len(actions), source, version)
+        if size < 0:
+            raise _LOADING_ERRORS[size]
+        return size
+
 
 def _perfect_hash(words: Collection[int]) -> tuple[int, dict[int, int]]:
     """A multiplier whose products put each word into a slot of its own, and the words by slot.
@@ -120,6 +143,18 @@ class WasmMachine(MachineState):
         views = Views(runtime.instantiate(version))
         self.views = views
         super().__init__(version, max_cycles, views.registers, views.memory)
+
+    def load_elf(self, elf: bytes) -> int:
+        return self.load_metadata(elf, parse_program(elf, self.version))
+
+    def _load_first(self, elf: bytes, metadata: ProgramMetadata) -> int:
+        size = None
+        if isinstance(metadata.actions, PackedActions):
+            size = self.views.memory.load_segments(elf, metadata.actions, self.version)
+        if size is None:
+            return super()._load_first(elf, metadata)
+        self.pc = metadata.entry
+        return size
 
     def reset(self, overwritten: Sequence[slice] = ()) -> None:
         """As `vm.machine.Machine.reset`."""

@@ -61,6 +61,7 @@ ADD_WIDE: Final = b"\xfc\x13"
 MUL_WIDE_S: Final = b"\xfc\x15"
 MUL_WIDE_U: Final = b"\xfc\x16"
 MEMORY_FILL: Final = b"\xfc\x0b\x00"
+MEMORY_COPY: Final = b"\xfc\x0a\x00\x00"
 
 LOADS: Final = {
     (I32, 1, False): 0x2D,

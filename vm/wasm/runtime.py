@@ -22,7 +22,7 @@ from wasmtime import _bindings as ffi
 from vm.errors import Unexpected
 from vm.isa.profile import Isa
 from vm.wasm.interpreter import GENERATOR_VERSION, generate_interpreter
-from vm.wasm.words import Question
+from vm.wasm.segments import generate_parser
 
 _WASM_STACK: Final = 1 << 20  # bytes
 # Bytes of address space behind a memory. Larger than any constant offset of an access: else every access to the guest
@@ -146,14 +146,12 @@ class Instance:
         memory, run = exports["memory"], exports["run"]
         if not isinstance(memory, wasmtime.Memory) or not isinstance(run, wasmtime.Func):
             raise TypeError("the interpreter lacks an export")
-        self.words = Words(self._store, exports["words"])
+        self.words = ExportedFunction(self._store, exports["words"])
         self._run = run._func  # noqa: SLF001 (the raw call needs it)
         self._context = self._store._context()  # noqa: SLF001
         self._raw = (ffi.wasmtime_val_raw_t * 1)()
         self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
-        size = memory.data_len(self._store)
-        address = ctypes.addressof(memory.data_ptr(self._store).contents)
-        self.memory = memoryview((ctypes.c_uint8 * size).from_address(address)).cast("B")
+        self.memory = _view(memory, self._store)
 
     def run(self) -> int:
         """Call the exported function. Returns its status; raises Unexpected if it trapped, which it never should."""
@@ -171,22 +169,43 @@ class Instance:
         raise_failure(error, trap)
 
 
-class Words:
-    """The exported function `words` of `vm.wasm.words`."""
+class ExportedFunction:
+    """A function `(i32, i64, i64, i64) -> i64` of an instance: `words` of `vm.wasm.words`, or a parser's."""
 
     def __init__(self, store: wasmtime.Store, function: object) -> None:
         if not isinstance(function, wasmtime.Func):
-            raise TypeError("the interpreter lacks an export")
+            raise TypeError("a module lacks an export")
         self._store, self._function = store, function
 
-    def __call__(self, question: Question, start: int, end: int = 0, multiplier: int = 0) -> int:
+    def __call__(self, first: int, second: int, third: int = 0, fourth: int = 0) -> int:
         raw, trap = (ffi.wasmtime_val_raw_t * 4)(), ctypes.POINTER(ffi.wasm_trap_t)()
-        raw[0].i32, raw[1].i64, raw[2].i64, raw[3].i64 = question, start, end, multiplier
+        raw[0].i32, raw[1].i64, raw[2].i64, raw[3].i64 = first, second, third, fourth
         context, function = self._store._context(), ctypes.byref(self._function._func)  # noqa: SLF001
         error = ffi.wasmtime_func_call_unchecked(context, function, raw, len(raw), ctypes.byref(trap))
         raise_failure(error, trap)
         answer: int = raw[0].i64
         return answer
+
+
+class ParserInstance:
+    """An instance of the module that parses program headers: `vm.wasm.segments.generate_parser`."""
+
+    def __init__(self) -> None:
+        engine = make_engine()
+        store = wasmtime.Store(engine)
+        exports = wasmtime.Instance(store, wasmtime.Module(engine, generate_parser()), []).exports(store)
+        memory = exports["memory"]
+        if not isinstance(memory, wasmtime.Memory):
+            raise TypeError("the parser lacks an export")
+        self.parse = ExportedFunction(store, exports["parse"])
+        self.memory = _view(memory, store)
+
+
+def _view(memory: wasmtime.Memory, store: wasmtime.Store) -> memoryview:
+    """The bytes of a memory, which must not be used after the store."""
+    size = memory.data_len(store)
+    address = ctypes.addressof(memory.data_ptr(store).contents)
+    return memoryview((ctypes.c_uint8 * size).from_address(address)).cast("B")
 
 
 def release(memory: memoryview) -> bool:

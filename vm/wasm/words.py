@@ -21,6 +21,7 @@ from vm.constants import (
 from vm.wasm import layout as at
 from vm.wasm.arguments import generate_gather
 from vm.wasm.emitter import I32, I64, Function, Local, Module, Value, const, load
+from vm.wasm.segments import generate_load
 from vm.wasm.vectors import VECTOR, load_vector, zero_bytes
 
 _WORD: Final = 8
@@ -35,6 +36,7 @@ class Question(IntEnum):
     FIND_ZERO = 1  # an address, or -1
     ARE_KNOWN = 2  # 0 or 1; the words of WORD_TABLE that occurred are marked in WORD_MARKS
     GATHER = 3  # `vm.wasm.arguments`
+    LOAD = 4  # `vm.wasm.segments`
 
 
 def generate_words(module: Module) -> None:
@@ -45,6 +47,7 @@ def generate_words(module: Module) -> None:
         _generate_find_zero(module),
         _generate_are_known(module),
         generate_gather(module),
+        generate_load(module),
     ]
     f = module.function((I32, I64, I64, I64), (I64,), export="words")
     for question, answer in zip(Question, answers, strict=True):
