@@ -19,6 +19,7 @@ from vm.elf import LoadingAction, ProgramMetadata
 from vm.errors import MemPageUnalignedAccess
 from vm.machine import Machine
 from vm.memory import Memory
+from vm.segments import actions_with_content
 
 _ZERO_PAGE = bytes(PAGE_SIZE)
 
@@ -54,9 +55,7 @@ class PageSources:
         self._pages.clear()
         if not _overlap(metadata.actions):
             return
-        for action in metadata.actions:
-            if action.end - action.start < PAGE_SIZE:  # a hostile program may have thousands of such segments
-                continue
+        for action in actions_with_content(metadata.actions, PAGE_SIZE):
             start = action.address + action.offset
             end = start + min(action.end - action.start, action.size - action.offset)
             for page in range(-(-start >> PAGE_SHIFT), end >> PAGE_SHIFT):

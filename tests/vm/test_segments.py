@@ -18,7 +18,7 @@ from vm.elf import LoadingAction, ProgramMetadata, parse_elf
 from vm.errors import ElfSegmentAddrOrSizeError, MemOutOfBound, MemWriteOnFreezedPage, VmError
 from vm.machine import Machine
 from vm.reference.engine import ReferenceMachine
-from vm.segments import ACTION, PackedActions
+from vm.segments import ACTION, PackedActions, actions_with_content
 from vm.wasm.machine import WasmMachine
 from vm.wasm.programs import MANY
 
@@ -200,6 +200,16 @@ def test_packed_actions_read_as_a_list() -> None:
     assert len(packed) == 3
     assert packed[-1] == actions[-1]
     assert packed[1:] == tuple(actions[1:])
+    with pytest.raises(IndexError):
+        packed[3]
+
+
+@pytest.mark.parametrize("kind", [tuple, PackedActions])
+def test_actions_with_content(kind: type) -> None:
+    sizes = [0, 5, 4, 6, 0]
+    actions = [LoadingAction(index, 0, 0, index, index + size, 0) for index, size in enumerate(sizes)]
+    given = tuple(actions) if kind is tuple else PackedActions(b"".join(ACTION.pack(*action) for action in actions))
+    assert list(actions_with_content(given, 5)) == [actions[1], actions[3]]
 
 
 @pytest.mark.parametrize("version", [1, 2])
