@@ -251,12 +251,12 @@ def exec_cases() -> Iterator[Case]:
         behind = Endless().call(call.EXEC, 1, 3, 0, 4 << 32, 0, 0).code()
         cell = bytes(4) + padded(behind, 500_000)
         yield Case(f"exec v{version}, a part of 500 kB", behind, version, (cell,))
-        for size in (0, 1):
-            code, table = many_headers(itself, SEGMENTS, size), SEGMENTS * PROGRAM_HEADER_SIZE
-            yield Case(f"exec v{version}, {SEGMENTS} segments of {size} bytes", code, version, moved_bytes=table)
-            code = exec_with_varied_length(SEGMENTS, size)
-            name = f"exec v{version}, {SEGMENTS} segments of {size} bytes, another length each time"
+        for size, content in ((0, 0), (1, 0), (2 << 20, 0), (1, 1)):
+            code, table = many_headers(itself, SEGMENTS, size, content), SEGMENTS * PROGRAM_HEADER_SIZE
+            name = f"exec v{version}, {SEGMENTS} segments of {size} bytes" + ", with content" * bool(content)
             yield Case(name, code, version, moved_bytes=table)
+            code = exec_with_varied_length(SEGMENTS, size, content)
+            yield Case(f"{name}, another length each time", code, version, moved_bytes=table)
         filled = Endless().fill(LIST, LIST + 0x100000, 1).call(call.EXEC, 0, 3, 0, 0, 0, 0).code()
         yield Case(f"exec v{version}, 1 MiB of dirty memory", filled, version)
         touched = Endless().touch(900).call(call.EXEC, 0, 3, 0, 0, 0, 0).code()

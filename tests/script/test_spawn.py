@@ -581,8 +581,11 @@ def test_written_pages_come_back_as_they_were() -> None:
     assert_passes(root, waiting_for_root())
 
 
+@pytest.mark.parametrize("more", [0, 66])  # segments; so many are loaded by generated code
 @pytest.mark.parametrize("write_first", [False, True])
-def test_a_page_that_two_segments_fill_gets_the_whole_page_of_the_one_that_fills_it(write_first: bool) -> None:
+def test_a_page_that_two_segments_fill_gets_the_whole_page_of_the_one_that_fills_it(
+    write_first: bool, more: int
+) -> None:
     """The second segment puts 8 bytes over the first's page. They are gone afterwards, unless the page was written."""
     root = Child()
     if write_first:
@@ -595,7 +598,7 @@ def test_a_page_that_two_segments_fill_gets_the_whole_page_of_the_one_that_fills
         CODE,
         [
             Segment(CODE, PF_R | PF_X, code, len(code)),
-            Segment(DATA, PF_R | PF_W, b"", 0x4000),
+            *[Segment(DATA, PF_R | PF_W, b"", 0x4000)] * (1 + more),
             Segment(0x80000, PF_R | PF_W, b"\x11" * PAGE, PAGE),
             Segment(0x80000, PF_R | PF_W, b"\x22" * 8, PAGE),
         ],

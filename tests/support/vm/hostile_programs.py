@@ -242,13 +242,15 @@ def padded(code: bytes, size: int) -> bytes:
     return code + bytes(size - len(code))
 
 
-def many_headers(code: bytes, count: int, size: int) -> bytes:
-    """The program, and many more segments of the same page without content: `size` bytes of memory each."""
+def many_headers(code: bytes, count: int, size: int, content: int = 0) -> bytes:
+    """The program, and many more segments of the same pages: `size` bytes of memory each, `content` of them read from
+    the beginning of the file."""
     own = int.from_bytes(code[56:58], "little")
     headers = code[HEADER_SIZE : HEADER_SIZE + own * PROGRAM_HEADER_SIZE]
     more = bytearray(headers[PROGRAM_HEADER_SIZE:])  # of the data
     more[16:24] = (0x100000).to_bytes(8, "little")
-    more[32:40], more[40:48] = bytes(8), size.to_bytes(8, "little")
+    more[8:16] = bytes(8)
+    more[32:40], more[40:48] = content.to_bytes(8, "little"), size.to_bytes(8, "little")
     at = len(code)
     head = bytearray(code)
     head[32:40] = at.to_bytes(8, "little")
@@ -301,13 +303,13 @@ def segments_that_fail(size: int) -> bytes:
     )
 
 
-def exec_with_varied_length(count: int, size: int) -> bytes:
+def exec_with_varied_length(count: int, size: int, content: int = 0) -> bytes:
     """`many_headers` that exec themselves as a program of another length each time, so that nothing is known of it.
 
     The length goes by the cycles used so far; the cell has enough bytes behind the program.
     """
-    length = len(many_headers(_exec_of_length((1 << 19) + 1), count, size))
-    return padded(many_headers(_exec_of_length(length), count, size), length + VARIED_LENGTHS)
+    length = len(many_headers(_exec_of_length((1 << 19) + 1), count, size, content))
+    return padded(many_headers(_exec_of_length(length), count, size, content), length + VARIED_LENGTHS)
 
 
 def _exec_of_length(length: int) -> bytes:
