@@ -25,6 +25,7 @@ from ckb_node.chain.attach import (
     write_invalid,
 )
 from ckb_node.chain.checks import BlockCheck, CheckedBlock, InvalidOnChain, all_rules, scripts_later, scripts_trusted
+from ckb_node.chain.errors import KnownInvalidBlockError
 from ckb_node.chain.events import Source, Verdict
 from ckb_node.chain.reorg import Switch
 from ckb_node.chain.writer import ChainWriter
@@ -33,6 +34,7 @@ from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.rules.header import UnknownParentError
 from consensus.types.blockchain import Block, Header
+from consensus.types.core import BlockExt
 from storage.chain_txn import ChainTxn
 
 
@@ -124,22 +126,29 @@ class BulkImport:
         return self._tip
 
     def knows(self, block_hash: bytes) -> bool:
-        """The block is stored, committed or not."""
+        """The block is stored, committed or not, or it was found invalid."""
+        return self._ext(block_hash) is not None
+
+    def _ext(self, block_hash: bytes) -> BlockExt | None:
         if self._txn is not None:
-            return self._txn.block_ext(block_hash) is not None
+            return self._txn.block_ext(block_hash)
         with self._writer.store.view() as view:
-            return view.block_ext(block_hash) is not None
+            return view.block_ext(block_hash)
 
     def take(self, block: Block, source: Source | None = None) -> Verdict:
         """Attach a block that continues the main chain, or process one of a branch by itself, whose parent is stored.
 
         Raises RefusedBlockError as `add` does. A CkbError is of this block, which is not on the main chain
-        (UnknownParentError among others); others may follow.
+        (UnknownParentError, KnownInvalidBlockError among others); others may follow.
         """
         if block.parent_hash == self.tip().hash:
             self.add(block, source)
             return Verdict.BEST
-        if self.knows(block.hash):
+        if (ext := self._ext(block.hash)) is not None:
+            if ext.verified is False:
+                error = KnownInvalidBlockError(block.hash)
+                self._writer.publish_refusal(block, () if source is None else (source,), error)
+                raise error
             return Verdict.KNOWN
         if not self.knows(block.parent_hash):
             raise UnknownParentError(block.parent_hash)

@@ -51,10 +51,10 @@ class SideBlockStored:
 
 @dataclass(frozen=True, slots=True)
 class BlockDecided:
-    """A block was refused with an `error`, or a block has left the orphan pool.
+    """A block was refused (`error` is set), or it has left the orphan pool.
 
-    All other blocks are decided before their giver goes on, which gets the verdict then. `sources` gave the block; a
-    peer among them may be banned for the error.
+    Of all other blocks the caller of `process` gets the verdict. `sources` gave the block; a peer among them may be
+    banned for the error, unless it is a TemporaryHeaderError.
     """
 
     block: Block

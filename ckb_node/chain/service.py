@@ -150,10 +150,10 @@ class ChainService:
         return verdict
 
     async def process_in_bulk(self, blocks: Sequence[Block], source: Source | None = None) -> list[Verdict]:
-        """Queue blocks that stand on each other, and await their verdicts: as `process` of each, with fewer commits.
+        """Queue blocks that stand on each other, and await their verdicts. Blocks on the tip share commits.
 
-        Raises RefusedBlockError for the first that breaks a rule: those before it are on the chain, those after it were
-        not taken.
+        Raises RefusedBlockError for the first that breaks a rule on the tip, its CkbError for one on a branch, and,
+        unlike `process`, UnknownParentError for an orphan: those before it are taken, those after it are not.
         """
         size = sum(len(block.raw) for block in blocks)
         await self.queue_limit.acquire(size)

@@ -12,7 +12,7 @@ import pytest
 import ckb_node
 from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later
-from ckb_node.chain.errors import InvalidParentError
+from ckb_node.chain.errors import InvalidParentError, KnownInvalidBlockError
 from ckb_node.chain.events import BlockDecided, ChainChanged, Verdict
 from ckb_node.chain.orphans import EXPIRE_EPOCHS, OrphanPool
 from consensus.errors import CkbError
@@ -181,3 +181,17 @@ def test_nobody_else_writes_what_is_known_of_a_block() -> None:
     assert sorted(makers) == [
         ("attach.py", name) for name in ("BlockExt", "insert_ext", "note_invalid", "valid_block_ext")
     ]
+
+
+async def test_a_block_that_is_known_to_be_invalid_is_refused_in_bulk_too() -> None:
+    made = await branch(b"other", 3)
+    bad = with_wrong_dao(made[1])
+    async with dev_chain() as dev:
+        await dev.chain.process(made[0])
+        with pytest.raises(DaoFieldMismatchError):
+            await dev.chain.process(bad)
+        await dev.chain.process(made[1])
+        heard = decisions(dev)
+        with pytest.raises(KnownInvalidBlockError):
+            await dev.chain.process_in_bulk([bad], "carol")
+        assert heard == [(bad, Verdict.REFUSED, ("carol",), KnownInvalidBlockError)]
