@@ -17,7 +17,7 @@ from consensus.types.core import EpochExt
 from storage.chain_txn import ChainTxn
 
 
-class Standing(Enum):
+class BlockStatus(Enum):
     """What the store knows of a block that comes."""
 
     NEW = "its parent is stored"
@@ -25,21 +25,21 @@ class Standing(Enum):
     ORPHAN = "its parent is unknown"
 
 
-def standing_of(txn: ChainTxn, block: Block) -> Standing:
+def status_of(txn: ChainTxn, block: Block) -> BlockStatus:
     """Look a block and its parent up. Raises KnownInvalidBlockError, ForeignGenesisError, InvalidParentError."""
     known = txn.block_ext(block.hash)
     if known is not None:
         if known.verified is False:
             raise KnownInvalidBlockError(block.hash)
-        return Standing.KNOWN
+        return BlockStatus.KNOWN
     if block.number == 0:
         raise ForeignGenesisError(block.hash)
     parent_ext = txn.block_ext(block.parent_hash)
     if parent_ext is not None and parent_ext.verified is False:
         raise InvalidParentError(block.parent_hash)
     if parent_ext is None or txn.header(block.parent_hash) is None:
-        return Standing.ORPHAN
-    return Standing.NEW
+        return BlockStatus.ORPHAN
+    return BlockStatus.NEW
 
 
 def verify_admission(consensus: Consensus, txn: ChainTxn, block: Block, now_ms: int) -> EpochExt:

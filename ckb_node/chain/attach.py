@@ -15,7 +15,7 @@ from storage.chain_state import ChainState
 from storage.chain_txn import ChainTxn
 
 
-class BlockPlace(NamedTuple):
+class ChainTotals(NamedTuple):
     """What a block's ancestors and header make known: work and uncles from genesis on, and when it came (ms).
 
     Uncles of an epoch are the difference of two such counts.
@@ -26,7 +26,7 @@ class BlockPlace(NamedTuple):
     received_at: int
 
 
-class BlockFacts(NamedTuple):
+class TxTotals(NamedTuple):
     """What verification learnt of a block's transactions without the cellbase; fees in shannons, sizes in bytes."""
 
     fees: Sequence[int]
@@ -34,11 +34,11 @@ class BlockFacts(NamedTuple):
     sizes: Sequence[int]
 
 
-NO_TRANSACTIONS = BlockFacts([], [], [])
+NO_TRANSACTIONS = TxTotals([], [], [])
 
 
 def write_ext(
-    txn: ChainTxn, block_hash: bytes, place: BlockPlace, *, verified: bool | None, facts: BlockFacts | None = None
+    txn: ChainTxn, block_hash: bytes, place: ChainTotals, *, verified: bool | None, facts: TxTotals | None = None
 ) -> BlockExt:
     """The only writer of BlockExt. `verified`: None until the block was attached once, False when it is invalid.
 
@@ -66,14 +66,14 @@ def stored_ext(state: ChainState, block_hash: bytes) -> BlockExt:
     return require(state.block_ext(block_hash), "block ext", block_hash)
 
 
-def place_of(ext: BlockExt) -> BlockPlace:
+def place_of(ext: BlockExt) -> ChainTotals:
     """The place of a block that is known."""
-    return BlockPlace(ext.total_difficulty, ext.total_uncles_count, ext.received_at)
+    return ChainTotals(ext.total_difficulty, ext.total_uncles_count, ext.received_at)
 
 
-def place_after(parent: BlockExt, block: Block, received_at: int) -> BlockPlace:
+def place_after(parent: BlockExt, block: Block, received_at: int) -> ChainTotals:
     """The place of a block above its parent."""
-    return BlockPlace(
+    return ChainTotals(
         parent.total_difficulty + compact_to_difficulty(block.header.compact_target),
         parent.total_uncles_count + (len(block.uncles) if block.has_uncles else 0),
         received_at,
@@ -84,10 +84,10 @@ def store_block(
     txn: ChainTxn,
     block: Block,
     epoch: EpochExt,
-    place: BlockPlace,
+    place: ChainTotals,
     *,
     verified: bool | None = None,
-    facts: BlockFacts | None = None,
+    facts: TxTotals | None = None,
 ) -> BlockExt:
     """Put a block into the store, on whatever branch; `verified` and `facts` as for `write_ext`."""
     txn.insert_block(block)
@@ -110,7 +110,7 @@ def detach_to(txn: ChainTxn, ancestor_hash: bytes) -> list[bytes]:
     return detached
 
 
-def write_invalid(txn: ChainTxn, bad: Header, place: BlockPlace) -> None:
+def write_invalid(txn: ChainTxn, bad: Header, place: ChainTotals) -> None:
     """Remember that a block, stored or not, is invalid, and all stored ones that stand on it: nothing is built on them.
 
     Only their hashes and places stay, so that they are not verified again, not their bodies.

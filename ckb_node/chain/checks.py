@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from ckb_node.chain.attach import BlockFacts
+from ckb_node.chain.attach import TxTotals
 from ckb_node.chain.errors import KnownInvalidBlockError
 from consensus.errors import CkbError
 from consensus.fast.block import fast_prepare_block, fast_verify_block_body
@@ -37,7 +37,7 @@ class CheckedBlock(NamedTuple):
     """A block that may be attached. While `scripts` are still to be run its cycles count as zero."""
 
     epoch: EpochExt
-    facts: BlockFacts
+    facts: TxTotals
     scripts: PreparedBlock | None = None
 
 
@@ -95,8 +95,8 @@ def all_rules(consensus: Consensus, run_scripts: RunScripts, now_ms: Callable[[]
             raise InvalidOnChain(error) from error
         if cycles is None:
             unknown = [0] * len(prepared.fees)
-            return CheckedBlock(prepared.epoch, BlockFacts(prepared.fees, unknown, prepared.sizes), prepared)
-        return CheckedBlock(prepared.epoch, BlockFacts(prepared.fees, cycles, prepared.sizes))
+            return CheckedBlock(prepared.epoch, TxTotals(prepared.fees, unknown, prepared.sizes), prepared)
+        return CheckedBlock(prepared.epoch, TxTotals(prepared.fees, cycles, prepared.sizes))
 
     return check
 
@@ -125,7 +125,7 @@ def no_rules(consensus: Consensus) -> BlockCheck:
     def check(txn: ChainTxn, block: Block) -> CheckedBlock:
         verify_number(block.header, txn.tip_header())
         none = [0] * (len(block.transactions) - 1)
-        return CheckedBlock(_epoch_of(consensus, txn), BlockFacts(none, none, none))
+        return CheckedBlock(_epoch_of(consensus, txn), TxTotals(none, none, none))
 
     return check
 

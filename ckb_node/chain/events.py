@@ -72,7 +72,7 @@ class StorageFailed:
 
 ChainEvent = ChainChanged | SideBlockStored | BlockDecided | StorageFailed
 
-Listener = Callable[[ChainEvent], None]
+WriterListener = Callable[[ChainEvent], None]
 """Called in the thread that writes, after the commit. It must not raise, nor write."""
 
 

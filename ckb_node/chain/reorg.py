@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.attach import BlockFacts, attach_block, detach_to, place_of, stored_ext, write_ext
+from ckb_node.chain.attach import TxTotals, attach_block, detach_to, place_of, stored_ext, write_ext
 from ckb_node.chain.checks import scripts_trusted
 from ckb_node.chain.errors import KnownInvalidBlockError
 from ckb_node.verification.script_queue import ScriptQueue
@@ -118,7 +118,7 @@ class BranchVerifier:
                 verified = finish_block(self._consensus, prepared, run_scripts(txn, prepared))
             except CkbError as error:
                 raise BadBlock(block_hash, error) from error
-            facts = BlockFacts(verified.fees, verified.cycles, verified.sizes)
+            facts = TxTotals(verified.fees, verified.cycles, verified.sizes)
             write_ext(txn, block_hash, place_of(ext), verified=True, facts=facts)
         attach_block(txn, block)
 
@@ -143,7 +143,7 @@ class _ScriptsBeside:
         try:
             for cycles in self._queue.passed(txn, to_end=to_end):
                 block_hash, prepared = self._running.popleft()
-                facts = BlockFacts(prepared.fees, cycles, prepared.sizes)
+                facts = TxTotals(prepared.fees, cycles, prepared.sizes)
                 write_ext(txn, block_hash, place_of(stored_ext(txn, block_hash)), verified=True, facts=facts)
         except CkbError as error:
             raise BadBlock(self._running[0][0], error) from error

@@ -40,7 +40,7 @@ T = TypeVar("T")
 MAX_READERS: Final = 2
 """Threads for long reads of the chain: templates, mostly."""
 
-Listener = Callable[[ChainChanged], Iterator[None] | None]
+ChangeListener = Callable[[ChainChanged], Iterator[None] | None]
 """A listener with much to do is a generator, which the event loop interrupts where it yields."""
 
 SideListener = Callable[[Block], None]
@@ -59,7 +59,7 @@ class ChainService:
     def __init__(self, writer: ChainWriter) -> None:
         self._writer = writer
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._listeners: list[Listener] = []
+        self._listeners: list[ChangeListener] = []
         self._side_listeners: list[SideListener] = []
         self._refused_listeners: list[RefusedListener] = []
         self._decided_listeners: list[DecidedListener] = []
@@ -90,7 +90,7 @@ class ChainService:
         """The newest committed state of the main chain."""
         return self._writer.store.view()
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: ChangeListener) -> None:
         """Call `listener` on the event loop after each change of the tip."""
         self._listeners.append(listener)
 
@@ -111,7 +111,9 @@ class ChainService:
 
     async def submit_block(self, block: Block) -> bytes:
         """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
-        if self.view().block_ext(block.parent_hash) is None:  # an invalid one is known by its BlockExt only
+        if (
+            self.view().block_ext(block.parent_hash) is None
+        ):  # also found for an invalid parent: the writer refuses its children
             raise UnknownParentError(block.parent_hash)
         await self.process(block)
         return block.hash

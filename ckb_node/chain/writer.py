@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from ckb_node.chain.admission import Standing, epoch_after, standing_of, verify_admission, verify_orphan
+from ckb_node.chain.admission import BlockStatus, epoch_after, status_of, verify_admission, verify_orphan
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.attach import (
     NO_TRANSACTIONS,
-    BlockPlace,
+    ChainTotals,
     attach_block,
     detach_to,
     place_after,
@@ -29,12 +29,12 @@ from ckb_node.chain.events import (
     BlockDecided,
     ChainChanged,
     ChainEvent,
-    Listener,
     SideBlockStored,
     Source,
     StorageFailed,
     StoredBlocks,
     Verdict,
+    WriterListener,
 )
 from ckb_node.chain.orphans import Orphan, OrphanPool
 from ckb_node.chain.reorg import BadBlock, BranchVerifier, Switch, is_heavier, switch_unverified
@@ -72,11 +72,11 @@ class ChainWriter:
         self._verifier = BranchVerifier(consensus, scripts, self.assume_valid)
         self.orphans = OrphanPool()
         self._orphans_seen_epoch = 0
-        self._listeners: list[Listener] = []
+        self._listeners: list[WriterListener] = []
 
     # ------------------------------------------------------------ events, of both policies
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: WriterListener) -> None:
         """Call `listener` in the writer's thread after each commit and refusal."""
         self._listeners.append(listener)
 
@@ -117,7 +117,7 @@ class ChainWriter:
         except CkbError as error:
             self.publish_refusal(block, sources, error)
             raise
-        if verdict is not Verdict.ORPHAN:  # those of a known block may have had to wait for a disk
+        if verdict is not Verdict.ORPHAN:  # also for a known block: its orphans may be waiting since a storage error
             self.process_orphans_after(block.hash)
         return verdict
 
@@ -156,10 +156,10 @@ class ChainWriter:
 
     def _process_one(self, block: Block, sources: Sequence[Source]) -> Verdict:
         with self.store.begin() as txn:
-            standing = standing_of(txn, block)
-            if standing is Standing.KNOWN:
+            standing = status_of(txn, block)
+            if standing is BlockStatus.KNOWN:
                 return Verdict.KNOWN
-            if standing is Standing.ORPHAN:
+            if standing is BlockStatus.ORPHAN:
                 verify_orphan(self.consensus, block)
                 self._publish_dropped(self.orphans.add(block, sources))
                 return Verdict.ORPHAN
@@ -192,7 +192,7 @@ class ChainWriter:
             self._orphans_seen_epoch = epoch
             self._publish_dropped(self.orphans.expire(epoch))
 
-    def _write_invalid(self, header: Header, place: BlockPlace, bad_hash: bytes) -> None:
+    def _write_invalid(self, header: Header, place: ChainTotals, bad_hash: bytes) -> None:
         """Of a block whose branch is bad from `bad_hash` on, the block itself or a stored one below it."""
         with self.store.begin() as txn:
             if bad_hash != header.hash:
@@ -248,7 +248,7 @@ class ChainWriter:
             if not txn.is_empty():
                 return
             genesis = self.consensus.genesis_block
-            place = BlockPlace(compact_to_difficulty(genesis.header.compact_target), 0, genesis.header.timestamp)
+            place = ChainTotals(compact_to_difficulty(genesis.header.compact_target), 0, genesis.header.timestamp)
             store_block(txn, genesis, self.consensus.genesis_epoch, place, verified=True, facts=NO_TRANSACTIONS)
             attach_block(txn, genesis)
             txn.put_spec_hash(spec_hash)
