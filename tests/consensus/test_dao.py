@@ -35,9 +35,9 @@ from consensus.types.blockchain import (
     WitnessArgs,
 )
 from consensus.types.core import CellMeta, EpochExt, EpochFraction, ResolvedTransaction, TransactionInfo
-from tests.support.chains.headers import (
+from tests.support.chains.unchecked import (
     SHANNONS,
-    MemoryChain,
+    UncheckedChain,
     block,
     cell_input,
     cell_meta,
@@ -88,7 +88,7 @@ def test_mainnet_block_1_follows_from_block_0() -> None:
     genesis = header(dao=bytes.fromhex("8874337e541ea12e0000c16ff286230029bfa3320800000000710b00c0fefe06"))
     consensus = make_consensus(genesis_length=1743)
     field = dao_field_in_epoch(
-        consensus, [resolved(cellbase(1))], genesis, consensus.genesis_epoch, MemoryChain(consensus)
+        consensus, [resolved(cellbase(1))], genesis, consensus.genesis_epoch, UncheckedChain(consensus)
     )
     assert field.hex() == "10e9164f761ea12ea5f6ff75f28623007b7f682a0f00000000710b00c0fefe06"
 
@@ -107,15 +107,15 @@ def epoch_from(start: int) -> EpochExt:
     )
 
 
-def chain_at(parent: Header, epoch: EpochExt) -> MemoryChain:
-    chain = MemoryChain(CONSENSUS)
+def chain_at(parent: Header, epoch: EpochExt) -> UncheckedChain:
+    chain = UncheckedChain(CONSENSUS)
     chain.attach(block(parent, [cellbase(parent.number)]), epoch)
     return chain
 
 
 def next_field(number: int, field: DaoField, start: int, *transactions: ResolvedTransaction) -> DaoField:
     parent = block(header(number=number, dao=field.pack()), [cellbase(number)])
-    chain = MemoryChain(CONSENSUS)
+    chain = UncheckedChain(CONSENSUS)
     chain.attach(parent, epoch_from(start))
     return DaoField.unpack(dao_field(CONSENSUS, transactions, parent.header, chain))
 
@@ -421,7 +421,7 @@ def test_share_rounds_down_and_stays_in_u64() -> None:
 
 def test_secondary_reward_is_the_occupied_share() -> None:
     consensus = make_consensus(secondary_epoch_reward=1_000_000, genesis_length=1000)
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     parent = chain.extend(dao=DaoField(1_000, 10**16, 0, 250).pack())
     target = chain.extend()
     assert secondary_block_reward(consensus, target.header, chain) == 1_000 * 250 // 1_000

@@ -30,7 +30,7 @@ from consensus.rules.epoch import (
 )
 from consensus.types.blockchain import Block, UncleBlock
 from consensus.types.core import EpochExt, EpochFraction
-from tests.support.chains.headers import MemoryChain, block, cellbase, header, make_consensus
+from tests.support.chains.unchecked import UncheckedChain, block, cellbase, header, make_consensus
 
 T = 14_400
 ON_TARGET_MS = T * 1000
@@ -244,9 +244,9 @@ def uncle(number: int) -> UncleBlock:
     return UncleBlock(header=header(number=number, timestamp=number), proposals=[])
 
 
-def build_epoch(chain: MemoryChain, length: int, first: int, uncles: int) -> Block:
+def build_epoch(chain: UncheckedChain, length: int, first: int, uncles: int) -> Block:
     """Blocks `first` to the end of the epoch, 10 s apart, the first `uncles` of them with an uncle each."""
-    tip = chain.blocks[chain.main[-1]]
+    tip = chain.stored[chain.main[-1]]
     for number in range(first, length):
         tip = chain.extend(timestamp=number * 10_000, uncles=[uncle(number)] if number <= uncles else [])
     return tip
@@ -254,7 +254,7 @@ def build_epoch(chain: MemoryChain, length: int, first: int, uncles: int) -> Blo
 
 def test_statistics_of_the_first_epoch_count_from_genesis() -> None:
     consensus = make_consensus(genesis_length=40)
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     tail = build_epoch(chain, 40, 1, uncles=2)
     assert is_tail(consensus.genesis_epoch, 39)
     assert epoch_statistics(consensus, tail.header, consensus.genesis_epoch, chain) == EpochStatistics(2, 390_000)
@@ -262,7 +262,7 @@ def test_statistics_of_the_first_epoch_count_from_genesis() -> None:
 
 def test_statistics_of_a_later_epoch_count_from_the_block_before() -> None:
     consensus = make_consensus(genesis_length=4, min_epoch_length=4, max_epoch_length=8)
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     before = build_epoch(chain, 4, 1, uncles=3)
     following = next_epoch_ext(consensus, before.header, consensus.genesis_epoch, chain)
     tail = before
@@ -275,7 +275,7 @@ def test_statistics_of_a_later_epoch_count_from_the_block_before() -> None:
 
 def test_inside_an_epoch_nothing_changes() -> None:
     consensus = make_consensus(genesis_length=40)
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     tail = build_epoch(chain, 40, 1, uncles=1)
     inside = chain.header(tail.parent_hash)
     assert inside is not None
@@ -289,7 +289,7 @@ def test_inside_an_epoch_nothing_changes() -> None:
 
 def test_time_that_ran_backwards_is_refused() -> None:
     consensus = make_consensus(genesis_length=2)
-    chain = MemoryChain(consensus)
+    chain = UncheckedChain(consensus)
     genesis = block(header(timestamp=1_000), [cellbase(0)])
     chain.attach(genesis, consensus.genesis_epoch)
     other = make_consensus(genesis_length=2, pow_func=PowFunc.EAGLESONG)
@@ -304,7 +304,7 @@ def test_missing_chain_data_is_not_the_blocks_fault() -> None:
     consensus = make_consensus(genesis_length=2)
     tail = header(number=1)
     with pytest.raises(ChainDataError):
-        next_epoch_ext(consensus, tail, consensus.genesis_epoch, MemoryChain(consensus))
+        next_epoch_ext(consensus, tail, consensus.genesis_epoch, UncheckedChain(consensus))
 
 
 def test_permanent_difficulty() -> None:
@@ -318,7 +318,7 @@ def test_permanent_difficulty() -> None:
         )
         genesis_epoch = consensus.genesis_epoch
         tail = header(number=19, compact_target=0x2001_0000)
-        following = next_epoch_ext(consensus, tail, genesis_epoch, MemoryChain(consensus))
+        following = next_epoch_ext(consensus, tail, genesis_epoch, UncheckedChain(consensus))
         assert (following.length, following.number, following.start_number) == (length, 1, 20)
         assert following.compact_target == 0x2001_0000
         assert following.previous_epoch_hash_rate == genesis_epoch.previous_epoch_hash_rate
@@ -329,7 +329,7 @@ def test_permanent_difficulty() -> None:
 def test_permanent_difficulty_needs_dummy_work() -> None:
     consensus = make_consensus(genesis_length=2, permanent_difficulty_in_dummy=True, pow_func=PowFunc.EAGLESONG)
     with pytest.raises(ChainDataError):  # it goes the other way and wants statistics
-        next_epoch_ext(consensus, header(number=1), consensus.genesis_epoch, MemoryChain(consensus))
+        next_epoch_ext(consensus, header(number=1), consensus.genesis_epoch, UncheckedChain(consensus))
 
 
 def test_block_epoch_rule() -> None:

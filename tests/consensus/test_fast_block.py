@@ -36,7 +36,6 @@ from tests.support.builders.blocks import (
     CKB,
     GENESIS_CELL_CAPACITY,
     GENESIS_CELLS,
-    MemoryChain,
     a_cellbase,
     a_consensus,
     a_dep,
@@ -45,6 +44,7 @@ from tests.support.builders.blocks import (
     an_output,
     lock_script,
 )
+from tests.support.chains.valid import ValidChain
 from tests.support.fuzz import examples
 
 DAO = Script(code_hash=b"\xda" * 32, hash_type=HASH_TYPE_TYPE, args=b"")
@@ -71,7 +71,7 @@ def points(cells: Sequence[CellMeta]) -> list[bytes]:
     return [cell.out_point for cell in cells]
 
 
-def agree(chain: MemoryChain, block: Block) -> object:
+def agree(chain: ValidChain, block: Block) -> object:
     """What both ways say."""
     plain = facts(chain.consensus, block, chain, verify_block_body, prepare_block)
     assert facts(chain.consensus, block, chain, fast_verify_block_body, fast_prepare_block) == plain
@@ -85,7 +85,7 @@ def is_valid(verdict: object) -> bool:
 class Maker:
     """Random transactions over the genesis cells: most ordinary, some odd, some wrong."""
 
-    def __init__(self, chain: MemoryChain, random: Random) -> None:
+    def __init__(self, chain: ValidChain, random: Random) -> None:
         self.chain, self.random = chain, random
         self.cells = [(chain.genesis_cell(i), GENESIS_CELL_CAPACITY) for i in range(GENESIS_CELLS)]
 
@@ -132,7 +132,7 @@ class Maker:
         )
 
 
-def candidate(chain: MemoryChain, random: Random, oddity: float) -> Block:
+def candidate(chain: ValidChain, random: Random, oddity: float) -> Block:
     """A block on a chain that proposed its transactions, mostly."""
     transactions = Maker(chain, random).transactions(random.randrange(4), oddity)
     forgotten = random.random() < oddity / 4
@@ -154,7 +154,7 @@ def candidate(chain: MemoryChain, random: Random, oddity: float) -> Block:
 @given(seed=st.integers(0, 1 << 32), oddity=st.sampled_from((0.0, 0.1, 0.4)))
 def test_blocks_of_any_transactions(seed: int, oddity: float) -> None:
     random = Random(seed)
-    chain = MemoryChain(a_consensus(cellbase_maturity_epochs=0))
+    chain = ValidChain(a_consensus(cellbase_maturity_epochs=0))
     chain.grow(random.choice((0, 12)))
     verdict = agree(chain, candidate(chain, random, oddity))
     assert is_valid(verdict) or oddity > 0
@@ -168,14 +168,14 @@ HEADER_SPOILS: dict[str, object] = {
 
 @pytest.mark.parametrize("field", HEADER_SPOILS)
 def test_spoilt_headers(field: str) -> None:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     chain.grow(12)
     block = chain.next_block()
     spoilt = block.replace(header=block.header.with_fields(**{field: HEADER_SPOILS[field]}))
     assert not is_valid(agree(chain, spoilt))
 
 
-def spoilt_bodies(chain: MemoryChain) -> dict[str, Block]:
+def spoilt_bodies(chain: ValidChain) -> dict[str, Block]:
     """Blocks with one thing wrong, their roots in order."""
     block = chain.next_block()
     cellbase, number = block.transactions[0], block.number
@@ -211,23 +211,23 @@ def spoilt_bodies(chain: MemoryChain) -> dict[str, Block]:
 
 
 def test_spoilt_bodies() -> None:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     chain.grow(12)
     for name, block in spoilt_bodies(chain).items():
         assert not is_valid(agree(chain, block)), name
 
 
 def test_limits() -> None:
-    chain = MemoryChain(a_consensus(max_block_proposals=1))
+    chain = ValidChain(a_consensus(max_block_proposals=1))
     assert not is_valid(agree(chain, chain.next_block(proposals=[b"1" * 10, b"2" * 10])))
     size = chain.next_block().raw_size
     for limit in (size, size - 1):
-        tight = MemoryChain(a_consensus(max_block_bytes=limit))
+        tight = ValidChain(a_consensus(max_block_bytes=limit))
         assert is_valid(agree(tight, tight.next_block())) == (limit == size)
 
 
 def test_young_cellbase_outputs_and_uncles() -> None:
-    chain = MemoryChain(a_consensus(cellbase_maturity_epochs=1))
+    chain = ValidChain(a_consensus(cellbase_maturity_epochs=1))
     chain.grow(13)
     cellbase = chain.blocks[-1].transactions[0]
     spend = a_transaction([an_input(out_point_key(cellbase.hash, 0))], [an_output(100 * CKB)])
@@ -240,7 +240,7 @@ def test_young_cellbase_outputs_and_uncles() -> None:
 @pytest.mark.parametrize("blocks", [0, 12])
 def test_a_transaction_shaped_as_a_cellbase_without_outputs(blocks: int) -> None:
     """What passes for the cellbase passes for nothing else: it alone may lack outputs."""
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     witness = CellbaseWitness(lock=lock_script(bytes(3000)), message=b"").raw
     burning = a_transaction([an_input(chain.genesis_cell(0))], [], witnesses=[witness])
     for number in range(1, blocks + 1):
@@ -280,7 +280,7 @@ def passes(check: Callable[[bytes], object], raw: bytes) -> bool:
 def test_shapes_pass_what_the_plain_check_passes(seed: int) -> None:
     random = Random(seed)
     layouts = TxLayouts(Transaction.check, limit=8, per_size=2)
-    maker = Maker(MemoryChain(a_consensus()), random)
+    maker = Maker(ValidChain(a_consensus()), random)
     for transaction in maker.transactions(3, 0.5):
         raw = transaction.raw
         for candidate_raw in (raw, raw, *(spoilt(raw, random) for _ in range(40))):
@@ -308,7 +308,7 @@ def facts_of(layout: TxLayout) -> list[object]:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_shape_fits_only_what_has_all_its_facts(seed: int) -> None:
     """So what a rule decides from a layout holds for every transaction that fits. Each bit of some is changed."""
-    for transaction in Maker(MemoryChain(a_consensus()), Random(seed)).transactions(2, 0.5):
+    for transaction in Maker(ValidChain(a_consensus()), Random(seed)).transactions(2, 0.5):
         raw = transaction.raw
         layout, fitting = learn_layout(raw), 0
         for bit in range(8 * len(raw)):
@@ -337,7 +337,7 @@ def test_readers_of_many_inputs_are_not_kept() -> None:
 @given(seed=st.integers(0, 1 << 32))
 def test_flat_transactions_read_what_views_read(seed: int) -> None:
     random = Random(seed)
-    for transaction in Maker(MemoryChain(a_consensus()), random).transactions(4, 0.5):
+    for transaction in Maker(ValidChain(a_consensus()), random).transactions(4, 0.5):
         before = bytes(random.randrange(50))
         raw = before + transaction.raw
         tx_slice = TxSlice(raw, len(before), len(raw), TX_LAYOUTS.of(raw, len(before), len(raw)))

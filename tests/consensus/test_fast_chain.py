@@ -30,7 +30,7 @@ from consensus.rules.mmr import chain_root_hash, nodes_of_block
 from consensus.rules.reward import block_reward, has_finalization_target, proposer_reward
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
-from tests.support.chains.headers import MemoryChain, block, header, make_consensus, transaction
+from tests.support.chains.unchecked import UncheckedChain, block, header, make_consensus, transaction
 from tests.support.fuzz import examples
 
 NOW_MS = 10_000_000
@@ -48,15 +48,15 @@ def verdict(rule: Callable[..., object], *args: object) -> object:
 # ---------------------------------------------------------------- headers
 
 
-def chain_of_odd_times(random: Random, length: int) -> MemoryChain:
+def chain_of_odd_times(random: Random, length: int) -> UncheckedChain:
     """Times go back and forth, as those of miners do."""
-    chain = MemoryChain.with_genesis(make_consensus(genesis_length=30))
+    chain = UncheckedChain.with_genesis(make_consensus(genesis_length=30))
     for _ in range(length):
         chain.extend(timestamp=max(chain.tip_header().timestamp + random.randrange(-20_000, 30_000), 0))
     return chain
 
 
-def next_header(chain: MemoryChain, random: Random) -> Header:
+def next_header(chain: UncheckedChain, random: Random) -> Header:
     """Mostly good; else with one field that may break a rule."""
     tip = chain.tip_header()
     epoch = EpochFraction.unpack(tip.epoch)
@@ -94,7 +94,7 @@ def test_headers(seed: int) -> None:
 
 
 def test_work_is_asked_for() -> None:
-    chain = MemoryChain.with_genesis(make_consensus())
+    chain = UncheckedChain.with_genesis(make_consensus())
     chain.extend()
     tip = chain.tip_header()
     epoch = chain.epochs[tip.hash].fraction_at(2)
@@ -137,9 +137,9 @@ def test_dao_fields(before: tuple[int, int, int, int], moves: tuple[int, int, in
 # ---------------------------------------------------------------- reward
 
 
-def chain_of_fees(consensus: Consensus, random: Random, length: int) -> MemoryChain:
+def chain_of_fees(consensus: Consensus, random: Random, length: int) -> UncheckedChain:
     """Blocks propose and commit a few transactions again and again, inside and outside of windows."""
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     known = [transaction(version=number) for number in range(12)]
     for _ in range(length):
         proposed = [tx.short_id for tx in random.sample(known, random.choice((0, 0, 1, 3)))]
@@ -174,7 +174,7 @@ def test_rewards(seed: int, window: tuple[int, int]) -> None:
 
 
 def test_chain_roots() -> None:
-    chain = MemoryChain.with_genesis(make_consensus())
+    chain = UncheckedChain.with_genesis(make_consensus())
     for _ in range(70):
         parent = chain.tip_header()
         good = chain_root_hash(chain, parent.number)
@@ -185,21 +185,21 @@ def test_chain_roots() -> None:
         chain.extend(extension=good)
 
 
-def nodes_or_fault(nodes: Callable[..., Sequence[bytes]], chain: MemoryChain, candidate: Header) -> object:
+def nodes_or_fault(nodes: Callable[..., Sequence[bytes]], chain: UncheckedChain, candidate: Header) -> object:
     try:
         return list(nodes(chain, candidate))
     except CkbError as error:
         return type(error), str(error)
 
 
-def plain_nodes(chain: MemoryChain, candidate: Header) -> Sequence[bytes]:
+def plain_nodes(chain: UncheckedChain, candidate: Header) -> Sequence[bytes]:
     return nodes_of_block(chain, candidate)[1]
 
 
 def test_nodes_of_the_next_block() -> None:
     """Of two branches in turns, and of headers of epochs that do not follow, which the plain way refuses."""
     consensus = make_consensus()
-    chains = MemoryChain.with_genesis(consensus), MemoryChain.with_genesis(consensus)
+    chains = UncheckedChain.with_genesis(consensus), UncheckedChain.with_genesis(consensus)
     kinds: set[type] = set()
     for height in range(60):
         for chain in chains[: 2 if height % 7 < 3 else 1]:

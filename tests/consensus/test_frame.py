@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from consensus.codec.frame import ordinary_frame
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block
-from tests.support.builders.blocks import MemoryChain, a_consensus, a_transaction
+from tests.support.builders.blocks import a_consensus, a_transaction
+from tests.support.chains.valid import ValidChain
 from tests.support.fuzz import examples
 
 HEADER_AT: dict[bytes | None, int] = {None: 20, b"": 24, b"extension" * 5: 24}
@@ -39,7 +40,7 @@ def verdict(raw: bytes) -> str | None:
 def a_block(
     extension: bytes | None = None, proposals: int = 0, transactions: int = 1, *, with_uncle: bool = False
 ) -> Block:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     chain.grow(3)
     return Block(
         header=chain.next_header(),

@@ -11,7 +11,7 @@ from consensus.rules.epoch import EpochNumberMismatchError
 from consensus.rules.header import NumberError, UnknownParentError
 from consensus.types.blockchain import NULL_OUT_POINT, CellInput, Transaction, UncleBlock
 from consensus.types.core import EpochFraction
-from tests.support.chains.headers import (
+from tests.support.chains.unchecked import (
     SHANNONS,
     block,
     cell_input,

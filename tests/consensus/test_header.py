@@ -24,7 +24,7 @@ from consensus.rules.header import (
 from consensus.rules.pow import PowError
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
-from tests.support.chains.headers import header, make_consensus
+from tests.support.chains.unchecked import header, make_consensus
 
 CONSENSUS = make_consensus()
 NOW = 1_700_000_000_000

@@ -27,7 +27,7 @@ from consensus.rules.mmr import (
 )
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction, HeaderDigest
-from tests.support.chains.headers import MemoryChain, header, make_consensus
+from tests.support.chains.unchecked import UncheckedChain, header, make_consensus
 
 TARGET = 0x1E01_5555
 DIFFICULTY = compact_to_difficulty(TARGET)
@@ -159,7 +159,7 @@ def test_every_size(count: int) -> None:
 
 
 def test_chain_root_of_a_reader() -> None:
-    chain = MemoryChain.with_genesis(make_consensus())
+    chain = UncheckedChain.with_genesis(make_consensus())
     for _ in range(6):
         chain.extend()
     leaves = [leaf_digest(chain.headers[block_hash]) for block_hash in chain.main]
@@ -173,7 +173,7 @@ def test_chain_root_of_a_reader() -> None:
 
 
 def test_nodes_of_a_block() -> None:
-    chain = MemoryChain.with_genesis(make_consensus())
+    chain = UncheckedChain.with_genesis(make_consensus())
     chain.extend()
     third = chain.extend()
     assert nodes_of_block(chain, third.header) == (3, [leaf_digest(third.header)])

@@ -20,7 +20,7 @@ from consensus.rules.pow import (
     verify_pow,
 )
 from consensus.types.blockchain import Header
-from tests.support.chains.headers import header, make_consensus
+from tests.support.chains.unchecked import header, make_consensus
 
 MAINNET_HASH = bytes.fromhex("87764caf4a0e99302f1382421da1fe2f18382a49eac2d611220056b0854868e3")
 MAINNET_HEADER = Header.parse(

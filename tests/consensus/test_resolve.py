@@ -19,7 +19,6 @@ from consensus.rules.resolve import (
 from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, NULL_OUT_POINT, OUT_POINT_VEC, OutPoint, Transaction
 from consensus.types.core import CellMeta, ResolvedTransaction
 from tests.support.builders.blocks import (
-    MemoryChain,
     a_cell,
     a_consensus,
     a_dep,
@@ -27,6 +26,7 @@ from tests.support.builders.blocks import (
     an_input,
     an_output,
 )
+from tests.support.chains.valid import ValidChain
 
 GROUP = DEP_TYPE_DEP_GROUP
 MAIN_BLOCK = b"\x0a" * 32
@@ -159,7 +159,7 @@ def test_a_null_input_beside_another_is_not_a_cellbase() -> None:
 
 
 def test_a_transaction_spends_and_reads_what_earlier_ones_of_the_block_create() -> None:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     parent = chain.spend(0, data=[b"code"])
     child = a_transaction([an_input(parent.output_keys()[0])], cell_deps=[a_dep(parent.output_keys()[0])])
     block = chain.next_block([parent, child])
@@ -171,7 +171,7 @@ def test_a_transaction_spends_and_reads_what_earlier_ones_of_the_block_create() 
 
 
 def test_an_output_that_the_block_does_not_create_is_unknown() -> None:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     parent = chain.spend(0)
     child = a_transaction([an_input(parent.hash + (1).to_bytes(4, "little"))])
     block = chain.next_block([parent])
@@ -180,7 +180,7 @@ def test_an_output_that_the_block_does_not_create_is_unknown() -> None:
 
 
 def test_a_double_spend_in_a_block_is_dead() -> None:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     first, second = chain.spend(0), chain.spend(0, fee=2 * 10**8)
     block = chain.next_block([first])
     with pytest.raises(DeadOutPointError) as caught:
@@ -190,7 +190,7 @@ def test_a_double_spend_in_a_block_is_dead() -> None:
 
 @pytest.mark.parametrize("as_dep", [False, True])
 def test_names_of_later_transactions_are_out_of_order(as_dep: bool) -> None:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     parent = chain.spend(0)
     named = parent.output_keys()[0]
     child = chain.spend(1, cell_deps=[a_dep(named)]) if as_dep else a_transaction([an_input(named)])
@@ -203,7 +203,7 @@ def test_names_of_later_transactions_are_out_of_order(as_dep: bool) -> None:
 
 
 def test_even_an_index_that_does_not_exist_is_out_of_order() -> None:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     later = chain.spend(0)
     child = chain.spend(1, cell_deps=[a_dep(later.hash + b"\x07\0\0\0")])
     block = chain.next_block([later])

@@ -14,7 +14,7 @@ from consensus.rules.reward import (
     proposer_reward,
 )
 from consensus.types.blockchain import Block, Transaction, UncleBlock
-from tests.support.chains.headers import MemoryChain, header, make_consensus, script, transaction
+from tests.support.chains.unchecked import UncheckedChain, header, make_consensus, script, transaction
 
 
 def test_targets() -> None:
@@ -33,23 +33,23 @@ def uncle(*proposals: bytes) -> UncleBlock:
     return UncleBlock(header=header(number=1), proposals=proposals)
 
 
-def grow(chain: MemoryChain, until: int) -> None:
+def grow(chain: UncheckedChain, until: int) -> None:
     while chain.tip_header().number < until:
         chain.extend()
 
 
-def at(chain: MemoryChain, number: int) -> Block:
-    return chain.blocks[chain.main[number]]
+def at(chain: UncheckedChain, number: int) -> Block:
+    return chain.stored[chain.main[number]]
 
 
-def example() -> tuple[Consensus, MemoryChain]:
+def example() -> tuple[Consensus, UncheckedChain]:
     """Window (2, 5); block 19 pays block 13.
 
     10: p1.  11: p2, uncle p3.  13, the target: p1 p3 p4 p5, uncle p6.  14: p4, commits 1 2 3.  15: commits 4.
     18: commits 5 6. Of the target's proposals 4, 5 and 6 were its own discovery.
     """
     consensus = make_consensus(proposal_window=ProposalWindow(2, 5))
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     tx1, tx2, tx3, tx4, tx5, tx6 = transactions(6)
     grow(chain, 9)
     chain.extend(proposals=[tx1.short_id])
@@ -76,7 +76,7 @@ def test_block_1_counts_as_earlier_than_itself() -> None:
     in block 11, which it does not reach, pay it. Nodes have always counted so."""
     for committed, reward in ((3, 0), (10, 0), (11, 400)):
         consensus = make_consensus()
-        chain = MemoryChain.with_genesis(consensus)
+        chain = UncheckedChain.with_genesis(consensus)
         tx = transaction(version=9)
         chain.extend(proposals=[tx.short_id])
         grow(chain, committed - 1)
@@ -101,7 +101,7 @@ def test_commits_after_the_parent_do_not_count() -> None:
 
 def test_proposals_that_nobody_commits_pay_nothing() -> None:
     consensus = make_consensus()
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     chain.extend(proposals=[bytes(10)])
     grow(chain, 11)
     assert proposer_reward(consensus, chain.tip_header(), at(chain, 1).header, chain) == 0
@@ -111,7 +111,7 @@ def test_window_of_the_public_chains() -> None:
     """A transaction proposed in 5 and committed in 7 (first) or 15 (last) pays block 5 through block 16."""
     for committed in (7, 15):
         consensus = make_consensus()
-        chain = MemoryChain.with_genesis(consensus)
+        chain = UncheckedChain.with_genesis(consensus)
         tx = transaction(version=9)
         grow(chain, 4)
         chain.extend(proposals=[tx.short_id])
@@ -126,7 +126,7 @@ def test_an_earlier_proposal_inside_the_window_takes_the_reward() -> None:
     """Proposed in 4 and 5: committed in 14 block 4 is in the window and wins, in 15 it is not."""
     for committed, of_block_5 in ((14, 0), (15, 400)):
         consensus = make_consensus()
-        chain = MemoryChain.with_genesis(consensus)
+        chain = UncheckedChain.with_genesis(consensus)
         tx = transaction(version=9)
         grow(chain, 3)
         chain.extend(proposals=[tx.short_id])
@@ -142,14 +142,14 @@ def test_an_earlier_proposal_inside_the_window_takes_the_reward() -> None:
 def test_committer_gets_what_the_proposer_does_not() -> None:
     """Not 60 %, rounded: 33 pays 13 and 20."""
     consensus = make_consensus()
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     target = chain.extend(transactions(4), fees=[100, 20, 33, 34])
     assert committer_reward(consensus, target.header, chain) == 60 + 12 + 20 + 21
 
 
 def test_whole_reward_goes_to_the_targets_miner() -> None:
     consensus = make_consensus()
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     early, late = transactions(2)
     miner = script(b"miner of block 4")
     chain.extend(proposals=[early.short_id])
@@ -170,7 +170,7 @@ def test_whole_reward_goes_to_the_targets_miner() -> None:
 
 def test_first_blocks_look_at_genesis() -> None:
     consensus = make_consensus()
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     _, reward = block_reward(consensus, chain.tip_header(), chain)
     assert reward.secondary == reward.tx_fee == reward.proposal_reward == 0
     assert reward.total == reward.primary == consensus.genesis_epoch.block_reward(0)
@@ -178,7 +178,7 @@ def test_first_blocks_look_at_genesis() -> None:
 
 def test_total_must_fit() -> None:
     consensus = make_consensus()
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     chain.extend(transactions(3), fees=[1 << 63, 1 << 63, 1 << 63])
     grow(chain, 11)
     with pytest.raises(DaoOverflowError):
@@ -187,7 +187,7 @@ def test_total_must_fit() -> None:
 
 def test_missing_data_is_named() -> None:
     consensus = make_consensus()
-    chain = MemoryChain.with_genesis(consensus)
+    chain = UncheckedChain.with_genesis(consensus)
     grow(chain, 11)
     del chain.exts[chain.main[1]]
     with pytest.raises(ChainDataError, match="block ext") as caught:

@@ -13,7 +13,6 @@ from consensus.types.core import CellMeta, EpochFraction, TransactionInfo
 from tests.support.builders.blocks import (
     BLOCK_INTERVAL_MS,
     START_MS,
-    MemoryChain,
     a_cell,
     a_consensus,
     a_header,
@@ -21,6 +20,7 @@ from tests.support.builders.blocks import (
     an_input,
     resolved,
 )
+from tests.support.chains.valid import ValidChain
 
 RELATIVE = 1 << 63
 EPOCH, TIME = 1 << 61, 1 << 62
@@ -213,8 +213,8 @@ def test_a_missing_header_is_the_databases_fault() -> None:
 
 
 def test_a_real_chain_gives_the_same_answer() -> None:
-    """On MemoryChain: a lock of one block on a cell that block 3 commits."""
-    chain = MemoryChain(a_consensus())
+    """On ValidChain: a lock of one block on a cell that block 3 commits."""
+    chain = ValidChain(a_consensus())
     parent = chain.spend(0)
     chain.commit(parent)
     cell = chain.cell(parent.output_keys()[0])

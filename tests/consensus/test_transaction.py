@@ -46,7 +46,6 @@ from consensus.types.blockchain import (
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction, TransactionInfo
 from tests.support.builders.blocks import (
     CKB,
-    MemoryChain,
     a_cell,
     a_consensus,
     a_dep,
@@ -58,6 +57,7 @@ from tests.support.builders.blocks import (
     out_point,
     resolved,
 )
+from tests.support.chains.valid import ValidChain
 
 CONSENSUS = a_consensus()
 OCCUPIED = (8 + 33) * CKB
@@ -252,7 +252,7 @@ def test_maturity_of_zero_epochs() -> None:
 
 
 def test_maturity_comes_before_since_and_since_before_capacity() -> None:
-    chain = MemoryChain(CONSENSUS)
+    chain = ValidChain(CONSENSUS)
     young = cellbase_cell()
     too_much = [an_output(1000 * CKB)]
     rtx = resolved(a_transaction([an_input(young.as_out_point(), since=10**6)], too_much), [young])

@@ -7,14 +7,15 @@ import pytest
 from consensus.lookup import ChainDataError
 from consensus.params import ProposalWindow
 from consensus.rules.two_phase import NotProposedError, proposed_ids, verify_two_phase, window_numbers
-from tests.support.builders.blocks import MemoryChain, a_consensus
+from tests.support.builders.blocks import a_consensus
+from tests.support.chains.valid import ValidChain
 
 WINDOW = ProposalWindow(closest=2, farthest=10)
 
 
 @pytest.fixture
-def chain() -> MemoryChain:
-    return MemoryChain(a_consensus())
+def chain() -> ValidChain:
+    return ValidChain(a_consensus())
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_window(number: int, heights: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("distance", "is_valid"), [(1, False), (2, True), (10, True), (11, False)])
-def test_distance_between_proposal_and_commitment(chain: MemoryChain, distance: int, is_valid: bool) -> None:
+def test_distance_between_proposal_and_commitment(chain: ValidChain, distance: int, is_valid: bool) -> None:
     transaction = chain.spend(0)
     chain.grow(3)
     chain.attach(chain.next_block(proposals=[transaction.short_id]))
@@ -41,7 +42,7 @@ def test_distance_between_proposal_and_commitment(chain: MemoryChain, distance: 
         assert str(caught.value) == "Block(Commit(Invalid))"
 
 
-def test_an_uncle_may_propose(chain: MemoryChain) -> None:
+def test_an_uncle_may_propose(chain: ValidChain) -> None:
     transaction = chain.spend(0)
     chain.grow(2)
     chain.attach(chain.next_block(uncles=[chain.an_uncle(2, [transaction.short_id])]))
@@ -49,14 +50,14 @@ def test_an_uncle_may_propose(chain: MemoryChain) -> None:
     verify_two_phase(WINDOW, chain.next_block([transaction]), chain)
 
 
-def test_a_proposal_in_the_block_itself_does_not_count(chain: MemoryChain) -> None:
+def test_a_proposal_in_the_block_itself_does_not_count(chain: ValidChain) -> None:
     transaction = chain.spend(0)
     chain.grow(5)
     with pytest.raises(NotProposedError):
         verify_two_phase(WINDOW, chain.next_block([transaction], proposals=[transaction.short_id]), chain)
 
 
-def test_every_transaction_is_checked(chain: MemoryChain) -> None:
+def test_every_transaction_is_checked(chain: ValidChain) -> None:
     first, second = chain.spend(0), chain.spend(1)
     chain.attach(chain.next_block(proposals=[first.short_id]))
     chain.grow(1)
@@ -66,11 +67,11 @@ def test_every_transaction_is_checked(chain: MemoryChain) -> None:
     assert caught.value.tx_hash == second.hash
 
 
-def test_the_cellbase_needs_no_proposal(chain: MemoryChain) -> None:
+def test_the_cellbase_needs_no_proposal(chain: ValidChain) -> None:
     verify_two_phase(WINDOW, chain.next_block(), chain)
 
 
-def test_proposed_ids_at_the_tip(chain: MemoryChain) -> None:
+def test_proposed_ids_at_the_tip(chain: ValidChain) -> None:
     transaction = chain.spend(0)
     chain.attach(chain.next_block(proposals=[transaction.short_id]))
     assert proposed_ids(WINDOW, 2, chain) == set()

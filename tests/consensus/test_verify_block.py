@@ -39,7 +39,6 @@ from tests.support.builders.blocks import (
     MINER_LOCK,
     START_MS,
     FakeRunner,
-    MemoryChain,
     a_cellbase,
     a_consensus,
     a_transaction,
@@ -47,30 +46,31 @@ from tests.support.builders.blocks import (
     an_output,
     lock_script,
 )
+from tests.support.chains.valid import ValidChain
 
 RELATIVE_TIME = 1 << 63 | 1 << 62
 NOW_MS = START_MS + 10**9
 
 
 @pytest.fixture
-def chain() -> MemoryChain:
-    return MemoryChain(a_consensus())
+def chain() -> ValidChain:
+    return ValidChain(a_consensus())
 
 
-def check(chain: MemoryChain, block: Block, runner: FakeRunner | None = None) -> BlockVerified:
+def check(chain: ValidChain, block: Block, runner: FakeRunner | None = None) -> BlockVerified:
     """All rules of a new block, as the chain service applies them."""
     verify_header(chain.consensus, block.header, chain, NOW_MS)
     verify_block_body(chain.consensus, block)
     return verify_block(chain.consensus, block, chain, runner or FakeRunner())
 
 
-def accept(chain: MemoryChain, block: Block) -> BlockVerified:
+def accept(chain: ValidChain, block: Block) -> BlockVerified:
     verified = check(chain, block)
     chain.attach(block)
     return verified
 
 
-def propose(chain: MemoryChain, *transactions: Transaction) -> None:
+def propose(chain: ValidChain, *transactions: Transaction) -> None:
     """Now they may be committed."""
     chain.attach(chain.next_block(proposals=[tx.short_id for tx in transactions]))
     chain.grow(1)
@@ -80,7 +80,7 @@ def with_header(block: Block, **fields: object) -> Block:
     return block.replace(header=block.header.with_fields(**fields))
 
 
-def with_cellbase(chain: MemoryChain, block: Block, cellbase: Transaction) -> Block:
+def with_cellbase(chain: ValidChain, block: Block, cellbase: Transaction) -> Block:
     changed = block.replace(transactions=[cellbase, *block.transactions[1:]]).with_roots()
     return chain.with_dao(changed)
 
@@ -93,7 +93,7 @@ def with_body(block: Block, transactions: list[Transaction]) -> Block:
 # Valid chains
 
 
-def test_a_chain_with_transactions_uncles_and_rewards(chain: MemoryChain) -> None:
+def test_a_chain_with_transactions_uncles_and_rewards(chain: ValidChain) -> None:
     first, second = chain.spend(0, fee=10 * CKB), chain.spend(1, fee=5 * CKB)
     child = a_transaction([an_input(first.output_keys()[0])], [an_output(GENESIS_CELL_CAPACITY - 30 * CKB)])
     accept(chain, chain.next_block())
@@ -116,7 +116,7 @@ def test_a_chain_with_transactions_uncles_and_rewards(chain: MemoryChain) -> Non
 
 
 def test_a_chain_across_an_epoch() -> None:
-    chain = MemoryChain(a_consensus(epoch_length=4, permanent_difficulty_in_dummy=True, epoch_duration_target_s=80))
+    chain = ValidChain(a_consensus(epoch_length=4, permanent_difficulty_in_dummy=True, epoch_duration_target_s=80))
     for _ in range(9):
         accept(chain, chain.next_block())
     epochs = [str(EpochFraction.unpack(block.header.epoch)) for block in chain.blocks]
@@ -126,14 +126,14 @@ def test_a_chain_across_an_epoch() -> None:
 # Place in the chain
 
 
-def test_the_reader_must_stand_on_the_parent(chain: MemoryChain) -> None:
+def test_the_reader_must_stand_on_the_parent(chain: ValidChain) -> None:
     block = chain.next_block()
     chain.grow(1)
     with pytest.raises(NotOnTipError):
         verify_block(chain.consensus, block, chain, FakeRunner())
 
 
-def test_epoch_and_target_are_computed(chain: MemoryChain) -> None:
+def test_epoch_and_target_are_computed(chain: ValidChain) -> None:
     chain.grow(1)
     block = chain.next_block()
     other_length = EpochFraction(0, 2, 999).pack()
@@ -143,19 +143,19 @@ def test_epoch_and_target_are_computed(chain: MemoryChain) -> None:
         check(chain, with_header(block, compact_target=block.header.compact_target - 1))
 
 
-def test_uncles_are_verified(chain: MemoryChain) -> None:
+def test_uncles_are_verified(chain: ValidChain) -> None:
     chain.grow(2)
     with pytest.raises(UncleError):
         check(chain, chain.next_block(uncles=[chain.an_uncle(1), chain.an_uncle(1)]))
 
 
-def test_transactions_must_be_proposed(chain: MemoryChain) -> None:
+def test_transactions_must_be_proposed(chain: ValidChain) -> None:
     chain.grow(2)
     with pytest.raises(NotProposedError):
         check(chain, chain.next_block([chain.spend(0)]))
 
 
-def test_transactions_must_resolve(chain: MemoryChain) -> None:
+def test_transactions_must_resolve(chain: ValidChain) -> None:
     spent, again = chain.spend(0), chain.spend(0, fee=2 * CKB)
     chain.commit(spent)
     propose(chain, again)
@@ -164,13 +164,13 @@ def test_transactions_must_resolve(chain: MemoryChain) -> None:
     assert caught.value.out_point == chain.genesis_cell(0)
 
 
-def test_the_parent_is_a_header_dep_but_the_block_itself_and_stale_blocks_are_not(chain: MemoryChain) -> None:
+def test_the_parent_is_a_header_dep_but_the_block_itself_and_stale_blocks_are_not(chain: ValidChain) -> None:
     chain.grow(3)
     transaction = chain.spend(0, header_deps=[chain.blocks[-1].hash])
     resolve_only = chain.next_block([transaction])
     assert len(resolve_only.transactions) == 2
     stale = with_header(chain.blocks[2], timestamp=1)
-    chain.stored[stale.hash] = stale
+    chain.store(stale, chain.tip_epoch())
     with pytest.raises(InvalidHeaderDepError):
         chain.next_block([chain.spend(0, header_deps=[stale.hash])])
 
@@ -178,7 +178,7 @@ def test_the_parent_is_a_header_dep_but_the_block_itself_and_stale_blocks_are_no
 # DAO field, reward, chain root
 
 
-def test_the_dao_field_is_computed(chain: MemoryChain) -> None:
+def test_the_dao_field_is_computed(chain: ValidChain) -> None:
     block = chain.next_block()
     spoiled = with_header(block, dao=block.header.dao[:-1] + bytes([block.header.dao[-1] ^ 1]))
     with pytest.raises(DaoFieldMismatchError) as caught:
@@ -186,13 +186,13 @@ def test_the_dao_field_is_computed(chain: MemoryChain) -> None:
     assert (caught.value.expected, caught.value.actual) == (block.header.dao, spoiled.header.dao)
 
 
-def assert_fault(fault: CellbaseFault, chain: MemoryChain, block: Block) -> None:
+def assert_fault(fault: CellbaseFault, chain: ValidChain, block: Block) -> None:
     with pytest.raises(CellbaseError) as caught:
         check(chain, block)
     assert caught.value.fault is fault
 
 
-def test_the_first_eleven_blocks_pay_nobody(chain: MemoryChain) -> None:
+def test_the_first_eleven_blocks_pay_nobody(chain: ValidChain) -> None:
     chain.grow(10)
     block = chain.next_block()
     assert block.number == 11
@@ -203,7 +203,7 @@ def test_the_first_eleven_blocks_pay_nobody(chain: MemoryChain) -> None:
     assert chain.next_block().transactions[0].body.outputs
 
 
-def test_the_cellbase_pays_exactly_what_is_due(chain: MemoryChain) -> None:
+def test_the_cellbase_pays_exactly_what_is_due(chain: ValidChain) -> None:
     chain.grow(11)
     block = chain.next_block()
     due = block.transactions[0].body.outputs[0]
@@ -218,7 +218,7 @@ def test_the_cellbase_pays_exactly_what_is_due(chain: MemoryChain) -> None:
 
 def test_a_reward_that_cannot_make_a_cell_is_not_paid() -> None:
     """The miner's lock takes more CKBytes than the reward has."""
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     witness = CellbaseWitness(lock=lock_script(bytes(3000)), message=b"")
     chain.attach(chain.next_block(cellbase=a_cellbase(1, witness=witness.raw)))
     chain.grow(10)
@@ -232,7 +232,7 @@ def test_a_reward_that_cannot_make_a_cell_is_not_paid() -> None:
 
 @pytest.mark.parametrize(("missing", "is_paid"), [(0, True), (1, False)])
 def test_a_reward_that_just_makes_a_cell_is_paid(
-    chain: MemoryChain, monkeypatch: pytest.MonkeyPatch, missing: int, is_paid: bool
+    chain: ValidChain, monkeypatch: pytest.MonkeyPatch, missing: int, is_paid: bool
 ) -> None:
     chain.grow(11)
     block = chain.next_block()
@@ -246,7 +246,7 @@ def test_a_reward_that_just_makes_a_cell_is_paid(
     assert_fault(CellbaseFault.REWARD_AMOUNT if is_paid else CellbaseFault.REWARD_TARGET, chain, refused)
 
 
-def test_the_extension_starts_with_the_chain_root(chain: MemoryChain) -> None:
+def test_the_extension_starts_with_the_chain_root(chain: ValidChain) -> None:
     chain.grow(4)
     block = chain.next_block()
     root = block.extension
@@ -267,7 +267,7 @@ def test_the_parents_epoch_decides_about_the_chain_root() -> None:
     consensus = a_consensus(
         epoch_length=4, permanent_difficulty_in_dummy=True, epoch_duration_target_s=80, rfc_0044_epoch=1
     )
-    chain = MemoryChain(consensus)
+    chain = ValidChain(consensus)
     chain.grow(3)
     first = chain.next_block().replace(extension=None).with_roots()
     assert EpochFraction.unpack(first.header.epoch) == EpochFraction(1, 0, 10)
@@ -281,14 +281,14 @@ def test_the_parents_epoch_decides_about_the_chain_root() -> None:
 # Transactions
 
 
-def cause_of(chain: MemoryChain, block: Block, index: int = 1) -> Exception:
+def cause_of(chain: ValidChain, block: Block, index: int = 1) -> Exception:
     with pytest.raises(BlockTransactionError) as caught:
         check(chain, block)
     assert caught.value.index == index
     return caught.value.cause
 
 
-def test_since_counts_from_the_block_itself(chain: MemoryChain) -> None:
+def test_since_counts_from_the_block_itself(chain: ValidChain) -> None:
     transaction = chain.spend(0, since=4)
     propose(chain, transaction)
     error = cause_of(chain, chain.next_block([transaction]))
@@ -297,7 +297,7 @@ def test_since_counts_from_the_block_itself(chain: MemoryChain) -> None:
     check(chain, chain.next_block([transaction]))
 
 
-def test_a_relative_lock_on_a_cell_of_the_same_block(chain: MemoryChain) -> None:
+def test_a_relative_lock_on_a_cell_of_the_same_block(chain: ValidChain) -> None:
     """Its header is not stored yet; the median of its ancestors is always below its timestamp."""
     parent = chain.spend(0)
     child = a_transaction([an_input(parent.output_keys()[0], RELATIVE_TIME)], [an_output(1000 * CKB)])
@@ -310,20 +310,20 @@ def test_a_relative_lock_on_a_cell_of_the_same_block(chain: MemoryChain) -> None
 
 
 def test_the_same_lock_was_open_before_rfc_28() -> None:
-    chain = MemoryChain(a_consensus(hardforks=Hardforks(rfc_0028=1)))
+    chain = ValidChain(a_consensus(hardforks=Hardforks(rfc_0028=1)))
     parent = chain.spend(0)
     child = a_transaction([an_input(parent.output_keys()[0], RELATIVE_TIME)], [an_output(1000 * CKB)])
     propose(chain, parent, child)
     check(chain, chain.next_block([parent, child]))
 
 
-def test_capacity_rules_hold(chain: MemoryChain) -> None:
+def test_capacity_rules_hold(chain: ValidChain) -> None:
     small = a_transaction([an_input(chain.genesis_cell(0))], [an_output(40 * CKB)])
     propose(chain, small)
     assert isinstance(cause_of(chain, chain.next_block([small])), InsufficientCellCapacityError)
 
 
-def test_scripts_get_the_budget_that_is_left(chain: MemoryChain) -> None:
+def test_scripts_get_the_budget_that_is_left(chain: ValidChain) -> None:
     transactions = [chain.spend(index) for index in range(3)]
     propose(chain, *transactions)
     block = chain.next_block(transactions)
@@ -338,7 +338,7 @@ def test_scripts_get_the_budget_that_is_left(chain: MemoryChain) -> None:
     assert {asked[1] for asked in runner.asked} == {TxEnv.committed(block.header)}
 
 
-def test_the_sum_of_cycles_is_limited(chain: MemoryChain) -> None:
+def test_the_sum_of_cycles_is_limited(chain: ValidChain) -> None:
     transactions = [chain.spend(0), chain.spend(1)]
     propose(chain, *transactions)
     block = chain.next_block(transactions)
@@ -362,7 +362,7 @@ class FailingRunner(FakeRunner):
         return self.cycles
 
 
-def test_a_failing_script_makes_the_block_invalid(chain: MemoryChain) -> None:
+def test_a_failing_script_makes_the_block_invalid(chain: ValidChain) -> None:
     transactions = [chain.spend(0), chain.spend(1), chain.spend(2)]
     propose(chain, *transactions)
     with pytest.raises(BlockTransactionError) as caught:
@@ -374,7 +374,7 @@ def test_a_failing_script_makes_the_block_invalid(chain: MemoryChain) -> None:
 # DAO lock sizes in blocks
 
 
-def dao_deposit_and_withdrawal(chain: MemoryChain) -> Transaction:
+def dao_deposit_and_withdrawal(chain: ValidChain) -> Transaction:
     """Commits a deposit; the withdrawal (phase 1) changes the lock's size."""
     assert chain.consensus.dao_type_hash is not None
     dao = Script(code_hash=chain.consensus.dao_type_hash, hash_type=HASH_TYPE_TYPE, args=b"")
@@ -397,7 +397,7 @@ def dao_deposit_and_withdrawal(chain: MemoryChain) -> Transaction:
 @pytest.mark.parametrize(("rfc_0044_epoch", "first_limited", "is_valid"), [(0, 0, False), (1, 0, True), (0, 4, True)])
 def test_dao_lock_sizes_with_rfc_44(rfc_0044_epoch: int, first_limited: int, is_valid: bool) -> None:
     consensus = a_consensus(rfc_0044_epoch=rfc_0044_epoch, starting_block_limiting_dao_withdrawing_lock=first_limited)
-    chain = MemoryChain(consensus)
+    chain = ValidChain(consensus)
     withdrawal = dao_deposit_and_withdrawal(chain)
     block = chain.next_block([withdrawal])
     if is_valid:

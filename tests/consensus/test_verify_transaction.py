@@ -14,7 +14,6 @@ from consensus.types.core import ResolvedTransaction
 from tests.support.builders.blocks import (
     CKB,
     FakeRunner,
-    MemoryChain,
     a_cell,
     a_consensus,
     a_transaction,
@@ -23,47 +22,48 @@ from tests.support.builders.blocks import (
     lock_script,
     resolved,
 )
+from tests.support.chains.valid import ValidChain
 
 
 @pytest.fixture
-def chain() -> MemoryChain:
-    return MemoryChain(a_consensus())
+def chain() -> ValidChain:
+    return ValidChain(a_consensus())
 
 
-def check(chain: MemoryChain, rtx: ResolvedTransaction, runner: FakeRunner | None = None) -> int:
+def check(chain: ValidChain, rtx: ResolvedTransaction, runner: FakeRunner | None = None) -> int:
     env = TxEnv.submitted(chain.tip_header())
     return verify_transaction(chain.consensus, rtx, env, chain, (runner or FakeRunner()).run, max_cycles=5000)
 
 
-def fee_in_block(chain: MemoryChain, rtx: ResolvedTransaction) -> int:
+def fee_in_block(chain: ValidChain, rtx: ResolvedTransaction) -> int:
     env = TxEnv.submitted(chain.tip_header())
     return verify_block_transaction(chain.consensus, rtx, env, chain, chain.tip_header())
 
 
-def resolve(chain: MemoryChain, transaction: Transaction) -> ResolvedTransaction:
+def resolve(chain: ValidChain, transaction: Transaction) -> ResolvedTransaction:
     return resolved(transaction, [chain.cells[each.previous_output.raw] for each in transaction.body.inputs])
 
 
-def dao_script(chain: MemoryChain) -> Script:
+def dao_script(chain: ValidChain) -> Script:
     assert chain.consensus.dao_type_hash is not None
     return Script(code_hash=chain.consensus.dao_type_hash, hash_type=HASH_TYPE_TYPE, args=b"")
 
 
-def test_fee_and_cycles(chain: MemoryChain) -> None:
+def test_fee_and_cycles(chain: ValidChain) -> None:
     runner = FakeRunner(cycles=77)
     rtx = resolve(chain, chain.spend(0, fee=3 * CKB))
     assert (fee_in_block(chain, rtx), check(chain, rtx, runner)) == (3 * CKB, 77)
     assert runner.asked[0][2] == 5000
 
 
-def test_since_is_judged_by_the_first_block_that_can_commit_it(chain: MemoryChain) -> None:
+def test_since_is_judged_by_the_first_block_that_can_commit_it(chain: ValidChain) -> None:
     """At tip 0 that is block 3: proposed in 1, and the window closes in at 2."""
     check(chain, resolve(chain, chain.spend(0, since=3)))
     with pytest.raises(ImmatureError):
         check(chain, resolve(chain, chain.spend(0, since=4)))
 
 
-def test_no_script_runs_for_what_cheaper_rules_refuse(chain: MemoryChain) -> None:
+def test_no_script_runs_for_what_cheaper_rules_refuse(chain: ValidChain) -> None:
     runner = FakeRunner()
     with pytest.raises(ImmatureError):
         check(chain, resolve(chain, chain.spend(0, since=4)), runner)
@@ -72,14 +72,14 @@ def test_no_script_runs_for_what_cheaper_rules_refuse(chain: MemoryChain) -> Non
     assert runner.asked == []
 
 
-def test_a_dao_withdrawal_without_proof_has_no_fee(chain: MemoryChain) -> None:
+def test_a_dao_withdrawal_without_proof_has_no_fee(chain: ValidChain) -> None:
     cell = a_cell(an_output(1000 * CKB, type_=dao_script(chain)), (5).to_bytes(8, "little"))
     transaction = a_transaction([an_input(cell.as_out_point())], [an_output(1001 * CKB)])
     with pytest.raises(DaoError):
         fee_in_block(chain, resolved(transaction, [cell]))
 
 
-def withdrawal(chain: MemoryChain, args: bytes) -> ResolvedTransaction:
+def withdrawal(chain: ValidChain, args: bytes) -> ResolvedTransaction:
     """Starts a withdrawal of a deposit whose lock has one byte of arguments, to a lock with these."""
     deposit = a_cell(an_output(1000 * CKB, lock_script(b"a"), dao_script(chain)), bytes(8))
     output = an_output(1000 * CKB, lock_script(args), dao_script(chain))
@@ -87,20 +87,20 @@ def withdrawal(chain: MemoryChain, args: bytes) -> ResolvedTransaction:
 
 
 def test_dao_lock_sizes_always_count_in_the_pool() -> None:
-    chain = MemoryChain(a_consensus(rfc_0044_epoch=1 << 30))
+    chain = ValidChain(a_consensus(rfc_0044_epoch=1 << 30))
     check(chain, withdrawal(chain, b"b"))
     with pytest.raises(DaoLockSizeError):
         check(chain, withdrawal(chain, b"bb"))
 
 
 def test_dao_lock_sizes_count_in_a_block_from_the_epoch_of_rfc_44_on() -> None:
-    before, after = MemoryChain(a_consensus(rfc_0044_epoch=1 << 30)), MemoryChain(a_consensus(rfc_0044_epoch=0))
+    before, after = ValidChain(a_consensus(rfc_0044_epoch=1 << 30)), ValidChain(a_consensus(rfc_0044_epoch=0))
     assert fee_in_block(before, withdrawal(before, b"bb")) == 0
     with pytest.raises(DaoLockSizeError):
         fee_in_block(after, withdrawal(after, b"bb"))
 
 
-def test_in_the_pool_scripts_come_before_dao_lock_sizes(chain: MemoryChain) -> None:
+def test_in_the_pool_scripts_come_before_dao_lock_sizes(chain: ValidChain) -> None:
     """As in the reference: whoever breaks both is told of the script."""
 
     def run(rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
@@ -111,7 +111,7 @@ def test_in_the_pool_scripts_come_before_dao_lock_sizes(chain: MemoryChain) -> N
         verify_transaction(chain.consensus, withdrawal(chain, b"bb"), env, chain, run, 5000)
 
 
-def test_scripts_that_did_not_end_decide_nothing(chain: MemoryChain) -> None:
+def test_scripts_that_did_not_end_decide_nothing(chain: ValidChain) -> None:
     def run(rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int | None:
         return None
 

@@ -9,7 +9,7 @@ from consensus.params import Consensus, Deployment
 from consensus.rules.versionbits import DeploymentState, DeploymentTracker, is_signalling, version_to_signal
 from consensus.types.blockchain import CellbaseWitness
 from consensus.types.core import EpochExt
-from tests.support.chains.headers import MemoryChain, block, cellbase, header, make_consensus, script, transaction
+from tests.support.chains.unchecked import UncheckedChain, block, cellbase, header, make_consensus, script, transaction
 
 LENGTH = 4
 DUMMY = Deployment(
@@ -22,7 +22,7 @@ class Signalling:
 
     def __init__(self, deployment: Deployment = DUMMY) -> None:
         self.consensus: Consensus = make_consensus(genesis_length=LENGTH)
-        self.chain = MemoryChain.with_genesis(self.consensus)
+        self.chain = UncheckedChain.with_genesis(self.consensus)
         self.tracker = DeploymentTracker(deployment)
 
     def mine(self, message: bytes | None = None) -> None:

@@ -26,7 +26,6 @@ from ckb_node.jsonrpc_types.hex_text import BadTextError
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, RawTransaction, Transaction
 from tests.support.builders.blocks import (
-    MemoryChain,
     a_consensus,
     a_dep,
     a_header,
@@ -34,6 +33,7 @@ from tests.support.builders.blocks import (
     an_output,
     lock_script,
 )
+from tests.support.chains.valid import ValidChain
 from tests.support.fuzz import examples
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ def test_spoilt_transactions(seed: int) -> None:
 
 @pytest.mark.parametrize("extension", [None, b"", b"extension"])
 def test_blocks_come_back(extension: bytes | None) -> None:
-    chain = MemoryChain(a_consensus())
+    chain = ValidChain(a_consensus())
     chain.grow(3)
     block = Block(
         header=chain.next_header(),

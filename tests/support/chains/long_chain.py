@@ -10,31 +10,18 @@ from ckb_node.chain.attach import attach_block, place_after, store_block, stored
 from ckb_node.chain.checks import all_rules, scripts_trusted
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification.scripts import ScriptService
-from consensus.crypto.hashing import ZERO_HASH
 from consensus.params import Consensus
-from consensus.rules.dao import dao_field_in_epoch
-from consensus.rules.epoch import next_epoch_ext
-from consensus.rules.mmr import chain_root_hash
-from consensus.rules.resolve import resolve_block
-from consensus.rules.reward import block_reward, has_finalization_target
 from consensus.types.blockchain import (
-    NULL_OUT_POINT,
     Block,
-    CellbaseWitness,
-    CellInput,
-    CellOutput,
-    Header,
     OutPoint,
-    RawHeader,
-    RawTransaction,
     Transaction,
     WitnessArgs,
 )
 from storage.chain_store import ChainStore
+from tests.support.builders.children import next_block, next_cellbase
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
 from tests.support.chains.devchain import dev_consensus
 
-BLOCK_INTERVAL_MS = 8_000
 NOW_MS = 1 << 50
 CELL_CAPACITY = 1000 * CKB
 CELLS_PER_FAN = 2000
@@ -59,30 +46,10 @@ class ChainMaker:
 
     def add(self, transactions: Sequence[Transaction] = (), proposals: Sequence[Transaction] = ()) -> None:
         """Put a block on the tip that commits and proposes these."""
-        consensus, txn, parent = self.consensus, self._txn, self._txn.tip_header()
-        number = parent.number + 1
-        epoch = next_epoch_ext(consensus, parent, txn.tip_epoch(), txn)
-        values = {
-            "version": 0,
-            "compact_target": epoch.compact_target,
-            "timestamp": parent.timestamp + BLOCK_INTERVAL_MS,
-            "number": number,
-            "epoch": epoch.fraction_at(number).pack(),
-            "parent_hash": parent.hash,
-            "transactions_root": ZERO_HASH,
-            "proposals_hash": ZERO_HASH,
-            "extra_hash": ZERO_HASH,
-            "dao": ZERO_HASH,
-        }
-        block = Block(
-            header=Header(body=RawHeader(**values), nonce=0),  # type: ignore[arg-type]
-            uncles=[],
-            transactions=[self._cellbase(parent), *transactions],
-            proposals=[transaction.short_id for transaction in proposals],
-            extension=chain_root_hash(txn, parent.number),
-        ).with_roots()
-        dao = dao_field_in_epoch(consensus, resolve_block(block, txn, txn), parent, epoch, txn)
-        block = block.replace(header=block.header.with_fields(dao=dao))
+        txn = self._txn
+        body = [next_cellbase(self.consensus, txn, self._miner), *transactions]
+        ids = [transaction.short_id for transaction in proposals]
+        block = next_block(self.consensus, txn, body, proposals=ids)
         checked = self._check(txn, block)
         place = place_after(stored_ext(txn, block.parent_hash), block, NOW_MS)
         store_block(txn, block, checked.epoch, place, verified=True, facts=checked.facts)
@@ -116,22 +83,6 @@ class ChainMaker:
             payment = CELL_CAPACITY * 2 // 5
             outputs = [(self._miner, payment), (self._alice.lock, CELL_CAPACITY - payment - FEE)]
             yield self._alice.transfer(self.consensus, [cell], outputs)
-
-    def _cellbase(self, parent: Header) -> Transaction:
-        number, outputs = parent.number + 1, []
-        if has_finalization_target(self.consensus, number):
-            lock, reward = block_reward(self.consensus, parent, self._txn)
-            due = CellOutput(capacity=reward.total, lock=lock, type_=None)
-            outputs = [due] if due.occupied_capacity(0) <= reward.total else []
-        body = RawTransaction(
-            version=0,
-            cell_deps=[],
-            header_deps=[],
-            inputs=[CellInput(since=number, previous_output=NULL_OUT_POINT)],
-            outputs=outputs,
-            outputs_data=[b""] * len(outputs),
-        )
-        return Transaction(body=body, witnesses=[CellbaseWitness(lock=self._miner, message=b"").raw])
 
 
 def write_blocks(path: Path, raw_blocks: Sequence[bytes], preparing: int = 0) -> None:

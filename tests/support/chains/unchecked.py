@@ -1,15 +1,13 @@
-"""An in-memory chain for tests of the rules: builders of small blocks, and a ChainReader over them."""
+"""Chains of small blocks that keep no rule but that of epochs, for tests of single rules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from consensus.crypto.difficulty import DIFFICULTY_TWO, compact_to_difficulty
+from consensus.crypto.difficulty import DIFFICULTY_TWO
 from consensus.crypto.hashing import ZERO_HASH, data_hash
 from consensus.params import Consensus, PowFunc
-from consensus.rules import mmr
 from consensus.rules.dao import genesis_dao_field
 from consensus.rules.epoch import genesis_block_issuance, genesis_epoch_ext, next_epoch_ext
 from consensus.types.blockchain import (
@@ -29,7 +27,8 @@ from consensus.types.blockchain import (
     UncleBlock,
     out_point_key,
 )
-from consensus.types.core import BlockExt, CellMeta, EpochExt, EpochFraction, ResolvedTransaction, TransactionInfo
+from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction, TransactionInfo
+from tests.support.chains.in_memory import MemoryChain
 
 SHANNONS = 100_000_000
 
@@ -151,58 +150,14 @@ def make_consensus(genesis_transactions: Sequence[Transaction] | None = None, **
     return Consensus(genesis_block=genesis, genesis_epoch=draft.genesis_epoch, **params)
 
 
-@dataclass
-class MemoryChain:
-    """A ChainReader over blocks that are attached without any check. The tip is the last block attached."""
-
-    consensus: Consensus
-    main: list[bytes] = field(default_factory=list)
-    blocks: dict[bytes, Block] = field(default_factory=dict)
-    headers: dict[bytes, Header] = field(default_factory=dict)
-    exts: dict[bytes, BlockExt] = field(default_factory=dict)
-    epochs: dict[bytes, EpochExt] = field(default_factory=dict)
-    live: dict[bytes, CellMeta] = field(default_factory=dict)
-    infos: dict[bytes, TransactionInfo] = field(default_factory=dict)
-    mmr_nodes: list[bytes] = field(default_factory=list)
+class UncheckedChain(MemoryChain):
+    """Grows by blocks of which only number, parent, epoch and target are right."""
 
     @classmethod
-    def with_genesis(cls, consensus: Consensus) -> MemoryChain:
+    def with_genesis(cls, consensus: Consensus) -> UncheckedChain:
         chain = cls(consensus)
         chain.attach(consensus.genesis_block, consensus.genesis_epoch)
         return chain
-
-    def attach(self, new: Block, epoch: EpochExt | None = None, fees: Sequence[int] = ()) -> Block:
-        """Make `new` the tip; its epoch follows from the parent's unless given."""
-        if epoch is None:
-            parent = self.headers[new.parent_hash]
-            epoch = next_epoch_ext(self.consensus, parent, self.epochs[parent.hash], self)
-        self.store(new, epoch, fees)
-        self.main.append(new.hash)
-        for index, tx in enumerate(new.transactions):
-            info = TransactionInfo(new.hash, new.number, new.header.epoch, index)
-            self.infos[tx.hash] = info
-            for spent in tx.body.inputs:
-                self.live.pop(spent.previous_output.raw, None)
-            for key, made, data in zip(tx.output_keys(), tx.body.outputs, tx.body.outputs_data, strict=True):
-                self.live[key] = cell_meta(made, data, info, key)
-        if new.number == len(self.main) - 1:
-            self.mmr_nodes += mmr.nodes_of_block(self, new.header)[1]
-        return new
-
-    def store(self, new: Block, epoch: EpochExt, fees: Sequence[int] = ()) -> None:
-        """Keep a block and its facts, on the main chain or not."""
-        parent_ext = self.exts.get(new.parent_hash)
-        self.blocks[new.hash] = new
-        self.headers[new.hash] = new.header
-        self.epochs[new.hash] = epoch
-        self.exts[new.hash] = BlockExt(
-            total_difficulty=(parent_ext.total_difficulty if parent_ext else 0)
-            + compact_to_difficulty(new.header.compact_target),
-            total_uncles_count=(parent_ext.total_uncles_count if parent_ext else 0) + len(new.uncles),
-            received_at=0,
-            txs_fees=list(fees),
-            verified_flag=None,
-        )
 
     def extend(
         self,
@@ -227,55 +182,3 @@ class MemoryChain:
         )
         body = [cellbase(number, message=message, lock=lock), *transactions]
         return self.attach(block(head, body, **parts), epoch, fees)
-
-    # ChainReader
-
-    def cell(self, out_point: bytes) -> CellMeta | None:
-        return self.live.get(out_point)
-
-    def header(self, block_hash: bytes) -> Header | None:
-        return self.headers.get(block_hash)
-
-    def block(self, block_hash: bytes) -> Block | None:
-        return self.blocks.get(block_hash)
-
-    def block_ext(self, block_hash: bytes) -> BlockExt | None:
-        return self.exts.get(block_hash)
-
-    def block_epoch(self, block_hash: bytes) -> EpochExt | None:
-        return self.epochs.get(block_hash)
-
-    def proposal_ids(self, block_hash: bytes) -> frozenset[bytes] | None:
-        found = self.blocks.get(block_hash)
-        return None if found is None else frozenset(found.union_proposal_ids())
-
-    def tip_header(self) -> Header:
-        return self.headers[self.main[-1]]
-
-    def tip_epoch(self) -> EpochExt:
-        return self.epochs[self.main[-1]]
-
-    def main_hash(self, number: int) -> bytes | None:
-        """By the header's number, so that a test may begin a chain above genesis."""
-        first = self.headers[self.main[0]].number if self.main else 0
-        return self.main[number - first] if first <= number < first + len(self.main) else None
-
-    def is_main(self, block_hash: bytes) -> bool:
-        return block_hash in self.main
-
-    def uncle(self, uncle_hash: bytes) -> Header | None:
-        for block_hash in self.main:
-            for embedded in self.blocks[block_hash].uncles:
-                if embedded.hash == uncle_hash:
-                    return embedded.header
-        return None
-
-    def transaction_info(self, tx_hash: bytes) -> TransactionInfo | None:
-        return self.infos.get(tx_hash)
-
-    def transaction(self, tx_hash: bytes) -> Transaction | None:
-        info = self.infos.get(tx_hash)
-        return None if info is None else self.blocks[info.block_hash].transactions[info.tx_index]
-
-    def mmr_node(self, position: int) -> bytes | None:
-        return self.mmr_nodes[position] if position < len(self.mmr_nodes) else None
