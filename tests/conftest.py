@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import faulthandler
+
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
 from tests.support.fuzz import FACTOR
 
 FUZZ_TIMEOUT_S = 3000
+STANDARD_ERROR = 2
+
+# Before any conftest imports an engine of the VM: what WebAssembly sets up for its traps must be on top of this.
+# pytest enables it too late when a room with such a conftest is named on the command line.
+faulthandler.enable(STANDARD_ERROR)
 
 # An example may take as long as it does: the machine may be busy.
 settings.register_profile("suite", deadline=None)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckb_node.chain.writer import ChainWriter
 from ckb_node.genesis.crates import CratesSource
-from ckb_node.runtime.clock import SystemClock
 from ckb_node.specs import load_bundled
-from ckb_node.verification.scripts import ScriptService
 from consensus.chainspec.spec import consensus_of
 from consensus.params import Consensus
-from storage.chain_store import ChainStore
 from tests.realchain.cells import KnownCells
 from tests.realchain.kinds import MAINNET, TESTNET
 from tests.realchain.transactions import TRANSACTIONS
@@ -51,13 +47,6 @@ def public_chain(network: str, crates: Path) -> PublicChain:
             number = COMMITTED_IN.get(real.hash)
             known.add_transaction(real.transaction, None if number is None else by_number[number])
     return PublicChain(consensus_of(spec, genesis), known)
-
-
-def new_chain(consensus: Consensus) -> tuple[ChainStore, ChainWriter]:
-    store = ChainStore.in_memory()
-    writer = ChainWriter(consensus, store, ScriptService(consensus), SystemClock().now_ms)
-    writer.start(bytes(32))
-    return store, writer
 
 
 EPOCHS = {MAINNET: (0, 5414, 12_293), TESTNET: (0, 3113, 9690)}

@@ -20,7 +20,7 @@ from consensus.rules.block import (
 from consensus.types.blockchain import Block, CellbaseWitness, Header, Transaction, UncleBlock
 from tests.realchain.kinds import MAINNET, TESTNET, RealBlock
 from tests.realchain.vectors import BLOCKS, FIRST_BLOCKS
-from tests.support.chains.headers import make_consensus
+from tests.support.chains.unchecked import make_consensus
 
 CONSENSUS = make_consensus()
 

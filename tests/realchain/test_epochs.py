@@ -15,7 +15,7 @@ from consensus.types.blockchain import Header
 from consensus.types.core import EpochExt, EpochFraction
 from tests.realchain.kinds import MAINNET, TESTNET
 from tests.realchain.vectors import all_headers
-from tests.support.chains.headers import header, make_consensus
+from tests.support.chains.unchecked import header, make_consensus
 
 GENESIS_S = {MAINNET: 1_573_852_190, TESTNET: 1_589_276_230}
 GENESIS_LENGTH = {MAINNET: 1743, TESTNET: 1000}

@@ -14,7 +14,7 @@ from consensus.rules.pow import PowError, first_without_work, verify_pow
 from consensus.types.core import EpochFraction
 from tests.realchain.kinds import MAINNET, TESTNET, RealHeader
 from tests.realchain.vectors import all_headers
-from tests.support.chains.headers import make_consensus
+from tests.support.chains.unchecked import make_consensus
 
 HEADERS = all_headers()
 CHAINS = {

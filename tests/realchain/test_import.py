@@ -11,7 +11,8 @@ from ckb_node.jsonrpc_types.block_view import encode_block_view
 from consensus.types.blockchain import Block, Transaction
 from storage.compare import state_differences
 from tests.realchain.kinds import MAINNET, TESTNET
-from tests.realchain.public import PublicChain, new_chain
+from tests.realchain.kit_replay import new_chain
+from tests.realchain.public import PublicChain
 from tests.realchain.vectors import FIRST_BLOCKS
 from tests.support.nodes.directories import OK, invoke, stored
 

@@ -24,7 +24,8 @@ from consensus.rules.verify_block import BlockTransactionError
 from consensus.types.blockchain import Block, Transaction
 from tests.realchain.cycles import CYCLES
 from tests.realchain.kinds import MAINNET, TESTNET
-from tests.realchain.public import PublicChain, new_chain
+from tests.realchain.kit_replay import new_chain
+from tests.realchain.public import PublicChain
 from tests.realchain.vectors import FIRST_BLOCKS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

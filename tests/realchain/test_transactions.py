@@ -9,7 +9,7 @@ from consensus.rules.verify_transaction import verify_transaction_non_contextual
 from consensus.types.blockchain import RawTransaction, Transaction
 from tests.realchain.kinds import RealTransaction
 from tests.realchain.vectors import all_transactions
-from tests.support.chains.headers import make_consensus
+from tests.support.chains.unchecked import make_consensus
 
 TRANSACTIONS = all_transactions()
 CONSENSUS = make_consensus()
