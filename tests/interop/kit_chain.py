@@ -23,7 +23,7 @@ from tests.support.nodes.reference import Pair
 PROPOSAL_GAP = 2
 """Blocks from a proposal to the first block that may commit it."""
 
-POOL_S = 20.0
+POOL_S = 60.0
 EPOCH_PART = (1 << 16) - 1
 COUNTS: Counter[str] = Counter()
 """What all tests of the session made, told at its end."""
