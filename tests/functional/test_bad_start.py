@@ -397,7 +397,11 @@ CONFIG_FAULTS = {
     "number out of range": ("# min_fee_rate = 1000", "min_fee_rate = -1", ["tx_pool.min_fee_rate", ">= 0"]),
     "bad TOML": ("[tx_pool]", "[tx_pool", ["config.toml", "line"]),
     "unknown module": ('"Net"', '"Nett"', ["rpc.modules", "Nett"]),
-    "bad address": ('listen_address = "127.0.0.1:', 'listen_address = "127.0.0.1', ["rpc.listen_address", "host:port"]),
+    "bad address": (
+        '\nlisten_address = "127.0.0.1:',
+        '\nlisten_address = "127.0.0.1',
+        ["rpc.listen_address", "host:port"],
+    ),
     "bad log level": ('filter = "info,ckb-script=debug"', 'filter = "loud"', ["logger.filter", "loud"]),
     "bad code hash": ('code_hash = "0x9bd7', 'code_hash = "9bd7', ["block_assembler.code_hash"]),
     "bad hash type": ('\nhash_type = "type"', '\nhash_type = "types"', ["block_assembler.hash_type", "types"]),
