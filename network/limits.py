@@ -1,0 +1,89 @@
+"""The protocols of the CKB wire, one row each: names, ids, sizes. All numbers are the reference's; there is no RFC of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Final
+
+__all__ = [
+    "ALERT",
+    "ALL_PROTOCOLS",
+    "DISCONNECT_MESSAGE",
+    "DISCOVERY",
+    "FEELER",
+    "FILTER",
+    "HOLE_PUNCHING",
+    "IDENTIFY",
+    "LIGHT_CLIENT",
+    "MAX_UNCOMPRESSED",
+    "PING",
+    "RELAY",
+    "SYNC",
+    "TIME",
+    "VERSION",
+    "Flags",
+    "ProtocolSpec",
+]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+VERSION: Final = "3"
+"""The only version that each protocol offers."""
+
+MAX_UNCOMPRESSED: Final = 8 * MIB
+"""Bytes that a compressed message may have after decompression."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolSpec:
+    """A protocol: `id` appears in RPC only, `name` on the wire. `max_frame` bytes may stand behind a length, before
+    decompression. With `has_flag_byte` a byte before the payload says whether it is compressed.
+    `config_name` is how `network.support_protocols` calls it."""
+
+    id: int
+    name: str
+    config_name: str
+    max_frame: int
+    has_flag_byte: bool
+
+
+PING: Final = ProtocolSpec(0, "/ckb/ping", "Ping", KIB, False)
+DISCOVERY: Final = ProtocolSpec(1, "/ckb/discovery", "Discovery", 512 * KIB, False)
+IDENTIFY: Final = ProtocolSpec(2, "/ckb/identify", "Identify", 2 * KIB, False)
+FEELER: Final = ProtocolSpec(3, "/ckb/flr", "Feeler", KIB, False)
+DISCONNECT_MESSAGE: Final = ProtocolSpec(4, "/ckb/disconnectmsg", "DisconnectMessage", KIB, False)
+SYNC: Final = ProtocolSpec(100, "/ckb/syn", "Sync", 2 * MIB, True)
+RELAY: Final = ProtocolSpec(101, "/ckb/relay3", "Relay", 4 * MIB, True)
+TIME: Final = ProtocolSpec(102, "/ckb/tim", "Time", KIB, True)
+ALERT: Final = ProtocolSpec(110, "/ckb/alt", "Alert", 128 * KIB, True)
+LIGHT_CLIENT: Final = ProtocolSpec(120, "/ckb/lightclient", "LightClient", 2 * MIB, True)
+FILTER: Final = ProtocolSpec(121, "/ckb/filter", "Filter", 2 * MIB, True)
+HOLE_PUNCHING: Final = ProtocolSpec(130, "/ckb/holepunching", "HolePunching", 512 * KIB, False)
+
+ALL_PROTOCOLS: Final = (
+    PING,
+    DISCOVERY,
+    IDENTIFY,
+    FEELER,
+    DISCONNECT_MESSAGE,
+    SYNC,
+    RELAY,
+    TIME,
+    ALERT,
+    LIGHT_CLIENT,
+    FILTER,
+    HOLE_PUNCHING,
+)
+
+
+class Flags(IntFlag):
+    """What a node serves, as Identify and Discovery tell it. A node that tells none serves COMPATIBILITY."""
+
+    COMPATIBILITY = 1
+    DISCOVERY = 2
+    SYNC = 4
+    RELAY = 8
+    LIGHT_CLIENT = 16
+    BLOCK_FILTER = 32
