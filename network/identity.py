@@ -9,9 +9,14 @@ from coincurve import PrivateKey
 
 SECRET_SIZE = 32
 SHA256_MULTIHASH_PREFIX = b"\x12\x20"
+PEER_ID_BYTES = 34
 PEER_ID_SIZE = 46
 """Characters of the base58 text of those 34 bytes."""
 BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_BASE58_VALUES = {digit: value for value, digit in enumerate(BASE58_ALPHABET)}
+_CHUNK_DIGITS = 10
+_CHUNK = 58**_CHUNK_DIGITS
+"""So many digits are split off a large number at once; the rest is arithmetic of one machine word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +44,45 @@ def peer_id_of(public_key: bytes) -> str:
 def base58(data: bytes) -> str:
     """Base58 with Bitcoin's alphabet; leading zero bytes become `1`."""
     number = int.from_bytes(data, "big")
-    digits = ""
+    digits = list[str]()
     while number:
-        number, rest = divmod(number, 58)
-        digits = BASE58_ALPHABET[rest] + digits
-    return "1" * (len(data) - len(data.lstrip(b"\0"))) + digits
+        number, chunk = divmod(number, _CHUNK)
+        for _ in range(_CHUNK_DIGITS):
+            chunk, digit = divmod(chunk, 58)
+            digits.append(BASE58_ALPHABET[digit])
+    text = "".join(reversed(digits)).lstrip(BASE58_ALPHABET[0])
+    return "1" * (len(data) - len(data.lstrip(b"\0"))) + text
 
 
 def is_peer_id(text: str) -> bool:
     """Whether a text is base58 of a SHA-256 multihash."""
-    if len(text) != PEER_ID_SIZE:
+    try:
+        peer_id_to_bytes(text)
+    except ValueError:
         return False
+    return True
+
+
+def peer_id_to_bytes(text: str) -> bytes:
+    """The multihash that a peer id is the base58 of, 34 bytes. Raises ValueError."""
+    if len(text) != PEER_ID_SIZE:
+        raise ValueError("invalid peer id")
     number = 0
     for digit in text:
-        value = BASE58_ALPHABET.find(digit)
-        if value < 0:
-            return False
+        value = _BASE58_VALUES.get(digit)
+        if value is None:
+            raise ValueError("invalid peer id")
         number = number * 58 + value
-    return number >> 256 == int.from_bytes(SHA256_MULTIHASH_PREFIX, "big")
+    if number >> 256 != int.from_bytes(SHA256_MULTIHASH_PREFIX, "big"):
+        raise ValueError("invalid peer id")
+    return number.to_bytes(PEER_ID_BYTES, "big")
+
+
+def peer_id_from_bytes(data: bytes) -> str:
+    """The peer id of a SHA-256 multihash. Raises ValueError."""
+    if len(data) != PEER_ID_BYTES or not data.startswith(SHA256_MULTIHASH_PREFIX):
+        raise ValueError("invalid peer id")
+    return base58(data)
 
 
 def new_identity() -> Identity:

@@ -1,4 +1,4 @@
-"""The protocols of the CKB wire, one row each: names, ids, sizes. All numbers are the reference's; there is no RFC of them."""
+"""The protocols of the CKB wire, one row each: names, ids, sizes. All numbers are the reference's."""
 
 from __future__ import annotations
 
