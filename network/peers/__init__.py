@@ -1,0 +1,1 @@
+"""Who the peers are: known addresses, bans, the table of connected ones, and what misbehaviour costs."""
