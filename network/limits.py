@@ -87,3 +87,11 @@ class Flags(IntFlag):
     RELAY = 8
     LIGHT_CLIENT = 16
     BLOCK_FILTER = 32
+
+    @classmethod
+    def known(cls, bits: int) -> Flags:
+        """Of what a peer sent, without the bits that nobody has a meaning for yet."""
+        return cls(bits & _KNOWN_FLAGS)
+
+
+_KNOWN_FLAGS: Final = (1 << len(Flags)) - 1

@@ -36,6 +36,8 @@ class PeerIdentity:
 
     flags: Flags
     client_version: str
+    listening: tuple[Multiaddr, ...] = ()
+    """Where it says that it listens; reachable ones only, with its peer id."""
 
 
 class MessageTooLarge(ValueError):  # noqa: N818 - the condition is its name, as in network.framing
