@@ -39,14 +39,15 @@ MAX_UNCOMPRESSED: Final = 8 * MIB
 @dataclass(frozen=True, slots=True)
 class ProtocolSpec:
     """A protocol: `id` appears in RPC only, `name` on the wire. `max_frame` bytes may stand behind a length, before
-    decompression. With `has_flag_byte` a byte before the payload says whether it is compressed.
-    `config_name` is how `network.support_protocols` calls it."""
+    decompression. With `has_flag_byte` a byte before the payload says whether it is compressed; `compresses`: long ones
+    of ours are. `config_name` is how `network.support_protocols` calls it."""
 
     id: int
     name: str
     config_name: str
     max_frame: int
     has_flag_byte: bool
+    compresses: bool = True
 
 
 PING: Final = ProtocolSpec(0, "/ckb/ping", "Ping", KIB, False)
@@ -59,7 +60,7 @@ RELAY: Final = ProtocolSpec(101, "/ckb/relay3", "Relay", 4 * MIB, True)
 TIME: Final = ProtocolSpec(102, "/ckb/tim", "Time", KIB, True)
 ALERT: Final = ProtocolSpec(110, "/ckb/alt", "Alert", 128 * KIB, True)
 LIGHT_CLIENT: Final = ProtocolSpec(120, "/ckb/lightclient", "LightClient", 2 * MIB, True)
-FILTER: Final = ProtocolSpec(121, "/ckb/filter", "Filter", 2 * MIB, True)
+FILTER: Final = ProtocolSpec(121, "/ckb/filter", "Filter", 2 * MIB, True, compresses=False)
 HOLE_PUNCHING: Final = ProtocolSpec(130, "/ckb/holepunching", "HolePunching", 512 * KIB, False)
 
 ALL_PROTOCOLS: Final = (

@@ -1,0 +1,334 @@
+"""One connection of the CKB wire, from its handshake to whole messages of its protocols: secio, yamux, select, frames.
+
+Sans I/O: bytes and times come in, events and bytes go out. The owner writes what `data_to_send` gives after each call,
+and calls `advance` when `next_deadline` has come. After the event Ended nothing more happens; all calls are allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from network.ckb_wire.events import Ended, EndReason, Established, Event
+from network.ckb_wire.protocol_streams import ProtocolStreams, WrongAnswer
+from network.ckb_wire.records import RecordReader
+from network.ckb_wire.secio.errors import HandshakeError, HandshakeFault, SecioError
+from network.ckb_wire.yamux import GoAwayCode, YamuxError, YamuxLimits
+from network.framing import FrameTooLarge
+from network.limits import ProtocolSpec
+from network.peer import Direction
+
+__all__ = ["MAX_SEND_BUFFER", "Channel", "Handshake", "WireConnection", "WireLimits"]
+
+MAX_RECORD: Final = 8 << 20
+"""Bytes of a sealed frame, tag included. The reference sends 1 MiB and a little at most, but accepts this."""
+MAX_SEND_BUFFER: Final = 24 << 20
+"""Bytes that may wait for a peer, as in the reference."""
+
+
+class Channel(Protocol):
+    """Both directions of a connection after the handshake; `secio.SecureChannel`."""
+
+    @property
+    def remote_public_key(self) -> bytes: ...
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """A whole frame, with its length."""
+
+    def open(self, frame: memoryview) -> bytes:
+        """The plaintext of a frame without its length. Raises SecioError."""
+
+
+class Handshake(Protocol):
+    """What proves the keys; `secio.SecioHandshake`."""
+
+    def data_to_send(self) -> bytes: ...
+
+    def receive(self, data: memoryview) -> None:
+        """Raises HandshakeError."""
+
+    @property
+    def is_done(self) -> bool: ...
+
+    def channel(self) -> Channel: ...
+
+    def rest(self) -> bytes:
+        """What came behind the handshake."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireLimits:
+    """Times in seconds, sizes in bytes; all but `close_timeout` are the reference's. Onion services need 120 s where it
+    says 5."""
+
+    handshake_timeout: float = 5
+    select_timeout: float = 5
+    idle_timeout: float = 5
+    """For how long no protocol may be open."""
+    close_timeout: float = 1
+    """For how long the peer may take to answer that it closes, too."""
+    max_queued: int = MAX_SEND_BUFFER
+    yamux: YamuxLimits = field(default_factory=YamuxLimits)
+
+
+class WireConnection:
+    """One side of a connection. All times are of the same steady clock, in seconds."""
+
+    __slots__ = (
+        "_channel",
+        "_closing_until",
+        "_deadline",
+        "_direction",
+        "_events",
+        "_handshake",
+        "_has_ended",
+        "_limits",
+        "_now",
+        "_protocols",
+        "_records",
+        "_streams",
+        "_unsent",
+    )
+
+    def __init__(
+        self,
+        handshake: Handshake,
+        direction: Direction,
+        protocols: Sequence[ProtocolSpec],
+        *,
+        now: float,
+        limits: WireLimits | None = None,
+    ) -> None:
+        """`protocols` are those that the peer may open."""
+        self._limits: Final = limits or WireLimits()
+        self._direction: Final = direction
+        self._protocols: Final = protocols
+        self._now = now
+        self._events: Final = list[Event]()
+        self._handshake: Handshake | None = handshake
+        self._deadline = now + self._limits.handshake_timeout
+        """Of the handshake."""
+        self._unsent = b""
+        """The end of the handshake."""
+        self._channel: Channel | None = None
+        self._streams: ProtocolStreams | None = None
+        self._records: Final = RecordReader(MAX_RECORD)
+        self._closing_until: float | None = None
+        self._has_ended = False
+
+    # --- what comes in ---
+
+    def receive(self, data: memoryview, now: float) -> list[Event]:
+        """Bytes from the peer; `data` is not kept."""
+        self._now = now
+        if self._has_ended:
+            return self._drain()
+        try:
+            if self._handshake is not None:
+                data = self._shake_hands(self._handshake, data)
+            if self._channel is not None and self._streams is not None:
+                self._open_records(self._channel, self._streams, data)
+        except HandshakeError as error:
+            self._end(EndReason.HANDSHAKE_FAILED, error.detail, error.fault)
+        except (SecioError, FrameTooLarge) as error:
+            self._end(EndReason.VIOLATION, f"secio: {error}")
+        except YamuxError as error:
+            self._break_off(EndReason.VIOLATION, f"yamux: {error}")
+        except WrongAnswer as error:
+            self._break_off(EndReason.SELECT_VIOLATION, str(error))
+        return self._drain()
+
+    def _shake_hands(self, handshake: Handshake, data: memoryview) -> memoryview:
+        """Gives what is behind the handshake."""
+        handshake.receive(data)
+        if not handshake.is_done:
+            return memoryview(b"")
+        self._unsent += handshake.data_to_send()
+        self._channel = channel = handshake.channel()
+        self._handshake = None
+        self._streams = ProtocolStreams(
+            self._protocols,
+            self._events,
+            is_dialer=self._direction is Direction.OUTBOUND,
+            select_timeout=self._limits.select_timeout,
+            limits=self._limits.yamux,
+            now=self._now,
+        )
+        self._events.append(Established(channel.remote_public_key))
+        return memoryview(handshake.rest())
+
+    def _open_records(self, channel: Channel, streams: ProtocolStreams, data: memoryview) -> None:
+        for record in self._records.feed(data):
+            streams.receive(channel.open(record), self._now)
+            code = streams.session.remote_code
+            if code is not None:
+                self._peer_closed(streams, code)
+                return
+
+    def _peer_closed(self, streams: ProtocolStreams, code: int) -> None:
+        streams.session.go_away(GoAwayCode.NORMAL)
+        if self._closing_until is not None:
+            self._end(EndReason.CLOSED)
+        else:
+            self._end(EndReason.PEER_CLOSED, f"with code {code}")
+
+    def end_of_stream(self, now: float) -> list[Event]:
+        """The peer sends nothing more."""
+        self._now = now
+        if not self._has_ended:
+            if self._closing_until is not None:
+                self._end(EndReason.CLOSED)
+            else:
+                self._end(EndReason.END_OF_STREAM, "" if self._handshake is None else "during the handshake")
+        return self._drain()
+
+    # --- what the owner does ---
+
+    def open(self, protocol: ProtocolSpec, now: float) -> None:
+        """Ask the peer for a protocol, unless it is open or asked for; Opened or Refused follows."""
+        self._now = now
+        if self._is_usable and self._streams is not None:
+            self._streams.open(protocol, now)
+
+    def version_of(self, protocol: ProtocolSpec) -> str | None:
+        """None when the protocol is not open."""
+        return self._streams.version_of(protocol) if self._is_usable and self._streams is not None else None
+
+    def send(self, protocol: ProtocolSpec, payload: bytes, now: float) -> bool:
+        """Queue a message; False when the protocol is not open. Raises MessageTooLarge. When more waits than may, the
+        connection ends."""
+        self._now = now
+        if not self._is_usable or self._streams is None:
+            return False
+        is_open = self._streams.send(protocol, payload, now)
+        queued = self._streams.session.queued_bytes
+        if queued > self._limits.max_queued:
+            self._end(EndReason.SEND_QUEUE_FULL, f"{queued} bytes, of at most {self._limits.max_queued}")
+        return is_open
+
+    def close_protocol(self, protocol: ProtocolSpec, now: float) -> None:
+        """Send what the window allows, and close one protocol. There is no event of it."""
+        self._now = now
+        if self._is_usable and self._streams is not None:
+            self._streams.close(protocol, now)
+
+    def hold(self, protocol: ProtocolSpec) -> None:
+        """No messages of one protocol until `release`; the peer may go on to send what its window allows."""
+        if self._is_usable and self._streams is not None:
+            self._streams.hold(protocol)
+
+    def release(self, protocol: ProtocolSpec, now: float) -> list[Event]:
+        """Messages come again; first those that came meanwhile."""
+        self._now = now
+        if self._is_usable and self._streams is not None:
+            self._streams.release(protocol, now)
+        return self._drain()
+
+    def close(self, now: float) -> None:
+        """Send what the windows allow and that we close. Ended follows when the peer has answered, or after a while."""
+        self._now = now
+        if self._has_ended or self._closing_until is not None:
+            return
+        if self._streams is None:
+            self._end(EndReason.CLOSED, "during the handshake")
+            return
+        self._streams.session.go_away(GoAwayCode.NORMAL)
+        self._closing_until = now + self._limits.close_timeout
+
+    # --- what goes out ---
+
+    def data_to_send(self) -> list[bytes]:
+        """What is to be written now, in order; never changed afterwards."""
+        if self._handshake is not None:
+            data = self._handshake.data_to_send()
+            return [data] if data else []
+        if self._channel is None or self._streams is None:
+            return []
+        records = list(map(self._channel.seal, self._streams.session.data_to_send()))
+        if self._unsent:
+            records.insert(0, self._unsent)
+            self._unsent = b""
+        return records
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of messages that wait in here."""
+        return self._streams.session.queued_bytes if self._streams is not None else 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that came and are not complete messages yet, or are on hold."""
+        return self._records.held_bytes + (self._streams.held_bytes if self._streams is not None else 0)
+
+    # --- time ---
+
+    def next_deadline(self) -> float | None:
+        """When `advance` has something to do; it may be past. None: never again."""
+        if self._events:
+            return self._now
+        if self._has_ended:
+            return None
+        if self._closing_until is not None:
+            return self._closing_until
+        if self._streams is None:
+            return self._deadline
+        streams = self._streams
+        deadline = streams.session.next_ping
+        if streams.idle_since is not None:
+            deadline = min(deadline, streams.idle_since + self._limits.idle_timeout)
+        for other in (streams.select_deadline, streams.session.stall_deadline):
+            if other is not None and other < deadline:
+                deadline = other
+        return deadline
+
+    def advance(self, now: float) -> list[Event]:
+        """Do what time demands."""
+        self._now = now
+        if self._has_ended:
+            return self._drain()
+        if self._closing_until is not None:
+            if now >= self._closing_until:
+                self._end(EndReason.CLOSED)
+        elif self._streams is None:
+            if now >= self._deadline:
+                self._end(EndReason.HANDSHAKE_TIMEOUT, f"after {self._limits.handshake_timeout:g} s")
+        else:
+            self._advance_streams(self._streams, now)
+        return self._drain()
+
+    def _advance_streams(self, streams: ProtocolStreams, now: float) -> None:
+        streams.advance(now)
+        if streams.idle_since is not None and now >= streams.idle_since + self._limits.idle_timeout:
+            self._break_off(EndReason.IDLE, "no protocol is open", GoAwayCode.NORMAL)
+            return
+        stall_deadline = streams.session.stall_deadline
+        if stall_deadline is not None and now >= stall_deadline:
+            self._break_off(EndReason.SEND_STALLED, f"for {self._limits.yamux.send_stall:g} s", GoAwayCode.NORMAL)
+        elif not streams.session.advance(now):
+            self._break_off(EndReason.PING_TIMEOUT, "", GoAwayCode.NORMAL)
+
+    # --- the end ---
+
+    @property
+    def _is_usable(self) -> bool:
+        return not self._has_ended and self._closing_until is None
+
+    def _break_off(self, reason: EndReason, detail: str, code: GoAwayCode = GoAwayCode.PROTOCOL_ERROR) -> None:
+        """End, and tell the peer."""
+        if self._streams is not None:
+            self._streams.session.go_away(code)
+        self._end(reason, detail)
+
+    def _end(self, reason: EndReason, detail: str = "", fault: HandshakeFault | None = None) -> None:
+        """End; only what was told the peer as the last is still sent."""
+        self._has_ended = True
+        self._handshake = None
+        if self._streams is not None and not self._streams.session.is_closing:
+            self._streams = self._channel = None
+        self._events.append(Ended(reason, detail, fault))
+
+    def _drain(self) -> list[Event]:
+        events = self._events[:]
+        self._events.clear()
+        return events

@@ -1,0 +1,283 @@
+"""The protocols of one connection on their streams: asked for, answered, open, closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from network.ckb_wire.events import Event, Opened, ProtocolClosed, ProtocolFault, Received, Refusal, Refused
+from network.ckb_wire.messages import BrokenMessage, MessageReader, message_frame
+from network.ckb_wire.select import SelectError, Selection, SelectReader, common_version, select_frame
+from network.ckb_wire.yamux import Session, Stream, StreamConsumer, YamuxLimits
+from network.limits import VERSION, ProtocolSpec
+
+__all__ = ["ProtocolStreams", "WrongAnswer"]
+
+
+class WrongAnswer(Exception):  # noqa: N818 - the condition is its name, as in network.framing
+    """The peer answered with another protocol than we asked for; `name` is the peer's text. The connection is over."""
+
+    def __init__(self, asked: str, name: str) -> None:
+        super().__init__(f"{name!r} as the answer to {asked}")
+        self.asked, self.name = asked, name
+
+
+class ProtocolStreams:
+    """The protocols of a connection, on a yamux session. What happens is appended to `events`."""
+
+    def __init__(
+        self,
+        protocols: Sequence[ProtocolSpec],
+        events: list[Event],
+        *,
+        is_dialer: bool,
+        select_timeout: float,
+        limits: YamuxLimits,
+        now: float,
+    ) -> None:
+        """`protocols` are those that the peer may open."""
+        self._by_name: Final = {protocol.name: protocol for protocol in protocols}
+        self._events: Final = events
+        self._select_timeout: Final = select_timeout
+        self._now = now
+        self.session: Final = Session(is_dialer=is_dialer, accept=self._accept, limits=limits, now=now)
+        self._selecting: Final = dict[int, _Asking | _Answering]()
+        """By stream."""
+        self._speaking: Final = dict[int, _Speaking]()
+        """By protocol."""
+        self.idle_since: float | None = now
+        """Since when no protocol is open."""
+
+    # --- what comes in ---
+
+    def receive(self, data: bytes, now: float) -> None:
+        """The session's next bytes. Raises YamuxError and WrongAnswer: the connection is over."""
+        self._now = now
+        self.session.receive(data, now)
+
+    def _accept(self, stream: Stream) -> StreamConsumer:
+        selecting = self._selecting[stream.id] = _Answering(self, stream, self._now + self._select_timeout)
+        return selecting
+
+    def answer(self, stream: Stream, selection: Selection) -> StreamConsumer | None:
+        """Tell the opener of a stream what was picked. A protocol that runs already is agreed to and reset behind it,
+        as the reference does. Gives what consumes the stream from now on."""
+        del self._selecting[stream.id]
+        protocol = self._by_name.get(selection.name)
+        version = common_version((VERSION,), selection.versions) if protocol is not None else None
+        self.session.send(stream, b"", select_frame(selection.name, [version] if version else []), self._now)
+        if protocol is None or version is None or protocol.id in self._speaking:
+            self.session.reset(stream)
+            return None
+        return self._speak(protocol, version, stream)
+
+    def answered(self, stream: Stream, asked: ProtocolSpec, selection: Selection) -> StreamConsumer | None:
+        """The peer's answer. Gives what consumes the stream from now on."""
+        if selection.name != asked.name and selection.versions:
+            raise WrongAnswer(asked.name, selection.name)
+        if VERSION not in selection.versions:
+            self.refused(stream, asked, Refusal.UNSUPPORTED)
+            return None
+        del self._selecting[stream.id]
+        if asked.id in self._speaking:
+            self.session.reset(stream)
+            return None
+        return self._speak(asked, VERSION, stream)
+
+    def refused(self, stream: Stream, asked: ProtocolSpec, refusal: Refusal) -> None:
+        """A protocol that we asked for will not open."""
+        del self._selecting[stream.id]
+        self.session.reset(stream)
+        self._events.append(Refused(asked, refusal))
+
+    def given_up(self, stream: Stream) -> None:
+        """The peer opened a stream and did not come to say what for, or said it wrongly."""
+        del self._selecting[stream.id]
+        self.session.reset(stream)
+
+    def _speak(self, protocol: ProtocolSpec, version: str, stream: Stream) -> StreamConsumer:
+        speaking = _Speaking(self, protocol, version, stream, self._deliver(protocol))
+        self._speaking[protocol.id] = speaking
+        self.idle_since = None
+        stream.consumer = speaking
+        self._events.append(Opened(protocol, version))
+        return speaking
+
+    def _deliver(self, protocol: ProtocolSpec) -> Callable[[bytes], None]:
+        add = self._events.append
+        return lambda payload: add(Received(protocol, payload))
+
+    def ended(self, speaking: _Speaking, fault: ProtocolFault | None) -> None:
+        """A protocol was closed by the peer, or for a fault of the peer's."""
+        self.session.close(speaking.stream)
+        self._remove(speaking)
+        self._events.append(ProtocolClosed(speaking.protocol, fault))
+
+    def _remove(self, speaking: _Speaking) -> None:
+        del self._speaking[speaking.protocol.id]
+        if not self._speaking:
+            self.idle_since = self._now
+
+    # --- what the owner does ---
+
+    def open(self, protocol: ProtocolSpec, now: float) -> None:
+        """Ask for a protocol, unless it is open or asked for."""
+        if protocol.id in self._speaking or self._is_asked(protocol):
+            return
+        self._now = now
+        stream = self.session.open()
+        stream.consumer = self._selecting[stream.id] = _Asking(self, stream, protocol, now + self._select_timeout)
+        self.session.send(stream, b"", select_frame(protocol.name, [VERSION]), now)
+
+    def _is_asked(self, protocol: ProtocolSpec) -> bool:
+        return any(type(one) is _Asking and one.protocol.id == protocol.id for one in self._selecting.values())
+
+    def version_of(self, protocol: ProtocolSpec) -> str | None:
+        """None when the protocol is not open."""
+        speaking = self._speaking.get(protocol.id)
+        return speaking.version if speaking is not None else None
+
+    def send(self, protocol: ProtocolSpec, payload: bytes, now: float) -> bool:
+        """Queue a message; False when the protocol is not open. Raises MessageTooLarge."""
+        speaking = self._speaking.get(protocol.id)
+        if speaking is None:
+            return False
+        prefix, body = message_frame(protocol, payload)
+        self.session.send(speaking.stream, prefix, body, now)
+        return True
+
+    def close(self, protocol: ProtocolSpec, now: float) -> None:
+        """Close a protocol, or stop to ask for it; there is no event of it."""
+        self._now = now
+        speaking = self._speaking.get(protocol.id)
+        if speaking is not None:
+            self.session.close(speaking.stream)
+            self._remove(speaking)
+        for one in list(self._selecting.values()):
+            if type(one) is _Asking and one.protocol.id == protocol.id:
+                self.given_up(one.stream)
+
+    def hold(self, protocol: ProtocolSpec) -> None:
+        """No messages of this protocol until `release`."""
+        speaking = self._speaking.get(protocol.id)
+        if speaking is not None:
+            self.session.hold(speaking.stream)
+
+    def release(self, protocol: ProtocolSpec, now: float) -> None:
+        """Messages come again; first those that came meanwhile."""
+        self._now = now
+        speaking = self._speaking.get(protocol.id)
+        if speaking is not None:
+            self.session.release(speaking.stream, now)
+
+    # --- time ---
+
+    def advance(self, now: float) -> None:
+        """Give up on streams whose protocol is not agreed upon in time."""
+        self._now = now
+        for one in list(self._selecting.values()):
+            if one.deadline <= now:
+                one.time_out()
+
+    @property
+    def select_deadline(self) -> float | None:
+        """When `advance` has something to do."""
+        if not self._selecting:
+            return None
+        return min(one.deadline for one in self._selecting.values())
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of messages that are unfinished or on hold."""
+        return self.session.held_bytes + sum(speaking.reader.held_bytes for speaking in self._speaking.values())
+
+
+class _Answering:
+    """A stream that the peer opened and has not said what for."""
+
+    __slots__ = ("_owner", "_reader", "_stream", "deadline")
+
+    def __init__(self, owner: ProtocolStreams, stream: Stream, deadline: float) -> None:
+        self._owner, self._stream, self.deadline = owner, stream, deadline
+        self._reader = SelectReader()
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        try:
+            selected = self._reader.feed(data, start, end)
+        except SelectError:
+            self._owner.given_up(self._stream)
+            return
+        if selected is not None:
+            selection, at = selected
+            consumer = self._owner.answer(self._stream, selection)
+            if consumer is not None and at < end:
+                consumer.data(data, at, end)
+
+    def finished(self) -> None:
+        self._owner.given_up(self._stream)
+
+    def was_reset(self) -> None:
+        self._owner.given_up(self._stream)
+
+    def time_out(self) -> None:
+        self._owner.given_up(self._stream)
+
+
+class _Asking:
+    """A stream that we opened and whose answer has not come."""
+
+    __slots__ = ("_owner", "_reader", "deadline", "protocol", "stream")
+
+    def __init__(self, owner: ProtocolStreams, stream: Stream, protocol: ProtocolSpec, deadline: float) -> None:
+        self._owner, self.stream, self.protocol, self.deadline = owner, stream, protocol, deadline
+        self._reader = SelectReader()
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        try:
+            selected = self._reader.feed(data, start, end)
+        except SelectError:
+            self._owner.refused(self.stream, self.protocol, Refusal.MALFORMED)
+            return
+        if selected is not None:
+            selection, at = selected
+            consumer = self._owner.answered(self.stream, self.protocol, selection)
+            if consumer is not None and at < end:
+                consumer.data(data, at, end)
+
+    def finished(self) -> None:
+        self._owner.refused(self.stream, self.protocol, Refusal.CLOSED)
+
+    def was_reset(self) -> None:
+        self._owner.refused(self.stream, self.protocol, Refusal.CLOSED)
+
+    def time_out(self) -> None:
+        self._owner.refused(self.stream, self.protocol, Refusal.TIMEOUT)
+
+
+class _Speaking:
+    """A stream on which a protocol is open."""
+
+    __slots__ = ("_owner", "protocol", "reader", "stream", "version")
+
+    def __init__(
+        self,
+        owner: ProtocolStreams,
+        protocol: ProtocolSpec,
+        version: str,
+        stream: Stream,
+        deliver: Callable[[bytes], None],
+    ) -> None:
+        self._owner, self.protocol, self.version, self.stream = owner, protocol, version, stream
+        self.reader = MessageReader(protocol, deliver)
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        try:
+            self.reader.feed(data, start, end)
+        except BrokenMessage as error:
+            self._owner.ended(self, error.fault)
+
+    def finished(self) -> None:
+        self._owner.ended(self, ProtocolFault.CUT if self.reader.is_inside else None)
+
+    def was_reset(self) -> None:
+        self._owner.ended(self, ProtocolFault.RESET)
