@@ -16,10 +16,10 @@ import pytest
 from consensus.rules.block import CellbaseFault, verify_block_body
 from consensus.rules.uncles import UncleFault
 from consensus.types.blockchain import CellbaseWitness
-from tests.consensus.kit_rules import RULES, Rule
+from tests.consensus.rules.kit_rules import RULES, Rule
 from tests.support.builders.blocks import a_cellbase, a_consensus, a_header, an_output, lock_script
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RULE_FILES = (
     "consensus/rules/block.py",
     "consensus/rules/block_contextual.py",
@@ -44,7 +44,7 @@ RULE_FILES = (
 )
 DRIVERS = {
     "rules.block.verify_block_body",
-    "rules.block_contextual.verify_dao_field_after",  # the same rule for the fast path, see test_fast_block.py
+    "rules.block_contextual.verify_dao_field_after",  # the same rule for the fast path, see fast/test_block.py
     "chainspec.genesis.verify_genesis",
     "fast.header_batch.verify_next",
     "rules.resolve.verify_order",
@@ -82,7 +82,8 @@ def place(test: str) -> tuple[Path, str]:
     """File and function of a test that the table names."""
     where, _, name = test.rpartition(".")
     room, _, file = where.rpartition("/")
-    return ROOT / "tests" / (room or "consensus") / f"test_{file}.py", name
+    inside = ROOT / "tests" / "consensus" / (room or "rules")
+    return (inside if inside.is_dir() else ROOT / "tests" / room) / f"test_{file}.py", name
 
 
 def defined_errors() -> set[str]:

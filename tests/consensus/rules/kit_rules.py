@@ -2,8 +2,9 @@
 
 A rule is a function of consensus/ (or a file of the chain writer) with its errors; a fault of an error stands behind
 a dot. Below it `+` is a test of a block or transaction that just passes, `-` of one that just fails, `+-` of both; they
-are named by room, file and function: `block.test_x` is in tests/consensus/test_block.py, `script/code.test_x` in
-tests/script/test_code.py. `test_rules.py` holds the table against the code and the tests.
+are named by room, file and function: `block.test_x` is in tests/consensus/rules/test_block.py, `fast/chain.test_x` in
+tests/consensus/fast/test_chain.py, `script/code.test_x` in tests/script/test_code.py.
+`test_rules.py` holds the table against the code and the tests.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ rules.epoch.adjusted_epoch: EpochArithmeticError
 
 # headers in bulk, whose other rules are those above
 fast.header_batch.verify_continuous: NotContinuousError
-    + header_batch.test_a_batch_of_valid_headers
-    - header_batch.test_gaps_come_before_all_else
+    + fast/header_batch.test_a_batch_of_valid_headers
+    - fast/header_batch.test_gaps_come_before_all_else
 fast.header_batch.verify_headers: InvalidAncestorError
-    + header_batch.test_a_batch_of_valid_headers
-    - header_batch.test_unknown_and_invalid_parents
+    + fast/header_batch.test_a_batch_of_valid_headers
+    - fast/header_batch.test_unknown_and_invalid_parents
 
 # the block alone
 rules.block.verify_commitments: UnknownFieldsError
@@ -271,23 +272,23 @@ script.type_id.verify_type_id: ValidationFailure
 
 # the genesis block
 chainspec.genesis.verify_number_is_zero: NumberError
-    + genesis.test_good_genesis
-    - genesis.test_number
+    + chainspec/genesis.test_good_genesis
+    - chainspec/genesis.test_number
 chainspec.genesis.verify_epoch_is_zero: EpochNumberMismatchError
-    + genesis.test_good_genesis
-    - genesis.test_epoch_number
+    + chainspec/genesis.test_good_genesis
+    - chainspec/genesis.test_epoch_number
 chainspec.genesis.verify_no_parent: UnknownParentError
-    + genesis.test_good_genesis
-    - genesis.test_parent
+    + chainspec/genesis.test_good_genesis
+    - chainspec/genesis.test_parent
 chainspec.genesis.verify_cellbase: GenesisCellbaseError
-    + genesis.test_good_genesis
-    - genesis.test_cellbase
+    + chainspec/genesis.test_good_genesis
+    - chainspec/genesis.test_cellbase
 chainspec.genesis.verify_no_uncles: GenesisUnclesError
-    + genesis.test_good_genesis
-    - genesis.test_uncles
+    + chainspec/genesis.test_good_genesis
+    - chainspec/genesis.test_uncles
 chainspec.genesis.verify_dao: GenesisDaoError
-    + genesis.test_good_genesis
-    - genesis.test_dao_field
+    + chainspec/genesis.test_good_genesis
+    - chainspec/genesis.test_dao_field
 
 # the chain root
 rules.mmr.merge: MmrNumberError

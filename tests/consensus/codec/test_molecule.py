@@ -35,7 +35,7 @@ from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, OutPoint
 from consensus.types.core import BlockExt
 from network.messages.protocols import SYNC_MESSAGE, InIBD
-from tests.consensus.schemas import UNIONS, declared_types, is_valid, plain, rebuilt, values_of
+from tests.consensus.codec.schemas import UNIONS, declared_types, is_valid, plain, rebuilt, values_of
 from tests.support.fuzz import examples
 
 
