@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from consensus.types.blockchain import OutPoint
-from tests.interop import kit_requests
 from tests.interop.kit_chain import COUNTS, Mirror, mirror_of, wait_until
+from tests.interop.kit_chain_requests import chain_requests
 from tests.interop.kit_dao import Deposit
+from tests.interop.kit_facts import Facts, Request
+from tests.interop.kit_indexer_requests import indexer_requests
 from tests.interop.kit_json import Json, differences, hexed, sent_block, transaction_json
 from tests.interop.kit_mirror import assert_same_filters, tip_hash
-from tests.interop.kit_requests import Facts
+from tests.interop.kit_other_requests import other_requests
+from tests.interop.kit_transaction_requests import pool_requests, proof_checks, send_requests, transaction_requests
 from tests.support.builders.wallet import CKB
 from tests.support.nodes.process import RpcClient
 from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
@@ -126,13 +129,13 @@ def set_the_scene(mirror: Mirror) -> Facts:
     )
 
 
-def proofs(pair: Pair, facts: Facts) -> Iterator[kit_requests.Request]:
+def proofs(pair: Pair, facts: Facts) -> Iterator[Request]:
     proof = pair.reference.rpc.call("get_transaction_proof", [facts.committed["hash"]])
     both = pair.reference.rpc.call("get_transaction_and_witness_proof", [facts.committed["hash"]])
-    return kit_requests.proof_checks(facts, proof, both)
+    return proof_checks(facts, proof, both)
 
 
-def assert_equal_answers(pair: Pair, requests: Iterator[kit_requests.Request]) -> None:
+def assert_equal_answers(pair: Pair, requests: Iterator[Request]) -> None:
     found: list[str] = []
     asked = 0
     for method, params in requests:
@@ -143,28 +146,28 @@ def assert_equal_answers(pair: Pair, requests: Iterator[kit_requests.Request]) -
 
 
 def test_blocks_and_headers(scene: tuple[Mirror, Facts]) -> None:
-    assert_equal_answers(scene[0].pair, kit_requests.chain_requests(scene[1]))
+    assert_equal_answers(scene[0].pair, chain_requests(scene[1]))
 
 
 def test_transactions_cells_and_proofs(scene: tuple[Mirror, Facts]) -> None:
     pair, facts = scene[0].pair, scene[1]
-    assert_equal_answers(pair, chain(kit_requests.transaction_requests(facts), proofs(pair, facts)))
+    assert_equal_answers(pair, chain(transaction_requests(facts), proofs(pair, facts)))
 
 
 def test_the_pool(scene: tuple[Mirror, Facts]) -> None:
     pair, facts = scene[0].pair, scene[1]
-    assert_equal_answers(pair, chain(kit_requests.pool_requests(facts), kit_requests.send_requests(facts)))
+    assert_equal_answers(pair, chain(pool_requests(facts), send_requests(facts)))
 
 
 def test_the_indexer(scene: tuple[Mirror, Facts]) -> None:
     pair, facts = scene[0].pair, scene[1]
     for rpc in (pair.reference.rpc, pair.ours.rpc):
         wait_until(lambda rpc=rpc: rpc.call("get_indexer_tip")["block_hash"] == facts.tip)
-    assert_equal_answers(pair, kit_requests.indexer_requests(facts))
+    assert_equal_answers(pair, indexer_requests(facts))
 
 
 def test_the_other_modules(scene: tuple[Mirror, Facts]) -> None:
-    assert_equal_answers(scene[0].pair, kit_requests.other_requests(scene[1]))
+    assert_equal_answers(scene[0].pair, other_requests(scene[1]))
 
 
 # Not here: JSON that is no request at all (`1`, `[]`, a broken id), which the reference calls a parse error and ours,

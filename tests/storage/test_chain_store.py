@@ -1,128 +1,37 @@
-"""The chain store: random trees of blocks against the model, views, reopening, versions, crashes."""
+"""The chain store: random trees of blocks against the model, views, saves, one writer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from random import Random
 from threading import Thread
 
 import pytest
 
-from consensus.context import ChainReader
-from consensus.rules.mmr import mmr_positions
 from consensus.types.core import VALID
-from storage.archive import BlockArchive, Location
-from storage.chain_state import ChainState
-from storage.chain_store import ChainStore, ChainStoreOptions
-from storage.chain_txn import ChainTxn
+from storage.archive import Location
+from storage.chain_store import ChainStore
 from storage.errors import (
-    ArchiveBehindDatabase,
     ChainMismatch,
-    SchemaTooNew,
     SpecMismatch,
     StorageClosed,
     StorageCorrupt,
     StorageError,
     WriterBusy,
 )
-from storage.kv import KeyValueStore
-from storage.leveldb import LevelDbOptions, LevelDbStore
-from storage.memory import MemoryStore
-from storage.migrations import bring_to_version, schema_version
-from storage.schema import COMMIT_SERIAL, META_SCHEMA
-from tests.support.chains.stored import Node, assert_same_cell, child
+from tests.storage.kit_chain import assert_state, assert_stored, engine, grow, move_tip
+from tests.support.chains.stored import child
 
-OPTIONS = ChainStoreOptions(LevelDbOptions(write_buffer=64 << 10), segment_size=4_000)
 # Keys of one main chain; the others are facts of stored blocks, which detaching leaves.
 MAIN_CHAIN_KEYS = (b"N", b"T", b"C", b"U", b"R", b"e", b"Mtip", b"Mgenesis")
 
-Open = Callable[[], ChainStore]
 
-
-@pytest.fixture(params=["disk", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChainStore]:
-    opened = ChainStore.open(tmp_path / "data", OPTIONS) if request.param == "disk" else ChainStore.in_memory()
-    yield opened
-    opened.close()
-
-
-def engine(store: ChainStore) -> KeyValueStore:
-    return store._store
+@pytest.fixture
+def store(chain_store: ChainStore) -> ChainStore:
+    return chain_store
 
 
 def main_chain_keys(store: ChainStore) -> dict[bytes, bytes]:
     return {key: value for key, value in engine(store).iterator() if key.startswith(MAIN_CHAIN_KEYS)}
-
-
-def move_tip(txn: ChainTxn, old: Node | None, new: Node) -> None:
-    """Detach from `old` down to the fork, then insert and attach up to `new`."""
-    branch = new.branch()
-    while old is not None and old not in branch:
-        txn.detach_block(old.block)
-        old = old.parent
-    for node in branch if old is None else branch[old.block.number + 1 :]:
-        node.insert(txn)
-        node.attach(txn)
-
-
-def grow(store: ChainStore, count: int, seed: int = 0) -> list[Node]:
-    """Commit a chain of `count` blocks, one commit each."""
-    rng = Random(seed)
-    nodes: list[Node] = []
-    for _ in range(count):
-        nodes.append(child(rng, nodes[-1] if nodes else None))
-        with store.begin() as txn:
-            nodes[-1].insert(txn)
-            nodes[-1].attach(txn)
-            txn.commit(sync=False)
-    return nodes
-
-
-def assert_state(state: ChainState, tip: Node, others: list[Node]) -> None:
-    """`state` is the main chain that ends in `tip`; `others` are blocks whose cells and transactions it may lack."""
-    reader: ChainReader = state
-    assert reader.tip_header() == tip.block.header
-    assert reader.tip_epoch() == tip.epoch
-    branch = tip.branch()
-    for number, node in enumerate(branch):
-        assert reader.main_hash(number) == node.block.hash
-        assert reader.is_main(node.block.hash)
-        for position, digest in zip(mmr_positions(number), node.mmr_nodes, strict=True):
-            assert reader.mmr_node(position) == digest
-        assert state.epoch_by_number(node.epoch.number) == node.epoch
-    assert reader.main_hash(len(branch)) is None
-    assert reader.mmr_node(mmr_positions(len(branch)).start) is None
-    assert state.epoch_by_number(tip.epoch.number + 1) is None
-    for key, cell in tip.cells.items():
-        assert_same_cell(reader.cell(key), key, cell)
-    for tx_hash, (info, transaction) in tip.transactions.items():
-        assert reader.transaction_info(tx_hash) == info
-        assert reader.transaction(tx_hash) == transaction
-    for uncle_hash, header in tip.uncles.items():
-        assert reader.uncle(uncle_hash) == header
-    for other in others:
-        assert reader.is_main(other.block.hash) == (other in branch)
-        assert all((reader.cell(key) is None) == (key not in tip.cells) for key in other.cells)
-        assert all((reader.transaction_info(h) is None) == (h not in tip.transactions) for h in other.transactions)
-        assert all((reader.uncle(h) is None) == (h not in tip.uncles) for h in other.uncles)
-
-
-def assert_stored(state: ChainState, node: Node) -> None:
-    """The facts of a stored block."""
-    block = node.block
-    assert state.header(block.hash) == block.header
-    stored = state.block(block.hash)
-    assert stored is not None
-    assert stored.raw == block.raw
-    assert state.raw_block(block.hash) == block.raw
-    record = state.block_record(block.hash)
-    assert record is not None
-    assert record.transaction_count == len(block.transactions)
-    assert state.block_ext(block.hash) == node.ext
-    assert state.block_epoch(block.hash) == node.epoch
-    assert state.proposal_ids(block.hash) == frozenset(block.union_proposal_ids())
-    assert block.hash in state.stored_hashes(block.number)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -411,144 +320,6 @@ def test_identity(store: ChainStore) -> None:
         store.check_identity(genesis, b"b" * 32)
 
 
-def test_reopening_goes_on_where_it_was(tmp_path: Path) -> None:
-    rng = Random(3)
-    nodes = [child(rng, None)]
-    tip: Node | None = None
-    for round_ in range(12):
-        store = ChainStore.open(tmp_path, OPTIONS)
-        with store.begin() as txn:
-            move_tip(txn, tip, nodes[-1])
-            txn.commit(sync=round_ % 4 == 0)
-        tip = nodes[-1]
-        store.close()
-        store = ChainStore.open(tmp_path, OPTIONS)
-        with store.view() as view:
-            assert_state(view, tip, nodes)
-            for node in tip.branch():
-                assert_stored(view, node)
-        store.close()
-        nodes.append(child(rng, nodes[-1] if rng.random() < 0.7 else rng.choice(nodes)))
-    assert len(list((tmp_path / "blocks").iterdir())) > 1
-
-
-def archive_size(path: Path) -> int:
-    return sum(file.stat().st_size for file in (path / "blocks").iterdir())
-
-
-def test_bodies_of_a_discarded_transaction_are_taken_back(tmp_path: Path) -> None:
-    store = ChainStore.open(tmp_path)
-    nodes = grow(store, 3)
-    size = archive_size(tmp_path)
-    for _ in range(3):
-        with store.begin() as txn:
-            move_tip(txn, nodes[-1], lost := child(Random(1), nodes[-1]))
-            assert txn.transaction(lost.block.transactions[0].hash) is not None  # reading has the body written
-            assert archive_size(tmp_path) > size
-        assert archive_size(tmp_path) == size
-    with store.view() as view:
-        assert_state(view, nodes[-1], nodes)
-    store.close()
-
-
-def test_bodies_of_a_lost_commit_are_cut_at_open(tmp_path: Path) -> None:
-    """Killed between the bodies and the batch that points at them: as if it had not begun."""
-    store = ChainStore.open(tmp_path)
-    nodes = grow(store, 3)
-    store.close()
-    store = ChainStore.open(tmp_path)
-    size = archive_size(tmp_path)
-    store._archive.append(child(Random(1), nodes[-1]).block.raw)
-    store._archive.sync()
-    assert archive_size(tmp_path) > size
-    store.close()
-    store = ChainStore.open(tmp_path)
-    assert archive_size(tmp_path) == size
-    with store.view() as view:
-        assert_state(view, nodes[-1], nodes)
-    store.close()
-
-
-def test_lost_bodies_are_noticed_at_open(tmp_path: Path) -> None:
-    store = ChainStore.open(tmp_path)
-    grow(store, 3)
-    store.close()
-    (file,) = (tmp_path / "blocks").iterdir()
-    with file.open("r+b") as opened:
-        opened.truncate(file.stat().st_size - 1)
-    with pytest.raises(ArchiveBehindDatabase):
-        ChainStore.open(tmp_path)
-    with pytest.raises(ArchiveBehindDatabase):
-        ChainStore.open(tmp_path)  # not DatabaseLocked: the failed open let go
-
-
-def flip(file: Path, offset: int) -> None:
-    raw = bytearray(file.read_bytes())
-    raw[offset] ^= 1
-    file.write_bytes(raw)
-
-
-def test_changed_bodies_are_noticed_when_read(tmp_path: Path) -> None:
-    store = ChainStore.open(tmp_path)
-    nodes = grow(store, 20)
-    (file,) = (tmp_path / "blocks").iterdir()
-    key, cell = next((k, c) for k, c in nodes[-1].cells.items() if len(c.data) == 300)
-    at = file.read_bytes().index(cell.data)
-    flip(file, at + 100)
-    with store.view() as view:
-        meta = view.cell(key)
-        assert meta is not None
-        with pytest.raises(StorageCorrupt, match="data of a cell"):
-            _ = meta.data
-        with pytest.raises(StorageCorrupt, match="transaction"):
-            view.transaction(key[:32])
-        with pytest.raises(StorageCorrupt, match="checksum"):
-            view.block(cell.info.block_hash)
-    store.close()
-
-
-def test_a_hole_in_the_log_is_noticed(tmp_path: Path) -> None:
-    """LevelDB itself goes on behind an unreadable piece of its log as if nothing were missing."""
-    store = ChainStore.open(tmp_path)
-    nodes = grow(store, 60)
-    with store.begin() as txn:
-        txn.insert_ext(nodes[-1].block.hash, nodes[-1].ext)
-        txn.commit()  # synced, so all before it is acknowledged
-    store.close()
-    log = max((tmp_path / "db").glob("*.log"), key=lambda file: file.stat().st_size)
-    raw = bytearray(log.read_bytes())
-    assert len(raw) > 70_000
-    raw[40_000:40_040] = bytes(40)
-    log.write_bytes(raw)
-    with pytest.raises(StorageCorrupt, match=rf"{log}: .*this log is damaged.* block 59"):
-        ChainStore.open(tmp_path)
-    assert log.read_bytes() == raw
-    assert {file.name for file in tmp_path.iterdir()} == {"blocks", "db"}
-
-
-def test_a_commit_that_is_missing_is_noticed(tmp_path: Path) -> None:
-    store = ChainStore.open(tmp_path)
-    grow(store, 5)
-    engine(store).delete(COMMIT_SERIAL + (3).to_bytes(2, "big"))
-    store.close()
-    with pytest.raises(StorageCorrupt, match="commit 3 of 5 was lost"):
-        ChainStore.open(tmp_path)
-
-
-def test_serials_stay_whole_when_the_slots_are_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.serials.SLOTS", 8)
-    store = ChainStore.open(tmp_path)
-    grow(store, 30)
-    assert len(list(engine(store).iterator(prefix=COMMIT_SERIAL))) == 8
-    store.close()
-    store = ChainStore.open(tmp_path)
-    key, value = next(engine(store).iterator(prefix=COMMIT_SERIAL))
-    engine(store).put(key, (int.from_bytes(value, "little") - 8).to_bytes(8, "little"))
-    store.close()
-    with pytest.raises(StorageCorrupt, match="lost"):
-        ChainStore.open(tmp_path)
-
-
 def test_archive_full_disk_leaves_the_store_usable(store: ChainStore, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = grow(store, 2)
     new = child(Random(1), nodes[-1])
@@ -568,29 +339,6 @@ def test_archive_full_disk_leaves_the_store_usable(store: ChainStore, monkeypatc
         assert_state(view, new, nodes)
 
 
-def test_bodies_are_synced_before_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = ChainStore.open(tmp_path)
-    node = child(Random(1), None)
-    order: list[str] = []
-    sync_archive, write = BlockArchive.sync, LevelDbStore.write_batch
-
-    def recorded_sync(archive: BlockArchive) -> None:
-        order.append("archive")
-        sync_archive(archive)
-
-    def recorded_write(db: LevelDbStore, changes: object, *, sync: bool) -> None:
-        order.append(f"batch sync={sync}")
-        write(db, changes, sync=sync)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(BlockArchive, "sync", recorded_sync)
-    monkeypatch.setattr(LevelDbStore, "write_batch", recorded_write)
-    with store.begin() as txn:
-        move_tip(txn, None, node)
-        txn.commit()
-    assert order == ["archive", "batch sync=True"]
-    store.close()
-
-
 def test_a_save_that_nobody_waited_for_is_known_to_readers(store: ChainStore) -> None:
     nodes = grow(store, 2)
     stale = child(Random(1), nodes[0])
@@ -604,57 +352,3 @@ def test_a_save_that_nobody_waited_for_is_known_to_readers(store: ChainStore) ->
         txn.save()
     with store.view() as view:
         assert view.header(stale.block.hash) is None
-
-
-@pytest.mark.parametrize("end", [ChainTxn.commit, ChainTxn.save])
-def test_a_synced_batch_syncs_bodies_of_earlier_commits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[ChainTxn], None]
-) -> None:
-    """It makes all batches before it durable, so what they point at must be too."""
-    store = ChainStore.open(tmp_path)
-    grow(store, 1)
-    synced: list[BlockArchive] = []
-    monkeypatch.setattr(BlockArchive, "sync", lambda archive: synced.append(archive))
-    with store.begin() as txn:
-        txn.put_spec_hash(bytes(32))
-        end(txn)
-    assert synced == [store._archive]
-    store.close()
-
-
-def test_schema_of_a_newer_program_is_refused(tmp_path: Path) -> None:
-    store = ChainStore.open(tmp_path)
-    engine(store).put(META_SCHEMA, (2).to_bytes(4, "little"))
-    store.close()
-    with pytest.raises(SchemaTooNew, match="upgrade the program") as caught:
-        ChainStore.open(tmp_path)
-    assert (caught.value.found, caught.value.supported) == (2, 1)
-
-
-def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
-    foreign = LevelDbStore(tmp_path / "db")
-    foreign.put(b"something", b"else")
-    foreign.close()
-    with pytest.raises(StorageCorrupt, match="not a chain database"):
-        ChainStore.open(tmp_path)
-
-
-def test_migrations_run_step_by_step() -> None:
-    store = MemoryStore()
-    store.put(META_SCHEMA, (1).to_bytes(4, "little"))
-    seen: list[int | None] = []
-
-    def step(db: KeyValueStore) -> None:
-        seen.append(schema_version(db))
-
-    def broken(_db: KeyValueStore) -> None:
-        raise StorageError("db", "disk on fire")
-
-    with pytest.raises(StorageError, match="fire"):
-        bring_to_version(store, Path("db"), target=3, migrations={1: step, 2: broken})
-    assert schema_version(store) == 2
-    bring_to_version(store, Path("db"), target=4, migrations={1: step, 2: step, 3: step})
-    assert seen == [1, 2, 3]
-    assert schema_version(store) == 4
-    with pytest.raises(StorageCorrupt, match="no migration"):
-        bring_to_version(store, Path("db"), target=5, migrations={})
