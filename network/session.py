@@ -1,0 +1,439 @@
+"""One connection from its first byte to its last: it runs the wire's state machine, hands what comes of it to the
+switch, and is the `Peer` that handlers see. No I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Final, Protocol
+
+from network.ckb_wire.connection import WireConnection
+from network.ckb_wire.events import (
+    Ended,
+    EndReason,
+    Established,
+    Event,
+    Opened,
+    ProtocolClosed,
+    Received,
+    Refused,
+)
+from network.ckb_wire.secio import HandshakeFault
+from network.limits import DISCONNECT_MESSAGE, ProtocolSpec
+from network.multiaddr import Multiaddr
+from network.peer import Direction, PeerIdentity, Scheduler, SessionKind, Timer
+from network.traffic import Cause
+from network.transport import Link
+
+__all__ = ["MAX_REASON", "MAX_SEND_BUFFER", "Owner", "Session", "Stage"]
+
+MAX_SEND_BUFFER: Final = 24 * 1024 * 1024
+"""Bytes that may wait to be sent to one peer."""
+
+MAX_REASON: Final = 200
+"""Characters of a reason that the peer is told."""
+
+DISCONNECT_WAIT: Final = 0.5
+"""Seconds between the reason and the end: a reason right before the end is often lost on the way."""
+
+MAX_TURN: Final = 512
+"""Events that are handled before other peers have their turn; at most one slice more."""
+
+MIN_DELAY: Final = 0.001
+"""Seconds before a timer. An event loop's clock may call a little too early."""
+
+CLOSE_WAIT: Final = 2.0
+"""Seconds that the last bytes have to leave; then the connection is cut."""
+
+_PEER_CLOSED: Final = (EndReason.PEER_CLOSED, EndReason.END_OF_STREAM)
+
+
+class Stage(Enum):
+    """A session only ever goes forward in these."""
+
+    HANDSHAKE = "handshake"
+    LIVE = "live"
+    LEAVING = "leaving"
+    """Nothing is received any more; the reason, then the rest of what was sent, has a little time to leave."""
+    GONE = "gone"
+
+
+class Owner(Protocol):
+    """Whose sessions they are: the switch."""
+
+    def proven(self, session: Session, public_key: bytes) -> None:
+        """The peer has proven its key. The answer is `Session.begin` or `Session.leave`."""
+
+    def opened(self, session: Session, protocol: ProtocolSpec) -> None: ...
+
+    def received(self, session: Session, protocol: ProtocolSpec, payload: bytes) -> None: ...
+
+    def closed(self, session: Session, protocol: ProtocolSpec) -> None: ...
+
+    def left(self, session: Session, cause: Cause, reason: str) -> None:
+        """The session is LIVE, or in HANDSHAKE, no more; once. Nothing may be sent now."""
+
+    def handshake_failed(self, session: Session, fault: str, *, is_self: bool) -> None:
+        """Before `left`: how the wire names it. `is_self`: the other end is this node."""
+
+    def gone(self, session: Session) -> None:
+        """The connection is gone; once, after `left`."""
+
+    def wait(self, session: Session, now: float) -> float:
+        """Seconds until more may be read of the peer."""
+
+    def slice_size(self, now: float) -> int:
+        """Bytes that may be read of a peer before `wait` is asked again."""
+
+    def used(self, session: Session, size: int, now: float) -> None:
+        """The peer has sent so many bytes, of anything."""
+
+    def holds(self, session: Session, size: int) -> None:
+        """So many bytes of the peer's messages are unfinished or put off."""
+
+    def sent(self, session: Session, protocol: ProtocolSpec | None, size: int) -> None:
+        """A message was queued; None: bytes went to the wire."""
+
+    def flush_later(self, session: Session) -> None:
+        """Call `flush` soon, but not now: more may come."""
+
+    def fault(self, session: Session, where: str, error: Exception) -> None:
+        """The node's own code has failed while it served this session, which ends by this."""
+
+    def ban(self, session: Session, seconds: int, reason: str) -> None: ...
+
+
+class Session:
+    """Satisfies network.peer.Peer and network.transport.Receiver."""
+
+    def __init__(
+        self,
+        session_id: int,
+        link: Link,
+        connection: WireConnection,
+        address: Multiaddr,
+        direction: Direction,
+        kind: SessionKind,
+        owner: Owner,
+        scheduler: Scheduler,
+    ) -> None:
+        self._session_id: Final = session_id
+        self._link: Final = link
+        self._connection: Final = connection
+        self._direction: Final = direction
+        self._owner: Final = owner
+        self._scheduler: Final = scheduler
+        self._address, self._kind = address, kind
+        self._peer_id, self._is_whitelisted = "", False
+        self._connected_at = scheduler.now()
+        self._stage = Stage.HANDSHAKE
+        self._versions: Final[dict[ProtocolSpec, str]] = {}
+        self._held: Final[dict[ProtocolSpec, deque[bytes]]] = {}
+        self._events: Final[deque[Event]] = deque()
+        self._is_dispatching = False
+        self._unread = bytearray()
+        self._is_at_end = False
+        self._timer: Timer | None = None
+        self._timer_at = 0.0
+        self.identity: PeerIdentity | None = None
+
+    # --- Peer ---
+
+    @property
+    def session_id(self) -> int:
+        return self._session_id
+
+    @property
+    def peer_id(self) -> str:
+        return self._peer_id
+
+    @property
+    def address(self) -> Multiaddr:
+        return self._address
+
+    @property
+    def direction(self) -> Direction:
+        return self._direction
+
+    @property
+    def kind(self) -> SessionKind:
+        return self._kind
+
+    @property
+    def is_whitelisted(self) -> bool:
+        return self._is_whitelisted
+
+    @property
+    def connected_at(self) -> float:
+        return self._connected_at
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._connection.queued_bytes + self._link.buffered_bytes
+
+    @property
+    def stage(self) -> Stage:
+        return self._stage
+
+    @property
+    def versions(self) -> dict[ProtocolSpec, str]:
+        """The open protocols and their versions."""
+        return self._versions
+
+    def version_of(self, protocol: ProtocolSpec) -> str | None:
+        return self._versions.get(protocol)
+
+    def open(self, protocol: ProtocolSpec) -> None:
+        if self._stage is Stage.LIVE and self._direction is Direction.OUTBOUND and protocol not in self._versions:
+            self._connection.open(protocol, self._scheduler.now())
+            self._owner.flush_later(self)
+
+    def close(self, protocol: ProtocolSpec) -> None:
+        if self._stage is Stage.LIVE and protocol in self._versions:
+            self._connection.close_protocol(protocol, self._scheduler.now())
+            self._owner.flush_later(self)
+            self._later([ProtocolClosed(protocol, None)])
+
+    def send(self, protocol: ProtocolSpec, payload: bytes) -> bool:
+        if self._stage is not Stage.LIVE or protocol not in self._versions:
+            return False
+        if not self._connection.send(protocol, payload, self._scheduler.now()):
+            return False
+        self._owner.sent(self, protocol, len(payload))
+        self._owner.flush_later(self)
+        if self.queued_bytes > MAX_SEND_BUFFER:
+            self.leave(Cause.OVERLOAD, f"{self.queued_bytes} bytes wait to be sent")
+            return False
+        return True
+
+    def hold(self, protocol: ProtocolSpec) -> None:
+        if self._stage is Stage.LIVE and protocol in self._versions and protocol not in self._held:
+            self._held[protocol] = deque()
+            self._connection.hold(protocol)
+
+    def release(self, protocol: ProtocolSpec) -> None:
+        waiting = self._held.pop(protocol, None)
+        if self._stage is not Stage.LIVE or waiting is None:
+            return
+        self._events.extendleft(Received(protocol, payload) for payload in reversed(waiting))
+        self._later(self._connection.release(protocol, self._scheduler.now()))
+        self._owner.flush_later(self)
+
+    def disconnect(self, reason: str) -> None:
+        self.leave(Cause.DISCONNECTED, reason)
+
+    def ban(self, seconds: int, reason: str) -> None:
+        if self._stage is Stage.LIVE:
+            self._owner.ban(self, seconds, reason)
+
+    # --- what the switch decides ---
+
+    def name(self, peer_id: str, address: Multiaddr) -> None:
+        """The key is proven: who it is, and where."""
+        self._peer_id, self._address = peer_id, address
+
+    def begin(self, kind: SessionKind, *, is_whitelisted: bool) -> None:
+        """The peer may stay."""
+        self._kind, self._is_whitelisted = kind, is_whitelisted
+        self._connected_at = self._scheduler.now()
+        self._stage = Stage.LIVE
+
+    def leave(self, cause: Cause, reason: str, *, told: bool = True) -> None:
+        """End it: tell the peer why if `told` and if it listens, wait for a moment, close."""
+        if self._stage not in (Stage.HANDSHAKE, Stage.LIVE):
+            return
+        reason = reason[:MAX_REASON]
+        is_told = told and bool(reason) and DISCONNECT_MESSAGE in self._versions
+        if is_told:
+            self._connection.send(DISCONNECT_MESSAGE, reason.encode(), self._scheduler.now())
+            self.flush()
+        self._end(cause, reason)
+        if is_told:
+            self._set_timer(DISCONNECT_WAIT, self._close)
+        else:
+            self._close()
+
+    def flush(self) -> None:
+        """Hand what is to be sent to the link, and look when the connection wants to be called next."""
+        if self._stage not in (Stage.HANDSHAKE, Stage.LIVE):
+            return
+        self._write()
+        self._arm()
+
+    # --- Receiver ---
+
+    def receive(self, data: memoryview) -> None:
+        if self._stage not in (Stage.HANDSHAKE, Stage.LIVE):
+            return
+        if self._unread:
+            self._unread += data
+        else:
+            self._feed(data)
+
+    def _feed(self, data: memoryview) -> None:
+        """Read slice by slice, as long as the peer need not wait and has not had a whole turn: others want theirs."""
+        now, events = self._scheduler.now(), 0
+        while data and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
+            wait = self._owner.wait(self, now)
+            if wait > 0.0 or events >= MAX_TURN:
+                self._put_off(data, wait)
+                break
+            size = self._owner.slice_size(now)
+            events += self._feed_slice(data[:size], now)
+            data = data[size:]
+        self.flush()
+
+    def _feed_slice(self, data: memoryview, now: float) -> int:
+        """How many events came of it."""
+        try:
+            events = self._connection.receive(data, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must end no more than this connection
+            self._owner.fault(self, "receive", error)
+            return 0
+        self._owner.used(self, len(data), now)
+        self._owner.holds(self, self._connection.held_bytes)
+        self._take(events)
+        return len(events)
+
+    def _put_off(self, data: memoryview, wait: float) -> None:
+        self._unread = bytearray(data)
+        self._link.pause_reading()
+        self._scheduler.call_later(wait, self._resume)
+
+    def _resume(self) -> None:
+        """Go on where the turn ended."""
+        if self._stage not in (Stage.HANDSHAKE, Stage.LIVE):
+            return
+        data, self._unread = self._unread, bytearray()
+        self._feed(memoryview(data))
+        if not self._unread:
+            self._link.resume_reading()
+            if self._is_at_end:
+                self.end_of_stream()
+
+    def end_of_stream(self) -> None:
+        if self._stage is Stage.LEAVING:
+            self._close()
+        elif self._unread:
+            self._is_at_end = True
+        elif self._stage is not Stage.GONE:
+            self._take(self._connection.end_of_stream(self._scheduler.now()))
+            self.leave(Cause.CLOSED_BY_PEER, "the peer has closed the connection", told=False)
+
+    def lost(self, reason: str) -> None:
+        if self._stage is Stage.GONE:
+            return
+        if self._stage is not Stage.LEAVING:
+            self._end(Cause.CLOSED_BY_PEER, reason)
+        self._stop_timer()
+        self._stage = Stage.GONE
+        self._owner.gone(self)
+
+    # --- inside ---
+
+    def _take(self, events: Sequence[Event]) -> None:
+        """Handle events in order, after those that wait. A handler that causes more of them returns first."""
+        self._events.extend(events)
+        if self._is_dispatching:
+            return
+        self._is_dispatching = True
+        try:
+            while self._events and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
+                self._dispatch(self._events.popleft())
+        finally:
+            self._is_dispatching = False
+
+    def _later(self, events: Sequence[Event]) -> None:
+        """Handle events soon, but not within the call of a handler."""
+        self._events.extend(events)
+        self._scheduler.call_later(0.0, lambda: self._take(()))
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case Received(protocol, payload):
+                held = self._held.get(protocol)
+                if held is not None:
+                    held.append(payload)
+                elif protocol in self._versions:
+                    self._owner.received(self, protocol, payload)
+            case Opened(protocol, version):
+                self._versions[protocol] = version
+                self._owner.opened(self, protocol)
+            case ProtocolClosed(protocol):
+                self._held.pop(protocol, None)
+                if self._versions.pop(protocol, None) is not None:
+                    self._owner.closed(self, protocol)
+            case Established(public_key):
+                self._owner.proven(self, public_key)
+            case Ended():
+                self._ended(event)
+            case Refused():
+                pass  # the peer does not speak it
+
+    def _ended(self, event: Ended) -> None:
+        """The wire is at its end."""
+        if self._stage is Stage.HANDSHAKE:
+            label = event.reason.value if event.fault is None else event.fault.value
+            self._owner.handshake_failed(self, label, is_self=event.fault is HandshakeFault.CONNECT_SELF)
+        cause = Cause.CLOSED_BY_PEER if event.reason in _PEER_CLOSED else Cause.WIRE
+        self.leave(cause, f"{event.reason.value}: {event.detail}" if event.detail else event.reason.value, told=False)
+
+    def _end(self, cause: Cause, reason: str) -> None:
+        """No more events; handlers are told, but not within the call of one."""
+        self._stage = Stage.LEAVING
+        self._stop_timer()
+        self._unread.clear()
+        self._events.clear()
+        self._held.clear()
+        open_protocols = list(self._versions)
+        self._versions.clear()
+        self._owner.left(self, cause, reason)
+        if open_protocols:
+            self._scheduler.call_later(0.0, lambda: self._tell_closed(open_protocols))
+
+    def _tell_closed(self, protocols: Sequence[ProtocolSpec]) -> None:
+        for protocol in protocols:
+            self._owner.closed(self, protocol)
+
+    def _close(self) -> None:
+        """Say goodbye on the wire, let the rest leave, cut the connection if it does not."""
+        self._connection.close(self._scheduler.now())
+        self._write()
+        self._link.close()
+        self._set_timer(CLOSE_WAIT, self._link.abort)
+
+    def _write(self) -> None:
+        data = self._connection.data_to_send()
+        if data:
+            self._owner.sent(self, None, sum(map(len, data)))
+            self._link.write(data)
+
+    def _advance(self) -> None:
+        self._timer = None
+        now = self._scheduler.now()
+        try:
+            events = self._connection.advance(now)
+        except Exception as error:  # noqa: BLE001 - as in `receive`
+            self._owner.fault(self, "advance", error)
+            return
+        self._take(events)
+        self.flush()
+
+    def _arm(self) -> None:
+        """A timer for the connection's next deadline. One that is too early stays: setting it anew for each message
+        costs more than its call."""
+        deadline = self._connection.next_deadline()
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
+        self._timer_at = deadline
+        self._set_timer(max(MIN_DELAY, deadline - self._scheduler.now()), self._advance)
+
+    def _set_timer(self, delay: float, call: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self._scheduler.call_later(delay, call)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
