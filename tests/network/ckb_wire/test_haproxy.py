@@ -5,11 +5,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.ckb_wire.forwarded import Forwarded, IpAddress
 from network.ckb_wire.haproxy import MAX_ADDRESSES, MAX_LINE, SIGNATURE, HaproxyError, HaproxyHeader
+from tests.support.fuzz import examples
 from tests.support.secio import side
 
 V4 = Forwarded(IPv4Address("192.0.2.8"), 56324)
@@ -152,6 +153,7 @@ def test_too_much_is_refused_before_it_comes() -> None:
         reader.receive(b"x")
 
 
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=700), st.sampled_from([b"", b"PROXY ", SIGNATURE, SIGNATURE + PROXY + b"\x11\0"]))
 def test_garbage_is_bounded_and_loses_nothing(garbage: bytes, start: bytes) -> None:
     reader, stream = HaproxyHeader(), start + garbage

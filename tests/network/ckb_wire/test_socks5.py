@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.ckb_wire.socks5 import (
@@ -16,6 +16,7 @@ from network.ckb_wire.socks5 import (
     Socks5Fault,
     random_credentials,
 )
+from tests.support.fuzz import examples
 from tests.support.secio import seeded_entropy
 
 USER = Credentials("user", "pass word")
@@ -126,6 +127,7 @@ def test_a_refusal_tells_why(code: int) -> None:
     assert REPLIES.get(code, str(code)) in str(caught.value)
 
 
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=600))
 def test_garbage_is_refused_or_awaited_within_bounds(garbage: bytes) -> None:
     client = Socks5Client("a", 1, USER)

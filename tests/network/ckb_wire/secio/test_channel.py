@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.ckb_wire.secio import FRAME_OVERHEAD, MAX_FRAME, MAX_PLAINTEXT, BadFrame, SecureChannel
 from network.ckb_wire.secio.suites import CIPHERS
+from tests.support.fuzz import examples
 
 KEY_A, KEY_B = b"a" * 32, b"b" * 32
 REMOTE = b"\x02" + bytes(32)
@@ -111,6 +112,7 @@ def test_a_cut_or_lengthened_frame_is_refused(cipher: str, opened: Open) -> None
             opened(receiver, body)
 
 
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=100), st.sampled_from(list(CIPHERS)))
 def test_garbage_is_refused(garbage: bytes, cipher: str) -> None:
     for opened in (open_plain, open_into):

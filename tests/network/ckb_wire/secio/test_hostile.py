@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 from coincurve import PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.ckb_wire.secio import (
@@ -21,6 +21,7 @@ from network.ckb_wire.secio import (
 from network.ckb_wire.secio.handshake import _Agreement
 from network.ckb_wire.secio.messages import Exchange, Propose, pack_static_key
 from network.framing import frame
+from tests.support.fuzz import examples
 from tests.support.secio import identity, seeded_entropy, shake_hands, side
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -87,6 +88,7 @@ def test_a_peer_that_stalls_at_any_byte_costs_little() -> None:
         assert len(a._frame) < 200
 
 
+@settings(max_examples=examples(100))
 @given(st.binary(min_size=4, max_size=600))
 def test_garbage_ends_in_a_fault_or_waits(garbage: bytes) -> None:
     a = side(1)
@@ -97,6 +99,7 @@ def test_garbage_ends_in_a_fault_or_waits(garbage: bytes) -> None:
     assert not a.is_done
 
 
+@settings(max_examples=examples(100))
 @given(st.binary(min_size=1, max_size=300))
 def test_garbage_in_place_of_each_frame(garbage: bytes) -> None:
     faults = (HandshakeFault.MALFORMED, HandshakeFault.MALFORMED, HandshakeFault.BAD_SEAL)
@@ -106,6 +109,7 @@ def test_garbage_in_place_of_each_frame(garbage: bytes) -> None:
         assert caught.value.fault is fault
 
 
+@settings(max_examples=examples(100))
 @given(st.integers(0, 172), st.integers(1, 255))
 def test_a_changed_byte_of_a_propose_never_completes_a_handshake(at: int, change: int) -> None:
     a, b = side(1), side(2)
