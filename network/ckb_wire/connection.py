@@ -53,6 +53,9 @@ class Handshake(Protocol):
 
     def channel(self) -> Channel: ...
 
+    def early_data(self) -> bytes:
+        """Plaintext that came in the handshake's last frame; goes before `rest`."""
+
     def rest(self) -> bytes:
         """What came behind the handshake."""
 
@@ -147,7 +150,7 @@ class WireConnection:
         self._unsent += handshake.data_to_send()
         self._channel = channel = handshake.channel()
         self._handshake = None
-        self._streams = ProtocolStreams(
+        self._streams = streams = ProtocolStreams(
             self._protocols,
             self._events,
             is_dialer=self._direction is Direction.OUTBOUND,
@@ -156,6 +159,7 @@ class WireConnection:
             now=self._now,
         )
         self._events.append(Established(channel.remote_public_key))
+        streams.receive(handshake.early_data(), self._now)
         return memoryview(handshake.rest())
 
     def _open_records(self, channel: Channel, streams: ProtocolStreams, data: memoryview) -> None:

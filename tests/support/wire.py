@@ -53,6 +53,9 @@ class PlainHandshake:
     def channel(self) -> PlainChannel:
         return PlainChannel(self._in[:KEY_SIZE])
 
+    def early_data(self) -> bytes:
+        return b""
+
     def rest(self) -> bytes:
         return self._in[KEY_SIZE:]
 
