@@ -1,0 +1,123 @@
+"""Messages of hole punching, checked. Whatever passes here passes the reference's checks, too: others ban a node for
+what it forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from consensus.errors import MoleculeError
+from network.identity import PEER_ID_BYTES, SHA256_MULTIHASH_PREFIX, peer_id_from_bytes
+from network.messages.peers import (
+    HOLE_PUNCHING_MESSAGE,
+    Address,
+    ConnectionRequest,
+    ConnectionRequestDelivered,
+    ConnectionSync,
+)
+from network.multiaddr import Multiaddr, MultiaddrError
+from network.peers.penalties import Misbehaviour
+
+__all__ = [
+    "MAX_ADDRESSES",
+    "MAX_HOPS",
+    "BadPunching",
+    "PunchingMessage",
+    "decode",
+    "encode",
+    "read_addresses",
+    "verify_delivered",
+    "verify_request",
+    "verify_sync",
+    "wire_addresses",
+]
+
+MAX_HOPS: Final = 6
+MAX_ADDRESSES: Final = 24
+
+PunchingMessage = ConnectionRequest | ConnectionRequestDelivered | ConnectionSync
+
+
+class BadPunching(Exception):  # noqa: N818 - the condition is its name
+    """A message for which its sender is banned."""
+
+    def __init__(self, misbehaviour: Misbehaviour) -> None:
+        super().__init__(misbehaviour.name)
+        self.misbehaviour = misbehaviour
+
+
+def decode(payload: bytes) -> PunchingMessage:
+    """Raises BadPunching for what is no message; what it says is not looked at."""
+    try:
+        message = HOLE_PUNCHING_MESSAGE.parse(payload)
+    except MoleculeError:
+        raise BadPunching(Misbehaviour.PUNCHING_UNDECODABLE) from None
+    if not isinstance(message, ConnectionRequest | ConnectionRequestDelivered | ConnectionSync):
+        raise BadPunching(Misbehaviour.PUNCHING_UNDECODABLE)
+    return message
+
+
+def encode(message: PunchingMessage) -> bytes:
+    return HOLE_PUNCHING_MESSAGE.pack(message)
+
+
+def verify_request(message: ConnectionRequest) -> Sequence[Multiaddr]:
+    """The addresses of `from`, with its peer id. Raises BadPunching."""
+    _verify_ends(message)
+    addresses = read_addresses(message.listen_addrs, message.from_)
+    if message.max_hops > MAX_HOPS:
+        raise BadPunching(Misbehaviour.PUNCHING_410_TOO_MANY_HOPS)
+    _verify_route(message.route)
+    return addresses
+
+
+def verify_delivered(message: ConnectionRequestDelivered) -> Sequence[Multiaddr]:
+    """The addresses of `to`, with its peer id. Raises BadPunching."""
+    _verify_ends(message)
+    addresses = read_addresses(message.listen_addrs, message.to)
+    _verify_route(message.route)
+    _verify_route(message.sync_route)
+    return addresses
+
+
+def verify_sync(message: ConnectionSync) -> None:
+    """Raises BadPunching."""
+    _verify_ends(message)
+    _verify_route(message.route)
+
+
+def read_addresses(items: Sequence[Address], peer_id: bytes) -> Sequence[Multiaddr]:
+    """Addresses of one peer: 1 to 24, with no other peer's id. Raises BadPunching."""
+    if not 1 <= len(items) <= MAX_ADDRESSES:
+        raise BadPunching(Misbehaviour.PUNCHING_414_BAD_ADDRESSES)
+    name = peer_id_from_bytes(peer_id)
+    found = []
+    for item in items:
+        try:
+            address = Multiaddr.from_bytes(item.data)
+        except MultiaddrError:
+            raise BadPunching(Misbehaviour.PUNCHING_414_BAD_ADDRESSES) from None
+        if address.peer_id not in (None, name):
+            raise BadPunching(Misbehaviour.PUNCHING_414_BAD_ADDRESSES)
+        found.append(address if address.peer_id else address.with_peer_id(name))
+    return found
+
+
+def wire_addresses(addresses: Sequence[Multiaddr]) -> Sequence[Address]:
+    return [Address(data=address.to_bytes()) for address in addresses]
+
+
+def _verify_ends(message: PunchingMessage) -> None:
+    if not _is_peer_id(message.from_):
+        raise BadPunching(Misbehaviour.PUNCHING_411_BAD_FROM)
+    if not _is_peer_id(message.to):
+        raise BadPunching(Misbehaviour.PUNCHING_412_BAD_TO)
+
+
+def _verify_route(route: Sequence[bytes]) -> None:
+    if len(route) > MAX_HOPS or not all(map(_is_peer_id, route)):
+        raise BadPunching(Misbehaviour.PUNCHING_413_BAD_ROUTE)
+
+
+def _is_peer_id(data: bytes) -> bool:
+    return len(data) == PEER_ID_BYTES and data.startswith(SHA256_MULTIHASH_PREFIX)
