@@ -12,15 +12,22 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
 
+import structlog
+
 from network.multiaddr import Multiaddr
 from network.peer import Scheduler, SessionKind, Timer
+from network.peers.bans import BanList
 from network.peers.registry import Registry
 from network.peers.store import PeerStore
 
 __all__ = ["Dialler", "OutboundService", "OutboundSettings"]
 
+log = structlog.get_logger("network")
+
 FEELERS: Final = 10
 """Addresses that are looked at in one tick."""
+LONELY: Final = 600.0
+"""Seconds without any peer after which bans that peers brought on themselves are lifted: perhaps the fault is ours."""
 BOOTNODE_ROUND: Final = 4
 """Of so many ticks in need, one is the bootnodes'."""
 REFRESH_TICKS: Final = 11
@@ -75,15 +82,17 @@ class OutboundService:
         dialler: Dialler,
         registry: Registry,
         store: PeerStore,
+        bans: BanList,
         scheduler: Scheduler,
         rng: Random,
         settings: OutboundSettings,
     ) -> None:
-        self._dialler, self._registry, self._store = dialler, registry, store
+        self._dialler, self._registry, self._store, self._bans = dialler, registry, store, bans
         self._scheduler, self._rng = scheduler, rng
         self._settings: Final = settings
         self._patience: Final = {address: _Patience() for address in (*settings.bootnodes, *settings.whitelist)}
         self._rounds_in_need = self._ticks = 0
+        self._last_company = scheduler.now()
         self._timer: Timer | None = None
 
     def start(self, anchors: Sequence[Multiaddr] = ()) -> None:
@@ -105,6 +114,7 @@ class OutboundService:
 
     def _tick(self) -> None:
         self._timer = self._scheduler.call_later(self._settings.interval, self._tick)
+        self._doubt_bans()
         self._dial_whitelist()
         if self._settings.with_feelers:
             self._dial_feelers()
@@ -112,6 +122,17 @@ class OutboundService:
         self._ticks += 1
         if self._ticks % REFRESH_TICKS == 0:
             self._refresh()
+
+    def _doubt_bans(self) -> None:
+        """A node that finds fault with everybody, as after damage to its own data, must not stay alone with it."""
+        now = self._scheduler.now()
+        if len(self._registry) > 0:
+            self._last_company = now
+        elif now - self._last_company >= LONELY:
+            self._last_company = now
+            lifted = self._bans.lift_automatic()
+            if lifted:
+                log.warning("no peer for a long time; bans are lifted", bans=lifted)
 
     def _dial_whitelist(self) -> None:
         for address in self._settings.whitelist:

@@ -26,10 +26,7 @@ from network.peer import Direction, PeerIdentity, Scheduler, SessionKind, Timer
 from network.traffic import Cause
 from network.transport import Link
 
-__all__ = ["MAX_REASON", "MAX_SEND_BUFFER", "Owner", "Session", "Stage"]
-
-MAX_SEND_BUFFER: Final = 24 * 1024 * 1024
-"""Bytes that may wait to be sent to one peer."""
+__all__ = ["MAX_REASON", "Owner", "Session", "Stage"]
 
 MAX_REASON: Final = 200
 """Characters of a reason that the peer is told."""
@@ -96,7 +93,7 @@ class Owner(Protocol):
         """A message was queued; None: bytes went to the wire."""
 
     def flush_later(self, session: Session) -> None:
-        """Call `flush` soon, but not now: more may come."""
+        """Call `flush_if_needed` soon, but not now: more may come."""
 
     def fault(self, session: Session, where: str, error: Exception) -> None:
         """The node's own code has failed while it served this session, which ends by this."""
@@ -117,13 +114,17 @@ class Session:
         kind: SessionKind,
         owner: Owner,
         scheduler: Scheduler,
+        *,
+        max_send_buffer: int,
     ) -> None:
+        """`max_send_buffer`: bytes that may wait to be sent."""
         self._session_id: Final = session_id
         self._link: Final = link
         self._connection: Final = connection
         self._direction: Final = direction
         self._owner: Final = owner
         self._scheduler: Final = scheduler
+        self._max_send_buffer: Final = max_send_buffer
         self._address, self._kind = address, kind
         self._peer_id, self._is_whitelisted = "", False
         self._connected_at = scheduler.now()
@@ -131,7 +132,7 @@ class Session:
         self._versions: Final[dict[ProtocolSpec, str]] = {}
         self._held: Final[dict[ProtocolSpec, deque[bytes]]] = {}
         self._events: Final[deque[Event]] = deque()
-        self._is_dispatching = False
+        self._is_dispatching = self._is_feeding = self._is_to_flush = False
         self._unread = bytearray()
         self._is_at_end = False
         self._timer: Timer | None = None
@@ -187,12 +188,12 @@ class Session:
     def open(self, protocol: ProtocolSpec) -> None:
         if self._stage is Stage.LIVE and self._direction is Direction.OUTBOUND and protocol not in self._versions:
             self._connection.open(protocol, self._scheduler.now())
-            self._owner.flush_later(self)
+            self._flush_soon()
 
     def close(self, protocol: ProtocolSpec) -> None:
         if self._stage is Stage.LIVE and protocol in self._versions:
             self._connection.close_protocol(protocol, self._scheduler.now())
-            self._owner.flush_later(self)
+            self._flush_soon()
             self._later([ProtocolClosed(protocol, None)])
 
     def send(self, protocol: ProtocolSpec, payload: bytes) -> bool:
@@ -201,8 +202,8 @@ class Session:
         if not self._connection.send(protocol, payload, self._scheduler.now()):
             return False
         self._owner.sent(self, protocol, len(payload))
-        self._owner.flush_later(self)
-        if self.queued_bytes > MAX_SEND_BUFFER:
+        self._flush_soon()
+        if self.queued_bytes > self._max_send_buffer:
             self.leave(Cause.OVERLOAD, f"{self.queued_bytes} bytes wait to be sent")
             return False
         return True
@@ -218,7 +219,7 @@ class Session:
             return
         self._events.extendleft(Received(protocol, payload) for payload in reversed(waiting))
         self._later(self._connection.release(protocol, self._scheduler.now()))
-        self._owner.flush_later(self)
+        self._flush_soon()
 
     def disconnect(self, reason: str) -> None:
         self.leave(Cause.DISCONNECTED, reason)
@@ -232,6 +233,10 @@ class Session:
     def name(self, peer_id: str, address: Multiaddr) -> None:
         """The key is proven: who it is, and where."""
         self._peer_id, self._address = peer_id, address
+
+    def begin_handshake(self) -> None:
+        """Once; the first bytes leave when the link is ready."""
+        self._flush_soon()
 
     def begin(self, kind: SessionKind, *, is_whitelisted: bool) -> None:
         """The peer may stay."""
@@ -256,10 +261,16 @@ class Session:
 
     def flush(self) -> None:
         """Hand what is to be sent to the link, and look when the connection wants to be called next."""
+        self._is_to_flush = False
         if self._stage not in (Stage.HANDSHAKE, Stage.LIVE):
             return
         self._write()
         self._arm()
+
+    def flush_if_needed(self) -> None:
+        """`flush`, unless that has happened since it was asked for."""
+        if self._is_to_flush:
+            self.flush()
 
     # --- Receiver ---
 
@@ -274,6 +285,7 @@ class Session:
     def _feed(self, data: memoryview) -> None:
         """Read slice by slice, as long as the peer need not wait and has not had a whole turn: others want theirs."""
         now, events = self._scheduler.now(), 0
+        self._is_feeding = True
         while data and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
             wait = self._owner.wait(self, now)
             if wait > 0.0 or events >= MAX_TURN:
@@ -282,6 +294,7 @@ class Session:
             size = self._owner.slice_size(now)
             events += self._feed_slice(data[:size], now)
             data = data[size:]
+        self._is_feeding = False
         self.flush()
 
     def _feed_slice(self, data: memoryview, now: float) -> int:
@@ -331,6 +344,12 @@ class Session:
         self._owner.gone(self)
 
     # --- inside ---
+
+    def _flush_soon(self) -> None:
+        """What is sent in one turn leaves together; what answers to what came leaves after all of that is read."""
+        if not self._is_feeding and not self._is_to_flush:
+            self._is_to_flush = True
+            self._owner.flush_later(self)
 
     def _take(self, events: Sequence[Event]) -> None:
         """Handle events in order, after those that wait. A handler that causes more of them returns first."""

@@ -7,13 +7,13 @@ Whatever a peer does, and whatever fails while it is served, ends that peer's se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
 from network.budget import Allowance
-from network.ckb_wire.connection import WireConnection, WireLimits
+from network.ckb_wire.connection import MAX_SEND_BUFFER, WireConnection, WireLimits
 from network.ckb_wire.secio import SecioHandshake
 from network.dialling import Attempt, Dials, NoDial
 from network.gate import GateLimits, HandshakeGate, Ticket, TurnedAway
@@ -43,8 +43,8 @@ FEELER_GRACE: Final = 30.0
 TIE_WINDOW: Final = 5.0
 """Seconds within which two connections between the same peers count as dialled at the same time by both."""
 
-ONION_LIMITS: Final = WireLimits(handshake_timeout=120, select_timeout=120, idle_timeout=120)
-"""Through Tor all takes longer."""
+ONION_TIMEOUT: Final = 120.0
+"""Seconds; through Tor all takes longer."""
 
 LOG_RATE: Final = 2.0
 LOG_BURST: Final = 100.0
@@ -60,10 +60,11 @@ LAST_CHAIN_PROTOCOL: Final = 121
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchSettings:
-    """Connections of all kinds; bytes that may wait to be sent to all peers together, and bytes of all their messages
-    that are unfinished or put off."""
+    """Connections of all kinds; bytes that may wait to be sent to one peer, and to all together; and bytes of messages
+    of all peers that are unfinished or put off."""
 
     max_connections: int = 1024
+    max_send_buffer: int = MAX_SEND_BUFFER
     max_send_total: int = 256 * MIB
     max_held_total: int = 256 * MIB
     gate: GateLimits = field(default_factory=GateLimits)
@@ -91,6 +92,13 @@ class Switch:
         self._registry, self._store, self._bans, self._anchors = registry, store, bans, anchors
         self._entropy: Final = entropy
         self._settings: Final = settings or SwitchSettings()
+        self._limits: Final = WireLimits(max_queued=self._settings.max_send_buffer)
+        self._onion_limits: Final = replace(
+            self._limits,
+            handshake_timeout=ONION_TIMEOUT,
+            select_timeout=ONION_TIMEOUT,
+            idle_timeout=ONION_TIMEOUT,
+        )
         self._peer_id: Final = identity.peer_id
         self._handlers: Final[dict[ProtocolSpec, Handler]] = {}
         self._sessions: Final[dict[int, Session]] = {}
@@ -183,8 +191,9 @@ class Switch:
             return NoDial.CLOSED
         if address.peer_id in self._live:
             return NoDial.CONNECTED
-        ip = address.ip
-        if ip is not None and self._bans.is_banned(ip, self._scheduler.wall_ms()):
+        ip, peer_id = address.ip, address.peer_id
+        is_banned = ip is not None and self._bans.is_banned(ip, self._scheduler.wall_ms())
+        if is_banned and not (peer_id is not None and self._registry.is_whitelisted(peer_id)):
             return NoDial.BANNED
         return self.dials.obstacle(address)
 
@@ -234,8 +243,7 @@ class Switch:
         reads."""
         if self._is_closed:
             return TurnedAway.CLOSED
-        ip = address.ip
-        if ip is not None and self._bans.is_banned(ip, self._scheduler.wall_ms()):
+        if not self._registry.may_handshake(address, self._scheduler.wall_ms()):
             return TurnedAway.BANNED
         if len(self._sessions) >= self._settings.max_connections:
             return TurnedAway.CONNECTIONS
@@ -261,12 +269,22 @@ class Switch:
     def _begin(self, link: Link, address: Multiaddr, direction: Direction, kind: SessionKind, since: float) -> Session:
         self._last_id += 1
         handshake = SecioHandshake(self._identity, entropy=self._entropy, expected_peer=address.peer_id)
-        limits = WireLimits() if address.onion is None else ONION_LIMITS
+        limits = self._limits if address.onion is None else self._onion_limits
         connection = WireConnection(handshake, direction, self.protocols, now=since, limits=limits)
-        session = Session(self._last_id, link, connection, address, direction, kind, self, self._scheduler)
+        session = Session(
+            self._last_id,
+            link,
+            connection,
+            address,
+            direction,
+            kind,
+            self,
+            self._scheduler,
+            max_send_buffer=self._settings.max_send_buffer,
+        )
         self._sessions[self._last_id] = session
         self._allowances[self._last_id] = self._intake.enter(self._scheduler.now())
-        self.flush_later(session)
+        session.begin_handshake()
         return session
 
     # --- sessions tell (network.session.Owner) ---
@@ -437,7 +455,7 @@ class Switch:
         sessions = list(self._dirty.values())
         self._dirty.clear()
         for session in sessions:
-            session.flush()
+            session.flush_if_needed()
         if self._queued_since_check > RECOUNT_AFTER:
             self._queued_since_check = 0
             self._bound_send_buffers()

@@ -1,0 +1,222 @@
+"""Peers that break the rules: the node stays as it is, and honest sessions go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from network.limits import DISCOVERY, IDENTIFY, SYNC
+from network.multiaddr import Multiaddr
+from network.peer import Direction
+from tests.simulation.hostile import Flooder, RawClient, WireClient
+from tests.simulation.node import SimNode
+from tests.simulation.world import World, host_ip
+
+MAX_DELAY = 0.2
+"""Seconds that a beat may take on the simulated cables: they take 60 ms at most."""
+
+
+def quiet_network(seed: int, count: int = 6) -> World:
+    world = World(seed)
+    world.start(world.add_many(count))
+    assert world.run_until(lambda: all(node.syncing >= count - 1 for node in world.nodes), limit=600) is not None
+    return world
+
+
+def assert_honest_unharmed(world: World, victim: SimNode) -> None:
+    """All honest nodes still hear each other, as fast as ever."""
+    for node in world.nodes:
+        node.beats.interval = 1.0
+    world.run(11)
+    begin = len(victim.beats.delays)
+    world.run(5)
+    assert victim.syncing >= len(world.nodes) - 1
+    assert len(victim.beats.delays) - begin >= 4 * (len(world.nodes) - 1)
+    assert max(victim.beats.delays[begin:]) < MAX_DELAY
+    assert all(node.switch.traffic.faults == 0 for node in world.nodes)
+    for node in world.nodes[1:]:
+        assert world.clock.now() - node.beats.last_heard[victim.identity.peer_id] < 2.0
+
+
+def assert_gone(world: World, victim: SimNode) -> None:
+    """Nothing of those who were turned away is left."""
+    assert victim.switch.handshakes == 0
+    assert victim.switch.connections == victim.syncing
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one address", "many addresses"])
+def test_two_thousand_silent_connections(many: bool) -> None:
+    world = quiet_network(1)
+    victim = world.nodes[0]
+    clients = [RawClient(world.wires, host_ip(1000 + number) if many else "99.1.1.1") for number in range(2000)]
+    for client in clients:
+        client.connect(victim)
+    most = 0
+    for _ in range(20):
+        world.run(0.25)
+        most = max(most, victim.switch.handshakes)
+    assert most <= (256 if many else 48)
+    assert_honest_unharmed(world, victim)
+    world.run(10)
+    assert all(client.is_lost for client in clients)
+    assert_gone(world, victim)
+
+
+def test_an_honest_newcomer_gets_in_during_a_flood() -> None:
+    world = quiet_network(2)
+    victim = world.nodes[0]
+
+    def flood() -> None:
+        for _ in range(50):
+            RawClient(world.wires, "99.1.1.1").connect(victim)
+        if world.clock.now() < end:
+            world.clock.call_later(1.0, flood)
+
+    end = world.clock.now() + 120
+    flood()
+    newcomer = world.add([victim.address])
+    newcomer.start()
+    assert world.run_until(lambda: newcomer.syncing > 0, limit=10) is not None
+    assert world.run_until(lambda: newcomer.syncing >= len(world.nodes) - 1, limit=300) is not None
+    assert_honest_unharmed(world, victim)
+
+
+def test_handshakes_that_stop_at_every_byte() -> None:
+    world = quiet_network(3)
+    victim = world.nodes[0]
+    whole = WireClient(world.wires, "99.1.1.1", seed=1)
+    whole.connect(victim)
+    world.run(3)
+    assert SYNC in whole.open
+    for limit in range(0, 600, 3):
+        WireClient(world.wires, host_ip(2000 + limit), seed=limit, limit=limit).connect(victim)
+    world.run(20)
+    assert_honest_unharmed(world, victim)
+    world.run(40)
+    assert victim.switch.handshakes == 0
+    assert victim.switch.connections == victim.syncing
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\0" * 4096, b"\xff" * 4096, b"GET / HTTP/1.1\r\n\r\n", (5).to_bytes(4, "big") + b"hello", b"\0\0\0\0"],
+    ids=["zeros", "ones", "http", "small frame", "empty frame"],
+)
+def test_garbage_instead_of_a_handshake(garbage: bytes) -> None:
+    world = quiet_network(4)
+    victim = world.nodes[0]
+    client = RawClient(world.wires, "99.1.1.1", garbage)
+    client.connect(victim)
+    world.run(10)
+    assert client.is_lost
+    assert victim.switch.traffic.failed_handshakes.total() == 1
+    assert_gone(world, victim)
+    assert_honest_unharmed(world, victim)
+
+
+def test_a_peer_of_another_chain_is_banned_whatever_its_port() -> None:
+    world = quiet_network(5)
+    victim = world.nodes[0]
+    client = WireClient(world.wires, "99.1.1.1", network="/ckb/92b197aa")
+    client.connect(victim)
+    world.run(3)
+    assert client.has_ended
+    assert victim.switch.traffic.bans == 1
+    again = WireClient(world.wires, "99.1.1.1", seed=2)
+    again.connect(victim)
+    world.run(3)
+    assert again.received == b""
+    assert victim.switch.traffic.turned_away["banned"] == 1
+    world.run(300)
+    later = WireClient(world.wires, "99.1.1.1", seed=3)
+    later.connect(victim)
+    world.run(3)
+    assert SYNC in later.open
+    assert_honest_unharmed(world, victim)
+
+
+def test_a_peer_without_sync_is_sent_away() -> None:
+    world = quiet_network(6)
+    victim = world.nodes[0]
+    client = WireClient(world.wires, "99.1.1.1", protocols=(DISCOVERY,))
+    client.connect(victim)
+    world.run(5)
+    assert DISCOVERY in client.open
+    world.run(45)
+    assert client.has_ended
+    assert_gone(world, victim)
+
+
+def test_a_peer_that_never_reads_holds_a_bounded_number_of_bytes() -> None:
+    world = quiet_network(7)
+    victim = world.nodes[0]
+    client = WireClient(world.wires, "99.1.1.1")
+    client.connect(victim)
+    world.run(3)
+    session = victim.switch.peer_of(client.identity.peer_id)
+    assert session is not None
+    assert client.link is not None
+    client.link.pause_reading()
+    most = 0
+    for _ in range(100):
+        session.send(SYNC, world.rng.randbytes(1024 * 1024))
+        most = max(most, session.queued_bytes)
+        world.run(0.01)
+    assert 16 * 1024 * 1024 < most < 26 * 1024 * 1024
+    assert victim.switch.peer_of(client.identity.peer_id) is None
+    world.run(10)
+    assert victim.switch.connections == len(world.nodes) - 1
+    assert_honest_unharmed(world, victim)
+
+
+def test_a_flood_of_invented_addresses_does_not_win_the_dials() -> None:
+    world = quiet_network(8, count=12)
+    victim = world.nodes[0]
+    flooders = [Flooder(world.wires, host_ip(3000 + number), seed=number, every=5.0) for number in range(20)]
+    for flooder in flooders:
+        flooder.connect(victim)
+    world.run(300)
+    assert sum(flooder.told for flooder in flooders) > 10_000
+    assert len(victim.tables.store) <= 16_384
+    names = set(victim.peer_names) - {"hostile"}
+    assert len(names) == len(world.nodes) - 1
+    outbound = {peer.peer_id for peer in victim.switch.peers() if peer.direction is Direction.OUTBOUND}
+    assert outbound <= {node.identity.peer_id for node in world.nodes}
+    assert_honest_unharmed(world, victim)
+
+
+def test_lies_of_identify_are_not_passed_on() -> None:
+    world = quiet_network(9)
+    victim = world.nodes[0]
+    foreign = Multiaddr.parse("/ip4/150.1.2.3/tcp/8115").with_peer_id(world.nodes[1].identity.peer_id)
+    own = victim.address
+    client = WireClient(world.wires, "99.1.1.1", listening=[foreign, own])
+    client.connect(victim)
+    world.run(60)
+    assert victim.tables.store.get(foreign) is None
+    assert_honest_unharmed(world, victim)
+
+
+def test_too_many_messages_are_read_slowly_and_nobody_else_waits() -> None:
+    world = quiet_network(10)
+    victim = world.nodes[0]
+    client = WireClient(world.wires, "99.1.1.1", protocols=(SYNC,))
+    client.connect(victim)
+    world.run(3)
+    beat = str(world.clock.now()).encode()
+    for _ in range(2000):
+        client.send(SYNC, beat)
+    world.run(5)
+    assert_honest_unharmed(world, victim)
+    assert not client.has_ended
+
+
+def test_identify_is_said_once() -> None:
+    world = quiet_network(11)
+    victim = world.nodes[0]
+    client = WireClient(world.wires, "99.1.1.1")
+    client.connect(victim)
+    world.run(3)
+    client.send(IDENTIFY, client.identify())
+    world.run(3)
+    assert client.has_ended
+    assert_gone(world, victim)
