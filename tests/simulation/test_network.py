@@ -33,7 +33,7 @@ def found_network(seed: int, cable: Cable | None = None) -> World:
     return world
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_twenty_nodes_find_eight_peers_by_discovery(seed: int) -> None:
     world = found_network(seed)
     world.run(120)
@@ -41,6 +41,7 @@ def test_twenty_nodes_find_eight_peers_by_discovery(seed: int) -> None:
     assert_sound(world)
 
 
+@pytest.mark.slow
 def test_slow_and_broken_cables_only_take_longer() -> None:
     cable = Cable(latency=0.3, jitter=0.3, bandwidth=20_000, loss=0.05, cut=0.3, cut_within=300, refuse=0.2)
     world = found_network(4, cable)
@@ -75,6 +76,7 @@ def test_hosts_that_vanish_without_a_word_are_noticed() -> None:
     assert_sound(world)
 
 
+@pytest.mark.slow
 def test_a_parted_network_is_whole_again() -> None:
     world = found_network(7)
     one, other = world.nodes[::2], world.nodes[1::2]
@@ -92,6 +94,7 @@ def test_a_parted_network_is_whole_again() -> None:
     assert_sound(world)
 
 
+@pytest.mark.slow
 def test_a_network_lives_with_churn() -> None:
     world = found_network(8)
     world.churn(every=15.0, until=world.clock.now() + 600)
@@ -111,6 +114,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert trace() == trace()
 
 
+@pytest.mark.slow
 def test_feelers_are_no_peers_and_do_not_stay() -> None:
     world = found_network(10)
     world.run(300)
