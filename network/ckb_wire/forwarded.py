@@ -1,13 +1,17 @@
-"""Whose connection a proxy forwards, and the texts by which proxies tell it."""
+"""Whose connection a proxy forwards, and the texts by which proxies tell it.
+
+An IPv4 address in IPv6 form is told as the IPv4 address that it is: bans and network groups must not depend on how a
+proxy's socket was opened.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["Forwarded", "IpAddress", "ip_address", "plain_address", "port_number"]
+from network.ip import IpAddress, unmapped
 
-IpAddress = IPv4Address | IPv6Address
+__all__ = ["Forwarded", "ip_address", "port_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +25,9 @@ class Forwarded:
 def ip_address(text: str) -> IpAddress | None:
     """The address that a proxy writes, None for any other text."""
     try:
-        return plain_address(IPv6Address(text)) if ":" in text and "%" not in text else IPv4Address(text)
+        return unmapped(IPv6Address(text)) if ":" in text and "%" not in text else IPv4Address(text)
     except ValueError:
         return None
-
-
-def plain_address(address: IPv6Address) -> IpAddress:
-    """An IPv4 address in IPv6 form becomes an IPv4 address: bans and network groups must not depend on how a proxy's
-    socket was opened."""
-    return address.ipv4_mapped or address
 
 
 def port_number(text: str) -> int | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from network.ckb_wire.forwarded import Forwarded, ip_address, plain_address, port_number
+from network.ckb_wire.forwarded import Forwarded, ip_address, port_number
+from network.ip import unmapped
 
 __all__ = ["HaproxyError", "HaproxyHeader"]
 
@@ -132,4 +133,4 @@ def _of_binary(version_and_command: int, family_and_transport: int, addresses: b
         raise HaproxyError(f"{len(addresses)} bytes are no two addresses")
     source = addresses[:size]
     port = int.from_bytes(addresses[2 * size : 2 * size + 2], "big")
-    return Forwarded(IPv4Address(source) if family == FAMILY_IPV4 else plain_address(IPv6Address(source)), port)
+    return Forwarded(IPv4Address(source) if family == FAMILY_IPV4 else unmapped(IPv6Address(source)), port)

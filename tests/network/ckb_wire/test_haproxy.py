@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.ckb_wire.forwarded import Forwarded, IpAddress
+from network.ckb_wire.forwarded import Forwarded
 from network.ckb_wire.haproxy import MAX_ADDRESSES, MAX_LINE, SIGNATURE, HaproxyError, HaproxyHeader
+from network.ip import IpAddress
 from tests.support.fuzz import examples
 from tests.support.secio import side
 
