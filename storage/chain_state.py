@@ -14,6 +14,7 @@ from consensus.types.core import BlockExt, CellMeta, EpochExt, TransactionInfo
 from storage.archive import Archive, Location
 from storage.errors import StorageCorrupt
 from storage.header_cache import HeaderCache
+from storage.header_rows import KnownHeaders
 from storage.kv import Reader
 from storage.records import BlockRecord, CellRecord, TransactionRecord
 from storage.schema import (
@@ -77,6 +78,10 @@ class ChainState:
         header = Header.trusted(BlockRecord.unpack(record).header)
         self._headers.put(block_hash, self._serial, header)
         return header
+
+    def known_headers(self) -> KnownHeaders:
+        """Headers of stored blocks, and those whose blocks have not come yet."""
+        return KnownHeaders(self._reader, self)
 
     def block_record(self, block_hash: bytes) -> BlockRecord | None:
         """Header, place and transaction count of a stored block."""

@@ -34,7 +34,7 @@ from storage.log_rescue import open_before_damage
 from storage.memory import MemoryStore
 from storage.migrations import bring_to_version
 from storage.records import BlockRecord
-from storage.schema import FORGOTTEN_BODY, HEADER, META_ARCHIVE
+from storage.schema import FORGOTTEN_BODY, HEADER, META_ARCHIVE, META_HEADER_CUT
 from storage.segments import free_body
 from storage.serials import check_serials, current_serial
 
@@ -102,6 +102,7 @@ class ChainStore:
         try:
             opened = cls(store, path, partial(BlockArchive, path / BLOCKS, segment_size=options.segment_size))
             opened.give_up_forgotten()
+            opened.finish_header_cut()
         except BaseException:
             store.close()
             raise
@@ -128,6 +129,13 @@ class ChainStore:
                 free_body(self._path / BLOCKS, location)
         if keys:
             self._store.write_batch([(key, None) for key in keys], sync=True)
+
+    def finish_header_cut(self) -> None:
+        """Delete the header rows that stand on deleted ones, a slice a commit. Raises WriterBusy, StorageError."""
+        while self._store.get(META_HEADER_CUT) is not None:
+            with self.begin() as txn:
+                txn.header_rows.cut_slice()
+                txn.commit(sync=False)
 
     @property
     def path(self) -> Path:

@@ -26,6 +26,7 @@ from storage.chain_state import ChainState
 from storage.consumed_cells import ConsumedCells
 from storage.errors import StorageClosed
 from storage.header_cache import HeaderCache
+from storage.header_rows import HeaderRows
 from storage.kv import KeyValueStore
 from storage.overlay import Overlay
 from storage.recent import RecentFacts
@@ -89,6 +90,7 @@ class ChainTxn(ChainState):
         self._overlay: Final = Overlay(store)
         super().__init__(self._overlay, archive, path, headers, serial)
         self._store: Final = store
+        self.header_rows: Final = HeaderRows(store, self._overlay, self)
         self._fresh_headers: Final[dict[bytes, Header]] = {}
         self._deleted: list[bytes] = []
         self._recent: Final = RecentFacts()
@@ -180,6 +182,7 @@ class ChainTxn(ChainState):
         put(HEADER + block_hash, record.pack())
         self._recent.records.put(block_hash, record)
         put(number_key(STORED_NUMBER, header.number) + block_hash, b"")
+        self.header_rows.replace(header)
         if proposals := block.union_proposal_ids():
             put(PROPOSALS + block_hash, b"".join(sorted(proposals)))
         self._fresh_headers[block_hash] = header
@@ -217,8 +220,8 @@ class ChainTxn(ChainState):
         self._recent.epochs.put(block_hash, epoch)
 
     def delete_block(self, header: Header) -> None:
-        """Delete a block that is not on the main chain. Its body is given up at the next open: older views may read it
-        until then."""
+        """Delete a block that is not on the main chain, and the header rows that stand on it. Its body is given up at
+        the next open: older views may read it until then."""
         self._refuse_when_ended()
         block_hash = header.hash
         if self.is_main(block_hash):
@@ -229,6 +232,7 @@ class ChainTxn(ChainState):
         for kind in (HEADER, EXT, EPOCH_OF_BLOCK, PROPOSALS):
             self._overlay.delete(kind + block_hash)
         self._overlay.delete(number_key(STORED_NUMBER, header.number) + block_hash)
+        self.header_rows.delete(header)
         self._fresh_headers.pop(block_hash, None)
         self._recent.forget(block_hash)
         self._deleted.append(block_hash)
@@ -395,6 +399,7 @@ class ChainTxn(ChainState):
             self._saving = None
 
     def _add_commit_facts(self) -> None:
+        self.header_rows.note_cut()
         self._serial += 1
         if self._last_location is not None:
             self._overlay.put(META_ARCHIVE, self._last_location.pack())

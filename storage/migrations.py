@@ -16,7 +16,12 @@ __all__ = ["MIGRATIONS", "Migration", "bring_to_version", "schema_version"]
 Migration = Callable[[KeyValueStore], None]
 """Takes a database from one version to the next. It must be idempotent: it may be killed and run again."""
 
-MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({})
+
+def _begin_header_rows(_store: KeyValueStore) -> None:
+    """1 to 2: header rows without bodies. There are none yet; an older program would not delete those that come."""
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({1: _begin_header_rows})
 """The version a step starts from → the step."""
 
 

@@ -4,6 +4,9 @@
 |---|---|---|
 | `H` block hash | header 208 B, archive location 12 B, transaction count u32 | every stored block |
 | `F` number u64, block hash | empty | every stored block |
+| `h` block hash | header 208 B, total difficulty u256 | header without its block, see `storage.header_rows` |
+| `f` number u64, block hash | empty | the same headers |
+| `w` total difficulty u256 (big endian), block hash | empty | those of them on which no other stands |
 | `S` block hash | proposal ids of it and its uncles, 10 B each, sorted | every stored block with such ids |
 | `X` block hash | `BlockExt` (molecule) | every stored block, and the invalid ones that are remembered |
 | `P` block hash | epoch key: hash of the last block of the epoch before, 32 B | every block with an epoch |
@@ -36,10 +39,14 @@ __all__ = [
     "EXT",
     "FORGOTTEN_BODY",
     "HEADER",
+    "HEADER_LEAF",
+    "HEADER_NUMBER",
+    "HEADER_ROW",
     "INVALID_SLOT",
     "MAIN_NUMBER",
     "META_ARCHIVE",
     "META_GENESIS",
+    "META_HEADER_CUT",
     "META_INVALID",
     "META_SCHEMA",
     "META_SERIAL",
@@ -54,10 +61,13 @@ __all__ = [
     "number_key",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 HEADER: Final = b"H"
 STORED_NUMBER: Final = b"F"
+HEADER_ROW: Final = b"h"
+HEADER_NUMBER: Final = b"f"
+HEADER_LEAF: Final = b"w"
 PROPOSALS: Final = b"S"
 EXT: Final = b"X"
 EPOCH_OF_BLOCK: Final = b"P"
@@ -82,6 +92,8 @@ META_SERIAL: Final = b"Mserial"
 """Serial number of the last commit, u64."""
 META_INVALID: Final = b"Minvalid"
 """Number of the invalid block that was remembered last, u64, from 1."""
+META_HEADER_CUT: Final = b"Mcut"
+"""Deleted headers, height u64 (big endian) and hash 32 B each: header rows that stand on them must be deleted, too."""
 META_GENESIS: Final = b"Mgenesis"
 """Hash of the genesis block."""
 META_SPEC: Final = b"Mspec"

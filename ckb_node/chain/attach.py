@@ -121,6 +121,8 @@ def write_invalid(txn: ChainTxn, bad: Header, place: ChainTotals) -> None:
         write_ext(txn, header.hash, above, verified=False)
     if txn.header(bad.hash) is not None:
         txn.delete_block(bad)
+    else:
+        txn.header_rows.delete(bad)
     write_ext(txn, bad.hash, place, verified=False)
 
 

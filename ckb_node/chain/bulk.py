@@ -202,6 +202,7 @@ class BulkImport:
             sound = self._drop_unproven(self._begun())
             self._txn = None
             sound.commit()
+            self._writer.store.finish_header_cut()
             self._publish_durable()
 
     def _save(self, txn: ChainTxn) -> None:

@@ -179,6 +179,16 @@ class ChainWriter:
             raise failure.cause
         raise InvalidBranchError(failure.block_hash, failure.cause)
 
+    def store_headers(self, headers: Sequence[Header]) -> None:
+        """Keep valid headers whose blocks have not come: each stands on the one before, the first on a known one.
+
+        They survive the death of the process; after a power cut the last ones may have to be asked for again.
+        ValueError when the parent of the first is unknown.
+        """
+        with self.store.begin() as txn:
+            txn.header_rows.insert(headers)
+            txn.commit(sync=False)
+
     def _publish_stored(self, block: Block, switch: Switch | None) -> Verdict:
         """Tell of a block that was committed; without a `switch` it is on a side branch."""
         if switch is None:
@@ -200,6 +210,7 @@ class ChainWriter:
                 write_invalid(txn, bad, place_of(stored_ext(txn, bad_hash)))
             write_invalid(txn, header, place)
             txn.commit()
+        self.store.finish_header_cut()
 
     # ------------------------------------------------------------ by hand (IntegrationTest)
 
@@ -237,6 +248,7 @@ class ChainWriter:
             for header in above:
                 txn.delete_block(header)
             txn.commit()
+        self.store.finish_header_cut()
         self._publish_dropped(self.orphans.drop_above(target.number))
         self._orphans_seen_epoch = epoch_number(target.epoch)
         if detached:

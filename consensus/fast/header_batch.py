@@ -161,24 +161,40 @@ class _Window:
         insort(self._sorted, timestamp)
 
 
-class HeaderOverlay:
-    """Accepted headers without stored blocks, over the stored ones: the context of the next batch."""
+MAX_OVERLAY_HEADERS: Final = 32_000
+"""About 16 MiB; 16 batches of the most that a peer sends."""
 
-    def __init__(self, below: HeaderProvider) -> None:
+
+class HeaderOverlay:
+    """Accepted headers that are not written yet, over the written ones: the context of the next batch.
+
+    Bounded: `add` wants room, which `drop` makes. None leaves by itself, since the next batch may stand on it.
+    """
+
+    def __init__(self, below: HeaderProvider, max_headers: int = MAX_OVERLAY_HEADERS) -> None:
         self._below: Final = below
+        self._max_headers: Final = max_headers
         self._headers: Final[dict[bytes, Header]] = {}
 
     def __len__(self) -> int:
         return len(self._headers)
 
+    @property
+    def room(self) -> int:
+        """How many headers may still be added."""
+        return self._max_headers - len(self._headers)
+
     def add(self, headers: Sequence[Header]) -> None:
-        """Add valid headers."""
+        """Add valid headers, all or none; ValueError when there is no room."""
+        if len(headers) > self.room:
+            raise ValueError(f"{len(headers)} headers, and room for {self.room}")
         for header in headers:
             self._headers[header.hash] = header
 
-    def drop(self, block_hash: bytes) -> None:
-        """Remove a header whose block is stored now."""
-        self._headers.pop(block_hash, None)
+    def drop(self, headers: Sequence[Header]) -> None:
+        """Remove headers that are written now."""
+        for header in headers:
+            self._headers.pop(header.hash, None)
 
     def header(self, block_hash: bytes) -> Header | None:
         return self._headers.get(block_hash) or self._below.header(block_hash)

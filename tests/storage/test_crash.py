@@ -15,7 +15,7 @@ from consensus.codec.block_layout import transaction_bounds
 from storage.archive import BlockArchive, Location
 from storage.chain_store import ChainStore
 from storage.leveldb import LevelDbStore
-from storage.schema import CELL
+from storage.schema import CELL, HEADER_LEAF, HEADER_NUMBER, HEADER_ROW, META_HEADER_CUT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,6 +100,43 @@ with store.begin() as txn:
 """
 
 
+# Header rows in batches, two branches in turn; now and then one is refused at a height and begun anew from there.
+HEADER_WRITER = """
+import os, sys
+from pathlib import Path
+from random import Random
+from storage import header_rows
+from storage.chain_store import ChainStore, ChainStoreOptions
+from storage.leveldb import LevelDbOptions
+from tests.support.chains.stored import child, header
+
+header_rows.CUT_SLICE = 5
+options = ChainStoreOptions(LevelDbOptions(write_buffer=64 << 10, table_size=64 << 10), segment_size=20_000)
+store, rng = ChainStore.open(Path(sys.argv[1]), options), Random(int(sys.argv[2]))
+genesis = child(rng, None)
+with store.begin() as txn:
+    genesis.insert(txn)
+    genesis.attach(txn)
+    txn.commit()
+branches = [[genesis.block.header], [genesis.block.header]]
+while True:
+    for branch in branches:
+        if len(branch) > 60 and rng.random() < 0.2:
+            at = rng.randrange(1, len(branch))
+            with store.begin() as txn:
+                txn.header_rows.delete(branch[at])
+                txn.commit(sync=sys.argv[3] == "sync")
+            del branch[at:]
+            store.finish_header_cut()
+        for _ in range(20):
+            branch.append(header(rng, branch[-1].number + 1, branch[-1].hash, 0))
+        with store.begin() as txn:
+            txn.header_rows.insert(branch[-20:])
+            txn.commit(sync=sys.argv[3] == "sync")
+        os.write(1, branch[-1].hash.hex().encode() + b"\\n")
+"""
+
+
 def run_until_killed(program: str, path: Path, first: int, sync: str, seconds: float) -> list[bytes]:
     """Run the writer, kill it after `seconds`; the lines by which it acknowledged commits."""
     output = path / "acknowledged"
@@ -178,4 +215,22 @@ def test_killed_chain_is_whole(tmp_path: Path, seed: int, sync: str, writer: str
                 live.update(transaction.output_keys())
         assert view.main_hash(tip.number + 1) is None
         assert {key[1:] for key, _ in store._store.iterator(prefix=CELL)} == live
+    store.close()
+
+
+@pytest.mark.parametrize(("seed", "sync"), [(1, "sync"), (2, "nosync"), (3, "nosync"), (4, "nosync")])
+def test_killed_header_rows_are_whole(tmp_path: Path, seed: int, sync: str) -> None:
+    """The last batch is there, unless it was refused since; all rows stand on rows or the genesis block."""
+    seconds = Random(seed).uniform(0.1, 0.8)
+    acknowledged = run_until_killed(HEADER_WRITER, tmp_path, seed, sync, seconds)
+    store = ChainStore.open(tmp_path)
+    with store.view() as view:
+        known = view.known_headers()
+        rows = {key[1:]: known.header(key[1:]) for key, _ in view.rows(HEADER_ROW)}
+        assert any(bytes.fromhex(line.decode()) in rows for line in acknowledged[-2:])
+        parents = {header.parent_hash for header in rows.values() if header is not None}
+        assert parents <= {*rows, view.genesis_hash()}
+        assert {key[33:] for key, _ in view.rows(HEADER_LEAF)} == set(rows) - parents
+        assert {key[9:] for key, _ in view.rows(HEADER_NUMBER)} == set(rows)
+    assert store._store.get(META_HEADER_CUT) is None
     store.close()

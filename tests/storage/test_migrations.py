@@ -16,17 +16,17 @@ from storage.kv import KeyValueStore
 from storage.leveldb import LevelDbStore
 from storage.memory import MemoryStore
 from storage.migrations import bring_to_version, schema_version
-from storage.schema import META_SCHEMA
+from storage.schema import META_SCHEMA, SCHEMA_VERSION
 from tests.storage.kit_chain import engine
 
 
 def test_schema_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     store = ChainStore.open(tmp_path)
-    engine(store).put(META_SCHEMA, (2).to_bytes(4, "little"))
+    engine(store).put(META_SCHEMA, (SCHEMA_VERSION + 1).to_bytes(4, "little"))
     store.close()
     with pytest.raises(SchemaTooNew, match="upgrade the program") as caught:
         ChainStore.open(tmp_path)
-    assert (caught.value.found, caught.value.supported) == (2, 1)
+    assert (caught.value.found, caught.value.supported) == (SCHEMA_VERSION + 1, SCHEMA_VERSION)
 
 
 def test_a_foreign_database_is_refused(tmp_path: Path) -> None:

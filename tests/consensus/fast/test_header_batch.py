@@ -183,8 +183,20 @@ def test_an_overlay_shows_what_is_not_stored() -> None:
     assert len(overlay) == 59
     assert overlay.header(headers[0].hash) == headers[0]
     assert overlay.header(headers[59].hash) == headers[59]
-    overlay.drop(headers[59].hash)
+    overlay.drop(headers[59:])
     assert overlay.header(headers[59].hash) is None
+
+
+def test_an_overlay_is_bounded_and_loses_nothing() -> None:
+    headers = chain(8)
+    overlay = HeaderOverlay(Stored(headers[:1]), max_headers=5)
+    overlay.add(headers[1:4])
+    with pytest.raises(ValueError, match="3 headers, and room for 2"):
+        overlay.add(headers[4:7])
+    assert (len(overlay), overlay.room) == (3, 2)
+    overlay.drop(headers[1:3])
+    overlay.add(headers[4:7])
+    assert [overlay.header(each.hash) for each in headers] == [headers[0], None, None, *headers[3:7], None]
 
 
 # ---------------------------------------------------------------- the same as one by one

@@ -1,0 +1,262 @@
+"""Header rows: headers whose blocks are not stored, held against a plain model, on both engines, killed and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from consensus.context import HeaderProvider
+from consensus.crypto.difficulty import compact_to_difficulty
+from consensus.types.blockchain import Header
+from consensus.types.core import INVALID, BlockExt
+from storage import header_rows
+from storage.chain_state import ChainState
+from storage.chain_store import ChainStore
+from storage.schema import HEADER_LEAF, HEADER_NUMBER, HEADER_ROW, META_HEADER_CUT
+from tests.storage.kit_chain import OPTIONS, engine, grow
+from tests.support.chains.stored import Node, child, header
+
+INVALID_EXT = BlockExt(total_difficulty=0, total_uncles_count=0, received_at=0, txs_fees=[], verified_flag=INVALID)
+
+
+@pytest.fixture
+def store(chain_store: ChainStore) -> ChainStore:
+    return chain_store
+
+
+class Model:
+    """What the rows should be: parents and work by hash."""
+
+    def __init__(self, genesis: Node) -> None:
+        self.work = {genesis.block.hash: genesis.ext.total_difficulty}
+        self.rows: dict[bytes, Header] = {}
+
+    def insert(self, headers: Sequence[Header]) -> None:
+        for each in headers:
+            self.work[each.hash] = self.work[each.parent_hash] + compact_to_difficulty(each.compact_target)
+            self.rows[each.hash] = each
+
+    def above(self, root: bytes) -> set[bytes]:
+        """Rows that stand on it, directly or not."""
+        found, grown = set[bytes](), {root}
+        while grown:
+            grown = {each.hash for each in self.rows.values() if each.parent_hash in grown}
+            found |= grown
+        return found
+
+    def delete(self, root: bytes) -> None:
+        for each in {root, *self.above(root)}:
+            self.rows.pop(each, None)
+
+    @property
+    def leaves(self) -> set[bytes]:
+        return set(self.rows) - {each.parent_hash for each in self.rows.values()}
+
+
+def keys(store: ChainStore, prefix: bytes) -> set[bytes]:
+    return {key for key, _ in engine(store).iterator(prefix=prefix)}
+
+
+def assert_rows(store: ChainStore, model: Model) -> None:
+    rows, work = model.rows, model.work
+    assert keys(store, HEADER_ROW) == {HEADER_ROW + each for each in rows}
+    assert keys(store, HEADER_NUMBER) == {
+        HEADER_NUMBER + each.number.to_bytes(8, "big") + each.hash for each in rows.values()
+    }
+    assert keys(store, HEADER_LEAF) == {HEADER_LEAF + work[each].to_bytes(32, "big") + each for each in model.leaves}
+    assert engine(store).get(META_HEADER_CUT) is None
+    with store.view() as view:
+        known = view.known_headers()
+        provider: HeaderProvider = known
+        for block_hash, each in rows.items():
+            assert provider.header(block_hash) == each
+            assert known.total_difficulty(block_hash) == work[block_hash]
+            assert block_hash in known.row_hashes(each.number)
+            assert view.header(block_hash) is None, "only stored blocks are seen by the rules of blocks"
+        best = known.best_row()
+        assert (best is None) == (not rows)
+        if best is not None:
+            assert best.total_difficulty == max(work[each] for each in rows)
+
+
+def write(store: ChainStore, headers: Sequence[Header]) -> None:
+    with store.begin() as txn:
+        txn.header_rows.insert(headers)
+        txn.commit(sync=False)
+
+
+def branch(rng: Random, parent: Header, count: int) -> list[Header]:
+    """Headers that stand on each other."""
+    found: list[Header] = []
+    for _ in range(count):
+        below = found[-1] if found else parent
+        found.append(header(rng, below.number + 1, below.hash, 0))
+    return found
+
+
+def refuse(store: ChainStore, bad: Header) -> None:
+    with store.begin() as txn:
+        txn.header_rows.delete(bad)
+        txn.note_invalid(bad.hash, INVALID_EXT)
+        txn.commit(sync=False)
+    store.finish_header_cut()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_trees_agree_with_the_model(store: ChainStore, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header_rows, "CUT_SLICE", 3)
+    rng = Random(seed)
+    (genesis,) = grow(store, 1, seed)
+    model = Model(genesis)
+    for _ in range(40):
+        if model.rows and rng.random() < 0.2:
+            bad = rng.choice(list(model.rows.values()))
+            refuse(store, bad)
+            model.delete(bad.hash)
+        else:
+            below = rng.choice([genesis.block.header, *model.rows.values()])
+            known = [model.rows[each] for each in [below.hash] if each in model.rows]
+            new = branch(rng, below, rng.randrange(1, 6))
+            write(store, [*known, *new])
+            model.insert(new)
+        assert_rows(store, model)
+
+
+def test_a_stored_block_takes_the_place_of_its_row(store: ChainStore) -> None:
+    (genesis,) = grow(store, 1)
+    rng = Random(2)
+    nodes = [genesis]
+    for _ in range(5):
+        nodes.append(child(rng, nodes[-1]))
+    headers = [each.block.header for each in nodes[1:]]
+    model = Model(genesis)
+    write(store, headers)
+    model.insert(headers)
+    for node in nodes[1:]:
+        with store.begin() as txn:
+            node.insert(txn)
+            node.attach(txn)
+            assert txn.known_headers().header(node.block.hash) == node.block.header
+            txn.commit(sync=False)
+        del model.rows[node.block.hash]
+        assert_rows(store, model)
+        write(store, headers)  # known, stored or not: nothing changes
+        assert_rows(store, model)
+    with store.view() as view:
+        assert view.known_headers().best_row() is None
+        assert view.known_headers().total_difficulty(nodes[3].block.hash) == nodes[3].ext.total_difficulty
+
+
+def test_a_discarded_transaction_leaves_the_rows(store: ChainStore) -> None:
+    (genesis,) = grow(store, 1)
+    node = child(Random(1), genesis)
+    model = Model(genesis)
+    write(store, [node.block.header])
+    model.insert([node.block.header])
+    with store.begin() as txn:
+        node.insert(txn)
+    assert_rows(store, model)
+
+
+def test_rows_on_deleted_blocks_go_with_them(store: ChainStore) -> None:
+    nodes = grow(store, 3)
+    rng = Random(1)
+    side = child(rng, nodes[1])
+    model = Model(nodes[0])
+    model.work |= {each.block.hash: each.ext.total_difficulty for each in (*nodes, side)}
+    with store.begin() as txn:
+        side.insert(txn)
+        txn.commit(sync=False)
+    on_side, on_main = branch(rng, side.block.header, 4), branch(rng, nodes[2].block.header, 2)
+    for headers in (on_side, on_main):
+        write(store, headers)
+        model.insert(headers)
+    assert_rows(store, model)
+    with store.begin() as txn:
+        txn.delete_block(side.block.header)
+        txn.commit(sync=False)
+    store.finish_header_cut()
+    model.delete(side.block.hash)
+    assert set(model.rows) == {each.hash for each in on_main}
+    assert_rows(store, model)
+
+
+def test_headers_that_do_not_fit_are_refused(store: ChainStore) -> None:
+    (genesis,) = grow(store, 1)
+    rng = Random(1)
+    first, second = branch(rng, genesis.block.header, 3), branch(rng, genesis.block.header, 3)
+    for headers, problem in (
+        (first[1:], "parent of header 2 is unknown"),
+        ([first[0], second[1]], "header 2 does not stand"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            write(store, headers)
+    refuse(store, first[0])
+    with pytest.raises(ValueError, match="is unknown"):  # of an invalid block the work is known, but not the header
+        write(store, first[1:])
+    assert_rows(store, Model(genesis))
+
+
+def test_nothing_is_built_on_a_branch_that_is_being_deleted(store: ChainStore) -> None:
+    (genesis,) = grow(store, 1)
+    headers = branch(Random(1), genesis.block.header, 4)
+    write(store, headers)
+    with store.begin() as txn:
+        txn.header_rows.delete(headers[0])
+        with pytest.raises(ValueError, match="finish_header_cut"):
+            txn.header_rows.insert(branch(Random(2), headers[-1], 1))
+        txn.commit(sync=False)
+    with pytest.raises(ValueError, match="finish_header_cut"):
+        write(store, branch(Random(2), headers[-1], 1))
+    store.finish_header_cut()
+    assert_rows(store, Model(genesis))
+
+
+@pytest.mark.parametrize("slices", range(4))
+def test_a_deletion_that_was_cut_short_goes_on_at_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int
+) -> None:
+    monkeypatch.setattr(header_rows, "CUT_SLICE", 4)
+    store = ChainStore.open(tmp_path, OPTIONS)
+    (genesis,) = grow(store, 1)
+    rng = Random(slices)
+    model = Model(genesis)
+    trunk = branch(rng, genesis.block.header, 6)
+    for headers in (trunk, branch(rng, trunk[3], 6), branch(rng, trunk[1], 5), branch(rng, trunk[5], 9)):
+        write(store, headers)
+        model.insert(headers)
+    with store.begin() as txn:
+        txn.header_rows.delete(trunk[2])
+        txn.commit()
+    for _ in range(slices):
+        with store.begin() as txn:
+            txn.header_rows.cut_slice()
+            txn.commit()
+    left = len(keys(store, HEADER_ROW))
+    assert left == len(model.rows) - 1 - 4 * slices
+    store.close()
+    store = ChainStore.open(tmp_path, OPTIONS)
+    model.delete(trunk[2].hash)
+    assert_rows(store, model)
+    store.close()
+
+
+def test_rows_see_what_an_overlay_has_not_saved(store: ChainStore) -> None:
+    """A bulk import saves, and goes on: reads meanwhile see both."""
+    (genesis,) = grow(store, 1)
+    headers = branch(Random(1), genesis.block.header, 6)
+    with store.begin() as txn:
+        state: ChainState = txn
+        txn.header_rows.insert(headers[:3])
+        txn.save()
+        txn.header_rows.insert(headers[3:])
+        best = state.known_headers().best_row()
+        assert best is not None
+        assert best.header == headers[-1]
+        txn.commit()
+    model = Model(genesis)
+    model.insert(headers)
+    assert_rows(store, model)
