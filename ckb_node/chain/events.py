@@ -53,7 +53,8 @@ class SideBlockStored:
 class BlockDecided:
     """A block was refused (`error` is set), or it has left the orphan pool.
 
-    Of all other blocks the caller of `process` gets the verdict. `sources` gave the block; a peer among them may be
+    It may have been stored on a side branch before: its transactions are verified when the branch wins. Of all other
+    blocks the caller of `process` gets the verdict. `sources` gave the block; a peer among them may be
     banned for the error, unless it is a TemporaryHeaderError.
     """
 

@@ -25,10 +25,9 @@ from ckb_node.chain.publisher import Call, Publisher
 from ckb_node.chain.queue import BlockQueueLimit
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.verification.estimator import Estimator
-from consensus.errors import CkbError
 from consensus.params import Consensus
 from consensus.rules.header import UnknownParentError
-from consensus.types.blockchain import Block, Transaction
+from consensus.types.blockchain import Block, Header, Transaction
 from storage.chain_store import ChainView
 from storage.errors import StorageError
 
@@ -45,8 +44,6 @@ ChangeListener = Callable[[ChainChanged], Iterator[None] | None]
 
 SideListener = Callable[[Block], None]
 
-RefusedListener = Callable[[Block, CkbError], None]
-
 DecidedListener = Callable[[BlockDecided], None]
 
 
@@ -61,7 +58,6 @@ class ChainService:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[ChangeListener] = []
         self._side_listeners: list[SideListener] = []
-        self._refused_listeners: list[RefusedListener] = []
         self._decided_listeners: list[DecidedListener] = []
         self._publisher = Publisher()
         self.queue_limit = BlockQueueLimit()
@@ -98,22 +94,20 @@ class ChainService:
         """Call `listener` on the event loop for each valid block that did not become the tip."""
         self._side_listeners.append(listener)
 
-    def listen_refused(self, listener: RefusedListener) -> None:
-        """Call `listener` on the event loop for each block that breaks a rule, before its submitter is told."""
-        self._refused_listeners.append(listener)
-
     def listen_decided(self, listener: DecidedListener) -> None:
-        """Call `listener` on the event loop for each refused block, and for each block that left the orphans.
+        """Call `listener` on the event loop for each refused block, before its submitter is told, and for each block
+        that left the orphans.
 
-        The event has the sources of the block, so that a peer can be banned for an orphan that is refused later.
+        The event has the sources of the block, so that a peer can be banned for an orphan or a side block that is
+        refused later.
         """
         self._decided_listeners.append(listener)
 
     async def submit_block(self, block: Block) -> bytes:
         """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
-        if (
-            self.view().block_ext(block.parent_hash) is None
-        ):  # also found for an invalid parent: the writer refuses its children
+        with self.view() as view:
+            parent = view.block_ext(block.parent_hash)  # an invalid one has it, too: the writer refuses its children
+        if parent is None:
             raise UnknownParentError(block.parent_hash)
         await self.process(block)
         return block.hash
@@ -136,20 +130,21 @@ class ChainService:
     async def process(self, block: Block, source: Source | None = None) -> Verdict:
         """Queue a block and await its verdict; waiting is backpressure. Raises the error of the rule that it breaks.
 
-        A block that is in the queue already shares its verdict. `source` gave the block: when it is an orphan,
-        `listen_decided` reports its verdict later.
+        A block that is in the queue already shares its verdict. `source` gave the block: when it is an orphan, or a
+        side block that is refused later, `listen_decided` reports it.
         """
-        shared = self._verdict_of_same(block)
-        if shared is None:
-            await self.queue_limit.acquire(len(block.raw))
-            shared = self._verdict_of_same(block)
-            if shared is None:
-                return await asyncio.shield(self._enqueue(block, source))
-            self.queue_limit.release(len(block.raw))
-        verdict = await asyncio.shield(shared)
-        if verdict is Verdict.ORPHAN and source is not None:
-            return await self.process(block, source)  # notes this source, too, with the orphan
+        queued, is_joined = await self._join_or_enqueue(block, source)
+        verdict = await asyncio.shield(queued)
+        if is_joined and source is not None:  # note this source, too
+            if verdict is Verdict.ORPHAN:
+                return await self.process(block, source)
+            if verdict in (Verdict.SIDE, Verdict.KNOWN):
+                await self._write(lambda: self._writer.note_side_source(block, source))
         return verdict
+
+    async def store_headers(self, headers: Sequence[Header]) -> None:
+        """Keep valid headers whose blocks have not come. See `ChainWriter.store_headers`."""
+        await self._write(lambda: self._writer.store_headers(headers))
 
     async def process_in_bulk(self, blocks: Sequence[Block], source: Source | None = None) -> list[Verdict]:
         """Queue blocks that stand on each other, and await their verdicts. Blocks on the tip share commits.
@@ -162,6 +157,18 @@ class ChainService:
         verdicts = self._start(partial(take_in_bulk, self._writer, blocks, source))
         verdicts.add_done_callback(lambda _: self.queue_limit.release(size))
         return await asyncio.shield(verdicts)
+
+    async def _join_or_enqueue(self, block: Block, source: Source | None) -> tuple[asyncio.Future[Verdict], bool]:
+        """The verdict to come, and whether it is that of the same block from another caller."""
+        shared = self._verdict_of_same(block)
+        if shared is not None:
+            return shared, True
+        await self.queue_limit.acquire(len(block.raw))
+        shared = self._verdict_of_same(block)
+        if shared is None:
+            return self._enqueue(block, source), False
+        self.queue_limit.release(len(block.raw))
+        return shared, True
 
     def _verdict_of_same(self, block: Block) -> asyncio.Future[Verdict] | None:
         """The verdict of the same block in the queue. Compare bytes: the body is not yet checked against its header."""
@@ -248,9 +255,7 @@ class ChainService:
             case SideBlockStored(block):
                 for side_listener in self._side_listeners:
                     yield partial(self._tell, side_listener, block)
-            case BlockDecided(block=block, error=error):
-                for refused_listener in self._refused_listeners if error is not None else ():
-                    yield partial(self._tell, partial(refused_listener, block), error)
+            case BlockDecided():
                 for decided_listener in self._decided_listeners:
                     yield partial(self._tell, decided_listener, event)
 

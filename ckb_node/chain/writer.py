@@ -24,7 +24,7 @@ from ckb_node.chain.attach import (
     stored_ext,
     write_invalid,
 )
-from ckb_node.chain.errors import InvalidBranchError, InvalidParentError, TruncateError
+from ckb_node.chain.errors import InvalidBranchError, InvalidParentError, KnownInvalidBlockError, TruncateError
 from ckb_node.chain.events import (
     BlockDecided,
     ChainChanged,
@@ -38,6 +38,7 @@ from ckb_node.chain.events import (
 )
 from ckb_node.chain.orphans import Orphan, OrphanPool
 from ckb_node.chain.reorg import BadBlock, BranchVerifier, Switch, is_heavier, switch_unverified
+from ckb_node.chain.side_sources import SideSources
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped
 from consensus.crypto.difficulty import compact_to_difficulty
@@ -48,6 +49,7 @@ from consensus.rules.block import BodyMismatchError
 from consensus.rules.header import TemporaryHeaderError, UnknownParentError, verify_number
 from consensus.types.blockchain import Block, Header
 from consensus.types.core import epoch_number
+from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.errors import StorageError
 
@@ -71,6 +73,7 @@ class ChainWriter:
         self.assume_valid = assume_valid or AssumeValid()
         self._verifier = BranchVerifier(consensus, scripts, self.assume_valid)
         self.orphans = OrphanPool()
+        self._side_sources = SideSources()
         self._orphans_seen_epoch = 0
         self._listeners: list[WriterListener] = []
 
@@ -158,6 +161,8 @@ class ChainWriter:
         with self.store.begin() as txn:
             standing = status_of(txn, block)
             if standing is BlockStatus.KNOWN:
+                if stored_ext(txn, block.hash).verified is None:
+                    self._side_sources.add(block, sources)
                 return Verdict.KNOWN
             if standing is BlockStatus.ORPHAN:
                 verify_orphan(self.consensus, block)
@@ -173,10 +178,13 @@ class ChainWriter:
             else:
                 txn.commit()
                 self._expire_orphans(epoch_number(block.header.epoch))
+                self._note_side_sources(block, sources, switch)
                 return self._publish_stored(block, switch)
-        self._write_invalid(block.header, place, failure.block_hash)
         if failure.block_hash == block.hash:
+            self._write_invalid(block.header, place)
             raise failure.cause
+        self._refuse_stored(failure)
+        self._write_invalid(block.header, place)
         raise InvalidBranchError(failure.block_hash, failure.cause)
 
     def store_headers(self, headers: Sequence[Header]) -> None:
@@ -202,15 +210,41 @@ class ChainWriter:
             self._orphans_seen_epoch = epoch
             self._publish_dropped(self.orphans.expire(epoch))
 
-    def _write_invalid(self, header: Header, place: ChainTotals, bad_hash: bytes) -> None:
-        """Of a block whose branch is bad from `bad_hash` on, the block itself or a stored one below it."""
+    def note_side_source(self, block: Block, source: Source) -> None:
+        """Remember one more giver of a stored block; it is told at once if the block has become invalid meanwhile."""
+        with self.store.view() as view:
+            ext = view.block_ext(block.hash)
+        if ext is not None and ext.verified is None:
+            self._side_sources.add(block, (source,))
+        elif ext is not None and ext.verified is False:
+            self.publish_refusal(block, (source,), KnownInvalidBlockError(block.hash))
+
+    def _note_side_sources(self, block: Block, sources: Sequence[Source], switch: Switch | None) -> None:
+        """Of a side block that was stored, or of a branch that is verified now."""
+        if switch is None:
+            self._side_sources.add(block, sources)
+            return
+        for block_hash in switch.attached:
+            self._side_sources.take(block_hash)
+
+    def _write_invalid(self, header: Header, place: ChainTotals) -> None:
         with self.store.begin() as txn:
-            if bad_hash != header.hash:
-                bad = require(txn.header(bad_hash), "header", bad_hash)
-                write_invalid(txn, bad, place_of(stored_ext(txn, bad_hash)))
             write_invalid(txn, header, place)
             txn.commit()
         self.store.finish_header_cut()
+
+    def _refuse_stored(self, failure: BadBlock) -> None:
+        """Of a stored side block that turned out to be invalid, and all that stand on it: tell whoever gave them."""
+        with self.store.view() as before:  # still knows the bodies that are forgotten below
+            bad_hash = failure.block_hash
+            bad = require(before.header(bad_hash), "header", bad_hash)
+            above = stored_descendants(before, bad)
+            self._write_invalid(bad, place_of(stored_ext(before, bad_hash)))
+            self.publish_refusal(_stored(before, bad_hash), self._side_sources.take(bad_hash), failure.cause)
+            for header in above:
+                if sources := self._side_sources.take(header.hash):
+                    error = InvalidParentError(header.parent_hash)
+                    self.publish_refusal(_stored(before, header.hash), sources, error)
 
     # ------------------------------------------------------------ by hand (IntegrationTest)
 
@@ -265,3 +299,7 @@ class ChainWriter:
             attach_block(txn, genesis)
             txn.put_spec_hash(spec_hash)
             txn.commit()
+
+
+def _stored(state: ChainState, block_hash: bytes) -> Block:
+    return require(state.block(block_hash), "block", block_hash)

@@ -11,7 +11,7 @@ from itertools import islice
 
 import structlog
 
-from ckb_node.chain.events import ChainChanged
+from ckb_node.chain.events import BlockDecided, ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.mining.template import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.mining.uncles import MAX_CANDIDATES, CandidateUncles, choose_uncles
@@ -102,7 +102,7 @@ class BlockAssembler:
         self._template: BlockTemplate | None = None
         chain.listen(self._on_change)
         chain.listen_side(self.on_side_block)
-        chain.listen_refused(self._on_refused)
+        chain.listen_decided(self._on_decided)
 
     def _on_change(self, change: ChainChanged) -> Iterator[None]:
         if change.is_cut:
@@ -117,10 +117,10 @@ class BlockAssembler:
         """A block that lost the race may become an uncle."""
         self.uncles.add(block)
 
-    def _on_refused(self, block: Block, error: CkbError) -> None:
+    def _on_decided(self, decided: BlockDecided) -> None:
         """Uncles that a block was refused for are no candidates any more."""
-        if isinstance(error, UncleError):
-            for uncle in block.uncles:
+        if isinstance(decided.error, UncleError):
+            for uncle in decided.block.uncles:
                 self.uncles.drop(uncle)
 
     async def block_template(self) -> BlockTemplate:

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from ckb_node.chain.events import BlockDecided
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool, reject_of
 from ckb_node.txpool.rejects import Invalidated, Reject
@@ -66,6 +67,11 @@ class Reverification:
         self._stale.put_nowait(entries)
 
     # ------------------------------------------------------------ refused blocks
+
+    def on_decided(self, decided: BlockDecided) -> None:
+        """See `on_refused`."""
+        if decided.error is not None:
+            self.on_refused(decided.block, decided.error)
 
     def on_refused(self, block: Block, error: CkbError) -> None:
         """A block with transactions of the pool was refused at the pool's tip: the next template would be refused too.

@@ -100,7 +100,7 @@ class PoolService:
         """Where those whose scripts fail are kept."""
         self._is_ready = False
         chain.listen(self._on_change)
-        chain.listen_refused(self._reverification.on_refused)
+        chain.listen_decided(self._reverification.on_decided)
 
     # ------------------------------------------------------------ admission
 

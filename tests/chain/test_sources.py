@@ -12,9 +12,10 @@ import pytest
 import ckb_node
 from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later
-from ckb_node.chain.errors import InvalidParentError, KnownInvalidBlockError
+from ckb_node.chain.errors import InvalidBranchError, InvalidParentError, KnownInvalidBlockError
 from ckb_node.chain.events import BlockDecided, ChainChanged, Verdict
 from ckb_node.chain.orphans import EXPIRE_EPOCHS, OrphanPool
+from ckb_node.chain.side_sources import MAX_SOURCES, SideSources
 from consensus.errors import CkbError
 from consensus.rules.block_contextual import DaoFieldMismatchError
 from consensus.rules.header import UnknownParentError
@@ -41,8 +42,7 @@ async def test_all_givers_of_an_orphan_that_is_refused_later_are_told() -> None:
     bad = with_wrong_dao(made[1])
     children = await branch_on_bad(b"other", 2, [made[0], bad])
     async with dev_chain() as dev:
-        heard, refused = decisions(dev), list[Block]()
-        dev.chain.listen_refused(lambda block, _: refused.append(block))
+        heard = decisions(dev)
         for block, source in ((children[1], "carol"), (children[0], "bob"), (bad, "alice"), (bad, "bob"), (bad, "bob")):
             assert await dev.chain.process(block, source) is Verdict.ORPHAN
         assert heard == []
@@ -52,8 +52,78 @@ async def test_all_givers_of_an_orphan_that_is_refused_later_are_told() -> None:
             (children[0], Verdict.REFUSED, ("bob",), InvalidParentError),
             (children[1], Verdict.REFUSED, ("carol",), InvalidParentError),
         ]
-        assert refused == [bad, *children]
         assert dev.chain.orphan_count == 0
+
+
+async def test_givers_of_a_side_block_that_is_refused_later_are_told() -> None:
+    """Its transactions are verified when its branch wins. Who built on it is told, too, but not who gave good ones."""
+    ours, theirs = await branch(b"ours", 3), await branch(b"theirs", 2)
+    bad = with_wrong_dao(theirs[1])
+    above = await branch_on_bad(b"above", 2, [theirs[0], bad])
+    async with dev_chain() as dev:
+        await submit_all(dev, ours)
+        heard = decisions(dev)
+        for block, source in ((theirs[0], "good"), (bad, "alice"), (above[0], "carol")):
+            assert await dev.chain.process(block, source) is Verdict.SIDE
+        assert await dev.chain.process(bad, "bob") is Verdict.KNOWN
+        together = await asyncio.gather(*(dev.chain.process(bad, source) for source in ("bob", "dora")))
+        assert together == [Verdict.KNOWN] * 2
+        with pytest.raises(InvalidBranchError):
+            await dev.chain.process(above[1], "erik")
+        assert heard == [
+            (bad, Verdict.REFUSED, ("alice", "bob", "dora"), DaoFieldMismatchError),
+            (above[0], Verdict.REFUSED, ("carol",), InvalidParentError),
+            (above[1], Verdict.REFUSED, ("erik",), InvalidBranchError),
+        ]
+        assert tip_of(dev) == ours[-1].hash
+
+
+async def test_all_givers_of_one_side_block_in_the_queue_are_noted() -> None:
+    ours, theirs = await branch(b"ours", 1), await branch(b"theirs", 1)
+    bad = with_wrong_dao(theirs[0])
+    above = (await branch_on_bad(b"above", 1, [bad]))[0]
+    async with dev_chain() as dev:
+        await submit_all(dev, ours)
+        heard = decisions(dev)
+        together = await asyncio.gather(*(dev.chain.process(bad, source) for source in ("alice", "bob", None, "carol")))
+        assert together == [Verdict.SIDE] * 4
+        with pytest.raises(InvalidBranchError):
+            await dev.chain.process(above)
+        assert heard[0] == (bad, Verdict.REFUSED, ("alice", "bob", "carol"), DaoFieldMismatchError)
+        dev.writer.note_side_source(bad, "late")
+        await asyncio.sleep(0.01)
+        assert heard[-1] == (bad, Verdict.REFUSED, ("late",), KnownInvalidBlockError)
+
+
+async def test_a_branch_that_has_won_has_no_givers_any_more() -> None:
+    ours, theirs = await branch(b"ours", 1), await branch(b"theirs", 2)
+    async with dev_chain() as dev:
+        await submit_all(dev, ours)
+        heard = decisions(dev)
+        assert await dev.chain.process(theirs[0], "alice") is Verdict.SIDE
+        assert len(dev.writer._side_sources) == 1
+        assert await dev.chain.process(theirs[1], "bob") is Verdict.BEST
+        assert len(dev.writer._side_sources) == 0
+        assert await dev.chain.process(theirs[0], "carol") is Verdict.KNOWN
+        assert len(dev.writer._side_sources) == 0
+        assert heard == []
+
+
+async def test_sources_of_side_blocks_are_bounded() -> None:
+    made = await branch(b"ours", 3)
+    few = SideSources(max_blocks=2)
+    for block in made:
+        few.add(block, ["alice"])
+        few.add(block, ["bob", "alice"])
+    assert [tuple(few.take(block.hash)) for block in made] == [(), ("alice", "bob"), ("alice", "bob")]
+    small = SideSources(max_bytes=len(made[0].raw) + len(made[1].raw))
+    for block in made:
+        small.add(block, range(1000))
+        small.add(block, range(1000, 2000))
+    assert len(small) == 2
+    assert len(small.take(made[2].hash)) == MAX_SOURCES
+    small.add(made[2], [])
+    assert len(small) == 1
 
 
 async def test_givers_of_orphans_that_are_taken_are_told() -> None:

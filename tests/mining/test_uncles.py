@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ckb_node.chain.events import BlockDecided, Verdict
 from ckb_node.mining import uncles
 from ckb_node.mining.uncles import CandidateUncles, choose_uncles
 from consensus.rules.uncles import UncleError, UncleFault, verify_uncles
@@ -130,6 +131,7 @@ async def test_the_fault_of_an_uncle_is_no_fault_twice() -> None:
         await submit_all(dev, [*main, *side])
         block = (await dev.assembler.block_template()).to_block()
         assert [uncle.hash for uncle in block.uncles] == [side[0].hash]
-        for listener in dev.chain._refused_listeners:
-            listener(block, UncleError(UncleFault.DUPLICATE, side[0].hash))
+        for listener in dev.chain._decided_listeners:
+            error = UncleError(UncleFault.DUPLICATE, side[0].hash)
+            listener(BlockDecided(block, Verdict.REFUSED, error=error))
         assert not (await dev.assembler.block_template()).uncles

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from ckb_node.chain.events import BlockDecided, Verdict
 from ckb_node.txpool import views
 from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.pool import Checked
@@ -219,8 +220,8 @@ async def next_block(funds: Funds) -> Block:
 
 def refuse(funds: Funds, block: Block, error: CkbError) -> None:
     """As the chain tells it."""
-    for listener in funds.dev.chain._refused_listeners:
-        listener(block, error)
+    for listener in funds.dev.chain._decided_listeners:
+        listener(BlockDecided(block, Verdict.REFUSED, error=error))
 
 
 def position(block: Block, tx: Transaction) -> int:
