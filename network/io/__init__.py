@@ -1,0 +1,1 @@
+"""asyncio shells of the wire: sockets, connections, listening, dialling, Tor. What they carry is decided elsewhere."""
