@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from coincurve import PrivateKey
@@ -21,14 +21,18 @@ _CHUNK = 58**_CHUNK_DIGITS
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The node's secp256k1 key, 32 bytes."""
+    """The node's secp256k1 key, 32 bytes. ValueError when they are none."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
+    private_key: PrivateKey = field(init=False, repr=False, compare=False)
+    """Ready to sign; made once, since that costs as much as a signature."""
+    public_key: bytes = field(init=False)
+    """Compressed, 33 bytes."""
 
-    @property
-    def public_key(self) -> bytes:
-        """Compressed, 33 bytes."""
-        return PrivateKey(self.secret).public_key.format(compressed=True)
+    def __post_init__(self) -> None:
+        private_key = PrivateKey(self.secret)
+        object.__setattr__(self, "private_key", private_key)  # the class is frozen for others
+        object.__setattr__(self, "public_key", private_key.public_key.format(compressed=True))
 
     @property
     def peer_id(self) -> str:

@@ -46,3 +46,18 @@ def test_bytes_of_another_kind_are_refused(raw: bytes) -> None:
 )
 def test_texts_of_another_kind_are_refused(text: str) -> None:
     assert not is_peer_id(text)
+
+
+def test_the_secret_does_not_show() -> None:
+    secret = b"0123456789abcdef0123456789abcdef"
+    identity = Identity(secret)
+    assert "0123456789" not in repr(identity)
+    assert identity == Identity(secret)
+    assert hash(identity) == hash(Identity(secret))
+    assert identity != Identity(secret[::-1])
+
+
+@pytest.mark.parametrize("secret", [bytes(32), b"\xff" * 32, b"\1" * 33])
+def test_what_is_no_key_makes_no_identity(secret: bytes) -> None:
+    with pytest.raises(ValueError, match=r"[Ss]ecret"):
+        Identity(secret)

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from hashlib import sha256
 from typing import Final
 
-from coincurve import PrivateKey, PublicKey
+from coincurve import PublicKey
 
 from consensus.errors import MoleculeError
 from network.ckb_wire.secio.channel import SecureChannel
@@ -68,15 +68,14 @@ class SecioHandshake:
     ) -> None:
         """`entropy` gives so many random bytes, of `os.urandom` but in tests: all secrets of the connection come from
         it. `expected_peer` is the peer id that was dialled."""
-        self._key: Final = PrivateKey(identity.secret)
-        self._public_key: Final = self._key.public_key.format(compressed=True)
+        self._identity: Final = identity
         self._entropy: Final = entropy
         self._expected_peer: Final = expected_peer
         self._offers: Final = offers
         self._random: Final = entropy(RANDOM_SIZE)
         self._propose: Final = Propose(
             rand=self._random,
-            pubkey=pack_static_key(self._public_key),
+            pubkey=pack_static_key(identity.public_key),
             exchanges=",".join(offers.exchanges).encode(),
             ciphers=",".join(offers.ciphers).encode(),
             hashes=",".join(offers.hashes).encode(),
@@ -172,25 +171,25 @@ class SecioHandshake:
             raise HandshakeError(HandshakeFault.MALFORMED, "the Propose cannot be decoded") from None
         self._verify_static_key(remote_key)
         ours = sha256(remote_key + self._random).digest()
-        theirs = sha256(self._public_key + propose.rand).digest()
+        theirs = sha256(self._identity.public_key + propose.rand).digest()
         local_first = ours > theirs  # equal only for equal keys, which are refused
         suite = choose(self._offers, offers) if local_first else choose(offers, self._offers)
         ephemeral = EXCHANGES[suite.exchange](self._entropy)
         return _Agreement(body, remote_key, propose.rand, local_first, suite, ephemeral)
 
     def _verify_static_key(self, remote_key: bytes) -> None:
-        if remote_key == self._public_key:
+        if remote_key == self._identity.public_key:
             raise HandshakeError(HandshakeFault.CONNECT_SELF, "the other end is this node")
         if not _is_compressed_key(remote_key):
             raise HandshakeError(HandshakeFault.BAD_KEY, "not a compressed secp256k1 key")
-        peer_id = peer_id_of(remote_key)
-        if self._expected_peer not in (None, peer_id):
-            raise HandshakeError(HandshakeFault.WRONG_PEER, f"{peer_id} instead of {self._expected_peer}")
+        if self._expected_peer is not None and self._expected_peer != peer_id_of(remote_key):
+            detail = f"{peer_id_of(remote_key)} instead of {self._expected_peer}"
+            raise HandshakeError(HandshakeFault.WRONG_PEER, detail)
 
     def _exchange(self, agreement: _Agreement) -> bytes:
         public = agreement.ephemeral.public_bytes
         signed = self._propose + agreement.remote_propose + public
-        return Exchange(epubkey=public, signature=self._key.sign(signed)).raw
+        return Exchange(epubkey=public, signature=self._identity.private_key.sign(signed)).raw
 
     def _accept_exchange(self, body: bytes, agreement: _Agreement) -> SecureChannel:
         try:

@@ -210,7 +210,7 @@ class Crooked(SecioHandshake):
     """In place of its ephemeral key."""
 
     def sign(self, message: bytes) -> bytes:
-        return bytes(self._key.sign(message))
+        return bytes(self._identity.private_key.sign(message))
 
     def _exchange(self, agreement: _Agreement) -> bytes:
         public = self.public or agreement.ephemeral.public_bytes
