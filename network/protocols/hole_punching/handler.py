@@ -3,7 +3,7 @@
     originator  ConnectionRequest →           target        the route grows
     originator  ← ConnectionRequestDelivered  target        back along the route
     originator  ConnectionSync →              target        along the same way once more
-    originator  dials after half a round trip; target dials at once
+    originator  dials after half a round trip; the target dials when it hears of it
 
 Different from the reference, where its rules would harm the node or others:
 - Without an address of our own we neither ask nor answer: an empty list gets its sender banned.
@@ -45,6 +45,7 @@ from network.protocols.hole_punching.messages import (
 )
 from network.protocols.hole_punching.pending import PendingMeetings
 from network.protocols.hole_punching.rates import PunchingRates, SessionRates
+from network.protocols.hole_punching.traversal import ACCEPTER_DELAY
 from network.protocols.own_addresses import OwnAddresses
 
 __all__ = ["HolePunchingProtocol", "HolePunchingStore", "Punch"]
@@ -56,8 +57,9 @@ REQUEST_TIMEOUT: Final = 5 * 60.0
 MAX_REQUESTS: Final = 64
 MAX_PORTS_OF_HOST: Final = 4
 
-Punch = Callable[[Sequence[Multiaddr], Direction], None]
-"""Connect with one peer at one of these addresses, both sides at once: as its dialler, or as its accepter."""
+Punch = Callable[[Sequence[Multiaddr], Direction, float], None]
+"""Connect with one peer at one of these addresses, both sides at once, as its dialler or as its accepter; dial in so
+many seconds. See HolePuncher.punch."""
 
 
 class HolePunchingStore(Protocol):
@@ -207,8 +209,8 @@ class HolePunchingProtocol:
         start = ConnectionSync(from_=message.from_, to=message.to, route=message.sync_route[:-1])
         dialable = self._dialable(addresses)
         if session.peer.send(HOLE_PUNCHING, encode(start)) and dialable:
-            half_a_round_trip = (now - asked_at) / 2
-            self._scheduler.call_later(half_a_round_trip, lambda: self._punch(dialable, Direction.OUTBOUND))
+            half_a_round_trip = (now - asked_at) / 2  # then the other side has heard of it
+            self._punch(dialable, Direction.OUTBOUND, half_a_round_trip)
 
     # --- ConnectionSync ---
 
@@ -223,7 +225,7 @@ class HolePunchingProtocol:
             return
         dialable = self._meetings.take(message.from_, now)
         if dialable:
-            self._punch(dialable, Direction.INBOUND)
+            self._punch(dialable, Direction.INBOUND, ACCEPTER_DELAY)
 
     # --- on the way ---
 

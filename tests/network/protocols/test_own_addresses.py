@@ -90,5 +90,5 @@ def test_shown_are_sockets_and_public_ones_to_fill_up() -> None:
     addresses = OwnAddresses(OWN_ID, Random(1), listening=[LOCAL, bare(1)])
     addresses.add_public(bare(2))
     addresses.add_public(bare(3))
-    assert addresses.shown(3) == [own(2), LOCAL.with_peer_id(OWN_ID), own(1)]
-    assert addresses.shown(1) == [LOCAL.with_peer_id(OWN_ID), own(1)]
+    assert addresses.shown(3) == [own(2), LOCAL, bare(1)]
+    assert addresses.shown(1) == [LOCAL, bare(1)]

@@ -45,7 +45,7 @@ class Node:
             scheduler=scheduler,
             rng=Random(seed),
             free_outbound=lambda: self.registry.missing_outbound,
-            punch=lambda _addresses, _direction: None,
+            punch=lambda _addresses, _direction, _delay: None,
         )
 
     def admit(self, peer: FakePeer) -> FakePeer:

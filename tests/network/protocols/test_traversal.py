@@ -10,7 +10,15 @@ import pytest
 from network.multiaddr import Multiaddr
 from network.peer import Direction
 from network.protocols.hole_punching import HolePuncher
-from network.protocols.hole_punching.traversal import ATTEMPT, JITTER, LIMIT, MAX_AT_ONCE, PAUSE
+from network.protocols.hole_punching.traversal import (
+    ACCEPTER_DELAY,
+    ATTEMPT,
+    JITTER,
+    LIMIT,
+    MAX_AT_ONCE,
+    MAX_DELAY,
+    PAUSE,
+)
 from network.transport import Dialling, Link
 from tests.support.network.clock import FakeScheduler
 from tests.support.network.peers import address
@@ -89,7 +97,7 @@ class Case:
 
 def test_attempts_of_a_fifth_of_a_second_with_pauses_for_half_a_minute() -> None:
     case = Case()
-    case.puncher.punch([address(1)], Direction.OUTBOUND)
+    case.puncher.punch([address(1)], Direction.OUTBOUND, 0)
     case.scheduler.advance(LIMIT + 1)
     steps = [
         later.at - earlier.at for earlier, later in zip(case.transport.dials, case.transport.dials[1:], strict=False)
@@ -104,7 +112,7 @@ def test_attempts_of_a_fifth_of_a_second_with_pauses_for_half_a_minute() -> None
 
 def test_a_refusal_is_tried_again_after_a_pause() -> None:
     case = Case()
-    case.puncher.punch([address(1)], Direction.OUTBOUND)
+    case.puncher.punch([address(1)], Direction.OUTBOUND, 0)
     case.scheduler.advance(0.05)
     case.transport.dials[0].dialling.failed("refused")
     case.scheduler.advance(PAUSE - JITTER - 0.01)
@@ -116,7 +124,7 @@ def test_a_refusal_is_tried_again_after_a_pause() -> None:
 @pytest.mark.parametrize("direction", list(Direction))
 def test_the_first_that_stands_wins_and_all_others_end(direction: Direction) -> None:
     case = Case()
-    case.puncher.punch([address(1), address(2), address(3)], direction)
+    case.puncher.punch([address(1), address(2), address(3)], direction, 0)
     case.scheduler.advance(ATTEMPT / 2)
     winner = next(dial for dial in reversed(case.transport.live) if dial.target == address(2))
     assert winner.dialling.connected(FakeLink()) is case.receiver
@@ -130,6 +138,7 @@ def test_few_peers_at_once() -> None:
     case = Case()
     for seed in range(10):
         case.puncher.punch([address(seed)], Direction.INBOUND)
+    case.scheduler.advance(ACCEPTER_DELAY)
     assert len(case.transport.dials) == len(case.puncher) == MAX_AT_ONCE
     case.scheduler.advance(LIMIT)
     case.puncher.punch([address(11)], Direction.INBOUND)
@@ -141,6 +150,40 @@ def test_nowhere_to_dial_is_no_meeting() -> None:
     case.puncher.punch([], Direction.OUTBOUND)
     assert len(case.puncher) == 0
     assert case.scheduler.waiting == 0
+
+
+@pytest.mark.parametrize(("delay", "begins"), [(0.0, 0.0), (0.7, 0.7), (100.0, MAX_DELAY)])
+def test_dialling_begins_after_a_delay(delay: float, begins: float) -> None:
+    case = Case()
+    start = case.scheduler.now()
+    case.puncher.punch([address(1)], Direction.OUTBOUND, delay)
+    case.scheduler.advance(begins)
+    assert [dial.at for dial in case.transport.dials] == [start + begins]
+
+
+def test_a_connection_that_comes_from_the_other_side_is_the_diallers() -> None:
+    case = Case()
+    case.puncher.punch([address(1), address(2)], Direction.OUTBOUND, 1)
+    assert case.puncher.accepted(FakeLink(), address(2, with_id=False)) is case.receiver
+    assert case.adopted == [(address(2), Direction.OUTBOUND)]
+    assert len(case.puncher) == 0
+    assert case.scheduler.waiting == 0
+
+
+def test_the_accepter_accepts_it_as_usual_and_stops_to_dial() -> None:
+    case = Case()
+    case.puncher.punch([address(1)], Direction.INBOUND)
+    assert case.puncher.accepted(FakeLink(), address(1, with_id=False)) is None
+    assert case.adopted == []
+    assert case.scheduler.waiting == 0
+
+
+@pytest.mark.parametrize("other", [address(2, with_id=False), address(1, port=8116, with_id=False)])
+def test_strangers_are_strangers(other: Multiaddr) -> None:
+    case = Case()
+    case.puncher.punch([address(1)], Direction.OUTBOUND)
+    assert case.puncher.accepted(FakeLink(), other) is None
+    assert len(case.puncher) == 1
 
 
 def test_closing_gives_up() -> None:
