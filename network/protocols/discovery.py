@@ -45,8 +45,8 @@ ANNOUNCE_AGAIN: Final = 24 * 3600.0
 """Seconds until a peer's address is announced once more."""
 TARGETS: Final = 3
 """Sessions that hear of an address at once."""
-PICKED: Final = 2500
-"""Addresses of the store of which an answer is chosen."""
+SPARE: Final = 64
+"""Addresses of the store beside those asked for: some may be of no use to the peer."""
 
 ANNOUNCED_PER_SECOND: Final = MAX_ANNOUNCED / TICK
 ANNOUNCED_AT_ONCE: Final = 3.0 * MAX_ANNOUNCED
@@ -165,13 +165,13 @@ class DiscoveryProtocol:
         session.peer.send(DISCOVERY, nodes(found, is_announcement=False))
 
     def _pick(self, session: _Session, wanted: Flags, count: int) -> list[NodeAddress]:
-        stored = self._store.to_share(PICKED, self._scheduler.wall_ms(), wanted)
+        stored = self._store.to_share(count + SPARE, self._scheduler.wall_ms(), wanted)
         good = [
             (known.address, Flags.known(known.flags))
             for known in stored
             if self._is_good(known.address) and known.peer_id != session.peer.peer_id
         ]
-        return self._rng.sample(good, count) if len(good) > count else good
+        return good[:count]
 
     def _learn_address(self, session: _Session, message: GetNodes) -> None:
         """Where an inbound peer can be reached: at the port that it names, or, when it dials from the port on which it

@@ -38,9 +38,8 @@ from network.protocols.hole_punching.messages import (
     PunchingMessage,
     decode,
     encode,
-    verify_delivered,
-    verify_request,
-    verify_sync,
+    read_addresses,
+    verify,
     wire_addresses,
 )
 from network.protocols.hole_punching.pending import PendingMeetings
@@ -136,12 +135,11 @@ class HolePunchingProtocol:
         session = self._sessions.get(peer_id_to_bytes(peer.peer_id))
         if session is None:
             return
-        now = self._scheduler.now()
         try:
             message = decode(payload)
-            if not session.rates.allow(message, now) or not self._rates.allow(now):
-                return
-            self._handle(session, message)
+            if session.rates.allow(message, self._scheduler.now()):
+                verify(message)
+                self._handle(session, message)
         except BadPunching as fault:
             apply_penalty(peer, fault.misbehaviour)
 
@@ -151,16 +149,16 @@ class HolePunchingProtocol:
         elif isinstance(message, ConnectionRequestDelivered):
             self._on_delivered(session, message)
         else:
-            self._on_sync(session, message)
+            self._on_sync(message)
 
     # --- ConnectionRequest ---
 
     def _on_request(self, session: _Session, message: ConnectionRequest) -> None:
-        addresses = verify_request(message)
         if self._own_id in message.route or message.from_ == self._own_id:
             return
-        if not self._rates.allow_pair(message, self._scheduler.now()):
+        if not self._rates.allow(message, self._scheduler.now()):
             return
+        addresses = read_addresses(message)
         if message.to == self._own_id:
             self._answer(session, message, addresses)
         elif message.max_hops > 0 and len(message.route) < MAX_HOPS:
@@ -196,10 +194,10 @@ class HolePunchingProtocol:
     # --- ConnectionRequestDelivered ---
 
     def _on_delivered(self, session: _Session, message: ConnectionRequestDelivered) -> None:
-        addresses = verify_delivered(message)
         now = self._scheduler.now()
-        if not self._rates.allow_pair(message, now):
+        if not self._rates.allow(message, now):
             return
+        addresses = read_addresses(message)
         if message.route or message.from_ != self._own_id:
             self._send_on(message)
             return
@@ -214,11 +212,9 @@ class HolePunchingProtocol:
 
     # --- ConnectionSync ---
 
-    def _on_sync(self, session: _Session, message: ConnectionSync) -> None:
-        del session
-        verify_sync(message)
+    def _on_sync(self, message: ConnectionSync) -> None:
         now = self._scheduler.now()
-        if not self._rates.allow_pair(message, now):
+        if not self._rates.allow(message, now):
             return
         if message.route or message.to != self._own_id:
             self._send_on(message)

@@ -26,9 +26,7 @@ __all__ = [
     "decode",
     "encode",
     "read_addresses",
-    "verify_delivered",
-    "verify_request",
-    "verify_sync",
+    "verify",
     "wire_addresses",
 ]
 
@@ -61,57 +59,39 @@ def encode(message: PunchingMessage) -> bytes:
     return HOLE_PUNCHING_MESSAGE.pack(message)
 
 
-def verify_request(message: ConnectionRequest) -> Sequence[Multiaddr]:
-    """The addresses of `from`, with its peer id. Raises BadPunching."""
-    _verify_ends(message)
-    addresses = read_addresses(message.listen_addrs, message.from_)
-    if message.max_hops > MAX_HOPS:
+def verify(message: PunchingMessage) -> None:
+    """Everything but what its addresses say. Raises BadPunching."""
+    if not _is_peer_id(message.from_):
+        raise BadPunching(Misbehaviour.PUNCHING_411_BAD_FROM)
+    if not _is_peer_id(message.to):
+        raise BadPunching(Misbehaviour.PUNCHING_412_BAD_TO)
+    if not isinstance(message, ConnectionSync) and not 1 <= len(message.listen_addrs) <= MAX_ADDRESSES:
+        raise BadPunching(Misbehaviour.PUNCHING_414_BAD_ADDRESSES)
+    if isinstance(message, ConnectionRequest) and message.max_hops > MAX_HOPS:
         raise BadPunching(Misbehaviour.PUNCHING_410_TOO_MANY_HOPS)
     _verify_route(message.route)
-    return addresses
+    if isinstance(message, ConnectionRequestDelivered):
+        _verify_route(message.sync_route)
 
 
-def verify_delivered(message: ConnectionRequestDelivered) -> Sequence[Multiaddr]:
-    """The addresses of `to`, with its peer id. Raises BadPunching."""
-    _verify_ends(message)
-    addresses = read_addresses(message.listen_addrs, message.to)
-    _verify_route(message.route)
-    _verify_route(message.sync_route)
-    return addresses
-
-
-def verify_sync(message: ConnectionSync) -> None:
-    """Raises BadPunching."""
-    _verify_ends(message)
-    _verify_route(message.route)
-
-
-def read_addresses(items: Sequence[Address], peer_id: bytes) -> Sequence[Multiaddr]:
-    """Addresses of one peer: 1 to 24, with no other peer's id. Raises BadPunching."""
-    if not 1 <= len(items) <= MAX_ADDRESSES:
-        raise BadPunching(Misbehaviour.PUNCHING_414_BAD_ADDRESSES)
-    name = peer_id_from_bytes(peer_id)
+def read_addresses(message: ConnectionRequest | ConnectionRequestDelivered) -> Sequence[Multiaddr]:
+    """Of the originator of a request, or of the target that answers it; with its peer id. Raises BadPunching for what
+    is no address, or another peer's."""
+    owner = peer_id_from_bytes(message.from_ if isinstance(message, ConnectionRequest) else message.to)
     found = []
-    for item in items:
+    for item in message.listen_addrs:
         try:
             address = Multiaddr.from_bytes(item.data)
         except MultiaddrError:
             raise BadPunching(Misbehaviour.PUNCHING_414_BAD_ADDRESSES) from None
-        if address.peer_id not in (None, name):
+        if address.peer_id not in (None, owner):
             raise BadPunching(Misbehaviour.PUNCHING_414_BAD_ADDRESSES)
-        found.append(address if address.peer_id else address.with_peer_id(name))
+        found.append(address if address.peer_id else address.with_peer_id(owner))
     return found
 
 
 def wire_addresses(addresses: Sequence[Multiaddr]) -> Sequence[Address]:
     return [Address(data=address.to_bytes()) for address in addresses]
-
-
-def _verify_ends(message: PunchingMessage) -> None:
-    if not _is_peer_id(message.from_):
-        raise BadPunching(Misbehaviour.PUNCHING_411_BAD_FROM)
-    if not _is_peer_id(message.to):
-        raise BadPunching(Misbehaviour.PUNCHING_412_BAD_TO)
 
 
 def _verify_route(route: Sequence[bytes]) -> None:

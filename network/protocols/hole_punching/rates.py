@@ -44,14 +44,11 @@ class PunchingRates:
             PAIR_RATE, PAIR_RATE, max_keys=MAX_PAIRS
         )
 
-    def allow(self, now: float) -> bool:
-        """Whether one more message is looked at."""
-        return _take(self._all, now)
-
-    def allow_pair(self, message: PunchingMessage, now: float) -> bool:
-        """Whether one more message of this kind goes from one end to the other."""
+    def allow(self, message: PunchingMessage, now: float) -> bool:
+        """Whether one more message of this kind goes from one end to the other. In a large network most that come have
+        come before on another way: they cost little, and do not count among all."""
         key = (message.from_, message.to, type(message))
-        if self._pairs.left(key, now) < 1.0:
+        if self._pairs.left(key, now) < 1.0 or not _take(self._all, now):
             return False
         self._pairs.spend(key, 1.0, now)
         return True
