@@ -85,7 +85,7 @@ def _count(pool: PoolService, status: Status) -> int:
 
 
 def measure_scripts(metrics: Metrics, scripts: ScriptService) -> None:
-    """Who runs scripts."""
+    """How many processes run scripts."""
     metrics.gauge("ckb_script_workers", "Processes that run scripts", lambda: scripts.worker_count)
 
 

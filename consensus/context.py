@@ -29,7 +29,7 @@ class HeaderProvider(Protocol):
         ...
 
 
-class BlockFacts(HeaderProvider, Protocol):
+class StoredBlocksReader(HeaderProvider, Protocol):
     """What is stored of any block, on the main chain or not."""
 
     def block(self, block_hash: bytes) -> Block | None:
@@ -49,7 +49,7 @@ class BlockFacts(HeaderProvider, Protocol):
         ...
 
 
-class ChainReader(CellProvider, BlockFacts, Protocol):
+class ChainReader(CellProvider, StoredBlocksReader, Protocol):
     """The main chain at one tip."""
 
     def tip_header(self) -> Header:

@@ -85,7 +85,7 @@ def debug_command(
 def _case(
     arguments: tuple[str, ...], rpc: str | None, tx_file: str | None, program: bytes | None, vm_version: str | None
 ) -> DebugCase:
-    """What the command line names. UsageError, CommandError, CkbError."""
+    """The transaction or program that the command line names. UsageError, CommandError, CkbError."""
     from ckb_node.debug.case import bare_case
     from ckb_node.debug.mock import read_mock, read_plain
     from ckb_node.debug.remote import case_over_rpc, fetch_case

@@ -42,10 +42,10 @@ MAX_LINE = 4000
 
 
 class NodeCommand(click.Command):
-    """A command whose options are texts that any file, log and terminal can hold."""
+    """A command that refuses options and arguments which are not valid UTF-8."""
 
     free_parameters = frozenset({"arguments"})
-    """Those that may hold any bytes: arguments of a program under `debug`."""
+    """Parameters that are not checked: a program that runs under `debug` may be given any bytes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse what is not UTF-8."""
@@ -87,11 +87,11 @@ class NodeGroup(click.Group):
             return EXIT_CLI
         except (click.Abort, KeyboardInterrupt):
             return _fail(EXIT_FAILURE, None, "interrupted")
-        except BrokenPipeError:  # the reader of a pipe has closed it
+        except BrokenPipeError:  # standard output is a pipe whose reader has ended
             return EXIT_IO
         except _KNOWN as error:
             return _fail(_exit_code(error), _line(error))
-        except Exception as error:  # noqa: BLE001 - a fault of this program, said in one line too
+        except Exception as error:  # noqa: BLE001 - a bug of this program is shown in one line, too
             return _fail(EXIT_FAILURE, f"internal error: {type(error).__name__}: {_line(error)}{_place_of(error)}")
         return code if isinstance(code, int) else 0
 
@@ -102,14 +102,14 @@ def _exit_code(error: BaseException) -> int:
 
 def _line(error: BaseException) -> str:
     plain = str(error)
-    if isinstance(error, OSError) and error.strerror:  # without its number
+    if isinstance(error, OSError) and error.strerror:  # str(error) would begin with "[Errno 2]"
         plain = error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     text = " ".join(plain.split()) or type(error).__name__
     return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}..."
 
 
 def _place_of(error: BaseException) -> str:
-    """Where a fault of this program showed, for a report."""
+    """File and line that raised an unexpected error, for a bug report."""
     frames = extract_tb(error.__traceback__)
     return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
@@ -121,7 +121,9 @@ def _fail(code: int, text: str | None, plain: str = "") -> int:
 
 
 def _is_flushed(stream: TextIO) -> bool:
-    """What was written has arrived. When it cannot, the interpreter must not try again at its end."""
+    """Flush a standard stream; False when its content could not be written. A pipe whose reader has ended counts as
+    flushed. After an error the stream is redirected, since Python flushes it once more at its end and would print a
+    traceback."""
     try:
         stream.flush()
     except BrokenPipeError:
@@ -133,7 +135,7 @@ def _is_flushed(stream: TextIO) -> bool:
 
 
 def _forget(stream: TextIO) -> None:
-    """Let what could not be written go to nowhere."""
+    """Redirect a stream to the null device, where the rest of its buffer goes."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -141,14 +143,14 @@ def _forget(stream: TextIO) -> None:
 
 
 def _open_missing_streams() -> None:
-    """A process may be started with standard streams closed; Python then has none."""
+    """Open the null device for standard streams that were closed when the process started: Python has None for them."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for good
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
 
 
 def _listen_to_sigint() -> None:
-    """Shells ignore SIGINT for what they start in the background; `kill -INT` should end it all the same."""
+    """Handle SIGINT even if the process was started with it ignored, as shells start background jobs."""
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

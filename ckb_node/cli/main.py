@@ -1,6 +1,6 @@
 """The command line: `ckb-node init|run|dev|miner|check|recover|import|export|replay|stats|debug|list-hashes`.
 
-`cli_group.py` has the exit codes and how errors are shown.
+`group.py` has the exit codes and how errors are shown.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def genesis_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _genesis_sources(genesis: Path | None, crates: Path | None, genesis_rpc: str | None) -> list[GenesisSource]:
-    """Nearest first."""
+    """The sources that the options name, in the order in which they are tried."""
     sources: list[GenesisSource] = []
     if genesis is not None:
         sources.append(FileSource(genesis))

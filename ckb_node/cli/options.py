@@ -15,7 +15,7 @@ from ckb_node.runtime.settings import ConfigError
 
 
 class _Seconds(click.FloatRange):
-    """A pause; no NaN, which every comparison lets pass."""
+    """A number of seconds within a range. NaN is refused: it would pass the checks of the range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         seconds = super().convert(value, param, ctx)

@@ -39,7 +39,7 @@ class KnownBlocks:
         return self.headers.get(block_hash)
 
     def block(self, block_hash: bytes) -> Block | None:
-        """The block as far as scripts can read it: header and extension."""
+        """What scripts can read of a block: its header and extension."""
         header = self.headers.get(block_hash)
         if header is None:
             return None
@@ -73,14 +73,14 @@ class DebugCase:
 
 
 def rules_of_vm(vm_version: int) -> tuple[Rules, Env]:
-    """Rules under which `type` scripts run on a version of the VM, and no newer one is active."""
+    """Rules in which this version of the VM is the newest one that is active; `type` scripts run on it."""
     return Rules(Hardforks(rfc_0032=1, rfc_0049=2)), Env(vm_version)
 
 
 def cell_in_block(out_point: bytes, output: CellOutput, data: bytes, block_hash: bytes | None) -> CellMeta:
-    """A cell. `block_hash`: the block that holds its transaction, as far as it is known.
+    """A cell. `block_hash` is that of the block with its transaction, if it is known.
 
-    Of the block scripts see the hash only; the other facts are left 0.
+    Scripts can read only the block's hash, so number, epoch and index are 0.
     """
     info = None if block_hash is None else TransactionInfo(block_hash, 0, 0, 0)
     return CellMeta(out_point, output, len(data), data_hash(data), info, lambda: data)

@@ -39,13 +39,13 @@ from consensus.types.core import CellMeta
 
 
 class TransactionText(TransactionJson, frozen=True, forbid_unknown_fields=False, gc=False):
-    """A transaction, with its hash or not."""
+    """A transaction in JSON; its hash may be missing."""
 
     hash: str | None = None
 
 
 class HeaderText(HeaderJson, frozen=True, forbid_unknown_fields=False, gc=False):
-    """A header, with its hash or not."""
+    """A header in JSON; its hash may be missing."""
 
     hash: str | None = None
 
@@ -77,7 +77,7 @@ class _MockTransaction(Struct, frozen=True):
 
 
 class _Wrapping(Struct, frozen=True):
-    """What a transaction may stand in."""
+    """JSON objects that may contain a transaction: responses, requests, mock transactions."""
 
     result: msgspec.Raw = msgspec.Raw(b"")
     transaction: msgspec.Raw = msgspec.Raw(b"")

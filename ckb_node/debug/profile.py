@@ -19,9 +19,9 @@ from vm.registers import RA, ZERO
 from vm.symbols import Span, SymbolTable, read_symbols
 
 MAX_DEPTH = 512
-"""Calls deeper than this count for the functions at this depth."""
+"""Depth of a stack. Cycles of deeper calls are counted for the function at this depth."""
 MAX_FRAMES = 100_000
-"""Different stacks; what comes later counts for its callers."""
+"""Number of different stacks. Cycles of further ones are counted for their callers."""
 SYSTEM = "[system]"
 """Cycles for loading programs, and what system calls cost besides the instruction: the bytes that they move."""
 SWITCHING = "[switching]"
@@ -42,7 +42,7 @@ class Profile:
         self._frames = 0
 
     def root(self, name: str) -> Frame:
-        """The bottom of the stacks of a script group."""
+        """The lowest frame of all stacks of a script group."""
         return self._roots.setdefault(name, Frame(self))
 
     def make_frame(self, parent: Frame) -> Frame:
@@ -93,7 +93,7 @@ class Frame:
 
 @dataclass(slots=True)
 class _Call:
-    """A call that has not returned: where it returns to, and what that is part of."""
+    """A call that has not returned: the return address, and the frame and function that contain it."""
 
     link: int
     frame: Frame
@@ -101,7 +101,7 @@ class _Call:
 
 
 class Profiler:
-    """Observes one process; its stacks stand on `base`."""
+    """Observes one process. `base` is the lowest frame of its stacks."""
 
     def __init__(self, base: Frame) -> None:
         self._base = self._frame = base
@@ -112,7 +112,7 @@ class Profiler:
         self._frame = self._base
         self._span = _NOWHERE
         self._calls: list[_Call] = []
-        self._beyond = 0  # calls that were not remembered, since they were too deep
+        self._beyond = 0  # open calls beyond MAX_DEPTH
         self._entered = True  # whether the next instruction is the first of a function
 
     def loaded(self, machine: Machine, program: bytes) -> None:

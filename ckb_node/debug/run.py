@@ -26,20 +26,20 @@ from vm.machine import Machine
 from vm.reference.tracing import Observer, Observers, TracingMachine
 
 PASSED, SCRIPT_FAILED = 0, 1
-"""What a run ends with."""
+"""Exit codes of the command."""
 STANDARD = "-"
 
 
 @dataclass(frozen=True)
 class GroupChoice:
-    """Which groups to run: those of a kind, those that a cell belongs to. None means any."""
+    """Which script groups to run: those of a kind, those that a cell belongs to. None does not restrict."""
 
     kind: GroupKind | None = None
     cell_type: Literal["input", "output"] | None = None
     cell_index: int | None = None
 
     def fits(self, group: ScriptGroup) -> bool:
-        """Whether a group is one of those."""
+        """Whether a group is to run."""
         if self.kind is not None and group.kind is not self.kind:
             return False
         if self.cell_type is None and self.cell_index is None:
@@ -50,7 +50,7 @@ class GroupChoice:
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """The observers. Paths may be `-` for what the command prints to."""
+    """Which observers run. A path `-` means standard output."""
 
     trace: str | None = None
     trace_limit: int = 1_000_000
@@ -60,7 +60,7 @@ class WatchOptions:
 
     @property
     def watches(self) -> bool:
-        """Whether anybody does."""
+        """Whether any observer is asked for."""
         return self.trace is not None or bool(self.breaks) or self.profile is not None
 
 
@@ -76,12 +76,12 @@ class DebugOptions:
 
 
 class _Watch(Protocol):
-    """Makes the machines of a group."""
+    """Makes the machines that a script group runs on, with or without observers."""
 
     def factory(self, group: ScriptGroup) -> MachineFactory: ...
 
     def finish(self, outcome: Outcome | None) -> None:
-        """The group is done; no outcome if it could not be run to its end."""
+        """The group has ended; `outcome` is None if an error stopped it before."""
         ...
 
 
@@ -213,7 +213,7 @@ def _run_group(case: DebugCase, group: ScriptGroup, max_cycles: int, watch: _Wat
 
 
 def _run_type_id(case: DebugCase, group: ScriptGroup, max_cycles: int) -> Outcome:
-    """The built-in script has no program and no cycles when it refuses."""
+    """Run the built-in type ID rule in place of a program; a failure costs no cycles."""
     try:
         return Outcome(0, verify_type_id(case.rtx.transaction, group, max_cycles))
     except ValidationFailure as error:
@@ -221,7 +221,7 @@ def _run_type_id(case: DebugCase, group: ScriptGroup, max_cycles: int) -> Outcom
 
 
 def _shown(text: str) -> str:
-    """A line that a script prints, without what a terminal would obey."""
+    """A line that a script prints, its control characters escaped so that a terminal does not act on them."""
     return "".join(
         char if char.isprintable() or char == "\t" else char.encode("unicode_escape").decode() for char in text
     )

@@ -24,7 +24,7 @@ from consensus.types.blockchain import HASH_TYPE_TYPE, Script
 MAX_FILE_BYTES = 16 << 20
 MAX_TEXT_BYTES = 64 << 20
 
-# The quotes around a whole value belong to a template that stands for an object.
+# A template that is replaced by a JSON object takes the quotes around it along.
 _TEMPLATE: Final = re.compile(
     rb'"?\{\{ ?(?P<object>def_type) (?P<type>[^{}"]{1,1000}?) ?\}\}"?'
     rb'|\{\{ ?(?P<kind>data|hash|ref_type) (?P<name>[^{}"]{1,1000}?) ?\}\}'

@@ -21,7 +21,7 @@ _REGISTERS_A_LINE = 4
 
 @dataclass
 class Budget:
-    """How many entries all processes of all groups may still write."""
+    """How many lines or register dumps may still be written, by all processes of all groups together."""
 
     limit: int
     left: int = field(init=False)
@@ -42,7 +42,7 @@ class Tracer:
         self._process, self._write, self._budget = process, write, budget
         self._symbols = SymbolTable([])
         self._registers: list[int] = []
-        self._line: str | None = None  # of a step that is not done
+        self._line: str | None = None  # begun, while its instruction runs
 
     def loaded(self, machine: Machine, program: bytes) -> None:
         self._symbols = read_symbols(program)
@@ -112,7 +112,7 @@ class BreakpointPrinter:
         self._addresses = self._breakpoints.resolve(self._symbols)
 
     def before(self, machine: Machine, step: Step) -> None:
-        # A breakpoint may lie in the middle of fused instructions; it holds before the first of them then.
+        # Fused instructions run as one step: a breakpoint within them stops before the first.
         for address in range(step.pc, step.pc + step.instruction.length, 2):
             if address in self._addresses and self._budget.take():
                 self._print(machine, step, self._addresses[address])

@@ -47,7 +47,7 @@ class CratesSource:
             raise GenesisSourceError(f"{self.directory}: {error}") from error
 
     def _recipe(self, spec: ChainSpec) -> GenesisRecipe:
-        """The spec's own, or for mainnet, whose spec names no owners, that of the crate."""
+        """How the genesis block is built. Mainnet's spec lacks the first owners: the crate has them."""
         if isinstance(spec.genesis, GenesisRecipe):
             return spec.genesis
         if spec.name != MAINNET:

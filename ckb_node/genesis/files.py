@@ -18,11 +18,11 @@ MAX_GENESIS_BYTES = 32 << 20
 
 
 class GenesisSourceError(SpecError):
-    """A source does not give the genesis block; one line that names it."""
+    """A source does not have the genesis block. The text is one line that names the source."""
 
 
 class _Answer(msgspec.Struct):
-    """What a node answered, kept whole."""
+    """A JSON-RPC response; its result stays JSON text."""
 
     result: msgspec.Raw
 
@@ -37,7 +37,7 @@ class FileSource:
         return str(self.path)
 
     def load(self, _: ChainSpec) -> Block:
-        """The block, whichever it is. GenesisSourceError."""
+        """The block of the file, not compared with the spec. GenesisSourceError."""
         return read_block_file(self.path)
 
 
@@ -50,7 +50,7 @@ def read_block_file(path: Path) -> Block:
 
 
 def write_block_file(path: Path, block: Block) -> None:
-    """Write a block whole or not at all. OSError."""
+    """Write a block through a temporary file, so that a crash leaves no half block. OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:

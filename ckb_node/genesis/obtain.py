@@ -1,6 +1,6 @@
 """The consensus of the node's chain: its genesis block built, or read from the node's directory, or got from outside.
 
-Nothing decides whether a block is the right one but the hash that the chain spec names; so any source will do.
+Only the hash in the chain spec decides whether a block is the genesis block, so it may come from any source.
 """
 
 from __future__ import annotations
@@ -89,5 +89,5 @@ def obtain_consensus(config: Config, sources: Sequence[GenesisSource], say: Say)
 
 
 def _named(where: object, error: SpecError) -> str:
-    """The error's text, with its place in front when it does not say it itself."""
+    """The error's text, which begins with the place unless it names it already."""
     return str(error) if str(where) in str(error) else f"{where}: {error}"

@@ -72,14 +72,14 @@ class Index:
         return None
 
     def is_sound(self, blocks: int) -> bool:
-        """It has this layout, no `clear` was interrupted, and none of the last `blocks` blocks is missing, as after a
-        power cut."""
+        """Whether the index can be used: its format is that of this program, no `clear` was interrupted, and the last
+        `blocks` indexed blocks have heights without a gap, which a power cut may leave: not every write is synced."""
         if self.store.get(CLEARING) is not None or (self._tip is not None and self.store.get(FORMAT) != FORMAT_NOW):
             return False
         numbers = [int.from_bytes(key[1:], "big") for key, _ in islice(self._blocks_down(), blocks)]
-        return all(high == low + 1 for high, low in pairwise(numbers)) and (
-            len(numbers) in (0, blocks) or not numbers[-1]
-        )
+        has_gap = any(high != low + 1 for high, low in pairwise(numbers))
+        reaches_genesis = not numbers or numbers[-1] == 0
+        return not has_gap and (len(numbers) == blocks or reaches_genesis)
 
     def _blocks_down(self) -> Iterator[Pair]:
         return self.store.iterator(prefix=BLOCK, reverse=True)
@@ -97,7 +97,8 @@ class Index:
         self._tip = block.number, block.hash
 
     def _forget_undo(self, overlay: Overlay, number: int) -> None:
-        """Delete undo records of blocks that are too deep to be rolled back."""
+        """Delete the undo records that a tip at this height makes too old: of the block KEPT_UNDO below it, and of the
+        block KEPT_BIG_UNDO below it when that record is large."""
         if number >= KEPT_UNDO:
             overlay.delete(number_key(UNDO, number - KEPT_UNDO))
         if number >= KEPT_BIG_UNDO:
@@ -136,7 +137,10 @@ class Index:
 
 
 def _append_tx(overlay: Overlay, number: int, tx_index: int, tx: Transaction) -> UndoneTx:
-    """Inputs before outputs: a transaction never spends its own."""
+    """Index a transaction: remove the cells that it spends, then add those that it makes, which it cannot spend itself.
+
+    Returns what `_undo_tx` needs.
+    """
     undo = UndoneTx(tx.hash, [], [], [])
     for io_index, cell_input in enumerate(tx.body.inputs):
         out_point = cell_input.previous_output.raw

@@ -94,7 +94,7 @@ class BlockAssembler:
     ) -> None:
         """`waiting` is a lane that begins nothing while a template is made."""
         self._chain, self._pool, self._config, self._now_ms = chain, pool, config, now_ms
-        self._held = nullcontext if waiting is None else waiting.held
+        self._pause_waiting = nullcontext if waiting is None else waiting.paused
         self.uncles = CandidateUncles()
         self._work_id = 0
         self._building = asyncio.Lock()
@@ -131,7 +131,7 @@ class BlockAssembler:
             state = self._pool.version, self.uncles.version
             if template is None or state != self._state:
                 inputs = self._inputs()
-                with self._held():
+                with self._pause_waiting():
                     built = await self._chain.run_in_reader(self._build_or_empty, inputs)
                 template = built.template
                 self._template, self._state = template, state

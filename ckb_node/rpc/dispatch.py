@@ -110,11 +110,11 @@ class Dispatcher:
         CLIENT.set(client)
         IS_CROSS_ORIGIN.set(is_foreign)
         if body.lstrip(_WHITE_SPACE)[:1] != b"[":
-            reply = await self._reply(body)
-            if isinstance(reply, bytes) and len(reply) <= PIECE_BYTES:
-                yield reply
-            elif reply is not None:
-                async with aclosing(self._in_parts(client, reply)) as parts:
+            response = await self._response_to(body)
+            if isinstance(response, bytes) and len(response) <= PIECE_BYTES:
+                yield response
+            elif response is not None:
+                async with aclosing(self._in_parts(client, response)) as parts:
                     async for part in parts:
                         yield part
             return
@@ -123,21 +123,21 @@ class Dispatcher:
         except RpcError as error:
             yield _failure(None, error)
             return
-        async with aclosing(self._answers(client, calls)) as answers:
+        async with aclosing(self._batch_response(client, calls)) as answers:
             async for part in answers:
                 yield part
 
-    async def _answers(self, client: str, calls: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
-        """The answer to a batch."""
+    async def _batch_response(self, client: str, calls: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
+        """The array of response objects to a batch, part by part."""
         separator = b"["
         turns = self._turns_of(asyncio.get_running_loop())
         if len(calls) > SHORT_BATCH:
             await turns.take()
         turn_ends = time.perf_counter() + TURN_S
         for call in calls:
-            reply = await self._reply(call)
-            if reply is not None:
-                async with aclosing(self._in_parts(client, reply)) as parts:
+            response = await self._response_to(call)
+            if response is not None:
+                async with aclosing(self._in_parts(client, response)) as parts:
                     async for part in parts:
                         yield separator + part
                         separator = b""
@@ -166,21 +166,23 @@ class Dispatcher:
             raise invalid_params(f"batch size is too large, expect it less than: {self._batch_limit}")
         return calls
 
-    async def _in_parts(self, client: str, reply: bytes | AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        """A reply in parts so small that a transport can hold one for each client."""
-        if not isinstance(reply, bytes):
-            async with aclosing(reply):
-                async for part in reply:
+    async def _in_parts(
+        self, client: str, response: bytes | AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """A response in parts so small that a transport can hold one for each client."""
+        if not isinstance(response, bytes):
+            async with aclosing(response):
+                async for part in response:
                     with self._room.holding(client, len(part)):
                         yield part
-        elif len(reply) <= PIECE_BYTES:
-            yield reply
+        elif len(response) <= PIECE_BYTES:
+            yield response
         else:
-            with self._room.holding(client, len(reply)):
-                for start in range(0, len(reply), PIECE_BYTES):
-                    yield reply[start : start + PIECE_BYTES]
+            with self._room.holding(client, len(response)):
+                for start in range(0, len(response), PIECE_BYTES):
+                    yield response[start : start + PIECE_BYTES]
 
-    async def _reply(self, raw: bytes | msgspec.Raw) -> bytes | AsyncGenerator[bytes, None] | None:
+    async def _response_to(self, raw: bytes | msgspec.Raw) -> bytes | AsyncGenerator[bytes, None] | None:
         """The response object of one request object; None for a notification."""
         try:
             if memoryview(raw).nbytes <= DECODED_AT_ONCE:
@@ -191,28 +193,28 @@ class Dispatcher:
             return _failure(error.id, error.error)
         method = self._registry.get(request.method)
         if self._tasks is not None and method is not None and method.is_change:
-            reply = await asyncio.shield(self._tasks.create_task(self._answer(request, method)))
+            response = await asyncio.shield(self._tasks.create_task(self._result_or_error(request, method)))
         else:
-            reply = await self._answer(request, method)
-        return None if request.id is msgspec.UNSET else reply
+            response = await self._result_or_error(request, method)
+        return None if request.id is msgspec.UNSET else response
 
-    async def _answer(self, request: Request, method: Method | None) -> bytes | AsyncGenerator[bytes, None]:
-        """The response object, an error too; in pieces when it is long."""
+    async def _result_or_error(self, request: Request, method: Method | None) -> bytes | AsyncGenerator[bytes, None]:
+        """The response object with the result or the error, measured; in pieces when it is long."""
         identity = None if isinstance(request.id, msgspec.UnsetType) else request.id
         started, has_failed = time.perf_counter(), True
         try:
-            reply = await self._response(request, method, encode(identity))
+            response = await self._result_response(request, method, encode(identity))
             has_failed = False
         except RpcError as error:
             log.debug("a call failed", method=request.method, code=int(error.code), reason=error.message)
-            reply = _failure(identity, error)
+            response = _failure(identity, error)
         finally:
             if self._metrics is not None:
                 name = None if method is None else method.name
                 self._metrics.note(name, time.perf_counter() - started, has_failed=has_failed)
-        return reply
+        return response
 
-    async def _response(
+    async def _result_response(
         self, request: Request, method: Method | None, identity: bytes
     ) -> bytes | AsyncGenerator[bytes, None]:
         """The response object with a result. RpcError when there is none."""

@@ -93,7 +93,7 @@ class Lane:
                 self._threads.submit(stream.close)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """No turn begins while the context lasts: more urgent work needs the GIL."""
         self._slots.hold()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -51,6 +51,19 @@ class VerifiedTransactions:
         with self._lock:
             self._cycles.put(key, cycles)
 
+    def run_once(self, key: CacheKey, max_cycles: int, run: Callable[[], int]) -> int:
+        """The cycles that are known, else those of `run`, known from now on; only success is kept.
+
+        Raises what `run` raises, ExceededMaximumCycles.
+        """
+        cycles = self.get(key)
+        if cycles is None:
+            cycles = run()
+            self.put(key, cycles)
+        elif cycles > max_cycles:
+            raise ExceededMaximumCycles(max_cycles)
+        return cycles
+
 
 class ScriptService:
     """What the chain and the pool share: one cache, one way to run scripts, here in the caller's thread.
@@ -64,15 +77,15 @@ class ScriptService:
         self.verified = VerifiedTransactions()
         self.stop, self.gate = Stop(), Gate()
 
-    def over(self, reader: ChainReader, pause: Pause | None = None) -> CachedRunner:
-        """A runner whose scripts read headers of this state of the chain. Also raises what `pause` raises; the default
+    def runner(self, reader: ChainReader, pause: Pause | None = None) -> CachedRunner:
+        """Runs scripts that read headers of this state of the chain. Also raises what `pause` raises; the default
         raises ScriptsStopped after `end_runs`."""
         return CachedRunner(self, reader, pause or self.stop.check)
 
     def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
         """Cycles of `prepared.with_scripts`; the pool waits meanwhile. Raises BlockTransactionError, ScriptsStopped."""
         with self.gate.block():
-            return run_scripts(self.consensus, prepared, self.over(reader))
+            return run_scripts(self.consensus, prepared, self.runner(reader))
 
     @property
     def worker_count(self) -> int:
@@ -93,7 +106,7 @@ class ScriptService:
         """Cycles of a transaction of the pool, None if it takes long. Raises ScriptError, ScriptsStopped."""
         pause = PoolPause(stop, self.gate, SHORT_RUN_S, _TakesLongError)
         try:
-            return self.over(reader, pause).run(rtx, env, max_cycles)
+            return self.runner(reader, pause).run(rtx, env, max_cycles)
         except _TakesLongError:
             return None
 
@@ -113,7 +126,7 @@ class ScriptService:
     ) -> int:
         """As `run_long` for up to `seconds`, in a process or thread that the pool does not use."""
         pause = PoolPause(stop, self.gate, seconds, lambda: TimeExceeded(seconds))
-        return self.over(reader, pause).run(rtx, env, max_cycles)
+        return self.runner(reader, pause).run(rtx, env, max_cycles)
 
     def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:
         """The key of a transaction in the cache."""
@@ -152,17 +165,14 @@ class CachedRunner:
 
     def run(self, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
         """Cycles of all scripts of a transaction. Raises ScriptError, and what `pause` raises."""
-        verified, key = self.service.verified, self.service.cache_key(rtx, env)
-        cycles = verified.get(key)
-        if cycles is None:
-            try:
-                cycles = self._verify(self.service.machine_factory, rtx, env, max_cycles)
-            except EngineFailure:  # the engine failed without a verdict: the interpreter decides
-                cycles = self._verify(create_machine, rtx, env, max_cycles)
-            verified.put(key, cycles)
-        elif cycles > max_cycles:
-            raise ExceededMaximumCycles(max_cycles)
-        return cycles
+        key = self.service.cache_key(rtx, env)
+        return self.service.verified.run_once(key, max_cycles, lambda: self._run(rtx, env, max_cycles))
+
+    def _run(self, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
+        try:
+            return self._verify(self.service.machine_factory, rtx, env, max_cycles)
+        except EngineFailure:  # the engine failed without a verdict: the interpreter decides
+            return self._verify(create_machine, rtx, env, max_cycles)
 
     def _verify(self, machines: MachineFactory, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int) -> int:
         prints = Prints() if is_enabled() else None

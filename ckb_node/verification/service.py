@@ -21,7 +21,6 @@ from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.params import Consensus
 from consensus.rules.verify_block import PreparedBlock, run_scripts
-from consensus.script.errors import ExceededMaximumCycles
 from consensus.tx_env import TxEnv
 from consensus.types.core import ResolvedTransaction
 from vm import DEFAULT_NICENESS, Engines
@@ -71,17 +70,17 @@ class ParallelScriptService(ScriptService):
                     if len(beginning) == len(prepared.fees):
                         yield beginning
                         continue
-                    yield run_scripts(self.consensus, prepared, self.over(reader), beginning)
+                    yield run_scripts(self.consensus, prepared, self.runner(reader), beginning)
                     break  # the blocks after it were not run
 
     def _run_in_processes(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> list[list[int]]:
         """Of each block the cycles of the first transactions, as many as pass within the limit."""
         limit = self.consensus.max_block_cycles
-        runs = [_Run(self, at, block) for at, block in enumerate(blocks)]
+        runs = [_BlockScripts(self, at, block) for at, block in enumerate(blocks)]
         unknown = [(run, index) for run in runs for index, cycles in enumerate(run.cycles) if cycles is None]
         if self.blocks.is_worth_it(len(unknown)):
             work = [run.work(at, index) for at, (run, index) in enumerate(unknown)]
-            runner = self.over(reader)
+            runner = self.runner(reader)
 
             def plain(each: Work) -> int | None:
                 try:
@@ -121,19 +120,14 @@ class ParallelScriptService(ScriptService):
         stop: Stop,
         seconds: float,
     ) -> int:
-        key = self.cache_key(rtx, env)
-        cycles = self.verified.get(key)
-        if cycles is not None:
-            if cycles > max_cycles:
-                raise ExceededMaximumCycles(max_cycles)
-            return cycles
-        work = Work(0, rtx, env.epoch_without_proposal_window, max_cycles, seconds)
-        try:
-            cycles = runs.run(work, reader, stop, self.gate)
-        except WorkerDiedError:
-            return super().run_estimate(reader, rtx, env, max_cycles, stop, seconds)
-        self.verified.put(key, cycles)
-        return cycles
+        def run() -> int:
+            work = Work(0, rtx, env.epoch_without_proposal_window, max_cycles, seconds)
+            try:
+                return runs.run(work, reader, stop, self.gate)
+            except WorkerDiedError:
+                return super(ParallelScriptService, self).run_estimate(reader, rtx, env, max_cycles, stop, seconds)
+
+        return self.verified.run_once(self.cache_key(rtx, env), max_cycles, run)
 
     def close(self) -> None:
         """End all processes. Call it when no thread runs scripts any more."""
@@ -142,8 +136,8 @@ class ParallelScriptService(ScriptService):
         self.estimate_runs.close()
 
 
-class _Run:
-    """A block's transactions: keys of the cache, and the cycles that are known."""
+class _BlockScripts:
+    """The scripts of a block's transactions: their keys in the cache, and the cycles that are known."""
 
     def __init__(self, service: ScriptService, number: int, prepared: PreparedBlock) -> None:
         self._number, self._transactions = number, prepared.with_scripts

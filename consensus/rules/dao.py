@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from consensus.codec.layout import DAO_FIELD, U64_MAX
-from consensus.context import BlockFacts, HeaderProvider
+from consensus.context import HeaderProvider, StoredBlocksReader
 from consensus.errors import DaoError, MoleculeError
 from consensus.lookup import require
 from consensus.params import Consensus
@@ -208,7 +208,7 @@ def _header(reader: HeaderProvider, block_hash: bytes) -> Header:
 
 
 def dao_field(
-    consensus: Consensus, transactions: Sequence[ResolvedTransaction], parent: Header, reader: BlockFacts
+    consensus: Consensus, transactions: Sequence[ResolvedTransaction], parent: Header, reader: StoredBlocksReader
 ) -> bytes:
     """The 32 bytes that the header after `parent` must carry when its block holds these transactions."""
     parent_epoch = require(reader.block_epoch(parent.hash), "epoch", parent.hash)
@@ -305,7 +305,7 @@ def modified_occupied_capacity(consensus: Consensus, cell: CellMeta) -> int:
     return cell.occupied_capacity()
 
 
-def primary_block_reward(target: Header, reader: BlockFacts) -> int:
+def primary_block_reward(target: Header, reader: StoredBlocksReader) -> int:
     """Primary issuance of a stored block, shannons."""
     epoch = reader.block_epoch(target.hash)
     if epoch is None:
@@ -313,7 +313,7 @@ def primary_block_reward(target: Header, reader: BlockFacts) -> int:
     return _u64("primary reward", epoch.block_reward(target.number))
 
 
-def secondary_block_reward(consensus: Consensus, target: Header, reader: BlockFacts) -> int:
+def secondary_block_reward(consensus: Consensus, target: Header, reader: StoredBlocksReader) -> int:
     """The miner's part of a stored block's secondary issuance: the share of occupied capacity in the total (RFC 15)."""
     if target.number == 0:
         return 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from consensus.codec.layout import U64_MAX
-from consensus.context import BlockFacts
+from consensus.context import StoredBlocksReader
 from consensus.crypto.difficulty import U256_MAX, compact_to_difficulty, difficulty_to_compact
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.errors import EpochError
@@ -122,7 +122,9 @@ def genesis_epoch_ext(
     )
 
 
-def next_epoch_ext(consensus: Consensus, parent: Header, parent_epoch: EpochExt, reader: BlockFacts) -> EpochExt:
+def next_epoch_ext(
+    consensus: Consensus, parent: Header, parent_epoch: EpochExt, reader: StoredBlocksReader
+) -> EpochExt:
     """The epoch of the block after `parent`; `parent_epoch` itself unless the parent ends it."""
     if not is_tail(parent_epoch, parent.number):
         return parent_epoch
@@ -131,7 +133,9 @@ def next_epoch_ext(consensus: Consensus, parent: Header, parent_epoch: EpochExt,
     return adjusted_epoch(consensus, parent, parent_epoch, epoch_statistics(consensus, parent, parent_epoch, reader))
 
 
-def epoch_statistics(consensus: Consensus, tail: Header, epoch: EpochExt, reader: BlockFacts) -> EpochStatistics:
+def epoch_statistics(
+    consensus: Consensus, tail: Header, epoch: EpochExt, reader: StoredBlocksReader
+) -> EpochStatistics:
     """RFC 20 "Notations": uncles and duration of the epoch that ends in `tail` fit 64 bits.
 
     Time counts from the block before the epoch; in epoch 0 from genesis.

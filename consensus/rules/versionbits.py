@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from consensus.context import BlockFacts
+from consensus.context import StoredBlocksReader
 from consensus.errors import MoleculeError
 from consensus.lookup import require
 from consensus.params import Deployment
@@ -54,7 +54,7 @@ class DeploymentTracker:
         self.deployment = deployment
         self._states: dict[bytes, DeploymentState] = {}
 
-    def state(self, parent: Header, reader: BlockFacts) -> DeploymentState:
+    def state(self, parent: Header, reader: StoredBlocksReader) -> DeploymentState:
         """State of the period that the block after `parent` is judged by."""
         if self.deployment.is_always_active:
             return DeploymentState.ACTIVE
@@ -62,7 +62,7 @@ class DeploymentTracker:
             return DeploymentState.FAILED
         return self._state_from(self._period_start(parent, reader), reader)
 
-    def since(self, parent: Header, reader: BlockFacts) -> int:
+    def since(self, parent: Header, reader: StoredBlocksReader) -> int:
         """First epoch that has the state."""
         state = self.state(parent, reader)
         deployment = self.deployment
@@ -75,16 +75,16 @@ class DeploymentTracker:
             epoch = self._previous_period(epoch, reader)
         return epoch.number + deployment.period
 
-    def _period_start(self, parent: Header, reader: BlockFacts) -> EpochExt:
+    def _period_start(self, parent: Header, reader: StoredBlocksReader) -> EpochExt:
         """The epoch at whose start the state was last decided: periods end with epochs period - 1, 2 period - 1, …"""
         number = EpochFraction.unpack(parent.epoch).number
         start = max(number - (number + 1) % self.deployment.period, 0)
         return _ancestor_epoch(require(reader.block_epoch(parent.hash), "epoch", parent.hash), start, reader)
 
-    def _previous_period(self, epoch: EpochExt, reader: BlockFacts) -> EpochExt:
+    def _previous_period(self, epoch: EpochExt, reader: StoredBlocksReader) -> EpochExt:
         return _ancestor_epoch(epoch, max(epoch.number - self.deployment.period, 0), reader)
 
-    def _state_from(self, epoch: EpochExt, reader: BlockFacts) -> DeploymentState:
+    def _state_from(self, epoch: EpochExt, reader: StoredBlocksReader) -> DeploymentState:
         """State as decided at the start of `epoch`; earlier periods are computed first where not remembered."""
         to_compute = []
         while epoch.last_block_hash_in_previous_epoch not in self._states:
@@ -99,7 +99,7 @@ class DeploymentTracker:
             self._states[later.last_block_hash_in_previous_epoch] = state
         return state
 
-    def _next_state(self, state: DeploymentState, epoch: EpochExt, reader: BlockFacts) -> DeploymentState:
+    def _next_state(self, state: DeploymentState, epoch: EpochExt, reader: StoredBlocksReader) -> DeploymentState:
         """The transition at the start of `epoch` (RFC 43, "State transitions")."""
         deployment = self.deployment
         if state is DeploymentState.DEFINED and epoch.number >= deployment.start:
@@ -112,7 +112,7 @@ class DeploymentTracker:
             return DeploymentState.ACTIVE
         return state
 
-    def _is_threshold_reached(self, epoch: EpochExt, reader: BlockFacts) -> bool:
+    def _is_threshold_reached(self, epoch: EpochExt, reader: StoredBlocksReader) -> bool:
         """Enough of the blocks before `epoch` signal.
 
         As many blocks are counted as `epoch` and the period - 1 epochs before it hold, which differs from the length of
@@ -131,18 +131,18 @@ class DeploymentTracker:
         return signals >= total * threshold.numerator // threshold.denominator
 
 
-def _previous_epoch(epoch: EpochExt, reader: BlockFacts) -> EpochExt:
+def _previous_epoch(epoch: EpochExt, reader: StoredBlocksReader) -> EpochExt:
     block_hash = epoch.last_block_hash_in_previous_epoch
     return require(reader.block_epoch(block_hash), "epoch", block_hash)
 
 
-def _ancestor_epoch(epoch: EpochExt, number: int, reader: BlockFacts) -> EpochExt:
+def _ancestor_epoch(epoch: EpochExt, number: int, reader: StoredBlocksReader) -> EpochExt:
     while epoch.number > number:
         epoch = _previous_epoch(epoch, reader)
     return epoch
 
 
-def version_to_signal(trackers: Iterable[DeploymentTracker], parent: Header, reader: BlockFacts) -> int:
+def version_to_signal(trackers: Iterable[DeploymentTracker], parent: Header, reader: StoredBlocksReader) -> int:
     """The u32 that a miner puts in front of the message of the cellbase after `parent`."""
     version = TOP_BITS
     for tracker in trackers:

@@ -254,7 +254,7 @@ async def test_answers_of_calls_that_wait_for_the_lane_count_already(world: Worl
     room = AnswerRoom(max_bytes=0x4000000, wait_s=0)
     dispatcher = dispatcher_over(world, room=room)
     async with asyncio.TaskGroup() as tasks:
-        with world.lane.held():
+        with world.lane.paused():
             calls = [
                 tasks.create_task(dispatcher.dispatch(body_of("thread_at", "0x1000000"), f"client {each}"))
                 for each in range(10)

@@ -152,7 +152,7 @@ async def test_sliced_work_ends_by_itself_or_by_an_error() -> None:
 async def test_nothing_begins_while_the_lane_is_held() -> None:
     lane = Lane("test", 1)
     async with asyncio.TaskGroup() as tasks:
-        with lane.held():
+        with lane.paused():
             waiting = tasks.create_task(lane.run(lambda: 1))
             await asyncio.sleep(0.01)
             assert not waiting.done()

@@ -71,7 +71,7 @@ async def test_another_witness_is_another_transaction(runs: list[bytes]) -> None
     async with dev_chain() as dev:
         rtx = a_transfer(dev)
         view = dev.chain.view()
-        env, runner = TxEnv.submitted(view.tip_header()), dev.scripts.over(view)
+        env, runner = TxEnv.submitted(view.tip_header()), dev.scripts.runner(view)
         cycles = runner.run(rtx, env, dev.consensus.max_block_cycles)
         forged = rtx.transaction.replace(witnesses=[bytes(len(rtx.transaction.witnesses[0]))])
         assert forged.hash == rtx.hash
@@ -91,7 +91,7 @@ async def test_a_new_vm_version_asks_anew(runs: list[bytes]) -> None:
     consensus = replace(dev_consensus(), hardforks=replace(dev_consensus().hardforks, rfc_0049=5))
     async with dev_chain() as dev:
         rtx = a_transfer(dev)
-        runner = ScriptService(consensus).over(dev.chain.view())
+        runner = ScriptService(consensus).runner(dev.chain.view())
         before = TxEnv.submitted(dev.chain.view().tip_header())
         after = before._replace(epoch=before.epoch._replace(number=5))
         for env in (before, after, before, after):
