@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from network.gate import TurnedAway
 from network.identity import Identity
 from network.limits import ALL_PROTOCOLS, IDENTIFY, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.outbound import OutboundService, OutboundSettings
-from network.peer import Handler, Scheduler
+from network.peer import Direction, Handler, Scheduler, SessionKind
 from network.peers.anchors import Anchors
 from network.peers.bans import BanList
 from network.peers.registry import Registry, RegistrySettings
@@ -20,11 +21,12 @@ from network.peers.store import PeerStore
 from network.protocols.disconnect_message import DisconnectMessageProtocol
 from network.protocols.discovery import DiscoveryProtocol
 from network.protocols.feeler import FeelerProtocol
+from network.protocols.hole_punching import HolePuncher, HolePunchingProtocol
 from network.protocols.identify import IdentifyProtocol, LocalIdentity
 from network.protocols.own_addresses import OwnAddresses
 from network.protocols.ping import INTERVAL, TIMEOUT, PingProtocol
 from network.switch import Switch, SwitchSettings
-from network.transport import Transport
+from network.transport import Link, Receiver, Transport
 
 __all__ = ["PeerLayer", "PeerLayerSettings", "PeerTables"]
 
@@ -86,6 +88,7 @@ class PeerLayer:
             entropy=entropy,
             settings=settings.switch,
         )
+        self.punches: Final = HolePuncher(transport, scheduler, rng, self._met)
         self.own: Final = OwnAddresses(identity.peer_id, rng, listening=settings.listening)
         for address in settings.public:
             self.own.add_public(address)
@@ -124,7 +127,29 @@ class PeerLayer:
             ),
             FeelerProtocol(store, scheduler.wall_ms),
             DisconnectMessageProtocol(self.switch.said_goodbye),
+            HolePunchingProtocol(
+                own=self.own,
+                store=store,
+                scheduler=scheduler,
+                rng=rng,
+                free_outbound=lambda: self.registry.missing_outbound,
+                punch=self.punches.punch,
+                allow_local=settings.discovery_local_address,
+            ),
         ]
+
+    def turns_away(self, address: Multiaddr) -> TurnedAway | None:
+        """See Switch.turns_away."""
+        return self.switch.turns_away(address)
+
+    def accepted(self, link: Link, address: Multiaddr, since: float | None = None) -> Receiver | None:
+        """Somebody has connected to this node, see Switch.accepted; or it is a peer that we are about to meet."""
+        met = self.punches.accepted(link, address) if self.switch.turns_away(address) is None else None
+        return self.switch.accepted(link, address, since) if met is None else met
+
+    def _met(self, link: Link, address: Multiaddr, direction: Direction) -> Receiver:
+        """Two nodes have dialled each other in agreement."""
+        return self.switch.begin(link, address, direction, SessionKind.FULL, self.scheduler.now())
 
     def start(self) -> None:
         """Dial. All protocols must be registered."""
@@ -133,4 +158,5 @@ class PeerLayer:
     def close(self) -> None:
         """See Switch.close."""
         self.outbound.stop()
+        self.punches.close()
         self.switch.close()

@@ -256,17 +256,18 @@ class Switch:
         if isinstance(ticket, TurnedAway):
             self.traffic.turned_away[ticket.value] += 1
             return None
-        session = self._begin(link, address, Direction.INBOUND, SessionKind.FULL, now if since is None else since)
+        session = self.begin(link, address, Direction.INBOUND, SessionKind.FULL, now if since is None else since)
         self._tickets[session.session_id] = ticket
         return session
 
     def dialled(self, link: Link, attempt: Attempt) -> Receiver:
         """A dial has a connection."""
-        session = self._begin(link, attempt.address, Direction.OUTBOUND, attempt.kind, self._scheduler.now())
+        session = self.begin(link, attempt.address, Direction.OUTBOUND, attempt.kind, self._scheduler.now())
         self._attempts[session.session_id] = attempt
         return session
 
-    def _begin(self, link: Link, address: Multiaddr, direction: Direction, kind: SessionKind, since: float) -> Session:
+    def begin(self, link: Link, address: Multiaddr, direction: Direction, kind: SessionKind, since: float) -> Session:
+        """A connection stands; whose peer id `address` has, that peer must be there."""
         self._last_id += 1
         handshake = SecioHandshake(self._identity, entropy=self._entropy, expected_peer=address.peer_id)
         limits = self._limits if address.onion is None else self._onion_limits

@@ -126,7 +126,7 @@ class SimNode:
 
     def start(self) -> None:
         self.is_running = True
-        self.wires.listen(self.ip, PORT, self.switch)
+        self.wires.listen(self.ip, PORT, self.layer)
         self.layer.start()
 
     def stop(self) -> None:
