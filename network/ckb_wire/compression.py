@@ -28,8 +28,8 @@ def compress(payload: bytes) -> bytes | None:
     """The compressed payload when it is long enough to try and becomes shorter, else None."""
     if len(payload) <= COMPRESS_ABOVE:
         return None
-    compressed = bytes(cramjam.snappy.compress_raw(payload))
-    return compressed if len(compressed) < len(payload) else None
+    compressed = cramjam.snappy.compress_raw(payload)
+    return bytes(compressed) if len(compressed) < len(payload) else None
 
 
 def decompress(compressed: Buffer) -> bytes:
