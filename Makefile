@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool fuzz soak-kill bitrot hostile interop conformance-vm fuzz-vm fuzz-chain scripts scripts-check lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-wire fuzz soak-kill bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-wire scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -93,6 +93,12 @@ conformance-vm: setup
 ## Random programs on every engine of the VM, for SECONDS (default 120).
 fuzz-vm: setup
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),120)
+
+## The wire's decoders and state machines, for SECONDS (default 130) in all, guided by coverage where `atheris` can be
+## installed. TARGETS="yamux connection" picks some; what fails, and what was interesting, is kept in build/fuzz/wire.
+fuzz-wire: setup
+	-$(BIN)/python -m pip install --quiet --only-binary :all: atheris==3.0.0
+	$(BIN)/python -m tests.wire_fuzz --seconds $(or $(SECONDS),130) $(addprefix --target ,$(TARGETS))
 
 ## Simulated chains: trees of good and bad blocks in many orders, for SECONDS (default 120), from SEED (default: the clock).
 fuzz-chain: setup

@@ -159,18 +159,20 @@ class WireConnection:
             now=self._now,
         )
         self._events.append(Established(channel.remote_public_key))
-        streams.receive(handshake.early_data(), self._now)
+        self._read(streams, handshake.early_data())
         return memoryview(handshake.rest())
 
     def _open_records(self, channel: Channel, streams: ProtocolStreams, data: memoryview) -> None:
         for record in self._records.feed(data):
-            streams.receive(channel.open(record), self._now)
-            code = streams.session.remote_code
-            if code is not None:
-                self._peer_closed(streams, code)
+            if self._has_ended:
                 return
+            self._read(streams, channel.open(record))
 
-    def _peer_closed(self, streams: ProtocolStreams, code: int) -> None:
+    def _read(self, streams: ProtocolStreams, plaintext: bytes) -> None:
+        streams.receive(plaintext, self._now)
+        code = streams.session.remote_code
+        if code is None:
+            return
         streams.session.go_away(GoAwayCode.NORMAL)
         if self._closing_until is not None:
             self._end(EndReason.CLOSED)
