@@ -26,8 +26,9 @@ __all__ = [
     "verify_multiaddr",
 ]
 
-MAX_TEXT: Final = 512
 MAX_BYTES: Final = 512
+MAX_TEXT: Final = 4 * MAX_BYTES
+"""As many characters as so many bytes can need, so that each address can be read again as it was written."""
 
 
 class MultiaddrError(ValueError):

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests.support.fuzz import examples
 from tests.wire_fuzz.targets import STARTS, TARGETS
 
-FOUND: list[tuple[str, str]] = []
+FOUND: list[tuple[str, str]] = [
+    ("multiaddress", "06ffff" * 60),  # an address of few bytes whose text was too long to be read again
+]
 """Target and bytes in hex; what was wrong stands behind each."""
 
 
