@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 
 from coincurve import PrivateKey
@@ -13,10 +14,12 @@ PEER_ID_BYTES = 34
 PEER_ID_SIZE = 46
 """Characters of the base58 text of those 34 bytes."""
 BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_BASE58_VALUES = {digit: value for value, digit in enumerate(BASE58_ALPHABET)}
-_CHUNK_DIGITS = 10
-_CHUNK = 58**_CHUNK_DIGITS
-"""So many digits are split off a large number at once; the rest is arithmetic of one machine word."""
+_NO_DIGIT = 255
+_VALUES = bytes(BASE58_ALPHABET.index(chr(byte)) if chr(byte) in BASE58_ALPHABET else _NO_DIGIT for byte in range(256))
+_PAIRS = [first + second for first in BASE58_ALPHABET for second in BASE58_ALPHABET]
+_CHUNK_PAIRS = 5
+_CHUNK = 58 ** (2 * _CHUNK_PAIRS)
+"""So much is split off a large number at once; the rest is arithmetic of one machine word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,9 @@ def base58(data: bytes) -> str:
     digits = list[str]()
     while number:
         number, chunk = divmod(number, _CHUNK)
-        for _ in range(_CHUNK_DIGITS):
-            chunk, digit = divmod(chunk, 58)
-            digits.append(BASE58_ALPHABET[digit])
+        for _ in range(_CHUNK_PAIRS):
+            chunk, pair = divmod(chunk, len(_PAIRS))
+            digits.append(_PAIRS[pair])
     text = "".join(reversed(digits)).lstrip(BASE58_ALPHABET[0])
     return "1" * (len(data) - len(data.lstrip(b"\0"))) + text
 
@@ -67,14 +70,14 @@ def is_peer_id(text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1024)
 def peer_id_to_bytes(text: str) -> bytes:
     """The multihash that a peer id is the base58 of, 34 bytes. Raises ValueError."""
-    if len(text) != PEER_ID_SIZE:
+    if len(text) != PEER_ID_SIZE or not text.isascii():
         raise ValueError("invalid peer id")
     number = 0
-    for digit in text:
-        value = _BASE58_VALUES.get(digit)
-        if value is None:
+    for value in text.encode().translate(_VALUES):
+        if value == _NO_DIGIT:
             raise ValueError("invalid peer id")
         number = number * 58 + value
     if number >> 256 != int.from_bytes(SHA256_MULTIHASH_PREFIX, "big"):

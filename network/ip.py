@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -19,6 +20,7 @@ def unmapped(ip: IpAddress) -> IpAddress:
     return ip
 
 
+@lru_cache(maxsize=4096)
 def is_global(ip: IpAddress) -> bool:
     """Whether anyone can have a host there: nothing private, local, reserved, for documentation, or multicast."""
     ip = unmapped(ip)

@@ -177,7 +177,10 @@ class Multiaddr:
         return Multiaddr.of_parts((*bare.parts[:at], Part(transport.value, None), *bare.parts[at:]))
 
     def _value(self, *names: str) -> Value:
-        return next((part.value for part in self.parts if part.name in names), None)
+        for part in self.parts:
+            if part.name in names:
+                return part.value
+        return None
 
     def _without(self, names: frozenset[str]) -> Multiaddr:
         if not any(part.name in names for part in self.parts):
@@ -219,7 +222,7 @@ _KINDS: Final = {
     "p2p": _Kind(
         0x01A5,
         None,
-        lambda text: peer_id_from_bytes(peer_id_to_bytes(text)),
+        parts.parse_peer_id,
         str,
         peer_id_from_bytes,
         lambda value: peer_id_to_bytes(str(value)),

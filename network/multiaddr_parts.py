@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+from network.identity import peer_id_to_bytes
+
 MAX_NAME: Final = 253
 """Characters of a host name (RFC 1035)."""
 ONION_NAME_SIZE: Final = 56
@@ -126,6 +128,11 @@ def write_onion(value: Value) -> bytes:
     if not isinstance(value, OnionService):
         raise TypeError(value)
     return base64.b32decode(value.name, casefold=True) + write_port(value.port)
+
+
+def parse_peer_id(text: str) -> str:
+    peer_id_to_bytes(text)
+    return text
 
 
 def varint(number: int) -> bytes:

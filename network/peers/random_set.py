@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, ValuesView
 from random import Random
 from typing import Final, Generic, TypeVar
 
-__all__ = ["RandomSet", "in_random_order"]
+__all__ = ["Pools", "RandomSet", "in_random_order"]
 
 T = TypeVar("T", bound=Hashable)
 U = TypeVar("U")
@@ -42,12 +42,44 @@ class RandomSet(Generic[T]):
             self._places[last] = place
 
     def some(self, rng: Random, count: int) -> Sequence[T]:
-        """Random members, all different, at most `count`."""
-        return rng.sample(self._items, min(count, len(self._items)))
+        """`count` random members of a set that has any; one may be drawn several times."""
+        return [self._items[int(rng.random() * len(self._items))] for _ in range(count)]
 
     def in_random_order(self, rng: Random) -> Iterator[T]:
         """All members as they are now; what is not asked for costs nothing but a copy."""
         return in_random_order(list(self._items), rng)
+
+
+class Pools(Generic[T]):
+    """Sets by name; an empty one is not there."""
+
+    def __init__(self) -> None:
+        self._pools: Final = dict[str, RandomSet[T]]()
+        self._sizes: Final = dict[str, int]()
+
+    def __len__(self) -> int:
+        return len(self._pools)
+
+    def values(self) -> ValuesView[RandomSet[T]]:
+        return self._pools.values()
+
+    def add(self, name: str, item: T) -> None:
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = RandomSet()
+        pool.add(item)
+        self._sizes[name] = len(pool)
+
+    def discard(self, name: str, item: T) -> None:
+        pool = self._pools[name]
+        pool.discard(item)
+        self._sizes[name] = len(pool)
+        if not pool:
+            del self._pools[name], self._sizes[name]
+
+    def largest(self) -> RandomSet[T]:
+        """Of at least one."""
+        return self._pools[max(self._sizes, key=self._sizes.__getitem__)]
 
 
 def in_random_order(items: list[U], rng: Random) -> Iterator[U]:

@@ -8,7 +8,8 @@ their network group. Told addresses never take the room of tried ones. See decis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -18,7 +19,7 @@ from network.peers.bans import BanList
 from network.peers.groups import group_of
 from network.peers.known import ATTEMPT_MS, MINUTE, REQUIRED_FLAGS, SHARE_MS, KnownAddress, serves
 from network.peers.picking import Picker
-from network.peers.random_set import RandomSet
+from network.peers.random_set import Pools
 
 __all__ = ["MAX_ADDRESSES", "PeerStore"]
 
@@ -27,8 +28,11 @@ MAX_PER_IP: Final = 8
 """Addresses, of each class, with one global IP address: peers are free to invent ports and peer ids."""
 SAMPLE: Final = 8
 SWEEP_MS: Final = MINUTE
-
-Pools = dict[str, RandomSet[KnownAddress]]
+MAX_SHARED: Final = 2500
+"""Addresses from which an answer to a peer is made."""
+MAX_SHARED_OF_GROUP: Final = 32
+SHARE_ONCE_FROM: Final = 1000
+SHARE_ONCE_MS: Final = MINUTE
 
 
 class PeerStore:
@@ -38,13 +42,15 @@ class PeerStore:
         self._rng, self._bans, self._limit = rng, bans, limit
         self._max_tried: Final = limit * 3 // 4
         self._known: Final = dict[Multiaddr, KnownAddress]()
-        self._tried: Final[Pools] = {}
+        self._tried: Final = Pools[KnownAddress]()
         """By network group."""
-        self._told: Final[Pools] = {}
+        self._told: Final = Pools[KnownAddress]()
         """By source."""
         self._by_ip: Final = dict[IpAddress, list[KnownAddress]]()
         self._tried_count = 0
         self._swept_ms = 0
+        self._shared = list[KnownAddress]()
+        self._shared_ms = 0
 
     def __len__(self) -> int:
         return len(self._known)
@@ -68,14 +74,13 @@ class PeerStore:
 
         What cannot be dialled or is banned is not taken.
         """
-        teller = "" if source is None else group_of(source)
         known = self._known.get(address.stored)
         if known is not None:
             known.mark_told(flags, now_ms)
-            self._credit(known, teller)
             return True
         if not self._is_welcome(address, now_ms):
             return False
+        teller = "" if source is None else group_of(source)
         return self._insert_told(KnownAddress(address.stored, flags, teller), now_ms)
 
     def add_connected(self, address: Multiaddr, flags: int, now_ms: int) -> bool:
@@ -195,21 +200,24 @@ class PeerStore:
         return [known.address for known in picker.found]
 
     def to_share(self, count: int, now_ms: int, required: int) -> list[KnownAddress]:
-        """To be told to a peer: connected in the last week."""
+        """To be told to a peer: connected in the last week. A large store is asked for the same ones for a minute, so
+        that who asks often costs little and learns little."""
+        age = now_ms - self._shared_ms
+        if self._tried_count < SHARE_ONCE_FROM or not 0 <= age < SHARE_ONCE_MS:
+            picker = self._picker(MAX_SHARED, now_ms, max_per_group=MAX_SHARED_OF_GROUP)
+            picker.pick(self._tried, lambda known: known.connected_within(SHARE_MS, now_ms))
+            self._shared, self._shared_ms = picker.found, now_ms
+        present = (known for known in self._shared if self._known.get(known.address) is known)
+        return list(islice((known for known in present if serves(known.flags, required)), count))
 
-        def is_fit(known: KnownAddress) -> bool:
-            return known.connected_within(SHARE_MS, now_ms) and serves(known.flags, required)
-
-        picker = self._picker(count, now_ms)
-        picker.pick(self._tried, is_fit)
-        return picker.found
-
-    def _picker(self, count: int, now_ms: int, avoided_groups: Collection[str] = ()) -> Picker:
+    def _picker(
+        self, count: int, now_ms: int, avoided_groups: Collection[str] = (), max_per_group: int | None = None
+    ) -> Picker:
         def is_allowed(known: KnownAddress) -> bool:
             is_banned = known.ip is not None and self._bans.is_banned(known.ip, now_ms)
             return known.is_connectable(now_ms) and not is_banned
 
-        return Picker(self._rng, count, is_allowed, avoided_groups)
+        return Picker(self._rng, count, is_allowed, avoided_groups, max_per_group)
 
     # --- room ---
 
@@ -217,19 +225,11 @@ class PeerStore:
         ip = address.ip
         return address.is_dialable and not (ip is not None and self._bans.is_banned(ip, now_ms))
 
-    def _credit(self, known: KnownAddress, teller: str) -> None:
-        """The source that told the fewest stands for an address: nobody can make it its own by telling it first."""
-        if not teller or known.was_connected or _size(self._told, teller) + 1 >= _size(self._told, known.source):
-            return
-        _discard(self._told, known.source, known)
-        known.source = teller
-        self._told.setdefault(teller, RandomSet()).add(known)
-
     def _insert_told(self, known: KnownAddress, now_ms: int) -> bool:
         self._limit_ip(known)
         if len(self._known) >= self._limit and self._sweep(now_ms) == 0 and not self._evict_told():
             return False
-        self._told.setdefault(known.source, RandomSet()).add(known)
+        self._told.add(known.source, known)
         self._insert(known)
         return True
 
@@ -239,7 +239,7 @@ class PeerStore:
             self._evict_tried()
         if len(self._known) >= self._limit and self._sweep(now_ms) == 0:
             self._evict_told()
-        self._tried.setdefault(known.group, RandomSet()).add(known)
+        self._tried.add(known.group, known)
         self._tried_count += 1
         self._insert(known)
 
@@ -251,10 +251,10 @@ class PeerStore:
     def _remove(self, known: KnownAddress) -> None:
         del self._known[known.address]
         if known.was_connected:
-            _discard(self._tried, known.group, known)
+            self._tried.discard(known.group, known)
             self._tried_count -= 1
         else:
-            _discard(self._told, known.source, known)
+            self._told.discard(known.source, known)
         if known.ip is not None:
             beside = self._by_ip[known.ip]
             beside.remove(known)
@@ -275,21 +275,20 @@ class PeerStore:
         """The largest source loses the worst of a few of its addresses; False when there are none."""
         if not self._told:
             return False
-        source = max(self._told.values(), key=len)
+        source = self._told.largest()
         self._remove(max(source.some(self._rng, SAMPLE), key=lambda known: known.attempts))
         return True
 
     def _evict_tried(self) -> None:
         """The largest network group loses what was connected least recently, of a few."""
-        group = max(self._tried.values(), key=len)
+        group = self._tried.largest()
         self._remove(min(group.some(self._rng, SAMPLE), key=lambda known: known.last_connected_ms))
 
     def _limit_ip(self, known: KnownAddress) -> None:
         """Make room beside other addresses with the same global IP, of the same class."""
-        if known.ip is None or not known.address.is_reachable:
-            return
-        beside = [other for other in self._by_ip.get(known.ip, ()) if other.was_connected == known.was_connected]
-        if len(beside) < MAX_PER_IP:
+        everything = () if known.ip is None else self._by_ip.get(known.ip, ())
+        beside = [other for other in everything if other.was_connected == known.was_connected]
+        if len(beside) < MAX_PER_IP or not known.address.is_reachable:
             return
         if known.was_connected:
             self._remove(min(beside, key=lambda other: other.last_connected_ms))
@@ -297,14 +296,3 @@ class PeerStore:
         tellers = [known.source, *(other.source for other in beside)]
         largest = max(tellers.count(other.source) for other in beside)
         self._remove(self._rng.choice([other for other in beside if tellers.count(other.source) == largest]))
-
-
-def _size(pools: Mapping[str, RandomSet[KnownAddress]], name: str) -> int:
-    return len(pools.get(name, ()))
-
-
-def _discard(pools: Pools, name: str, known: KnownAddress) -> None:
-    pool = pools[name]
-    pool.discard(known)
-    if not pool:
-        del pools[name]

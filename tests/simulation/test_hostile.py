@@ -16,8 +16,13 @@ MAX_DELAY = 0.2
 
 
 def quiet_network(seed: int, count: int = 6) -> World:
+    """All are connected with all: gossip alone may leave a pair of them apart for a day."""
     world = World(seed)
     world.start(world.add_many(count))
+    world.run(6)
+    for number, node in enumerate(world.nodes):
+        for other in world.nodes[:number]:
+            node.switch.dial(other.address)
     assert world.run_until(lambda: all(node.syncing >= count - 1 for node in world.nodes), limit=600) is not None
     return world
 
