@@ -123,7 +123,7 @@ class WireConnection:
     # --- what comes in ---
 
     def receive(self, data: memoryview, now: float) -> list[Event]:
-        """Bytes from the peer; `data` is not kept."""
+        """Bytes from the peer; `data` is not kept. When `is_behind` is true then, `proceed` gives the next events."""
         self._now = now
         if self._has_ended:
             return self._drain()
@@ -178,6 +178,18 @@ class WireConnection:
             self._end(EndReason.CLOSED)
         else:
             self._end(EndReason.PEER_CLOSED, f"with code {code}")
+
+    @property
+    def is_behind(self) -> bool:
+        """Messages wait until `proceed`: nothing more should be received before."""
+        return self._streams is not None and not self._has_ended and self._streams.is_behind
+
+    def proceed(self, now: float) -> list[Event]:
+        """The next events of what was received: `receive` gives not more than some hundred at once."""
+        self._now = now
+        if self._streams is not None and not self._has_ended:
+            self._streams.proceed(now)
+        return self._drain()
 
     def end_of_stream(self, now: float) -> list[Event]:
         """The peer sends nothing more."""

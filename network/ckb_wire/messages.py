@@ -16,6 +16,7 @@ __all__ = ["BrokenMessage", "MessageReader", "message_frame"]
 
 LENGTH: Final = Struct(">I")
 FLAG_SIZE: Final = 1
+NO_LIMIT: Final = 1 << 62
 VIEWED: Final = 4096
 """Pieces of a message from this size on are kept as views of what they came in."""
 
@@ -84,15 +85,23 @@ class MessageReader:
         """Bytes of the unfinished message."""
         return sum(map(len, self._pieces))
 
-    def feed(self, data: bytes, at: int, end: int) -> None:
-        """The stream's next bytes are data[at:end]. Raises BrokenMessage."""
+    def feed(self, data: bytes, at: int, end: int, room: int = NO_LIMIT) -> int:
+        """The stream's next bytes are data[at:end]. Delivers at most `room` messages, or one, and gives where it has
+        stopped: what is behind must be fed again. Raises BrokenMessage."""
+        offset = 0
         if self._missing:
             at = self._continue(data, at, end)
+            room -= 1
         elif self._prefix:
+            offset = at - len(self._prefix)
             data = self._prefix + data[at:end]
             at, end = 0, len(data)
+            self._prefix = b""
         prefix_size, has_flag = self._prefix_size, self._has_flag
         while end - at >= prefix_size:
+            if room <= 0:
+                return at + offset
+            room -= 1
             (size,) = LENGTH.unpack_from(data, at)
             if not self._min_size <= size <= self._max_size:
                 raise self._bad_size(size)
@@ -102,13 +111,13 @@ class MessageReader:
                 self._flag = data[start - 1] if has_flag else 0
                 self._missing = at - start
                 self._keep(data, start, end)
-                self._prefix = b""
-                return
+                return end + offset
             if has_flag and data[start - 1] & COMPRESSED:
                 self._deliver(unpacked(memoryview(data)[start:at]))
             else:
                 self._deliver(data[start:at])
         self._prefix = data[at:end]
+        return end + offset
 
     def _continue(self, data: bytes, at: int, end: int) -> int:
         stop = min(at + self._missing, end)

@@ -14,6 +14,10 @@ from network.limits import VERSION, ProtocolSpec
 __all__ = ["ProtocolStreams", "WrongAnswer"]
 
 
+MAX_EVENTS: Final = 512
+"""Of one turn; messages beyond wait, and widen no window."""
+
+
 class WrongAnswer(Exception):  # noqa: N818 - the condition is its name, as in network.framing
     """The peer answered with another protocol than we asked for; `name` is the peer's text. The connection is over."""
 
@@ -54,6 +58,22 @@ class ProtocolStreams:
         """The session's next bytes. Raises YamuxError and WrongAnswer: the connection is over."""
         self._now = now
         self.session.receive(data, now)
+
+    @property
+    def is_behind(self) -> bool:
+        """Messages wait until `proceed`, since there were too many for one turn."""
+        return self.session.is_behind
+
+    def proceed(self, now: float) -> None:
+        """Read on where there were too many messages."""
+        self._now = now
+        self.session.proceed(now)
+
+    @property
+    def room(self) -> int:
+        """Events that may be added in this turn. Small messages come by the hundred thousand in one frame, and each
+        costs more time than all of its bytes."""
+        return MAX_EVENTS - len(self._events)
 
     def _accept(self, stream: Stream) -> StreamConsumer:
         selecting = self._selecting[stream.id] = _Answering(self, stream, self._now + self._select_timeout)
@@ -201,17 +221,18 @@ class _Answering:
         self._owner, self._stream, self.deadline = owner, stream, deadline
         self._reader = SelectReader()
 
-    def data(self, data: bytes, start: int, end: int) -> None:
+    def data(self, data: bytes, start: int, end: int) -> int:
         try:
             selected = self._reader.feed(data, start, end)
         except SelectError:
             self._owner.given_up(self._stream)
-            return
+            return end
         if selected is not None:
             selection, at = selected
             consumer = self._owner.answer(self._stream, selection)
             if consumer is not None and at < end:
-                consumer.data(data, at, end)
+                return consumer.data(data, at, end)
+        return end
 
     def finished(self) -> None:
         self._owner.given_up(self._stream)
@@ -232,17 +253,18 @@ class _Asking:
         self._owner, self.stream, self.protocol, self.deadline = owner, stream, protocol, deadline
         self._reader = SelectReader()
 
-    def data(self, data: bytes, start: int, end: int) -> None:
+    def data(self, data: bytes, start: int, end: int) -> int:
         try:
             selected = self._reader.feed(data, start, end)
         except SelectError:
             self._owner.refused(self.stream, self.protocol, Refusal.MALFORMED)
-            return
+            return end
         if selected is not None:
             selection, at = selected
             consumer = self._owner.answered(self.stream, self.protocol, selection)
             if consumer is not None and at < end:
-                consumer.data(data, at, end)
+                return consumer.data(data, at, end)
+        return end
 
     def finished(self) -> None:
         self._owner.refused(self.stream, self.protocol, Refusal.CLOSED)
@@ -270,11 +292,15 @@ class _Speaking:
         self._owner, self.protocol, self.version, self.stream = owner, protocol, version, stream
         self.reader = MessageReader(protocol, deliver)
 
-    def data(self, data: bytes, start: int, end: int) -> None:
+    def data(self, data: bytes, start: int, end: int) -> int:
+        room = self._owner.room
+        if room <= 0:
+            return start
         try:
-            self.reader.feed(data, start, end)
+            return self.reader.feed(data, start, end, room)
         except BrokenMessage as error:
             self._owner.ended(self, error.fault)
+            return end
 
     def finished(self) -> None:
         self._owner.ended(self, ProtocolFault.CUT if self.reader.is_inside else None)

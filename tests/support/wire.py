@@ -81,6 +81,8 @@ class End:
     def receive(self, data: bytes, now: float = 0.0) -> list[Event]:
         """Also adds to `events`."""
         events = self.connection.receive(memoryview(data), now)
+        while self.connection.is_behind:
+            events += self.connection.proceed(now)
         self.events += events
         return events
 

@@ -67,6 +67,7 @@ class Session:
 
     __slots__ = (
         "_accept",
+        "_behind",
         "_body_finishes",
         "_body_left",
         "_body_stream",
@@ -100,6 +101,8 @@ class Session:
         """Whole frames that go out first, in order."""
         self._ready: Final = dict[int, Stream]()
         """Streams with something to send and a window for it."""
+        self._behind: Final = dict[int, Stream]()
+        """Streams whose consumer had enough for one turn."""
         self.queued_bytes = 0
         """Bytes that wait in streams."""
         self._rest = b""
@@ -180,12 +183,22 @@ class Session:
         return stop
 
     def _hand_on(self, stream: Stream, data: bytes, at: int, stop: int) -> None:
-        if stream.is_held:
+        if stream.is_held or stream.held:
             if not stream.is_finished:
                 stream.held += memoryview(data)[at:stop]
         elif stream.is_open:
-            stream.consumer.data(data, at, stop)
-            self._consumed(stream, stop - at)
+            used = stream.consumer.data(data, at, stop)
+            self._consumed(stream, used - at)
+            if used < stop and stream.is_open:
+                stream.held += memoryview(data)[used:stop]
+                self._behind[stream.id] = stream
+
+    def _hand_on_held(self, stream: Stream) -> None:
+        held, stream.held = bytes(stream.held), bytearray()
+        if held:
+            self._hand_on(stream, held, 0, len(held))
+        if stream.is_finished and not stream.held:
+            self._finished(stream)
 
     def _consumed(self, stream: Stream, size: int) -> None:
         stream.consumed += size
@@ -235,7 +248,7 @@ class Session:
     def _finished(self, stream: Stream) -> None:
         if not stream.is_open:
             return
-        if stream.is_held:
+        if stream.is_held or stream.held:
             stream.is_finished = True
             return
         self._control.append(window_update(FIN, stream.id, 0))
@@ -311,11 +324,21 @@ class Session:
             return
         self._now = now
         stream.is_held = False
-        held, stream.held = bytes(stream.held), bytearray()
-        if held:
-            self._hand_on(stream, held, 0, len(held))
-        if stream.is_finished:
-            self._finished(stream)
+        self._hand_on_held(stream)
+
+    @property
+    def is_behind(self) -> bool:
+        """Consumers had enough, and more is there for them."""
+        return bool(self._behind)
+
+    def proceed(self, now: float) -> None:
+        """Hand on what consumers had no more room for."""
+        self._now = now
+        behind = list(self._behind.values())
+        self._behind.clear()
+        for stream in behind:
+            if stream.is_open and not stream.is_held:
+                self._hand_on_held(stream)
 
     def go_away(self, code: GoAwayCode) -> None:
         """The last frame, behind what the windows allow. All streams are gone."""

@@ -19,8 +19,9 @@ GATHERED: Final = 64 << 10
 class StreamConsumer(Protocol):
     """Takes what comes on a stream. It may close or reset the stream from within these calls."""
 
-    def data(self, data: bytes, start: int, end: int) -> None:
-        """The next bytes are data[start:end], of any length."""
+    def data(self, data: bytes, start: int, end: int) -> int:
+        """The next bytes are data[start:end], of any length. Gives where it has stopped: the rest is for another turn,
+        see Session.proceed."""
 
     def finished(self) -> None:
         """The peer has closed the stream, which is gone on this side, too."""
@@ -53,13 +54,13 @@ class Stream:
         self.is_open = True
         self.is_held = False
         self.is_finished = False
-        """The peer closed the stream while it was held."""
+        """The peer closed the stream, and something is held."""
         self.receive_window = receive_window
         """Bytes that may still come."""
         self.consumed = 0
         """Bytes that were used up since the last window update."""
         self.held = bytearray()
-        """What came while the stream was held."""
+        """What came while the stream was held, or its consumer had enough."""
         self.send_window = INITIAL_WINDOW
         """Bytes that may still be sent."""
         self._queue: Final = deque[Buffer]()

@@ -40,9 +40,10 @@ class Sink:
         self.got = bytearray()
         self.ends: list[str] = []
 
-    def data(self, data: bytes, start: int, end: int) -> None:
+    def data(self, data: bytes, start: int, end: int) -> int:
         assert 0 <= start < end <= len(data)
         self.got += data[start:end]
+        return end
 
     def finished(self) -> None:
         self.ends.append("finished")
