@@ -41,7 +41,7 @@ class GateLimits:
     at_once: int = 256
     at_once_group: int = 96
     at_once_address: int = 48
-    rate: float = 100.0
+    rate: float = 200.0
     rate_group: float = 16.0
     rate_address: float = 4.0
     burst: float = 512.0
@@ -51,21 +51,26 @@ class GateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One handshake that was let in; to be given back when it is over, well or not."""
+    """One handshake that was let in, by the number of its session; to be given back when it is over, well or not."""
 
+    number: int
     host: str
     """The IPv4 address, or all that a host of IPv6 has; the group for what has no IP address."""
     group: str
+    displaced: int | None = None
+    """The number of a handshake that must end for this one."""
 
 
 class HandshakeGate:
-    """Counts inbound handshakes."""
+    """Counts inbound handshakes. When all places are taken, the network group that has the most loses its oldest one to
+    a newcomer of a group that has fewer: silent connections keep nobody out but each other."""
 
     def __init__(self, limits: GateLimits, now: float) -> None:
         self._limits: Final = limits
+        self._by_group: Final = dict[str, dict[int, Ticket]]()
+        """In the order of their coming."""
+        self._by_host: Final[Counter[str]] = Counter()
         self._at_once = 0
-        self._at_once_host: Final[Counter[str]] = Counter()
-        self._at_once_group: Final[Counter[str]] = Counter()
         self._rate: Final = Allowance(limits.rate, limits.burst, now)
         self._rate_host: Final = Allowances[str](limits.rate_address, limits.burst_address, max_keys=MAX_KEPT)
         self._rate_group: Final = Allowances[str](limits.rate_group, limits.burst_group, max_keys=MAX_KEPT)
@@ -75,49 +80,60 @@ class HandshakeGate:
         """Handshakes that go on now."""
         return self._at_once
 
-    def enter(self, address: Multiaddr, now: float) -> Ticket | TurnedAway:
+    def enter(self, address: Multiaddr, number: int, now: float) -> Ticket | TurnedAway:
         """Ask for a handshake with who connects from an address."""
         ip, group = address.ip, group_of(address)
-        ticket = Ticket(group if ip is None else str(network_of(ip)), group)
-        fault = self._fault(ticket, now)
+        host = group if ip is None else str(network_of(ip))
+        fault = self._crowd(host, group) or self._haste(host, group, now)
         if fault is not None:
             return fault
-        self._at_once += 1
-        self._at_once_host[ticket.host] += 1
-        self._at_once_group[ticket.group] += 1
+        displaced = None
+        if self._at_once >= self._limits.at_once:
+            displaced = self._displace(group)
+            if displaced is None:
+                return TurnedAway.HANDSHAKES
         self._rate.spend(1.0, now)
-        self._rate_host.spend(ticket.host, 1.0, now)
-        self._rate_group.spend(ticket.group, 1.0, now)
+        self._rate_host.spend(host, 1.0, now)
+        self._rate_group.spend(group, 1.0, now)
+        ticket = Ticket(number, host, group, displaced)
+        self._by_group.setdefault(group, {})[number] = ticket
+        self._by_host[host] += 1
+        self._at_once += 1
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """A handshake is over."""
+        """A handshake is over. Nothing happens for one that was displaced."""
+        beside = self._by_group.get(ticket.group, {})
+        if beside.pop(ticket.number, None) is None:
+            return
+        if not beside:
+            del self._by_group[ticket.group]
+        self._by_host[ticket.host] -= 1
+        if self._by_host[ticket.host] <= 0:
+            del self._by_host[ticket.host]
         self._at_once -= 1
-        _take(self._at_once_host, ticket.host)
-        _take(self._at_once_group, ticket.group)
 
-    def _fault(self, ticket: Ticket, now: float) -> TurnedAway | None:
-        """The narrowest limit is asked first: it says most about who is at fault."""
-        limits = self._limits
-        for used, limit, fault in (
-            (self._at_once_host[ticket.host], limits.at_once_address, TurnedAway.HANDSHAKES_ADDRESS),
-            (self._at_once_group[ticket.group], limits.at_once_group, TurnedAway.HANDSHAKES_GROUP),
-            (self._at_once, limits.at_once, TurnedAway.HANDSHAKES),
-        ):
-            if used >= limit:
-                return fault
-        for left, fault in (
-            (self._rate_host.left(ticket.host, now), TurnedAway.RATE_ADDRESS),
-            (self._rate_group.left(ticket.group, now), TurnedAway.RATE_GROUP),
-            (self._rate.left(now), TurnedAway.RATE),
-        ):
-            if left < 1.0:
-                return fault
+    def _displace(self, group: str) -> int | None:
+        """Make room for a newcomer of a group; the number of who goes, None when nobody has more."""
+        largest = max(self._by_group.values(), key=len)
+        if len(largest) <= len(self._by_group.get(group, {})):
+            return None
+        oldest = next(iter(largest.values()))
+        self.leave(oldest)
+        return oldest.number
+
+    def _crowd(self, host: str, group: str) -> TurnedAway | None:
+        """Too many at once of a kind. The narrowest limit is asked first: it says most about who is at fault."""
+        if self._by_host[host] >= self._limits.at_once_address:
+            return TurnedAway.HANDSHAKES_ADDRESS
+        if len(self._by_group.get(group, {})) >= self._limits.at_once_group:
+            return TurnedAway.HANDSHAKES_GROUP
         return None
 
-
-def _take(counts: Counter[str], key: str) -> None:
-    """One less; zeros are not kept."""
-    counts[key] -= 1
-    if counts[key] <= 0:
-        del counts[key]
+    def _haste(self, host: str, group: str, now: float) -> TurnedAway | None:
+        """Too many a second."""
+        if self._rate_host.left(host, now) < 1.0:
+            return TurnedAway.RATE_ADDRESS
+        if self._rate_group.left(group, now) < 1.0:
+            return TurnedAway.RATE_GROUP
+        return TurnedAway.RATE if self._rate.left(now) < 1.0 else None

@@ -11,7 +11,7 @@ from network.limits import MIB
 
 __all__ = ["MESSAGE_PRICE", "Intake", "IntakeLimits"]
 
-MESSAGE_PRICE: Final = 2 * 1024
+MESSAGE_PRICE: Final = 4 * 1024
 """Units of a message, beside its bytes: its handling costs about as much time as the decryption of so many. Protocols
 with dear messages have a pace of their own."""
 
@@ -23,9 +23,9 @@ SLICE_IN_NEED: Final = 4 * 1024
 class IntakeLimits:
     """Units a second, and at once. A unit is the work that one received byte causes."""
 
-    rate_peer: float = 256.0 * MIB
+    rate_peer: float = 512.0 * MIB
     burst_peer: float = 128.0 * MIB
-    rate: float = 512.0 * MIB
+    rate: float = 768.0 * MIB
     burst: float = 128.0 * MIB
 
 

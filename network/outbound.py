@@ -186,14 +186,17 @@ class OutboundService:
         if patience is None:
             self._dialler.dial(address)
         elif patience.next_at <= self._scheduler.now():
-            self._dialler.dial(address, SessionKind.FULL, lambda fault: self._learn(patience, fault))
+            self._dialler.dial(address, SessionKind.FULL, lambda fault: self._learn(address, patience, fault))
 
-    def _learn(self, patience: _Patience, fault: str | None) -> None:
+    def _learn(self, address: Multiaddr, patience: _Patience, fault: str | None) -> None:
         """A configured address has answered, or not. After each failure the ticks until the next dial double; half a
         tick is left out, so that a slow failure does not cost a whole one."""
         patience.failures = 0 if fault is None else patience.failures + 1
         ticks = 2 ** min(patience.failures, MAX_DOUBLINGS) / 2 - 0.5 if patience.failures else 0.0
-        patience.next_at = self._scheduler.now() + min(ticks * self._settings.interval, MAX_BACKOFF)
+        wait = min(ticks * self._settings.interval, MAX_BACKOFF)
+        patience.next_at = self._scheduler.now() + wait
+        if fault is not None:
+            log.info("a configured peer does not answer", address=str(address), reason=fault, again_after=round(wait))
 
     def _refresh(self) -> None:
         """An address that has been connected for days must not look as if it had not been seen for days."""

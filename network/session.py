@@ -35,7 +35,7 @@ DISCONNECT_WAIT: Final = 0.5
 """Seconds between the reason and the end: a reason right before the end is often lost on the way."""
 
 MAX_TURN: Final = 512
-"""Events that are handled before other peers have their turn; at most one slice more."""
+"""Events that are handled before other peers have their turn; at most as many more as the connection gives at once."""
 
 MIN_DELAY: Final = 0.001
 """Seconds before a timer. An event loop's clock may call a little too early."""
@@ -83,8 +83,8 @@ class Owner(Protocol):
     def slice_size(self, now: float) -> int:
         """Bytes that may be read of a peer before `wait` is asked again."""
 
-    def used(self, session: Session, size: int, now: float) -> None:
-        """The peer has sent so many bytes, of anything."""
+    def used(self, session: Session, size: int, events: int, now: float) -> None:
+        """The peer has sent so many bytes, and so many messages and the like came of it."""
 
     def holds(self, session: Session, size: int) -> None:
         """So many bytes of the peer's messages are unfinished or put off."""
@@ -130,9 +130,11 @@ class Session:
         self._connected_at = scheduler.now()
         self._stage = Stage.HANDSHAKE
         self._versions: Final[dict[ProtocolSpec, str]] = {}
-        self._held: Final[dict[ProtocolSpec, deque[bytes]]] = {}
+        self._held: Final[dict[ProtocolSpec, None]] = {}
+        self._waiting: Final[dict[ProtocolSpec, deque[bytes]]] = {}
+        """Messages that came before the connection knew of a hold. It holds until these are handled."""
         self._events: Final[deque[Event]] = deque()
-        self._is_dispatching = self._is_feeding = self._is_to_flush = False
+        self._is_dispatching = self._is_feeding = self._is_to_flush = self._is_put_off = False
         self._unread = bytearray()
         self._is_at_end = False
         self._timer: Timer | None = None
@@ -210,16 +212,15 @@ class Session:
 
     def hold(self, protocol: ProtocolSpec) -> None:
         if self._stage is Stage.LIVE and protocol in self._versions and protocol not in self._held:
-            self._held[protocol] = deque()
-            self._connection.hold(protocol)
+            self._held[protocol] = None
+            if protocol not in self._waiting:
+                self._waiting[protocol] = deque()
+                self._connection.hold(protocol)
 
     def release(self, protocol: ProtocolSpec) -> None:
-        waiting = self._held.pop(protocol, None)
-        if self._stage is not Stage.LIVE or waiting is None:
-            return
-        self._events.extendleft(Received(protocol, payload) for payload in reversed(waiting))
-        self._later(self._connection.release(protocol, self._scheduler.now()))
-        self._flush_soon()
+        if self._stage is Stage.LIVE and protocol in self._held:
+            del self._held[protocol]
+            self._scheduler.call_later(0.0, self._proceed)
 
     def disconnect(self, reason: str) -> None:
         self.leave(Cause.DISCONNECTED, reason)
@@ -277,7 +278,7 @@ class Session:
     def receive(self, data: memoryview) -> None:
         if self._stage not in (Stage.HANDSHAKE, Stage.LIVE):
             return
-        if self._unread:
+        if self._is_put_off:
             self._unread += data
         else:
             self._feed(data)
@@ -286,12 +287,12 @@ class Session:
         """Read slice by slice, as long as the peer need not wait and has not had a whole turn: others want theirs."""
         now, events = self._scheduler.now(), 0
         self._is_feeding = True
-        while data and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
+        while (data or self._connection.is_behind) and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
             wait = self._owner.wait(self, now)
             if wait > 0.0 or events >= MAX_TURN:
                 self._put_off(data, wait)
                 break
-            size = self._owner.slice_size(now)
+            size = 0 if self._connection.is_behind else self._owner.slice_size(now)
             events += self._feed_slice(data[:size], now)
             data = data[size:]
         self._is_feeding = False
@@ -299,17 +300,19 @@ class Session:
 
     def _feed_slice(self, data: memoryview, now: float) -> int:
         """How many events came of it."""
+        connection = self._connection
         try:
-            events = self._connection.receive(data, now)
+            events = connection.receive(data, now) if data else connection.proceed(now)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end no more than this connection
             self._owner.fault(self, "receive", error)
             return 0
-        self._owner.used(self, len(data), now)
-        self._owner.holds(self, self._connection.held_bytes)
+        self._owner.used(self, len(data), len(events), now)
+        self._owner.holds(self, connection.held_bytes)
         self._take(events)
         return len(events)
 
     def _put_off(self, data: memoryview, wait: float) -> None:
+        self._is_put_off = True
         self._unread = bytearray(data)
         self._link.pause_reading()
         self._scheduler.call_later(wait, self._resume)
@@ -318,17 +321,31 @@ class Session:
         """Go on where the turn ended."""
         if self._stage not in (Stage.HANDSHAKE, Stage.LIVE):
             return
+        self._is_put_off = False
         data, self._unread = self._unread, bytearray()
         self._feed(memoryview(data))
-        if not self._unread:
+        if not self._is_put_off:
             self._link.resume_reading()
             if self._is_at_end:
                 self.end_of_stream()
 
+    def _proceed(self) -> None:
+        """Messages of a protocol that is held no more: first those that have waited here. A handler may hold again."""
+        for protocol in [protocol for protocol in self._waiting if protocol not in self._held]:
+            waiting = self._waiting.get(protocol, ())
+            while waiting and protocol not in self._held and self._stage is Stage.LIVE:
+                self._owner.received(self, protocol, waiting.popleft())
+            if protocol not in self._held and self._stage is Stage.LIVE:
+                del self._waiting[protocol]
+                self._take(self._connection.release(protocol, self._scheduler.now()))
+        if self._connection.is_behind and not self._is_put_off:
+            self._put_off(memoryview(b""), 0.0)
+        self._flush_soon()
+
     def end_of_stream(self) -> None:
         if self._stage is Stage.LEAVING:
             self._close()
-        elif self._unread:
+        elif self._is_put_off:
             self._is_at_end = True
         elif self._stage is not Stage.GONE:
             self._take(self._connection.end_of_stream(self._scheduler.now()))
@@ -371,9 +388,9 @@ class Session:
     def _dispatch(self, event: Event) -> None:
         match event:
             case Received(protocol, payload):
-                held = self._held.get(protocol)
-                if held is not None:
-                    held.append(payload)
+                waiting = self._waiting.get(protocol)
+                if waiting is not None:
+                    waiting.append(payload)
                 elif protocol in self._versions:
                     self._owner.received(self, protocol, payload)
             case Opened(protocol, version):
@@ -381,6 +398,7 @@ class Session:
                 self._owner.opened(self, protocol)
             case ProtocolClosed(protocol):
                 self._held.pop(protocol, None)
+                self._waiting.pop(protocol, None)
                 if self._versions.pop(protocol, None) is not None:
                     self._owner.closed(self, protocol)
             case Established(public_key):
@@ -405,6 +423,7 @@ class Session:
         self._unread.clear()
         self._events.clear()
         self._held.clear()
+        self._waiting.clear()
         open_protocols = list(self._versions)
         self._versions.clear()
         self._owner.left(self, cause, reason)

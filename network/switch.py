@@ -252,12 +252,14 @@ class Switch:
     def accepted(self, link: Link, address: Multiaddr, since: float | None = None) -> Receiver | None:
         """Somebody has connected from an address, at `since` (now). None: it gets no handshake, end the link."""
         now = self._scheduler.now()
-        ticket = self.turns_away(address) or self._gate.enter(address, now)
+        ticket = self.turns_away(address) or self._gate.enter(address, self._last_id + 1, now)
         if isinstance(ticket, TurnedAway):
             self.traffic.turned_away[ticket.value] += 1
             return None
+        if ticket.displaced is not None:
+            self._sessions[ticket.displaced].leave(Cause.REJECTED, "others wait for a handshake", told=False)
         session = self.begin(link, address, Direction.INBOUND, SessionKind.FULL, now if since is None else since)
-        self._tickets[session.session_id] = ticket
+        self._tickets[ticket.number] = ticket
         return session
 
     def dialled(self, link: Link, attempt: Attempt) -> Receiver:
@@ -357,7 +359,6 @@ class Switch:
         handler = self._handlers.get(protocol)
         if handler is None or (not self._is_active and CHAIN_PROTOCOLS <= protocol.id <= LAST_CHAIN_PROTOCOL):
             return
-        self._intake.spend(self._allowances[session.session_id], MESSAGE_PRICE, self._scheduler.now())
         try:
             handler.received(session, payload)
         except Exception as error:  # noqa: BLE001 - as in `opened`
@@ -383,9 +384,9 @@ class Switch:
     def slice_size(self, now: float) -> int:
         return self._intake.slice_size(now)
 
-    def used(self, session: Session, size: int, now: float) -> None:
+    def used(self, session: Session, size: int, events: int, now: float) -> None:
         self.traffic.bytes_in += size
-        self._intake.spend(self._allowances[session.session_id], size, now)
+        self._intake.spend(self._allowances[session.session_id], size + MESSAGE_PRICE * events, now)
 
     def holds(self, session: Session, size: int) -> None:
         self._held_total += size - self._held.get(session.session_id, 0)
@@ -450,6 +451,8 @@ class Switch:
         attempt = self._attempts.pop(session.session_id, None)
         if attempt is not None:
             attempt.end(fault)
+        if fault is not None:
+            log.debug("no session", address=str(session.address), reason=fault)
 
     def _flush(self) -> None:
         self._flush_timer = None

@@ -119,6 +119,10 @@ class WireClient(RawClient):
         self.flush()
         return sent
 
+    def cut_after(self, size: int) -> None:
+        """Send so many bytes more, and then nothing."""
+        self._limit = self.sent + size
+
     def flush(self) -> None:
         for piece in self.connection.data_to_send():
             rest = len(piece) if self._limit is None else self._limit - self.sent

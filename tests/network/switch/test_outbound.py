@@ -1,0 +1,340 @@
+"""Which addresses the outbound service dials, tick by tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from network.limits import Flags
+from network.multiaddr import Multiaddr
+from network.outbound import OutboundService, OutboundSettings
+from network.peer import Direction, SessionKind
+from network.peers.bans import Ban, BanList, network_of
+from network.peers.known import REQUIRED_FLAGS
+from network.peers.registry import Registry, RegistrySettings
+from network.peers.store import PeerStore
+from tests.support.network.clock import FakeScheduler
+from tests.support.network.peers import peer_id
+
+HOUR_MS = 3600 * 1000
+
+
+def address(number: int) -> Multiaddr:
+    """Each in a network group of its own."""
+    place = Multiaddr.parse(f"/ip4/{64 + number // 250}.{number % 250}.7.9/tcp/8115")
+    return place.with_peer_id(peer_id(number))
+
+
+class NotingDialler:
+    """Notes what is dialled; nothing is ever connected by itself."""
+
+    def __init__(self) -> None:
+        self.dialled: list[tuple[Multiaddr, SessionKind]] = []
+        self.refused: set[Multiaddr] = set()
+        self.under_way: dict[SessionKind, int] = {}
+        self.on_end: dict[Multiaddr, Callable[[str | None], None]] = {}
+
+    def dial(
+        self,
+        address: Multiaddr,
+        kind: SessionKind = SessionKind.FULL,
+        on_end: Callable[[str | None], None] | None = None,
+    ) -> object | None:
+        if address in self.refused:
+            return "no"
+        self.dialled.append((address, kind))
+        if on_end is not None:
+            self.on_end[address] = on_end
+        return None
+
+    def may_dial(self, address: Multiaddr) -> bool:
+        return address not in self.refused
+
+    def dialling(self, kind: SessionKind) -> int:
+        return self.under_way.get(kind, 0)
+
+    def take(self, kind: SessionKind = SessionKind.FULL) -> list[Multiaddr]:
+        """What was dialled for a kind of session since the last time."""
+        taken = [address for address, dialled_kind in self.dialled if dialled_kind is kind]
+        self.dialled = [(address, dialled_kind) for address, dialled_kind in self.dialled if dialled_kind is not kind]
+        return taken
+
+
+class Kit:
+    def __init__(
+        self,
+        bootnodes: Sequence[Multiaddr] = (),
+        whitelist: Sequence[Multiaddr] = (),
+        *,
+        max_outbound: int = 8,
+        interval: float = 15.0,
+        with_feelers: bool = True,
+    ) -> None:
+        self.clock, self.dialler, rng = FakeScheduler(), NotingDialler(), Random(1)
+        self.bans = BanList()
+        self.store = PeerStore(rng, self.bans)
+        self.registry = Registry(RegistrySettings(max_outbound=max_outbound), self.bans, rng)
+        settings = OutboundSettings(
+            interval=interval,
+            max_outbound=max_outbound,
+            bootnodes=bootnodes,
+            whitelist=whitelist,
+            with_feelers=with_feelers,
+        )
+        self.service = OutboundService(self.dialler, self.registry, self.store, self.bans, self.clock, rng, settings)
+
+    def know(self, numbers: range, *, age_ms: int = HOUR_MS, flags: int = REQUIRED_FLAGS) -> list[Multiaddr]:
+        """Addresses that were connected some time ago."""
+        known = [address(number) for number in numbers]
+        for one in known:
+            assert self.store.add_connected(one, flags, self.clock.wall_ms() - age_ms)
+        return known
+
+    def hear(self, numbers: range) -> list[Multiaddr]:
+        """Addresses that were told by peers."""
+        told = [address(number) for number in numbers]
+        for one in told:
+            assert self.store.add_told(one, REQUIRED_FLAGS, self.clock.wall_ms(), address(9000))
+        return told
+
+    def connect(self, numbers: range) -> None:
+        """Outbound sessions."""
+        for number in numbers:
+            self.registry.admit(number, peer_id(number), address(number), Direction.OUTBOUND, now_ms=0, wall_ms=0)
+
+    def tick(self, count: int = 1) -> None:
+        self.clock.advance(15.0 * count)
+
+
+BOOTNODES = [address(number) for number in range(100, 110)]
+
+
+def test_the_start_fills_half_with_known_addresses_first() -> None:
+    kit = Kit(BOOTNODES)
+    known = kit.know(range(3))
+    kit.service.start()
+    dialled = kit.dialler.take()
+    assert set(known) < set(dialled)
+    assert len(dialled) == 4
+    assert len(set(dialled) & set(BOOTNODES)) == 1
+
+
+def test_the_start_dials_all_anchors_and_the_whitelist() -> None:
+    whitelist, anchors = [address(200)], [address(300), address(301)]
+    kit = Kit(BOOTNODES, whitelist)
+    kit.know(range(4))
+    kit.service.start(anchors)
+    dialled = kit.dialler.take()
+    assert dialled[0] == whitelist[0]
+    assert set(anchors) < set(dialled)
+    assert len(dialled) == 1 + 4 + 2
+
+
+def test_a_node_without_anything_dials_bootnodes() -> None:
+    kit = Kit(BOOTNODES)
+    kit.service.start()
+    assert len(set(kit.dialler.take()) & set(BOOTNODES)) == 4
+    kit.tick()
+    assert len(set(kit.dialler.take()) & set(BOOTNODES)) == 8, "there is nothing else to be dialled"
+
+
+def test_what_is_missing_is_dialled_each_tick() -> None:
+    kit = Kit()
+    kit.connect(range(5))
+    kit.know(range(10, 30))
+    kit.service.start()
+    kit.dialler.take()
+    kit.tick()
+    assert len(kit.dialler.take()) == 3
+
+
+def test_dials_that_go_on_count() -> None:
+    kit = Kit()
+    kit.connect(range(5))
+    kit.know(range(10, 30))
+    kit.service.start()
+    kit.dialler.take()
+    kit.dialler.under_way[SessionKind.FULL] = 2
+    kit.tick()
+    assert len(kit.dialler.take()) == 1
+    kit.dialler.under_way[SessionKind.FULL] = 3
+    kit.tick()
+    assert kit.dialler.take() == []
+
+
+def test_nothing_is_dialled_when_all_are_there() -> None:
+    kit = Kit(BOOTNODES)
+    kit.connect(range(8))
+    kit.know(range(10, 30))
+    kit.service.start()
+    kit.dialler.take()
+    kit.tick(10)
+    assert kit.dialler.take() == []
+
+
+def test_every_fourth_tick_in_need_is_the_bootnodes() -> None:
+    kit = Kit(BOOTNODES)
+    kit.know(range(400, 600))
+    kit.service.start()
+    kit.dialler.take()
+    for turn in range(1, 9):
+        kit.tick()
+        dialled = kit.dialler.take()
+        assert len(dialled) == 8
+        assert len(set(dialled) & set(BOOTNODES)) == (8 if turn % 4 == 0 else 0)
+
+
+def test_few_bootnodes_are_all_dialled_with_others() -> None:
+    kit = Kit(BOOTNODES[:2])
+    kit.know(range(400, 600))
+    kit.service.start()
+    kit.dialler.take()
+    kit.tick(3)
+    kit.dialler.take()
+    kit.tick()
+    dialled = kit.dialler.take()
+    assert len(dialled) == 8
+    assert set(BOOTNODES[:2]) < set(dialled)
+
+
+def test_at_most_ten_feelers_a_tick_and_each_address_once_a_minute() -> None:
+    kit = Kit()
+    kit.connect(range(8))
+    told = kit.hear(range(20, 45))
+    kit.service.start()
+    felt: list[Multiaddr] = []
+    for expected in (10, 10, 5, 0):
+        kit.tick()
+        feelers = kit.dialler.take(SessionKind.FEELER)
+        assert len(feelers) == expected
+        felt += feelers
+    assert set(felt) == set(told)
+    assert kit.dialler.take() == []
+
+
+def test_feelers_that_go_on_count() -> None:
+    kit = Kit()
+    kit.hear(range(20, 45))
+    kit.service.start()
+    kit.dialler.under_way[SessionKind.FEELER] = 7
+    kit.tick()
+    assert len(kit.dialler.take(SessionKind.FEELER)) == 3
+
+
+def test_without_the_feeler_protocol_there_are_none() -> None:
+    kit = Kit(with_feelers=False)
+    kit.hear(range(20, 45))
+    kit.service.start()
+    kit.tick()
+    assert kit.dialler.take(SessionKind.FEELER) == []
+
+
+def test_addresses_that_may_not_be_dialled_cost_no_pick() -> None:
+    kit = Kit()
+    known = kit.know(range(10, 30))
+    kit.dialler.refused = set(known[:15])
+    kit.service.start()
+    kit.dialler.take()
+    kit.tick()
+    assert set(kit.dialler.take()) <= set(known[15:])
+
+
+def test_peers_that_do_not_serve_what_we_need_are_not_dialled() -> None:
+    kit = Kit()
+    kit.know(range(10, 30), flags=Flags.LIGHT_CLIENT)
+    kit.service.start()
+    kit.tick(5)
+    assert kit.dialler.take() == []
+
+
+def test_the_whitelist_is_dialled_each_tick_until_it_fails() -> None:
+    friend = address(200)
+    kit = Kit(whitelist=[friend])
+    kit.service.start()
+    assert kit.dialler.take() == [friend]
+    kit.tick()
+    assert kit.dialler.take() == [friend], "the switch says whether it is connected"
+
+
+@pytest.mark.parametrize("role", ["whitelist", "bootnodes"])
+def test_configured_addresses_that_do_not_answer_are_dialled_ever_more_rarely(role: str) -> None:
+    one = address(200)
+    kit = Kit(whitelist=[one]) if role == "whitelist" else Kit([one])
+    kit.service.start()
+    times = []
+    for _ in range(400):
+        if kit.dialler.take():
+            times.append(kit.clock.now())
+            kit.dialler.on_end[one]("refused")
+        kit.tick()
+    gaps = [round((later - earlier) / 15.0) for earlier, later in pairwise(times)]
+    assert gaps[:6] == [1, 2, 4, 8, 16, 32]
+    assert set(gaps[6:]) == {40}, "at least every ten minutes"
+
+
+def test_an_answer_ends_the_patience() -> None:
+    one = address(200)
+    kit = Kit(whitelist=[one])
+    kit.service.start()
+    for _ in range(5):
+        kit.dialler.on_end[one]("refused")
+    kit.dialler.on_end[one](None)
+    kit.dialler.take()
+    kit.tick()
+    assert kit.dialler.take() == [one]
+
+
+def test_interval_zero_only_dials_at_the_start() -> None:
+    kit = Kit(BOOTNODES, interval=0.0)
+    kit.service.start()
+    assert kit.dialler.take()
+    kit.tick(100)
+    assert kit.dialler.take() == []
+    assert kit.clock.waiting == 0
+
+
+def test_stopped_it_dials_no_more() -> None:
+    kit = Kit(BOOTNODES)
+    kit.service.start()
+    kit.dialler.take()
+    kit.service.stop()
+    kit.tick(10)
+    assert kit.dialler.take() == []
+    assert kit.clock.waiting == 0
+
+
+def test_addresses_of_outbound_sessions_stay_fresh() -> None:
+    kit = Kit(interval=900.0)
+    kit.know(range(2))
+    kit.connect(range(2))
+    kit.service.start()
+    kit.clock.advance(8 * 24 * 3600.0)  # more than addresses are told for
+    shared = kit.store.to_share(10, kit.clock.wall_ms(), REQUIRED_FLAGS)
+    assert {known.address for known in shared} == {address(0), address(1)}
+
+
+def test_a_node_that_has_banned_everybody_doubts_itself() -> None:
+    kit = Kit()
+    now = kit.clock.wall_ms()
+    ip = address(1).ip
+    assert ip is not None
+    kit.bans.add(Ban(network_of(ip), now + 10 * HOUR_MS, "a bad block", now), now)
+    kit.service.start()
+    kit.tick(39)
+    assert len(kit.bans) == 1
+    kit.tick(2)
+    assert len(kit.bans) == 0
+
+
+def test_the_operators_bans_stay() -> None:
+    kit = Kit()
+    now = kit.clock.wall_ms()
+    ip = address(1).ip
+    assert ip is not None
+    kit.bans.add(Ban(network_of(ip), now + 10 * HOUR_MS, "manual", now, is_manual=True), now)
+    kit.service.start()
+    kit.tick(100)
+    assert len(kit.bans) == 1
