@@ -71,10 +71,11 @@ class Collector:
         self.got = bytearray()
         self.end = ""
 
-    def data(self, data: bytes, start: int, end: int) -> None:
+    def data(self, data: bytes, start: int, end: int) -> int:
         assert not self.end
         assert start < end <= len(data)
         self.got += data[start:end]
+        return end
 
     def finished(self) -> None:
         assert not self.end
@@ -148,7 +149,7 @@ def _run_connection(data: bytes, step: int) -> object:
             checker.add(_own_call(wire, cursor, now))
         else:
             for piece in cut(_peer_bytes(cursor), step):
-                checker.add(wire.receive(memoryview(piece), now))
+                checker.add(_whole_turn(wire, wire.receive(memoryview(piece), now), now))
         sent += b"".join(wire.data_to_send())
         assert wire.queued_bytes <= 1 << 20 or wire.next_deadline() == now
         assert wire.held_bytes <= 2 * len(data) + (1 << 17) * len(data)
@@ -173,7 +174,16 @@ def _own_call(wire: WireConnection, cursor: Cursor, now: float) -> list[Event]:
         with suppress(MessageTooLarge):
             calls[action]()
         return []
-    return wire.release(protocol, now)
+    return _whole_turn(wire, wire.release(protocol, now), now)
+
+
+def _whole_turn(wire: WireConnection, events: list[Event], now: float) -> list[Event]:
+    """Events, and those that were too many for one call."""
+    while wire.is_behind:
+        more = wire.proceed(now)
+        assert more or not wire.is_behind
+        events += more
+    return events
 
 
 def _peer_bytes(cursor: Cursor) -> bytes:
