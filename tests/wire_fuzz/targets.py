@@ -9,6 +9,7 @@ from network.ckb_wire.select import select_frame
 from network.framing import frame
 from network.limits import SYNC
 from tests.wire_fuzz import decoders, machines
+from tests.wire_fuzz.peer_protocols import peer_protocols
 
 Target = Callable[[bytes], None]
 
@@ -26,6 +27,7 @@ TARGETS: Mapping[str, Target] = {
     "handshake": machines.handshake,
     "yamux": machines.yamux,
     "connection": machines.connection,
+    "protocols": peer_protocols,
 }
 
 IDENTIFY = bytes.fromhex("2e0000001000000018000000290000003f000000000000000d0000002f636b622f39326231393761610100000078")
@@ -47,6 +49,9 @@ STARTS: Mapping[str, tuple[bytes, ...]] = {
     "sniffing": (b"GET / HTTP/1.1\r\n", b"\0\0\0\xad" + bytes(12)),
     "handshake": (b"\x01\0" + b"\x01\0" * 8, b"\x01\x03" + bytes(20)),
     "yamux": (b"\0\0\0\0\x01\x05hello" * 3, b"\0\0\x04\0\x01\x02\x04\0\xff\xff\x05\0\0\0\0\0\x00\x06\0"),
+    "protocols": tuple(
+        bytes([0, name, name & 1, 1, 1]) + bytes([3, 0, kind, 0, 0, 0, 2]) * 8 for name in range(12) for kind in (0, 1)
+    ),
     "connection": (b"\0" + OPENING * 3, b"\x01\x40\0\0" + OPENING, b"\0" + b"\x01\x07\x05hello" * 4),
 }
 """Bytes that reach past the first checks of each target, for engines without coverage."""
