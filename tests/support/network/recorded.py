@@ -1,5 +1,5 @@
-"""Messages that ckb 0.206 sent to our own nodes on one machine, in hex; hole punching through two translating routers of
-network namespaces. The chain is a development chain, and the keys of the alert are made up."""
+"""Messages that ckb 0.206 sent to our own nodes on one machine, in hex; hole punching through two routers of
+network namespaces that translate addresses. The chain is a development chain, and the keys of the alert are made up."""
 
 from __future__ import annotations
 
