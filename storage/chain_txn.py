@@ -173,9 +173,11 @@ class ChainTxn(ChainState):
         header = block.header
         block_hash = header.hash
         put = self._overlay.put
-        if header.number <= self._highest_stored() and self._overlay.get(HEADER + block_hash) is not None:
+        highest = self._highest_stored()
+        if header.number > highest:
+            self._highest = header.number
+        elif self._overlay.get(HEADER + block_hash) is not None:
             return
-        self._highest = max(self._highest_stored(), header.number)
         location = self._archive.append(block.raw)
         self._last_location = location
         record = BlockRecord(header.raw, location, len(block.tx_slices))

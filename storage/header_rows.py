@@ -59,9 +59,14 @@ class StoredHeaders(Protocol):
 
     def block_ext(self, block_hash: bytes) -> BlockExt | None: ...
 
+    def stored_hashes(self, number: int) -> list[bytes]: ...
+
+    def tip_header(self) -> Header: ...
+
 
 class KnownHeaders:
-    """Headers of stored blocks and of rows: the `consensus.context.HeaderProvider` of the rules for headers.
+    """Headers of stored blocks and of rows: `consensus.context.HeaderProvider` for the rules of headers, and
+    `ckb_node.chain.assume_valid.KnownHeaders`.
 
     While a cut is not finished, rows of the branch that is deleted may still be seen.
     """
@@ -85,6 +90,37 @@ class KnownHeaders:
             return row.total_difficulty
         ext = self._stored.block_ext(block_hash)  # also there for an invalid block, which is not stored
         return None if ext is None or self._stored.header(block_hash) is None else ext.total_difficulty
+
+    def ancestor_hash(self, block_hash: bytes, number: int) -> bytes | None:
+        """Hash of the ancestor at a height, the header itself at its own; None when it is not known.
+
+        Where one header only is known at a height, it is the ancestor: few headers are walked over, those of forks.
+        """
+        header = self.header(block_hash)
+        if header is None or not 0 <= number <= header.number:
+            return None
+        above = next((at for at in range(number, header.number) if self._is_alone(at)), header.number)
+        if above < header.number:
+            (block_hash,) = self.hashes(above)
+        for _ in range(number, above):
+            header = self.header(block_hash)
+            if header is None:
+                return None
+            block_hash = header.parent_hash
+        return block_hash
+
+    def _is_alone(self, number: int) -> bool:
+        return len(self.hashes(number)) == 1
+
+    def hashes(self, number: int) -> list[bytes]:
+        """Hashes of all known headers at a height."""
+        return [*self._stored.stored_hashes(number), *self.row_hashes(number)]
+
+    def best_header(self) -> Header:
+        """That with the most work; the tip unless a row has more."""
+        tip, row = self._stored.tip_header(), self.best_row()
+        work = self.total_difficulty(tip.hash)
+        return tip if row is None or (work is not None and work >= row.total_difficulty) else row.header
 
     def row(self, block_hash: bytes) -> HeaderRow | None:
         """The row of a header whose block is not stored."""
@@ -140,10 +176,9 @@ class HeaderRows(KnownHeaders):
 
     def replace(self, header: Header) -> None:
         """The block is stored now: its row goes, and those above it stand on the block."""
-        if header.number <= self._highest_row():
-            row = self.row(header.hash)
-            if row is not None:
-                self._remove(row)
+        highest = self._highest_row() if self._highest is None else self._highest
+        if header.number <= highest and (row := self.row(header.hash)) is not None:
+            self._remove(row)
 
     def delete(self, header: Header) -> None:
         """Delete the row of a header, if there is one, and note that those above it must go; the block is not stored

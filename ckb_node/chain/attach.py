@@ -90,9 +90,10 @@ def store_block(
     facts: TxTotals | None = None,
 ) -> BlockExt:
     """Put a block into the store, on whatever branch; `verified` and `facts` as for `write_ext`."""
+    block_hash = block.hash
     txn.insert_block(block)
-    txn.insert_epoch(block.hash, epoch)
-    return write_ext(txn, block.hash, place, verified=verified, facts=facts)
+    txn.insert_epoch(block_hash, epoch)
+    return write_ext(txn, block_hash, place, verified=verified, facts=facts)
 
 
 def attach_block(txn: ChainTxn, block: Block) -> None:

@@ -219,8 +219,7 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
 
 def _is_of_epoch(header: Header, epoch: EpochExt) -> bool:
     """`verify_block_epoch` holds: the packed field is that of the block's place in `epoch`, the target the epoch's."""
-    expected = epoch.fraction_at(header.number).pack()
-    return header.epoch == expected and header.compact_target == epoch.compact_target
+    return header.epoch == epoch.packed_field_at(header.number) and header.compact_target == epoch.compact_target
 
 
 def _require_proposals(consensus: Consensus, block: Block, parent: Header, reader: ChainReader) -> None:

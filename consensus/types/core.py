@@ -110,6 +110,10 @@ class EpochExt(Struct):
         """The epoch field of block `number` of this epoch."""
         return EpochFraction(self.number, number - self.start_number, self.length)
 
+    def packed_field_at(self, number: int) -> int:
+        """`fraction_at`, packed."""
+        return self.number | (number - self.start_number) << EPOCH_INDEX_SHIFT | self.length << EPOCH_LENGTH_SHIFT
+
 
 class BlockExt(Table):
     """What the node learnt of a block (`BlockExt`, `BlockExtV1` of extensions.mol). `verified`: None until scripts ran.

@@ -15,6 +15,7 @@ from consensus.types.core import INVALID, BlockExt
 from storage import header_rows
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
+from storage.header_rows import KnownHeaders
 from storage.schema import HEADER_LEAF, HEADER_NUMBER, HEADER_ROW, META_HEADER_CUT
 from tests.storage.kit_chain import OPTIONS, engine, grow
 from tests.support.chains.stored import Node, child, header
@@ -76,10 +77,23 @@ def assert_rows(store: ChainStore, model: Model) -> None:
             assert known.total_difficulty(block_hash) == work[block_hash]
             assert block_hash in known.row_hashes(each.number)
             assert view.header(block_hash) is None, "only stored blocks are seen by the rules of blocks"
+            assert_ancestors(known, each)
+        tip_ext = view.block_ext(view.tip_header().hash)
+        assert tip_ext is not None
+        most = max([tip_ext.total_difficulty, *(work[each] for each in rows)])
+        assert known.total_difficulty(known.best_header().hash) == most
         best = known.best_row()
         assert (best is None) == (not rows)
         if best is not None:
             assert best.total_difficulty == max(work[each] for each in rows)
+
+
+def assert_ancestors(known: KnownHeaders, header: Header) -> None:
+    below: Header | None = header
+    while below is not None:
+        assert known.ancestor_hash(header.hash, below.number) == below.hash
+        below = known.header(below.parent_hash)
+    assert known.ancestor_hash(header.hash, header.number + 1) is None
 
 
 def write(store: ChainStore, headers: Sequence[Header]) -> None:
