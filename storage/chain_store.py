@@ -167,6 +167,12 @@ class ChainStore:
         self._archive.close()
         self._store.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
     def _check_tip(self, serial: int) -> None:
         """Check the tip, and add the commit mark if the process ended before it was written."""
         with self.view() as view:

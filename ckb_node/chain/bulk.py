@@ -250,14 +250,14 @@ class BulkImport:
         """Tell of the blocks that have become durable since the last event."""
         if not self._unpublished:
             return
-        view = self._writer.store.view()
-        tip = view.tip_header()
-        if tip.hash not in self._unpublished:
-            return
-        end = self._unpublished.index(tip.hash) + 1
-        durable, self._unpublished = self._unpublished[:end], self._unpublished[end:]
-        first = require(view.header(durable[0]), "header", durable[0])
-        old_tip = require(view.header(first.parent_hash), "header", first.parent_hash)
+        with self._writer.store.view() as view:
+            tip = view.tip_header()
+            if tip.hash not in self._unpublished:
+                return
+            end = self._unpublished.index(tip.hash) + 1
+            durable, self._unpublished = self._unpublished[:end], self._unpublished[end:]
+            first = require(view.header(durable[0]), "header", durable[0])
+            old_tip = require(view.header(first.parent_hash), "header", first.parent_hash)
         self._writer.publish_change(Switch(old_tip, (), durable), tip)
 
     # Scripts of the group

@@ -106,8 +106,8 @@ class BlockAssembler:
 
     def _on_change(self, change: ChainChanged) -> Iterator[None]:
         if change.is_cut:
-            view = self._chain.view()
-            self.uncles.keep_only(lambda block_hash: view.header(block_hash) is not None)
+            with self._chain.view() as view:
+                self.uncles.keep_only(lambda block_hash: view.header(block_hash) is not None)
             return
         for block in islice(change.detached, MAX_CANDIDATES):
             self.uncles.add(block)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, ParamSpec, Protocol, TypeVar
+from types import TracebackType
+from typing import Final, ParamSpec, Protocol, Self, TypeVar
 
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.answer_room import AnswerRoom
@@ -45,7 +46,14 @@ READERS: Final = 1
 
 
 class ChainView(ChainReader, Protocol):
-    """One consistent state of the main chain, with what only RPC asks. Released when it is dropped."""
+    """One consistent state of the main chain, with what only RPC asks. Released at the end of a `with`, or when it is
+    dropped."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
 
     def epoch_by_number(self, number: int) -> EpochExt | None:
         """An epoch of the main chain."""

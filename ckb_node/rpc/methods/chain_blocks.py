@@ -27,14 +27,15 @@ HEX, HEADER_JSON, BLOCK_JSON = 0, 1, 2
 
 def _price_by_hash(services: Services, block_hash: bytes, *_: object) -> int:
     """Bytes of a stored block."""
-    return services.chain.view().block_size(block_hash)
+    with services.chain.view() as view:
+        return view.block_size(block_hash)
 
 
 def _price_by_number(services: Services, number: int, *_: object) -> int:
     """Bytes of a block of the main chain."""
-    view = services.chain.view()
-    block_hash = view.main_hash(number)
-    return 0 if block_hash is None else view.block_size(block_hash)
+    with services.chain.view() as view:
+        block_hash = view.main_hash(number)
+        return 0 if block_hash is None else view.block_size(block_hash)
 
 
 # ---------------------------------------------------------------- blocks and headers
@@ -95,10 +96,10 @@ def get_block(
     `verbosity` 2 (default) answers JSON, 0 the serialised block in hex. `with_cycles` wraps either as
     `{block, cycles}`, with the cycles of all transactions but the cellbase.
     """
-    view = services.chain.view()
-    if not view.is_main(block_hash):
-        return None
-    return _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
+    with services.chain.view() as view:
+        if not view.is_main(block_hash):
+            return None
+        return _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
 
 
 @METHODS.method(price=_price_by_number)
@@ -106,14 +107,14 @@ def get_block_by_number(
     services: Services, block_number: Uint64, verbosity: Uint32 | None = None, with_cycles: Bool | None = None
 ) -> BlockViewJson | str | BlockWithCyclesJson | None:
     """A block of the main chain by its number; null above the tip. Parameters as of `get_block`."""
-    view = services.chain.view()
-    block_hash = view.main_hash(block_number)
-    if block_hash is None:
-        return None
-    answer = _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
-    if answer is None:
-        raise _inconsistent(block_number, block_hash)
-    return answer
+    with services.chain.view() as view:
+        block_hash = view.main_hash(block_number)
+        if block_hash is None:
+            return None
+        answer = _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
+        if answer is None:
+            raise _inconsistent(block_number, block_hash)
+        return answer
 
 
 @METHODS.method
@@ -122,13 +123,13 @@ def get_header(services: Services, block_hash: H256, verbosity: Uint32 | None = 
 
     `verbosity` 1 (default) answers JSON, 0 the serialised header in hex.
     """
-    view = services.chain.view()
-    if not view.is_main(block_hash):
-        return None
-    level = HEADER_JSON if verbosity is None else verbosity
-    _check_verbosity(level, HEADER_JSON)
-    header = view.header(block_hash)
-    return None if header is None else _header_answer(header, level)
+    with services.chain.view() as view:
+        if not view.is_main(block_hash):
+            return None
+        level = HEADER_JSON if verbosity is None else verbosity
+        _check_verbosity(level, HEADER_JSON)
+        header = view.header(block_hash)
+        return None if header is None else _header_answer(header, level)
 
 
 @METHODS.method
@@ -136,46 +137,49 @@ def get_header_by_number(
     services: Services, block_number: Uint64, verbosity: Uint32 | None = None
 ) -> HeaderViewJson | str | None:
     """A header of the main chain by its number; null above the tip. `verbosity` as of `get_header`."""
-    view = services.chain.view()
-    block_hash = view.main_hash(block_number)
-    if block_hash is None:
-        return None
-    level = HEADER_JSON if verbosity is None else verbosity
-    _check_verbosity(level, HEADER_JSON)
-    header = view.header(block_hash)
-    if header is None:
-        raise _inconsistent(block_number, block_hash)
-    return _header_answer(header, level)
+    with services.chain.view() as view:
+        block_hash = view.main_hash(block_number)
+        if block_hash is None:
+            return None
+        level = HEADER_JSON if verbosity is None else verbosity
+        _check_verbosity(level, HEADER_JSON)
+        header = view.header(block_hash)
+        if header is None:
+            raise _inconsistent(block_number, block_hash)
+        return _header_answer(header, level)
 
 
 @METHODS.method
 def get_tip_header(services: Services, verbosity: Uint32 | None = None) -> HeaderViewJson | str:
     """The header of the tip. `verbosity` as of `get_header`."""
-    return _header_answer(services.chain.view().tip_header(), HEADER_JSON if verbosity is None else verbosity)
+    with services.chain.view() as view:
+        return _header_answer(view.tip_header(), HEADER_JSON if verbosity is None else verbosity)
 
 
 @METHODS.method
 def get_tip_block_number(services: Services) -> str:
     """The number of the tip."""
-    return uint_text(services.chain.view().tip_header().number)
+    with services.chain.view() as view:
+        return uint_text(view.tip_header().number)
 
 
 @METHODS.method
 def get_block_hash(services: Services, block_number: Uint64) -> str | None:
     """The hash of a main-chain block by its number; null above the tip."""
-    return optional_hash(services.chain.view().main_hash(block_number))
+    with services.chain.view() as view:
+        return optional_hash(view.main_hash(block_number))
 
 
 @METHODS.method(price=_price_by_hash)
 def get_fork_block(services: Services, block_hash: H256, verbosity: Uint32 | None = None) -> BlockViewJson | str | None:
     """A stored block that is not on the main chain; null otherwise. `verbosity` as of `get_block`."""
-    view = services.chain.view()
-    if view.is_main(block_hash):
-        return None
-    level = BLOCK_JSON if verbosity is None else verbosity
-    _check_verbosity(level, BLOCK_JSON)
-    block = view.block(block_hash)
-    return None if block is None else _block_answer(block, level)
+    with services.chain.view() as view:
+        if view.is_main(block_hash):
+            return None
+        level = BLOCK_JSON if verbosity is None else verbosity
+        _check_verbosity(level, BLOCK_JSON)
+        block = view.block(block_hash)
+        return None if block is None else _block_answer(block, level)
 
 
 @METHODS.method(price=_price_by_hash)
@@ -183,21 +187,21 @@ def get_block_filter(services: Services, block_hash: H256) -> BlockFilterJson | 
     """The filter of a main-chain block (RFC 45) and its filter hash; null when the block is not on the main chain, its
     filter is not built, or filters are switched off.
     """
-    view = services.chain.view()
-    header = view.header(block_hash)
-    if services.filters is None or header is None or view.main_hash(header.number) != block_hash:
-        return None
-    found = services.filters.block_filter(header.number, block_hash)
-    return None if found is None else BlockFilterJson(bytes_text(found.data), bytes_text(found.hash))
+    with services.chain.view() as view:
+        header = view.header(block_hash)
+        if services.filters is None or header is None or view.main_hash(header.number) != block_hash:
+            return None
+        found = services.filters.block_filter(header.number, block_hash)
+        return None if found is None else BlockFilterJson(bytes_text(found.data), bytes_text(found.hash))
 
 
 @METHODS.method
 def get_block_median_time(services: Services, block_hash: H256) -> str | None:
     """Median timestamp (ms) of up to 37 blocks that end in this one; null when it is not on the main chain."""
-    view = services.chain.view()
-    if not view.is_main(block_hash):
-        return None
-    return uint_text(median_time(view, block_hash, services.chain.consensus.median_time_block_count))
+    with services.chain.view() as view:
+        if not view.is_main(block_hash):
+            return None
+        return uint_text(median_time(view, block_hash, services.chain.consensus.median_time_block_count))
 
 
 # ---------------------------------------------------------------- epochs and parameters
@@ -206,13 +210,15 @@ def get_block_median_time(services: Services, block_hash: H256) -> str | None:
 @METHODS.method
 def get_current_epoch(services: Services) -> EpochViewJson:
     """The epoch of the tip."""
-    return epoch_json(services.chain.view().tip_epoch())
+    with services.chain.view() as view:
+        return epoch_json(view.tip_epoch())
 
 
 @METHODS.method
 def get_epoch_by_number(services: Services, epoch_number: Uint64) -> EpochViewJson | None:
     """An epoch of the main chain by its number; null when the chain is not there yet."""
-    epoch = services.chain.view().epoch_by_number(epoch_number)
+    with services.chain.view() as view:
+        epoch = view.epoch_by_number(epoch_number)
     return None if epoch is None else epoch_json(epoch)
 
 

@@ -28,7 +28,8 @@ def get_transaction_proof(
 
     Error -32602 when the hashes are none, repeat, are not committed, or lie in several blocks or not in `block_hash`.
     """
-    block, positions = _locate(services.chain.view(), tx_hashes, block_hash)
+    with services.chain.view() as view:
+        block, positions = _locate(view, tx_hashes, block_hash)
     witnesses_root = merkle_root([tx.witness_hash for tx in block.transactions])
     proof = build_proof([tx.hash for tx in block.transactions], positions)
     return TransactionProofJson(bytes_text(block.hash), bytes_text(witnesses_root), merkle_proof_json(proof))
@@ -37,7 +38,8 @@ def get_transaction_proof(
 @METHODS.method(price=always_expensive)
 def verify_transaction_proof(services: Services, tx_proof: TransactionProofParam) -> list[str]:
     """Hashes of the transactions that a proof proves to be in its block; -32602 when it is wrong."""
-    block = _block(services.chain.view(), tx_proof.block_hash)
+    with services.chain.view() as view:
+        block = _block(view, tx_proof.block_hash)
     hashes, root = _proven(tx_proof.proof, [tx.hash for tx in block.transactions], "transaction proof")
     if merkle_root([root, parse_hash(tx_proof.witnesses_root)]) != block.header.transactions_root:
         raise invalid_params("Invalid transaction proof")
@@ -52,7 +54,8 @@ def get_transaction_and_witness_proof(
 
     Errors as of `get_transaction_proof`.
     """
-    block, positions = _locate(services.chain.view(), tx_hashes, block_hash)
+    with services.chain.view() as view:
+        block, positions = _locate(view, tx_hashes, block_hash)
     return TransactionAndWitnessProofJson(
         bytes_text(block.hash),
         merkle_proof_json(build_proof([tx.hash for tx in block.transactions], positions)),
@@ -64,7 +67,8 @@ def get_transaction_and_witness_proof(
 def verify_transaction_and_witness_proof(services: Services, tx_proof: TransactionAndWitnessProofParam) -> list[str]:
     """Hashes of the transactions that a proof proves, with their witnesses, to be in its block; -32602 when wrong."""
     fault = "transaction_and_witness proof"
-    block = _block(services.chain.view(), tx_proof.block_hash)
+    with services.chain.view() as view:
+        block = _block(view, tx_proof.block_hash)
     _, witnesses_root = _proven(tx_proof.witnesses_proof, [tx.witness_hash for tx in block.transactions], fault)
     hashes, root = _proven(tx_proof.transactions_proof, [tx.hash for tx in block.transactions], fault)
     if merkle_root([root, witnesses_root]) != block.header.transactions_root:

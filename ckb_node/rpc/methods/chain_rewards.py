@@ -27,30 +27,31 @@ def get_block_economic_state(services: Services, block_hash: H256) -> BlockEcono
     Null for the genesis block, for a hash that is not on the main chain, and until the block is final: its miner is
     paid by the cellbase of the block `finalized_at`, 11 blocks later.
     """
-    consensus, view = services.chain.consensus, services.chain.view()
-    header = view.header(block_hash) if view.is_main(block_hash) else None
-    if header is None or header.number == 0:
-        return None
-    finalized_at = view.main_hash(header.number + consensus.finalization_delay)
-    parent_hash = view.main_hash(header.number + consensus.finalization_delay - 1)
-    if finalized_at is None or parent_hash is None:
-        return None
-    parent = require(view.header(parent_hash), "header", parent_hash)
-    _, reward = block_reward(consensus, parent, view)
-    epoch = require(view.block_epoch(block_hash), "epoch of block", block_hash)
-    ext = require(view.block_ext(block_hash), "block ext", block_hash)
-    secondary = secondary_issuance(epoch, header.number, consensus.secondary_epoch_reward)
-    return BlockEconomicStateJson(
-        BlockIssuanceJson(uint_text(epoch.block_reward(header.number)), uint_text(secondary)),
-        MinerRewardJson(
-            uint_text(reward.primary),
-            uint_text(reward.secondary),
-            uint_text(reward.tx_fee),
-            uint_text(reward.proposal_reward),
-        ),
-        uint_text(sum(ext.txs_fees)),
-        bytes_text(finalized_at),
-    )
+    consensus = services.chain.consensus
+    with services.chain.view() as view:
+        header = view.header(block_hash) if view.is_main(block_hash) else None
+        if header is None or header.number == 0:
+            return None
+        finalized_at = view.main_hash(header.number + consensus.finalization_delay)
+        parent_hash = view.main_hash(header.number + consensus.finalization_delay - 1)
+        if finalized_at is None or parent_hash is None:
+            return None
+        parent = require(view.header(parent_hash), "header", parent_hash)
+        _, reward = block_reward(consensus, parent, view)
+        epoch = require(view.block_epoch(block_hash), "epoch of block", block_hash)
+        ext = require(view.block_ext(block_hash), "block ext", block_hash)
+        secondary = secondary_issuance(epoch, header.number, consensus.secondary_epoch_reward)
+        return BlockEconomicStateJson(
+            BlockIssuanceJson(uint_text(epoch.block_reward(header.number)), uint_text(secondary)),
+            MinerRewardJson(
+                uint_text(reward.primary),
+                uint_text(reward.secondary),
+                uint_text(reward.tx_fee),
+                uint_text(reward.proposal_reward),
+            ),
+            uint_text(sum(ext.txs_fees)),
+            bytes_text(finalized_at),
+        )
 
 
 @METHODS.method(price=always_expensive)
@@ -59,7 +60,8 @@ def get_fee_rate_statistics(services: Services, target: Uint64 | None = None) ->
 
     `target` is 1 to 101, default 21; an even number counts as the next odd one. Null when there were none.
     """
-    return _statistics(services.chain.view(), DEFAULT_FEE_BLOCKS if target is None else target)
+    with services.chain.view() as view:
+        return _statistics(view, DEFAULT_FEE_BLOCKS if target is None else target)
 
 
 @METHODS.method(price=always_expensive)

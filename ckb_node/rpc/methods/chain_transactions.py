@@ -42,7 +42,7 @@ async def get_transaction(
     level = WITH_TRANSACTION if verbosity is None else verbosity
     if level not in (HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION):
         raise bad_verbosity(HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION)
-    view = services.chain.view()
+    view = services.chain.view()  # not closed here: when the caller leaves, the lane may still read it
     price = 0 if level == WITHOUT_TRANSACTION else view.transaction_size(tx_hash)
     committed = await services.room.run_priced(services.lane, price, partial(_committed, view, tx_hash, level))
     if committed is not None:
@@ -56,7 +56,8 @@ async def get_transaction(
             return _without_transaction(TxState.REJECTED, _reason_text(rejected))
         case None:
             # It may have left the pool for the chain while the pool was asked.
-            return _committed(services.chain.view(), tx_hash, level) or _without_transaction(TxState.UNKNOWN)
+            with services.chain.view() as later:
+                return _committed(later, tx_hash, level) or _without_transaction(TxState.UNKNOWN)
 
 
 def _reason_text(rejected: RejectedTransaction) -> str:
@@ -121,7 +122,8 @@ async def get_live_cell(
     if include_tx_pool:
         cell = (await services.pool.live_cell(out_point.raw)).cell
     else:
-        cell = services.chain.view().cell(out_point.raw)
+        with services.chain.view() as view:
+            cell = view.cell(out_point.raw)
     is_of_pool = cell is not None and cell.info is None
     lookup = CellLookup(CellState.UNKNOWN if cell is None else CellState.LIVE, cell)
     is_with_data = with_data or is_of_pool

@@ -29,16 +29,16 @@ def calculate_dao_maximum_withdraw(services: Services, out_point: OutPointParam,
     `out_point` is the deposit. `kind` is the hash of the block in which phase 1 of the withdrawal is supposed to be,
     or the out point of an actual phase 1 cell.
     """
-    view = services.chain.view()
-    deposit, deposit_cell = _committed_output(view, out_point, "out_point")
-    if isinstance(kind, OutPoint):
-        withdrawing, cell = _committed_output(view, kind, "withdrawing_out_point")
-    else:
-        withdrawing, cell = _header(view, kind), deposit_cell
-    if deposit.number >= withdrawing.number:
-        raise DaoOutPointError(0, f"block {deposit.number} of the deposit is not before {withdrawing.number}")
-    output, data_size = cell
-    return uint_text(maximum_withdraw(output, data_size, deposit, withdrawing))
+    with services.chain.view() as view:
+        deposit, deposit_cell = _committed_output(view, out_point, "out_point")
+        if isinstance(kind, OutPoint):
+            withdrawing, cell = _committed_output(view, kind, "withdrawing_out_point")
+        else:
+            withdrawing, cell = _header(view, kind), deposit_cell
+        if deposit.number >= withdrawing.number:
+            raise DaoOutPointError(0, f"block {deposit.number} of the deposit is not before {withdrawing.number}")
+        output, data_size = cell
+        return uint_text(maximum_withdraw(output, data_size, deposit, withdrawing))
 
 
 def _committed_output(view: ChainView, out_point: OutPoint, name: str) -> tuple[Header, tuple[CellOutput, int]]:

@@ -54,11 +54,11 @@ async def process_block_without_verify(services: Services, data: BlockParam, bro
 @METHODS.method(is_change=True)
 async def truncate(services: Services, target_tip_hash: H256) -> None:
     """Make a main-chain block the tip, forget what came after it, and clear the pool."""
-    view = services.chain.view()
-    if view.header(target_tip_hash) is None:
-        raise RpcError(Code.Invalid, "block not found")
-    if not view.is_main(target_tip_hash):
-        raise RpcError(Code.Invalid, "block not on main chain")
+    with services.chain.view() as view:
+        if view.header(target_tip_hash) is None:
+            raise RpcError(Code.Invalid, "block not found")
+        if not view.is_main(target_tip_hash):
+            raise RpcError(Code.Invalid, "block not on main chain")
     try:
         await _testing_of(services).truncate(target_tip_hash)
     except CkbError as error:
@@ -75,8 +75,8 @@ async def generate_block(services: Services) -> str:
 @METHODS.method
 async def generate_epochs(services: Services, num_epochs: Uint64) -> str:
     """Mine until the chain is `num_epochs` (packed number with fraction) further; the epoch of the last block."""
-    view = services.chain.view()
-    current = view.tip_epoch().fraction_at(view.tip_header().number)
+    with services.chain.view() as view:
+        current = view.tip_epoch().fraction_at(view.tip_header().number)
     target = current.to_rational() + EpochFraction.unpack(num_epochs).to_rational()
     while current.to_rational() < target:
         template = await miner_of(services).block_template()
@@ -102,7 +102,9 @@ async def calculate_dao_field(services: Services, block_template: TemplateParam)
 
 
 async def _dao_field(services: Services, template: BlockTemplate) -> bytes:
-    if services.chain.view().header(template.parent_hash) is None:
+    with services.chain.view() as view:
+        parent = view.header(template.parent_hash)
+    if parent is None:
         raise invalid_params(f"parent block {bytes_text(template.parent_hash)} is not stored")
     try:
         return await miner_of(services).calculate_dao_field(template)

@@ -17,26 +17,29 @@ METHODS = Methods(Module.STATS)
 @METHODS.method
 def get_blockchain_info(services: Services) -> ChainInfoJson:
     """Name of the chain, median time and epoch of the tip, its difficulty, alerts, and whether the node catches up."""
-    consensus, view = services.chain.consensus, services.chain.view()
-    tip = view.tip_header()
-    epoch = consensus.genesis_epoch.fraction_at(0).pack() if tip.number == 0 else tip.epoch
-    return ChainInfoJson(
-        chain=consensus.id,
-        median_time=uint_text(median_time(view, tip.hash, consensus.median_time_block_count)),
-        epoch=uint_text(epoch),
-        difficulty=uint_text(compact_to_difficulty(tip.compact_target)),
-        is_initial_block_download=services.net.sync_state().ibd,
-        alerts=[alert_json(alert) for alert in services.net.alerts()],
-    )
+    consensus = services.chain.consensus
+    with services.chain.view() as view:
+        tip = view.tip_header()
+        epoch = consensus.genesis_epoch.fraction_at(0).pack() if tip.number == 0 else tip.epoch
+        return ChainInfoJson(
+            chain=consensus.id,
+            median_time=uint_text(median_time(view, tip.hash, consensus.median_time_block_count)),
+            epoch=uint_text(epoch),
+            difficulty=uint_text(compact_to_difficulty(tip.compact_target)),
+            is_initial_block_download=services.net.sync_state().ibd,
+            alerts=[alert_json(alert) for alert in services.net.alerts()],
+        )
 
 
 @METHODS.method(price=always_expensive)
 def get_deployments_info(services: Services) -> DeploymentsInfoJson:
     """Softfork deployments (RFC 43) and the state of each at the tip."""
-    view = services.chain.view()
-    tip = view.tip_header()
-    infos = {}
-    for deployment in services.chain.consensus.deployments:
-        tracker = DeploymentTracker(deployment)
-        infos[deployment.name] = deployment_info_json(deployment, tracker.state(tip, view), tracker.since(tip, view))
-    return DeploymentsInfoJson(bytes_text(tip.hash), uint_text(EpochFraction.unpack(tip.epoch).number), infos)
+    with services.chain.view() as view:
+        tip = view.tip_header()
+        infos = {}
+        for deployment in services.chain.consensus.deployments:
+            tracker = DeploymentTracker(deployment)
+            infos[deployment.name] = deployment_info_json(
+                deployment, tracker.state(tip, view), tracker.since(tip, view)
+            )
+        return DeploymentsInfoJson(bytes_text(tip.hash), uint_text(EpochFraction.unpack(tip.epoch).number), infos)
