@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from network.limits import DISCOVERY, IDENTIFY, SYNC
+from network.limits import DISCOVERY, IDENTIFY, PING, SYNC
+from network.messages.peers import Ping, PingMessage
 from network.multiaddr import Multiaddr
 from network.peer import Direction
 from tests.simulation.hostile import Flooder, RawClient, WireClient
@@ -212,6 +213,26 @@ def test_too_many_messages_are_read_slowly_and_nobody_else_waits() -> None:
         client.send(SYNC, beat)
     world.run(5)
     assert_honest_unharmed(world, victim)
+    assert not client.has_ended
+
+
+def test_a_flood_of_pings_is_answered_slowly_and_costs_its_window() -> None:
+    world = quiet_network(12)
+    victim = world.nodes[0]
+    client = WireClient(world.wires, "99.1.1.1", protocols=(SYNC, PING))
+    client.connect(victim)
+    world.run(3)
+    before = victim.switch.traffic.by_protocol[PING].messages_in
+    ping = PingMessage(payload=Ping(nonce=1)).raw
+    for _ in range(100_000):
+        client.connection.send(PING, ping, world.clock.now())
+    client.flush()
+    for _ in range(20):
+        world.run(1)
+        assert victim.switch._held_total < 1_200_000
+    assert victim.switch.traffic.by_protocol[PING].messages_in - before < 200
+    assert_honest_unharmed(world, victim)
+    assert client.connection.queued_bytes > 1_000_000
     assert not client.has_ended
 
 
