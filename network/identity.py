@@ -85,6 +85,7 @@ def peer_id_to_bytes(text: str) -> bytes:
     return number.to_bytes(PEER_ID_BYTES, "big")
 
 
+@lru_cache(maxsize=1024)  # one message names the same peer many times
 def peer_id_from_bytes(data: bytes) -> str:
     """The peer id of a SHA-256 multihash. Raises ValueError."""
     if len(data) != PEER_ID_BYTES or not data.startswith(SHA256_MULTIHASH_PREFIX):
