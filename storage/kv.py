@@ -5,10 +5,11 @@ Keys and values are `bytes`; keys are ordered bytewise. Engines: `storage.leveld
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-__all__ = ["Change", "KeyValueStore", "Pair", "Reader", "Snapshot", "key_range"]
+__all__ = ["BatchWriter", "Change", "KeyValueStore", "Pair", "Reader", "Snapshot", "key_range"]
 
 Pair = tuple[bytes, bytes]
 Change = tuple[bytes, bytes | None]
@@ -62,6 +63,26 @@ class KeyValueStore(Reader, Protocol):
 
     def close(self) -> None:
         """Close; further use raises StorageClosed. Closing twice is harmless."""
+
+
+class BatchWriter(ABC):
+    """The writes of an engine by its `prepare_batch`; see KeyValueStore."""
+
+    @abstractmethod
+    def prepare_batch(self, changes: Iterable[Change], /, *, sync: bool) -> Callable[[], None]:
+        """See KeyValueStore."""
+
+    def put(self, key: bytes, value: bytes, /) -> None:
+        """Set one key (not synced)."""
+        self.write_batch(((key, value),), sync=False)
+
+    def delete(self, key: bytes, /) -> None:
+        """Remove one key, present or not (not synced)."""
+        self.write_batch(((key, None),), sync=False)
+
+    def write_batch(self, changes: Iterable[Change], /, *, sync: bool) -> None:
+        """Apply all changes in order, or none. Raises what the engine's write raises."""
+        self.prepare_batch(changes, sync=sync)()
 
 
 def key_range(prefix: bytes, start: bytes | None, stop: bytes | None) -> tuple[bytes, bytes | None]:

@@ -22,7 +22,7 @@ from storage.errors import (
     WritesRefused,
     from_os_error,
 )
-from storage.kv import Change, Pair, key_range
+from storage.kv import BatchWriter, Change, Pair, key_range
 from storage.leveldb_files import IN_USE, is_unmade, refuse_damaged
 
 __all__ = ["LevelDbOptions", "LevelDbSnapshot", "LevelDbStore"]
@@ -81,7 +81,7 @@ class LevelDbSnapshot:
         self._snapshot.close()
 
 
-class LevelDbStore:
+class LevelDbStore(BatchWriter):
     """An open LevelDB directory; see storage.kv.KeyValueStore.
 
     After a write has failed, every further write raises WritesRefused: LevelDB's log may end in half a record then,
@@ -121,20 +121,11 @@ class LevelDbStore:
         """See storage.kv.Reader."""
         return _iterate(self._place, self._db, key_range(prefix, start, stop), reverse)
 
-    def put(self, key: bytes, value: bytes, /) -> None:
-        """Set one key."""
-        self.write_batch(((key, value),), sync=False)
-
-    def delete(self, key: bytes, /) -> None:
-        """Remove one key."""
-        self.write_batch(((key, None),), sync=False)
-
-    def write_batch(self, changes: Iterable[Change], /, *, sync: bool) -> None:
-        """Apply all changes or none. Raises DiskFull, WritesRefused, StorageClosed or another StorageError."""
-        self.prepare_batch(changes, sync=sync)()
-
     def prepare_batch(self, changes: Iterable[Change], /, *, sync: bool) -> Callable[[], None]:
-        """See storage.kv.KeyValueStore. Raises StorageClosed; the call raises what `write_batch` does."""
+        """See storage.kv.KeyValueStore. Raises StorageClosed.
+
+        The call raises DiskFull, WritesRefused, StorageClosed or another StorageError.
+        """
         try:
             batch = self._db.write_batch(sync=sync)
             put, delete = batch.put, batch.delete

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.errors import StorageClosed
-from storage.kv import Change, Pair, key_range
+from storage.kv import BatchWriter, Change, Pair, key_range
 
 __all__ = ["MemorySnapshot", "MemoryStore"]
 
@@ -69,7 +69,7 @@ class MemorySnapshot:
                 yield key, value
 
 
-class MemoryStore:
+class MemoryStore(BatchWriter):
     """A dict with sorted iteration, atomic batches and snapshots; see storage.kv.KeyValueStore."""
 
     def __init__(self) -> None:
@@ -95,18 +95,6 @@ class MemoryStore:
     ) -> Iterator[Pair]:
         """See storage.kv.Reader."""
         return self.snapshot().iterator(prefix=prefix, start=start, stop=stop, reverse=reverse)
-
-    def put(self, key: bytes, value: bytes, /) -> None:
-        """Set one key."""
-        self.write_batch(((key, value),), sync=False)
-
-    def delete(self, key: bytes, /) -> None:
-        """Remove one key."""
-        self.write_batch(((key, None),), sync=False)
-
-    def write_batch(self, changes: Iterable[Change], /, *, sync: bool) -> None:
-        """Apply all changes or none."""
-        self.prepare_batch(changes, sync=sync)()
 
     def prepare_batch(self, changes: Iterable[Change], /, *, sync: bool) -> Callable[[], None]:
         """See storage.kv.KeyValueStore."""

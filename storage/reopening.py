@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.errors import StorageClosed, StorageError
-from storage.kv import Change, KeyValueStore, Pair, Snapshot
+from storage.kv import BatchWriter, Change, KeyValueStore, Pair, Snapshot
 
 __all__ = ["BeingReopened", "ReopeningStore"]
 
@@ -93,7 +93,7 @@ class _CountedSnapshot:
         self.close()
 
 
-class ReopeningStore:
+class ReopeningStore(BatchWriter):
     """A KeyValueStore over one that `open_store` opens."""
 
     def __init__(self, path: Path, open_store: Callable[[], KeyValueStore]) -> None:
@@ -133,18 +133,6 @@ class ReopeningStore:
         """See storage.kv.Reader."""
         snapshot = self.snapshot()
         return _to_end(snapshot, snapshot.iterator(prefix=prefix, start=start, stop=stop, reverse=reverse))
-
-    def put(self, key: bytes, value: bytes, /) -> None:
-        """See storage.kv.KeyValueStore."""
-        self.write_batch(((key, value),), sync=False)
-
-    def delete(self, key: bytes, /) -> None:
-        """See storage.kv.KeyValueStore."""
-        self.write_batch(((key, None),), sync=False)
-
-    def write_batch(self, changes: Iterable[Change], /, *, sync: bool) -> None:
-        """See storage.kv.KeyValueStore."""
-        self.prepare_batch(changes, sync=sync)()
 
     def prepare_batch(self, changes: Iterable[Change], /, *, sync: bool) -> Callable[[], None]:
         """See storage.kv.KeyValueStore."""

@@ -97,16 +97,9 @@ class TransactionJson(Sent, frozen=True):
     witnesses: list[str]
 
 
-class TransactionViewJson(Struct, frozen=True, gc=False):
+class TransactionViewJson(TransactionJson, frozen=True, forbid_unknown_fields=False, gc=False):
     """A transaction with its hash."""
 
-    version: str
-    cell_deps: list[CellDepJson]
-    header_deps: list[str]
-    inputs: list[CellInputJson]
-    outputs: list[CellOutputJson]
-    outputs_data: list[str]
-    witnesses: list[str]
     hash: str
 
 
@@ -126,20 +119,9 @@ class HeaderJson(Sent, frozen=True):
     nonce: str
 
 
-class HeaderViewJson(Struct, frozen=True, gc=False):
+class HeaderViewJson(HeaderJson, frozen=True, forbid_unknown_fields=False, gc=False):
     """A header with its hash."""
 
-    version: str
-    compact_target: str
-    timestamp: str
-    number: str
-    epoch: str
-    parent_hash: str
-    transactions_root: str
-    proposals_hash: str
-    extra_hash: str
-    dao: str
-    nonce: str
     hash: str
 
 

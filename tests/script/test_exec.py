@@ -17,7 +17,8 @@ from tests.support.builders.scripts import (
     resolve,
     script_for,
 )
-from tests.support.vm.script_programs import CODE, DATA, PF_R, PF_X, S0, S1, Program, Segment, make_elf
+from tests.support.vm.assembler import PF_R, PF_X, Segment
+from tests.support.vm.script_programs import CODE, DATA, S0, S1, Program, make_elf
 from vm.registers import A0, SP
 
 EXEC, CURRENT_CYCLES = 2043, 2042
@@ -226,7 +227,7 @@ def test_version_1_runs_on_at_address_0_when_a_later_segment_cannot_be_loaded() 
     first.expect(A0, 4, 1)
     first.exit(6)
     code = first.code()
-    callee = make_elf(CODE, [Segment(0, PF_R | PF_X, code, len(code)), Segment(0, PF_R | PF_X, code, len(code))])
+    callee = make_elf(CODE, [Segment(0, code, PF_R | PF_X, len(code)), Segment(0, code, PF_R | PF_X, len(code))])
     assert "error code 6 on" in str(run(calling(1, exec_and_return_a0(1, 3, 0, 0), callee)))
     assert "MemWriteOnFreezedPage" in str(run(calling(2, exec_and_return_a0(1, 3, 0, 0), callee)))
 
@@ -239,5 +240,5 @@ def test_version_1_goes_on_with_the_stack_as_far_as_it_was_laid_out(sizes: list[
     callee.expect(SP, sp, 2)
     callee.exit(0)
     code = callee.code()
-    elf = make_elf(0x3FE000, [Segment(0x3FE000, PF_R | PF_X, code, len(code))])
+    elf = make_elf(0x3FE000, [Segment(0x3FE000, code, PF_R | PF_X, len(code))])
     assert isinstance(run(calling(1, string_caller(sizes), elf)), int)

@@ -9,7 +9,8 @@ from tests.script.kit_spawn import (
     assert_passes,
     run,
 )
-from tests.support.vm.script_programs import CODE, DATA, PF_R, PF_W, PF_X, S1, Segment, make_elf
+from tests.support.vm.assembler import PF_R, PF_W, PF_X, Segment
+from tests.support.vm.script_programs import CODE, DATA, S1, make_elf
 from tests.support.vm.spawn_programs import (
     BUFFER,
     Child,
@@ -111,10 +112,10 @@ def test_a_page_that_two_segments_fill_gets_the_whole_page_of_the_one_that_fills
     program = make_elf(
         CODE,
         [
-            Segment(CODE, PF_R | PF_X, code, len(code)),
-            *[Segment(DATA, PF_R | PF_W, b"", 0x4000)] * (1 + more),
-            Segment(0x80000, PF_R | PF_W, b"\x11" * PAGE, PAGE),
-            Segment(0x80000, PF_R | PF_W, b"\x22" * 8, PAGE),
+            Segment(CODE, code, PF_R | PF_X, len(code)),
+            *[Segment(DATA, b"", PF_R | PF_W, 0x4000)] * (1 + more),
+            Segment(0x80000, b"\x11" * PAGE, PF_R | PF_W, PAGE),
+            Segment(0x80000, b"\x22" * 8, PF_R | PF_W, PAGE),
         ],
     )
     expected = 0x22 if write_first else 0x11

@@ -248,9 +248,9 @@ class Segment:
     kind: int = 1  # PT_LOAD
 
 
-def elf(segments: Sequence[Segment], entry: int = CODE_BASE, order: str = "<") -> bytes:
-    """An ELF file of 64 bits; the content of segments lies behind the headers in order."""
-    position = 64 + 56 * len(segments)
+def elf(segments: Sequence[Segment], entry: int = CODE_BASE, order: str = "<", align: int = 1) -> bytes:
+    """An ELF file of 64 bits; contents lie behind the headers in order, each at a multiple of `align`."""
+    position = _aligned(64 + 56 * len(segments), align)
     headers, contents = b"", b""
     for segment in segments:
         size = len(segment.content)
@@ -265,10 +265,15 @@ def elf(segments: Sequence[Segment], entry: int = CODE_BASE, order: str = "<") -
             size if segment.memory_size is None else segment.memory_size,
             PAGE,
         )
-        contents += segment.content
+        contents += segment.content.ljust(_aligned(size, align), b"\0")
     ident = b"\x7fELF" + bytes([2, 1 if order == "<" else 2, 1]) + bytes(9)
     fields = (2, 243, 1, entry, 64, 0, 0, 64, 56, len(segments), 64, 0, 0)
-    return ident + struct.pack(order + "HHIQQQIHHHHHH", *fields) + headers + contents
+    head = ident + struct.pack(order + "HHIQQQIHHHHHH", *fields) + headers
+    return head.ljust(position, b"\0") + contents
+
+
+def _aligned(size: int, align: int) -> int:
+    return size + -size % align
 
 
 def program(code: bytes, data: bytes = b"", data_size: int = PAGE) -> bytes:

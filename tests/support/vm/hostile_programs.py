@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Self
 
 from consensus.script.syscalls import numbers as call
-from tests.support.vm.script_programs import DATA, PF_R, PF_W, PF_X, S0, S1, T0, T1, T2, Program, Segment, make_elf
+from tests.support.vm.assembler import PF_R, PF_W, PF_X, Segment
+from tests.support.vm.script_programs import DATA, S0, S1, T0, T1, T2, Program, make_elf
 from vm.registers import A0, A7, SP
 
 LIST, LIST_END = 0x40000, 0x3E0000
@@ -296,9 +297,9 @@ def segments_that_fail(size: int) -> bytes:
     return make_elf(
         0,
         [
-            Segment(0, PF_R | PF_X, code, len(code)),
-            Segment(LIST, PF_R | PF_W, bytes([1]) * size, size),
-            Segment(0, PF_R | PF_X, b"", 4096),
+            Segment(0, code, PF_R | PF_X, len(code)),
+            Segment(LIST, bytes([1]) * size, PF_R | PF_W, size),
+            Segment(0, b"", PF_R | PF_X, 4096),
         ],
     )
 

@@ -9,8 +9,10 @@ code = program.elf()
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tests.support.vm.assembler import PAGE, PF_R, PF_W, PF_X, Segment, elf
 from vm.registers import A0, A7, ZERO
 
 CODE = 0x10000
@@ -20,31 +22,10 @@ T0, T1, T2 = 5, 6, 7
 S0, S1 = 8, 9
 EXIT = 93
 
-PF_X, PF_W, PF_R = 1, 2, 4
 
-
-@dataclass(frozen=True)
-class Segment:
-    address: int
-    flags: int
-    content: bytes
-    memory_size: int
-
-
-def make_elf(entry: int, segments: list[Segment]) -> bytes:
-    """A 64-bit RISC-V executable; contents follow the headers, each at a page of the file."""
-    header = struct.pack(
-        "<4sBBBBQHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 0, 0, 2, 243, 1, entry, 64, 0, 0, 64, 56, len(segments), 0, 0, 0
-    )
-    table, body, offset = b"", b"", 4096
-    for segment in segments:
-        size = len(segment.content)
-        address = segment.address
-        table += struct.pack("<IIQQQQQQ", 1, segment.flags, offset, address, address, size, segment.memory_size, 4096)
-        padding = -size % 4096
-        body += segment.content + bytes(padding)
-        offset += size + padding
-    return (header + table).ljust(4096, b"\0") + body
+def make_elf(entry: int, segments: Sequence[Segment]) -> bytes:
+    """A 64-bit RISC-V executable; each content begins a page of the file."""
+    return elf(segments, entry, align=PAGE)
 
 
 @dataclass
@@ -163,7 +144,7 @@ class Program:
         return make_elf(
             CODE,
             [
-                Segment(CODE, PF_R | PF_X, code, len(code)),
-                Segment(DATA, PF_R | PF_W, self.data, DATA_SIZE),
+                Segment(CODE, code, PF_R | PF_X, len(code)),
+                Segment(DATA, self.data, PF_R | PF_W, DATA_SIZE),
             ],
         )
