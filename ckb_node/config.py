@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
-from ckb_node.chain.settings import SyncSection
 from ckb_node.filters.settings import FiltersSection
 from ckb_node.jsonrpc_types.chain import parse_hash_type, read_script
 from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.mining.assembler import MinerConfig
 from ckb_node.mining.settings import AssemblerSection, MinerSection
+from ckb_node.net.addresses import alert_keys, check_network
+from ckb_node.net.settings import AlertSignatureSection, NetworkSection, NotifySection
 from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of
 from ckb_node.rpc.outputs_validator import WellKnownScripts
 from ckb_node.rpc.param_faults import TEXT, fault_text
@@ -41,6 +42,7 @@ MAX_CONFIG_BYTES = 1 << 20
 VERSION_PREFIX = b"ckb-node"
 BUNDLED_SPEC = re.compile(r"(?:specs/)?([a-z]+)(?:\.toml)?")
 PUBKEY_HASH_SIZE = 20
+LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 T = TypeVar("T")
 
@@ -58,12 +60,6 @@ class ChainSection(Section, frozen=True):
     spec: SpecSource = SpecSource(bundled="mainnet")
 
 
-class NetworkSection(Section, frozen=True):
-    """[network]"""
-
-    sync: SyncSection = SyncSection()
-
-
 class FileConfig(Section, frozen=True):
     """The whole file."""
 
@@ -75,6 +71,8 @@ class FileConfig(Section, frozen=True):
     block_assembler: AssemblerSection | None = None
     block_filters: FiltersSection = FiltersSection()
     network: NetworkSection = NetworkSection()
+    notify: NotifySection = NotifySection()
+    alert_signature: AlertSignatureSection | None = None
     miner: MinerSection = MinerSection()
     metrics: MetricsSection = MetricsSection()
 
@@ -126,6 +124,14 @@ class Config:
         """The same with RPC at another port of the configured host."""
         host, _, _ = self.file.rpc.listen_address.rpartition(":")
         return self._with_rpc(listen_address=f"{host}:{port}")
+
+    def with_p2p_port(self, port: int) -> Config:
+        """The same listening for peers at another port of the configured hosts, or of this machine alone where no
+        address is configured."""
+        before = self.file.network.listen_addresses
+        after = [re.sub(r"/tcp/\d+", f"/tcp/{port}", text) for text in ([LOOPBACK] if before is None else before)]
+        network = msgspec.structs.replace(self.file.network, listen_addresses=after)
+        return replace(self, file=msgspec.structs.replace(self.file, network=network))
 
     def _with_rpc(self, **values: Any) -> Config:
         rpc = msgspec.structs.replace(self.file.rpc, **values)
@@ -291,6 +297,9 @@ def _check(file: FileConfig) -> None:
     _check_texts("rpc.allowed_hosts", file.rpc.allowed_hosts, parse_host)
     _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)
     _check_texts("rpc.extra_well_known_type_scripts", file.rpc.extra_well_known_type_scripts, read_script)
+    check_network(file.network)
+    if file.alert_signature is not None:
+        alert_keys(file.alert_signature)
     sync = file.network.sync
     check_targets("network.sync.assume_valid_targets", sync.assume_valid_targets or ())
     _check_texts("network.sync.min_chain_work", [sync.min_chain_work or "0x0"], _parse_work)

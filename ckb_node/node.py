@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -24,9 +24,13 @@ from ckb_node.commands.crash_trace import crash_trace
 from ckb_node.config import Config
 from ckb_node.filters.service import FilterService
 from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerService, open_index
-from ckb_node.local_net import LocalNet
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
+from ckb_node.net.alert_script import AlertScript
+from ckb_node.net.assembly import NodeProtocols, alert_keys, enabled_protocols, network_service
+from ckb_node.net.figures import measure_network, tell_figures
+from ckb_node.net.onion import OnionPublisher
+from ckb_node.net.view import NetView
 from ckb_node.opening import open_chain
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
 from ckb_node.rpc.guard import HttpLimits
@@ -47,7 +51,7 @@ from ckb_node.runtime.loop_faults import LoopFaults
 from ckb_node.runtime.metrics import DELAY_SECONDS, CallMetrics, Metrics, watch_loop_delay
 from ckb_node.runtime.settings import ConfigError
 from ckb_node.runtime.stop_signals import StopSignals
-from ckb_node.runtime.system_limits import connections_within, raise_descriptor_limit
+from ckb_node.runtime.system_limits import connections_within, peers_share, raise_descriptor_limit
 from ckb_node.runtime.tasks import Tasks, first_error
 from ckb_node.txpool.recent_rejects import open_rejects
 from ckb_node.txpool.refused import RefusedTransactions
@@ -55,19 +59,18 @@ from ckb_node.txpool.service import PoolService
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
+from network.service import ListenError, NetworkService
 from storage.chain_store import ChainStore
 from storage.errors import StorageError, from_os_error
 from storage.filters import FILTERS_DIRECTORY, FilterStore
+
+__all__ = ["ListenError", "Node", "open_node", "run_node", "running", "serve"]
 
 log = structlog.get_logger("node")
 
 KEY_FILE = "network/secret_key"
 REJECTS_DIRECTORY = "tx_pool/recent_reject"
 REFUSED_DIRECTORY = "tx_pool/refused"
-
-
-class ListenError(OSError):
-    """An address cannot be had."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,10 @@ class Node:
     scripts: ScriptService
     chain: ChainService
     pool: PoolService
-    net: LocalNet
+    network: NetworkService
+    protocols: NodeProtocols
+    alert_script: AlertScript | None
+    onion: OnionPublisher | None
     filters: FilterService | None
     assembler: BlockAssembler | None
     indexer: IndexerService | None
@@ -111,8 +117,10 @@ def open_node(config: Config) -> Iterator[Node]:
             chain, settings.tx_pool.limits(), writer.scripts, executor, clock.now_ms, workers, rejects, events=events
         )
         pool.refused = RefusedTransactions(config.data_dir / REFUSED_DIRECTORY, rpc_url(config))
-        identity = load_or_create_identity(config.data_dir / KEY_FILE)
-        net = LocalNet(chain, identity, VERSION, clock.now_ms, lambda: tasks.faults)
+        network, script, onion = _open_network(config, consensus, clock.now_ms)
+        keys = alert_keys(settings.alert_signature)
+        protocols = NodeProtocols(enabled_protocols(settings.network), VERSION, keys, script)
+        net = NetView(chain, network, VERSION, clock.now_ms, lambda: tasks.faults, protocols.alerts)
         lane = Lane("rpc", READERS)
         miner_config = _miner_config(config, consensus)
         assembler = None
@@ -142,7 +150,10 @@ def open_node(config: Config) -> Iterator[Node]:
             scripts=writer.scripts,
             chain=chain,
             pool=pool,
-            net=net,
+            network=network,
+            protocols=protocols,
+            alert_script=script,
+            onion=onion,
             filters=filters,
             assembler=assembler,
             indexer=indexer,
@@ -170,6 +181,18 @@ def _has_test_methods(config: Config, consensus: Consensus) -> bool:
     return True
 
 
+def _open_network(
+    config: Config, consensus: Consensus, now_ms: Callable[[], int]
+) -> tuple[NetworkService, AlertScript | None, OnionPublisher | None]:
+    """What is configured of it; nothing listens yet. Raises ConfigError, KeyFileError."""
+    section, notify = config.file.network, config.file.notify
+    identity = load_or_create_identity(config.data_dir / KEY_FILE)
+    network = network_service(section, identity, consensus.network_name, VERSION, config.data_dir, now_ms)
+    name = notify.network_alert_notify_script
+    script = None if name is None else AlertScript(name, notify.script_timeout)
+    return network, script, OnionPublisher(section, config.data_dir) if section.onion.listen_on_onion else None
+
+
 def _open_filters(config: Config, chain: ChainService, stack: ExitStack) -> FilterService | None:
     if not config.file.block_filters.enabled:
         return None
@@ -195,6 +218,7 @@ def _measure(node: Node) -> None:
     node_metrics.measure_chain(metrics, node.chain)
     node_metrics.measure_pool(metrics, node.pool, node.events)
     node_metrics.measure_scripts(metrics, node.scripts)
+    measure_network(metrics, node.network)
     if node.indexer is not None:
         node_metrics.measure_indexer(metrics, node.indexer)
 
@@ -228,7 +252,8 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
     try:
         async with node.tasks as tasks:
             _start_tasks(node, tasks, mine=mine)
-            async with _metrics(node), _rpc(node, connections) as address:
+            peers = peers_share(connections, node.config.file.network.max_peers)
+            async with _network(node, tasks, peers), _metrics(node), _rpc(node, connections - peers) as address:
                 try:
                     yield address
                 finally:
@@ -257,6 +282,23 @@ def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:
     if node.metrics is not None:
         observe = node.metrics.histogram("ckb_event_loop_delay_seconds", "Delay of the event loop", DELAY_SECONDS)
         tasks.start_separable("event loop's delay", lambda: watch_loop_delay(observe))
+
+
+@asynccontextmanager
+async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[None]:
+    """Listen for peers and dial while the context lasts. Raises ListenError. What fails later fails alone: a handler
+    ends the session that it served, and these tasks are started again."""
+    network = node.network
+    async with network.running(node.protocols.handlers, connections) as layer:
+        for address in layer.own.listening:
+            log.info("peers may connect", address=str(address))
+        tasks.start_separable("addresses of peers", network.save_hourly)
+        tasks.start_separable("figures of the network", lambda: tell_figures(network, layer))
+        if node.alert_script is not None:
+            tasks.start_separable("script for network alerts", node.alert_script.run)
+        if (onion := node.onion) is not None:
+            tasks.start_separable("onion service", lambda: onion.run(layer))
+        yield
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from ckb_node.genesis.crates import official_cells
 from ckb_node.genesis.obtain import GenesisMissingError, GenesisSource, obtain_consensus
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.mining.settings import AssemblerSection
+from ckb_node.net.settings import DEFAULT_P2P_PORT
 from ckb_node.runtime.errors import CommandError
 from ckb_node.runtime.text_file import read_text
 from ckb_node.specs import CELL_PREFIX, bundled_text
@@ -40,6 +41,7 @@ class InitOptions:
     chain: str
     force: bool = False
     rpc_port: int = DEFAULT_RPC_PORT
+    p2p_port: int = DEFAULT_P2P_PORT
     log_to_file: bool = True
     log_to_stdout: bool = True
     ba_code_hash: str | None = None
@@ -99,6 +101,7 @@ def _config_options(options: InitOptions, warn: Say) -> ConfigOptions:
         chain=options.chain,
         is_spec_file=options.chain == "dev" or options.import_spec is not None,
         rpc_port=options.rpc_port,
+        p2p_port=options.p2p_port,
         log_to_file=options.log_to_file,
         log_to_stdout=options.log_to_stdout,
         block_assembler=_assembler(options, warn),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Template
+from typing import get_args
+
+from ckb_node.net.settings import DEFAULT_P2P_PORT, ProtocolName
+from ckb_node.specs.bootnodes import BOOTNODES
 
 CHAINS = ("mainnet", "testnet", "preview", "staging", "dev")
 
@@ -79,6 +84,60 @@ modules = [$modules]
 # [metrics.exporter.prometheus]
 # target = { type = "prometheus", listen_address = "127.0.0.1:8100" }
 
+[network]
+# Where peers may connect: /ip4/<address>/tcp/<port>, /ip6/…; [] takes no connections. 0 as port is any that is free.
+listen_addresses = [$listen_address]
+# Addresses of this node that it cannot know itself, as those of a forwarded port: ["/ip4/203.0.113.7/tcp/8115"].
+# public_addresses = []
+# Nodes that are asked for peers while none are known, as "/ip4/…/tcp/…/p2p/<peer id>"; /dns4/<name> names a host.
+bootnodes = [$bootnodes]
+# Peers that are always connected, never evicted and never banned, and whether there are to be no others.
+# whitelist_peers = []
+# whitelist_only = false
+# Peers in all, and those of them that this node dials.
+# max_peers = 125
+# max_outbound_peers = 8
+# Seconds: between pings, until a silent peer is disconnected, between attempts to find peers (0: none).
+# ping_interval_secs = 120
+# ping_timeout_secs = 1200
+# connect_outbound_interval_secs = 15
+# Private addresses are told to peers too, as networks on one machine or in one house need it.
+$discovery_local_address
+# Room is made for newcomers, so that the node can serve as a bootnode.
+# bootnode_mode = false
+# Sync and Identify are always on.
+# support_protocols = [$support_protocols]
+# A peer for which more bytes than this wait to be sent is disconnected.
+# max_send_buffer = 25165824
+# The node dials from the port that it listens on, so that peers learn it (not through a proxy).
+# reuse_port_on_linux = true
+# WebSocket on the same port.
+# reuse_tcp_with_ws = true
+# What stands before the node may tell whom it brings: HAProxy's header, X-Forwarded-For. By default programs of this
+# machine may, unless Tor is one of them (listen_on_onion).
+# trusted_proxies = ["127.0.0.1", "::1"]
+
+# Connections go through a SOCKS5 server, as Tor's; with random users each on a way of its own.
+# [network.proxy]
+# proxy_url = "socks5://127.0.0.1:9050"
+# proxy_random_auth = true
+
+# An onion service for this node, made by the Tor that listens for commands at tor_controller.
+# [network.onion]
+# listen_on_onion = true
+# Tor's SOCKS5 server, by which onion addresses are dialled; by default the proxy.
+# onion_server = "127.0.0.1:9050"
+# Where Tor brings connections to; by default to the first port of listen_addresses.
+# p2p_listen_address = "127.0.0.1:8115"
+# tor_controller = "127.0.0.1:9051"
+# tor_password = "…"
+# onion_external_port = 8115
+
+# Called with the text of each network alert, and ended after so many milliseconds.
+# [notify]
+# network_alert_notify_script = "…"
+# script_timeout = 30000
+
 [network.sync]
 # Blocks, lowest first, whose ancestors' scripts are taken as passed; [] runs all scripts. By default those that came
 # with this version of the node. `ckb-node run --assume-valid-target` says otherwise for one run.
@@ -118,6 +177,7 @@ class ConfigOptions:
     is_spec_file: bool
     """The spec lies beside the configuration, not in the program."""
     rpc_port: int = 8114
+    p2p_port: int = DEFAULT_P2P_PORT
     log_to_file: bool = True
     log_to_stdout: bool = True
     block_assembler: AssemblerOptions | None = None
@@ -126,17 +186,26 @@ class ConfigOptions:
 def config_text(options: ConfigOptions) -> str:
     """The text of config.toml."""
     kind = "file" if options.is_spec_file else "bundled"
-    modules = _DEV_MODULES if options.chain == "dev" else _MODULES
+    is_dev = options.chain == "dev"
+    modules = _DEV_MODULES if is_dev else _MODULES
     return _TEXT.substitute(
         chain=options.chain,
         spec=f'{{ {kind} = "specs/{options.chain}.toml" }}',
-        filter="info,ckb-script=debug" if options.chain == "dev" else "info",
+        filter="info,ckb-script=debug" if is_dev else "info",
         log_to_file=_toml_bool(value=options.log_to_file),
         log_to_stdout=_toml_bool(value=options.log_to_stdout),
         rpc_port=options.rpc_port,
+        listen_address=f'"/ip4/{"127.0.0.1" if is_dev else "0.0.0.0"}/tcp/{options.p2p_port}"',  # noqa: S104
+        bootnodes=_bootnodes_text(BOOTNODES.get(options.chain, ())),
+        support_protocols=", ".join(f'"{name}"' for name in get_args(ProtocolName)),
+        discovery_local_address=f"{'' if is_dev else '# '}discovery_local_address = {_toml_bool(value=is_dev)}",
         modules=", ".join(f'"{module}"' for module in modules),
         block_assembler=_assembler_text(options.block_assembler),
     )
+
+
+def _bootnodes_text(addresses: Sequence[str]) -> str:
+    return "".join(f'\n  "{address}",' for address in addresses) + ("\n" if addresses else "")
 
 
 def _toml_bool(*, value: bool) -> str:

@@ -26,9 +26,9 @@ def load_or_create_identity(path: Path) -> Identity:
     try:
         if not path.exists():
             return _create(path)
-        secret = _read(path)
-        if is_secret_key(secret):
-            return Identity(secret)
+        identity = _read(path)
+        if identity is not None:
+            return identity
         kept = set_aside(path)
         log.error("the node's key is damaged; the node gets a new one, and so a new peer id", kept_as=str(kept))
         return _create(path)
@@ -36,12 +36,29 @@ def load_or_create_identity(path: Path) -> Identity:
         raise KeyFileError(f"cannot use the node key {path}: {error.strerror}") from error
 
 
-def _read(path: Path) -> bytes:
-    """At most one byte more than a key; empty when the path is not a regular file."""
-    if not path.is_file():
-        return b""
+def read_identity(path: Path) -> Identity | None:
+    """The identity in the file, None when it holds no key. Raises KeyFileError, also when there is no file."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise KeyFileError(f"cannot use the node key {path}: {error.strerror}") from error
+
+
+def create_identity(path: Path) -> Identity:
+    """A new identity in a new file. Raises KeyFileError."""
+    try:
+        return _create(path)
+    except OSError as error:
+        raise KeyFileError(f"cannot write the node key {path}: {error.strerror}") from error
+
+
+def _read(path: Path) -> Identity | None:
+    """None when the path is not a regular file, or no key of the right size."""
+    if path.exists() and not path.is_file():
+        return None
     with path.open("rb") as file:
-        return file.read(SECRET_SIZE + 1)
+        secret = file.read(SECRET_SIZE + 1)
+    return Identity(secret) if is_secret_key(secret) else None
 
 
 def _create(path: Path) -> Identity:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 log = structlog.get_logger("node")
 
@@ -61,6 +63,21 @@ class Metrics:
         for value, read in reads.items():
             gauge.labels(value).set_function(partial(self._read, name, read))
 
+    def totals(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Counts that somebody keeps anyway, by the value of a label, read at each scrape; none when that fails."""
+        self._registry.register(_Totals(name, text, label, partial(self._read_all, name, read)))
+
+    def _read_all(self, name: str, read: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+        counts: Mapping[str, float] = {}
+
+        def take() -> float:
+            nonlocal counts
+            counts = read()
+            return 0.0
+
+        self._read(name, take)
+        return counts
+
     def _read(self, name: str, read: Callable[[], float]) -> float:
         try:
             return read()
@@ -76,6 +93,22 @@ class Metrics:
         if now - self._rendered_at >= RENDERED_S:
             self._text, self._rendered_at = generate_latest(self._registry), now
         return self._text
+
+
+class _Totals(Collector):
+    """See Metrics.totals."""
+
+    def __init__(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        self._name, self._text, self._label, self._read = name, text, label, read
+
+    def describe(self) -> Iterable[Metric]:
+        return [CounterMetricFamily(self._name, self._text, labels=[self._label])]
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
+        for value, count in self._read().items():
+            family.add_metric([value], count)
+        return [family]
 
 
 class CallMetrics:

@@ -26,6 +26,9 @@ _PER_PROCESS: Final = 6
 _OTHERS: Final = 64
 """Standard streams, logs, the event loop, listeners, files that are read or saved."""
 
+PEER_RESERVE: Final = 768
+"""Connections besides those of peers and of as many newcomers: not yet judged, or being dialled."""
+
 MIN_ADDRESS_SPACE: Final = 64 << 30
 """Each machine that runs a script reserves 4 GiB of addresses, not memory, and several run at a time."""
 
@@ -55,6 +58,12 @@ def connections_within(limit: int, processes: int | None = None) -> int:
     count = (processes or os.cpu_count() or 1) + 2
     own = _OTHERS + _DATABASES + _SEGMENTS + _PER_PROCESS * count + limit // _DATABASE_SHARE
     return max(limit - own, limit // 4)
+
+
+def peers_share(connections: int, max_peers: int) -> int:
+    """Of all connections those for peers: what is configured, newcomers, and some to look at addresses; at most half,
+    since the rest is RPC's."""
+    return min(2 * max_peers + PEER_RESERVE, connections // 2)
 
 
 def require_address_space() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -379,3 +380,30 @@ def test_the_miner_refuses_a_url_that_it_cannot_use(dev: Path) -> None:
     result = invoke("miner", "-C", str(dev))
     assert result.exit_code == FAILURE
     assert "miner.rpc_url" in result.stderr
+
+
+# ---------------------------------------------------------------- peer-id
+
+
+def test_a_new_key_and_its_peer_id(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "secret_key"
+    made = invoke("peer-id", "gen", "--secret-path", str(path))
+    assert made.exit_code == 0
+    assert re.fullmatch(r"peer_id: Qm\w{44}\n", made.stdout)
+    assert path.stat().st_mode & 0o777 == 0o400
+    assert invoke("peer-id", "from-secret", "--secret-path", str(path)).stdout == made.stdout
+    before = path.read_bytes()
+    again = invoke("peer-id", "gen", "--secret-path", str(path))
+    assert again.exit_code == 113
+    assert "exists already" in again.stderr
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\0" * 32, b"\1" * 31, b"\1" * 33])
+def test_what_is_no_key_has_no_peer_id(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "secret_key"
+    if content is not None:
+        path.write_bytes(content)
+    result = invoke("peer-id", "from-secret", "--secret-path", str(path))
+    assert result.exit_code == (66 if content is None else 113)
+    assert str(path) in result.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
 from ckb_node.config import CONFIG_NAME, Config, load_config, parse_config
+from ckb_node.net.addresses import bootnodes, onion_target, trusted_proxies
 from ckb_node.rpc.registry import Module
 from ckb_node.runtime.settings import ConfigError, parse_filter
 from ckb_node.specs import cell_file, load_bundled
@@ -18,6 +19,7 @@ from consensus.chainspec.spec import build_consensus
 CHAIN = '[chain]\nspec = { bundled = "dev" }\n'
 SIGHASH = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
 ZERO = "0x" + "00" * 32
+PEER = "QmaZMemLXSsxKUrYNucjEbPxVX3rBKsGhWW2muWtWxUWyh"
 DEV = build_consensus(load_bundled("dev"), cell_file)
 
 
@@ -77,6 +79,50 @@ def test_the_exporter_for_prometheus_is_written_as_in_ckb_toml() -> None:
         (f'[network.sync]\nassume_valid_targets = ["{SIGHASH}", "{ZERO}"]', "the zero hash, which means none"),
         ('[network.sync]\nmin_chain_work = "12"', "network.sync.min_chain_work: "),
         (f'[network.sync]\nmin_chain_work = "0x1{"0" * 64}"', "network.sync.min_chain_work: "),
+        ('[network]\nlisten_addresses = ["/ip4/0.0.0.0/tcp"]', "network.listen_addresses: `/ip4/0.0.0.0/tcp`: invalid"),
+        (
+            '[network]\nlisten_addresses = ["/ip4/1.2.3/tcp/1"]',
+            "network.listen_addresses: `/ip4/1.2.3/tcp/1`: failed to",
+        ),
+        (
+            '[network]\nlisten_addresses = ["/dns4/host/tcp/1"]',
+            "network.listen_addresses: `/dns4/host/tcp/1`: expected",
+        ),
+        ('[network]\nlisten_addresses = ["/ip4/127.0.0.1/tcp/1/wss"]', "does not speak TLS"),
+        ('[network]\npublic_addresses = ["/ip4/192.0.2.1"]', "network.public_addresses: `/ip4/192.0.2.1`: the port"),
+        (
+            '[network]\nbootnodes = ["/ip4/192.0.2.1/tcp/8115"]',
+            "network.bootnodes: `/ip4/192.0.2.1/tcp/8115`: expected /p2p/",
+        ),
+        (f'[network]\nbootnodes = ["/udp/1/p2p/{PEER}"]', "unknown protocol string"),
+        (
+            f'[network]\nwhitelist_peers = ["/ip4/192.0.2.1/p2p/{PEER}"]',
+            "network.whitelist_peers: `/ip4/192.0.2.1/p2p/Qm",
+        ),
+        ('[network]\ntrusted_proxies = ["localhost"]', "network.trusted_proxies: `localhost`: "),
+        ('[network]\nsupport_protocols = ["Sync", "Gossip"]', "network.support_protocols[1]: "),
+        ("[network]\nmax_peers = -1", "network.max_peers: Expected `int` >= 0"),
+        ("[network]\nmax_peer = 1", "network.max_peer: unknown key"),
+        (
+            '[network.proxy]\nproxy_url = "http://127.0.0.1:9050"',
+            "network.proxy.proxy_url: expected socks5://host:port",
+        ),
+        ('[network.proxy]\nproxy_url = "socks5://127.0.0.1"', "the port is missing"),
+        ('[network.proxy]\nproxy_url = "socks5://user:secret@:99999"', "network.proxy.proxy_url: "),
+        ('[network.onion]\nonion_server = "127.0.0.1"', "network.onion.onion_server: "),
+        ('[network.onion]\ntor_controller = "9051"', "network.onion.tor_controller: `9051` is not host:port"),
+        (
+            "[network]\nlisten_addresses = []\n[network.onion]\nlisten_on_onion = true",
+            "network.onion.p2p_listen_address: ",
+        ),
+        (
+            "[alert_signature]\nsignatures_threshold = 1\npublic_keys = []",
+            "alert_signature.signatures_threshold: 1 sig",
+        ),
+        (
+            '[alert_signature]\nsignatures_threshold = 1\npublic_keys = ["0x02"]',
+            "alert_signature.public_keys: `0x02`: ",
+        ),
         ("[metrics.exporter.prometheus]", "metrics.exporter.prometheus.target: missing"),
         ("[metrics.exporter.statsd]", "metrics.exporter.statsd: unknown key"),
         (prometheus('listen_address = "8100"'), "metrics.exporter.prometheus.target.listen_address: '8100' is not"),
@@ -171,6 +217,8 @@ def test_what_init_writes_is_accepted_and_says_the_defaults() -> None:
 
 def test_commented_keys_show_the_defaults() -> None:
     text = config_text(ConfigOptions(chain="dev", is_spec_file=True))
+    whole_section = r"^# \[[a-z.]+\]\n(?:# .*\n)*"
+    text = re.sub(whole_section, "", text, flags=re.MULTILINE)
     opened, count = re.subn(r"^# (?=[a-z_]+ = (?:\d+|true|false|\[\]|\"tx_pool.*)$)", "", text, flags=re.MULTILINE)
     assert count >= 12
     assert parse_config(opened) == parse_config(text)
@@ -204,3 +252,98 @@ def test_assume_valid_targets() -> None:
 def test_least_work() -> None:
     assert config(CHAIN).with_overrides(replace(DEV, min_chain_work=7)).min_chain_work == 7
     assert config('[network.sync]\nmin_chain_work = "0x10"').with_overrides(DEV).min_chain_work == 16
+
+
+# The section as `ckb init` of the reference writes it, with what it has as comments opened.
+CKB_TOML = """
+[network]
+listen_addresses = ["/ip4/0.0.0.0/tcp/8115"]
+public_addresses = []
+bootnodes = [
+  "/ip4/192.0.2.7/tcp/8114/p2p/QmaZMemLXSsxKUrYNucjEbPxVX3rBKsGhWW2muWtWxUWyh",
+]
+whitelist_only = false
+whitelist_peers = []
+reuse_port_on_linux = true
+reuse_tcp_with_ws = true
+max_peers = 125
+max_outbound_peers = 8
+ping_interval_secs = 120
+ping_timeout_secs = 1200
+connect_outbound_interval_secs = 15
+upnp = false
+discovery_local_address = false
+bootnode_mode = false
+support_protocols = ["Ping", "Discovery", "Identify", "Feeler", "DisconnectMessage", "Sync", "Relay", "Time", "Alert", "LightClient", "Filter", "HolePunching"]
+trusted_proxies = []
+max_send_buffer = 25165824
+channel_size = 1024
+dns_seeds = []
+discovery_announce_check_interval_secs = 60
+disable_block_relay_only_connection = false
+
+[network.sync.header_map]
+memory_limit = "256MB"
+
+[network.proxy]
+proxy_url = "socks5://127.0.0.1:9050"
+proxy_random_auth = true
+
+[network.onion]
+listen_on_onion = true
+p2p_listen_address = "127.0.0.1:8115"
+onion_server = "127.0.0.1:9050"
+tor_controller = "127.0.0.1:9051"
+tor_password = ""
+onion_external_port = 8115
+
+[notify]
+network_alert_notify_script = "script.sh"
+"""  # noqa: E501
+
+
+def test_the_network_of_ckb_toml_is_understood() -> None:
+    network = parse_config(CKB_TOML).network
+    assert network.onion.listen_on_onion
+    assert [address.peer_id for address in bootnodes(network)] == [PEER]
+    assert parse_config(CHAIN).network.listens_on == ["/ip4/0.0.0.0/tcp/8115"]
+
+
+@pytest.mark.parametrize(
+    ("text", "trusted"),
+    [
+        ("", ["127.0.0.1", "::1"]),
+        ("[network.onion]\nlisten_on_onion = true", []),  # strangers come from this machine then
+        ('[network]\ntrusted_proxies = ["::ffff:192.0.2.1", "2001:DB8::1"]', ["192.0.2.1", "2001:db8::1"]),
+    ],
+)
+def test_whose_word_is_taken_about_where_a_connection_comes_from(text: str, trusted: list[str]) -> None:
+    assert trusted_proxies(parse_config(text).network) == trusted
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("", ("127.0.0.1", 8115)),
+        ('[network]\nlisten_addresses = ["/ip6/::/tcp/1", "/ip4/192.0.2.1/tcp/2/ws"]', ("192.0.2.1", 2)),
+        ('[network.onion]\np2p_listen_address = "[::1]:3"', ("::1", 3)),
+    ],
+)
+def test_where_tor_brings_connections_to(text: str, target: tuple[str, int]) -> None:
+    assert onion_target(parse_config(text).network) == target
+
+
+def test_another_port_for_peers() -> None:
+    text = '[network]\nlisten_addresses = ["/ip4/0.0.0.0/tcp/8115", "/ip6/::/tcp/8115/ws"]'
+    changed = config(text).with_p2p_port(7)
+    assert changed.file.network.listen_addresses == ["/ip4/0.0.0.0/tcp/7", "/ip6/::/tcp/7/ws"]
+    assert config("").with_p2p_port(7).file.network.listen_addresses == ["/ip4/127.0.0.1/tcp/7"]
+
+
+@pytest.mark.parametrize("chain", ["mainnet", "testnet", "preview", "staging", "dev"])
+def test_what_init_writes_about_the_network(chain: str) -> None:
+    text = config_text(ConfigOptions(chain=chain, is_spec_file=chain == "dev", p2p_port=7))
+    network = parse_config(text).network
+    assert network.listen_addresses == [f"/ip4/{'127.0.0.1' if chain == 'dev' else '0.0.0.0'}/tcp/7"]  # noqa: S104
+    assert network.discovery_local_address is (chain == "dev")
+    assert bool(bootnodes(network)) is (chain in {"mainnet", "testnet", "preview"})

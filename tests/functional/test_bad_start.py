@@ -259,7 +259,7 @@ def largest_file(directory: Path) -> int:
 def test_no_room_for_a_new_chain(tmp_path: Path) -> None:
     """The configuration still fits; the genesis block does not."""
     directory, port = tmp_path / "node", free_port()
-    options = ("--chain", "dev", "--ba-arg", MINER_ARG, "--rpc-port", str(port))
+    options = ("--chain", "dev", "--ba-arg", MINER_ARG, "--rpc-port", str(port), "--p2p-port", "0")
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["init", *options, "-C", str(directory)])
     assert_fails(run_limited(directory, 4096), EXIT_IO, str(directory / "data"), "too large")

@@ -37,7 +37,7 @@ def missing(rpc: RpcClient, numbers: range) -> list[int]:
 @contextmanager
 def mining(directory: Path, port: int) -> Iterator[NodeProcess]:
     """A dev node that mines fast; killed at the end unless it was stopped."""
-    node = NodeProcess(directory, "dev", "--interval", "0.02", "--rpc-port", str(port), port=port)
+    node = NodeProcess(directory, "dev", "--interval", "0.02", "--rpc-port", str(port), "--p2p-port", "0", port=port)
     try:
         node.wait_until_ready()
         yield node

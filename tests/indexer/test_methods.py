@@ -14,17 +14,16 @@ import pytest
 from ckb_node.indexer import index, query
 from ckb_node.indexer import service as indexer_service
 from ckb_node.indexer.service import IndexerService
-from ckb_node.local_net import LocalNet
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.methods.indexer import METHODS
 from ckb_node.rpc.registry import Module, Registry
 from ckb_node.rpc.services import Services
 from consensus.types.blockchain import Script
-from network.identity import Identity
 from storage.memory import MemoryStore
 from tests.support.chains.branches import branch
 from tests.support.chains.devchain import DevChain
 from tests.support.chains.funded_pool import ALICE, BOB, CELL, cell_of, funded
+from tests.support.nodes.idle_network import idle_net
 
 INDEXER_REFUSES = -1200
 
@@ -34,7 +33,7 @@ class Client:
 
     def __init__(self, dev: DevChain, indexer: IndexerService) -> None:
         self.indexer = indexer
-        net = LocalNet(dev.chain, Identity(bytes(31) + b"\1"), "test", dev.clock.now_ms)
+        net = idle_net(dev.chain, bytes(31) + b"\1", "test", dev.clock.now_ms)
         services = Services(chain=dev.chain, pool=dev.pool, net=net, clock=dev.clock, indexer=indexer)
         registry = Registry(services, [Module.INDEXER])
         registry.add(METHODS)

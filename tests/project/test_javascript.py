@@ -56,7 +56,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     port = free_port()
     directory = tmp_path_factory.mktemp("javascript") / "devnet"
     (directory.parent / ".venv").symlink_to(sys.prefix)
-    node = NodeProcess(directory, "dev", "--interval", "1", "--rpc-port", str(port), port=port)
+    node = NodeProcess(directory, "dev", "--interval", "1", "--rpc-port", str(port), "--p2p-port", "0", port=port)
     try:
         node.wait_until_ready()
         yield node

@@ -7,15 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ckb_node.local_net import LocalNet
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import Services
 from consensus.types.blockchain import Block, OutPoint, Transaction
-from network.identity import Identity
 from tests.support.asking import as_json, call, dispatcher_of
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
 from tests.support.chains.devchain import DevChain, dev_chain
+from tests.support.nodes.idle_network import idle_net
 
 FEE = 100_000
 
@@ -50,7 +49,7 @@ class RpcChain:
 async def rpc_chain() -> AsyncIterator[RpcChain]:
     """Open a dev chain with its RPC."""
     async with dev_chain() as node:
-        net = LocalNet(node.chain, Identity(BOB_KEY), "0.1.0", node.clock.now_ms)
+        net = idle_net(node.chain, BOB_KEY, "0.1.0", node.clock.now_ms)
         services = Services(
             chain=node.chain,
             pool=node.pool,

@@ -34,6 +34,29 @@ def test_gauges_are_read_when_somebody_scrapes() -> None:
     assert samples(metrics)["ckb_height", ""] == 2
 
 
+def test_totals_that_somebody_else_keeps_are_read_when_somebody_scrapes() -> None:
+    now, counts = 0.0, {"a": 1}
+    metrics = Metrics(lambda: now)
+    metrics.totals("ckb_left", "peers that left", "cause", lambda: counts)
+    assert samples(metrics) == {("ckb_left_total", "a"): 1}
+    counts = {"a": 2, "b": 5}
+    now += RENDERED_S
+    assert samples(metrics) == {("ckb_left_total", "a"): 2, ("ckb_left_total", "b"): 5}
+
+
+def test_totals_that_cannot_be_read_are_not_there() -> None:
+    metrics = Metrics(lambda: 0.0)
+
+    def fails() -> dict[str, float]:
+        raise OSError("closed")
+
+    metrics.totals("ckb_bad", "fails", "cause", fails)
+    metrics.gauge("ckb_good", "works", lambda: 7)
+    with capture_logs() as logs:
+        assert samples(metrics) == {("ckb_good", ""): 7}
+    assert [entry["name"] for entry in logs] == ["ckb_bad"]
+
+
 def test_a_figure_that_cannot_be_read_is_not_a_number_and_the_others_are_shown() -> None:
     metrics = Metrics(lambda: 0.0)
 

@@ -8,7 +8,13 @@ from itertools import pairwise
 
 import pytest
 
-from ckb_node.runtime.system_limits import MAX_DESCRIPTORS, MIN_ADDRESS_SPACE, MIN_DESCRIPTORS, connections_within
+from ckb_node.runtime.system_limits import (
+    MAX_DESCRIPTORS,
+    MIN_ADDRESS_SPACE,
+    MIN_DESCRIPTORS,
+    connections_within,
+    peers_share,
+)
 from tests.support.nodes.process import ROOT
 
 
@@ -57,3 +63,10 @@ def test_connections_leave_files_for_the_node() -> None:
     assert all(0 < most <= limit - 40 for limit, most in zip(limits, connections, strict=True))
     assert all(low <= high for low, high in pairwise(connections))
     assert connections_within(1024, processes=2) == 1024 - 64 - 24 - 64 - 24 - 204
+
+
+@pytest.mark.parametrize(
+    ("connections", "max_peers", "share"), [(10_000, 125, 1018), (644, 125, 322), (10, 125, 5), (10_000, 60_000, 5000)]
+)
+def test_peers_and_rpc_share_the_connections(connections: int, max_peers: int, share: int) -> None:
+    assert peers_share(connections, max_peers) == share

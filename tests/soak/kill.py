@@ -182,7 +182,7 @@ class Soak:
     def _start(self) -> NodeProcess:
         if time.monotonic() > self._deadline:
             raise LostError("the time that this run may take is over")
-        options = ("--interval", str(MINING_INTERVAL_S), "--rpc-port", str(self._port))
+        options = ("--interval", str(MINING_INTERVAL_S), "--rpc-port", str(self._port), "--p2p-port", "0")
         return NodeProcess(self._directory, "dev", *options, port=self._port)
 
     def round(self) -> str:

@@ -67,7 +67,7 @@ def with_block(blocks: Sequence[Block], number: int, change: Callable[[Block], B
 
 def make_node(root: Path, port: int = 8114, message: str = "ckb_dev") -> Config:
     """The directory of a node on the chain of `mined`, or on another by its genesis message."""
-    options = InitOptions(root=root, chain="dev", genesis_message=message, rpc_port=port)
+    options = InitOptions(root=root, chain="dev", genesis_message=message, rpc_port=port, p2p_port=0)
     init_directory(options, lambda _: None, lambda _: None)
     return load_config(root)
 

@@ -123,7 +123,8 @@ class NodeProcess:
 def dev_node(directory: Path, interval_s: float = 0.2) -> Iterator[NodeProcess]:
     """A mining dev node; a new directory is made."""
     port = free_port()
-    node = NodeProcess(directory, "dev", "--interval", str(interval_s), "--rpc-port", str(port), port=port)
+    ports = ("--rpc-port", str(port), "--p2p-port", "0")
+    node = NodeProcess(directory, "dev", "--interval", str(interval_s), *ports, port=port)
     try:
         node.wait_until_ready()
         yield node

@@ -29,7 +29,8 @@ def init_directory(directory: Path, edit: Callable[[str], str] = str) -> int:
     `edit` may change the text of config.toml.
     """
     port = free_port()
-    options = ("--chain", "dev", "--genesis-message", "ckb_dev", "--ba-arg", BOB_ARG, "--rpc-port", str(port))
+    chain = ("--chain", "dev", "--genesis-message", "ckb_dev", "--ba-arg", BOB_ARG)
+    options = (*chain, "--rpc-port", str(port), "--p2p-port", "0")
     made = CliRunner().invoke(main, ("init", *options, "-C", str(directory)))
     if made.exit_code != 0:
         raise RuntimeError(made.output)

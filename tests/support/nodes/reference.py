@@ -100,7 +100,7 @@ def init_ours(directory: Path, spec: Path) -> int:
     """A directory of our program on a spec file, with all modules that both have; its RPC port."""
     port = free_port()
     arguments = ["init", "-C", str(directory), "-c", "dev", "--import-spec", str(spec)]
-    made = run_command(*arguments, "--rpc-port", str(port), "--ba-arg", MINER_ARG)
+    made = run_command(*arguments, "--rpc-port", str(port), "--p2p-port", "0", "--ba-arg", MINER_ARG)
     assert made.returncode == 0, made.stdout + made.stderr
     return port
 

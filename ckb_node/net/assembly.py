@@ -1,0 +1,160 @@
+"""The network as the configuration wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import structlog
+
+from ckb_node.net import addresses
+from ckb_node.net.alert_script import AlertScript
+from ckb_node.net.settings import NO_EFFECT, AlertSignatureSection, NetworkSection
+from ckb_node.runtime.settings import ConfigError
+from ckb_node.sync.awaited import awaited_protocols
+from network.identity import Identity
+from network.limits import ALL_PROTOCOLS, FEELER, IDENTIFY, RELAY, SYNC, Flags, ProtocolSpec
+from network.multiaddr import Multiaddr
+from network.outbound import OutboundSettings
+from network.peer import Handler
+from network.peer_info import AlertMessage
+from network.peer_layer import PeerLayer, PeerLayerSettings
+from network.peers.registry import RegistrySettings
+from network.peers.store_files import StoreFiles
+from network.protocols.alert import DEVELOPERS, AlertKeys, AlertProtocol
+from network.protocols.identify import LocalIdentity
+from network.protocols.net_time import TimeProtocol
+from network.service import NetworkService, ServiceSettings
+from network.switch import SwitchSettings
+from storage.files import set_aside, write_whole
+
+log = structlog.get_logger("network")
+
+STORE_DIRECTORY = "network/peer_store"
+ONION_KEY_FILE = "network/onion_private_key"
+
+FLAGS = Flags.COMPATIBILITY | Flags.DISCOVERY | Flags.SYNC | Flags.RELAY
+"""What Identify says of this node: what it needs to be taken for a full one. Light clients are not called for."""
+
+
+def network_service(
+    section: NetworkSection,
+    identity: Identity,
+    network_name: str,
+    version: str,
+    data_dir: Path,
+    now_ms: Callable[[], int],
+) -> NetworkService:
+    """Not started yet. Raises ConfigError."""
+    _tell_what_has_no_effect(section)
+    enabled = enabled_protocols(section)
+    whitelist = addresses.whitelist(section)
+    settings = ServiceSettings(
+        listen=addresses.listen_addresses(section),
+        has_web_socket=section.reuse_tcp_with_ws,
+        reuses_port=section.reuse_port_on_linux and section.proxy.proxy_url is None,
+        trusted_proxies=addresses.trusted_proxies(section),
+        proxy=addresses.proxy(section),
+        onion_proxy=addresses.onion_proxy(section),
+        peers=PeerLayerSettings(
+            local=LocalIdentity(network_name=network_name, client_version=version, flags=flags_of(enabled)),
+            enabled=enabled,
+            public=_public_addresses(section, identity),
+            ping_interval=section.ping_interval_secs,
+            ping_timeout=section.ping_timeout_secs,
+            discovery_local_address=section.discovery_local_address,
+            registry=_registry_settings(section, whitelist),
+            outbound=OutboundSettings(
+                interval=section.connect_outbound_interval_secs,
+                max_outbound=section.max_outbound_peers,
+                bootnodes=addresses.bootnodes(section),
+                whitelist=whitelist,
+                with_feelers=FEELER in enabled,
+            ),
+            switch=SwitchSettings(max_send_buffer=section.max_send_buffer),
+        ),
+    )
+    files = StoreFiles(data_dir / STORE_DIRECTORY, write_whole=write_whole, set_aside=set_aside)
+    return NetworkService(identity, files, settings, now_ms)
+
+
+def enabled_protocols(section: NetworkSection) -> frozenset[ProtocolSpec]:
+    """Sync and Identify are always there."""
+    named = {each for each in ALL_PROTOCOLS if each.config_name in section.support_protocols}
+    return frozenset(named | {SYNC, IDENTIFY})
+
+
+def flags_of(enabled: frozenset[ProtocolSpec]) -> Flags:
+    """What Identify says: relaying is left out where the protocol is off."""
+    return FLAGS if RELAY in enabled else FLAGS & ~Flags.RELAY
+
+
+def _registry_settings(section: NetworkSection, whitelist: Sequence[Multiaddr]) -> RegistrySettings:
+    return RegistrySettings(
+        max_inbound=max(0, section.max_peers - section.max_outbound_peers),
+        max_outbound=section.max_outbound_peers,
+        whitelist=frozenset(address.peer_id for address in whitelist if address.peer_id is not None),
+        whitelist_only=section.whitelist_only,
+        block_relay_only=not section.disable_block_relay_only_connection,
+        bootnode_mode=section.bootnode_mode,
+    )
+
+
+def _public_addresses(section: NetworkSection, identity: Identity) -> list[Multiaddr]:
+    found = addresses.public_addresses(section)
+    for address in found:
+        if address.peer_id not in (None, identity.peer_id):
+            raise ConfigError(
+                f"network.public_addresses: `{address}`: names another node, this one is {identity.peer_id}"
+            )
+    return found
+
+
+def _tell_what_has_no_effect(section: NetworkSection) -> None:
+    for key, instead in NO_EFFECT.items():
+        if getattr(section, key):
+            log.warning("a key of the configuration has no effect", key=f"network.{key}", instead=instead)
+    if section.sync.header_map is not None:
+        log.warning("a key of the configuration has no effect", key="network.sync.header_map")
+
+
+class NodeProtocols:
+    """The handlers besides those of the peer layer, made anew whenever the network starts."""
+
+    def __init__(
+        self, enabled: frozenset[ProtocolSpec], version: str, keys: AlertKeys, script: AlertScript | None
+    ) -> None:
+        self._enabled, self._version, self._keys, self._script = enabled, version, keys, script
+        self._alert: AlertProtocol | None = None
+
+    def handlers(self, layer: PeerLayer) -> Iterable[Handler]:
+        """For network.service.NetworkService.running."""
+        self._alert = AlertProtocol(layer.scheduler, self._version, self._on_alert, keys=self._keys)
+        made: list[Handler] = [TimeProtocol(layer.scheduler, _on_skew), self._alert, *awaited_protocols()]
+        return [handler for handler in made if handler.protocol in self._enabled]
+
+    def alerts(self) -> Sequence[AlertMessage]:
+        """What is to be shown now."""
+        return () if self._alert is None else self._alert.alerts()
+
+    def _on_alert(self, alert: AlertMessage) -> None:
+        log.warning("network alert", id=alert.id, priority=alert.priority, message=alert.message)
+        if self._script is not None:
+            self._script.call(alert.message)
+
+
+def alert_keys(section: AlertSignatureSection | None) -> AlertKeys:
+    """Who may sign alerts. Raises ConfigError."""
+    if section is None:
+        return DEVELOPERS
+    try:
+        return AlertKeys(section.signatures_threshold, frozenset(addresses.alert_keys(section)))
+    except ValueError as error:
+        raise ConfigError(f"alert_signature.public_keys: {error}") from error
+
+
+def _on_skew(offset_ms: int | None) -> None:
+    if offset_ms is None:
+        log.info("this machine's clock agrees with those of the peers again")
+    else:
+        log.warning("this machine's clock is hours away from those of the peers", ahead_s=offset_ms // 1000)

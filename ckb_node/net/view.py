@@ -1,0 +1,131 @@
+"""What RPC's module Net sees and does: the network, and how far the chain is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import ip_network
+
+from ckb_node.chain.initial_download import InitialDownload, has_enough_work
+from ckb_node.chain.service import ChainService
+from ckb_node.runtime.tasks import Fault
+from ckb_node.sync.state import SyncState
+from network.facts import local_node, remote_nodes
+from network.multiaddr import Multiaddr
+from network.peer_info import AlertMessage, BannedAddress, LocalNode, RemoteNode
+from network.peers.bans import Ban
+from network.service import NetworkService
+
+FAULT_PRIORITY = 20
+FAULT_NOTICE_MS = 60_000
+
+
+class NetView:
+    """Satisfies ckb_node.rpc.services.NetService. Before the network runs there are no peers."""
+
+    def __init__(
+        self,
+        chain: ChainService,
+        network: NetworkService,
+        version: str,
+        now_ms: Callable[[], int],
+        faults: Callable[[], Sequence[Fault]] = tuple,
+        alerts: Callable[[], Sequence[AlertMessage]] = tuple,
+    ) -> None:
+        """`faults`: parts of the node that do not work now. `alerts`: notices of the developers."""
+        self._chain, self._network, self._version, self._now_ms = chain, network, version, now_ms
+        self._faults, self._alerts = faults, alerts
+        self._is_active = True
+        self._download = InitialDownload()
+
+    # ------------------------------------------------------------ peers
+
+    def local_node(self) -> LocalNode:
+        layer = self._network.layer
+        if layer is None:
+            node_id = self._network.identity.peer_id
+            return LocalNode(version=self._version, node_id=node_id, active=self._is_active)
+        return local_node(layer)
+
+    def peers(self) -> Sequence[RemoteNode]:
+        layer = self._network.layer
+        return [] if layer is None else remote_nodes(layer, lambda _: None)
+
+    def set_active(self, *, active: bool) -> None:
+        """Whether the node listens to what peers say of the chain."""
+        self._is_active = active
+        if (layer := self._network.layer) is not None:
+            layer.switch.set_active(active=active)
+
+    def add_node(self, address: str) -> None:
+        """Connect to a multiaddress that ends in /p2p/<peer id>."""
+        if (layer := self._network.layer) is not None:
+            layer.switch.dial(Multiaddr.parse(address))
+
+    def remove_node(self, peer_id: str) -> None:
+        """Disconnect a peer."""
+        if (layer := self._network.layer) is not None:
+            layer.switch.remove_node(peer_id)
+
+    def ping_peers(self) -> None:
+        if (layer := self._network.layer) is not None:
+            layer.ping.ping_all()
+
+    # ------------------------------------------------------------ bans
+
+    def banned(self) -> Sequence[BannedAddress]:
+        """Bans that have not run out."""
+        bans = self._network.tables.bans.current(self._now_ms())
+        return [BannedAddress(str(ban.network), ban.until, ban.reason, ban.created) for ban in bans]
+
+    def ban(self, address: str, until: int, reason: str) -> None:
+        """Ban an IP address or network until a time (ms); who is connected from there leaves."""
+        network, now = ip_network(address), self._now_ms()
+        if (layer := self._network.layer) is not None:
+            layer.switch.ban_network(network, until, reason)
+        else:
+            self._network.tables.bans.add(Ban(network, until, reason, now, is_manual=True), now)
+
+    def unban(self, address: str) -> None:
+        self._network.tables.bans.remove(ip_network(address))
+
+    def clear_bans(self) -> None:
+        self._network.tables.bans.clear()
+
+    # ------------------------------------------------------------ chain
+
+    def is_initial_block_download(self) -> bool:
+        """The tip is older than a day; once it was not, never again in this run."""
+        return self._download.is_on(self._chain.view().tip_header().timestamp, self._now_ms())
+
+    def sync_state(self) -> SyncState:
+        consensus, view = self._chain.consensus, self._chain.view()
+        tip = view.tip_header()
+        ext = view.block_ext(tip.hash)
+        work = 0 if ext is None else ext.total_difficulty
+        return SyncState(
+            ibd=self.is_initial_block_download(),
+            assume_valid_target_reached=self._chain.assume_valid.is_reached,
+            assume_valid_target=self._chain.assume_valid.last,
+            min_chain_work_reached=has_enough_work(work, consensus.min_chain_work),
+            min_chain_work=consensus.min_chain_work,
+            best_known_block_number=tip.number,
+            best_known_block_timestamp=tip.timestamp,
+            orphan_blocks_count=self._chain.orphan_count,
+            inflight_blocks_count=0,
+            unverified_tip_number=tip.number,
+            unverified_tip_hash=tip.hash,
+            tip_number=tip.number,
+            tip_hash=tip.hash,
+            fast_time=1000,
+            normal_time=1250,
+            low_time=1500,
+        )
+
+    def alerts(self) -> Sequence[AlertMessage]:
+        """The developers' notices; what does not work in this node is told the same way."""
+        notice_until = self._now_ms() + FAULT_NOTICE_MS
+        own = [
+            AlertMessage(at, FAULT_PRIORITY, notice_until, f"{fault.name} does not work: {fault.reason}")
+            for at, fault in enumerate(self._faults(), start=1)
+        ]
+        return [*own, *self._alerts()]
