@@ -85,7 +85,7 @@ class DevChain:
         """Let the pool bring back what reorgs detached, as its tasks do in a node."""
         async with asyncio.timeout(30), Tasks(self.clock.now_ms) as tasks:
             for name, run in self.pool.tasks().items():
-                tasks.start_separable(name, run)
+                tasks.start_restartable(name, run)
             await self.pool.settled()
 
 

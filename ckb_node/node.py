@@ -271,17 +271,17 @@ def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:
     miner = _dev_miner(node) if mine else None
     tasks.start_vital("chain", node.chain.watch)
     for name, run in node.pool.tasks().items():
-        tasks.start_separable(name, run)
-    tasks.start_separable("saved pool", lambda: _load_pool(node))
+        tasks.start_restartable(name, run)
+    tasks.start_restartable("saved pool", lambda: _load_pool(node))
     if node.filters is not None:
-        tasks.start_separable("block filters", node.filters.run)
+        tasks.start_restartable("block filters", node.filters.run)
     if node.indexer is not None:
-        tasks.start_separable("indexer", node.indexer.run)
+        tasks.start_restartable("indexer", node.indexer.run)
     if miner is not None:
-        tasks.start_separable("dev miner", miner.run)
+        tasks.start_restartable("dev miner", miner.run)
     if node.metrics is not None:
         observe = node.metrics.histogram("ckb_event_loop_delay_seconds", "Delay of the event loop", DELAY_SECONDS)
-        tasks.start_separable("event loop's delay", lambda: watch_loop_delay(observe))
+        tasks.start_restartable("event loop's delay", lambda: watch_loop_delay(observe))
 
 
 @asynccontextmanager
@@ -292,12 +292,12 @@ async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[
     async with network.running(node.protocols.handlers, connections) as layer:
         for address in layer.own.listening:
             log.info("peers may connect", address=str(address))
-        tasks.start_separable("addresses of peers", network.save_hourly)
-        tasks.start_separable("figures of the network", lambda: tell_figures(network, layer))
+        tasks.start_restartable("addresses of peers", network.save_hourly)
+        tasks.start_restartable("figures of the network", lambda: tell_figures(network, layer))
         if node.alert_script is not None:
-            tasks.start_separable("script for network alerts", node.alert_script.run)
+            tasks.start_restartable("script for network alerts", node.alert_script.run)
         if (onion := node.onion) is not None:
-            tasks.start_separable("onion service", lambda: onion.run(layer))
+            tasks.start_restartable("onion service", lambda: onion.run(layer))
         yield
 
 

@@ -250,7 +250,7 @@ async def serving(
     later, watch the time of its connections. Raises OSError or UnicodeError when the address cannot be had."""
     server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy())
     await server.listen(host, port)
-    tasks.start_separable(f"time limits of connections to port {server.address[1]}", server.guard.watch)
+    tasks.start_restartable(f"time limits of connections to port {server.address[1]}", server.guard.watch)
     try:
         yield server
     finally:

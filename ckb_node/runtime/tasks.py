@@ -1,7 +1,7 @@
 """The node's long-lived tasks: which of them may fail alone, which end the node, and what is degraded now.
 
-The failure of a vital task ends the node: the chain cannot be written any more. A separable task fails alone: indexer,
-block filters, readmission, the dev miner. The others go on, and it is restarted after growing pauses.
+The failure of a vital task ends the node: the chain cannot be written any more. A restartable task fails alone:
+indexer, block filters, readmission, the dev miner. The others go on, and it is restarted after growing pauses.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ Run = Callable[[], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Pauses:
     """Seconds. A task is restarted `first` after its first failure, then after pauses that double up to `longest`; one
-    that has run for `proof` counts as working."""
+    that has run for `healthy_after` counts as working."""
 
     first: float = 1.0
     longest: float = 300.0
-    proof: float = 10.0
+    healthy_after: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A separable task that has failed and does not work yet. `reason` names no path; `since` in ms since 1970."""
+    """A restartable task that has failed and does not work yet. `reason` names no path; `since` in ms since 1970."""
 
     name: str
     reason: str
@@ -76,9 +76,9 @@ class Tasks:
         """Run a task whose error ends the node, see `until`."""
         self._start(name, partial(self._run_vital, run))
 
-    def start_separable(self, name: str, run: Run) -> None:
+    def start_restartable(self, name: str, run: Run) -> None:
         """Run a task that fails alone and is started again."""
-        self._start(name, partial(self._run_separable, name, run))
+        self._start(name, partial(self._run_restartable, name, run))
 
     def _start(self, name: str, run: Run) -> None:
         async def work() -> None:  # called when the task begins, which one that is cancelled first never does
@@ -104,10 +104,10 @@ class Tasks:
             self._failure = self._failure or error
             self._has_failed.set()
 
-    async def _run_separable(self, name: str, run: Run) -> None:
+    async def _run_restartable(self, name: str, run: Run) -> None:
         pause = self._pauses.first
         while True:
-            proof = asyncio.get_running_loop().call_later(self._pauses.proof, self._works_again, name)
+            healthy = asyncio.get_running_loop().call_later(self._pauses.healthy_after, self._works_again, name)
             try:
                 await run()
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not take the node along
@@ -118,7 +118,7 @@ class Tasks:
                 self._works_again(name)
                 return
             finally:
-                proof.cancel()
+                healthy.cancel()
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._pauses.longest)
 

@@ -255,8 +255,8 @@ async def test_a_fault_hurts_the_filters_and_nothing_else() -> None:
         disk.left = 100
         service = FilterService(dev.chain, FilterStore(disk, Path("disk")))
         with capture_logs() as logs:
-            async with Tasks(dev.clock.now_ms, Pauses(first=0.001, proof=0.05)) as tasks:
-                tasks.start_separable("block filters", service.run)
+            async with Tasks(dev.clock.now_ms, Pauses(first=0.001, healthy_after=0.05)) as tasks:
+                tasks.start_restartable("block filters", service.run)
                 blocks = [await dev.mine()]
                 await wait_for(has_all(service, blocks))
                 disk.left = 0

@@ -43,8 +43,8 @@ class Heights:
 @asynccontextmanager
 async def following(dev: DevChain, heights: Heights) -> AsyncIterator[ChainFollower]:
     follower = ChainFollower(dev.chain, heights, "heights")
-    async with Tasks(dev.clock.now_ms, Pauses(first=0.001, proof=0.05)) as tasks:
-        tasks.start_separable("heights", follower.run)
+    async with Tasks(dev.clock.now_ms, Pauses(first=0.001, healthy_after=0.05)) as tasks:
+        tasks.start_restartable("heights", follower.run)
         yield follower
     follower.close()
     assert heights.is_closed
@@ -89,7 +89,7 @@ async def test_one_who_gives_up_harms_nobody() -> None:
         await asyncio.sleep(0)
         first.cancel()
         async with Tasks(dev.clock.now_ms) as tasks:
-            tasks.start_separable("heights", follower.run)
+            tasks.start_restartable("heights", follower.run)
             assert await second == 0
         assert first.cancelled()
         follower.close()

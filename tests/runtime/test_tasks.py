@@ -14,7 +14,7 @@ from ckb_node.runtime.tasks import Pauses, Tasks, public_reason
 from consensus.lookup import ChainDataError
 from storage.errors import DiskFull, StorageCorrupt
 
-QUICK = Pauses(first=0.001, longest=0.004, proof=0.05)
+QUICK = Pauses(first=0.001, longest=0.004, healthy_after=0.05)
 
 
 def tasks_with(pauses: Pauses = QUICK) -> Tasks:
@@ -29,7 +29,7 @@ async def until(condition: object, seconds: float = 10.0) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_a_separable_task_is_started_again_and_then_works() -> None:
+async def test_a_restartable_task_is_started_again_and_then_works() -> None:
     starts = 0
 
     async def run() -> None:
@@ -41,7 +41,7 @@ async def test_a_separable_task_is_started_again_and_then_works() -> None:
 
     with capture_logs() as logs:
         async with tasks_with() as tasks:
-            tasks.start_separable("indexer", run)
+            tasks.start_restartable("indexer", run)
             await until(lambda: starts == 5)
             (fault,) = tasks.faults
             assert (fault.name, fault.reason, fault.since, fault.failures) == (
@@ -70,8 +70,8 @@ async def test_others_go_on_beside_one_that_fails() -> None:
 
     with capture_logs() as logs:
         async with tasks_with() as tasks:
-            tasks.start_separable("bad", fails)
-            tasks.start_separable("good", works)
+            tasks.start_restartable("bad", fails)
+            tasks.start_restartable("good", works)
             await until(lambda: turns > 100 and bool(tasks.faults))
             assert [fault.name for fault in tasks.faults] == ["bad"]
     assert isinstance(logs[0]["exc_info"], RuntimeError), "an error that nobody foresaw is told with its traceback"
@@ -87,7 +87,7 @@ async def test_the_error_of_a_vital_task_is_raised() -> None:
     async def node() -> None:
         async with asyncio.timeout(10), tasks_with() as tasks:
             tasks.start_vital("chain", fails)
-            tasks.start_separable("other", lambda: asyncio.sleep(100))
+            tasks.start_restartable("other", lambda: asyncio.sleep(100))
             await tasks.until(asyncio.Event())
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -107,7 +107,7 @@ async def test_a_wish_to_stop_ends_all_tasks() -> None:
 
     async with asyncio.timeout(10), tasks_with() as tasks:
         tasks.start_vital("chain", lambda: run("chain"))
-        tasks.start_separable("indexer", lambda: run("indexer"))
+        tasks.start_restartable("indexer", lambda: run("indexer"))
         asyncio.get_running_loop().call_later(0.01, stop.set)
         await tasks.until(stop)
         assert not ended
@@ -120,14 +120,14 @@ async def test_a_task_that_waits_to_be_started_again_ends_at_once() -> None:
 
     with capture_logs() as logs:
         async with asyncio.timeout(10), tasks_with(Pauses(first=1000)) as tasks:
-            tasks.start_separable("indexer", fails)
+            tasks.start_restartable("indexer", fails)
             await until(lambda: bool(tasks.faults))
     assert "remove this directory" in logs[0]["cure"]
 
 
 async def test_a_task_that_has_done_its_work_is_no_fault() -> None:
     async with tasks_with() as tasks:
-        tasks.start_separable("saved pool", lambda: asyncio.sleep(0))
+        tasks.start_restartable("saved pool", lambda: asyncio.sleep(0))
         tasks.start_vital("other", lambda: asyncio.sleep(0))
         await asyncio.sleep(0.01)
         assert not tasks.faults
@@ -143,8 +143,8 @@ async def test_a_task_that_has_failed_and_then_done_its_work_is_no_fault() -> No
         if starts == 1:
             raise DiskFull("/secret/place", "No space left on device")
 
-    async with tasks_with(Pauses(first=0.001, proof=1000)) as tasks:
-        tasks.start_separable("saved pool", run)
+    async with tasks_with(Pauses(first=0.001, healthy_after=1000)) as tasks:
+        tasks.start_restartable("saved pool", run)
         await until(lambda: bool(tasks.faults))
         await until(lambda: not tasks.faults)
 
@@ -156,7 +156,7 @@ async def test_tasks_that_end_before_they_begin_leave_nothing_behind() -> None:
         begun.append("run")
 
     async with tasks_with() as tasks:
-        tasks.start_separable("other", run)
+        tasks.start_restartable("other", run)
         tasks.start_vital("chain", run)
     gc.collect()  # a coroutine that nobody awaited would warn, and a warning is an error
     assert not begun
