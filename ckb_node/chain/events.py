@@ -16,6 +16,14 @@ from storage.errors import StorageError
 Source = Hashable
 """Identifies the giver of a block: the id of a peer."""
 
+MAX_SOURCES = 64
+"""Givers of one block that are remembered."""
+
+
+def merged_sources(known: Sequence[Source], more: Sequence[Source]) -> Sequence[Source]:
+    """Both, each once; the first MAX_SOURCES."""
+    return tuple(dict.fromkeys((*known, *more)))[:MAX_SOURCES]
+
 
 class Verdict(Enum):
     """What became of a block."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ckb_node.chain.events import Source
+from ckb_node.chain.events import Source, merged_sources
 from ckb_node.runtime.bounded import BoundedMap
 from consensus.types.blockchain import Block
 from consensus.types.core import epoch_number
 
 MAX_ORPHANS = 2048
 MAX_ORPHAN_BYTES = 64 << 20
-MAX_SOURCES = 64
-"""Givers of one orphan that are remembered."""
 EXPIRE_EPOCHS = 6
 """An orphan this many epochs behind the tip can no longer matter."""
 
@@ -47,8 +45,7 @@ class OrphanPool:
         """Keep a block until its parent comes; those that had to leave for it."""
         known = self._orphans.get(block.hash)
         if known is not None:
-            merged = tuple(dict.fromkeys((*known.sources, *sources)))[:MAX_SOURCES]
-            self._orphans.replace(block.hash, known._replace(sources=merged))
+            self._orphans.replace(block.hash, known._replace(sources=merged_sources(known.sources, sources)))
             return []
         self._by_parent.setdefault(block.parent_hash, []).append(block.hash)
         evicted = [orphan for _, orphan in self._orphans.put(block.hash, Orphan(block, tuple(sources)))]

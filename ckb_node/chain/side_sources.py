@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ckb_node.chain.events import Source
+from ckb_node.chain.events import Source, merged_sources
 from ckb_node.runtime.bounded import BoundedMap
 from consensus.types.blockchain import Block
 
 MAX_SIDE_BLOCKS = 2048
 MAX_SIDE_BYTES = 64 << 20
 """Bodies of the blocks whose sources are remembered: all of them may be read again, to tell that they are invalid."""
-MAX_SOURCES = 64
-"""Givers of one block that are remembered."""
 
 
 class _Given(NamedTuple):
@@ -38,10 +36,9 @@ class SideSources:
             return
         known = self._given.get(block.hash)
         if known is None:
-            self._given.put(block.hash, _Given(block.raw_size, tuple(sources)[:MAX_SOURCES]))
+            self._given.put(block.hash, _Given(block.raw_size, merged_sources((), sources)))
         else:
-            merged = tuple(dict.fromkeys((*known.sources, *sources)))[:MAX_SOURCES]
-            self._given.replace(block.hash, known._replace(sources=merged))
+            self._given.replace(block.hash, known._replace(sources=merged_sources(known.sources, sources)))
 
     def take(self, block_hash: bytes) -> Sequence[Source]:
         """The sources, forgotten from now on: the block is verified, invalid, or gone."""

@@ -13,9 +13,9 @@ import ckb_node
 from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import all_rules, scripts_later
 from ckb_node.chain.errors import InvalidBranchError, InvalidParentError, KnownInvalidBlockError
-from ckb_node.chain.events import BlockDecided, ChainChanged, Verdict
+from ckb_node.chain.events import MAX_SOURCES, BlockDecided, ChainChanged, Verdict
 from ckb_node.chain.orphans import EXPIRE_EPOCHS, OrphanPool
-from ckb_node.chain.side_sources import MAX_SOURCES, SideSources
+from ckb_node.chain.side_sources import SideSources
 from consensus.errors import CkbError
 from consensus.rules.block_contextual import DaoFieldMismatchError
 from consensus.rules.header import UnknownParentError
