@@ -120,7 +120,7 @@ def open_node(config: Config) -> Iterator[Node]:
         network, script, onion = _open_network(config, consensus, clock.now_ms)
         keys = alert_keys(settings.alert_signature)
         protocols = NodeProtocols(enabled_protocols(settings.network), VERSION, keys, script)
-        net = NetView(chain, network, VERSION, clock.now_ms, lambda: tasks.faults, protocols.alerts)
+        net = NetView(chain, network, VERSION, clock.now_ms, lambda: tasks.faults, protocols)
         lane = Lane("rpc", READERS)
         miner_config = _miner_config(config, consensus)
         assembler = None

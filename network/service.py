@@ -101,7 +101,7 @@ class NetworkService:
                 layer = self._layer(listeners, transport, room)
                 for handler in handlers(layer):
                     layer.switch.register(handler)
-                await listeners.start(layer.switch)
+                await listeners.start(layer)
                 self.layer = layer
                 layer.start()
                 try:

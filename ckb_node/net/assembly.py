@@ -14,6 +14,7 @@ from ckb_node.runtime.settings import ConfigError
 from ckb_node.sync.awaited import awaited_protocols
 from network.identity import Identity
 from network.limits import ALL_PROTOCOLS, FEELER, IDENTIFY, RELAY, SYNC, Flags, ProtocolSpec
+from network.messages.protocols import Alert
 from network.multiaddr import Multiaddr
 from network.outbound import OutboundSettings
 from network.peer import Handler
@@ -21,7 +22,7 @@ from network.peer_info import AlertMessage
 from network.peer_layer import PeerLayer, PeerLayerSettings
 from network.peers.registry import RegistrySettings
 from network.peers.store_files import StoreFiles
-from network.protocols.alert import DEVELOPERS, AlertKeys, AlertProtocol
+from network.protocols.alert import DEVELOPERS, AlertKeys, AlertProtocol, verify_signatures
 from network.protocols.identify import LocalIdentity
 from network.protocols.net_time import TimeProtocol
 from network.service import NetworkService, ServiceSettings
@@ -136,6 +137,14 @@ class NodeProtocols:
     def alerts(self) -> Sequence[AlertMessage]:
         """What is to be shown now."""
         return () if self._alert is None else self._alert.alerts()
+
+    def publish(self, alert: Alert) -> bool:
+        """Show an alert and tell all peers; False when the network does not run. Raises AlertSignatureError."""
+        verify_signatures(alert, self._keys)
+        if self._alert is None:
+            return False
+        self._alert.publish(alert)
+        return True
 
     def _on_alert(self, alert: AlertMessage) -> None:
         log.warning("network alert", id=alert.id, priority=alert.priority, message=alert.message)

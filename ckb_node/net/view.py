@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import ip_network
+from typing import Protocol
 
 from ckb_node.chain.initial_download import InitialDownload, has_enough_work
 from ckb_node.chain.service import ChainService
 from ckb_node.runtime.tasks import Fault
 from ckb_node.sync.state import SyncState
 from network.facts import local_node, remote_nodes
+from network.messages.protocols import Alert
 from network.multiaddr import Multiaddr
 from network.peer_info import AlertMessage, BannedAddress, LocalNode, RemoteNode
 from network.peers.bans import Ban
@@ -17,6 +19,18 @@ from network.service import NetworkService
 
 FAULT_PRIORITY = 20
 FAULT_NOTICE_MS = 60_000
+
+
+class AlertDesk(Protocol):
+    """Who keeps the developers' notices."""
+
+    def alerts(self) -> Sequence[AlertMessage]:
+        """What is to be shown now."""
+        ...
+
+    def publish(self, alert: Alert) -> bool:
+        """Show it and tell all peers; False when the network does not run. Raises AlertSignatureError."""
+        ...
 
 
 class NetView:
@@ -29,7 +43,7 @@ class NetView:
         version: str,
         now_ms: Callable[[], int],
         faults: Callable[[], Sequence[Fault]] = tuple,
-        alerts: Callable[[], Sequence[AlertMessage]] = tuple,
+        alerts: AlertDesk | None = None,
     ) -> None:
         """`faults`: parts of the node that do not work now. `alerts`: notices of the developers."""
         self._chain, self._network, self._version, self._now_ms = chain, network, version, now_ms
@@ -128,4 +142,8 @@ class NetView:
             AlertMessage(at, FAULT_PRIORITY, notice_until, f"{fault.name} does not work: {fault.reason}")
             for at, fault in enumerate(self._faults(), start=1)
         ]
-        return [*own, *self._alerts()]
+        return own if self._alerts is None else [*own, *self._alerts.alerts()]
+
+    def send_alert(self, alert: Alert) -> bool:
+        """Show an alert and tell all peers; False when there is no network. Raises AlertSignatureError."""
+        return self._alerts is not None and self._alerts.publish(alert)

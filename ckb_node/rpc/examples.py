@@ -294,7 +294,17 @@ _DEPLOYMENTS = {
     "deployments": {"light_client": {**_DEPLOYMENT, "since": "0x0", "state": "active"}},
 }
 
+_ALERT = {
+    "id": "0x134aff1",
+    "cancel": "0x0",
+    "priority": "0x14",
+    "message": "An example alert message!",
+    "notice_until": "0x24bcca57c00",
+    "signatures": ["0x" + "0b" * 65, "0x" + "0c" * 65],
+}
+
 _OTHERS = {
+    "send_alert": Example([_ALERT], None),
     "get_block_template": Example([None, None, None], _TEMPLATE),
     "submit_block": Example(["0x0", _BLOCK], _BLOCK_HASH),
     "get_blockchain_info": Example([], _CHAIN_INFO),

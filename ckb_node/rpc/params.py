@@ -14,6 +14,7 @@ import msgspec
 
 from ckb_node.jsonrpc_types import chain as jsontypes
 from ckb_node.jsonrpc_types import hex_text as hextext
+from ckb_node.jsonrpc_types.alert import AlertJson, read_alert
 from ckb_node.mining import template_json as templatejson
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc import chain_results as chainresults
@@ -21,6 +22,7 @@ from ckb_node.rpc.outputs_validator import OutputsValidator
 from ckb_node.rpc.param_faults import TEXT
 from ckb_node.txpool.views import FeePriority
 from consensus.types.blockchain import Block, OutPoint, Script, Transaction
+from network.messages.protocols import Alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ TransactionAndWitnessProofParam = Annotated[
     chainresults.TransactionAndWitnessProofJson,
     Codec("TransactionAndWitnessProof", chainresults.TransactionAndWitnessProofJson, _itself),
 ]
+AlertParam = Annotated[Alert, Codec("Alert", AlertJson, read_alert)]
 TemplateParam = Annotated[
     BlockTemplate, Codec("BlockTemplate", templatejson.BlockTemplateJson, templatejson.read_template)
 ]

@@ -54,7 +54,6 @@ NOT_BUILT = {
     "jemalloc_profiling_dump": Module.DEBUG,
     "update_main_logger": Module.DEBUG,
     "set_extra_logger": Module.DEBUG,
-    "send_alert": Module.ALERT,
     "get_overview": Module.TERMINAL,
 }
 """Methods of the interface that this version does not have."""

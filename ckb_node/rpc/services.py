@@ -32,6 +32,7 @@ from consensus.context import ChainReader
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Transaction
 from consensus.types.core import EpochExt
+from network.messages.protocols import Alert
 from network.peer_info import AlertMessage, BannedAddress, LocalNode, RemoteNode
 from storage.filters import BlockFilter
 from storage.kv import Snapshot
@@ -236,6 +237,10 @@ class NetService(Protocol):
     def ping_peers(self) -> None: ...
 
     def alerts(self) -> Sequence[AlertMessage]: ...
+
+    def send_alert(self, alert: Alert) -> bool:
+        """Show an alert and tell all peers; False when there is no network. Raises AlertSignatureError."""
+        ...
 
 
 # ---------------------------------------------------------------- all of it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ckb_node.net.figures import line_of, measure_network
 from ckb_node.net.view import NetView
 from ckb_node.runtime.metrics import Metrics
 from ckb_node.runtime.tasks import Fault
+from network.messages.protocols import Alert
 from network.peer_info import AlertMessage
 from network.peer_layer import PeerLayer
 from network.service import NetworkService
@@ -96,7 +97,17 @@ async def test_before_it_runs_there_are_no_peers(tmp_path: Path, dev: DevChain) 
 async def test_alerts_of_the_developers_and_of_the_node(tmp_path: Path, dev: DevChain) -> None:
     alert = AlertMessage(7, 1, NOW, "update")
     faults = [Fault("indexer", "no space left", NOW)]
-    view = NetView(dev.chain, service(tmp_path, 1), "1", lambda: NOW, lambda: faults, lambda: [alert])
+
+    class Desk:
+        """Satisfies ckb_node.net.view.AlertDesk."""
+
+        def alerts(self) -> Sequence[AlertMessage]:
+            return [alert]
+
+        def publish(self, alert: Alert) -> bool:
+            raise AssertionError(alert)
+
+    view = NetView(dev.chain, service(tmp_path, 1), "1", lambda: NOW, lambda: faults, Desk())
     own, theirs = view.alerts()
     assert own.message == "indexer does not work: no space left"
     assert theirs is alert

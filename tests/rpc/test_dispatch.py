@@ -282,7 +282,7 @@ async def test_a_module_that_is_off_or_not_built_is_named(dispatcher: Dispatcher
     assert code == -32601
     assert "Method not found: `subscribe` is in the module `Subscription`, which this version" in text
     everything = dispatcher_of(NoMiner(), tuple(Module), [METHODS])
-    for method, module in (("send_alert", "Alert"), ("get_overview", "Terminal"), ("set_extra_logger", "Debug")):
+    for method, module in (("get_overview", "Terminal"), ("set_extra_logger", "Debug")):
         for each in (dispatcher, everything):
             code, text = await message_of(each, method)
             assert code == -4

@@ -17,10 +17,10 @@ REMOVES = {"remove_transaction", "clear_tx_pool", "clear_tx_verify_queue"}
 
 
 def test_which_they_are() -> None:
-    """All of Net, Miner and IntegrationTest, and of the pool what removes; nothing that wallets need."""
+    """All of Net, Miner, IntegrationTest and Alert, and of the pool what removes; nothing that wallets need."""
     for methods in (*OWN_MODULES, INDEXER_METHODS):
         for method in methods:
-            commands = method.module in (Module.NET, Module.MINER, Module.INTEGRATION_TEST)
+            commands = method.module in (Module.NET, Module.MINER, Module.INTEGRATION_TEST, Module.ALERT)
             assert method.owner_only == (commands or method.name in REMOVES), method.name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckb_node.rpc.methods import (
+    alert,
     chain_blocks,
     chain_proofs,
     chain_rewards,
@@ -29,5 +30,6 @@ OWN_MODULES: Iterable[Methods] = (
     stats.METHODS,
     experiment.METHODS,
     integration_test.METHODS,
+    alert.METHODS,
 )
 """Always registered; `ckb_node.node` adds the methods of the indexer."""

@@ -28,11 +28,18 @@ class SignatureFault(Enum):
 
 
 class AlertSignatureError(ValueError):
-    """Not enough valid signatures. `valid`: how many keys have signed."""
+    """Not enough valid signatures. `valid`: how many keys have signed, of `threshold` that must."""
 
-    def __init__(self, fault: SignatureFault, message: str, valid: int = 0) -> None:
+    def __init__(self, fault: SignatureFault, message: str, threshold: int, valid: int = 0) -> None:
         super().__init__(message)
-        self.fault, self.valid = fault, valid
+        self.fault, self.valid, self.threshold = fault, valid, threshold
+
+    @property
+    def name(self) -> str:
+        """With its fields, as the reference's RPC writes it."""
+        if self.fault is SignatureFault.THRESHOLD:
+            return f"Threshold {{ threshold: {self.threshold}, pass_sigs: {self.valid} }}"
+        return str(self.fault.value)
 
 
 def verify_signatures(alert: Alert, keys: AlertKeys) -> None:
@@ -40,13 +47,15 @@ def verify_signatures(alert: Alert, keys: AlertKeys) -> None:
     others there may not be more than keys."""
     signatures = [signature for signature in alert.signatures if _is_well_formed(signature)]
     if len(signatures) > len(keys.public_keys):
-        raise AlertSignatureError(SignatureFault.TOO_MANY, "The count of sigs should be less than privkeys.")
+        raise AlertSignatureError(
+            SignatureFault.TOO_MANY, "The count of sigs should be less than privkeys.", keys.threshold
+        )
     if len(signatures) < keys.threshold:
-        raise AlertSignatureError(SignatureFault.TOO_FEW, "The count of sigs is less than threshold.")
+        raise AlertSignatureError(SignatureFault.TOO_FEW, "The count of sigs is less than threshold.", keys.threshold)
     valid = len(_signers(signatures, alert.body.hash) & keys.public_keys)
     if valid < keys.threshold:
         message = f"Failed to meet threshold {keys.threshold}, actual: {valid}."
-        raise AlertSignatureError(SignatureFault.THRESHOLD, message, valid)
+        raise AlertSignatureError(SignatureFault.THRESHOLD, message, keys.threshold, valid)
 
 
 def _is_well_formed(signature: bytes) -> bool:
