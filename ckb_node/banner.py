@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ckb_node.config import Config
 from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY
 from ckb_node.jsonrpc_types.hex_text import bytes_text
@@ -13,11 +15,12 @@ from consensus.types.blockchain import Header, Script
 SHANNONS = 100_000_000
 
 
-def banner(config: Config, consensus: Consensus, tip: Header, address: str, *, mine: bool) -> str:
-    """Lines for the terminal. `address` is that of RPC as in a URL."""
+def banner(config: Config, consensus: Consensus, tip: Header, address: str, peers: Sequence[str], *, mine: bool) -> str:
+    """Lines for the terminal. `address` is that of RPC as in a URL, `peers` where peers may connect."""
     lines = [
         f"ckb-node {VERSION}",
         f"  RPC      http://{address}",
+        *(f"  peers    {each}" for each in peers or ["the node takes no connections"]),
         f"  chain    {consensus.id}, genesis 0x{consensus.genesis_hash.hex()}",
         f"  tip      {tip.number} 0x{tip.hash.hex()}",
         f"  data     {config.data_dir}",

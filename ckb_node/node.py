@@ -59,6 +59,7 @@ from ckb_node.txpool.service import PoolService
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
+from network.multiaddr import AddressTransport
 from network.service import ListenError, NetworkService
 from storage.chain_store import ChainStore
 from storage.errors import StorageError, from_os_error
@@ -289,9 +290,11 @@ async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[
     """Listen for peers and dial while the context lasts. Raises ListenError. What fails later fails alone: a handler
     ends the session that it served, and these tasks are started again."""
     network = node.network
-    async with network.running(node.protocols.handlers, connections) as layer:
-        for address in layer.own.listening:
-            log.info("peers may connect", address=str(address))
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            layer = await stack.enter_async_context(network.running(node.protocols.handlers, connections))
+        except ListenError as error:
+            raise ListenError(f"network.listen_addresses: {error}") from None
         tasks.start_restartable("addresses of peers", network.save_hourly)
         tasks.start_restartable("figures of the network", lambda: tell_figures(network, layer))
         if node.alert_script is not None:
@@ -392,11 +395,19 @@ async def serve(config: Config, signals: StopSignals, connections: int, *, mine:
             stay_responsive()
             address = shown_address(host, port)
             with node.chain.view() as view:
-                sys.stdout.write(banner(config, node.consensus, view.tip_header(), address, mine=mine))
+                tip = view.tip_header()
+            sys.stdout.write(banner(config, node.consensus, tip, address, peer_addresses(node), mine=mine))
             sys.stdout.flush()
             log.info("RPC is open", address=f"http://{address}")
             await node.tasks.until(stop)
     log.info("stopped")
+
+
+def peer_addresses(node: Node) -> list[str]:
+    """Where peers may connect by TCP, with this node's id."""
+    layer = node.network.layer
+    found = () if layer is None else layer.own.listening
+    return [str(address) for address in found if address.transport is AddressTransport.TCP]
 
 
 def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -142,6 +142,15 @@ def test_port_in_use(directory: Path) -> None:
     assert_sound(directory)
 
 
+def test_port_for_peers_in_use(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"
+        edit(directory, "/ip4/127.0.0.1/tcp/0", address)
+        done = run_command("run", "-C", str(directory))
+    assert_fails(done, EXIT_IO, f"network.listen_addresses: cannot listen on {address}", "in use")
+    assert_sound(directory)
+
+
 def test_second_node_on_the_same_data(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     first = NodeProcess(directory, "dev", *FAST, port=rpc_port(directory))
     try:
