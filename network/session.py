@@ -40,7 +40,7 @@ MAX_TURN: Final = 512
 MIN_DELAY: Final = 0.001
 """Seconds before a timer. An event loop's clock may call a little too early."""
 
-CLOSE_WAIT: Final = 2.0
+CLOSE_WAIT: Final = 1.5
 """Seconds that the last bytes have to leave; then the connection is cut."""
 
 _PEER_CLOSED: Final = (EndReason.PEER_CLOSED, EndReason.END_OF_STREAM)
@@ -258,6 +258,11 @@ class Session:
         if is_told:
             self._set_timer(DISCONNECT_WAIT, self._close)
         else:
+            self._close()
+
+    def hurry(self) -> None:
+        """A session that is leaving waits no longer for its reason to be read."""
+        if self._stage is Stage.LEAVING:
             self._close()
 
     def flush(self) -> None:

@@ -229,12 +229,13 @@ class Switch:
             session.leave(Cause.CLOSED_BY_PEER, f"it said: {text}", told=False)
 
     def close(self) -> None:
-        """End all connections, and begin none. They are gone when `connections` is 0, after 2 s at most."""
+        """End all connections, and begin none. They are gone when `connections` is 0, after CLOSE_WAIT at most."""
         self._is_closed = True
         self._check_timer.cancel()
         self.dials.close()
         for session in list(self._sessions.values()):
             session.leave(Cause.SHUTDOWN, "the node is stopping", told=False)
+            session.hurry()
 
     # --- connections come ---
 

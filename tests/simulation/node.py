@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from random import Random
@@ -11,7 +11,7 @@ from typing import Final
 from network.identity import Identity
 from network.limits import SYNC, Flags, ProtocolSpec
 from network.multiaddr import Multiaddr
-from network.peer import Direction, Peer
+from network.peer import Direction, Handler, Peer
 from network.peer_layer import PeerLayer, PeerLayerSettings, PeerTables
 from network.peers.registry import RegistrySettings
 from network.protocols.identify import LocalIdentity
@@ -90,8 +90,10 @@ class SimNode:
         registry: RegistrySettings | None = None,
         settings: PeerLayerSettings | None = None,
         tables: PeerTables | None = None,
+        handlers: Callable[[PeerLayer], Iterable[Handler]] | None = None,
     ) -> None:
-        """The key follows from seed and name. `tables`: of an earlier run."""
+        """The key follows from seed and name. `tables`: of an earlier run. `handlers`: those of the chain's protocols;
+        without them Sync is played by `beats`."""
         self.name, self.ip = name, ip
         self.wires: Final = wires
         self.rng: Final = Random(f"{seed}:{name}")
@@ -121,7 +123,8 @@ class SimNode:
         )
         self.switch: Final = self.layer.switch
         self.beats: Final = Beats(wires.clock)
-        self.switch.register(self.beats)
+        for handler in (self.beats,) if handlers is None else handlers(self.layer):
+            self.switch.register(handler)
         self.is_running = False
 
     def start(self) -> None:

@@ -8,6 +8,7 @@ from network.limits import DISCOVERY, IDENTIFY, PING, SYNC
 from network.messages.peers import Ping, PingMessage
 from network.multiaddr import Multiaddr
 from network.peer import Direction
+from network.traffic import Cause
 from tests.simulation.hostile import Flooder, RawClient, WireClient
 from tests.simulation.node import SimNode
 from tests.simulation.world import World, host_ip
@@ -65,6 +66,21 @@ def test_two_thousand_silent_connections(many: bool) -> None:
     world.run(10)
     assert all(client.is_lost for client in clients)
     assert_gone(world, victim)
+
+
+def test_hundreds_of_peers_from_everywhere_take_only_free_places() -> None:
+    world = quiet_network(13)
+    victim = world.nodes[0]
+    clients = [WireClient(world.wires, host_ip(1000 + number), seed=number) for number in range(300)]
+    for number, client in enumerate(clients):
+        client.connect(victim)
+        if number % 10 == 0:
+            world.run(0.5)
+    world.run(5)
+    assert len(victim.switch.peers()) <= 125
+    assert victim.switch.traffic.left[Cause.EVICTED] > 150
+    assert {node.name for node in world.nodes[1:]} < set(victim.peer_names), "who has been there longest stays"
+    assert_honest_unharmed(world, victim)
 
 
 def test_an_honest_newcomer_gets_in_during_a_flood() -> None:

@@ -10,12 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from network.dialling import NoDial
+from network.facts import local_node, remote_nodes
 from network.gate import GateLimits
 from network.intake import IntakeLimits
 from network.ip import IpAddress
 from network.limits import DISCONNECT_MESSAGE, FEELER, IDENTIFY, RELAY, SYNC, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.peer import Direction, MessageTooLarge, Peer, SessionKind
+from network.peer_info import PeerSyncState
 from network.peer_layer import PeerLayerSettings
 from network.peers.bans import network_of
 from network.peers.registry import RegistrySettings
@@ -505,10 +507,14 @@ def test_a_stopped_node_is_gone_within_two_seconds() -> None:
         session = node.switch.peer_of(client.identity.peer_id)
         assert session is not None
         session.send(SYNC, world.rng.randbytes(1_000_000))
+    for client in clients[-10:]:  # and those have just been sent away
+        session = node.switch.peer_of(client.identity.peer_id)
+        assert session is not None
+        session.disconnect("useless outbound peer in IBD")
     node.layer.close()
-    world.run(2)
+    world.run(1.9)
     assert node.switch.connections == 0
-    assert node.switch.traffic.left[Cause.SHUTDOWN] == 100
+    assert node.switch.traffic.left[Cause.SHUTDOWN] == 90
     assert all(not node.layer.registry.get(number) for number in range(200))
 
 
@@ -629,3 +635,32 @@ def test_the_goodbye_of_a_peer_is_the_reason_that_is_noted() -> None:
     (reason,) = [line["reason"] for line in lines if line["event"] == "peer left"]
     assert reason == "it said: bye\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[31mred"
     assert client.has_ended
+
+
+def test_what_rpc_shows() -> None:
+    pair = Pair()
+    pair.one.layer.own.add_public(Multiaddr.parse("/dns4/node.example/tcp/8115"))
+    own = local_node(pair.one.layer)
+    assert (own.node_id, own.version, own.active, own.connections) == (
+        pair.one.identity.peer_id,
+        pair.one.name,
+        True,
+        1,
+    )
+    texts = [address.address for address in own.addresses]
+    assert texts == [str(pair.one.address), f"/dns4/node.example/tcp/8115/p2p/{own.node_id}"]
+    assert {protocol.id for protocol in own.protocols} == {0, 1, 2, 3, 4, 100, 101, 130}
+    state = PeerSyncState(inflight_count=7)
+    pair.one.layer.ping.ping_all()
+    pair.world.run(3)
+    (seen,) = remote_nodes(pair.one.layer, {pair.one_peer.session_id: state}.get)
+    assert (seen.node_id, seen.version, seen.is_outbound) == (pair.two.identity.peer_id, pair.two.name, True)
+    assert seen.sync_state is state
+    assert 4000 < seen.connected_duration < 5100
+    assert seen.last_ping_duration == 20
+    assert seen.addresses[0].address == str(pair.two.address)
+    assert dict(seen.protocols) == dict.fromkeys((0, 1, 2, 4, 100, 101, 130), "3")
+    (other,) = remote_nodes(pair.two.layer, lambda _: None)
+    assert not other.is_outbound
+    assert other.sync_state is None
+    assert other.last_ping_duration is None

@@ -7,7 +7,8 @@ from random import Random
 from typing import Final
 
 from network.multiaddr import Multiaddr
-from network.peer_layer import PeerLayerSettings
+from network.peer import Handler
+from network.peer_layer import PeerLayer, PeerLayerSettings
 from network.peers.registry import RegistrySettings
 from tests.simulation.clock import Clock
 from tests.simulation.node import SimNode
@@ -35,6 +36,7 @@ class World:
         ip: str | None = None,
         registry: RegistrySettings | None = None,
         settings: PeerLayerSettings | None = None,
+        handlers: Callable[[PeerLayer], Iterable[Handler]] | None = None,
     ) -> SimNode:
         """A node more, not started; without an `ip` in a network group of its own."""
         number = len(self.nodes)
@@ -46,6 +48,7 @@ class World:
             bootnodes=bootnodes,
             registry=registry,
             settings=settings,
+            handlers=handlers,
         )
         self.nodes.append(node)
         return node
