@@ -190,12 +190,13 @@ class PeerStore:
     def to_punch(
         self, count: int, now_ms: int, *, required: int = REQUIRED_FLAGS, connected: Collection[str] = ()
     ) -> list[Multiaddr]:
-        """Never connected, with an IP address: perhaps behind a NAT."""
+        """Never connected, with an IP address: perhaps behind a NAT. Also those that are not worth another dial: who
+        does not answer is who must be met in another way. (The reference leaves them out.)"""
 
         def is_fit(known: KnownAddress) -> bool:
             return known.ip is not None and known.peer_id not in connected and serves(known.flags, required)
 
-        picker = self._picker(count, now_ms)
+        picker = Picker(self._rng, count, lambda known: not self._is_banned(known, now_ms))
         picker.pick(self._told, is_fit)
         return [known.address for known in picker.found]
 
@@ -214,10 +215,12 @@ class PeerStore:
         self, count: int, now_ms: int, avoided_groups: Collection[str] = (), max_per_group: int | None = None
     ) -> Picker:
         def is_allowed(known: KnownAddress) -> bool:
-            is_banned = known.ip is not None and self._bans.is_banned(known.ip, now_ms)
-            return known.is_connectable(now_ms) and not is_banned
+            return known.is_connectable(now_ms) and not self._is_banned(known, now_ms)
 
         return Picker(self._rng, count, is_allowed, avoided_groups, max_per_group)
+
+    def _is_banned(self, known: KnownAddress, now_ms: int) -> bool:
+        return known.ip is not None and self._bans.is_banned(known.ip, now_ms)
 
     # --- room ---
 

@@ -83,7 +83,7 @@ def test_what_never_answered_is_given_up_until_it_is_told_again() -> None:
     store.add_told(A, ALL_FLAGS, NOW)
     for at in range(3):
         store.mark_tried(A, NOW + at * 2 * MINUTE)
-    assert classes(store, NOW + HOUR) == ""
+    assert classes(store, NOW + HOUR) == "p", "it may be behind a router that lets only answers in"
     store.add_told(A, ALL_FLAGS, NOW + HOUR)
     assert classes(store, NOW + HOUR) == "fp"
 
