@@ -178,7 +178,7 @@ class HeaderRows(KnownHeaders):
         """The block is stored now: its row goes, and those above it stand on the block."""
         highest = self._highest_row() if self._highest is None else self._highest
         if header.number <= highest and (row := self.row(header.hash)) is not None:
-            self._remove(row)
+            self._remove(HeaderRow(header, row.total_difficulty))  # this header's hash is known
 
     def delete(self, header: Header) -> None:
         """Delete the row of a header, if there is one, and note that those above it must go; the block is not stored
