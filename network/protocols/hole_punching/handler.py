@@ -51,6 +51,8 @@ __all__ = ["HolePunchingProtocol", "HolePunchingStore", "Punch"]
 
 TICK: Final = 5 * 60.0
 """Seconds between requests of our own."""
+SETTLE: Final = 10.0
+"""Seconds from a session's beginning until requests: by then the peer has told where it sees us."""
 REQUEST_TIMEOUT: Final = 5 * 60.0
 """Seconds in which an answer to a request counts."""
 MAX_REQUESTS: Final = 64
@@ -109,6 +111,8 @@ class HolePunchingProtocol:
         """Our own, by target: when they were sent."""
         self._meetings: Final = PendingMeetings()
         self._rates: Final = PunchingRates(scheduler.now())
+        self._due = scheduler.now() + TICK
+        """When the next requests are due. Peers may come and go until then."""
         self._tick: Timer | None = None
 
     @property
@@ -119,7 +123,8 @@ class HolePunchingProtocol:
         peer_id = peer_id_to_bytes(peer.peer_id)
         self._sessions[peer_id] = _Session(peer, peer_id)
         if self._tick is None:
-            self._tick = self._scheduler.call_later(TICK, self._on_tick)
+            delay = max(self._due - self._scheduler.now(), SETTLE)
+            self._tick = self._scheduler.call_later(delay, self._on_tick)
 
     def closed(self, peer: Peer) -> None:
         peer_id = peer_id_to_bytes(peer.peer_id)
@@ -258,6 +263,7 @@ class HolePunchingProtocol:
     def _on_tick(self) -> None:
         self._tick = self._scheduler.call_later(TICK, self._on_tick)
         now = self._scheduler.now()
+        self._due = now + TICK
         self._meetings.expire(now)
         for target in [target for target, at in self._requests.items() if now - at >= REQUEST_TIMEOUT]:
             del self._requests[target]

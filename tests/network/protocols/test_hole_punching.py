@@ -23,7 +23,7 @@ from network.messages.peers import (
 from network.multiaddr import Multiaddr
 from network.peer import Direction
 from network.protocols.hole_punching import HolePunchingProtocol
-from network.protocols.hole_punching.handler import MAX_PORTS_OF_HOST, MAX_REQUESTS, TICK
+from network.protocols.hole_punching.handler import MAX_PORTS_OF_HOST, MAX_REQUESTS, SETTLE, TICK
 from network.protocols.hole_punching.messages import PunchingMessage
 from network.protocols.hole_punching.pending import ANSWER_AGAIN, KEPT, MAX_MEETINGS, MAX_OF_SESSION
 from network.protocols.hole_punching.rates import ALL_AT_ONCE, MAX_PAIRS
@@ -450,6 +450,16 @@ def test_no_request_without_need_or_hope(reason: str) -> None:
         node.store.punchable = [address(0)]
     node.scheduler.advance(3 * TICK)
     assert node.sent() == []
+
+
+def test_requests_wait_for_a_peer_but_not_for_one_that_stays() -> None:
+    node = originator()
+    node.scheduler.advance(TICK / 2)
+    node.handler.closed(node.peers[1])
+    node.scheduler.advance(TICK)
+    node.connect(2)
+    node.scheduler.advance(SETTLE)
+    assert [seed for seed, _ in node.sent()] == [2]
 
 
 def test_without_sessions_nothing_is_done() -> None:
