@@ -121,7 +121,10 @@ def parse_onion(text: str) -> OnionService:
 
 
 def read_onion(data: bytes) -> OnionService:
-    return OnionService(base64.b32encode(data[:-2]).decode().lower(), read_number(data[-2:]))
+    port = read_number(data[-2:])
+    if port == 0:
+        raise ValueError("expected a port")
+    return OnionService(base64.b32encode(data[:-2]).decode().lower(), port)
 
 
 def write_onion(value: Value) -> bytes:

@@ -96,6 +96,7 @@ def test_what_is_no_multiaddress_is_refused_with_the_reason(text: str, message: 
         "a503221320" + "00" * 32,  # another hash
         "a50321" + "1220" + "00" * 31,
         "bd03" + "00" * 36,
+        "bd03" + "00" * 37,  # port 0, which has no text
     ],
 )
 def test_hostile_bytes_are_refused(raw: str) -> None:
