@@ -87,12 +87,14 @@ class KnownAddress:
         return self.attempts > 0 and self.was_tried_within(rest, now_ms)
 
     def is_connectable(self, now_ms: int) -> bool:
-        """Whether it is worth another dial."""
+        """Whether it is worth another dial. What was connected once always is after a day: perhaps it was our own
+        network that did not work, and then all addresses fail alike."""
         if self.was_tried_within(MINUTE, now_ms):
             return True
         if not self.was_connected:
             return self.attempts < MAX_RETRIES
-        return self.attempts < MAX_FAILURES or now_ms - self.last_connected_ms <= SHARE_MS
+        has_failed = self.attempts >= MAX_FAILURES and now_ms - self.last_connected_ms > SHARE_MS
+        return not has_failed or not self.was_tried_within(DAY, now_ms)
 
     def mark_tried(self, now_ms: int) -> None:
         self.last_tried_ms = now_ms

@@ -118,6 +118,7 @@ class Node:
 
     def __init__(self, store: PeerStore, seed: int) -> None:
         self.store, self.rng = store, Random(seed)
+        self.has_network = True
         self.outbound = list[Multiaddr]()
 
     def tick(self, now_ms: int) -> None:
@@ -135,7 +136,7 @@ class Node:
     def _dial(self, one: Multiaddr, now_ms: int, chance: float) -> bool:
         """Honest hosts answer sometimes, those of the attacker always; what was invented, never."""
         self.store.mark_tried(one, now_ms)
-        is_there = number_in_group(one) < (60_000 if is_evil(one) else 1000)
+        is_there = self.has_network and number_in_group(one) < (60_000 if is_evil(one) else 1000)
         if not is_there or not (is_evil(one) or self.rng.random() < chance):
             return False
         return self.store.add_connected(one, ALL_FLAGS, now_ms)
@@ -180,3 +181,20 @@ def test_a_node_that_was_off_for_a_month_finds_its_peers_again() -> None:
         node.tick(now)
     assert len(node.outbound) == OUTBOUND
     assert share(node.outbound) == 0
+
+
+def test_a_node_without_network_for_weeks_goes_on_by_itself_when_it_is_back() -> None:
+    """All addresses fail alike then, which says nothing about them."""
+    store, now = new_store(seed=3), NOW
+    for number in range(30):
+        store.add_connected(honest(number), ALL_FLAGS, NOW)
+    node = Node(store, seed=4)
+    node.has_network = False
+    for _ in range(21 * 24 * 4):
+        now += 15 * MINUTE
+        node.tick(now)
+    node.has_network = True
+    for _ in range(24 * 4):
+        now += 15 * MINUTE
+        node.tick(now)
+    assert len(node.outbound) == OUTBOUND

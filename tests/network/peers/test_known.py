@@ -23,6 +23,7 @@ def known(*, connected: int = 0, tried: int = 0, attempts: int = 0) -> KnownAddr
         (known(attempts=9, connected=NOW - 8 * DAY, tried=NOW - HOUR), True),
         (known(attempts=10, connected=NOW - 8 * DAY, tried=NOW - HOUR), False),
         (known(attempts=10, connected=NOW - 7 * DAY, tried=NOW - HOUR), True),
+        (known(attempts=10, connected=NOW - 8 * DAY, tried=NOW - DAY - 1), True),
     ],
 )
 def test_what_is_worth_another_dial(one: KnownAddress, is_connectable: bool) -> None:
