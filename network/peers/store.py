@@ -3,7 +3,7 @@
 Two classes are kept apart. *Told* addresses are the word of some peer; anyone can invent them in any number and any
 network. They compete by who told them: when room is short, the source (a network group of peers) that told the most
 loses one. *Tried* addresses were dialled by us and proved their key; an attacker needs hosts for them. They compete by
-their network group. Told addresses never take the room of tried ones. See decision 33.
+their network group. Told addresses never take the room of tried ones. See decision 35.
 """
 
 from __future__ import annotations
