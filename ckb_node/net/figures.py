@@ -17,7 +17,7 @@ from network.traffic import ProtocolTraffic, Traffic
 
 log = structlog.get_logger("network")
 
-LINE_SECONDS: Final = 60.0
+LINE_SECONDS: Final = 300.0
 """Between two lines of the log."""
 
 KIB: Final = 1024
@@ -81,7 +81,7 @@ def _connections(network: NetworkService) -> int:
 
 
 async def tell_figures(network: NetworkService, layer: PeerLayer) -> None:
-    """A line each minute in which anything has changed, until cancelled."""
+    """A line every five minutes in which anything has changed, until cancelled."""
     before = None
     while True:
         await asyncio.sleep(LINE_SECONDS)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from typing import Protocol
 
+import structlog
+
 from ckb_node.chain.initial_download import InitialDownload, has_enough_work
 from ckb_node.chain.service import ChainService
 from ckb_node.runtime.tasks import Fault
@@ -16,6 +18,8 @@ from network.multiaddr import Multiaddr
 from network.peer_info import AlertMessage, BannedAddress, LocalNode, RemoteNode
 from network.peers.bans import Ban
 from network.service import NetworkService
+
+log = structlog.get_logger("network")
 
 FAULT_PRIORITY = 20
 FAULT_NOTICE_MS = 60_000
@@ -72,8 +76,11 @@ class NetView:
 
     def add_node(self, address: str) -> None:
         """Connect to a multiaddress that ends in /p2p/<peer id>."""
-        if (layer := self._network.layer) is not None:
-            layer.switch.dial(Multiaddr.parse(address))
+        if (layer := self._network.layer) is None:
+            return
+        obstacle = layer.switch.dial(Multiaddr.parse(address), on_end=lambda reason: _tell(address, reason))
+        if obstacle is not None:
+            _tell(address, obstacle.value)
 
     def remove_node(self, peer_id: str) -> None:
         """Disconnect a peer."""
@@ -147,3 +154,9 @@ class NetView:
     def send_alert(self, alert: Alert) -> bool:
         """Show an alert and tell all peers; False when there is no network. Raises AlertSignatureError."""
         return self._alerts is not None and self._alerts.publish(alert)
+
+
+def _tell(address: str, reason: str | None) -> None:
+    """Why an operator's wish was not fulfilled; None when it was."""
+    if reason is not None:
+        log.warning("add_node: no connection", address=address, reason=reason)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from ckb_node.net.figures import line_of, measure_network
 from ckb_node.net.view import NetView
 from ckb_node.runtime.metrics import Metrics
 from ckb_node.runtime.tasks import Fault
+from network.identity import Identity
+from network.limits import PING
 from network.messages.protocols import Alert
 from network.peer_info import AlertMessage
 from network.peer_layer import PeerLayer
@@ -54,7 +57,8 @@ async def test_peers_come_and_go_by_rpcs_wishes(tmp_path: Path, dev: DevChain) -
         (peer,) = view.peers()
         assert (peer.node_id, peer.is_outbound, peer.sync_state) == (other.switch.peer_id, True, None)
         assert view.local_node().connections == 1
-        await until(lambda: view.peers()[0].version == "1.2.3")
+        await until(lambda: PING.id in dict(view.peers()[0].protocols))
+        assert view.peers()[0].version == "1.2.3"
         view.ping_peers()
         await until(lambda: view.peers()[0].last_ping_duration is not None)
         view.remove_node(peer.node_id)
@@ -62,6 +66,18 @@ async def test_peers_come_and_go_by_rpcs_wishes(tmp_path: Path, dev: DevChain) -
         view.set_active(active=False)
         assert not view.local_node().active
         assert not layer.switch.is_active
+
+
+async def test_why_an_operators_peer_is_not_connected_is_told(tmp_path: Path, dev: DevChain) -> None:
+    async with started(tmp_path / "a", 1) as (first, layer):
+        view = NetView(dev.chain, first, "1.2.3", lambda: NOW)
+        with capture_logs() as logs:
+            view.add_node(f"/ip4/127.0.0.1/tcp/1/p2p/{layer.switch.peer_id}")
+            other = Identity(bytes(31) + b"\7").peer_id
+            view.add_node(f"/onion3/{'a' * 56}:1/p2p/{other}")
+            await until(lambda: len(logs) >= 2)
+    assert "this node" in logs[0]["reason"]
+    assert "Tor" in logs[1]["reason"]
 
 
 async def test_a_ban_disconnects_and_can_be_lifted(tmp_path: Path, dev: DevChain) -> None:
