@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Final
 
 from vm.constants import MEMORY_SIZE, U64_MASK
 
@@ -37,3 +38,6 @@ class Arguments:
     def __iter__(self) -> Iterator[bytes]:
         """One by one, the first argument first."""
         return iter(self.strings.split(b"\0")[-2::-1])
+
+
+NO_ARGUMENTS: Final = Arguments.of(())

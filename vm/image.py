@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vm.constants import FLAG_EXECUTABLE, PAGE_COUNT, PAGE_SHIFT
+from vm.constants import PAGE_COUNT, PAGE_SHIFT
 from vm.errors import VmError
-from vm.memory import Memory
+from vm.memory import Memory, executable_end_of
 
 MAX_IMAGE: Final = 1 << 20  # bytes of pages that are worth remembering
 _NO_FLAGS: Final = bytes(PAGE_COUNT)
@@ -30,9 +30,10 @@ class Image:
         for address, content in self.contents:
             yield slice(address >> PAGE_SHIFT, (address + len(content)) >> PAGE_SHIFT)
 
-    def is_executable_from(self, address: int) -> bool:
-        """Whether one of the pages from there on, of which the first may begin before, is executable."""
-        return any(flag & FLAG_EXECUTABLE for flag in self.flags[address >> PAGE_SHIFT :])
+    @property
+    def executable_end(self) -> int:
+        """As `Memory.executable_end`."""
+        return executable_end_of(self.flags)
 
     def apply(self, memory: Memory) -> int:
         """Load it into an empty memory. Returns `size`, or raises a new `error`."""

@@ -11,15 +11,12 @@ from typing import Protocol
 from vm.arguments import Arguments
 from vm.constants import (
     MEMORY_SIZE,
-    PAGE_COUNT,
     PAGE_SHIFT,
     PAGE_SIZE,
-    STACK_SIZE,
     STATE_WORDS,
     U64_MASK,
     U64_MAX,
     VERSION0,
-    VERSION2,
     VERSIONS,
 )
 from vm.elf import ProgramMetadata, parse_elf
@@ -27,6 +24,7 @@ from vm.errors import CyclesExceeded, CyclesOverflow, InvalidVersion, MemOutOfSt
 from vm.image import is_empty
 from vm.memory import Memory
 from vm.registers import SP
+from vm.stack import STACK_BOTTOM, stack_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,53 +206,41 @@ class MachineState:
 
     def initialize_stack(self, args: Sequence[bytes] | Arguments) -> int:
         """As `Machine.initialize_stack`."""
-        top, bottom = MEMORY_SIZE, MEMORY_SIZE - STACK_SIZE
+        top = MEMORY_SIZE
         if self.version != VERSION0 and not args:
             # The memory is zero already: argc = 0 need not be written.
             self.set_register(SP, (top - 8) & ~15)
             return top - self.get_register(SP)
-        if self.version == VERSION0 or not self._store_stack_at_once(args):
-            self._store_stack_by_steps(args)
+        if self.version == VERSION0:
+            self._store_stack_of_version_0(args)
+        else:
+            self._store_stack(Arguments.of(args))
         sp = self.get_register(SP)
-        if sp < bottom:
+        if sp < STACK_BOTTOM:
             raise MemOutOfStack
         return top - sp
 
-    def _store_stack_at_once(self, args: Sequence[bytes] | Arguments) -> bool:
-        """The whole stack in two stores, from version 1 on; False, and nothing done, if a store could fail."""
-        arguments = Arguments.of(args)
-        strings_at, sp = _stack_of(arguments)
-        if sp < 0 or self.memory.any_executable(slice(sp >> PAGE_SHIFT, PAGE_COUNT)):
-            return False
-        self.memory.store_bytes(strings_at, arguments.strings)
-        self.memory.store_bytes(sp, arguments.words)
-        self.set_register(SP, sp)
-        return True
+    def _store_stack(self, args: Arguments) -> None:
+        """In two stores. If not all can be stored, sp tells how much was: the exec of version 1 goes on with that."""
+        stack = stack_of(args, self.memory.executable_end(), self.version)
+        self.memory.store_bytes(stack.strings_at, _last(args.strings, stack.strings_size))
+        self.memory.store_bytes(stack.sp, _last(args.words, stack.words_size))
+        self.set_register(SP, stack.sp)
+        if stack.error is not None:
+            raise stack.error
 
-    def _store_stack_by_steps(self, args: Sequence[bytes] | Arguments) -> None:
-        """Value by value. sp follows every step: after a failure the exec of version 1 goes on with what there is."""
-        sp, bottom = MEMORY_SIZE, MEMORY_SIZE - STACK_SIZE
-        self.set_register(SP, sp)
-        words = [len(args)]  # argc, then the addresses of the arguments
+    def _store_stack_of_version_0(self, args: Sequence[bytes] | Arguments) -> None:
+        """Value by value: there are few, since version 0 has no exec. The strings, their addresses, argc."""
+        sp, words = MEMORY_SIZE, [len(args)]
         for arg in args:
             sp = (sp - len(arg) - 1) & U64_MASK
             self.memory.store_bytes(sp, arg)
             self.memory.store8((sp + len(arg)) & U64_MASK, 0)
             words.append(sp)
-            self.set_register(SP, sp)
-            if self.version >= VERSION2 and sp < bottom:
-                raise MemOutOfStack
-        if self.version != VERSION0:
-            words.append(0)  # argv[argc]
-            sp = (((sp - 8 * len(words)) & ~15) + 8 * len(words)) & U64_MASK
-            self.set_register(SP, sp)
         for word in reversed(words):
             sp = (sp - 8) & U64_MASK
-            if self.version == VERSION0:
-                self.memory.store32(sp, word)  # version 0 writes the low half only
-            else:
-                self.memory.store64(sp, word)
-            self.set_register(SP, sp)
+            self.memory.store32(sp, word)  # the low half only
+        self.set_register(SP, sp)
 
     def reset(self, overwritten: Sequence[slice] = ()) -> None:
         """As `Machine.reset`."""
@@ -269,9 +255,10 @@ class MachineState:
             self.reset()
             return
         overwritten = list(image.pages)
-        strings_at, sp = _stack_of(args)
-        if self.version != VERSION0 and args and sp >= 0 and image.error is None and not image.is_executable_from(sp):
-            overwritten += _whole_pages(sp, sp + len(args.words)), _whole_pages(strings_at, MEMORY_SIZE)
+        if self.version != VERSION0 and args and image.error is None:
+            stack = stack_of(args, image.executable_end, self.version)
+            overwritten.append(_whole_pages(stack.sp, stack.sp + stack.words_size))
+            overwritten.append(_whole_pages(stack.strings_at, MEMORY_SIZE))
         self.reset(overwritten)
 
     def shrink(self) -> None:
@@ -308,10 +295,9 @@ class MachineState:
         self.memory.flags[:] = snapshot.flags
 
 
-def _stack_of(args: Arguments) -> tuple[int, int]:
-    """Addresses of the strings, which end where the memory ends, and of the words; the latter may be negative."""
-    strings_at = MEMORY_SIZE - len(args.strings)
-    return strings_at, (strings_at - len(args.words)) & ~15
+def _last(content: bytes, size: int) -> memoryview:
+    """The last bytes."""
+    return memoryview(content)[len(content) - size :]
 
 
 def _whole_pages(start: int, end: int) -> slice:

@@ -241,20 +241,21 @@ class Memory:
         words = set(self.data[start:end].cast("Q"))
         return words if words.issubset(known) else None
 
-    def gather_arguments(self, argc: int, argv: int, each: int) -> Arguments | None:
-        """The strings that an array of pointers names, read in turn; None if they are too many or too long.
+    def gather_arguments(self, argc: int, argv: int, each: int, room: int = MAX_ARGUMENT_BYTES) -> Arguments | int:
+        """The strings that an array of pointers names, read in turn. If they are too many or too long: how many bytes.
 
-        That is: they, with `each` bytes for each, exceed MAX_ARGUMENT_BYTES; or, if that is not so, there are more than
-        MAX_ARGUMENTS. Raises MemOutOfBound if a pointer or a string leaves the memory before that is noticed.
+        That is: they, with `each` bytes for each, exceed `room` (the first that does is counted still); or, if that is
+        not so, there are more than MAX_ARGUMENTS. Raises MemOutOfBound if a pointer or a string leaves the memory
+        before that is noticed. `room` is at most MAX_ARGUMENT_BYTES.
         """
         strings: list[bytes] = []
         total = 0
         for index in range(argc):
             strings.append(self.load_cstring(self.load64((argv + _WORD_SIZE * index) & U64_MASK)))
             total += each + len(strings[-1])
-            if total > MAX_ARGUMENT_BYTES:
-                return None
-        return Arguments.of(strings) if argc <= MAX_ARGUMENTS else None
+            if total > room:
+                return total
+        return Arguments.of(strings) if argc <= MAX_ARGUMENTS else total
 
     # Pages.
 
@@ -320,6 +321,10 @@ class Memory:
             yield page
             page = marked.find(1, page + 1)
 
+    def executable_end(self) -> int:
+        """Where the last executable page ends, 0 if there is none."""
+        return executable_end_of(bytes(self.flags))
+
     def dirty_ranges(self) -> Iterator[tuple[int, int]]:
         """Dirty pages [start, end) in a row."""
         return _runs(bytes(self.flags).translate(_DIRTY_MARKS))
@@ -348,6 +353,11 @@ class Memory:
     def _zero(self, start: int, end: int) -> None:
         """Pages."""
         self.data[start << PAGE_SHIFT : end << PAGE_SHIFT] = _ZERO_MEMORY[: (end - start) << PAGE_SHIFT]
+
+
+def executable_end_of(flags: bytes) -> int:
+    """Where the last executable page ends, 0 if there is none. `flags`: of all pages."""
+    return (flags.translate(_EXECUTABLE_MARKS).rfind(1) + 1) << PAGE_SHIFT
 
 
 def _runs(marked: bytes | bytearray) -> Iterator[tuple[int, int]]:

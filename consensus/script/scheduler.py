@@ -44,10 +44,11 @@ from consensus.script.syscalls.numbers import (
 from vm.arguments import Arguments
 from vm.constants import U64_MASK, U64_MAX
 from vm.elf import ProgramMetadata
-from vm.errors import CyclesExceeded, InvalidEcall, MemOutOfBound, MemOutOfStack, Unexpected, VmError
+from vm.errors import CyclesExceeded, InvalidEcall, MemOutOfBound, Unexpected, VmError
 from vm.machine import Machine
 from vm.memory import Memory
 from vm.registers import A0, A7
+from vm.stack import error_of_refused, room_for_strings
 
 ROOT = 0
 MAX_PROCESSES = 16
@@ -291,7 +292,7 @@ class Scheduler:
         machine = process.machine
         machine.add_cycles_unchecked(EXEC_CYCLES)
         elf, metadata = self._context.load(request.program, self._vm_version)
-        args = _read_args(machine.memory, request.argc, request.argv)
+        args = self._read_args(machine.memory, request)
         machine.reset_for(metadata, args)
         self._load(process, request.program, elf, metadata, args)
 
@@ -304,12 +305,34 @@ class Scheduler:
         if len(self._processes) > MAX_PROCESSES:
             return MAX_VMS_SPAWNED
         inherited = memory.load_bytes(start, end - start)
-        child_id = self._boot(request.program, _read_args(memory, request.argc, request.argv))
+        child_id = self._boot(request.program, self._read_args(memory, request))
         for fd in handed_on:
             self._fds.give(fd, child_id)
         self._processes[child_id].inherited_fds = inherited
         self._instantiate(process.id).machine.memory.store64(request.process_id_address, child_id)
         return SUCCESS
+
+    def _read_args(self, memory: Memory, request: ExecRequest | SpawnRequest) -> Arguments:
+        """The arguments that a process passes to a program. Raises VmError when they cannot be read, or surely do not
+        fit its stack."""
+        try:
+            args = memory.gather_arguments(request.argc, request.argv, each=1)
+        except MemOutOfBound:
+            args = None
+        if isinstance(args, Arguments):
+            return args
+        raise self._error_of_args(memory, request)
+
+    def _error_of_args(self, memory: Memory, request: ExecRequest | SpawnRequest) -> VmError:
+        """The reference loads the program first, then reads and stores one argument after the other: what fails first
+        on that way. Raises it if that is not a store."""
+        program, metadata = self._context.load(request.program, self._vm_version)
+        machine = self._create_machine(self._vm_version, U64_MAX)
+        machine.load_metadata(program, metadata)
+        end = machine.memory.executable_end()
+        args = memory.gather_arguments(request.argc, request.argv, each=1, room=room_for_strings(end))
+        size = len(args.strings) if isinstance(args, Arguments) else args
+        return error_of_refused(size, request.argc, end)
 
     def _wait(self, process: Process, request: WaitRequest) -> int | None:
         exit_code = self._exit_codes.pop(request.process_id, None)
@@ -392,15 +415,6 @@ def _list_of_fds(memory: Memory, address: int) -> tuple[int, int]:
     if end is None:
         raise MemOutOfBound
     return address, end
-
-
-def _read_args(memory: Memory, argc: int, argv: int) -> Arguments:
-    """The arguments that a process passes to a program. Raises MemOutOfStack when the strings, with a zero byte behind
-    each, cannot fit its stack; that the pointers do not fit shows when they are stored."""
-    args = memory.gather_arguments(argc, argv, each=1)
-    if args is None:
-        raise MemOutOfStack
-    return args
 
 
 def _as_i8(value: int) -> int:

@@ -45,7 +45,9 @@ from tests.support.vm.hostile_programs import (
     LIST_END,
     PROGRAM_HEADER_SIZE,
     Endless,
+    exec_onto_code,
     exec_with_arguments,
+    exec_with_mixed_sizes,
     exec_with_varied_length,
     exec_with_what_is_left,
     inheriting,
@@ -66,8 +68,8 @@ TIMES_MEDIAN = 20
 """What no system call should exceed, nor, where that is more, twice its floor."""
 BUDGET_S = 0.25
 FIRST_CYCLES = 50_000
-SETTLED = 6_000_000
-"""Cycles after which a case that is long to set up is in its loop."""
+SETTLED, FILLED = 6_000_000, 1_000_000
+"""Cycles after which a case that is long to set up is in its loop; one that fills a megabyte of memory."""
 MOST_CYCLES = 4_000_000
 UNROLLED = 500
 BASE = 8
@@ -81,7 +83,8 @@ COPIES = 25
 
 @dataclass(frozen=True)
 class Case:
-    """A script that goes on for ever; `others` are the cell deps after it.
+    """A script that goes on for ever; `others` are the cell deps after it. `settled`: after so many cycles it is in its
+    loop.
 
     `moved_bytes`: what the rules make each call read plus what they make it write, each byte counted once.
     """
@@ -90,7 +93,7 @@ class Case:
     code: bytes
     version: int = VERSION
     others: tuple[bytes, ...] = ()
-    is_long_to_set_up: bool = False
+    settled: int = FIRST_CYCLES
     moved_bytes: int = 0
 
 
@@ -264,24 +267,29 @@ def exec_cases() -> Iterator[Case]:
     yield Case("exec v1, index too high", Endless().call(call.EXEC, 99, 3, 0, 0, 0, 0).code(), 1)
     for count, name in ((131_000, "too long for the stack"), (116_000, "just fit")):
         yield Case(f"exec v1, arguments {name}", exec_with_arguments(count), 1, moved_bytes=_bytes_of_arguments(count))
+    yield Case("exec v1, arguments onto code", exec_onto_code(131_000), 1, moved_bytes=_bytes_of_arguments(131_000))
+    for count, sizes in ((66_300, (7, 8)), (36_000, (1, 40))):
+        moved = _bytes_of_arguments(count) + count * sum(sizes)
+        mixed = exec_with_mixed_sizes(count, sizes)
+        yield Case(f"exec v1, arguments of {sizes[0]} or {sizes[1]} bytes", mixed, 1, (), FILLED, moved_bytes=moved)
     left = exec_with_what_is_left(131_000, 0)
     yield Case("exec v1, arguments left on the stack", left, 1, moved_bytes=_bytes_of_arguments(131_000))
     size = (1 << 20) - 8
     left = exec_with_what_is_left(1, size)
-    yield Case("exec v1, a long argument left on the stack", left, 1, (), True, moved_bytes=2 * size)
+    yield Case("exec v1, a long argument left on the stack", left, 1, (), FILLED, moved_bytes=2 * size)
     failing, size = Endless().call(call.EXEC, 1, 3, 0, 0, 0, 0).code(), 500_000
     yield Case("exec v1, fails after 500 kB", failing, 1, (segments_that_fail(size),), moved_bytes=2 * size)
 
 
 def _bytes_of_arguments(count: int) -> int:
-    """Empty strings: a pointer and a zero byte are read for each, and as much is stored."""
+    """Of empty strings: a pointer and a zero byte are read for each, and as much is stored."""
     return 2 * count * (8 + 1)
 
 
 def all_cases() -> Iterator[Case]:
     yield from own_cases()
     for case in (*list_cases(), *process_cases()):
-        yield replace(case, is_long_to_set_up=True)
+        yield replace(case, settled=SETTLED)
     yield from exec_cases()
     yield from loading_cases()
 
@@ -344,11 +352,10 @@ def measure(case: Case, factory: MachineFactory) -> Steady:
             raise AssertionError(f"{case.name}: it ended")
         return time.process_time() - start, calls - before
 
-    settled = SETTLED if case.is_long_to_set_up else FIRST_CYCLES
-    run(settled)
-    (first, first_calls), cycles = run(settled), FIRST_CYCLES
+    run(case.settled)
+    (first, first_calls), cycles = run(case.settled), FIRST_CYCLES
     while True:
-        spent, total_calls = run(settled + cycles)
+        spent, total_calls = run(case.settled + cycles)
         if spent - first >= BUDGET_S or cycles >= MOST_CYCLES:
             return Steady((spent - first) / cycles * 1e9, cycles / max(total_calls - first_calls, 1))
         cycles *= 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import accumulate
 
 import pytest
 
@@ -15,7 +16,7 @@ from vm.memory import Memory
 
 TABLE = 0x10000
 TEXT = MEMORY_SIZE - 80_000
-Outcome = Arguments | str | None
+Outcome = Arguments | int | str
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +24,18 @@ def machine() -> Machine:
     return create_machine(1, 0, "wasm")
 
 
-def outcome(gather: Callable[[int, int, int], Arguments | None], argc: int, argv: int, each: int) -> Outcome:
+def outcome(gather: Callable[[int, int, int, int], Arguments | int], *given: int) -> Outcome:
     try:
-        return gather(argc, argv, each)
+        return gather(*given)
     except VmError as error:
         return str(error)
 
 
-def agreed(machine: Machine, argc: int, argv: int, each: int = 8) -> Outcome:
+def agreed(machine: Machine, argc: int, argv: int, each: int = 8, room: int = MAX_ARGUMENT_BYTES) -> Outcome:
     """What both ways say of the same memory."""
     memory = machine.memory
-    result = outcome(memory.gather_arguments, argc, argv, each)
-    assert result == outcome(lambda *given: Memory.gather_arguments(memory, *given), argc, argv, each)
+    result = outcome(memory.gather_arguments, argc, argv, each, room)
+    assert result == outcome(lambda *given: Memory.gather_arguments(memory, *given), argc, argv, each, room)
     return result
 
 
@@ -56,6 +57,32 @@ def test_random_strings(machine: Machine, seed: int, each: int) -> None:
         top = rng.choice([MEMORY_SIZE, MEMORY_SIZE, MEMORY_SIZE - 20, MEMORY_SIZE + 1])
         put_pointers(machine.memory, [rng.randrange(TEXT - 100, top) for _ in range(count)], TABLE + offset)
         agreed(machine, count, TABLE + offset, each)
+        agreed(machine, count, TABLE + offset, each, rng.randrange(40 * count))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_long_strings_among_short_ones(machine: Machine, seed: int) -> None:
+    """Short ones are gathered some at a time, unless there is a long one among them."""
+    rng = random.Random(seed)
+    machine.reset()
+    sizes = [rng.choice([0, 1, 15, 16, 30, 31, 32, 33, 70]) for _ in range(300)]
+    text = b"".join(bytes(rng.choices(range(1, 256), k=size)) + b"\0" for size in sizes)
+    places = list(accumulate((size + 1 for size in sizes[:-1]), initial=MEMORY_SIZE - len(text)))
+    machine.memory.store_bytes(places[0], text)  # it ends where the memory ends
+    for _ in range(40):
+        chosen = rng.choices(places, k=rng.randrange(30))
+        if rng.random() < 0.2 and chosen:
+            chosen[rng.randrange(len(chosen))] = rng.choice([MEMORY_SIZE, 1 << 32, U64_MAX, 0])
+        put_pointers(machine.memory, chosen)
+        for room in (MAX_ARGUMENT_BYTES, rng.randrange(30 * 30)):
+            agreed(machine, len(chosen), TABLE, rng.choice([1, 8]), room)
+
+
+@pytest.mark.parametrize("argv", [*range(MEMORY_SIZE - 70, MEMORY_SIZE + 9), *range(U64_MAX - 70, U64_MAX + 1)])
+def test_pointers_where_the_memory_ends(machine: Machine, argv: int) -> None:
+    machine.reset()
+    for argc in range(9):
+        assert isinstance(agreed(machine, argc, argv), Arguments) == (argc == 0 or argv + 8 * argc <= MEMORY_SIZE)
 
 
 def test_strings_of_every_short_size_at_every_place(machine: Machine) -> None:
@@ -93,16 +120,16 @@ def test_pointers_out_of_bound(machine: Machine, pointer: int) -> None:
     ("argc", "each", "expected"),
     [
         (MAX_ARGUMENTS, 8, "gathered"),
-        (MAX_ARGUMENTS + 1, 8, None),
-        (U64_MAX, 8, None),
+        (MAX_ARGUMENTS + 1, 8, MAX_ARGUMENT_BYTES + 8),
+        (U64_MAX, 8, MAX_ARGUMENT_BYTES + 8),
         (MAX_ARGUMENTS, 1, "gathered"),
-        (MAX_ARGUMENTS + 1, 1, None),
-        (500_000, 1, None),
+        (MAX_ARGUMENTS + 1, 1, MAX_ARGUMENTS + 1),
+        (500_000, 1, 500_000),
         (1 << 20, 1, "MemOutOfBound"),  # the pointers leave the memory before the strings are too long
         (U64_MAX, 1, "MemOutOfBound"),
     ],
 )
-def test_empty_strings_without_end(machine: Machine, argc: int, each: int, expected: str | None) -> None:
+def test_empty_strings_without_end(machine: Machine, argc: int, each: int, expected: int | str) -> None:
     machine.reset()
     result = agreed(machine, argc, TABLE, each)
     assert ("gathered" if isinstance(result, Arguments) else result) == expected
@@ -116,9 +143,9 @@ def test_the_limit_counts_to_the_byte(machine: Machine, each: int) -> None:
     put_pointers(machine.memory, [TABLE + PAGE_SIZE + 1])
     assert isinstance(agreed(machine, 1, TABLE, each), Arguments)
     put_pointers(machine.memory, [TABLE + PAGE_SIZE])
-    assert agreed(machine, 1, TABLE, each) is None
+    assert agreed(machine, 1, TABLE, each) == MAX_ARGUMENT_BYTES + 1
     put_pointers(machine.memory, [TABLE + PAGE_SIZE + 1, 0])
-    assert agreed(machine, 2, TABLE, each) is None
+    assert agreed(machine, 2, TABLE, each) == MAX_ARGUMENT_BYTES + each
     assert agreed(machine, 1, TABLE + 8, each) == Arguments.of([b""])
 
 
@@ -126,7 +153,7 @@ def test_a_string_that_is_too_long_comes_before_what_follows(machine: Machine) -
     machine.reset()
     machine.memory.store_bytes(PAGE_SIZE * 20, b"x" * (3 << 20))
     put_pointers(machine.memory, [PAGE_SIZE * 20, MEMORY_SIZE], at=0)
-    assert agreed(machine, 2, 0) is None
+    assert agreed(machine, 2, 0) == (3 << 20) + 8
     put_pointers(machine.memory, [MEMORY_SIZE, PAGE_SIZE * 20], at=0)
     assert agreed(machine, 2, 0) == "MemOutOfBound"
 
@@ -135,6 +162,6 @@ def test_gathering_leaves_the_guest_alone(machine: Machine) -> None:
     machine.reset()
     machine.memory.store_bytes(0, bytes([1]) * 3000 + bytes(1))  # its vectors begin before the memory
     before = machine.snapshot()
-    assert machine.memory.gather_arguments(100_000, PAGE_SIZE, 8) is None
-    assert machine.memory.gather_arguments(300, PAGE_SIZE, 8) is not None
+    assert isinstance(machine.memory.gather_arguments(100_000, PAGE_SIZE, 8), int)
+    assert isinstance(machine.memory.gather_arguments(300, PAGE_SIZE, 8), Arguments)
     assert machine.snapshot() == before

@@ -77,6 +77,28 @@ def test_engines_by_name(engines: Engines) -> None:
         engines.create_machine(3, 1)
 
 
+def test_cycles_are_counted_when_they_are_worth_hashing_the_program(engines: Engines) -> None:
+    run(engines, LOOP + bytes(1 << 20))
+    assert engines.counters.interpreted_cycles == 0
+    machine = run(engines, LOOP + bytes(1 << 10))
+    assert engines.counters.interpreted_cycles == machine.cycles
+
+
+def test_cycles_of_a_large_program_add_up(engines: Engines) -> None:
+    """One that makes many system calls is counted, too."""
+    file = program((imm("addi", 5, 5, 1) + ECALL) * 150) + bytes(1 << 13)
+    machine = engines.create_machine(2, 100_000)
+    machine.load_program(file, [])
+    for _ in range(150):
+        machine.run()
+    counted = engines.counters.interpreted_cycles
+    assert 0 <= machine.cycles - counted < len(file) // 16
+    machine.reset()
+    machine.load_program(LOOP + bytes(1 << 20), [])
+    machine.run()
+    assert engines.counters.interpreted_cycles == counted
+
+
 def test_hot_programs_are_translated_beside(engines: Engines) -> None:
     cycles = run(engines).cycles
     run(engines)

@@ -52,8 +52,8 @@ class Counters:
     """Counters for benchmarks and metrics."""
 
     translated_runs: int = 0  # programs that were loaded with a translation
-    interpreted_runs: int = 0  # stretches that the interpreter ran
-    interpreted_cycles: int = 0
+    interpreted_runs: int = 0  # stretches that the interpreter ran and that were counted
+    interpreted_cycles: int = 0  # of them
     translations_started: int = 0
     translations_finished: int = 0
     translations_failed: int = 0

@@ -11,6 +11,9 @@ from vm.wasm.machine import Views, WasmMachine
 from vm.wasm.runtime import Runtime
 
 _BOUND_LATE: Final = ("views", "registers", "memory")
+_COUNTED_BYTES: Final = 16
+"""The cycles of a program are counted when there is one for so many of its bytes, all of which are hashed for that: a
+hostile script may execute another large program every few hundred cycles."""
 
 
 class Host(Protocol):
@@ -42,6 +45,7 @@ class AutoMachine(WasmMachine):
         self._loaded: LoadedInstance | None = None
         self._give_back: Callable[[], object] = _nothing
         self._elf: bytes | None = None  # the program, as long as only the interpreter knows it
+        self._uncounted = 0  # cycles of it that the host does not know of
         self._spare: Views | None = None  # of the interpreter's instance, which was reset
 
     def __getattr__(self, name: str) -> Any:
@@ -94,6 +98,7 @@ class AutoMachine(WasmMachine):
             super().reset()
             self._spare = self.views
         self._loaded = self._elf = None
+        self._uncounted = 0
         self._give_back()
         for name in _BOUND_LATE:
             self.__dict__.pop(name, None)
@@ -113,4 +118,7 @@ class AutoMachine(WasmMachine):
             super().run()
         finally:
             if self._elf is not None:
-                self._host.used(self._elf, self.version, self.cycles - before)
+                self._uncounted += self.cycles - before
+                if self._uncounted * _COUNTED_BYTES >= len(self._elf):
+                    self._host.used(self._elf, self.version, self._uncounted)
+                    self._uncounted = 0

@@ -16,7 +16,7 @@ from vm.wasm.status import Status
 from vm.wasm.tables import OP_COUNT, compressed_table, op_info, word_tables
 from vm.wasm.words import generate_words
 
-GENERATOR_VERSION: Final = 6  # part of the key of cached modules: change it whenever the generated code changes
+GENERATOR_VERSION: Final = 7  # part of the key of cached modules: change it whenever the generated code changes
 
 _ZERO: Final = const(I32, 0)
 

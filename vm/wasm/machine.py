@@ -4,8 +4,8 @@ import random
 from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
-from vm.arguments import Arguments
-from vm.constants import MEMORY_SIZE, PAGE_COUNT, STATE_WORDS, U64_MASK, VERSION2
+from vm.arguments import NO_ARGUMENTS, Arguments
+from vm.constants import MAX_ARGUMENT_BYTES, MEMORY_SIZE, PAGE_COUNT, STATE_WORDS, U64_MASK, VERSION2
 from vm.elf import ProgramMetadata
 from vm.errors import (
     InvalidInstruction,
@@ -20,7 +20,7 @@ from vm.memory import Memory
 from vm.segments import PackedActions
 from vm.wasm import layout as at
 from vm.wasm import segments
-from vm.wasm.arguments import OUT_OF_BOUND, TOO_LONG
+from vm.wasm.arguments import OUT_OF_BOUND
 from vm.wasm.programs import parse_program
 from vm.wasm.runtime import ExportedFunction, Runtime, release
 from vm.wasm.status import Status
@@ -83,13 +83,15 @@ class LinearMemory(Memory):
             for slot in slots:
                 table[slot] = marks[slot] = 0
 
-    def gather_arguments(self, argc: int, argv: int, each: int) -> Arguments | None:
+    def gather_arguments(self, argc: int, argv: int, each: int, room: int = MAX_ARGUMENT_BYTES) -> Arguments | int:
         """As `Memory.gather_arguments`, by generated code."""
-        size = self._words(Question.GATHER, argv, argc, each)
+        if argc == 0:
+            return NO_ARGUMENTS
+        size = self._words(Question.GATHER, argv, argc, each, room)
         if size == OUT_OF_BOUND:
             raise MemOutOfBound
-        if size == TOO_LONG:
-            return None
+        if size < 0:
+            return ~size
         strings = self._linear[at.ARGUMENT_STRINGS_END - size : at.ARGUMENT_STRINGS_END]
         words = self._linear[at.ARGUMENT_WORDS : at.ARGUMENT_WORDS + 8 * (argc + 2)]
         return Arguments(bytes(strings), bytes(words))

@@ -170,16 +170,17 @@ class Instance:
 
 
 class ExportedFunction:
-    """A function `(i32, i64, i64, i64) -> i64` of an instance: `words` of `vm.wasm.words`, or a parser's."""
+    """A function `(i32, i64, i64, i64, i64) -> i64` of an instance, or of less: `words` of `vm.wasm.words`, or a
+    parser's."""
 
     def __init__(self, store: wasmtime.Store, function: object) -> None:
         if not isinstance(function, wasmtime.Func):
             raise TypeError("a module lacks an export")
         self._store, self._function = store, function
 
-    def __call__(self, first: int, second: int, third: int = 0, fourth: int = 0) -> int:
-        raw, trap = (ffi.wasmtime_val_raw_t * 4)(), ctypes.POINTER(ffi.wasm_trap_t)()
-        raw[0].i32, raw[1].i64, raw[2].i64, raw[3].i64 = first, second, third, fourth
+    def __call__(self, first: int, second: int, third: int = 0, fourth: int = 0, fifth: int = 0) -> int:
+        raw, trap = (ffi.wasmtime_val_raw_t * 5)(), ctypes.POINTER(ffi.wasm_trap_t)()
+        raw[0].i32, raw[1].i64, raw[2].i64, raw[3].i64, raw[4].i64 = first, second, third, fourth, fifth
         context, function = self._store._context(), ctypes.byref(self._function._func)  # noqa: SLF001
         error = ffi.wasmtime_func_call_unchecked(context, function, raw, len(raw), ctypes.byref(trap))
         raise_failure(error, trap)

@@ -15,9 +15,9 @@ def load_vector(address: Value, offset: int = 0) -> Value:
     return Value(V128, address.code + bytes([_SIMD, _LOAD128, 0]) + unsigned_leb(offset))
 
 
-def store_vector(f: Function, address: Value, value: Value) -> None:
-    """Store 16 bytes at `address`."""
-    f.body += address.code + value.code + bytes([_SIMD, _STORE128, 0, 0])
+def store_vector(f: Function, address: Value, value: Value, offset: int = 0) -> None:
+    """Store 16 bytes at `address + offset`."""
+    f.body += address.code + value.code + bytes([_SIMD, _STORE128, 0]) + unsigned_leb(offset)
 
 
 def zero_bytes(vector: Value) -> Value:

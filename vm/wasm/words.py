@@ -29,7 +29,7 @@ _CHUNK: Final = 64  # bytes that are looked at together
 
 
 class Question(IntEnum):
-    """What the exported function `words(question, a, b, c) -> i64` is asked. `vm.memory.Memory` says
+    """What the exported function `words(question, a, b, c, d) -> i64` is asked. `vm.memory.Memory` says
     what it means."""
 
     HAS_ZERO = 0  # 0 or 1
@@ -49,7 +49,7 @@ def generate_words(module: Module) -> None:
         generate_gather(module),
         generate_load(module),
     ]
-    f = module.function((I32, I64, I64, I64), (I64,), export="words")
+    f = module.function((I32, I64, I64, I64, I64), (I64,), export="words")
     for question, answer in zip(Question, answers, strict=True):
         with f.if_(f.param(0).value.compare("eq", question)):
             f.return_(f.call(answer, *(f.param(index + 1).value for index in range(len(answer.params)))))

@@ -53,7 +53,7 @@ def exec_v1(process: Process) -> int | None:
         return SLICE_OUT_OF_BOUND
     program = Program(source, index, place, offset, length)
     args = machine.memory.gather_arguments(machine.get_register(A4), machine.get_register(A5), each=_POINTER_SIZE)
-    if args is None:
+    if isinstance(args, int):
         raise Unexpected(ARGV_TOO_LONG_TEXT)
     try:
         elf, metadata = process.context.load(program, machine.version)

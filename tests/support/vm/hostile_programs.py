@@ -8,8 +8,10 @@ from consensus.script.syscalls import numbers as call
 from tests.support.vm.assembler import PF_R, PF_W, PF_X, Segment
 from tests.support.vm.script_programs import DATA, S0, S1, T0, T1, T2, Program, make_elf
 from vm.registers import A0, A7, SP
+from vm.stack import STACK_BOTTOM
 
 LIST, LIST_END = 0x40000, 0x3E0000
+TABLE = 0x100000
 CELL_COUNT = 200
 T3 = 28
 HEADER_SIZE, PROGRAM_HEADER_SIZE = 64, 56
@@ -264,19 +266,55 @@ def exec_with_arguments(count: int) -> bytes:
     return Endless().call(call.EXEC, 0, 3, 0, 0, count, 0x200000).code()
 
 
+def exec_onto_code(count: int) -> bytes:
+    """The same with its code where the stack ends, so that some of the words cannot be stored."""
+    code = Endless().call(call.EXEC, 0, 3, 0, 0, count, 0x200000).program.code()
+    return make_elf(STACK_BOTTOM, [Segment(STACK_BOTTOM, PF_R | PF_X, code, len(code))])
+
+
 def exec_with_what_is_left(count: int, size: int) -> bytes:
     """Exec itself with `count` arguments, the first of `size` bytes, which do not fit the stack.
 
     So it begins again with them left below the end of the memory, and passes those on.
     """
     endless = Endless()
-    p = endless.program
-    p.load_immediate(T0, 3 << 20)
-    p.branch_less(SP, T0, "left")
+    _branch_if_arguments_are_left(endless.program)
     if size:
         endless.fill(LIST, LIST + size, 0x4141414141414141)
-        p.set64(DATA, LIST)
-    p.syscall(call.EXEC, 0, 3, 0, 0, count, DATA)
+        endless.program.set64(DATA, LIST)
+    return _exec_with_what_is_left(endless.program, count, DATA)
+
+
+def exec_with_mixed_sizes(count: int, sizes: tuple[int, int]) -> bytes:
+    """The same with arguments of two sizes, which follow each other at random; none exceeds 62 bytes."""
+    endless, distance = Endless(), 64
+    p = endless.program
+    _branch_if_arguments_are_left(p)
+    endless.fill(LIST, LIST + 2 * distance, 0x4141414141414141)
+    for index, size in enumerate(sizes):
+        p.load_immediate(T0, LIST + distance * index + size)
+        p.word(T0 << 15 | 0x23)  # sb zero, 0(t0)
+    for register, value in ((T0, TABLE), (T1, TABLE + 8 * count), (T2, 6364136223846793005), (S0, 1), (S1, LIST)):
+        p.load_immediate(register, value)
+    p.label("next")
+    p.word(1 << 25 | T2 << 20 | S0 << 15 | S0 << 7 | 0x33)  # mul s0, s0, t2
+    p.addi(S0, S0, 1)
+    p.word(40 << 20 | S0 << 15 | 5 << 12 | T3 << 7 | 0x13)  # srli t3, s0, 40
+    p.word(distance << 20 | T3 << 15 | 7 << 12 | T3 << 7 | 0x13)  # andi
+    p.word(S1 << 20 | T3 << 15 | T3 << 7 | 0x33)  # add
+    store64(p, T3, T0, 0)
+    p.addi(T0, T0, 8)
+    p.branch_less(T0, T1, "next")
+    return _exec_with_what_is_left(p, count, TABLE)
+
+
+def _branch_if_arguments_are_left(p: Program) -> None:
+    p.load_immediate(T0, STACK_BOTTOM)
+    p.branch_less(SP, T0, "left")
+
+
+def _exec_with_what_is_left(p: Program, count: int, table: int) -> bytes:
+    p.syscall(call.EXEC, 0, 3, 0, 0, count, table)
     p.label("left")
     for index, value in enumerate((0, 3, 0, 0, count)):
         p.load_immediate(A0 + index, value)
@@ -284,7 +322,7 @@ def exec_with_what_is_left(count: int, size: int) -> bytes:
     p.load_immediate(A7, call.EXEC)
     p.word(0x73)
     p.exit(1)
-    return endless.code()
+    return p.elf()
 
 
 def segments_that_fail(size: int) -> bytes:
