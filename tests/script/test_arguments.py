@@ -8,7 +8,8 @@ from consensus.errors import CkbError
 from consensus.script.syscalls.numbers import EXEC, SPAWN
 from consensus.script.verifier import ScriptVerifier
 from tests.support.builders.scripts import Chain, Env, make_cell, make_consensus, make_transaction, resolve, script_for
-from tests.support.vm.script_programs import CODE, DATA, PF_R, PF_W, PF_X, S0, T0, T1, Program, Segment, make_elf
+from tests.support.vm.assembler import PF_R, PF_W, PF_X, Segment
+from tests.support.vm.script_programs import CODE, DATA, S0, T0, T1, Program, make_elf
 from vm.registers import A0, SP
 
 STACK_TOP, PAGE, MIB = 4 << 20, 4096, 1 << 20
@@ -31,12 +32,12 @@ def run(caller: Program, callee: bytes, version: int = 2) -> str:
 
 def program(code: Program, *more: Segment) -> bytes:
     own = code.code()
-    return make_elf(CODE, [Segment(CODE, PF_R | PF_X, own, len(own)), Segment(DATA, PF_R | PF_W, b"", 0x1000), *more])
+    return make_elf(CODE, [Segment(CODE, own, PF_R | PF_X, len(own)), Segment(DATA, b"", PF_R | PF_W, 0x1000), *more])
 
 
 def executable(page: int) -> Segment:
     """The page, counted from the end of the memory."""
-    return Segment(STACK_TOP - page * PAGE, PF_R | PF_X, bytes(4), 4)
+    return Segment(STACK_TOP - page * PAGE, bytes(4), PF_R | PF_X, 4)
 
 
 def passing(call: int, sizes: list[int], more: list[int] | None = None) -> Program:
@@ -91,7 +92,7 @@ def test_version_2_fails_with_what_comes_first(
 
 @pytest.mark.parametrize("call", [EXEC, SPAWN])
 def test_version_2_loads_the_program_before_it_reads_arguments(call: int) -> None:
-    frozen = Segment(0x200000, PF_R, b"x", 1)
+    frozen = Segment(0x200000, b"x", PF_R, 1)
     for sizes, more in (([MIB], []), ([], [BEHIND_MEMORY])):
         assert "MemWriteOnFreezedPage" in run(passing(call, sizes, more), program(Program(), frozen, frozen))
         assert "ElfParseError" in run(passing(call, sizes, more), b"no program, as anybody can see")

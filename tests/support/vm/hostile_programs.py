@@ -269,7 +269,7 @@ def exec_with_arguments(count: int) -> bytes:
 def exec_onto_code(count: int) -> bytes:
     """The same with its code where the stack ends, so that some of the words cannot be stored."""
     code = Endless().call(call.EXEC, 0, 3, 0, 0, count, 0x200000).program.code()
-    return make_elf(STACK_BOTTOM, [Segment(STACK_BOTTOM, PF_R | PF_X, code, len(code))])
+    return make_elf(STACK_BOTTOM, [Segment(STACK_BOTTOM, code, PF_R | PF_X, len(code))])
 
 
 def exec_with_what_is_left(count: int, size: int) -> bytes:
