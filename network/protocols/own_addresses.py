@@ -83,12 +83,5 @@ class OwnAddresses:
         ports = (address.port for address in self._listening if allow_local or address.is_reachable)
         return next((port for port in ports if port), None)
 
-    def shown(self, count: int) -> list[Multiaddr]:
-        """For RPC `local_node_info`: all that we listen on, and public ones to fill up to `count`. As in the reference
-        the latter have the peer id."""
-        public = [address for address in self.public() if address not in self._listening]
-        listening = [address.without_peer_id() for address in self._listening]
-        return public[: max(count - len(listening), 0)] + listening
-
     def _with_own_id(self, address: Multiaddr) -> Multiaddr:
         return address if address.peer_id == self._own_id else address.with_peer_id(self._own_id)

@@ -84,11 +84,3 @@ def test_the_port_is_that_of_a_reachable_socket() -> None:
     assert addresses.listen_port(allow_local=True) == 8116
     addresses.add_listening(address(1, port=9000, with_id=False))
     assert addresses.listen_port() == 9000
-
-
-def test_shown_are_sockets_and_public_ones_to_fill_up() -> None:
-    addresses = OwnAddresses(OWN_ID, Random(1), listening=[LOCAL, bare(1)])
-    addresses.add_public(bare(2))
-    addresses.add_public(bare(3))
-    assert addresses.shown(3) == [own(2), LOCAL, bare(1)]
-    assert addresses.shown(1) == [LOCAL, bare(1)]
