@@ -15,12 +15,17 @@ from network.limits import TIME, ProtocolSpec
 from network.messages.protocols import Time
 from network.peer import Direction, Peer, Scheduler
 from network.peers.penalties import Misbehaviour, apply_penalty
+from network.protocols.pace import MessagePace
 
 __all__ = ["MAX_SAMPLES", "MIN_SAMPLES", "TOLERANCE_MS", "TimeProtocol"]
 
 TOLERANCE_MS: Final = 7_200_000
 MIN_SAMPLES: Final = 5
 MAX_SAMPLES: Final = 11
+
+MESSAGES_PER_SECOND: Final = 1.0
+MESSAGES_AT_ONCE: Final = 16.0
+"""An honest peer sends one."""
 
 
 class TimeProtocol:
@@ -32,6 +37,7 @@ class TimeProtocol:
         self._scheduler, self._on_skew = scheduler, on_skew
         self._offsets: Final[deque[int]] = deque(maxlen=MAX_SAMPLES)
         self._counted: Final[set[int]] = set()
+        self._pace: Final = MessagePace(scheduler, TIME, rate=MESSAGES_PER_SECOND, burst=MESSAGES_AT_ONCE)
         self._is_skewed = False
 
     @property
@@ -53,8 +59,10 @@ class TimeProtocol:
 
     def closed(self, peer: Peer) -> None:
         self._counted.discard(peer.session_id)
+        self._pace.forget(peer)
 
     def received(self, peer: Peer, payload: bytes) -> None:
+        self._pace.spend(peer)
         try:
             timestamp = Time.parse(payload).timestamp
         except MoleculeError:

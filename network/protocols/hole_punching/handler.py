@@ -46,6 +46,7 @@ from network.protocols.hole_punching.pending import PendingMeetings
 from network.protocols.hole_punching.rates import PunchingRates, SessionRates
 from network.protocols.hole_punching.traversal import ACCEPTER_DELAY
 from network.protocols.own_addresses import OwnAddresses
+from network.protocols.pace import MessagePace
 
 __all__ = ["HolePunchingProtocol", "HolePunchingStore", "Punch"]
 
@@ -56,6 +57,10 @@ SETTLE: Final = 10.0
 REQUEST_TIMEOUT: Final = 5 * 60.0
 """Seconds in which an answer to a request counts."""
 MAX_REQUESTS: Final = 64
+
+MESSAGES_PER_SECOND: Final = 120.0
+MESSAGES_AT_ONCE: Final = 240.0
+"""Of a session: more than are heard, so that what is too much is dropped first, and then read slowly."""
 MAX_PORTS_OF_HOST: Final = 4
 
 Punch = Callable[[Sequence[Multiaddr], Direction, float], None]
@@ -113,6 +118,7 @@ class HolePunchingProtocol:
         self._rates: Final = PunchingRates(scheduler.now())
         self._due = scheduler.now() + TICK
         """When the next requests are due. Peers may come and go until then."""
+        self._pace: Final = MessagePace(scheduler, HOLE_PUNCHING, rate=MESSAGES_PER_SECOND, burst=MESSAGES_AT_ONCE)
         self._tick: Timer | None = None
 
     @property
@@ -132,6 +138,7 @@ class HolePunchingProtocol:
         if session is not None and session.peer.session_id == peer.session_id:
             del self._sessions[peer_id]
         self._meetings.forget_session(peer.session_id)
+        self._pace.forget(peer)
         if not self._sessions and self._tick is not None:
             self._tick.cancel()
             self._tick = None
@@ -140,6 +147,7 @@ class HolePunchingProtocol:
         session = self._sessions.get(peer_id_to_bytes(peer.peer_id))
         if session is None:
             return
+        self._pace.spend(peer)
         try:
             message = decode(payload)
             if session.rates.allow(message, self._scheduler.now()):

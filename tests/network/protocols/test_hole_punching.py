@@ -23,7 +23,7 @@ from network.messages.peers import (
 from network.multiaddr import Multiaddr
 from network.peer import Direction
 from network.protocols.hole_punching import HolePunchingProtocol
-from network.protocols.hole_punching.handler import MAX_PORTS_OF_HOST, MAX_REQUESTS, SETTLE, TICK
+from network.protocols.hole_punching.handler import MAX_PORTS_OF_HOST, MAX_REQUESTS, MESSAGES_AT_ONCE, SETTLE, TICK
 from network.protocols.hole_punching.messages import PunchingMessage
 from network.protocols.hole_punching.pending import ANSWER_AGAIN, KEPT, MAX_MEETINGS, MAX_OF_SESSION
 from network.protocols.hole_punching.rates import ALL_AT_ONCE, MAX_PAIRS
@@ -546,6 +546,16 @@ def test_all_sessions_together_are_bounded() -> None:
             node.receive(seed, request(from_=2000 + 100 * seed + number))
     assert len(node.sent()) == ALL_AT_ONCE
     assert len(node.handler._rates._pairs) <= MAX_PAIRS
+
+
+def test_a_flood_is_read_slowly() -> None:
+    node = Node()
+    (peer,) = node.connect(1)
+    for _ in range(int(MESSAGES_AT_ONCE)):
+        node.receive(1, sync())
+    assert peer.held == {HOLE_PUNCHING}
+    node.scheduler.advance(1)
+    assert not peer.held
 
 
 def test_misuse_is_punished_also_of_who_is_too_fast() -> None:

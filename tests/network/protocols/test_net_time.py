@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from network.limits import TIME
 from network.messages.protocols import Time
 from network.peer import Direction
-from network.protocols.net_time import MAX_SAMPLES, MIN_SAMPLES, TOLERANCE_MS, TimeProtocol
+from network.protocols.net_time import MAX_SAMPLES, MESSAGES_AT_ONCE, MIN_SAMPLES, TOLERANCE_MS, TimeProtocol
 from tests.support.network.clock import WALL_MS, FakeScheduler
 from tests.support.network.peers import FakePeer
 
@@ -82,6 +82,11 @@ def test_one_session_counts_once_however_much_it_says() -> None:
     assert case.handler.offset_ms is None
 
 
+def test_a_flood_is_read_slowly() -> None:
+    case = Case()
+    assert case.hear(0, Direction.INBOUND, times=int(MESSAGES_AT_ONCE)).held == {TIME}
+
+
 def test_who_dialled_us_is_not_asked() -> None:
     case = Case()
     for _ in range(20):
@@ -121,4 +126,5 @@ def test_nothing_is_left_of_a_closed_session_but_its_sample() -> None:
     peer = case.hear(1)
     case.handler.closed(peer)
     assert not case.handler._counted
+    assert not len(case.handler._pace)
     assert len(case.handler._offsets) == 1
