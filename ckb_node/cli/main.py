@@ -94,7 +94,11 @@ def _list_chains(context: click.Context, _: click.Parameter, value: bool) -> Non
 @click.option("--log-to", type=click.Choice(["file", "stdout", "both"]), default="both", show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Overwrite a configuration that is there.")
 @click.option("--rpc-port", type=click.IntRange(0, 65535), default=DEFAULT_RPC_PORT, show_default=True)
-@click.option("--p2p-port", type=click.IntRange(0, 65535), default=DEFAULT_P2P_PORT, show_default=True)
+@click.option(
+    "--p2p-port",
+    type=click.IntRange(0, 65535),
+    help="For peers; by default 8115, and any free one (0) on a dev chain with another --rpc-port than 8114.",
+)
 @click.option("--ba-code-hash", help="Code hash of the lock that mined rewards go to.")
 @click.option("--ba-arg", multiple=True, help="Argument of that lock; several are put end to end.")
 @click.option("--ba-hash-type", type=click.Choice(["data", "type", "data1", "data2"]), default="type")
@@ -111,6 +115,7 @@ def init(
     context: click.Context,
     /,
     log_to: str,
+    p2p_port: int | None,
     ba_arg: tuple[str, ...],
     genesis: Path | None,
     crates: Path | None,
@@ -128,6 +133,7 @@ def init(
         log_to_file=log_to != "stdout",
         log_to_stdout=log_to != "file",
         ba_args=ba_arg,
+        p2p_port=_free_port_for_dev(options["chain"], options["rpc_port"]) if p2p_port is None else p2p_port,
         spec_text=spec_text,
         genesis_sources=_genesis_sources(genesis, crates, genesis_rpc),
         **options,
@@ -176,7 +182,7 @@ def run(
 @directory_option
 @click.option("--interval", type=SECONDS, help="Seconds between blocks; by default as configured.")
 @click.option("--rpc-port", type=click.IntRange(0, 65535), help="Instead of the configured one; at first 8114.")
-@click.option("--p2p-port", type=click.IntRange(0, 65535), help="For peers; by default the one above RPC's.")
+@click.option("--p2p-port", type=click.IntRange(0, 65535), help="For peers, instead of the configured one.")
 @spec_check_options
 @click.pass_context
 def dev(
@@ -189,14 +195,12 @@ def dev(
 ) -> int:
     """Run a dev chain that mines: the directory is made when it is not there."""
     root = root_of(context)
-    if p2p_port is None and rpc_port is not None:
-        p2p_port = _port_above(rpc_port)
     if not (root / CONFIG_NAME).exists():
         asked = InitOptions(
             root=root,
             chain="dev",
             rpc_port=rpc_port or DEFAULT_RPC_PORT,
-            p2p_port=_port_above(DEFAULT_RPC_PORT) if p2p_port is None else p2p_port,
+            p2p_port=_free_port_for_dev("dev", rpc_port or DEFAULT_RPC_PORT) if p2p_port is None else p2p_port,
             ba_args=(MINER_ARG,),
         )
         init_directory(asked, click.echo, _warn)
@@ -204,14 +208,24 @@ def dev(
     config = config.with_miner_lock(dev_miner_lock())
     if rpc_port is not None:
         config = config.with_rpc_port(rpc_port)
-    if p2p_port is not None or config.file.network.listen_addresses is None:
-        config = config.with_p2p_port(_port_above(config.rpc_address[1]) if p2p_port is None else p2p_port)
+    if p2p_port is None and _wants_any_port(config, rpc_port):
+        p2p_port = 0
+    if p2p_port is not None:
+        config = config.with_p2p_port(p2p_port)
     return _run(config if interval is None else config.with_interval(interval), mine=True)
 
 
-def _port_above(port: int) -> int:
-    """0, any port, where there is no next one."""
-    return port + 1 if 0 < port < 65535 else 0
+def _free_port_for_dev(chain: str, rpc_port: int) -> int:
+    """The port for peers: several dev chains on one machine must not be in each other's way."""
+    return 0 if chain == "dev" and rpc_port != DEFAULT_RPC_PORT else DEFAULT_P2P_PORT
+
+
+def _wants_any_port(config: Config, rpc_port: int | None) -> bool:
+    """Nobody has chosen a port for peers: the directory is older than they are, or has the one that `dev` wrote while
+    RPC is moved elsewhere."""
+    addresses = config.file.network.listen_addresses
+    is_moved = rpc_port not in (None, DEFAULT_RPC_PORT)
+    return addresses is None or (is_moved and addresses == [f"/ip4/127.0.0.1/tcp/{DEFAULT_P2P_PORT}"])
 
 
 def _run(config: Config, *, mine: bool) -> int:

@@ -85,7 +85,7 @@ modules = [$modules]
 # target = { type = "prometheus", listen_address = "127.0.0.1:8100" }
 
 [network]
-# Where peers may connect: /ip4/<address>/tcp/<port>, /ip6/…; [] takes no connections. 0 as port is any that is free.
+# Where peers may connect: /ip4/<address>/tcp/<port>, /ip6/…; [] or no such key: none. 0 as port is any that is free.
 listen_addresses = [$listen_address]
 # Addresses of this node that it cannot know itself, as those of a forwarded port: ["/ip4/203.0.113.7/tcp/8115"].
 # public_addresses = []

@@ -10,7 +10,6 @@ from ckb_node.chain.settings import SyncSection
 from ckb_node.runtime.settings import Count, Positive, Section
 
 DEFAULT_P2P_PORT = 8115
-DEFAULT_LISTEN_ADDRESSES = (f"/ip4/0.0.0.0/tcp/{DEFAULT_P2P_PORT}",)
 
 PeerCount = Annotated[int, Meta(ge=0, le=1 << 16)]
 Seconds = Annotated[int, Meta(ge=1, le=1 << 31)]
@@ -86,8 +85,8 @@ class NetworkSection(Section, frozen=True):
 
     @property
     def listens_on(self) -> list[str]:
-        """The multiaddresses to listen on."""
-        return list(DEFAULT_LISTEN_ADDRESSES) if self.listen_addresses is None else self.listen_addresses
+        """The multiaddresses to listen on: none unless they are configured, so that nobody listens unasked."""
+        return self.listen_addresses or []
 
     @property
     def trusts(self) -> list[str]:

@@ -306,14 +306,17 @@ def test_the_network_of_ckb_toml_is_understood() -> None:
     network = parse_config(CKB_TOML).network
     assert network.onion.listen_on_onion
     assert [address.peer_id for address in bootnodes(network)] == [PEER]
-    assert parse_config(CHAIN).network.listens_on == ["/ip4/0.0.0.0/tcp/8115"]
+    assert parse_config(CHAIN).network.listens_on == []
 
 
 @pytest.mark.parametrize(
     ("text", "trusted"),
     [
         ("", ["127.0.0.1", "::1"]),
-        ("[network.onion]\nlisten_on_onion = true", []),  # strangers come from this machine then
+        (
+            '[network.onion]\nlisten_on_onion = true\np2p_listen_address = "127.0.0.1:1"',
+            [],
+        ),  # strangers come from this machine then
         ('[network]\ntrusted_proxies = ["::ffff:192.0.2.1", "2001:DB8::1"]', ["192.0.2.1", "2001:db8::1"]),
     ],
 )
@@ -324,7 +327,7 @@ def test_whose_word_is_taken_about_where_a_connection_comes_from(text: str, trus
 @pytest.mark.parametrize(
     ("text", "target"),
     [
-        ("", ("127.0.0.1", 8115)),
+        ('[network]\nlisten_addresses = ["/ip4/0.0.0.0/tcp/8115"]', ("127.0.0.1", 8115)),
         ('[network]\nlisten_addresses = ["/ip6/::/tcp/1", "/ip4/192.0.2.1/tcp/2/ws"]', ("192.0.2.1", 2)),
         ('[network.onion]\np2p_listen_address = "[::1]:3"', ("::1", 3)),
     ],

@@ -77,27 +77,45 @@ def test_a_port_for_a_new_directory_and_for_one_that_is_there(tmp_path: Path, se
     assert seen[-1].rpc_address == ("127.0.0.1", 8114)
 
 
-def test_the_port_for_peers_is_the_one_above(tmp_path: Path, seen: list[Config]) -> None:
+def test_ports_for_peers_are_not_in_each_others_way(tmp_path: Path, seen: list[Config]) -> None:
     root = str(tmp_path / "node")
     run("dev", "-C", root)
     run("dev", "-C", root, "--rpc-port", "9002")
     run("dev", "-C", root, "--p2p-port", "7")
-    run("dev", "-C", str(tmp_path / "other"), "--rpc-port", "0")
+    run("dev", "-C", str(tmp_path / "other"), "--rpc-port", "9003")
     run("dev", "-C", str(tmp_path / "third"), "--rpc-port", "9004", "--p2p-port", "8")
+    run("dev", "-C", str(tmp_path / "third"), "--rpc-port", "9005")
     ports = [config.file.network.listen_addresses for config in seen]
-    assert ports == [[f"/ip4/127.0.0.1/tcp/{port}"] for port in (8115, 9003, 7, 0, 8)]
+    assert ports == [[f"/ip4/127.0.0.1/tcp/{port}"] for port in (8115, 0, 7, 0, 8, 8)]
 
 
-def test_a_directory_from_before_there_were_peers_listens_on_this_machine_alone(
-    tmp_path: Path, seen: list[Config]
-) -> None:
+def test_a_directory_from_before_there_were_peers(tmp_path: Path, seen: list[Config]) -> None:
     root = tmp_path / "node"
     run("dev", "-C", str(root))
     path = root / "config.toml"
     lines = [line for line in path.read_text().splitlines() if not line.startswith("listen_addresses")]
     path.write_text("\n".join(lines))
     run("dev", "-C", str(root))
-    assert seen[-1].file.network.listen_addresses == ["/ip4/127.0.0.1/tcp/8115"]
+    run("run", "-C", str(root))
+    assert [config.file.network.listen_addresses for config in seen[1:]] == [["/ip4/127.0.0.1/tcp/0"], None]
+    assert seen[-1].file.network.listens_on == []
+
+
+@pytest.mark.parametrize(
+    ("chain", "options", "address"),
+    [
+        ("dev", (), "/ip4/127.0.0.1/tcp/8115"),
+        ("dev", ("--rpc-port", "9"), "/ip4/127.0.0.1/tcp/0"),
+        ("dev", ("--rpc-port", "9", "--p2p-port", "7"), "/ip4/127.0.0.1/tcp/7"),
+        ("mainnet", ("--rpc-port", "9"), "/ip4/0.0.0.0/tcp/8115"),
+        ("mainnet", ("--p2p-port", "7"), "/ip4/0.0.0.0/tcp/7"),
+    ],
+)
+def test_the_port_for_peers_that_init_writes(
+    tmp_path: Path, chain: str, options: tuple[str, ...], address: str
+) -> None:
+    invoke("init", "-c", chain, "-C", str(tmp_path), *options)
+    assert load_config(tmp_path).file.network.listen_addresses == [address]
 
 
 def test_a_port_of_an_ipv6_host(tmp_path: Path, seen: list[Config]) -> None:
