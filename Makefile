@@ -42,7 +42,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 ## Benchmarks: a table for people, build/bench/<name>.json for programs.
-bench: bench-node bench-vm bench-chain bench-kernels bench-reorg bench-pool
+bench: bench-node bench-vm bench-chain bench-kernels bench-reorg bench-pool bench-wire
 bench-node: setup
 	$(BIN)/python -m tests.benches.node
 ## Import of blocks: rates, memory, and (OPTIONS=--profile) where the time goes.
@@ -64,6 +64,10 @@ bench-reorg: setup
 ## Memory of the pool for each byte that it counts.
 bench-pool: setup
 	$(BIN)/python -m tests.benches.pool_memory $(COUNT)
+
+## The wire of peers on loopback: rates by size of messages, handshakes, memory of an idle session.
+bench-wire: setup
+	$(BIN)/python -m tests.benches.wire
 
 ## Property tests with many times the examples (FUZZ_FACTOR, default 50).
 fuzz: setup

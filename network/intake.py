@@ -15,7 +15,7 @@ MESSAGE_PRICE: Final = 4 * 1024
 """Units of a message, beside its bytes: its handling costs about as much time as the decryption of so many. Protocols
 with dear messages have a pace of their own."""
 
-SLICE: Final = 64 * 1024
+SLICE: Final = 256 * 1024
 SLICE_IN_NEED: Final = 4 * 1024
 
 

@@ -19,7 +19,7 @@ class Link(Protocol):
     def buffered_bytes(self) -> int:
         """Bytes that were written and have not left this process."""
 
-    def write(self, data: Sequence[bytes]) -> None:
+    def write(self, data: Sequence[bytes | bytearray]) -> None:
         """Send in order. The pieces are never changed afterwards, so they need not be copied."""
 
     def pause_reading(self) -> None:

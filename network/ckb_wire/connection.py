@@ -15,6 +15,7 @@ from network.ckb_wire.protocol_streams import ProtocolStreams, WrongAnswer
 from network.ckb_wire.records import RecordReader
 from network.ckb_wire.secio.errors import HandshakeError, HandshakeFault, SecioError
 from network.ckb_wire.yamux import GoAwayCode, YamuxError, YamuxLimits
+from network.ckb_wire.yamux.stream import Buffer
 from network.framing import FrameTooLarge
 from network.limits import ProtocolSpec
 from network.peer import Direction
@@ -23,6 +24,9 @@ __all__ = ["MAX_SEND_BUFFER", "Channel", "Handshake", "WireConnection", "WireLim
 
 MAX_RECORD: Final = 8 << 20
 """Bytes of a sealed frame, tag included. The reference sends 1 MiB and a little at most, but accepts this."""
+SEALED_TOGETHER: Final = 1 << 20
+"""Bytes of frames that are sealed into one buffer: memory is dear that is asked for in many pieces of this kind."""
+SEALED_ALONE: Final = 4096
 MAX_SEND_BUFFER: Final = 24 << 20
 """Bytes that may wait for a peer, as in the reference."""
 
@@ -33,8 +37,15 @@ class Channel(Protocol):
     @property
     def remote_public_key(self) -> bytes: ...
 
-    def seal(self, plaintext: bytes) -> bytes:
+    @property
+    def frame_overhead(self) -> int:
+        """Bytes that a frame has more than its plaintext."""
+
+    def seal(self, plaintext: Buffer) -> bytes:
         """A whole frame, with its length."""
+
+    def seal_into(self, plaintext: Buffer, out: memoryview) -> int:
+        """Writes a whole frame to the beginning of `out`; gives its size."""
 
     def open(self, frame: memoryview) -> bytes:
         """The plaintext of a frame without its length. Raises SecioError."""
@@ -73,6 +84,30 @@ class WireLimits:
     """For how long the peer may take to answer that it closes, too."""
     max_queued: int = MAX_SEND_BUFFER
     yamux: YamuxLimits = field(default_factory=YamuxLimits)
+
+
+def sealed(channel: Channel, plaintexts: Sequence[Buffer]) -> list[bytes | bytearray]:
+    """The frames of these plaintexts, short ones each in a buffer of its own, others many in one."""
+    data, group, size = list[bytes | bytearray](), list[Buffer](), 0
+    for plaintext in plaintexts:
+        group.append(plaintext)
+        size += len(plaintext) + channel.frame_overhead
+        if size >= SEALED_TOGETHER:
+            data.append(_sealed_together(channel, group, size))
+            group, size = [], 0
+    if size > SEALED_ALONE:
+        data.append(_sealed_together(channel, group, size))
+    else:
+        data += [channel.seal(plaintext) for plaintext in group]
+    return data
+
+
+def _sealed_together(channel: Channel, plaintexts: Sequence[Buffer], size: int) -> bytearray:
+    out = bytearray(size)
+    view, at = memoryview(out), 0
+    for plaintext in plaintexts:
+        at += channel.seal_into(plaintext, view[at:])
+    return out
 
 
 class WireConnection:
@@ -256,18 +291,18 @@ class WireConnection:
 
     # --- what goes out ---
 
-    def data_to_send(self) -> list[bytes]:
+    def data_to_send(self) -> list[bytes | bytearray]:
         """What is to be written now, in order; never changed afterwards."""
         if self._handshake is not None:
             data = self._handshake.data_to_send()
             return [data] if data else []
         if self._channel is None or self._streams is None:
             return []
-        records = list(map(self._channel.seal, self._streams.session.data_to_send()))
+        frames = sealed(self._channel, self._streams.session.data_to_send())
         if self._unsent:
-            records.insert(0, self._unsent)
+            frames.insert(0, self._unsent)
             self._unsent = b""
-        return records
+        return frames
 
     @property
     def queued_bytes(self) -> int:

@@ -59,6 +59,7 @@ class MessageReader:
         "_pieces",
         "_prefix",
         "_prefix_size",
+        "held_bytes",
     )
 
     def __init__(self, protocol: ProtocolSpec, deliver: Callable[[bytes], None]) -> None:
@@ -74,16 +75,13 @@ class MessageReader:
         self._missing = 0
         """Bytes of the unfinished message that are still to come."""
         self._pieces = list[bytes | bytearray | memoryview]()
+        self.held_bytes = 0
+        """Bytes of the unfinished message that have come."""
 
     @property
     def is_inside(self) -> bool:
         """A message has begun and is not complete."""
         return bool(self._missing or self._prefix)
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the unfinished message."""
-        return sum(map(len, self._pieces))
 
     def feed(self, data: bytes, at: int, end: int, room: int = NO_LIMIT) -> int:
         """The stream's next bytes are data[at:end]. Delivers at most `room` messages, or one, and gives where it has
@@ -125,6 +123,7 @@ class MessageReader:
         if not self._missing:
             body = b"".join(self._pieces)
             self._pieces.clear()
+            self.held_bytes = 0
             self._deliver(unpacked(body) if self._flag & COMPRESSED else body)
         return stop
 
@@ -132,6 +131,7 @@ class MessageReader:
         """A view holds all of `data` in memory; so only pieces that are most of it are viewed."""
         size = end - at
         self._missing -= size
+        self.held_bytes += size
         pieces = self._pieces
         if size >= VIEWED and 2 * size >= len(data):
             pieces.append(memoryview(data)[at:end])

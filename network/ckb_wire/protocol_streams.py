@@ -209,7 +209,7 @@ class ProtocolStreams:
     @property
     def held_bytes(self) -> int:
         """Bytes of messages that are unfinished or on hold."""
-        return self.session.held_bytes + sum(speaking.reader.held_bytes for speaking in self._speaking.values())
+        return self.session.held_bytes + sum([speaking.reader.held_bytes for speaking in self._speaking.values()])
 
 
 class _Answering:

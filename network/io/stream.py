@@ -124,13 +124,15 @@ class Stream(asyncio.BufferedProtocol):
 
     # ------------------------------------------------------------ the owner's calls
 
-    def write(self, data: Sequence[bytes]) -> None:
+    def write(self, data: Sequence[bytes | bytearray]) -> None:
         """Send in order, now or when there is room. The pieces must never change afterwards."""
         if self._transport is None or self._is_closing or not data:
             return
         if self._is_full:
             self._waiting.append(b"".join(data))
             self._waiting_bytes += len(self._waiting[-1])
+        elif len(data) == 1:
+            self._transport.write(data[0])
         else:
             self._transport.writelines(data)
 

@@ -27,7 +27,7 @@ class WebSocketLink:
     def buffered_bytes(self) -> int:
         return self._stream.buffered_bytes
 
-    def write(self, data: Sequence[bytes]) -> None:
+    def write(self, data: Sequence[bytes | bytearray]) -> None:
         if data:
             self._end.send(b"".join(data))
             self._flush()

@@ -47,7 +47,7 @@ class RawClient:
         """The connection stands."""
         self.write(self.greeting)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         if self.link is not None and data:
             self.link.write([data])
 

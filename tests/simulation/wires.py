@@ -173,7 +173,7 @@ class End:
     def buffered_bytes(self) -> int:
         return self._outgoing_size
 
-    def write(self, data: Sequence[bytes]) -> None:
+    def write(self, data: Sequence[bytes | bytearray]) -> None:
         if self._is_over or self._is_closing:
             return
         for piece in data:

@@ -7,25 +7,35 @@ from collections.abc import Sequence
 from network.ckb_wire.connection import WireConnection, WireLimits
 from network.ckb_wire.events import Event
 from network.ckb_wire.secio.errors import HandshakeError, HandshakeFault, SecioError
-from network.framing import frame
+from network.ckb_wire.yamux.stream import Buffer
+from network.framing import LENGTH_SIZE, frame
 from network.limits import ALL_PROTOCOLS, ProtocolSpec
 from network.peer import Direction
 
 KEY_SIZE = 33
+FORGED = b"\xffgarbage"
+"""A frame that does not open."""
 
 
 class PlainChannel:
-    """Frames as secio's, but readable: a length and the plaintext, which must not begin with 0xff."""
+    """Frames as secio's, but readable: a length and the plaintext, which must not be FORGED."""
+
+    frame_overhead = LENGTH_SIZE
 
     def __init__(self, remote_public_key: bytes) -> None:
         self.remote_public_key = remote_public_key
 
-    def seal(self, plaintext: bytes) -> bytes:
-        return frame(plaintext)
+    def seal(self, plaintext: Buffer) -> bytes:
+        return frame(bytes(plaintext))
+
+    def seal_into(self, plaintext: Buffer, out: memoryview) -> int:
+        sealed = self.seal(plaintext)
+        out[: len(sealed)] = sealed
+        return len(sealed)
 
     def open(self, frame: memoryview) -> bytes:
         plaintext = bytes(frame)
-        if plaintext[:1] == b"\xff":
+        if plaintext == FORGED:
             raise SecioError("a frame that does not open")
         return plaintext
 

@@ -34,6 +34,8 @@ class Aead(Protocol):
 class SecureChannel:
     """Both directions of a connection after the handshake. Frames are to be written, and opened, in order."""
 
+    frame_overhead: Final = FRAME_OVERHEAD
+
     __slots__ = ("_opened", "_opener", "_sealed", "_sealer", "remote_public_key")
 
     def __init__(self, remote_public_key: bytes, sealer: Aead, opener: Aead) -> None:

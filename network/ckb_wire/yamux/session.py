@@ -37,6 +37,8 @@ __all__ = ["Session", "YamuxLimits"]
 
 SEND_CHUNK: Final = 64 << 10
 """Bytes of a data frame, and about those of a record: larger ones cost the same per byte, and hold up other streams."""
+UNCOPIED: Final = 16 << 10
+"""From this size on a piece of a message is sealed where it lies, in a frame of its own."""
 MIN_DATA: Final = 12
 """A data frame with less is charged like one without; the smallest message of any protocol is longer."""
 UPDATE_AFTER: Final = MAX_WINDOW // 2
@@ -62,6 +64,41 @@ class YamuxLimits:
     """Such frames that opening a stream counts for."""
 
 
+class Gathered:
+    """Joins short pieces and leaves long ones alone: to copy those costs more than to seal a frame more."""
+
+    __slots__ = ("_pieces", "_short", "_size")
+
+    def __init__(self) -> None:
+        self._pieces = list[Buffer]()
+        self._short = list[Buffer]()
+        self._size = 0
+
+    def add(self, pieces: list[Buffer]) -> None:
+        """In order."""
+        for piece in pieces:
+            size = len(piece)
+            if size >= UNCOPIED:
+                self._join()
+                self._pieces.append(piece)
+            else:
+                self._short.append(piece)
+                self._size += size
+        if self._size >= SEND_CHUNK:
+            self._join()
+
+    def finish(self) -> list[Buffer]:
+        """All of them."""
+        self._join()
+        return self._pieces
+
+    def _join(self) -> None:
+        if self._short:
+            self._pieces.append(b"".join(self._short))
+            self._short.clear()
+            self._size = 0
+
+
 class Session:
     """One side of a session. `receive` raises YamuxError, after which only `go_away` may follow."""
 
@@ -82,6 +119,7 @@ class Session:
         "_ready",
         "_rest",
         "_streams",
+        "held_bytes",
         "is_closing",
         "queued_bytes",
         "remote_code",
@@ -105,6 +143,8 @@ class Session:
         """Streams whose consumer had enough for one turn."""
         self.queued_bytes = 0
         """Bytes that wait in streams."""
+        self.held_bytes = 0
+        """Bytes that are kept for streams on hold."""
         self._rest = b""
         """The beginning of a header."""
         self._body_left = 0
@@ -186,15 +226,18 @@ class Session:
         if stream.is_held or stream.held:
             if not stream.is_finished:
                 stream.held += memoryview(data)[at:stop]
+                self.held_bytes += stop - at
         elif stream.is_open:
             used = stream.consumer.data(data, at, stop)
             self._consumed(stream, used - at)
             if used < stop and stream.is_open:
                 stream.held += memoryview(data)[used:stop]
+                self.held_bytes += stop - used
                 self._behind[stream.id] = stream
 
     def _hand_on_held(self, stream: Stream) -> None:
         held, stream.held = bytes(stream.held), bytearray()
+        self.held_bytes -= len(held)
         if held:
             self._hand_on(stream, held, 0, len(held))
         if stream.is_finished and not stream.held:
@@ -261,6 +304,7 @@ class Session:
 
     def _forget(self, stream: Stream) -> None:
         self.queued_bytes -= stream.queued
+        self.held_bytes -= len(stream.held)
         stream.clear()
         self._streams.pop(stream.id, None)
         self._ready.pop(stream.id, None)
@@ -357,27 +401,21 @@ class Session:
 
     # --- what goes out ---
 
-    def data_to_send(self) -> list[bytes]:
-        """What is to be sent, in pieces of about SEND_CHUNK: frames of control first, then one chunk of each stream
-        in turn, as far as windows allow."""
-        records = list[bytes]()
-        parts, self._control = self._control, []
-        size = 0
+    def data_to_send(self) -> list[Buffer]:
+        """What is to be sent: frames of control first, then one chunk of each stream in turn, as far as windows allow.
+        It comes in pieces for secio to seal: short ones joined, long ones as views of what was given to `send`."""
+        gathered = Gathered()
+        control, self._control = self._control, []
+        gathered.add(control)
         ready = self._ready
         while ready:
             for stream in list(ready.values()):
-                frame = self._next_frame(stream)
-                parts += frame
-                size += sum(map(len, frame))
+                gathered.add(self._next_frame(stream))
                 if not (stream.queued and stream.send_window):
                     del ready[stream.id]
-                if size >= SEND_CHUNK:
-                    records.append(b"".join(parts))
-                    parts, size = [], 0
-        if parts:
-            records.append(b"".join(parts))
-        self._budget.add_traffic(sum(map(len, records)))
-        return records
+        pieces = gathered.finish()
+        self._budget.add_traffic(sum(map(len, pieces)))
+        return pieces
 
     def _next_frame(self, stream: Stream) -> list[Buffer]:
         size, pieces = stream.take(SEND_CHUNK)
@@ -412,8 +450,3 @@ class Session:
             return None
         waiting = [stream.waiting_since for stream in self._streams.values() if stream.waiting_since is not None]
         return min(waiting) + self._limits.send_stall if waiting else None
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes that are kept for streams on hold."""
-        return sum(len(stream.held) for stream in self._streams.values())

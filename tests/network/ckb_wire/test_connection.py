@@ -140,7 +140,7 @@ def test_short_messages_go_out_in_one_sealed_frame() -> None:
         pair.dialer.connection.send(DISCOVERY, b"nodes %d" % number, 0.0)
     (record,) = pair.dialer.connection.data_to_send()
     assert len(record) < 50 * 25
-    events = pair.accepter.receive(record)
+    events = pair.accepter.receive(bytes(record))
     assert [event for event in events if isinstance(event, Received) and event.protocol is PING] == [
         Received(PING, b"ping %d" % number) for number in range(50)
     ]

@@ -29,7 +29,7 @@ class FakeLink:
 
     buffered_bytes = 0
 
-    def write(self, data: Sequence[bytes]) -> None:
+    def write(self, data: Sequence[bytes | bytearray]) -> None:
         raise AssertionError(data)
 
     def pause_reading(self) -> None: ...

@@ -1,0 +1,116 @@
+"""A node of the wire's benchmark: sockets and switch as in the real node, protocols that only count.
+
+`python -m tests.benches.wire_node` listens on loopback, prints port and peer id, and ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from random import Random
+
+from network.gate import GateLimits
+from network.identity import Identity, new_identity
+from network.intake import IntakeLimits
+from network.io.dial import DialOptions, TcpTransport
+from network.io.listen import ListenAddress, Listeners
+from network.io.scheduler import LoopScheduler
+from network.io.stream import receive_buffer
+from network.limits import ALL_PROTOCOLS, ProtocolSpec
+from network.peer import Handler, Peer
+from network.peer_layer import PeerTables
+from network.peers.registry import Registry, RegistrySettings
+from network.switch import Switch, SwitchSettings
+
+MANY = 1 << 40
+LIMITLESS = SwitchSettings(
+    gate=GateLimits(
+        at_once=1000,
+        at_once_group=1000,
+        at_once_address=1000,
+        rate=MANY,
+        rate_group=MANY,
+        rate_address=MANY,
+        burst=MANY,
+        burst_group=MANY,
+        burst_address=MANY,
+    ),
+    intake=IntakeLimits(rate_peer=MANY, burst_peer=MANY, rate=MANY, burst=MANY),
+)
+"""What a peer may cause a node is another question than what the wire can carry."""
+
+COUNT_SIZE = 8
+ACKNOWLEDGED_BYTES = 2 << 20
+ACKNOWLEDGED_MESSAGES = 500
+
+
+def make_switch(
+    identity: Identity, tasks: asyncio.TaskGroup, buffer: memoryview, handlers: Sequence[Handler]
+) -> Switch:
+    """With the handlers given, and such that do nothing for all other protocols."""
+    tables, rng = PeerTables(Random(1)), Random(2)
+    switch = Switch(
+        TcpTransport(tasks, buffer, DialOptions()),
+        LoopScheduler(),
+        identity,
+        registry=Registry(RegistrySettings(max_inbound=1000), tables.bans, rng),
+        store=tables.store,
+        bans=tables.bans,
+        anchors=tables.anchors,
+        entropy=os.urandom,
+        settings=LIMITLESS,
+    )
+    served = {handler.protocol for handler in handlers}
+    for handler in (*handlers, *(Idle(protocol) for protocol in ALL_PROTOCOLS if protocol not in served)):
+        switch.register(handler)
+    return switch
+
+
+class Idle:
+    """A protocol that is open and not used."""
+
+    def __init__(self, protocol: ProtocolSpec) -> None:
+        self.protocol = protocol
+
+    def opened(self, peer: Peer) -> None: ...
+
+    def received(self, peer: Peer, payload: bytes) -> None: ...
+
+    def closed(self, peer: Peer) -> None: ...
+
+
+class Counter(Idle):
+    """Counts messages, which begin with the number of those that will come, and tells now and then how many came."""
+
+    def __init__(self, protocol: ProtocolSpec) -> None:
+        super().__init__(protocol)
+        self._came = 0
+
+    def received(self, peer: Peer, payload: bytes) -> None:
+        self._came += 1
+        total = int.from_bytes(payload[:COUNT_SIZE], "little")
+        step = max(1, min(ACKNOWLEDGED_MESSAGES, ACKNOWLEDGED_BYTES // len(payload)))
+        if self._came % step == 0 or self._came == total:
+            peer.send(self.protocol, self._came.to_bytes(COUNT_SIZE, "little"))
+        if self._came == total:
+            self._came = 0
+
+
+async def serve(protocols: Sequence[ProtocolSpec]) -> None:
+    identity, buffer = new_identity(), receive_buffer()
+    async with asyncio.TaskGroup() as tasks:
+        switch = make_switch(identity, tasks, buffer, [Counter(protocol) for protocol in protocols])
+        listeners = Listeners(buffer, (), is_shared=False, max_arrivals=1000)
+        listeners.open(ListenAddress(("127.0.0.1", 0)), is_v6_only=False)
+        await listeners.start(switch)
+        print(listeners.endpoints[0][1], identity.peer_id, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        listeners.close()
+        switch.close()
+
+
+if __name__ == "__main__":
+    ids = [int(text) for text in sys.argv[1:]]
+    asyncio.run(serve([protocol for protocol in ALL_PROTOCOLS if protocol.id in ids]))
