@@ -140,6 +140,8 @@ class Session:
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self.identity: PeerIdentity | None = None
+        self.has_synced = False
+        """Sync was open: it was no feeler, and no stranger that only looked."""
 
     # --- Peer ---
 

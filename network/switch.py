@@ -22,6 +22,7 @@ from network.intake import MESSAGE_PRICE, Intake, IntakeLimits
 from network.limits import FEELER, IDENTIFY, MIB, SYNC, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.peer import Direction, Handler, Peer, PeerIdentity, Scheduler, SessionKind, Timer
+from network.peer_log import PeerLog
 from network.peers.anchors import Anchors
 from network.peers.bans import Ban, BanList, IpNetwork, network_of
 from network.peers.registry import REFUSAL_TEXT, Refused, Registry
@@ -45,10 +46,6 @@ TIE_WINDOW: Final = 5.0
 
 ONION_TIMEOUT: Final = 120.0
 """Seconds; through Tor all takes longer."""
-
-LOG_RATE: Final = 2.0
-LOG_BURST: Final = 100.0
-"""Lines a second, and at once, that tell of peers who come and go."""
 
 RECOUNT_AFTER: Final = 16 * MIB
 """Bytes that are queued between two looks at how many wait in all."""
@@ -117,8 +114,8 @@ class Switch:
         now = scheduler.now()
         self._gate: Final = HandshakeGate(self._settings.gate, now)
         self._intake: Final = Intake(self._settings.intake, now)
-        self._log_allowance: Final = Allowance(LOG_RATE, LOG_BURST, now)
-        self._unlogged = self._queued_since_check = 0
+        self._log: Final = PeerLog(now)
+        self._queued_since_check = 0
         self.dials: Final = Dials(transport, scheduler, self._peer_id)
         self.traffic: Final = Traffic()
         self._check_timer: Timer = scheduler.call_later(CHECK_INTERVAL, self._check_protocols)
@@ -340,13 +337,15 @@ class Switch:
         self._live[session.peer_id] = session
         session.begin(verdict.kind, is_whitelisted=verdict.is_whitelisted)
         self.traffic.sessions += 1
-        self._log("peer connected", session)
         if session.direction is Direction.OUTBOUND:
             if session.kind is SessionKind.BLOCK_RELAY_ONLY:
                 self._anchors.add(session.address)
             session.open(IDENTIFY)
 
     def opened(self, session: Session, protocol: ProtocolSpec) -> None:
+        if protocol is SYNC:
+            session.has_synced = True
+            self._log.connected(session, self._scheduler.now())
         handler = self._handlers.get(protocol)
         if handler is None:
             return
@@ -430,7 +429,7 @@ class Switch:
             del self._live[session.peer_id]
             self._registry.remove(session.session_id)
             self.traffic.left[cause] += 1
-            self._log("peer left", session, cause=cause.value, reason=reason)
+            self._log.left(session, cause, reason, self._scheduler.now())
         else:
             self._handshake_over(session, f"{cause.value}: {reason}")
 
@@ -474,17 +473,6 @@ class Switch:
                 break
             excess -= waiting[session]
             session.leave(Cause.OVERLOAD, "too much waits to be sent, most of it to this peer")
-
-    def _log(self, event: str, session: Session, **facts: object) -> None:
-        """Tell of a peer who comes or goes, unless there are so many that nobody could read it."""
-        now = self._scheduler.now()
-        if self._log_allowance.left(now) < 1.0:
-            self._unlogged += 1
-            return
-        self._log_allowance.spend(1.0, now)
-        if self._unlogged:
-            facts["lines_left_out"], self._unlogged = self._unlogged, 0
-        log.info(event, peer=str(session.address), direction=session.direction.value, **facts)
 
     def _check_protocols(self) -> None:
         """Peers that open nothing would hold their place for ever."""
