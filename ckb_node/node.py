@@ -253,7 +253,7 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
     try:
         async with node.tasks as tasks:
             _start_tasks(node, tasks, mine=mine)
-            peers = peers_share(connections, node.config.file.network.max_peers)
+            peers = _peers_share(node.config, connections)
             async with _network(node, tasks, peers), _metrics(node), _rpc(node, connections - peers) as address:
                 try:
                     yield address
@@ -265,6 +265,15 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
             _save_pool(node)
         raise
     _save_pool(node)
+
+
+def _peers_share(config: Config, connections: int) -> int:
+    """Connections to peers, newcomers included."""
+    max_peers = config.file.network.max_peers
+    share = peers_share(connections, max_peers)
+    if share < max_peers:
+        log.warning("open files allow fewer peers than network.max_peers; see `ulimit -n`", connections=share)
+    return share
 
 
 def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:

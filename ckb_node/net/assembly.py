@@ -50,10 +50,11 @@ def network_service(
     _tell_what_has_no_effect(section)
     enabled = enabled_protocols(section)
     whitelist = addresses.whitelist(section)
+    reuses_port = section.reuse_port_on_linux and section.proxy.proxy_url is None
     settings = ServiceSettings(
         listen=addresses.listen_addresses(section),
         has_web_socket=section.reuse_tcp_with_ws,
-        reuses_port=section.reuse_port_on_linux and section.proxy.proxy_url is None,
+        reuses_port=reuses_port,
         trusted_proxies=addresses.trusted_proxies(section),
         proxy=addresses.proxy(section),
         onion_proxy=addresses.onion_proxy(section),
@@ -64,6 +65,7 @@ def network_service(
             ping_interval=section.ping_interval_secs,
             ping_timeout=section.ping_timeout_secs,
             discovery_local_address=section.discovery_local_address,
+            reuses_port=reuses_port,
             registry=_registry_settings(section, whitelist),
             outbound=OutboundSettings(
                 interval=section.connect_outbound_interval_secs,

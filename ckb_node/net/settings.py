@@ -66,7 +66,6 @@ class NetworkSection(Section, frozen=True):
     ping_timeout_secs: Seconds = 1200
     connect_outbound_interval_secs: Annotated[int, Meta(ge=0, le=1 << 31)] = 15
     discovery_local_address: bool = False
-    discovery_announce_check_interval_secs: Seconds | None = None
     bootnode_mode: bool = False
     disable_block_relay_only_connection: bool = False
     support_protocols: list[ProtocolName] = field(default_factory=lambda: list(get_args(ProtocolName)))
@@ -81,6 +80,7 @@ class NetworkSection(Section, frozen=True):
     upnp: bool = False
     dns_seeds: list[str] = field(default_factory=list)
     channel_size: Count | None = None
+    discovery_announce_check_interval_secs: Seconds | None = None
     path: str | None = None
 
     @property
@@ -101,6 +101,7 @@ NO_EFFECT: dict[str, str] = {
     "upnp": "forward the port in the router; nodes behind routers are also reached by hole punching",
     "dns_seeds": "bootnodes and whitelist_peers may name hosts: /dns4/host/tcp/8115/p2p/Qm…",
     "channel_size": "queues are bounded by bytes, see max_send_buffer",
+    "discovery_announce_check_interval_secs": "addresses of peers are announced once a minute",
     "path": "the network's files lie in data_dir/network",
 }
 """Keys that ckb.toml may have and this node takes no notice of, and what to do instead."""

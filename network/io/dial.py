@@ -137,9 +137,9 @@ class TcpTransport:
             await loop.create_connection(lambda: Stream(self._buffer, opening.start), sock=made)
             await opening.done
         except BaseException:
-            opening.give_up()
-            made.close()
-            raise
+            if opening.give_up():  # else its time was up just when it was handed over
+                made.close()
+                raise
 
     async def _connected_socket(
         self, host: str, port: int, *, sources: Sequence[Endpoint], family: int = socket.AF_UNSPEC

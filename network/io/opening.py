@@ -54,11 +54,14 @@ class Opening:
         stream.write([self._steps[0].data_to_send()])
         return self
 
-    def give_up(self) -> None:
-        """Nothing is handed over any more."""
+    def give_up(self) -> bool:
+        """Hand nothing over any more; False when that has been done."""
+        if self._is_handed_over:
+            return False
         self._is_given_up = True
-        if self._stream is not None and not self._is_handed_over:
+        if self._stream is not None:
             self._stream.abort()
+        return True
 
     @property
     def _is_handed_over(self) -> bool:

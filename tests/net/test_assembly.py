@@ -85,6 +85,7 @@ def test_each_key_reaches_its_place() -> None:
     assert settings.onion_proxy is not None
     assert settings.onion_proxy.port == 10
     assert not settings.reuses_port  # a proxy dials from its own
+    assert not peers.reuses_port
 
 
 def test_more_outbound_peers_than_peers_leave_no_place_for_others() -> None:
@@ -96,6 +97,7 @@ def test_what_has_no_effect_is_told() -> None:
         upnp = true
         dns_seeds = ["a"]
         channel_size = 1
+        discovery_announce_check_interval_secs = 1
         path = "x"
         [network.sync.header_map]
         memory_limit = "1MB"
