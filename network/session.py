@@ -31,6 +31,9 @@ __all__ = ["MAX_REASON", "Owner", "Session", "Stage"]
 MAX_REASON: Final = 200
 """Characters of a reason that the peer is told."""
 
+MAX_PARKED: Final = 256
+"""Events that wait on a connection that is a peer's second one."""
+
 DISCONNECT_WAIT: Final = 0.5
 """Seconds between the reason and the end: a reason right before the end is often lost on the way."""
 
@@ -134,7 +137,7 @@ class Session:
         self._waiting: Final[dict[ProtocolSpec, deque[bytes]]] = {}
         """Messages that came before the connection knew of a hold. It holds until these are handled."""
         self._events: Final[deque[Event]] = deque()
-        self._is_dispatching = self._is_feeding = self._is_to_flush = self._is_put_off = False
+        self._is_dispatching = self._is_feeding = self._is_to_flush = self._is_put_off = self._is_parked = False
         self._unread = bytearray()
         self._is_at_end = False
         self._timer: Timer | None = None
@@ -241,8 +244,15 @@ class Session:
         """Once; the first bytes leave when the link is ready."""
         self._flush_soon()
 
+    def park(self) -> None:
+        """Whether the peer may stay is decided later, by `begin` or `leave`; what it says meanwhile waits."""
+        self._is_parked = True
+
     def begin(self, kind: SessionKind, *, is_whitelisted: bool) -> None:
         """The peer may stay."""
+        if self._is_parked:
+            self._is_parked = False
+            self._later(())
         self._kind, self._is_whitelisted = kind, is_whitelisted
         self._connected_at = self._scheduler.now()
         self._stage = Stage.LIVE
@@ -378,14 +388,26 @@ class Session:
     def _take(self, events: Sequence[Event]) -> None:
         """Handle events in order, after those that wait. A handler that causes more of them returns first."""
         self._events.extend(events)
+        if self._is_parked:
+            self._look_at_parked(events)
+            return
         if self._is_dispatching:
             return
         self._is_dispatching = True
         try:
-            while self._events and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
+            while self._events and self._stage in (Stage.HANDSHAKE, Stage.LIVE) and not self._is_parked:
                 self._dispatch(self._events.popleft())
         finally:
             self._is_dispatching = False
+
+    def _look_at_parked(self, events: Sequence[Event]) -> None:
+        """Only the end matters now, and that not too much is waiting."""
+        for event in events:
+            if isinstance(event, Ended):
+                self._ended(event)
+                return
+        if len(self._events) > MAX_PARKED:
+            self.leave(Cause.OVERLOAD, "too many messages on a second connection", told=False)
 
     def _later(self, events: Sequence[Event]) -> None:
         """Handle events soon, but not within the call of a handler."""

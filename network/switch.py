@@ -41,6 +41,9 @@ OPEN_GRACE: Final = 10.0
 FEELER_GRACE: Final = 30.0
 """Seconds after which a feeler has found out what it can."""
 
+TIE_WAIT: Final = 1.0
+"""Seconds that the later of two such connections waits: the other end may close one of them."""
+
 TIE_WINDOW: Final = 5.0
 """Seconds within which two connections between the same peers count as dialled at the same time by both."""
 
@@ -102,6 +105,8 @@ class Switch:
         """All connections by session id, from the first byte until they are gone."""
         self._live: Final[dict[str, Session]] = {}
         """Those whose peer may stay, by peer id."""
+        self._parked: Final[dict[str, Session]] = {}
+        """By peer id: the later of two connections with one peer, as long as it is open which stays."""
         self._tickets: Final[dict[int, Ticket]] = {}
         self._attempts: Final[dict[int, Attempt]] = {}
         self._allowances: Final[dict[int, Allowance]] = {}
@@ -295,27 +300,48 @@ class Switch:
         peer_id = peer_id_of(public_key)
         session.name(peer_id, session.address.with_peer_id(peer_id))
         self._handshake_over(session, None)
-        if self._is_doubled(session):
-            session.leave(Cause.REJECTED, "the peer is connected already")
-        else:
-            self._ask_registry(session)
-
-    def _is_doubled(self, session: Session) -> bool:
-        """Whether the same peer has a session that stays. When both ends have dialled each other at once, both must
-        keep the same connection: the one that the smaller peer id has dialled."""
-        other = self._live.get(session.peer_id)
+        other = self._live.get(peer_id)
         if other is None:
-            return False
-        is_tie = (
+            self._ask_registry(session)
+        elif self._is_tie(other, session):
+            self._parked[peer_id] = session
+            session.park()
+            self._scheduler.call_later(TIE_WAIT, lambda: self._settle_tie(session))
+        else:
+            session.leave(Cause.REJECTED, "the peer is connected already")
+
+    def _is_tie(self, other: Session, session: Session) -> bool:
+        """Whether both ends have dialled each other at once, so that each may close the connection that the other
+        keeps."""
+        return (
             other.direction is not session.direction
             and self._scheduler.now() - other.connected_at < TIE_WINDOW
             and SessionKind.FEELER not in (other.kind, session.kind)
+            and session.peer_id not in self._parked
         )
-        we_dial = self._peer_id < session.peer_id
-        if not is_tie or we_dial is not (session.direction is Direction.OUTBOUND):
-            return True
-        other.leave(Cause.REJECTED, "the peer is connected twice")
-        return False
+
+    def _settle_tie(self, session: Session) -> None:
+        """Neither end has closed one. Both must keep the same: the one that the smaller peer id has dialled. The
+        reference closes what it sees later, whichever that is."""
+        peer_id = session.peer_id
+        if self._parked.get(peer_id) is not session:
+            return
+        del self._parked[peer_id]
+        other, we_dial = self._live.get(peer_id), self._peer_id < peer_id
+        if other is not None and we_dial is not (session.direction is Direction.OUTBOUND):
+            session.leave(Cause.REJECTED, "the peer is connected already")
+            return
+        if other is not None:
+            other.leave(Cause.REJECTED, "the peer is connected twice")
+        self._ask_registry(session)
+
+    def _end_tie(self, session: Session, *, was_live: bool) -> None:
+        """One of two connections with a peer has ended; the other one stays."""
+        parked = self._parked.get(session.peer_id)
+        if parked is session:
+            del self._parked[session.peer_id]
+        elif parked is not None and was_live:
+            self._scheduler.call_later(0.0, lambda: self._settle_tie(parked))
 
     def _ask_registry(self, session: Session) -> None:
         now, wall_ms = self._scheduler.now(), self._scheduler.wall_ms()
@@ -425,7 +451,9 @@ class Switch:
             self.dials.add_own(session.address)
 
     def left(self, session: Session, cause: Cause, reason: str) -> None:
-        if self._live.get(session.peer_id) is session:
+        was_live = self._live.get(session.peer_id) is session
+        self._end_tie(session, was_live=was_live)
+        if was_live:
             del self._live[session.peer_id]
             self._registry.remove(session.session_id)
             self.traffic.left[cause] += 1

@@ -351,6 +351,38 @@ def test_two_nodes_that_dial_each_other_at_once_have_one_session(seed: int) -> N
     assert one.switch.connections == two.switch.connections == 1
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_one_session_also_with_a_node_that_closes_what_comes_later(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the reference does, whose id is the smaller one or the larger one."""
+    world = World(seed, Cable(latency=0.05, jitter=0.05))
+    one, two = world.add(), world.add()
+    monkeypatch.setattr(two.switch, "_is_tie", lambda *_: False)
+    one.start()
+    two.start()
+    world.run(1)
+    assert one.switch.dial(two.address) is None
+    assert two.switch.dial(one.address) is None
+    world.run(5)
+    (seen_by_one,), (seen_by_two,) = one.switch.peers(), two.switch.peers()
+    assert seen_by_one.direction is not seen_by_two.direction
+    assert one.switch.connections == two.switch.connections == 1
+    world.run(60)
+    assert one.syncing == two.syncing == 1
+
+
+def test_a_second_connection_that_talks_too_much_meanwhile_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("network.session.MAX_PARKED", 0)
+    world = World(1, Cable(latency=0.05, jitter=0.0))
+    one, two = world.add(), world.add()
+    one.start()
+    two.start()
+    world.run(1)
+    one.switch.dial(two.address)
+    two.switch.dial(one.address)
+    world.run(5)
+    assert len(one.switch.peers()) == len(two.switch.peers()) <= 1
+
+
 def test_a_node_recognises_itself() -> None:
     world = World(1, QUICK)
     node, other = world.add(), world.add()
