@@ -191,7 +191,8 @@ def _open_network(
     network = network_service(section, identity, consensus.network_name, VERSION, config.data_dir, now_ms)
     name = notify.network_alert_notify_script
     script = None if name is None else AlertScript(name, notify.script_timeout)
-    return network, script, OnionPublisher(section, config.data_dir) if section.onion.listen_on_onion else None
+    onion = OnionPublisher(section, config.root, config.data_dir) if section.onion.listen_on_onion else None
+    return network, script, onion
 
 
 def _open_filters(config: Config, chain: ChainService, stack: ExitStack) -> FilterService | None:

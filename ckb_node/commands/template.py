@@ -132,6 +132,8 @@ $discovery_local_address
 # tor_controller = "127.0.0.1:9051"
 # tor_password = "…"
 # onion_external_port = 8115
+# Where the service's key is, and so its address; by default data/network/onion_private_key.
+# onion_private_key_path = "…"
 
 # Called with the text of each network alert, and ended after so many milliseconds.
 # [notify]

@@ -32,7 +32,7 @@ from storage.files import set_aside, write_whole
 log = structlog.get_logger("network")
 
 STORE_DIRECTORY = "network/peer_store"
-ONION_KEY_FILE = "network/onion_private_key"
+
 
 FLAGS = Flags.COMPATIBILITY | Flags.DISCOVERY | Flags.SYNC | Flags.RELAY
 """What Identify says of this node: what it needs to be taken for a full one. Light clients are not called for."""

@@ -25,10 +25,10 @@ MAX_KEY_FILE: Final = 1024
 class OnionPublisher:
     """Keeps the service while the network runs."""
 
-    def __init__(self, section: NetworkSection, data_dir: Path) -> None:
-        """Raises ConfigError."""
+    def __init__(self, section: NetworkSection, root: Path, data_dir: Path) -> None:
+        """`root`: the directory of the configuration. Raises ConfigError."""
         own_path = section.onion.onion_private_key_path
-        self._path: Final = data_dir / KEY_FILE if own_path is None else data_dir.parent / own_path
+        self._path: Final = data_dir / KEY_FILE if own_path is None else root / own_path
         self._control: Final = addresses.tor_controller(section)
         self._target: Final = addresses.onion_target(section)
         self._port: Final = section.onion.onion_external_port

@@ -39,7 +39,7 @@ async def test_the_address_is_told_while_the_service_is_there(tmp_path: Path, mo
         listen_addresses=["/ip4/0.0.0.0/tcp/8115"],
         onion=OnionSection(listen_on_onion=True, onion_external_port=77),
     )
-    publisher = OnionPublisher(section, tmp_path / "data")
+    publisher = OnionPublisher(section, tmp_path, tmp_path / "data")
     async with running(tmp_path, 1) as layer:
         for _ in range(2):
             with pytest.raises(ConnectionError):
