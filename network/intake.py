@@ -9,11 +9,14 @@ from typing import Final
 from network.budget import Allowance
 from network.limits import MIB
 
-__all__ = ["MESSAGE_PRICE", "Intake", "IntakeLimits"]
+__all__ = ["Intake", "IntakeLimits", "Work"]
 
 MESSAGE_PRICE: Final = 4 * 1024
 """Units of a message, beside its bytes: its handling costs about as much time as the decryption of so many. Protocols
 with dear messages have a pace of their own."""
+
+FRAME_PRICE: Final = 1024
+"""Units of a frame of yamux, whether anything is in it or not."""
 
 SLICE: Final = 256 * 1024
 SLICE_IN_NEED: Final = 4 * 1024
@@ -27,6 +30,19 @@ class IntakeLimits:
     burst_peer: float = 128.0 * MIB
     rate: float = 768.0 * MIB
     burst: float = 128.0 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What came of some bytes. `size`: the bytes, or those of the messages that came of them by decompression."""
+
+    size: int
+    messages: int
+    frames: int
+
+    @property
+    def units(self) -> int:
+        return self.size + MESSAGE_PRICE * self.messages + FRAME_PRICE * self.frames
 
 
 class Intake:

@@ -20,6 +20,7 @@ from network.ckb_wire.events import (
     Refused,
 )
 from network.ckb_wire.secio import HandshakeFault
+from network.intake import Work
 from network.limits import DISCONNECT_MESSAGE, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.peer import Direction, PeerIdentity, Scheduler, SessionKind, Timer
@@ -86,8 +87,8 @@ class Owner(Protocol):
     def slice_size(self, now: float) -> int:
         """Bytes that may be read of a peer before `wait` is asked again."""
 
-    def used(self, session: Session, size: int, events: int, now: float) -> None:
-        """The peer has sent so many bytes, and so many messages and the like came of it."""
+    def used(self, session: Session, size: int, work: Work, now: float) -> None:
+        """The peer has sent so many bytes, and this is what they cost."""
 
     def holds(self, session: Session, size: int) -> None:
         """So many bytes of the peer's messages are unfinished or put off."""
@@ -210,10 +211,7 @@ class Session:
             return False
         self._owner.sent(self, protocol, len(payload))
         self._flush_soon()
-        if self.queued_bytes > self._max_send_buffer:
-            self.leave(Cause.OVERLOAD, f"{self.queued_bytes} bytes wait to be sent")
-            return False
-        return True
+        return self._bound_queue()
 
     def hold(self, protocol: ProtocolSpec) -> None:
         if self._stage is Stage.LIVE and protocol in self._versions and protocol not in self._held:
@@ -264,8 +262,8 @@ class Session:
         reason = reason[:MAX_REASON]
         is_told = told and bool(reason) and DISCONNECT_MESSAGE in self._versions
         if is_told:
-            self._connection.send(DISCONNECT_MESSAGE, reason.encode(), self._scheduler.now())
-            self.flush()
+            self._connection.send(DISCONNECT_MESSAGE, reason.encode(errors="replace"), self._scheduler.now())
+            self._write()
         self._end(cause, reason)
         if is_told:
             self._set_timer(DISCONNECT_WAIT, self._close)
@@ -284,6 +282,7 @@ class Session:
             return
         self._write()
         self._arm()
+        self._bound_queue()
 
     def flush_if_needed(self) -> None:
         """`flush`, unless that has happened since it was asked for."""
@@ -316,17 +315,20 @@ class Session:
         self.flush()
 
     def _feed_slice(self, data: memoryview, now: float) -> int:
-        """How many events came of it."""
+        """How many events came of it; a whole turn when more waits."""
         connection = self._connection
+        frames, delivered = connection.work_done
         try:
             events = connection.receive(data, now) if data else connection.proceed(now)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end no more than this connection
             self._owner.fault(self, "receive", error)
             return 0
-        self._owner.used(self, len(data), len(events), now)
+        frames_read, bytes_delivered = connection.work_done
+        work = Work(max(len(data), bytes_delivered - delivered), len(events), max(0, frames_read - frames))
+        self._owner.used(self, len(data), work, now)
         self._owner.holds(self, connection.held_bytes)
         self._take(events)
-        return len(events)
+        return MAX_TURN if connection.is_behind else len(events)
 
     def _put_off(self, data: memoryview, wait: float) -> None:
         self._is_put_off = True
@@ -353,7 +355,7 @@ class Session:
             while waiting and protocol not in self._held and self._stage is Stage.LIVE:
                 self._owner.received(self, protocol, waiting.popleft())
             if protocol not in self._held and self._stage is Stage.LIVE:
-                del self._waiting[protocol]
+                self._waiting.pop(protocol, None)
                 self._take(self._connection.release(protocol, self._scheduler.now()))
         if self._connection.is_behind and not self._is_put_off:
             self._put_off(memoryview(b""), 0.0)
@@ -378,6 +380,14 @@ class Session:
         self._owner.gone(self)
 
     # --- inside ---
+
+    def _bound_queue(self) -> bool:
+        """Answers to what is below protocols, which a peer may cause without end, wait to be sent, too."""
+        queued = self.queued_bytes
+        if queued > self._max_send_buffer:
+            self.leave(Cause.OVERLOAD, f"{queued} bytes wait to be sent")
+            return False
+        return True
 
     def _flush_soon(self) -> None:
         """What is sent in one turn leaves together; what answers to what came leaves after all of that is read."""

@@ -18,7 +18,7 @@ from network.ckb_wire.secio import SecioHandshake
 from network.dialling import Attempt, Dials, NoDial
 from network.gate import GateLimits, HandshakeGate, Ticket, TurnedAway
 from network.identity import Identity, peer_id_of
-from network.intake import MESSAGE_PRICE, Intake, IntakeLimits
+from network.intake import Intake, IntakeLimits, Work
 from network.limits import FEELER, IDENTIFY, MIB, SYNC, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.peer import Direction, Handler, Peer, PeerIdentity, Scheduler, SessionKind, Timer
@@ -410,9 +410,9 @@ class Switch:
     def slice_size(self, now: float) -> int:
         return self._intake.slice_size(now)
 
-    def used(self, session: Session, size: int, events: int, now: float) -> None:
+    def used(self, session: Session, size: int, work: Work, now: float) -> None:
         self.traffic.bytes_in += size
-        self._intake.spend(self._allowances[session.session_id], size + MESSAGE_PRICE * events, now)
+        self._intake.spend(self._allowances[session.session_id], work.units, now)
 
     def holds(self, session: Session, size: int) -> None:
         self._held_total += size - self._held.get(session.session_id, 0)
@@ -503,7 +503,8 @@ class Switch:
             session.leave(Cause.OVERLOAD, "too much waits to be sent, most of it to this peer")
 
     def _check_protocols(self) -> None:
-        """Peers that open nothing would hold their place for ever."""
+        """Peers that open nothing would hold their place for ever, and who does not identify itself may be of any
+        chain."""
         self._check_timer = self._scheduler.call_later(CHECK_INTERVAL, self._check_protocols)
         now = self._scheduler.now()
         for session in list(self._live.values()):
@@ -511,5 +512,5 @@ class Switch:
             if session.kind is SessionKind.FEELER:
                 if age > FEELER_GRACE:
                     session.disconnect("feeler connection")
-            elif age >= OPEN_GRACE and SYNC not in opened and FEELER not in opened:
+            elif age >= OPEN_GRACE and (SYNC not in opened or session.identity is None) and FEELER not in opened:
                 session.disconnect("open protocols error: incomplete open protocols")

@@ -6,7 +6,7 @@ and calls `advance` when `next_deadline` has come. After the event Ended nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -160,13 +160,14 @@ class WireConnection:
     def receive(self, data: memoryview, now: float) -> list[Event]:
         """Bytes from the peer; `data` is not kept. When `is_behind` is true then, `proceed` gives the next events."""
         self._now = now
-        if self._has_ended:
-            return self._drain()
+        if not self._has_ended:
+            self._guarded(lambda: self._receive(data))
+        return self._drain()
+
+    def _guarded(self, read: Callable[[], None]) -> None:
+        """What the peer does wrong ends the connection."""
         try:
-            if self._handshake is not None:
-                data = self._shake_hands(self._handshake, data)
-            if self._channel is not None and self._streams is not None:
-                self._open_records(self._channel, self._streams, data)
+            read()
         except HandshakeError as error:
             self._end(EndReason.HANDSHAKE_FAILED, error.detail, error.fault)
         except (SecioError, FrameTooLarge) as error:
@@ -175,7 +176,12 @@ class WireConnection:
             self._break_off(EndReason.VIOLATION, f"yamux: {error}")
         except WrongAnswer as error:
             self._break_off(EndReason.SELECT_VIOLATION, str(error))
-        return self._drain()
+
+    def _receive(self, data: memoryview) -> None:
+        if self._handshake is not None:
+            data = self._shake_hands(self._handshake, data)
+        if self._channel is not None and self._streams is not None:
+            self._open_records(self._channel, self._streams, data)
 
     def _shake_hands(self, handshake: Handshake, data: memoryview) -> memoryview:
         """Gives what is behind the handshake."""
@@ -205,6 +211,9 @@ class WireConnection:
 
     def _read(self, streams: ProtocolStreams, plaintext: bytes) -> None:
         streams.receive(plaintext, self._now)
+        self._look_for_goodbye(streams)
+
+    def _look_for_goodbye(self, streams: ProtocolStreams) -> None:
         code = streams.session.remote_code
         if code is None:
             return
@@ -216,15 +225,27 @@ class WireConnection:
 
     @property
     def is_behind(self) -> bool:
-        """Messages wait until `proceed`: nothing more should be received before."""
+        """Messages or frames wait until `proceed`: nothing more should be received before."""
         return self._streams is not None and not self._has_ended and self._streams.is_behind
 
     def proceed(self, now: float) -> list[Event]:
         """The next events of what was received: `receive` gives not more than some hundred at once."""
         self._now = now
         if self._streams is not None and not self._has_ended:
-            self._streams.proceed(now)
+            streams = self._streams
+            self._guarded(lambda: self._proceed(streams))
         return self._drain()
+
+    def _proceed(self, streams: ProtocolStreams) -> None:
+        streams.proceed(self._now)
+        self._look_for_goodbye(streams)
+
+    @property
+    def work_done(self) -> tuple[int, int]:
+        """Frames of yamux that were read, and bytes of messages that came of it, since the beginning: what a peer
+        costs besides its bytes."""
+        streams = self._streams
+        return (0, 0) if streams is None else (streams.session.frames_read, streams.delivered)
 
     def end_of_stream(self, now: float) -> list[Event]:
         """The peer sends nothing more."""

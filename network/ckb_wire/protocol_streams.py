@@ -9,13 +9,18 @@ from network.ckb_wire.events import Event, Opened, ProtocolClosed, ProtocolFault
 from network.ckb_wire.messages import BrokenMessage, MessageReader, message_frame
 from network.ckb_wire.select import SelectError, Selection, SelectReader, common_version, select_frame
 from network.ckb_wire.yamux import Session, Stream, StreamConsumer, YamuxLimits
-from network.limits import VERSION, ProtocolSpec
+from network.limits import MIB, VERSION, ProtocolSpec
 
 __all__ = ["ProtocolStreams", "WrongAnswer"]
 
 
 MAX_EVENTS: Final = 512
 """Of one turn; messages beyond wait, and widen no window."""
+MAX_DELIVERED: Final = 4 * MIB
+"""Bytes of messages after which a turn takes no other one: a compressed one may be 22 times what came of it."""
+MAX_OPENINGS: Final = 4
+"""How often the peer may open one protocol. The reference never reopens any; limits of a handler for what a peer may
+ask begin anew with each."""
 
 
 class WrongAnswer(Exception):  # noqa: N818 - the condition is its name, as in network.framing
@@ -49,6 +54,12 @@ class ProtocolStreams:
         """By stream."""
         self._speaking: Final = dict[int, _Speaking]()
         """By protocol."""
+        self._openings: Final = dict[int, int]()
+        """How often the peer has opened each protocol."""
+        self.delivered = 0
+        """Bytes of all messages that came."""
+        self._delivered_before = 0
+        """Up to this turn."""
         self.idle_since: float | None = now
         """Since when no protocol is open."""
 
@@ -65,7 +76,7 @@ class ProtocolStreams:
         return self.session.is_behind
 
     def proceed(self, now: float) -> None:
-        """Read on where there were too many messages."""
+        """Read on where there were too many messages or frames. Raises as `receive`."""
         self._now = now
         self.session.proceed(now)
 
@@ -73,6 +84,10 @@ class ProtocolStreams:
     def room(self) -> int:
         """Events that may be added in this turn. Small messages come by the hundred thousand in one frame, and each
         costs more time than all of its bytes."""
+        if not self._events:
+            self._delivered_before = self.delivered
+        elif self.delivered - self._delivered_before >= MAX_DELIVERED:
+            return 0
         return MAX_EVENTS - len(self._events)
 
     def _accept(self, stream: Stream) -> StreamConsumer:
@@ -84,11 +99,14 @@ class ProtocolStreams:
         as the reference does. Gives what consumes the stream from now on."""
         del self._selecting[stream.id]
         protocol = self._by_name.get(selection.name)
+        if protocol is not None and self._openings.get(protocol.id, 0) >= MAX_OPENINGS:
+            protocol = None
         version = common_version((VERSION,), selection.versions) if protocol is not None else None
         self.session.send(stream, b"", select_frame(selection.name, [version] if version else []), self._now)
         if protocol is None or version is None or protocol.id in self._speaking:
             self.session.reset(stream)
             return None
+        self._openings[protocol.id] = self._openings.get(protocol.id, 0) + 1
         return self._speak(protocol, version, stream)
 
     def answered(self, stream: Stream, asked: ProtocolSpec, selection: Selection) -> StreamConsumer | None:
@@ -125,7 +143,12 @@ class ProtocolStreams:
 
     def _deliver(self, protocol: ProtocolSpec) -> Callable[[bytes], None]:
         add = self._events.append
-        return lambda payload: add(Received(protocol, payload))
+
+        def deliver(payload: bytes) -> None:
+            self.delivered += len(payload)
+            add(Received(protocol, payload))
+
+        return deliver
 
     def ended(self, speaking: _Speaking, fault: ProtocolFault | None) -> None:
         """A protocol was closed by the peer, or for a fault of the peer's."""
@@ -209,7 +232,8 @@ class ProtocolStreams:
     @property
     def held_bytes(self) -> int:
         """Bytes of messages that are unfinished or on hold."""
-        return self.session.held_bytes + sum([speaking.reader.held_bytes for speaking in self._speaking.values()])
+        session = self.session
+        return session.held_bytes + session.unread_bytes + sum([one.reader.held_bytes for one in self._speaking.values()])
 
 
 class _Answering:

@@ -119,6 +119,12 @@ class WireClient(RawClient):
         self.flush()
         return sent
 
+    def send_frames(self, frames: bytes) -> None:
+        """Frames of yamux, in one sealed frame."""
+        channel = self.connection._channel
+        if channel is not None:
+            self.write(channel.seal(frames))
+
     def cut_after(self, size: int) -> None:
         """Send so many bytes more, and then nothing."""
         self._limit = self.sent + size
@@ -164,6 +170,20 @@ class WireClient(RawClient):
             observed_addr=Address(data=tcp_address(self.ip, PORT).to_bytes()),
             identify=inner,
         ).raw
+
+
+class Nameless(WireClient):
+    """Opens its protocols, and never Identify."""
+
+    def _take(self, events: Sequence[Event]) -> None:
+        self.events.extend(events)
+        for event in events:
+            match event:
+                case Established():
+                    for protocol in self.protocols:
+                        self.connection.open(protocol, self.wires.clock.now())
+                case Opened(protocol):
+                    self.open[protocol] = None
 
 
 class Flooder(WireClient):

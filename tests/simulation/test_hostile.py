@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from network.ckb_wire.yamux.frames import DATA, HEADER, SYN, ping
 from network.limits import DISCOVERY, IDENTIFY, PING, SYNC
 from network.messages.peers import Ping, PingMessage
 from network.multiaddr import Multiaddr
 from network.peer import Direction
+from network.peer_layer import PeerLayerSettings
+from network.protocols.identify import LocalIdentity
+from network.switch import SwitchSettings
 from network.traffic import Cause
-from tests.simulation.hostile import Flooder, RawClient, WireClient
-from tests.simulation.node import SimNode
+from tests.simulation.hostile import Flooder, Nameless, RawClient, WireClient
+from tests.simulation.node import FULL_NODE, NETWORK, SimNode
 from tests.simulation.world import World, host_ip
 
 MAX_DELAY = 0.2
@@ -239,9 +243,9 @@ def test_a_flood_of_pings_is_answered_slowly_and_costs_its_window() -> None:
     client.connect(victim)
     world.run(3)
     before = victim.switch.traffic.by_protocol[PING].messages_in
-    ping = PingMessage(payload=Ping(nonce=1)).raw
+    question = PingMessage(payload=Ping(nonce=1)).raw
     for _ in range(100_000):
-        client.connection.send(PING, ping, world.clock.now())
+        client.connection.send(PING, question, world.clock.now())
     client.flush()
     for _ in range(20):
         world.run(1)
@@ -262,3 +266,40 @@ def test_identify_is_said_once() -> None:
     world.run(3)
     assert client.has_ended
     assert_gone(world, victim)
+
+
+def test_who_does_not_identify_itself_is_sent_away() -> None:
+    """Sync alone would make a peer of who may be of any chain."""
+    world = quiet_network(14)
+    victim = world.nodes[0]
+    client = Nameless(world.wires, "99.1.1.1")
+    client.connect(victim)
+    world.run(5)
+    assert SYNC in client.open
+    world.run(45)
+    assert client.has_ended
+    assert_gone(world, victim)
+
+
+def test_answers_below_protocols_do_not_pile_up_for_a_peer_that_never_reads() -> None:
+    """A peer may have yamux answer its pings, pay for them with other traffic, and answer ours without reading them."""
+    settings = SwitchSettings(max_send_buffer=65_536)
+    world = World(15)
+    local = LocalIdentity(network_name=NETWORK, client_version="victim", flags=FULL_NODE)
+    victim = world.add([], settings=PeerLayerSettings(local=local, switch=settings))
+    victim.start()
+    client = WireClient(world.wires, "99.1.1.1")
+    client.connect(victim)
+    world.run(3)
+    session = victim.switch.peer_of(client.identity.peer_id)
+    assert session is not None
+    assert client.link is not None
+    client.link.pause_reading()
+    most, nowhere = 0, HEADER.pack(DATA, 0, 99, 1024) + bytes(1024)
+    for _ in range(200):
+        client.send_frames(300 * (ping(SYN, 7) + nowhere))
+        world.run(0.1)
+        most = max(most, session.queued_bytes)
+    assert most < 2 * 65_536
+    assert victim.switch.peer_of(client.identity.peer_id) is None
+    assert victim.switch.traffic.left[Cause.OVERLOAD] == 1

@@ -6,6 +6,7 @@ on this wire, and nobody can hold one for ever. What comes for streams that are 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -41,6 +42,8 @@ UNCOPIED: Final = 16 << 10
 """From this size on a piece of a message is sealed where it lies, in a frame of its own."""
 MIN_DATA: Final = 12
 """A data frame with less is charged like one without; the smallest message of any protocol is longer."""
+MAX_FRAMES: Final = 1024
+"""Frames that are read in one turn: a sealed frame of secio may hold 350,000, which take a second."""
 UPDATE_AFTER: Final = MAX_WINDOW // 2
 MAX_SEND_WINDOW: Final = 0xFFFF_FFFF
 MAX_STREAM_ID: Final = 0xFFFF_FFFF
@@ -119,6 +122,9 @@ class Session:
         "_ready",
         "_rest",
         "_streams",
+        "_unread",
+        "_unread_at",
+        "frames_read",
         "held_bytes",
         "is_closing",
         "queued_bytes",
@@ -145,6 +151,10 @@ class Session:
         """Bytes that wait in streams."""
         self.held_bytes = 0
         """Bytes that are kept for streams on hold."""
+        self._unread: Final = deque[bytes]()
+        """What came and waits for another turn, the first piece from `_unread_at` on."""
+        self._unread_at = 0
+        self.frames_read = 0
         self._rest = b""
         """The beginning of a header."""
         self._body_left = 0
@@ -162,18 +172,39 @@ class Session:
     # --- what comes in ---
 
     def receive(self, data: bytes, now: float) -> None:
-        """The next bytes from the peer. YamuxError when it breaks the rules."""
+        """The next bytes from the peer. YamuxError when it breaks the rules. What many small frames have not had their
+        turn in is kept for `proceed`."""
         self._now = now
         self._budget.add_traffic(len(data))
         if len(data) < HEADER_SIZE:
             self._spend(1)
+        if self._unread:
+            self._unread.append(data)
+        else:
+            self._read(data, 0, MAX_FRAMES)
+
+    def _read_on(self) -> None:
+        """Another turn of what came."""
+        end = self.frames_read + MAX_FRAMES
+        while self._unread and self.frames_read < end:
+            at, self._unread_at = self._unread_at, 0
+            self._read(self._unread.popleft(), at, end - self.frames_read)
+
+    def _read(self, data: bytes, at: int, most: int) -> None:
+        """At most so many frames; the rest is the first of what waits."""
         if self._rest:
-            data = self._rest + data
+            data, at = self._rest + data, 0
             self._rest = b""
-        at, end = 0, len(data)
+        end = len(data)
         if self._body_left:
-            at = self._body(data, 0, end)
+            at = self._body(data, at, end)
+        last = self.frames_read + most
         while end - at >= HEADER_SIZE and self.remote_code is None:
+            if self.frames_read >= last:
+                self._unread.appendleft(data)
+                self._unread_at = at
+                return
+            self.frames_read += 1
             kind, flags, stream_id, length = HEADER.unpack_from(data, at)
             at += HEADER_SIZE
             if kind == DATA:
@@ -372,17 +403,18 @@ class Session:
 
     @property
     def is_behind(self) -> bool:
-        """Consumers had enough, and more is there for them."""
-        return bool(self._behind)
+        """Consumers had enough and more is there for them, or there were many frames."""
+        return bool(self._behind or self._unread)
 
     def proceed(self, now: float) -> None:
-        """Hand on what consumers had no more room for."""
+        """Hand on what consumers had no more room for, then read on. YamuxError, as by `receive`."""
         self._now = now
         behind = list(self._behind.values())
         self._behind.clear()
         for stream in behind:
             if stream.is_open and not stream.is_held:
                 self._hand_on_held(stream)
+        self._read_on()
 
     def go_away(self, code: GoAwayCode) -> None:
         """The last frame, behind what the windows allow. All streams are gone."""
@@ -450,3 +482,8 @@ class Session:
             return None
         waiting = [stream.waiting_since for stream in self._streams.values() if stream.waiting_since is not None]
         return min(waiting) + self._limits.send_stall if waiting else None
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that wait for another turn."""
+        return sum(map(len, self._unread)) - self._unread_at

@@ -19,11 +19,12 @@ from network.ckb_wire.events import (
     Refusal,
     Refused,
 )
+from network.ckb_wire.protocol_streams import MAX_OPENINGS
 from network.ckb_wire.select import MAX_SELECT, select_frame
 from network.ckb_wire.yamux import YamuxLimits
 from network.ckb_wire.yamux.frames import ACK, DATA, FIN, HEADER, RST, SYN, GoAwayCode, go_away, ping, window_update
 from network.framing import frame
-from network.limits import DISCOVERY, PING, RELAY, SYNC, VERSION
+from network.limits import ALL_PROTOCOLS, DISCOVERY, PING, RELAY, SYNC, VERSION
 from network.peer import Direction
 from tests.support.wire import ACCEPTER_KEY, DIALER_KEY, End, Pair
 
@@ -141,10 +142,24 @@ def test_streams_that_never_say_what_for_are_given_up() -> None:
 
 def test_streams_half_closed_are_gone() -> None:
     end = accepter()
-    for number in range(1, 101, 2):
-        send(end, opening(number, PING.name), window_update(FIN, number, 0), now=number * 1.0)
-        assert end.take() == [Opened(PING, VERSION), ProtocolClosed(PING, None)]
+    for number in range(48):
+        protocol, stream_id = ALL_PROTOCOLS[number // MAX_OPENINGS], 1 + 2 * number
+        send(end, opening(stream_id, protocol.name), window_update(FIN, stream_id, 0), now=number * 1.0)
+        assert end.take() == [Opened(protocol, VERSION), ProtocolClosed(protocol, None)]
         end.sent()
+
+
+def test_a_protocol_that_is_opened_again_and_again_is_not_spoken_any_more() -> None:
+    """What a handler answers once costs more than the question: each opening would be another first time."""
+    end = accepter()
+    for number in range(100):
+        stream_id = 1 + 2 * number
+        send(end, opening(stream_id, PING.name), window_update(FIN, stream_id, 0), now=number * 1.0)
+    assert end.take() == MAX_OPENINGS * [Opened(PING, VERSION), ProtocolClosed(PING, None)]
+    end.sent()
+    send(end, opening(999, SYNC.name), opening(1001, PING.name), now=100.0)
+    assert end.take() == [Opened(SYNC, VERSION)]
+    assert select_frame(PING.name, []) in end.sent()
 
 
 def test_go_away_of_a_peer() -> None:

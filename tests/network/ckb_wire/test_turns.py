@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from network.ckb_wire.events import Event, ProtocolClosed, Received
-from network.ckb_wire.protocol_streams import MAX_EVENTS
-from network.ckb_wire.yamux.frames import MAX_WINDOW
+from network.ckb_wire.events import Ended, EndReason, Event, ProtocolClosed, Received
+from network.ckb_wire.protocol_streams import MAX_DELIVERED, MAX_EVENTS
+from network.ckb_wire.yamux.frames import DATA, HEADER, HEADER_SIZE, MAX_WINDOW, GoAwayCode, go_away
+from network.ckb_wire.yamux.session import MAX_FRAMES
+from network.framing import frame
 from network.limits import PING, SYNC
-from tests.support.wire import Pair
+from tests.support.wire import DIALER_KEY, Pair
 
 COUNT = 20_000
 
@@ -123,3 +125,51 @@ def test_a_protocol_that_is_closed_meanwhile_gives_nothing_more() -> None:
     connection.close_protocol(SYNC, 0.0)
     assert connection.proceed(0.0) == []
     assert not connection.is_behind
+
+
+@pytest.mark.parametrize("stream_id", [1, 99], ids=["an open stream", "a stream that is not there"])
+@pytest.mark.parametrize("step", [None, 65_536])
+def test_many_small_frames_in_one_record_are_read_in_turns(stream_id: int, step: int | None) -> None:
+    """One sealed frame has room for 350,000 frames of yamux, which are a second's work."""
+    pair = Pair()
+    pair.open(SYNC, PING)
+    connection = pair.accepter.connection
+    before, _ = connection.work_done
+    count, body = 40_000, b"\0\0\0\x08" + b"\0message"
+    last = HEADER.pack(DATA, 0, 3, 8) + b"\0\0\0\x04ping"
+    data = frame(count * (HEADER.pack(DATA, 0, stream_id, len(body)) + body) + last)
+    got, calls = [], 0
+    for at in range(0, len(data), step or len(data)):
+        for events in turns(pair, data[at : at + (step or len(data))]):
+            frames, _ = connection.work_done
+            assert frames - before <= MAX_FRAMES
+            before, calls = frames, calls + 1
+            got += payloads_of(events)
+    assert got.count(b"message") == (count if stream_id == 1 else 0)
+    assert got.count(b"ping") == 1
+    assert calls >= count // MAX_FRAMES
+
+
+def test_a_violation_in_a_later_turn_ends_the_connection() -> None:
+    pair = Pair()
+    body = bytes(12)
+    data = frame(5000 * (HEADER.pack(DATA, 0, 99, len(body)) + body) + b"\x07" * HEADER_SIZE)
+    pair.dialer.sent()
+    events = [event for events in turns(pair, DIALER_KEY + data) for event in events]
+    assert [event.reason for event in events if isinstance(event, Ended)] == [EndReason.VIOLATION]
+    assert pair.accepter.sent().endswith(go_away(GoAwayCode.PROTOCOL_ERROR))
+
+
+def test_bombs_are_unpacked_in_turns() -> None:
+    """A megabyte of compressed messages is 22 when it is unpacked."""
+    pair = Pair()
+    pair.open(SYNC)
+    size, count = 1 << 20, 10
+    for _ in range(count):
+        pair.dialer.connection.send(SYNC, bytes(size), 0.0)
+    data = pair.dialer.sent()
+    assert len(data) < size
+    got = [len(payloads_of(events)) for events in turns(pair, data)]
+    assert sum(got) == count
+    assert max(got) * size <= 2 * MAX_DELIVERED
+    assert pair.accepter.connection.work_done[1] == count * size
