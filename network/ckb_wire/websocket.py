@@ -10,7 +10,7 @@ from typing import Final
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, RejectConnection, Request
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, RejectConnection, Request
 from wsproto.utilities import RemoteProtocolError
 
 from network.ckb_wire.forwarded import Forwarded, ip_address, port_number
@@ -22,6 +22,12 @@ MAX_HEAD: Final = 8192
 """Bytes of a request or response; common servers of HTTP take as much."""
 MAX_FORWARDED: Final = 4096
 """How far into a request the address of the proxy's client is looked for."""
+MAX_EARLY: Final = 8192
+"""Bytes behind request or response in one piece: the other end has to wait for an answer after its first message."""
+SMALL_FRAME: Final = 32
+"""Bytes of the smallest sealed frame of secio: who sends smaller pieces than that sends more work than bytes."""
+MAX_SMALL_FRAMES: Final = 1024
+"""Frames that are small, or carry nothing of the stream, at once; each other frame allows one more."""
 MAX_MESSAGE: Final = 1 << 20
 """Bytes of a message that is sent. The reference's library takes frames up to 16 MiB."""
 
@@ -39,6 +45,8 @@ class _WebSocket:
         self._head = bytearray()
         self._to_send = b""
         self._is_open = self._is_closed = False
+        self._small_frames_left = MAX_SMALL_FRAMES
+        self.frames_read = 0
 
     @property
     def is_open(self) -> bool:
@@ -62,6 +70,8 @@ class _WebSocket:
         if self._is_open:
             return self._receive_messages(bytes(data))
         rest = self._receive_head(data)
+        if len(rest) > MAX_EARLY:
+            raise WebSocketError(f"{len(rest)} bytes before the answer could be there")
         return self._receive_messages(rest) if rest else b""
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
@@ -114,6 +124,7 @@ class _WebSocket:
         chunks = []
         ping = None
         for event in self._protocol.events():
+            self._count(event)
             if isinstance(event, BytesMessage):
                 chunks.append(event.data)
             elif isinstance(event, Ping):
@@ -123,6 +134,16 @@ class _WebSocket:
         if ping and self._protocol.state is ConnectionState.OPEN:
             self._to_send += self._protocol.send(ping.response())
         return b"".join(chunks)
+
+    def _count(self, event: Event) -> None:
+        """A frame costs as much time as kilobytes of data. WebSocketError when too many carry next to nothing."""
+        self.frames_read += 1
+        if isinstance(event, BytesMessage) and len(event.data) >= SMALL_FRAME:
+            self._small_frames_left = min(MAX_SMALL_FRAMES, self._small_frames_left + 1)
+            return
+        self._small_frames_left -= 1
+        if self._small_frames_left < 0:
+            raise WebSocketError("too many frames that carry nothing")
 
     def _accept_close(self, event: CloseConnection) -> None:
         state = self._protocol.state

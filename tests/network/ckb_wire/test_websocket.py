@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from network.ckb_wire.forwarded import Forwarded
 from network.ckb_wire.sniff import Wire, sniff
-from network.ckb_wire.websocket import MAX_FORWARDED, MAX_HEAD, WebSocketClient, WebSocketError, WebSocketServer
+from network.ckb_wire.websocket import (
+    MAX_FORWARDED,
+    MAX_HEAD,
+    MAX_SMALL_FRAMES,
+    SMALL_FRAME,
+    WebSocketClient,
+    WebSocketError,
+    WebSocketServer,
+)
 from tests.support.fuzz import examples
 
 BINARY, TEXT, CONTINUATION, CLOSE, PING, PONG = 2, 1, 0, 8, 9, 10
@@ -151,8 +159,40 @@ def test_the_beginning_of_a_long_message_is_handed_on_before_its_end() -> None:
 
 def test_of_many_pings_the_last_is_answered() -> None:
     server = open_server()
-    server.receive(b"".join(message(PING, b"%d" % number) for number in range(10_000)))
-    assert server.data_to_send() == message(PONG, b"9999", mask=b"")
+    server.receive(b"".join(message(PING, b"%d" % number) for number in range(1000)))
+    assert server.data_to_send() == message(PONG, b"999", mask=b"")
+
+
+@pytest.mark.parametrize(
+    "small",
+    [
+        message(BINARY, b""),
+        message(BINARY, b"x"),
+        message(PING, b""),
+        message(PONG, bytes(125)),
+        message(TEXT, b"text"),
+    ],
+    ids=["empty", "one byte", "ping", "pong", "text"],
+)
+def test_a_flood_of_frames_that_carry_nothing_ends_soon(small: bytes) -> None:
+    """Each costs as much time as kilobytes: 256 KiB of them would be a second's work."""
+    server = open_server()
+    with pytest.raises(WebSocketError, match="carry nothing"):
+        server.receive(small * 20_000)
+    assert server.frames_read == MAX_SMALL_FRAMES + 1
+
+
+def test_small_frames_between_others_may_go_on_for_ever() -> None:
+    server = open_server()
+    for _ in range(3 * MAX_SMALL_FRAMES):
+        server.receive(message(PING, b"") + message(BINARY, bytes(SMALL_FRAME)))
+    assert server.frames_read == 6 * MAX_SMALL_FRAMES
+
+
+def test_more_than_a_first_message_cannot_come_before_the_answer() -> None:
+    server = WebSocketServer()
+    with pytest.raises(WebSocketError, match="before the answer"):
+        server.receive(request() + message(BINARY, bytes(32)) * 1000)
 
 
 def test_closing() -> None:
