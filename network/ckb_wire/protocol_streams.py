@@ -233,7 +233,9 @@ class ProtocolStreams:
     def held_bytes(self) -> int:
         """Bytes of messages that are unfinished or on hold."""
         session = self.session
-        return session.held_bytes + session.unread_bytes + sum([one.reader.held_bytes for one in self._speaking.values()])
+        return (
+            session.held_bytes + session.unread_bytes + sum([one.reader.held_bytes for one in self._speaking.values()])
+        )
 
 
 class _Answering:

@@ -22,7 +22,7 @@ class FakeStream(Stream):
         super().__init__(receive_buffer(), lambda stream: stream.receiver)
         self.calls: list[str] = []
 
-    def write(self, data: Sequence[bytes]) -> None:
+    def write(self, data: Sequence[bytes | bytearray]) -> None:
         del data
         self.calls.append("write")
 
