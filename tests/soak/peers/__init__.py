@@ -1,0 +1,1 @@
+"""Many real nodes in one network: see __main__."""
