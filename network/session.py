@@ -26,6 +26,7 @@ from network.multiaddr import Multiaddr
 from network.peer import Direction, PeerIdentity, Scheduler, SessionKind, Timer
 from network.traffic import Cause
 from network.transport import Link
+from network.turns import Turns
 
 __all__ = ["MAX_REASON", "Owner", "Session", "Stage"]
 
@@ -118,6 +119,7 @@ class Session:
         kind: SessionKind,
         owner: Owner,
         scheduler: Scheduler,
+        turns: Turns,
         *,
         max_send_buffer: int,
     ) -> None:
@@ -128,6 +130,8 @@ class Session:
         self._direction: Final = direction
         self._owner: Final = owner
         self._scheduler: Final = scheduler
+        self._turns: Final = turns
+        self._time: Final = turns.enter()
         self._max_send_buffer: Final = max_send_buffer
         self._address, self._kind = address, kind
         self._peer_id, self._is_whitelisted = "", False
@@ -301,18 +305,27 @@ class Session:
 
     def _feed(self, data: memoryview) -> None:
         """Read slice by slice, as long as the peer need not wait and has not had a whole turn: others want theirs."""
-        now, events = self._scheduler.now(), 0
+        begun = now = self._scheduler.now()
+        events = 0
         self._is_feeding = True
         while (data or self._connection.is_behind) and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
             wait = self._owner.wait(self, now)
-            if wait > 0.0 or events >= MAX_TURN:
+            if wait > 0.0 or events >= MAX_TURN or not self._has_turn(begun, now):
                 self._put_off(data, wait)
                 break
-            size = 0 if self._connection.is_behind else self._owner.slice_size(now)
+            size = 0 if self._connection.is_behind else min(self._turns.slice_size, self._owner.slice_size(now))
             events += self._feed_slice(data[:size], now)
             data = data[size:]
+            now = self._turns.spend(self._time, now)
         self._is_feeding = False
         self.flush()
+        self._turns.spend(self._time, now)
+
+    def _has_turn(self, begun: float, now: float) -> bool:
+        """When there is much to do, who costs little goes first, and strangers go last."""
+        if not self._turns.is_over:
+            return now - begun < self._turns.share
+        return now == begun and self._stage is Stage.LIVE and self._time.left(now) > 0.0
 
     def _feed_slice(self, data: memoryview, now: float) -> int:
         """How many events came of it; a whole turn when more waits."""
@@ -334,7 +347,7 @@ class Session:
         self._is_put_off = True
         self._unread = bytearray(data)
         self._link.pause_reading()
-        self._scheduler.call_later(wait, self._resume)
+        self._turns.put_off(self._resume, wait)
 
     def _resume(self) -> None:
         """Go on where the turn ended."""

@@ -30,6 +30,7 @@ from network.peers.store import PeerStore
 from network.session import Session
 from network.traffic import Cause, Traffic
 from network.transport import Link, Receiver, Transport
+from network.turns import Turns
 
 __all__ = ["Switch", "SwitchSettings"]
 
@@ -119,6 +120,7 @@ class Switch:
         now = scheduler.now()
         self._gate: Final = HandshakeGate(self._settings.gate, now)
         self._intake: Final = Intake(self._settings.intake, now)
+        self._turns: Final = Turns(scheduler)
         self._log: Final = PeerLog(now)
         self._queued_since_check = 0
         self.dials: Final = Dials(transport, scheduler, self._peer_id)
@@ -277,17 +279,9 @@ class Switch:
         handshake = SecioHandshake(self._identity, entropy=self._entropy, expected_peer=address.peer_id)
         limits = self._limits if address.onion is None else self._onion_limits
         connection = WireConnection(handshake, direction, self.protocols, now=since, limits=limits)
-        session = Session(
-            self._last_id,
-            link,
-            connection,
-            address,
-            direction,
-            kind,
-            self,
-            self._scheduler,
-            max_send_buffer=self._settings.max_send_buffer,
-        )
+        place = (self._last_id, link, connection, address, direction, kind)
+        most = self._settings.max_send_buffer
+        session = Session(*place, self, self._scheduler, self._turns, max_send_buffer=most)
         self._sessions[self._last_id] = session
         self._allowances[self._last_id] = self._intake.enter(self._scheduler.now())
         session.begin_handshake()

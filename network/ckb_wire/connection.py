@@ -229,7 +229,7 @@ class WireConnection:
         return self._streams is not None and not self._has_ended and self._streams.is_behind
 
     def proceed(self, now: float) -> list[Event]:
-        """The next events of what was received: `receive` gives not more than some hundred at once."""
+        """The next events of what was received: `receive` gives not more than a few at once."""
         self._now = now
         if self._streams is not None and not self._has_ended:
             streams = self._streams

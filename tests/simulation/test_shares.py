@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
 from structlog.testing import capture_logs
 
 from network.facts import local_node, remote_nodes
 from network.gate import GateLimits
 from network.intake import IntakeLimits
-from network.limits import DISCONNECT_MESSAGE, SYNC
+from network.limits import DISCONNECT_MESSAGE, RELAY, SYNC
 from network.multiaddr import Multiaddr
 from network.peer import Peer
 from network.peer_info import PeerSyncState
@@ -19,7 +20,7 @@ from network.protocols.identify import LocalIdentity
 from network.switch import SwitchSettings
 from network.traffic import Cause
 from tests.simulation.hostile import WireClient
-from tests.simulation.kit_pairs import QUICK, Pair
+from tests.simulation.kit_pairs import QUICK, Notes, Pair
 from tests.simulation.node import FULL_NODE, NETWORK, SimNode
 from tests.simulation.wires import Cable
 from tests.simulation.world import World, host_ip
@@ -172,3 +173,42 @@ def test_what_rpc_shows() -> None:
     assert not other.is_outbound
     assert other.sync_state is None
     assert other.last_ping_duration is None
+
+
+def test_who_sends_little_does_not_wait_for_the_work_that_others_cause() -> None:
+    """Each message of Relay costs half a millisecond; ten peers send 200 of them each, and one sends a single one."""
+    world = World(1, QUICK)
+    busy = world.add()
+    notes, noise = Notes(), Random(1)
+    busy.switch.register(notes)
+    others = [world.add([busy.address]) for _ in range(11)]
+    for node in (busy, *others):
+        if node is not busy:
+            node.switch.register(Notes())
+        node.start()
+    world.run(5)
+    assert len(busy.switch.peers()) == 11
+    came: dict[str, list[float]] = {}
+
+    def work(peer: Peer, _: bytes) -> None:
+        world.clock.work(0.0005)
+        came.setdefault(peer.peer_id, []).append(world.clock.now())
+
+    notes.on_received = work
+    begun = world.clock.now()
+    *loud, quiet = others
+    for node in loud:
+        for _ in range(200):
+            node.switch.peers()[0].send(RELAY, noise.randbytes(4000))
+    (to_busy,) = quiet.switch.peers()
+
+    def say_little() -> None:
+        to_busy.send(RELAY, b"little")
+
+    world.clock.call_later(0.03, say_little)
+    world.run(5)
+    assert all(len(came[node.identity.peer_id]) == 200 for node in loud)
+    (answered,) = came[quiet.identity.peer_id]
+    assert answered - begun < 0.15, "the others' work takes a second"
+    ends = [came[node.identity.peer_id][-1] for node in loud]
+    assert max(ends) - min(ends) < 0.5, "those who send much have their turns"

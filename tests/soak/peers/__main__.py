@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.soak.peers.growth import WANTED, Found, wait_for_peers
 from tests.soak.peers.hostile import ATTACKS, FIRST, HONEST_FIRST, PING_MS, Outcome, Scene
-from tests.soak.peers.nodes import Maker, Node, without_bootnodes
+from tests.soak.peers.nodes import Maker, Node, serve_first, without_bootnodes
 from tests.support.nodes.namespaces import Host, Hosts, NoNamespaces
 from tests.support.nodes.reference import spec_text
 
@@ -34,8 +34,6 @@ CROWD = 100
 BANNED = "203.0.113.0/24"
 MEMORY_MIB = 200.0
 """By so much the memory of an attacked node may grow."""
-FIRST_SERVED = ("nice", "-n", "-10")
-"""The attacked node and the honest peers have the processor before others: what else this machine does is not meant."""
 PLACES = 110
 """Hosts besides those of nodes have addresses from here on."""
 
@@ -165,12 +163,12 @@ class Soak:
         del self._nodes[3:]
         host = self._host("target", PLACES + 3)
         limit = self._options.files
-        first = FIRST_SERVED if self._hosts is not None else ()
         prefix = ["prlimit", f"--nofile={limit}:{limit}"]
-        target = self._maker.ours(host, [self._nodes[0].address], prefix=[*first, *prefix])
+        target = self._maker.ours(host, [self._nodes[0].address], prefix=prefix)
         self._add(target).start()
+        serve_first(target.pid)
         target.wait_until_ready()
-        scene = Scene(target, self._network_name(target), honest, hostile, self._directory, first)
+        scene = Scene(target, self._network_name(target), honest, hostile, self._directory)
         print(f"attacks of {self._options.seconds:.0f} s on a node that may open {limit} files")
         print(TITLE, flush=True)
         outcomes = []

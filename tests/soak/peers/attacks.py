@@ -75,6 +75,7 @@ async def deaf(target: Target, connected: socket.socket, counts: Counter[str]) -
                 await talker.send(SYNC, HEADERS_ASKED)
             await talker.send(PING, ping(1))
             counts["messages"] += 17
+            await asyncio.sleep(0)
 
 
 async def crowd(target: Target, connected: socket.socket, counts: Counter[str]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.soak.peers.attacks import spread
-from tests.soak.peers.nodes import Node
+from tests.soak.peers.nodes import Node, serve_first
 from tests.soak.peers.talker import Target
 from tests.support.nodes.namespaces import Host
 from tests.support.nodes.process import ROOT
@@ -120,11 +120,7 @@ class Meter:
 class Scene:
     """The attacked node, honest peers and attackers, the latter on hosts of their own if there are namespaces."""
 
-    def __init__(
-        self, node: Node, network_name: str, honest: Host, hostile: Host, directory: Path, prefix: Sequence[str] = ()
-    ) -> None:
-        """`prefix`: words before the command of the honest peers."""
-        self._prefix = prefix
+    def __init__(self, node: Node, network_name: str, honest: Host, hostile: Host, directory: Path) -> None:
         self._node, self._honest, self._hostile = node, honest, hostile
         self._directory = directory
         target = Target(node.host.ip, node.p2p_port, node.identity.peer_id, network_name)
@@ -132,13 +128,15 @@ class Scene:
         self._has_namespaces = hostile.namespace is not None
 
     @contextmanager
-    def _process(self, host: Host, name: str, *arguments: str, prefix: Sequence[str] = ()) -> Iterator[Path]:
+    def _process(self, host: Host, name: str, *arguments: str, is_served_first: bool = False) -> Iterator[Path]:
         """A module of this package; the file of its lines."""
         path = self._directory / f"{name}-{time.monotonic_ns()}.jsonl"
-        command = [*host.prefix, *prefix, sys.executable, "-m", f"tests.soak.peers.{name}", *arguments]
+        command = [*host.prefix, sys.executable, "-m", f"tests.soak.peers.{name}", *arguments]
         with path.open("wb") as lines:
             process = subprocess.Popen(command, cwd=ROOT, stdout=lines, start_new_session=True)
         try:
+            if is_served_first:
+                serve_first(process.pid)
             yield path
             if process.poll() is not None:
                 raise RuntimeError(f"{name} has ended with {process.returncode}")
@@ -151,7 +149,7 @@ class Scene:
         """Honest sessions, each of a network of its own."""
         sources = spread(HONEST_FIRST, count) if self._has_namespaces else ["127.110.0.1"] * count
         words = (self._target, ",".join(sources), str(interval_s))
-        with self._process(self._honest, "honest", *words, prefix=self._prefix) as path:
+        with self._process(self._honest, "honest", *words, is_served_first=True) as path:
             yield path
 
     def run(self, number: int, attack: Attack, seconds: float, pings: Path) -> Outcome:

@@ -43,6 +43,10 @@ class FakeScheduler:
         heapq.heappush(self._timers, (self._now + max(delay, 0.0), next(self._numbers), timer))
         return timer
 
+    def work(self, seconds: float) -> None:
+        """What is done now takes so long: all calls are late."""
+        self._now += seconds
+
     @property
     def waiting(self) -> int:
         """Calls that will be made."""

@@ -1,0 +1,83 @@
+"""Whose bytes are handled when there is more to do than time: work goes on in rounds of a few milliseconds, and between
+rounds the event loop looks who else has sent something. Who has cost little lately need not wait for the next round."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from network.budget import Allowance
+from network.peer import Scheduler, Timer
+
+__all__ = ["Turns"]
+
+ROUND: Final = 0.005
+"""Seconds."""
+RATE: Final = 0.02
+"""Of this node's time, so much is a modest part for one peer."""
+BURST: Final = 0.005
+"""Seconds that it may cost at once and still be modest."""
+SLICE: Final = 64 * 1024
+SHORT_SLICE: Final = 4 * 1024
+
+
+class Turns:
+    """The rounds of one node."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler: Final = scheduler
+        self._left = ROUND
+        self._waiting: Final[deque[Callable[[], None]]] = deque()
+        self._timer: Timer | None = None
+
+    def enter(self) -> Allowance:
+        """Seconds that a new peer may cost and be modest."""
+        return Allowance(RATE, BURST, self._scheduler.now())
+
+    @property
+    def is_over(self) -> bool:
+        """The time of this round is used up."""
+        return self._left <= 0.0
+
+    @property
+    def share(self) -> float:
+        """Seconds of a round for each of those who wait."""
+        return ROUND / (1 + len(self._waiting))
+
+    @property
+    def slice_size(self) -> int:
+        """Bytes to be handled before others are thought of."""
+        return SHORT_SLICE if self._waiting or self.is_over else SLICE
+
+    def spend(self, peer: Allowance, begun: float) -> float:
+        """What was begun then for a peer is done; the time now."""
+        now = self._scheduler.now()
+        seconds = now - begun
+        peer.spend(seconds, now)
+        self._left -= seconds
+        if self._left <= 0.0:
+            self._arm()
+        return now
+
+    def put_off(self, call: Callable[[], None], wait: float) -> None:
+        """Call after `wait` seconds; at once means in a later round, after all that wait already."""
+        if wait > 0.0:
+            self._scheduler.call_later(wait, call)
+        else:
+            self._waiting.append(call)
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._timer = self._scheduler.call_later(0.0, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._left = ROUND
+        for _ in range(len(self._waiting)):
+            if self.is_over:
+                break
+            self._waiting.popleft()()
+        if self._waiting:
+            self._arm()

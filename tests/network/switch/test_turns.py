@@ -1,0 +1,95 @@
+"""Rounds of work: who waits, in which order, and who need not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from network.turns import BURST, RATE, ROUND, Turns
+from tests.support.network.clock import FakeScheduler
+
+
+def is_over(turns: Turns) -> bool:
+    """For the type checker, which takes a property for a constant."""
+    return turns.is_over
+
+
+def test_a_round_is_over_when_its_time_is_used_up() -> None:
+    clock = FakeScheduler()
+    turns = Turns(clock)
+    peer = turns.enter()
+    begun = clock.now()
+    clock.work(ROUND / 2)
+    begun = turns.spend(peer, begun)
+    assert not is_over(turns)
+    clock.work(ROUND)
+    turns.spend(peer, begun)
+    assert is_over(turns)
+    clock.advance(0.0)
+    assert not is_over(turns)
+
+
+def test_work_that_costs_no_time_ends_no_round_and_needs_no_timer() -> None:
+    clock = FakeScheduler()
+    turns = Turns(clock)
+    for _ in range(1000):
+        turns.spend(turns.enter(), clock.now())
+    assert not turns.is_over
+    assert clock.waiting == 0
+
+
+def test_who_waits_has_its_turn_in_order_as_far_as_a_round_goes() -> None:
+    clock = FakeScheduler()
+    turns = Turns(clock)
+    peer, done = turns.enter(), list[tuple[int, int]]()
+    rounds = 0
+
+    def work(number: int) -> None:
+        begun = clock.now()
+        clock.work(ROUND / 2)
+        turns.spend(peer, begun)
+        done.append((rounds, number))
+
+    for number in range(5):
+        turns.put_off(partial(work, number), 0.0)
+    while clock.waiting:
+        rounds += 1
+        at = clock.next_at()
+        assert at is not None
+        clock.advance_to(max(at, clock.now()))
+    assert [number for _, number in done] == [0, 1, 2, 3, 4]
+
+
+def test_a_call_may_wait_again() -> None:
+    clock = FakeScheduler()
+    turns, calls = Turns(clock), list[float]()
+
+    def again() -> None:
+        calls.append(clock.now())
+        if len(calls) < 3:
+            turns.put_off(again, 0.0)
+
+    turns.put_off(again, 0.0)
+    clock.advance(0.0)
+    assert len(calls) == 3
+
+
+def test_a_wait_in_seconds() -> None:
+    clock = FakeScheduler()
+    turns, calls = Turns(clock), list[float]()
+    turns.put_off(lambda: calls.append(clock.now()), 0.5)
+    clock.advance(0.4)
+    assert calls == []
+    clock.advance(0.2)
+    assert len(calls) == 1
+
+
+def test_a_peer_is_modest_until_it_has_cost_much_and_again_after_a_while() -> None:
+    clock = FakeScheduler()
+    turns = Turns(clock)
+    peer = turns.enter()
+    begun = clock.now()
+    clock.work(BURST * 1.5)
+    turns.spend(peer, begun)
+    assert peer.left(clock.now()) < 0.0
+    clock.advance(BURST / RATE)
+    assert peer.left(clock.now()) > 0.0
