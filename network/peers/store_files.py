@@ -28,6 +28,8 @@ BANS_FILE: Final = "ban_list.db"
 ANCHORS_FILE: Final = "anchors.db"
 MAX_FILE: Final = 32 * 1024 * 1024
 """Bytes; a full store has less than a third of it."""
+MAX_ENTRIES: Final = 20_000
+"""Of a file, as many as a node ever writes: what does not fit into a full store takes a millisecond each."""
 DEFAULT_SCORE: Final = 100
 """Of each address: the reference keeps scores, but nothing changes them."""
 MAX_SOURCE: Final = 32
@@ -124,14 +126,14 @@ class StoreFiles:
         except OSError as error:
             problems.append(Problem(path, error.strerror or str(error)))
             return
-        skipped = 0
-        for entry in entries:
+        skipped = max(0, len(entries) - MAX_ENTRIES)
+        for entry in entries[:MAX_ENTRIES]:
             try:
                 take(entry)
             except ValueError:
                 skipped += 1
         if skipped:
-            problems.append(Problem(path, f"{skipped} entries are no addresses", skipped=skipped))
+            problems.append(Problem(path, f"{skipped} entries are no addresses, or too many", skipped=skipped))
 
     def _keep(self, path: Path, reason: str) -> Problem:
         try:

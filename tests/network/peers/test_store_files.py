@@ -242,6 +242,19 @@ def test_a_file_with_too_many_entries_fills_the_store_and_no_more(tmp_path: Path
     assert (len(small.store), small.store.tried_count) == (100, 75)
 
 
+def test_of_more_entries_than_a_node_writes_the_rest_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To make room for each of a hundred thousand would keep the start waiting for a minute."""
+    monkeypatch.setattr(store_files, "MAX_ENTRIES", 10)
+    entries = [str(in_group(number, number)) for number in range(30)]
+    (tmp_path / ANCHORS_FILE).write_text(json.dumps(["no address", *entries]))
+    node = Node(tmp_path)
+    (problem,) = node.load()
+    assert problem.skipped == 22
+    assert set(map(str, node.anchors)) <= set(entries[:9])
+
+
 def test_addresses_that_were_banned_are_not_loaded(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.store.add_connected(A, ALL_FLAGS, NOW)
