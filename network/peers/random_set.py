@@ -51,11 +51,12 @@ class RandomSet(Generic[T]):
 
 
 class Pools(Generic[T]):
-    """Sets by name; an empty one is not there."""
+    """Sets by name; an empty one is not there. The largest is found in one step."""
 
     def __init__(self) -> None:
         self._pools: Final = dict[str, RandomSet[T]]()
-        self._sizes: Final = dict[str, int]()
+        self._by_size: Final = dict[int, dict[str, None]]()
+        self._largest = 0
 
     def __len__(self) -> int:
         return len(self._pools)
@@ -67,19 +68,35 @@ class Pools(Generic[T]):
         pool = self._pools.get(name)
         if pool is None:
             pool = self._pools[name] = RandomSet()
+        before = len(pool)
         pool.add(item)
-        self._sizes[name] = len(pool)
+        self._sized(name, before, len(pool))
 
     def discard(self, name: str, item: T) -> None:
         pool = self._pools[name]
+        before = len(pool)
         pool.discard(item)
-        self._sizes[name] = len(pool)
+        self._sized(name, before, len(pool))
         if not pool:
-            del self._pools[name], self._sizes[name]
+            del self._pools[name]
 
     def largest(self) -> RandomSet[T]:
         """Of at least one."""
-        return self._pools[max(self._sizes, key=self._sizes.__getitem__)]
+        return self._pools[next(iter(self._by_size[self._largest]))]
+
+    def _sized(self, name: str, before: int, after: int) -> None:
+        """Sizes change by one: when the only largest one shrinks, it is among the next."""
+        if before == after:
+            return
+        if before:
+            same = self._by_size[before]
+            del same[name]
+            if not same:
+                del self._by_size[before]
+        if after:
+            self._by_size.setdefault(after, {})[name] = None
+        if after > self._largest or self._largest not in self._by_size:
+            self._largest = after
 
 
 def in_random_order(items: list[U], rng: Random) -> Iterator[U]:
