@@ -1,0 +1,55 @@
+"""Mistakes in [network], one of each key: the error names the key, and the value where it is one of many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ckb_node.config import parse_config
+from ckb_node.net.assembly import network_service
+from ckb_node.runtime.settings import ConfigError
+from network.identity import Identity
+
+OWN = Identity(bytes(31) + b"\1")
+MISTAKES = [
+    ('listen_addresses = ["/ip4/127.0.0.1"]', "/ip4/127.0.0.1"),
+    ('listen_addresses = ["/ip4/300.0.0.1/tcp/1"]', "300.0.0.1"),
+    ('listen_addresses = ["/dns4/host.example/tcp/1"]', "host.example"),
+    ('listen_addresses = "/ip4/127.0.0.1/tcp/1"', "array"),
+    ('public_addresses = ["/ip4/8.8.8.8/udp/1"]', "udp"),
+    ('bootnodes = ["/ip4/8.8.8.8/tcp/1"]', "/ip4/8.8.8.8/tcp/1"),
+    ('bootnodes = ["/ip4/8.8.8.8/tcp/1/p2p/Qmabc"]', "Qmabc"),
+    ('whitelist_peers = ["/ip4/8.8.8.8/tcp/99999/p2p/x"]', "99999"),
+    ("whitelist_only = 1", "bool"),
+    ("max_peers = -1", ">= 0"),
+    ("max_outbound_peers = 100000", "<= 65536"),
+    ("ping_interval_secs = 0", ">= 1"),
+    ('ping_timeout_secs = "20"', "int"),
+    ("connect_outbound_interval_secs = -15", ">= 0"),
+    ('discovery_local_address = "yes"', "bool"),
+    ("bootnode_mode = 0", "bool"),
+    ('support_protocols = ["Gossip"]', "Gossip"),
+    ("max_send_buffer = 0", ">= 1"),
+    ("reuse_port_on_linux = []", "bool"),
+    ("reuse_tcp_with_ws = 2", "bool"),
+    ('trusted_proxies = ["here"]', "here"),
+    ('proxy.proxy_url = "http://127.0.0.1:1"', "http"),
+    ('proxy.proxy_url = "socks5://127.0.0.1"', "port is missing"),
+    ("proxy.proxy_random_auth = 1", "bool"),
+    ("onion.listen_on_onion = 1", "bool"),
+    ('onion.onion_server = "socks4://127.0.0.1:1"', "socks4"),
+    ("onion.onion_external_port = 0", ">= 1"),
+    ("unheard_of = 1", "unheard_of"),
+]
+
+
+@pytest.mark.parametrize(("line", "shown"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_mistake_is_named_by_its_key(line: str, shown: str) -> None:
+    key = line.partition(" = ")[0]
+    with pytest.raises(ConfigError) as raised:
+        section = parse_config(f"[network]\n{line}\n").network
+        network_service(section, OWN, "/ckb/92b197aa", "1.0.0", Path("nowhere"), lambda: 0)
+    text = str(raised.value)
+    assert f"network.{key}" in text or "unheard_of" in text
+    assert shown in text
