@@ -44,12 +44,16 @@ MISTAKES = [
 ]
 
 
+def open_network(line: str) -> None:
+    section = parse_config(f"[network]\n{line}\n").network
+    network_service(section, OWN, "/ckb/92b197aa", "1.0.0", Path("nowhere"), lambda: 0)
+
+
 @pytest.mark.parametrize(("line", "shown"), MISTAKES, ids=[line for line, _ in MISTAKES])
 def test_a_mistake_is_named_by_its_key(line: str, shown: str) -> None:
     key = line.partition(" = ")[0]
     with pytest.raises(ConfigError) as raised:
-        section = parse_config(f"[network]\n{line}\n").network
-        network_service(section, OWN, "/ckb/92b197aa", "1.0.0", Path("nowhere"), lambda: 0)
+        open_network(line)
     text = str(raised.value)
     assert f"network.{key}" in text or "unheard_of" in text
     assert shown in text
