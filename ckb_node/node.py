@@ -109,15 +109,8 @@ def open_node(config: Config) -> Iterator[Node]:
         chain = ChainService(writer)
         stack.callback(chain.close)
         settings = config.file
-        workers = settings.tx_pool.max_tx_verify_workers
-        executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
-        rejects = open_rejects(config.data_dir / REJECTS_DIRECTORY, settings.tx_pool.reject_limits(), clock.now_ms)
-        stack.callback(rejects.close)
         events = EventBus()
-        pool = PoolService(
-            chain, settings.tx_pool.limits(), writer.scripts, executor, clock.now_ms, workers, rejects, events=events
-        )
-        pool.refused = RefusedTransactions(config.data_dir / REFUSED_DIRECTORY, rpc_url(config))
+        pool = _open_pool(config, chain, writer.scripts, clock, events, stack)
         network, script, onion = _open_network(config, consensus, clock.now_ms)
         keys = alert_keys(settings.alert_signature)
         protocols = NodeProtocols(enabled_protocols(settings.network), VERSION, keys, script)
@@ -164,6 +157,19 @@ def open_node(config: Config) -> Iterator[Node]:
         )
         _measure(node)
         yield node
+
+
+def _open_pool(
+    config: Config, chain: ChainService, scripts: ScriptService, clock: SystemClock, events: EventBus, stack: ExitStack
+) -> PoolService:
+    settings = config.file.tx_pool
+    workers = settings.max_tx_verify_workers
+    executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
+    rejects = open_rejects(config.data_dir / REJECTS_DIRECTORY, settings.reject_limits(), clock.now_ms)
+    stack.callback(rejects.close)
+    pool = PoolService(chain, settings.limits(), scripts, executor, clock.now_ms, workers, rejects, events=events)
+    pool.refused = RefusedTransactions(config.data_dir / REFUSED_DIRECTORY, rpc_url(config))
+    return pool
 
 
 def _miner_config(config: Config, consensus: Consensus) -> MinerConfig | None:
