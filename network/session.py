@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from network.ckb_wire.connection import WireConnection
 from network.ckb_wire.events import (
@@ -24,11 +23,12 @@ from network.intake import Work
 from network.limits import DISCONNECT_MESSAGE, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.peer import Direction, PeerIdentity, Scheduler, SessionKind, Timer
+from network.session_owner import Owner, Stage
 from network.traffic import Cause
 from network.transport import Link
 from network.turns import Turns
 
-__all__ = ["MAX_REASON", "Owner", "Session", "Stage"]
+__all__ = ["MAX_REASON", "Session", "Stage"]
 
 MAX_REASON: Final = 200
 """Characters of a reason that the peer is told."""
@@ -51,61 +51,6 @@ CLOSE_WAIT: Final = 1.5
 _PEER_CLOSED: Final = (EndReason.PEER_CLOSED, EndReason.END_OF_STREAM)
 
 
-class Stage(Enum):
-    """A session only ever goes forward in these."""
-
-    HANDSHAKE = "handshake"
-    LIVE = "live"
-    LEAVING = "leaving"
-    """Nothing is received any more; the reason, then the rest of what was sent, has a little time to leave."""
-    GONE = "gone"
-
-
-class Owner(Protocol):
-    """Whose sessions they are: the switch."""
-
-    def proven(self, session: Session, public_key: bytes) -> None:
-        """The peer has proven its key. The answer is `Session.begin` or `Session.leave`."""
-
-    def opened(self, session: Session, protocol: ProtocolSpec) -> None: ...
-
-    def received(self, session: Session, protocol: ProtocolSpec, payload: bytes) -> None: ...
-
-    def closed(self, session: Session, protocol: ProtocolSpec) -> None: ...
-
-    def left(self, session: Session, cause: Cause, reason: str) -> None:
-        """The session is LIVE, or in HANDSHAKE, no more; once. Nothing may be sent now."""
-
-    def handshake_failed(self, session: Session, fault: str, *, is_self: bool) -> None:
-        """Before `left`: how the wire names it. `is_self`: the other end is this node."""
-
-    def gone(self, session: Session) -> None:
-        """The connection is gone; once, after `left`."""
-
-    def wait(self, session: Session, now: float) -> float:
-        """Seconds until more may be read of the peer."""
-
-    def slice_size(self, now: float) -> int:
-        """Bytes that may be read of a peer before `wait` is asked again."""
-
-    def used(self, session: Session, size: int, work: Work, now: float) -> None:
-        """The peer has sent so many bytes, and this is what they cost."""
-
-    def holds(self, session: Session, size: int) -> None:
-        """So many bytes of the peer's messages are unfinished or put off."""
-
-    def sent(self, session: Session, protocol: ProtocolSpec | None, size: int) -> None:
-        """A message was queued; None: bytes went to the wire."""
-
-    def flush_later(self, session: Session) -> None:
-        """Call `flush_if_needed` soon, but not now: more may come."""
-
-    def fault(self, session: Session, where: str, error: Exception) -> None:
-        """The node's own code has failed while it served this session, which ends by this."""
-
-    def ban(self, session: Session, seconds: int, reason: str) -> None: ...
-
-
 class Session:
     """Satisfies network.peer.Peer and network.transport.Receiver."""
 
@@ -117,7 +62,7 @@ class Session:
         address: Multiaddr,
         direction: Direction,
         kind: SessionKind,
-        owner: Owner,
+        owner: Owner[Session],
         scheduler: Scheduler,
         turns: Turns,
         *,

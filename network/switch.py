@@ -7,18 +7,18 @@ Whatever a peer does, and whatever fails while it is served, ends that peer's se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from network.budget import Allowance
-from network.ckb_wire.connection import MAX_SEND_BUFFER, WireConnection, WireLimits
+from network.ckb_wire.connection import WireConnection, WireLimits
 from network.ckb_wire.secio import SecioHandshake
 from network.dialling import Attempt, Dials, NoDial
-from network.gate import GateLimits, HandshakeGate, Ticket, TurnedAway
+from network.gate import HandshakeGate, Ticket, TurnedAway
 from network.identity import Identity, peer_id_of
-from network.intake import Intake, IntakeLimits, Work
+from network.intake import Intake, Work
 from network.limits import FEELER, IDENTIFY, MIB, SYNC, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.peer import Direction, Handler, Peer, PeerIdentity, Scheduler, SessionKind, Timer
@@ -28,6 +28,7 @@ from network.peers.bans import Ban, BanList, IpNetwork, network_of
 from network.peers.registry import REFUSAL_TEXT, Refused, Registry
 from network.peers.store import PeerStore
 from network.session import Session
+from network.switch_settings import SwitchSettings
 from network.traffic import Cause, Traffic
 from network.transport import Link, Receiver, Transport
 from network.turns import Turns
@@ -57,19 +58,6 @@ RECOUNT_AFTER: Final = 16 * MIB
 CHAIN_PROTOCOLS: Final = 100
 """Ids from here on are of the chain's protocols, those that `set_active` stops."""
 LAST_CHAIN_PROTOCOL: Final = 121
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchSettings:
-    """Connections of all kinds; bytes that may wait to be sent to one peer, and to all together; and bytes of messages
-    of all peers that are unfinished or put off."""
-
-    max_connections: int = 1024
-    max_send_buffer: int = MAX_SEND_BUFFER
-    max_send_total: int = 256 * MIB
-    max_held_total: int = 256 * MIB
-    gate: GateLimits = field(default_factory=GateLimits)
-    intake: IntakeLimits = field(default_factory=IntakeLimits)
 
 
 class Switch:
