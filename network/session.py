@@ -273,7 +273,7 @@ class Session:
         return now == begun and self._stage is Stage.LIVE and self._time.left(now) > 0.0
 
     def _feed_slice(self, data: memoryview, now: float) -> int:
-        """How many events came of it; a whole turn when more waits."""
+        """How many events came of it, and one."""
         connection = self._connection
         frames, delivered = connection.work_done
         try:
@@ -286,7 +286,7 @@ class Session:
         self._owner.used(self, len(data), work, now)
         self._owner.holds(self, connection.held_bytes)
         self._take(events)
-        return MAX_TURN if connection.is_behind else len(events)
+        return 1 + len(events)
 
     def _put_off(self, data: memoryview, wait: float) -> None:
         self._is_put_off = True

@@ -14,8 +14,8 @@ __all__ = ["Turns"]
 
 ROUND: Final = 0.005
 """Seconds."""
-RATE: Final = 0.02
-"""Of this node's time, so much is a modest part for one peer."""
+RATE: Final = 0.004
+"""Of this node's time, so much is a modest part for one peer: of all peers together, half of it."""
 BURST: Final = 0.005
 """Seconds that it may cost at once and still be modest."""
 SLICE: Final = 64 * 1024

@@ -14,7 +14,7 @@ from network.limits import MIB, VERSION, ProtocolSpec
 __all__ = ["ProtocolStreams", "WrongAnswer"]
 
 
-MAX_EVENTS: Final = 64
+MAX_EVENTS: Final = 16
 """Of one turn; messages beyond wait, and widen no window."""
 MAX_DELIVERED: Final = 4 * MIB
 """Bytes of messages after which a turn takes no other one: a compressed one may be 22 times what came of it."""
