@@ -276,6 +276,7 @@ class Session:
         """How many events came of it, and one."""
         connection = self._connection
         frames, delivered = connection.work_done
+        connection.limit_events(self._turns.max_events)
         try:
             events = connection.receive(data, now) if data else connection.proceed(now)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end no more than this connection

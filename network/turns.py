@@ -20,6 +20,8 @@ BURST: Final = 0.005
 """Seconds that it may cost at once and still be modest."""
 SLICE: Final = 64 * 1024
 SHORT_SLICE: Final = 4 * 1024
+MANY_EVENTS: Final = 512
+FEW_EVENTS: Final = 16
 
 
 class Turns:
@@ -49,6 +51,11 @@ class Turns:
     def slice_size(self) -> int:
         """Bytes to be handled before others are thought of."""
         return SHORT_SLICE if self._waiting or self.is_over else SLICE
+
+    @property
+    def max_events(self) -> int:
+        """Messages and the like to be handled before others are thought of."""
+        return FEW_EVENTS if self._waiting or self.is_over else MANY_EVENTS
 
     def spend(self, peer: Allowance, begun: float) -> float:
         """What was begun then for a peer is done; the time now."""

@@ -228,8 +228,13 @@ class WireConnection:
         """Messages or frames wait until `proceed`: nothing more should be received before."""
         return self._streams is not None and not self._has_ended and self._streams.is_behind
 
+    def limit_events(self, most: int) -> None:
+        """So many events at once from now on; 512 by default."""
+        if self._streams is not None:
+            self._streams.max_events = most
+
     def proceed(self, now: float) -> list[Event]:
-        """The next events of what was received: `receive` gives not more than a few at once."""
+        """The next events of what was received, see `limit_events`."""
         self._now = now
         if self._streams is not None and not self._has_ended:
             streams = self._streams

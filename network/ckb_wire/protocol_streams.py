@@ -14,7 +14,7 @@ from network.limits import MIB, VERSION, ProtocolSpec
 __all__ = ["ProtocolStreams", "WrongAnswer"]
 
 
-MAX_EVENTS: Final = 16
+MAX_EVENTS: Final = 512
 """Of one turn; messages beyond wait, and widen no window."""
 MAX_DELIVERED: Final = 4 * MIB
 """Bytes of messages after which a turn takes no other one: a compressed one may be 22 times what came of it."""
@@ -56,6 +56,8 @@ class ProtocolStreams:
         """By protocol."""
         self._openings: Final = dict[int, int]()
         """How often the peer has opened each protocol."""
+        self.max_events = MAX_EVENTS
+        """Of one turn."""
         self.delivered = 0
         """Bytes of all messages that came."""
         self._delivered_before = 0
@@ -88,7 +90,7 @@ class ProtocolStreams:
             self._delivered_before = self.delivered
         elif self.delivered - self._delivered_before >= MAX_DELIVERED:
             return 0
-        return MAX_EVENTS - len(self._events)
+        return self.max_events - len(self._events)
 
     def _accept(self, stream: Stream) -> StreamConsumer:
         selecting = self._selecting[stream.id] = _Answering(self, stream, self._now + self._select_timeout)

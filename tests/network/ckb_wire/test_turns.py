@@ -173,3 +173,14 @@ def test_bombs_are_unpacked_in_turns() -> None:
     assert sum(got) == count
     assert max(got) * size <= 2 * MAX_DELIVERED
     assert pair.accepter.connection.work_done[1] == count * size
+
+
+def test_fewer_at_once_when_the_owner_says_so() -> None:
+    pair = Pair()
+    pair.open(SYNC)
+    payloads = numbered(100)
+    data = sent(pair, payloads)
+    pair.accepter.connection.limit_events(7)
+    got = [payloads_of(events) for events in turns(pair, data)]
+    assert max(map(len, got)) == 7
+    assert [payload for some in got for payload in some] == payloads

@@ -93,3 +93,14 @@ def test_a_peer_is_modest_until_it_has_cost_much_and_again_after_a_while() -> No
     assert peer.left(clock.now()) < 0.0
     clock.advance(BURST / RATE)
     assert peer.left(clock.now()) > 0.0
+
+
+def test_while_others_wait_little_is_done_at_a_time() -> None:
+    clock = FakeScheduler()
+    turns = Turns(clock)
+    before = turns.slice_size, turns.max_events, turns.share
+    turns.put_off(lambda: None, 0.0)
+    alone = [few < many for few, many in zip((turns.slice_size, turns.max_events, turns.share), before, strict=True)]
+    assert alone == [True, True, True]
+    clock.advance(0.0)
+    assert (turns.slice_size, turns.max_events, turns.share) == before
