@@ -1,0 +1,90 @@
+"""The peers that speak Sync: what header sync, block download and relay know together of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from ckb_node.sync.chain import KnownTip
+from network.peer import Direction, Peer, SessionKind
+
+__all__ = ["MAX_PROTECTED", "ChainSync", "SyncPeer", "SyncPeers"]
+
+MAX_PROTECTED: Final = 4
+"""The first outbound peers are protected: their slowness alone does not drop them."""
+
+
+class ChainSync(Enum):
+    """How far header sync is with a peer."""
+
+    CONNECTED = "connected"
+    STARTED = "started"
+    """It is asked for headers."""
+    TIP_SYNCED = "tip synced"
+    """It has no more of them, for now."""
+    SUSPENDED = "suspended"
+    """It is in its initial download itself, or too slow."""
+
+
+@dataclass(slots=True, eq=False)
+class SyncPeer:
+    """A peer with Sync open. `best_known` is the known header with the most work that it has told of; `hints` are
+    hashes that it says to have and that are not known here."""
+
+    peer: Peer
+    is_protected: bool
+    chain_sync: ChainSync = ChainSync.CONNECTED
+    best_known: KnownTip | None = None
+    hints: Sequence[bytes] = field(default=())
+
+    @property
+    def session_id(self) -> int:
+        return self.peer.session_id
+
+    @property
+    def is_outbound(self) -> bool:
+        return self.peer.direction is Direction.OUTBOUND
+
+    @property
+    def is_trusted(self) -> bool:
+        """Protected or on the whitelist."""
+        return self.is_protected or self.peer.is_whitelisted
+
+    @property
+    def relays_transactions(self) -> bool:
+        return self.peer.kind is SessionKind.FULL
+
+    def note_known(self, tip: KnownTip) -> None:
+        """The peer has this header."""
+        if self.best_known is None or tip.total_difficulty > self.best_known.total_difficulty:
+            self.best_known = tip
+
+
+class SyncPeers:
+    """By session id."""
+
+    def __init__(self) -> None:
+        self._peers: Final[dict[int, SyncPeer]] = {}
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __iter__(self) -> Iterator[SyncPeer]:
+        return iter(list(self._peers.values()))
+
+    def get(self, session_id: int) -> SyncPeer | None:
+        return self._peers.get(session_id)
+
+    def add(self, peer: Peer) -> SyncPeer:
+        """Sync is open."""
+        is_outbound = peer.direction is Direction.OUTBOUND and not peer.is_whitelisted
+        protected = sum(each.is_protected for each in self._peers.values())
+        added = SyncPeer(peer, is_protected=is_outbound and protected < MAX_PROTECTED)
+        self._peers[peer.session_id] = added
+        return added
+
+    def remove(self, session_id: int) -> None:
+        """Sync is closed, or the connection has ended."""
+        self._peers.pop(session_id, None)
