@@ -18,7 +18,7 @@ RATE: Final = 0.004
 """Of this node's time, so much is a modest part for one peer: of all peers together, half of it."""
 BURST: Final = 0.005
 """Seconds that it may cost at once and still be modest."""
-SLICE: Final = 64 * 1024
+SLICE: Final = 256 * 1024
 SHORT_SLICE: Final = 4 * 1024
 MANY_EVENTS: Final = 512
 FEW_EVENTS: Final = 16

@@ -127,6 +127,10 @@ class Pump(Idle):
     def opened(self, peer: Peer) -> None:
         self.peer.set_result(peer)
 
+    def closed(self, peer: Peer) -> None:
+        if not self._done.done():
+            self._done.set_exception(ConnectionError("the session has ended"))
+
     def received(self, peer: Peer, payload: bytes) -> None:
         self._taken = int.from_bytes(payload, "little")
         if self._taken == self._total:

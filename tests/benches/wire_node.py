@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from random import Random
+
+import structlog
 
 from network.gate import GateLimits
 from network.identity import Identity, new_identity
@@ -18,8 +21,8 @@ from network.io.dial import DialOptions, TcpTransport
 from network.io.listen import ListenAddress, Listeners
 from network.io.scheduler import LoopScheduler
 from network.io.stream import receive_buffer
-from network.limits import ALL_PROTOCOLS, ProtocolSpec
-from network.peer import Handler, Peer
+from network.limits import ALL_PROTOCOLS, IDENTIFY, Flags, ProtocolSpec
+from network.peer import Handler, Peer, PeerIdentity
 from network.peer_layer import PeerTables
 from network.peers.registry import Registry, RegistrySettings
 from network.switch import Switch, SwitchSettings
@@ -40,6 +43,8 @@ LIMITLESS = SwitchSettings(
     intake=IntakeLimits(rate_peer=MANY, burst_peer=MANY, rate=MANY, burst=MANY),
 )
 """What a peer may cause a node is another question than what the wire can carry."""
+
+WARNINGS = structlog.make_filtering_bound_logger(logging.WARNING)
 
 COUNT_SIZE = 8
 ACKNOWLEDGED_BYTES = 2 << 20
@@ -62,6 +67,7 @@ def make_switch(
         entropy=os.urandom,
         settings=LIMITLESS,
     )
+    handlers = [*handlers, Introduced(switch)]
     served = {handler.protocol for handler in handlers}
     for handler in (*handlers, *(Idle(protocol) for protocol in ALL_PROTOCOLS if protocol not in served)):
         switch.register(handler)
@@ -79,6 +85,17 @@ class Idle:
     def received(self, peer: Peer, payload: bytes) -> None: ...
 
     def closed(self, peer: Peer) -> None: ...
+
+
+class Introduced(Idle):
+    """Takes each peer for one that has said who it is: strangers may not stay."""
+
+    def __init__(self, switch: Switch) -> None:
+        super().__init__(IDENTIFY)
+        self._switch = switch
+
+    def opened(self, peer: Peer) -> None:
+        self._switch.identified(peer, PeerIdentity(Flags.COMPATIBILITY, "bench"))
 
 
 class Counter(Idle):
@@ -112,5 +129,6 @@ async def serve(protocols: Sequence[ProtocolSpec]) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr), wrapper_class=WARNINGS)
     ids = [int(text) for text in sys.argv[1:]]
     asyncio.run(serve([protocol for protocol in ALL_PROTOCOLS if protocol.id in ids]))

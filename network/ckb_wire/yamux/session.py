@@ -38,7 +38,7 @@ __all__ = ["Session", "YamuxLimits"]
 
 SEND_CHUNK: Final = 64 << 10
 """Bytes of a data frame, and about those of a record: larger ones cost the same per byte, and hold up other streams."""
-UNCOPIED: Final = 16 << 10
+UNCOPIED: Final = 32 << 10
 """From this size on a piece of a message is sealed where it lies, in a frame of its own."""
 MIN_DATA: Final = 12
 """A data frame with less is charged like one without; the smallest message of any protocol is longer."""

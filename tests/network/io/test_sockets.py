@@ -30,6 +30,19 @@ def test_a_dialling_socket_comes_from_the_listening_port(stack: ExitStack) -> No
     assert endpoint_of(source) == own.getsockname()
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_small_messages_do_not_wait_for_acknowledgements(stack: ExitStack, is_shared: bool) -> None:
+    """Nagle's algorithm held back window updates for 40 ms each."""
+    listener = stack.enter_context(listening_socket(("127.0.0.1", 0), is_shared=is_shared))
+    listener.setblocking(True)
+    dialler = stack.enter_context(dialling_socket("127.0.0.1", None))
+    dialler.setblocking(True)
+    dialler.connect(listener.getsockname())
+    accepted, _ = listener.accept()
+    stack.enter_context(accepted)
+    assert all(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for end in (dialler, accepted))
+
+
 def test_without_a_shared_port_any_port_is_taken(stack: ExitStack) -> None:
     own = stack.enter_context(listening_socket(("127.0.0.1", 0), is_shared=False))
     dialler = stack.enter_context(dialling_socket("127.0.0.1", own.getsockname()))
