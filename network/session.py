@@ -86,6 +86,7 @@ class Session:
         self._held: Final[dict[ProtocolSpec, None]] = {}
         self._waiting: Final[dict[ProtocolSpec, deque[bytes]]] = {}
         """Messages that came before the connection knew of a hold. It holds until these are handled."""
+        self._waiting_bytes = 0
         self._events: Final[deque[Event]] = deque()
         self._is_dispatching = self._is_feeding = self._is_to_flush = self._is_put_off = self._is_parked = False
         self._unread = bytearray()
@@ -285,8 +286,8 @@ class Session:
         frames_read, bytes_delivered = connection.work_done
         work = Work(max(len(data), bytes_delivered - delivered), len(events), max(0, frames_read - frames))
         self._owner.used(self, len(data), work, now)
-        self._owner.holds(self, connection.held_bytes)
         self._take(events)
+        self._tell_held()
         return 1 + len(events)
 
     def _put_off(self, data: memoryview, wait: float) -> None:
@@ -312,13 +313,20 @@ class Session:
         for protocol in [protocol for protocol in self._waiting if protocol not in self._held]:
             waiting = self._waiting.get(protocol, ())
             while waiting and protocol not in self._held and self._stage is Stage.LIVE:
-                self._owner.received(self, protocol, waiting.popleft())
+                payload = waiting.popleft()
+                self._waiting_bytes -= len(payload)
+                self._owner.received(self, protocol, payload)
             if protocol not in self._held and self._stage is Stage.LIVE:
                 self._waiting.pop(protocol, None)
                 self._take(self._connection.release(protocol, self._scheduler.now()))
         if self._connection.is_behind and not self._is_put_off:
             self._put_off(memoryview(b""), 0.0)
+        self._tell_held()
         self._flush_soon()
+
+    def _tell_held(self) -> None:
+        if self._stage in (Stage.HANDSHAKE, Stage.LIVE):
+            self._owner.holds(self, self._connection.held_bytes + self._waiting_bytes)
 
     def end_of_stream(self) -> None:
         if self._stage is Stage.LEAVING:
@@ -389,6 +397,7 @@ class Session:
                 waiting = self._waiting.get(protocol)
                 if waiting is not None:
                     waiting.append(payload)
+                    self._waiting_bytes += len(payload)
                 elif protocol in self._versions:
                     self._owner.received(self, protocol, payload)
             case Opened(protocol, version):
@@ -396,7 +405,7 @@ class Session:
                 self._owner.opened(self, protocol)
             case ProtocolClosed(protocol):
                 self._held.pop(protocol, None)
-                self._waiting.pop(protocol, None)
+                self._waiting_bytes -= sum(map(len, self._waiting.pop(protocol, ())))
                 if self._versions.pop(protocol, None) is not None:
                     self._owner.closed(self, protocol)
             case Established(public_key):
@@ -422,6 +431,7 @@ class Session:
         self._events.clear()
         self._held.clear()
         self._waiting.clear()
+        self._waiting_bytes = 0
         open_protocols = list(self._versions)
         self._versions.clear()
         self._owner.left(self, cause, reason)

@@ -134,6 +134,10 @@ class KnownHeaders:
         prefix = number_key(HEADER_NUMBER, number)
         return [key[len(prefix) :] for key, _ in self._reader.iterator(prefix=prefix)]
 
+    def has_leaf(self, row: HeaderRow) -> bool:
+        """It is among the leaves."""
+        return self._reader.get(row.leaf_key) is not None
+
     def best_row(self) -> HeaderRow | None:
         """The row with the most work; None when there are no rows."""
         last = next(self._reader.iterator(prefix=HEADER_LEAF, reverse=True), None)

@@ -33,6 +33,7 @@ from storage.chain_state import ChainState
 from storage.chain_store import BLOCKS, DB, ChainStore
 from storage.compare import state_differences
 from storage.filters import FILTERS_DIRECTORY, FilterStore
+from storage.header_check import header_row_faults
 from storage.leveldb_files import is_unmade, locked, verify_database
 from storage.segments import Location, segment_path
 
@@ -152,13 +153,15 @@ def _check_content(config: Config) -> list[str]:
     with open_chain(config) as (consensus, store, writer):
         if faults := check_archive(store):
             return faults
+        with store.view() as view:
+            headers = header_row_faults(view)
         report = check_store(store, consensus, writer.scripts.machine_factory, spec.content_hash, _say_progress)
         filters = _check_filters(config, store)
     print(f"replayed {report.blocks} blocks with {report.transactions} transactions from genesis")  # noqa: T201
     print(f"computed the filters of {filters.filters} blocks once more")  # noqa: T201
     cure = REBUILT.format(directory=config.data_dir / FILTERS_DIRECTORY)
     return [
-        *(f"{store.path / DB}: {fault}. {RECOVER}" for fault in report.faults),
+        *(f"{store.path / DB}: {fault}. {RECOVER}" for fault in (*headers, *report.faults)),
         *(f"{fault}. {cure}" for fault in filters.faults),
     ]
 

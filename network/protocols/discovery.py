@@ -11,8 +11,9 @@ not a day later; nobody is told its own address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from typing import Final, Protocol
 
@@ -51,6 +52,8 @@ SPARE: Final = 64
 ANNOUNCED_PER_SECOND: Final = MAX_ANNOUNCED / TICK
 ANNOUNCED_AT_ONCE: Final = 3.0 * MAX_ANNOUNCED
 """Addresses: timers of others are not exact, and messages are held up on their way."""
+REMEMBERED_AT_ONCE: Final = 100
+"""Addresses of an answer, which takes some milliseconds; an answer may have 3,000."""
 MESSAGES_PER_SECOND: Final = 1.0
 MESSAGES_AT_ONCE: Final = 16.0
 
@@ -138,10 +141,12 @@ class DiscoveryProtocol:
             return
         self._pace.spend(peer)
         try:
-            message = read_message(payload)
+            self._take(session, read_message(payload))
         except BadDiscovery as fault:
             apply_penalty(peer, fault.misbehaviour)
-            return
+
+    def _take(self, session: _Session, message: GetNodes | FoundNodes) -> None:
+        """Raises BadDiscovery."""
         if isinstance(message, GetNodes):
             self._asked(session, message)
         elif message.is_announcement:
@@ -193,14 +198,26 @@ class DiscoveryProtocol:
             return
         session.has_answered = True
         if session.has_been_asked:
-            self._remember(session, message.found)
+            self._remember_slowly(session, message.addresses())
 
     def _told(self, session: _Session, message: FoundNodes) -> None:
-        found = message.found
-        now = self._scheduler.now()
+        found, now = list(message.addresses()), self._scheduler.now()
         taken = found[: max(int(session.may_announce.left(now)), 0)]
         session.may_announce.spend(len(taken), now)
         self._remember(session, taken)
+
+    def _remember_slowly(self, session: _Session, found: Iterator[NodeAddress]) -> None:
+        """A few, the others when the event loop has looked for other work; a peer that has left is not believed."""
+        if self._sessions.get(session.peer.session_id) is not session:
+            return
+        try:
+            some = list(islice(found, REMEMBERED_AT_ONCE))
+        except BadDiscovery as fault:
+            apply_penalty(session.peer, fault.misbehaviour)
+            return
+        self._remember(session, some)
+        if some:
+            self._scheduler.call_later(0.0, lambda: self._remember_slowly(session, found))
 
     def _remember(self, session: _Session, found: Iterable[NodeAddress]) -> None:
         now_ms, source = self._scheduler.wall_ms(), session.peer.address

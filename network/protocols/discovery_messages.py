@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,10 +52,21 @@ class BadDiscovery(Exception):  # noqa: N818 - the condition is its name
 
 @dataclass(frozen=True, slots=True)
 class FoundNodes:
-    """A `Nodes` message of a good size, with good addresses."""
+    """A `Nodes` message of a good size. Its addresses, up to 3,000, are read one by one, since all at once would hold
+    up others."""
 
     is_announcement: bool
-    found: Sequence[tuple[Multiaddr, Flags]]
+    nodes: Sequence[Node]
+
+    def addresses(self) -> Iterator[tuple[Multiaddr, Flags]]:
+        """Raises BadDiscovery at an address that is none."""
+        for node in self.nodes:
+            flags = Flags.COMPATIBILITY if node.flags is None else Flags.known(node.flags)
+            for address in node.addresses:
+                try:
+                    yield Multiaddr.from_bytes(address), flags
+                except MultiaddrError:
+                    raise BadDiscovery(Misbehaviour.DISCOVERY_UNDECODABLE) from None
 
 
 def get_nodes(listen_port: int | None, required: Flags, *, reuses_port: bool = True) -> bytes:
@@ -78,14 +89,14 @@ def nodes(found: Iterable[tuple[Multiaddr, Flags]], *, is_announcement: bool) ->
 
 
 def read_message(payload: bytes) -> GetNodes | FoundNodes:
-    """Raises BadDiscovery. Numbers are looked at before addresses are read."""
+    """Raises BadDiscovery. Numbers are looked at; addresses are read later."""
     try:
         message = DiscoveryMessage.parse(payload, compatible=True).payload
         if isinstance(message, GetNodes):
             return message
         if isinstance(message, Nodes):
             return _read_nodes(message)
-    except (MoleculeError, MultiaddrError):
+    except MoleculeError:
         pass
     raise BadDiscovery(Misbehaviour.DISCOVERY_UNDECODABLE)
 
@@ -100,8 +111,4 @@ def _read_nodes(message: Nodes) -> FoundNodes:
         raise BadDiscovery(Misbehaviour.DISCOVERY_TOO_MANY_NODES)
     if any(len(item.addresses) > MAX_ADDRESSES for item in message.items):
         raise BadDiscovery(Misbehaviour.DISCOVERY_TOO_MANY_ADDRESSES)
-    found = []
-    for item in message.items:
-        flags = Flags.COMPATIBILITY if item.flags is None else Flags.known(item.flags)
-        found += [(Multiaddr.from_bytes(address), flags) for address in item.addresses]
-    return FoundNodes(is_announcement, found)
+    return FoundNodes(is_announcement, message.items)

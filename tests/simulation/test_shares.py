@@ -77,6 +77,30 @@ def test_all_together_may_have_so_many_bytes_of_unfinished_messages() -> None:
     assert [client.has_ended for client in clients] == [False] * 4 + [True] * 3 + [False], "those with the most go"
 
 
+def test_messages_that_wait_for_their_handler_are_counted_until_they_are_handled() -> None:
+    world = World(7, Cable(latency=0.01, jitter=0.0, bandwidth=1e12))
+    node = small_node(world)
+    (client,) = connected(world, node, 1)
+    handled = list[bytes]()
+
+    def take_one(peer: Peer, payload: bytes) -> None:
+        handled.append(payload)
+        peer.hold(SYNC)
+
+    node.beats.received = take_one  # type: ignore[method-assign]
+    for _ in range(100):
+        client.connection.send(SYNC, bytes(1000), world.clock.now())
+    client.flush()
+    world.run(1)
+    assert node.switch._held_total >= 99 * 1000
+    session = node.switch.peer_of(client.identity.peer_id)
+    assert session is not None
+    while len(handled) < 100:
+        session.release(SYNC)
+        world.run(0.1)
+    assert node.switch._held_total < 1000
+
+
 def test_a_loud_peer_is_read_slowly_and_a_quiet_one_at_once() -> None:
     world = World(8, QUICK)
     node = small_node(world, intake=IntakeLimits(rate_peer=100_000.0, burst_peer=100_000.0))

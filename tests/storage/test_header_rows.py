@@ -15,6 +15,7 @@ from consensus.types.core import INVALID, BlockExt
 from storage import header_rows
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
+from storage.header_check import header_row_faults
 from storage.header_rows import KnownHeaders
 from storage.schema import HEADER_LEAF, HEADER_NUMBER, HEADER_ROW, META_HEADER_CUT
 from tests.storage.kit_chain import OPTIONS, engine, grow
@@ -137,6 +138,8 @@ def test_random_trees_agree_with_the_model(store: ChainStore, seed: int, monkeyp
             write(store, [*known, *new])
             model.insert(new)
         assert_rows(store, model)
+        with store.view() as view:
+            assert header_row_faults(view) == []
 
 
 def test_a_stored_block_takes_the_place_of_its_row(store: ChainStore) -> None:

@@ -286,8 +286,25 @@ def test_what_nobody_can_reach_is_left_out(text: str) -> None:
 def test_a_thousand_are_taken() -> None:
     case = Case()
     peer = case.receive(case.asked(), raw_nodes(b"\0", [node(address(seed)) for seed in range(1000)]))
+    assert len(case.store.told) == 100  # the others when the event loop has looked for other work
+    case.scheduler.advance(0.0)
     assert len(case.store.told) == 1000
     assert not peer.has_ended
+
+
+def test_an_answer_is_believed_up_to_the_first_address_that_is_none() -> None:
+    case = Case()
+    peer = case.receive(case.asked(), raw_nodes(b"\0", [*(node(address(seed)) for seed in range(150)), node(b"\xff")]))
+    case.scheduler.advance(0.0)
+    assert peer.disconnected == "discovery: undecodable message"
+
+
+def test_of_a_peer_that_has_left_nothing_more_is_taken() -> None:
+    case = Case()
+    peer = case.receive(case.asked(), raw_nodes(b"\0", [node(address(seed)) for seed in range(1000)]))
+    case.handler.closed(peer)
+    case.scheduler.advance(0.0)
+    assert len(case.store.told) == 100
 
 
 def test_an_answer_that_was_not_asked_for_is_not_taken() -> None:

@@ -81,8 +81,9 @@ def test_ping_pong_and_time_are_written_alike() -> None:
 def test_nodes_are_read_and_written_alike(payload: bytes, count: int) -> None:
     message = read_message(payload)
     assert isinstance(message, FoundNodes)
-    assert len(message.found) == count
-    assert nodes(message.found, is_announcement=message.is_announcement) == payload
+    found = list(message.addresses())
+    assert len(found) == count
+    assert nodes(found, is_announcement=message.is_announcement) == payload
 
 
 def test_the_question_for_nodes_is_written_alike_and_answered() -> None:
