@@ -9,7 +9,7 @@ from consensus.codec.layout import HEADER_SIZE
 from consensus.crypto.difficulty import compact_to_difficulty
 from storage.chain_state import ChainState
 from storage.header_rows import HeaderRow, KnownHeaders
-from storage.schema import HEADER_LEAF, HEADER_NUMBER, HEADER_ROW, META_HEADER_CUT, number_key
+from storage.schema import HEADER_LEAF, HEADER_NUMBER, HEADER_ROW, META_HEADER_CUT
 
 __all__ = ["header_row_faults"]
 
