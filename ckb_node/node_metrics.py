@@ -13,6 +13,7 @@ from ckb_node.indexer.service import IndexerService
 from ckb_node.runtime.events import EventBus
 from ckb_node.runtime.metrics import Metrics
 from ckb_node.runtime.tasks import Fault
+from ckb_node.sync.relay.blocks import RelayFigures
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.events import TransactionAdmitted, TransactionProposed, TransactionRejected
 from ckb_node.txpool.service import PoolService
@@ -87,6 +88,15 @@ def _count(pool: PoolService, status: Status) -> int:
 def measure_scripts(metrics: Metrics, scripts: ScriptService) -> None:
     """How many processes run scripts."""
     metrics.gauge("ckb_script_workers", "Processes that run scripts", lambda: scripts.worker_count)
+
+
+def measure_relay(metrics: Metrics, figures: RelayFigures) -> None:
+    """How often the pool has all that a compact block lacks."""
+    ok, fail = "ckb_relay_cb_reconstruct_ok", "ckb_relay_cb_reconstruct_fail"
+    metrics.gauge(ok, "Compact blocks put together from what the node had", lambda: figures.rebuilt)
+    metrics.gauge(fail, "Compact blocks that lacked something", lambda: figures.incomplete)
+    collisions = "ckb_relay_transaction_short_id_collide"
+    metrics.gauge(collisions, "Short ids that meant another transaction here", lambda: figures.collisions)
 
 
 def measure_indexer(metrics: Metrics, indexer: IndexerService) -> None:

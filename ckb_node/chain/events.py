@@ -51,6 +51,13 @@ class ChainChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockVerified:
+    """A block keeps all rules and becomes the tip with the commit that follows: peers need not wait for the disk."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
 class SideBlockStored:
     """A block that is valid so far was stored, and did not become the tip."""
 
@@ -79,10 +86,10 @@ class StorageFailed:
     error: StorageError
 
 
-ChainEvent = ChainChanged | SideBlockStored | BlockDecided | StorageFailed
+ChainEvent = BlockVerified | ChainChanged | SideBlockStored | BlockDecided | StorageFailed
 
 WriterListener = Callable[[ChainEvent], None]
-"""Called in the thread that writes, after the commit. It must not raise, nor write."""
+"""Called in the thread that writes, after the commit, of BlockVerified before it. It must not raise, nor write."""
 
 
 class StoredBlocks(Sequence[Block]):

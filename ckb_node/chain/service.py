@@ -14,6 +14,7 @@ from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.bulk import take_in_bulk
 from ckb_node.chain.events import (
     BlockDecided,
+    BlockVerified,
     ChainChanged,
     ChainEvent,
     SideBlockStored,
@@ -46,6 +47,10 @@ SideListener = Callable[[Block], None]
 
 DecidedListener = Callable[[BlockDecided], None]
 
+VerifiedListener = Callable[[Block], None]
+
+SubmittedListener = Callable[[Block], None]
+
 
 class ChainService:
     """Everything that changes the chain goes through its one thread, in order.
@@ -59,6 +64,8 @@ class ChainService:
         self._listeners: list[ChangeListener] = []
         self._side_listeners: list[SideListener] = []
         self._decided_listeners: list[DecidedListener] = []
+        self._verified_listeners: list[VerifiedListener] = []
+        self._submitted_listeners: list[SubmittedListener] = []
         self._publisher = Publisher()
         self.queue_limit = BlockQueueLimit()
         self._queued: dict[bytes, tuple[Block, asyncio.Future[Verdict]]] = {}
@@ -103,13 +110,25 @@ class ChainService:
         """
         self._decided_listeners.append(listener)
 
+    def listen_verified(self, listener: VerifiedListener) -> None:
+        """Call `listener` on the event loop with each block that becomes the tip, as soon as it is verified: before it
+        is on the disk, and before all other listeners. It must return at once."""
+        self._verified_listeners.append(listener)
+
+    def listen_submitted(self, listener: SubmittedListener) -> None:
+        """Call `listener` on the event loop with each new block that a miner gave, once it is stored, on whatever
+        branch: peers are to hear of it."""
+        self._submitted_listeners.append(listener)
+
     async def submit_block(self, block: Block) -> bytes:
         """Take a block from a miner, whose parent must be known; its hash. Raises the error of the rule it breaks."""
         with self.view() as view:
             parent = view.block_ext(block.parent_hash)  # an invalid one has it, too: the writer refuses its children
         if parent is None:
             raise UnknownParentError(block.parent_hash)
-        await self.process(block)
+        if await self.process(block) in (Verdict.BEST, Verdict.SIDE):
+            for listener in self._submitted_listeners:
+                listener(block)
         return block.hash
 
     async def estimate_cycles(self, transaction: Transaction) -> int:
@@ -230,6 +249,9 @@ class ChainService:
     def _publish(self, event: ChainEvent) -> None:
         if isinstance(event, StorageFailed):
             self._note_failure(event.error)
+        elif isinstance(event, BlockVerified):
+            for listener in () if self._is_closed else self._verified_listeners:
+                listener(event.block)
         else:
             self._publisher.add(self._calls_of(event))
 

@@ -27,6 +27,7 @@ from ckb_node.chain.attach import (
 from ckb_node.chain.errors import InvalidBranchError, InvalidParentError, KnownInvalidBlockError, TruncateError
 from ckb_node.chain.events import (
     BlockDecided,
+    BlockVerified,
     ChainChanged,
     ChainEvent,
     SideBlockStored,
@@ -176,6 +177,8 @@ class ChainWriter:
             except BadBlock as bad:
                 failure = bad
             else:
+                if switch is not None:
+                    self._publish(BlockVerified(block))
                 txn.commit()
                 self._expire_orphans(epoch_number(block.header.epoch))
                 self._note_side_sources(block, sources, switch)

@@ -106,6 +106,10 @@ class SyncChain(Protocol):
     def listen(self, listener: Callable[[ChainChanged], None]) -> None:
         """Hear of each change of the tip."""
 
+    def listen_verified(self, listener: Callable[[Block], None]) -> None:
+        """Hear of each block that becomes the tip as soon as it is verified, before it is committed and `listen`
+        tells."""
+
     def listen_side(self, listener: Callable[[Block], None]) -> None:
         """Hear of each valid block that did not become the tip."""
 

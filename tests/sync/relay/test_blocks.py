@@ -1,0 +1,575 @@
+"""Compact blocks of peers: what is asked of them in what order, how they become blocks, and what that costs whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckb_node.sync.relay.blocks import MAX_AHEAD, PATIENCE
+from ckb_node.sync.relay.status import RelayStatus
+from consensus.types.blockchain import Block, Transaction, UncleBlock
+from network.messages.protocols import BlockTransactions, GetBlockTransactions
+from network.peer import Direction
+from tests.support.network.peers import FakePeer
+from tests.sync.relay.kit import Case, Maker, ban_of, compact, messages, story, with_other_witness
+
+S = RelayStatus
+
+
+def answer(block: Block, places: list[int], uncles: list[int] | None = None) -> BlockTransactions:
+    """What an honest peer says."""
+    chosen = [block.uncles[index] for index in uncles or []]
+    return BlockTransactions(
+        block_hash=block.hash, transactions=[block.transactions[place] for place in places], uncles=chosen
+    )
+
+
+def asked(peer: FakePeer) -> tuple[list[int], list[int]]:
+    """The one question that the peer has got."""
+    (message,) = messages(peer)
+    assert isinstance(message, GetBlockTransactions)
+    return list(message.indexes), list(message.uncle_indexes)
+
+
+def grown(count: int) -> Maker:
+    """A chain that is so much longer than the base."""
+    maker = Maker(story().base)
+    for _ in range(count):
+        maker.add()
+    return maker
+
+
+# ---------------------------------------------------------------- what is known already
+
+
+def test_104_stored() -> None:
+    case, block = Case(), story().base[-1]
+    peer = case.peer()
+    assert case.say(peer, compact(block)) is S.ALREADY_STORED
+    sync_peer = case.peers.get(peer.session_id)
+    assert sync_peer is not None
+    assert sync_peer.best_known == case.chain.tip()
+    assert messages(peer) == []
+
+
+def test_101_in_verification_or_waiting_for_its_parent() -> None:
+    case, block = Case(story().transfers), story().block
+    first, second = case.peer(1), case.peer(2)
+    assert case.say(first, compact(block)) is S.OK
+    assert case.say(second, compact(block)) is S.IGNORED
+    assert len(case.chain.taken) == 1
+
+
+def test_101_received_by_sync() -> None:
+    case, block = Case(story().transfers), story().block
+    case.received[block.hash] = block
+    assert case.say(case.peer(), compact(block)) is S.IGNORED
+    assert case.chain.taken == []
+
+
+def test_401_known_to_be_invalid() -> None:
+    case, block = Case(story().transfers), spoilt(story().block)
+    first, second = case.peer(1), case.peer(2)
+    case.say(first, compact(block))
+    case.run()
+    assert ban_of(first) == "401"
+    assert case.say(second, compact(block)) is None
+    assert ban_of(second) == "401"
+
+
+def test_401_on_an_invalid_block() -> None:
+    case, bad = Case(story().transfers), spoilt(story().block)
+    case.say(case.peer(1), compact(bad))
+    case.run()
+    child = bad.replace(header=bad.header.with_fields(number=bad.number + 1, parent_hash=bad.hash))
+    peer = case.peer(2)
+    assert case.say(peer, compact(child)) is None
+    assert ban_of(peer) == "401"
+
+
+def spoilt(block: Block) -> Block:
+    """Only the state of the chain shows that it is wrong."""
+    dao = block.header.dao
+    return block.replace(header=block.header.with_fields(dao=dao[:16] + bytes([dao[16] ^ 1]) + dao[17:]))
+
+
+def test_106_the_parent_is_unknown() -> None:
+    case = Case(blocks=story().base[:-1])
+    peer = case.peer()
+    assert case.say(peer, compact(story().block)) is S.REQUIRES_PARENT
+    assert [each.session_id for each in case.asked_headers] == [peer.session_id]
+    assert messages(peer) == []
+
+
+def test_106_without_sync_nobody_is_asked_for_headers() -> None:
+    case = Case(blocks=story().base[:-1])
+    assert case.say(case.peer(with_sync=False), compact(story().block)) is S.REQUIRES_PARENT
+    assert case.asked_headers == []
+
+
+def test_102_pending_from_the_same_peer() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    assert case.say(peer, compact(block)) is S.REQUIRES_TRANSACTIONS
+    messages(peer)
+    assert case.say(peer, compact(block)) is S.ALREADY_PENDING
+    assert messages(peer) == []
+
+
+# ---------------------------------------------------------------- its header
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": 9},
+        {"epoch": 0},
+        {"timestamp": 0},
+        {"compact_target": 0x2002_0000},
+        {"epoch": 5 | 1 << 24 | 1000 << 40},
+    ],
+)
+def test_402_an_invalid_header(changes: dict[str, int]) -> None:
+    case, block = Case(story().transfers), story().block
+    peer = case.peer()
+    wrong = compact(block).replace(header=block.header.with_fields(**changes))
+    assert case.say(peer, wrong) is None
+    assert ban_of(peer) == "402"
+    assert case.chain.taken == []
+
+
+def test_101_a_header_from_the_future() -> None:
+    case, block = Case(story().transfers), story().block
+    peer = case.peer()
+    late = block.header.with_fields(timestamp=case.scheduler.wall_ms() + 20_000)
+    assert case.say(peer, compact(block).replace(header=late)) is S.IGNORED
+    assert not peer.has_ended
+
+
+def test_the_header_is_judged_before_the_transactions() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    wrong = compact(block, ()).replace(header=block.header.with_fields(timestamp=0))
+    case.say(peer, wrong)
+    assert ban_of(peer) == "402"
+
+
+def test_404_is_punished() -> None:
+    case = Case()
+    peer = case.peer()
+    case.say(peer, compact(story().block, ()))
+    assert ban_of(peer) == "404"
+
+
+# ---------------------------------------------------------------- put together
+
+
+def test_a_block_whose_transactions_are_all_known() -> None:
+    case, block = Case(story().transfers), story().block
+    peer = case.peer()
+    assert case.say(peer, compact(block)) is S.OK
+    assert messages(peer) == []
+    case.run()
+    assert case.tip() == block.hash
+    assert case.relay.figures.rebuilt == 1
+
+
+def test_the_peer_is_known_to_have_the_block() -> None:
+    case, block = Case(story().transfers), story().block
+    peer = case.peer()
+    case.say(peer, compact(block))
+    case.run()
+    sync_peer = case.peers.get(peer.session_id)
+    assert sync_peer is not None
+    assert sync_peer.best_known == case.chain.tip()
+
+
+def test_an_empty_block_needs_nobody() -> None:
+    case, block = Case(), story().sibling
+    assert case.say(case.peer(), compact(block)) is S.OK
+    assert case.pool.asked == 0
+    case.run()
+    assert case.tip() == block.hash
+
+
+def test_proposals_are_asked_of_the_peer() -> None:
+    maker = Maker(story().base)
+    block = maker.make(proposals=story().transfers[:2])
+    case = Case()
+    peer = case.peer()
+    case.say(peer, compact(block))
+    assert case.asked_proposals == [(peer.session_id, block.hash, [tx.short_id for tx in story().transfers[:2]])]
+
+
+def test_107_what_is_missing_is_asked_of_the_peer() -> None:
+    case, block = Case(story().transfers[2:4]), story().block
+    peer = case.peer()
+    assert case.say(peer, compact(block)) is S.REQUIRES_TRANSACTIONS
+    assert asked(peer) == ([1, 2, 5, 6], [])
+    assert case.say(peer, answer(block, [1, 2, 5, 6])) is S.OK
+    case.run()
+    assert case.tip() == block.hash
+    assert case.relay.figures.completed == 1
+    assert case.relay.pending_count == 0
+
+
+def test_a_pending_header_is_kept_so_that_sync_can_fetch_its_block() -> None:
+    case, block = Case(), story().block
+    case.say(case.peer(), compact(block))
+    case.run()
+    assert case.chain.best_header().hash == block.hash
+    assert case.headers_known == 1
+
+
+def test_how_long_a_block_is_pending() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    assert case.relay.pending_since(block.hash) is None
+    case.say(peer, compact(block))
+    case.scheduler.advance(1.5)
+    assert case.relay.pending_since(block.hash) == 1.5
+    case.say(peer, answer(block, [1, 2, 3, 4, 5, 6]))
+    assert case.relay.pending_since(block.hash) == 0.0
+    case.run()
+    assert case.relay.pending_since(block.hash) is None
+
+
+def test_a_block_that_came_by_another_way_is_pending_no_more() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    case.say(peer, compact(block))
+    case.chain.process(block)
+    assert case.relay.pending_count == 0
+    assert case.say(peer, answer(block, [1, 2, 3, 4, 5, 6])) is S.IGNORED
+
+
+def test_what_is_far_above_the_tip_is_left_to_sync() -> None:
+    maker = grown(MAX_AHEAD + 2)
+    case = Case()
+    headers = [block.header for block in maker.blocks[len(story().base) : -1]]
+    case.chain.take_headers(headers, lambda _: None)
+    case.run()
+    peer = case.peer()
+    assert case.say(peer, compact(maker.blocks[-1])) is S.IGNORED
+    case.run()
+    assert case.chain.taken == []
+    assert case.chain.best_header().hash == maker.blocks[-1].hash
+    sync_peer = case.peers.get(peer.session_id)
+    assert sync_peer is not None
+    assert sync_peer.best_known is not None
+    assert sync_peer.best_known.hash == maker.blocks[-1].hash
+
+
+def test_the_child_of_a_pending_block_is_judged_by_its_header() -> None:
+    case, block = Case(), story().block
+    first, second = case.peer(1), case.peer(2)
+    case.say(first, compact(block))
+    child = Maker([*story().base, block]).make()
+    assert case.say(second, compact(child)) is S.OK
+    assert case.relay.pending_since(child.hash) == 0.0
+    case.run()
+    assert case.relay.pending_since(child.hash) == 0.0, "the chain keeps it until its parent comes"
+    case.say(first, answer(block, [1, 2, 3, 4, 5, 6]))
+    case.run()
+    assert case.tip() == child.hash
+    assert case.relay.pending_since(child.hash) is None
+
+
+# ---------------------------------------------------------------- uncles
+
+
+def with_uncle() -> Case:
+    return Case(blocks=[*story().base, story().block])
+
+
+def test_107_a_missing_uncle_is_asked_for() -> None:
+    case, nephew = with_uncle(), story().nephew
+    peer = case.peer()
+    assert case.say(peer, compact(nephew)) is S.REQUIRES_TRANSACTIONS
+    assert asked(peer) == ([], [0])
+    assert case.say(peer, answer(nephew, [], [0])) is S.OK
+    case.run()
+    assert case.tip() == nephew.hash
+
+
+def test_proposals_of_received_uncles_are_asked_for() -> None:
+    uncle = Maker(story().base).make(proposals=story().transfers[:1])
+    embedded = UncleBlock(header=uncle.header, proposals=uncle.proposals)
+    nephew = Maker([*story().base, story().block]).make(uncles=[embedded])
+    case = with_uncle()
+    peer = case.peer()
+    case.say(peer, compact(nephew))
+    case.say(peer, answer(nephew, [], [0]))
+    assert case.asked_proposals == [(peer.session_id, nephew.hash, [story().transfers[0].short_id])]
+    case.run()
+    assert case.tip() == nephew.hash
+
+
+def test_an_uncle_that_waits_for_its_verdict_is_found() -> None:
+    case, nephew = with_uncle(), story().nephew
+    case.say(case.peer(1), compact(story().sibling))
+    assert case.say(case.peer(2), compact(nephew)) is S.OK
+    case.run()
+    assert case.tip() == nephew.hash
+
+
+def test_408_an_invalid_uncle() -> None:
+    bad = spoilt(story().block)
+    case, nephew = Case(story().transfers), story().nephew
+    case.say(case.peer(1), compact(bad))
+    case.run()
+    case.chain.process(story().block)
+    peer = case.peer(2)
+    assert case.say(peer, compact(nephew).replace(uncles=[bad.hash])) is None
+    assert ban_of(peer) == "408"
+
+
+# ---------------------------------------------------------------- collisions and lies
+
+
+def test_108_a_short_id_that_means_another_transaction_here() -> None:
+    transfers, block = story().transfers, story().block
+    case = Case([with_other_witness(transfers[0]), *transfers[1:]])
+    peer = case.peer()
+    assert case.say(peer, compact(block)) is S.MEETS_COLLISION
+    assert asked(peer) == ([1, 2, 3, 4, 5, 6], [])
+    assert case.say(peer, answer(block, [1, 2, 3, 4, 5, 6])) is S.OK
+    case.run()
+    assert case.tip() == block.hash
+    assert case.relay.figures.collisions == 1
+
+
+def test_108_after_an_answer() -> None:
+    transfers, block = story().transfers, story().block
+    case = Case([with_other_witness(transfers[0]), *transfers[2:]])
+    peer = case.peer()
+    case.say(peer, compact(block))
+    assert asked(peer) == ([2], [])
+    assert case.say(peer, answer(block, [2])) is S.MEETS_COLLISION
+    assert asked(peer) == ([1, 2, 3, 4, 5, 6], [])
+    assert case.say(peer, answer(block, [1, 2, 3, 4, 5, 6])) is S.OK
+    case.run()
+    assert case.tip() == block.hash
+
+
+def test_409_all_is_prefilled_and_wrong() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    whole = compact(block, tuple(range(6)), short_ids=[])
+    assert case.say(peer, whole) is None
+    assert ban_of(peer) == "409"
+    assert case.relay.pending_count == 0
+
+
+def test_409_all_was_asked_and_is_wrong() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    case.say(peer, compact(block))
+    lie = answer(block, [1, 2, 3, 4, 5, 6])
+    first, *rest = lie.transactions
+    assert case.say(peer, lie.replace(transactions=[with_other_witness(first), *rest])) is None
+    assert ban_of(peer) == "409"
+
+
+def test_a_liar_does_not_spoil_the_answers_of_others() -> None:
+    """Its short ids beside a header that others have mined; the reference holds all answers against the first ones."""
+    case, block = Case(), story().block
+    liar, honest = case.peer(1), case.peer(2)
+    ids = [number.to_bytes(10, "big") for number in range(6)]
+    assert case.say(liar, compact(block, short_ids=ids)) is S.REQUIRES_TRANSACTIONS
+    assert case.say(honest, compact(block)) is S.REQUIRES_TRANSACTIONS
+    assert asked(honest) == ([1, 2, 3, 4, 5, 6], [])
+    assert case.say(honest, answer(block, [1, 2, 3, 4, 5, 6])) is S.OK
+    assert not honest.has_ended
+    case.run()
+    assert case.tip() == block.hash
+
+
+def test_other_witnesses_from_one_peer_do_not_spoil_the_answer_of_another() -> None:
+    case, block = Case(), story().block
+    liar, honest = case.peer(1), case.peer(2)
+    case.say(liar, compact(block))
+    case.say(honest, compact(block))
+    lie = answer(block, [1, 2, 3, 4, 5, 6])
+    case.say(liar, lie.replace(transactions=[with_other_witness(tx) for tx in lie.transactions]))
+    assert ban_of(liar) == "409"
+    assert case.say(honest, answer(block, [1, 2, 3, 4, 5, 6])) is S.OK
+
+
+@pytest.mark.parametrize(
+    ("status", "change"),
+    [
+        ("410", lambda honest: honest.replace(transactions=honest.transactions[1:])),
+        ("410", lambda honest: honest.replace(transactions=[*honest.transactions, honest.transactions[0]])),
+        ("411", lambda honest: honest.replace(transactions=list(reversed(honest.transactions)))),
+        ("412", lambda honest: honest.replace(uncles=[])),
+        ("413", lambda honest: honest.replace(uncles=[UncleBlock(header=story().sibling.header, proposals=[])])),
+    ],
+)
+def test_another_answer_than_was_asked_for(status: str, change: object) -> None:
+    nephew = with_transfers_and_uncle()
+    case = Case(blocks=[*story().base, story().sibling])
+    peer = case.peer()
+    assert case.say(peer, compact(nephew)) is S.REQUIRES_TRANSACTIONS
+    assert asked(peer) == ([1, 2, 3, 4, 5, 6], [0])
+    honest = answer(nephew, [1, 2, 3, 4, 5, 6], [0])
+    assert callable(change)
+    assert case.say(peer, change(honest)) is None
+    assert ban_of(peer) == status
+    assert case.relay.pending_count == 0
+
+
+def with_transfers_and_uncle() -> Block:
+    """On the sibling; the story's block is its uncle."""
+    uncle = UncleBlock(header=story().block.header, proposals=story().block.proposals)
+    return Maker([*story().base, story().sibling]).make(story().transfers, uncles=[uncle])
+
+
+def test_transactions_and_uncles_are_asked_at_once() -> None:
+    nephew = with_transfers_and_uncle()
+    case = Case(story().transfers[:3], blocks=[*story().base, story().sibling])
+    peer = case.peer()
+    case.say(peer, compact(nephew))
+    assert asked(peer) == ([4, 5, 6], [0])
+    case.say(peer, answer(nephew, [4, 5, 6], [0]))
+    case.run()
+    assert case.tip() == nephew.hash
+
+
+def test_400_transactions_with_impossible_bytes() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    case.say(peer, compact(block))
+    honest = answer(block, [1, 2, 3, 4, 5, 6])
+    first, *rest = honest.transactions
+    strange = Transaction(body=first.body.replace(outputs_data=[b"", b""]), witnesses=first.witnesses)
+    assert case.say(peer, honest.replace(transactions=[strange, *rest])) is None
+    assert ban_of(peer) == "400"
+
+
+def test_101_an_answer_that_nobody_asked_for() -> None:
+    case, block = Case(), story().block
+    asked_peer, other = case.peer(1), case.peer(2)
+    assert case.say(other, answer(block, [1])) is S.IGNORED
+    case.say(asked_peer, compact(block))
+    assert case.say(other, answer(block, [1])) is S.IGNORED
+    assert not other.has_ended
+
+
+# ---------------------------------------------------------------- several peers
+
+
+def test_several_peers_are_asked_at_the_same_time() -> None:
+    case, block = Case(), story().block
+    peers = [case.peer(seed) for seed in range(5)]
+    for peer in peers:
+        case.say(peer, compact(block))
+    assert [len(messages(peer)) for peer in peers] == [1, 1, 1, 0, 0]
+
+
+def test_who_does_not_answer_is_not_waited_for() -> None:
+    case, block = Case(), story().block
+    peers = [case.peer(seed, Direction.INBOUND) for seed in range(4)]
+    for peer in peers:
+        case.say(peer, compact(block))
+    assert [len(messages(peer)) for peer in peers] == [1, 1, 0, 0]
+    case.scheduler.advance(PATIENCE)
+    assert [len(messages(peer)) for peer in peers] == [0, 0, 1, 0]
+    case.scheduler.advance(PATIENCE)
+    assert [len(messages(peer)) for peer in peers] == [0, 0, 0, 1]
+    assert case.scheduler.waiting == 0
+
+
+def test_another_is_asked_when_one_leaves() -> None:
+    case, block = Case(), story().block
+    peers = [case.peer(seed, Direction.INBOUND) for seed in range(3)]
+    for peer in peers:
+        case.say(peer, compact(block))
+    messages(peers[2])
+    case.protocol.closed(peers[0])
+    assert asked(peers[2]) == ([1, 2, 3, 4, 5, 6], [])
+
+
+def test_a_block_leaves_with_the_last_who_offers_it() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    case.say(peer, compact(block))
+    case.protocol.closed(peer)
+    assert case.relay.pending_since(block.hash) is None
+
+
+def test_no_timer_is_left_when_the_block_is_there() -> None:
+    case, block = Case(), story().block
+    peers = [case.peer(seed) for seed in range(4)]
+    for peer in peers:
+        case.say(peer, compact(block))
+    case.say(peers[1], answer(block, [1, 2, 3, 4, 5, 6]))
+    case.run()
+    assert case.scheduler.waiting == 0
+
+
+def test_a_second_compact_block_is_completed_by_what_the_pool_got_meanwhile() -> None:
+    case, block = Case(story().transfers[:5]), story().block
+    first, second = case.peer(1), case.peer(2)
+    case.say(first, compact(block))
+    case.pool.transactions[story().transfers[5].short_id] = story().transfers[5]
+    assert case.say(second, compact(block)) is S.OK
+    assert messages(second) == []
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def test_401_a_block_that_breaks_a_rule() -> None:
+    case, block = Case(story().transfers), spoilt(story().block)
+    peer, other = case.peer(1), case.peer(2)
+    assert case.say(peer, compact(block)) is S.OK
+    case.run()
+    assert ban_of(peer) == "401"
+    assert messages(other) == [], "it is not told to anybody"
+
+
+def test_a_fault_of_the_disk_costs_the_peer_nothing() -> None:
+    """Honest peers were banned for faults of the node (ckb 1796)."""
+    case, block = Case(story().transfers), story().block
+    peer = case.peer()
+    case.chain.fault = OSError("the disk is full")
+    case.say(peer, compact(block))
+    case.run()
+    assert not peer.has_ended
+    case.chain.fault = None
+    assert case.say(peer, compact(block)) is S.OK
+    case.run()
+    assert case.tip() == block.hash
+
+
+def test_401_an_orphan_that_is_refused_later() -> None:
+    case, block = Case(), story().block
+    first, second = case.peer(1), case.peer(2)
+    case.say(first, compact(block))
+    child = spoilt(Maker([*story().base, block]).make())
+    case.say(second, compact(child))
+    case.run()
+    assert not second.has_ended
+    case.say(first, answer(block, [1, 2, 3, 4, 5, 6]))
+    case.run()
+    assert ban_of(second) == "401"
+    assert ban_of(first) is None
+
+
+def test_compact_blocks_that_never_complete_are_bounded() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    for number in range(200):
+        header = block.header.with_fields(timestamp=block.header.timestamp + number)
+        case.say(peer, compact(block).replace(header=header))
+    case.run()
+    assert case.relay.pending_count <= 32
+    assert not peer.has_ended
+
+
+def test_the_bytes_of_the_message_are_not_kept_alive() -> None:
+    """A header is a view of the bytes that came; what waits is a copy of it."""
+    case, block = Case(), story().block
+    case.say(case.peer(), compact(block))
+    (pending,) = case.relay._pending
+    assert pending.known.header._buf == block.header.raw
