@@ -69,7 +69,7 @@ def network_service(
             registry=_registry_settings(section, whitelist),
             outbound=OutboundSettings(
                 interval=section.connect_outbound_interval_secs,
-                max_outbound=section.max_outbound_peers,
+                max_outbound=_max_outbound(section),
                 bootnodes=addresses.bootnodes(section),
                 whitelist=whitelist,
                 with_feelers=FEELER in enabled,
@@ -94,13 +94,18 @@ def flags_of(enabled: frozenset[ProtocolSpec]) -> Flags:
 
 def _registry_settings(section: NetworkSection, whitelist: Sequence[Multiaddr]) -> RegistrySettings:
     return RegistrySettings(
-        max_inbound=max(0, section.max_peers - section.max_outbound_peers),
-        max_outbound=section.max_outbound_peers,
+        max_inbound=section.max_peers - _max_outbound(section),
+        max_outbound=_max_outbound(section),
         whitelist=frozenset(address.peer_id for address in whitelist if address.peer_id is not None),
         whitelist_only=section.whitelist_only,
         block_relay_only=not section.disable_block_relay_only_connection,
         bootnode_mode=section.bootnode_mode,
     )
+
+
+def _max_outbound(section: NetworkSection) -> int:
+    """Those that are dialled are peers, too."""
+    return min(section.max_outbound_peers, section.max_peers)
 
 
 def _public_addresses(section: NetworkSection, identity: Identity) -> list[Multiaddr]:

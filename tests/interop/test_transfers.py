@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 
-from tests.interop.kit_chain import Mirror, wait_until
-from tests.interop.kit_mirror import assert_same_chain
+from tests.interop.kit_chain import COUNTS, Mirror, wait_until
+from tests.interop.kit_mirror import assert_same_chain, copy_block
 from tests.interop.kit_multisig import CAROL, multisig_two_of_three_waits_for_its_since
 from tests.support.builders.wallet import CKB
 
 PAUSE_S = 0.3
-"""Alone, too, the reference leaves transactions proposed for ever if blocks and transactions come too quickly."""
+STALLED_BLOCKS = 20
+"""Alone, too, the reference leaves transactions proposed for ever if blocks and transactions come too quickly: when so
+many blocks have not committed all, the other program makes the next one."""
 
 
 def test_what_one_pool_takes_the_other_takes_and_the_chain_commits(mirror: Mirror) -> None:
@@ -23,9 +26,15 @@ def test_what_one_pool_takes_the_other_takes_and_the_chain_commits(mirror: Mirro
         mirror.copy(block_hash)
         time.sleep(PAUSE_S)
 
+    rounds = count(1)
+
     def all_committed() -> bool:
         time.sleep(PAUSE_S)
-        mirror.copy(mirror.source.call("generate_block"))
+        if next(rounds) % STALLED_BLOCKS:
+            mirror.copy(mirror.source.call("generate_block"))
+        else:
+            copy_block(mirror.target, mirror.source, mirror.target.call("generate_block"))
+            COUNTS["blocks of the other one, when a pool stood"] += 1
         answers = (mirror.target.call("get_transaction", tx_hash) for tx_hash in hashes)
         return all(answer["tx_status"]["status"] == "committed" for answer in answers)
 

@@ -39,6 +39,11 @@ def test_the_defaults_are_the_references() -> None:
     assert peers.registry.block_relay_only
 
 
+def test_those_that_are_dialled_are_peers_too() -> None:
+    peers = network("[network]\nmax_peers = 5\nmax_outbound_peers = 8").settings.peers
+    assert (peers.registry.max_inbound, peers.registry.max_outbound, peers.outbound.max_outbound) == (0, 5, 5)
+
+
 def test_each_key_reaches_its_place() -> None:
     settings = network(f"""[network]
         listen_addresses = ["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/2/ws"]
