@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-wire fuzz soak-kill soak-peers bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-wire scripts scripts-check lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire fuzz soak-kill soak-peers bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-wire scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -42,7 +42,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 ## Benchmarks: a table for people, build/bench/<name>.json for programs.
-bench: bench-node bench-vm bench-chain bench-kernels bench-reorg bench-pool bench-wire
+bench: bench-node bench-vm bench-chain bench-kernels bench-reorg bench-pool bench-sync bench-wire
 bench-node: setup
 	$(BIN)/python -m tests.benches.node
 ## Import of blocks: rates, memory, and (OPTIONS=--profile) where the time goes.
@@ -51,6 +51,9 @@ bench-chain: setup
 ## `ckb-node import` beside the import of another node: REFERENCE=<its binary>, CELLS=<the official system cells>.
 bench-import: setup
 	$(BIN)/python -m tests.benches.importing --reference $(REFERENCE) --cells $(CELLS)
+## Sync from a serving node beside another client: REFERENCE=<its binary>, CELLS=<the official system cells>.
+bench-sync: setup
+	$(BIN)/python -m tests.benches.syncing --reference $(REFERENCE) --cells $(CELLS) $(OPTIONS)
 ## Engines of the VM on our lock and a loop, and system calls at their worst (alone: python -m tests.benches.syscalls); PROGRAMS=<directory> adds the reference VM's benchmark programs, and
 ## RUNNER=<its example ckb-vm-runner, built with its assembly interpreter> puts it into the same table.
 bench-vm: setup

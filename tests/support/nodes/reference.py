@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -68,8 +68,8 @@ class ReferenceNode:
         assert "bootnodes = []" in text
         path.write_text(text)
 
-    def start(self) -> None:
-        command = [str(self.binary), "run", "-C", str(self.directory)]
+    def start(self, options: Sequence[str] = ()) -> None:
+        command = [str(self.binary), "run", "-C", str(self.directory), *options]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_S
@@ -110,8 +110,8 @@ class OurNode(NodeProcess):
 
     name = "ours"
 
-    def __init__(self, directory: Path, port: int) -> None:
-        super().__init__(directory, "run", port=port)
+    def __init__(self, directory: Path, port: int, *options: str) -> None:
+        super().__init__(directory, "run", *options, port=port)
 
 
 @dataclass
