@@ -1,0 +1,1 @@
+"""Sync of real processes that are killed, stopped and cut off from each other."""
