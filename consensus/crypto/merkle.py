@@ -49,8 +49,16 @@ def _sibling(index: int) -> int:
 
 def build_proof(leaves: Sequence[bytes], positions: Sequence[int]) -> TreeProof:
     """Prove the leaves at these positions, 0 to n-1, each once. MerkleProofError when there is no such leaf."""
-    if not positions or len(set(positions)) != len(positions):
+    if len(set(positions)) != len(positions):
         raise MerkleProofError("a proof needs leaves, each named once")
+    return build_loose_proof(leaves, positions)
+
+
+def build_loose_proof(leaves: Sequence[bytes], positions: Sequence[int]) -> TreeProof:
+    """As `build_proof`; leaves may be named twice, as light clients may ask. Nobody can follow such a proof, but it is
+    what other nodes answer."""
+    if not positions:
+        raise MerkleProofError("a proof needs leaves")
     if min(positions) < 0 or max(positions) >= len(leaves):
         raise MerkleProofError(f"no leaf {max(positions)} among {len(leaves)}")
     nodes = merkle_nodes(leaves)
@@ -58,13 +66,14 @@ def build_proof(leaves: Sequence[bytes], positions: Sequence[int]) -> TreeProof:
     lemmas = []
     # Highest node first: both children of a parent, when known, meet at the front of the queue.
     queue = deque(sorted(indices, reverse=True))
-    while queue[0] != 0:
+    while queue and queue[0] != 0:
         index = queue.popleft()
         if queue and queue[0] == _sibling(index):
             queue.popleft()
         else:
             lemmas.append(nodes[_sibling(index)])
-        queue.append((index - 1) // 2)
+        if index > 2:  # the root is not in the queue
+            queue.append((index - 1) // 2)
     return TreeProof(tuple(sorted(indices, key=lambda index: nodes[index])), tuple(lemmas))
 
 

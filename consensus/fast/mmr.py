@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from consensus.kernels import mmr as kernel
 from consensus.kernels.mmr import grow, root_hash_of
 from consensus.lookup import require
-from consensus.rules.mmr import MmrReader, leaf_digest, nodes_of_block, peak_positions
+from consensus.rules.mmr import MmrReader, bag, leaf_digest, nodes_of_block, peak_positions
 from consensus.types.blockchain import Header
 
 
@@ -25,6 +26,12 @@ def nodes_of_next(reader: MmrReader, header: Header) -> Sequence[bytes]:
     merges = (number ^ (number + 1)).bit_length() - 1  # one for each low bit of the number of leaves that is set
     added = grow(header.parent_hash, partial(_peaks, reader, number), leaf, merges, header.hash)
     return nodes_of_block(reader, header)[1] if added is None else [leaf, *added]
+
+
+def bagged(peaks: Sequence[bytes]) -> bytes:
+    """`consensus.rules.mmr.bag`. Raises MmrError as that."""
+    found = kernel.bag(peaks)
+    return bag(peaks) if found is None else found[0]
 
 
 def _peaks(reader: MmrReader, leaves: int) -> Sequence[bytes]:

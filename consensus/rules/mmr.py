@@ -7,7 +7,7 @@ leaf, then the parents that it completes. The root of a chain goes, hashed, into
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -173,10 +173,14 @@ def append(leaf_count: int, leaf: bytes, node_at: NodeAt) -> list[bytes]:
 
 def root(leaf_count: int, node_at: NodeAt) -> bytes:
     """The node over all leaves (at least one): peaks are merged from the right, each as the left of what it has."""
-    *rest, last = peak_positions(leaf_count)
-    bagged = node_at(last)
-    for position in reversed(rest):
-        bagged = merge(node_at(position), bagged)
+    return bag([node_at(position) for position in peak_positions(leaf_count)])
+
+
+def bag(peaks: Sequence[bytes]) -> bytes:
+    """The node over these peaks (at least one), merged as `root` says."""
+    *rest, bagged = peaks
+    for peak in reversed(rest):
+        bagged = merge(peak, bagged)
     return bagged
 
 

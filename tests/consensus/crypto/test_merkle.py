@@ -12,6 +12,7 @@ from consensus.crypto.hashing import ZERO_HASH, ckb_hash
 from consensus.crypto.merkle import (
     MerkleProofError,
     TreeProof,
+    build_loose_proof,
     build_proof,
     merkle_nodes,
     merkle_root,
@@ -149,3 +150,26 @@ def test_hostile_proofs_end_in_a_root_or_an_error(indices: list[int], lemmas: in
     except MerkleProofError:
         return
     assert len(root) == 32
+
+
+@pytest.mark.parametrize(("count", "positions"), [(1, [0, 0]), (2, [1, 1]), (6, [4, 1, 4])])
+def test_a_loose_proof_names_leaves_twice(count: int, positions: list[int]) -> None:
+    """Nobody can follow it, unless the leaf is the root; the reference answers light clients so, or stops."""
+    t = items(count)
+    with pytest.raises(MerkleProofError):
+        build_proof(t, positions)
+    proof = build_loose_proof(t, positions)
+    assert sorted(proof.indices) == sorted(position + count - 1 for position in positions)
+    assert len(proof.lemmas) >= (count > 1)
+
+
+@pytest.mark.parametrize("positions", [[], [-1], [6], [2, 6]])
+def test_no_such_leaf(positions: list[int]) -> None:
+    with pytest.raises(MerkleProofError):
+        build_loose_proof(items(6), positions)
+
+
+@given(st.integers(1, 40), st.data())
+def test_a_loose_proof_of_distinct_leaves_is_the_proof(count: int, data: st.DataObject) -> None:
+    positions = data.draw(st.lists(st.integers(0, count - 1), min_size=1, unique=True))
+    assert build_loose_proof(items(count), positions) == build_proof(items(count), positions)
