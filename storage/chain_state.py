@@ -12,6 +12,7 @@ from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, Header, Transaction
 from consensus.types.core import BlockExt, CellMeta, EpochExt, TransactionInfo
 from storage.archive import Archive, Location
+from storage.block_extra import BlockExtra, read_extra
 from storage.errors import StorageCorrupt
 from storage.header_cache import HeaderCache
 from storage.header_rows import KnownHeaders
@@ -97,6 +98,11 @@ class ChainState:
         """A stored block as it came: serialised, checksum verified."""
         record = self.block_record(block_hash)
         return None if record is None else self._archive.read(record.location)
+
+    def block_extra(self, block_hash: bytes) -> BlockExtra | None:
+        """Header of a stored block and what its extra hash commits to; the transactions are not read."""
+        record = self.block_record(block_hash)
+        return None if record is None else read_extra(record, self._archive)
 
     def block(self, block_hash: bytes) -> Block | None:
         """A stored block."""
