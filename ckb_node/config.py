@@ -107,6 +107,12 @@ class Config:
         """Where log files lie."""
         return self.data_dir / "logs"
 
+    @property
+    def builds_filters(self) -> bool:
+        """Filters of blocks are built, see `FiltersSection`."""
+        enabled = self.file.block_filters.enabled
+        return "Filter" in self.file.network.support_protocols if enabled is None else enabled
+
     def with_ba_advanced(self) -> Config:
         """The same with any block assembler's lock allowed."""
         return replace(self, ba_advanced=True)

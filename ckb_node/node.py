@@ -76,7 +76,7 @@ REFUSED_DIRECTORY = "tx_pool/refused"
 
 @dataclass(frozen=True)
 class Node:
-    """The parts of an open node. `filters` are None when [block_filters] is off, `assembler` without
+    """The parts of an open node. `filters` are None when they are not built, `assembler` without
     [block_assembler], `indexer` without its module, `metrics` without an exporter. `events` are of blocks (see
     ckb_node.chain.block_events) and transactions (ckb_node.txpool.events). Its own tasks run in `tasks`."""
 
@@ -113,7 +113,9 @@ def open_node(config: Config) -> Iterator[Node]:
         pool = _open_pool(config, chain, writer.scripts, clock, events, stack)
         network, script, onion = _open_network(config, consensus, clock.now_ms)
         keys = alert_keys(settings.alert_signature)
-        protocols = NodeProtocols(enabled_protocols(settings.network), VERSION, keys, script)
+        protocols = NodeProtocols(
+            enabled_protocols(settings.network, with_filters=config.builds_filters), VERSION, keys, script
+        )
         net = NetView(chain, network, VERSION, clock.now_ms, lambda: tasks.faults, protocols)
         lane = Lane("rpc", READERS)
         miner_config = _miner_config(config, consensus)
@@ -194,7 +196,15 @@ def _open_network(
     """What is configured of it; nothing listens yet. Raises ConfigError, KeyFileError."""
     section, notify = config.file.network, config.file.notify
     identity = load_or_create_identity(config.data_dir / KEY_FILE)
-    network = network_service(section, identity, consensus.network_name, VERSION, config.data_dir, now_ms)
+    network = network_service(
+        section,
+        identity,
+        consensus.network_name,
+        VERSION,
+        config.data_dir,
+        now_ms,
+        with_filters=config.builds_filters,
+    )
     name = notify.network_alert_notify_script
     script = None if name is None else AlertScript(name, notify.script_timeout)
     onion = OnionPublisher(section, config.root, config.data_dir) if section.onion.listen_on_onion else None
@@ -202,7 +212,7 @@ def _open_network(
 
 
 def _open_filters(config: Config, chain: ChainService, stack: ExitStack) -> FilterService | None:
-    if not config.file.block_filters.enabled:
+    if not config.builds_filters:
         return None
     filters = FilterService(chain, FilterStore.open(config.data_dir / FILTERS_DIRECTORY))
     stack.callback(filters.close)

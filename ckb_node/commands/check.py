@@ -103,7 +103,7 @@ def check_databases(config: Config) -> list[str]:
     databases = [(config.data_dir / CHAIN_DIRECTORY / DB, RECOVER)]
     if Module.INDEXER in config.file.rpc.modules:
         databases.append((config.data_dir / INDEXER_DIRECTORY, REBUILT))
-    if config.file.block_filters.enabled:
+    if config.builds_filters:
         databases.append((config.data_dir / FILTERS_DIRECTORY, REBUILT))
     for directory, cure in databases:
         if is_unmade(directory):
@@ -169,7 +169,7 @@ def _check_content(config: Config) -> list[str]:
 def _check_filters(config: Config, store: ChainStore) -> FilterReport:
     """Those that are built: after an import that was interrupted, fewer than blocks; none where filters are off."""
     path = config.data_dir / FILTERS_DIRECTORY
-    if not config.file.block_filters.enabled or not path.exists():
+    if not config.builds_filters or not path.exists():
         return FilterReport(0, [])
     with closing(FilterStore.open(path)) as filters, store.view() as view:
         return check_filters(view, filters)

@@ -17,7 +17,7 @@ def catch_up_filters(config: Config, store: ChainStore, stop: StopFlag) -> None:
 
     Raises StorageError, Interrupted.
     """
-    if not config.file.block_filters.enabled:
+    if not config.builds_filters:
         return
     with closing(FilterStore.open(config.data_dir / FILTERS_DIRECTORY)) as filters, store.view() as view:
         last = filters.last_built(view)

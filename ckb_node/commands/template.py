@@ -77,7 +77,8 @@ modules = [$modules]
 # keep_rejected_tx_hashes_count = 1000000
 
 [block_filters]
-# Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows; built behind the tip.
+# Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows; built behind the tip. By
+# default where network.support_protocols has Filter.
 # enabled = true
 
 # Figures of the node for Prometheus at http://<listen_address>/metrics; without this section nothing is measured.
@@ -146,6 +147,14 @@ $discovery_local_address
 # assume_valid_targets = ["0x…"]
 # Total difficulty that headers must have before their blocks are fetched; by default what the chain demands.
 # min_chain_work = "0x0"
+
+# [network.serving]
+# Bytes a second, before compression, of all answers to peers: headers, blocks, filters, proofs; 0 for no limit.
+# max_upload_rate = 0
+# Of those to light clients: of all of them, and of each; and how many per cent of one processor core they may use.
+# light_client_rate = 4194304
+# light_client_peer_rate = 524288
+# light_client_time = 25
 
 # Mined rewards go to this lock; without it module Miner is off. The usual lock takes one argument, the first 20 bytes
 # of the blake2b hash of a compressed secp256k1 public key. The node's version stands before the message in the blocks

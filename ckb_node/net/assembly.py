@@ -13,7 +13,7 @@ from ckb_node.net.settings import NO_EFFECT, AlertSignatureSection, NetworkSecti
 from ckb_node.runtime.settings import ConfigError
 from ckb_node.sync.awaited import awaited_protocols
 from network.identity import Identity
-from network.limits import ALL_PROTOCOLS, FEELER, IDENTIFY, RELAY, SYNC, Flags, ProtocolSpec
+from network.limits import ALL_PROTOCOLS, FEELER, FILTER, IDENTIFY, RELAY, SYNC, Flags, ProtocolSpec
 from network.messages.protocols import Alert
 from network.multiaddr import Multiaddr
 from network.outbound import OutboundSettings
@@ -45,10 +45,12 @@ def network_service(
     version: str,
     data_dir: Path,
     now_ms: Callable[[], int],
+    *,
+    with_filters: bool = True,
 ) -> NetworkService:
     """Not started yet. Raises ConfigError."""
     _tell_what_has_no_effect(section)
-    enabled = enabled_protocols(section)
+    enabled = enabled_protocols(section, with_filters=with_filters)
     whitelist = addresses.whitelist(section)
     reuses_port = section.reuse_port_on_linux and section.proxy.proxy_url is None
     settings = ServiceSettings(
@@ -81,10 +83,10 @@ def network_service(
     return NetworkService(identity, files, settings, now_ms)
 
 
-def enabled_protocols(section: NetworkSection) -> frozenset[ProtocolSpec]:
-    """Sync and Identify are always there."""
+def enabled_protocols(section: NetworkSection, *, with_filters: bool = True) -> frozenset[ProtocolSpec]:
+    """Sync and Identify are always there; Filter is not where filters are not built."""
     named = {each for each in ALL_PROTOCOLS if each.config_name in section.support_protocols}
-    return frozenset(named | {SYNC, IDENTIFY})
+    return frozenset((named if with_filters else named - {FILTER}) | {SYNC, IDENTIFY})
 
 
 def flags_of(enabled: frozenset[ProtocolSpec]) -> Flags:

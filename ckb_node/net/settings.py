@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from ckb_node.chain.settings import SyncSection
 from ckb_node.runtime.settings import Count, Positive, Section
+from ckb_node.sync.serving.settings import ServingSection
 
 DEFAULT_P2P_PORT = 8115
 
@@ -76,6 +77,7 @@ class NetworkSection(Section, frozen=True):
     proxy: ProxySection = ProxySection()
     onion: OnionSection = OnionSection()
     sync: SyncSection = SyncSection()
+    serving: ServingSection = ServingSection()
     # Keys of ckb.toml that have no effect here, see NO_EFFECT.
     upnp: bool = False
     dns_seeds: list[str] = field(default_factory=list)

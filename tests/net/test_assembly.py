@@ -12,7 +12,7 @@ from ckb_node.net.assembly import alert_keys, enabled_protocols, flags_of, netwo
 from ckb_node.net.settings import NO_EFFECT, AlertSignatureSection, NetworkSection
 from ckb_node.runtime.settings import ConfigError
 from network.identity import Identity
-from network.limits import ALL_PROTOCOLS, FEELER, IDENTIFY, PING, SYNC, Flags
+from network.limits import ALL_PROTOCOLS, FEELER, FILTER, IDENTIFY, PING, SYNC, Flags
 from network.protocols.alert import DEVELOPERS
 from network.service import NetworkService
 
@@ -127,6 +127,8 @@ def test_flags_say_what_is_spoken() -> None:
     assert flags_of(everything) & 0x0E == 0x0E
     without = enabled_protocols(NetworkSection(support_protocols=["Ping"]))
     assert not flags_of(without) & Flags.RELAY
+    assert FILTER in everything
+    assert FILTER not in enabled_protocols(NetworkSection(), with_filters=False)
 
 
 def test_who_may_sign_alerts() -> None:

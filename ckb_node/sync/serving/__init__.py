@@ -1,0 +1,1 @@
+"""What the node answers light clients, and at what pace it answers anybody."""

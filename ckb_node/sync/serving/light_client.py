@@ -1,0 +1,172 @@
+"""The light client protocol, as its server (RFC 44): the tip, proofs, and the new tip to those who have subscribed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from ckb_node.chain.events import ChainChanged
+from ckb_node.sync.chain import SyncChain
+from ckb_node.sync.serving.answers import Answers
+from ckb_node.sync.serving.errors import RefusedQuestion
+from ckb_node.sync.serving.pace import Work
+from ckb_node.sync.serving.proofs import (
+    blocks_proof,
+    last_state,
+    last_state_proof,
+    refuse_excess,
+    transactions_proof,
+)
+from ckb_node.sync.serving.proved_chain import ProvedChain
+from consensus.errors import MoleculeError
+from consensus.lookup import ChainDataError
+from consensus.types.blockchain import Block, uncles_hash
+from network.limits import LIGHT_CLIENT, ProtocolSpec
+from network.messages.protocols import (
+    LIGHT_CLIENT_MESSAGE,
+    GetBlocksProof,
+    GetLastState,
+    GetLastStateProof,
+    GetTransactionsProof,
+    SendLastState,
+)
+from network.peer import Peer, Scheduler, Timer
+from network.peers.penalties import Misbehaviour, apply_penalty
+from storage.block_extra import BlockExtra
+from storage.chain_store import ChainView
+from storage.errors import StorageError
+
+__all__ = ["LightClientServer"]
+
+log = structlog.get_logger("serving")
+
+PUSH_SECONDS: Final = 1.0
+"""Between two tips that subscribers are told because the chain has changed. Announced blocks they are told at once."""
+
+TIP_PRICE: Final = 0.000_5
+HEADER_PRICE: Final = 0.000_3
+TRANSACTION_PRICE: Final = 0.001
+"""Seconds for each, about: a header with its chain root, a transaction with a block of its own."""
+
+
+class LightClientServer:
+    """Satisfies network.peer.Handler."""
+
+    def __init__(self, chain: SyncChain, scheduler: Scheduler, answers: Answers) -> None:
+        self._chain, self._scheduler, self._answers = chain, scheduler, answers
+        self._subscribers: Final[dict[int, Peer]] = {}
+        self._told: bytes | None = None
+        """Hash of the block that subscribers were told last."""
+        self._push: Timer | None = None
+        chain.listen(self._on_change)
+
+    @property
+    def protocol(self) -> ProtocolSpec:
+        return LIGHT_CLIENT
+
+    @property
+    def subscribers(self) -> int:
+        """Peers that are told each new tip."""
+        return len(self._subscribers)
+
+    def opened(self, peer: Peer) -> None:
+        """Clients ask first."""
+
+    def received(self, peer: Peer, payload: bytes) -> None:
+        try:
+            message = LIGHT_CLIENT_MESSAGE.parse(payload)
+        except MoleculeError:
+            apply_penalty(peer, Misbehaviour.LIGHT_CLIENT_UNDECODABLE)
+            return
+        try:
+            self._ask(peer, message)
+        except RefusedQuestion as error:
+            apply_penalty(peer, error.misbehaviour, error.detail)
+
+    def closed(self, peer: Peer) -> None:
+        self._subscribers.pop(peer.session_id, None)
+        self._answers.closed(peer, LIGHT_CLIENT)
+
+    def announce(self, block: Block) -> None:
+        """Tell subscribers a block that is announced to other peers too. Its parent is on the main chain."""
+        if self._subscribers and block.hash != self._told:
+            with self._chain.view() as view:
+                if view.main_hash(block.number - 1) == block.parent_hash:
+                    self._tell(view, BlockExtra(block.header, uncles_hash(block.uncles), block.extension))
+
+    def stop(self) -> None:
+        """Nobody is told anything any more."""
+        self._subscribers.clear()
+        if self._push is not None:
+            self._push.cancel()
+
+    def _ask(self, peer: Peer, message: object) -> None:
+        """Raises RefusedQuestion."""
+        match message:
+            case GetLastState():
+                self._subscribe(peer, message.subscribe)
+                self._work(peer, last_state, TIP_PRICE)
+            case GetLastStateProof():
+                refuse_excess(message)
+                items = len(message.difficulties) + 2 * message.last_n_blocks
+                self._work(peer, partial(last_state_proof, question=message), items * HEADER_PRICE)
+            case GetBlocksProof():
+                refuse_excess(message)
+                price = len(message.block_hashes) * HEADER_PRICE
+                self._work(peer, partial(blocks_proof, question=message), price)
+            case GetTransactionsProof():
+                refuse_excess(message)
+                price = len(message.tx_hashes) * TRANSACTION_PRICE
+                self._work(peer, partial(transactions_proof, question=message), price)
+            case _:
+                raise RefusedQuestion(Misbehaviour.LIGHT_CLIENT_401_UNEXPECTED, type(message).__name__)
+
+    def _work(self, peer: Peer, answer: Callable[[ChainView], Generator[None, None, Any]], price: float) -> None:
+        self._answers.ask(peer, LIGHT_CLIENT, _packed(answer), price)
+
+    def _subscribe(self, peer: Peer, flag: bytes) -> None:
+        """Until the protocol is closed. Raises RefusedQuestion."""
+        if flag not in (b"\0", b"\1"):
+            raise RefusedQuestion(Misbehaviour.LIGHT_CLIENT_400_MALFORMED, "subscribe is no truth value")
+        if flag == b"\1":
+            self._subscribers[peer.session_id] = peer
+
+    def _on_change(self, change: ChainChanged) -> None:
+        """Blocks of Sync and of miners in this node are announced by nobody, and a reorganisation shows its new tip."""
+        if self._push is None and change.new_tip.hash != self._told and self._subscribers:
+            self._push = self._scheduler.call_later(PUSH_SECONDS, self._push_tip)
+
+    def _push_tip(self) -> None:
+        self._push = None
+        tip = self._chain.tip()
+        if tip.hash == self._told or not self._subscribers:
+            return
+        try:
+            with self._chain.view() as view:
+                extra = view.block_extra(tip.hash)
+                if extra is not None:
+                    self._tell(view, extra)
+        except StorageError as error:
+            log.warning("light clients are not told the tip", error=str(error))
+
+    def _tell(self, view: ChainView, extra: BlockExtra) -> None:
+        try:
+            header = ProvedChain(view).verifiable(extra)
+        except ChainDataError as error:
+            log.warning("light clients are not told a block", error=str(error))
+            return
+        message = LIGHT_CLIENT_MESSAGE.pack(SendLastState(last_header=header))
+        self._told = extra.header.hash
+        for peer in list(self._subscribers.values()):
+            peer.send(LIGHT_CLIENT, message)
+
+
+def _packed(answer: Callable[[ChainView], Generator[None, None, Any]]) -> Work:
+    def work(view: ChainView) -> Generator[None, None, bytes | None]:
+        message = yield from answer(view)
+        return LIGHT_CLIENT_MESSAGE.pack(message)
+
+    return work
