@@ -10,6 +10,7 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from tests.hostile.chain import Target
+from tests.hostile.light_clients import light_clients
 from tests.hostile.wire import batch, call, connect, held, post, streams, visits
 from tests.support.nodes.process import RpcClient
 
@@ -309,6 +310,11 @@ def capacities(target: Target) -> None:
 @attack("templates, many at a time")
 def templates(target: Target) -> None:
     streams(target.port, 20, [post(call("get_block_template"))], reads=True)
+
+
+@attack("200 light clients at their limits")
+def many_light_clients(target: Target) -> None:
+    light_clients(target.port)
 
 
 @attack("half-closed calls")
