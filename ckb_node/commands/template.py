@@ -77,9 +77,8 @@ modules = [$modules]
 # keep_rejected_tx_hashes_count = 1000000
 
 [block_filters]
-# Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows; built behind the tip. By
-# default where network.support_protocols has Filter.
-# enabled = true
+# Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows, are built behind the tip,
+# where network.support_protocols has Filter; `enabled`, true or false, decides otherwise.
 
 # Figures of the node for Prometheus at http://<listen_address>/metrics; without this section nothing is measured.
 # [metrics.exporter.prometheus]
