@@ -19,7 +19,7 @@ from typing import Final
 
 import structlog
 
-from ckb_node.sync.chain import SyncChain
+from ckb_node.sync.serving.chain import ReadChain
 from ckb_node.sync.serving.errors import RefusedQuestion, UnansweredQuestion
 from ckb_node.sync.serving.pace import Answer, Line, PaceLimits, Question, Work, spend_ms
 from consensus.lookup import ChainDataError
@@ -49,7 +49,7 @@ class Answers:
     """Shared by the handlers of protocols that are served alike. All is called on the network's thread but `_work`."""
 
     def __init__(
-        self, chain: SyncChain, scheduler: Scheduler, limits: PaceLimits, upload: Allowance | None = None
+        self, chain: ReadChain, scheduler: Scheduler, limits: PaceLimits, upload: Allowance | None = None
     ) -> None:
         """`upload`: an allowance of bytes that is shared with others."""
         now = scheduler.now()

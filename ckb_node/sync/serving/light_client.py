@@ -9,8 +9,8 @@ from typing import Any, Final
 import structlog
 
 from ckb_node.chain.events import ChainChanged
-from ckb_node.sync.chain import SyncChain
 from ckb_node.sync.serving.answers import Answers
+from ckb_node.sync.serving.chain import ServedChain
 from ckb_node.sync.serving.errors import RefusedQuestion
 from ckb_node.sync.serving.pace import Work
 from ckb_node.sync.serving.proofs import (
@@ -55,7 +55,7 @@ TRANSACTION_PRICE: Final = 0.001
 class LightClientServer:
     """Satisfies network.peer.Handler."""
 
-    def __init__(self, chain: SyncChain, scheduler: Scheduler, answers: Answers) -> None:
+    def __init__(self, chain: ServedChain, scheduler: Scheduler, answers: Answers) -> None:
         self._chain, self._scheduler, self._answers = chain, scheduler, answers
         self._subscribers: Final[dict[int, Peer]] = {}
         self._told: bytes | None = None

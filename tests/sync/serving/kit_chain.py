@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import TypeVar
 
-from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.events import BlockDecided, ChainChanged, Source
-from ckb_node.sync.chain import BlockTaken, BulkTaken, HeadersTaken, KnownTip
+from ckb_node.chain.events import ChainChanged
+from ckb_node.sync.chain import KnownTip
 from consensus.params import Consensus
 from consensus.rules.epoch import next_epoch_ext
 from consensus.rules.mmr import chain_root_hash, nodes_of_block
-from consensus.types.blockchain import Block, Header, Transaction, UncleBlock
+from consensus.types.blockchain import Block, Transaction, UncleBlock
 from storage.chain_store import ChainStore, ChainView
 from tests.support.chains.unchecked import UncheckedChain, cell_input, header, make_consensus, output, transaction
 from tests.support.network.clock import FakeScheduler
@@ -116,7 +115,7 @@ def grow_branch(rng: Random, chain: UncheckedChain, count: int) -> list[Block]:
 
 
 class FakeChain:
-    """Satisfies ckb_node.sync.chain.SyncChain as far as serving needs it. What is read is read by `run`."""
+    """Satisfies ckb_node.sync.serving.chain.ServedChain. What is read is read by `run`."""
 
     def __init__(self, stored: StoredChain, scheduler: FakeScheduler) -> None:
         self.stored, self.scheduler = stored, scheduler
@@ -125,24 +124,10 @@ class FakeChain:
         """Opened and not closed yet."""
         self.listeners: list[Callable[[ChainChanged], None]] = []
 
-    @property
-    def consensus(self) -> Consensus:
-        return self.stored.consensus
-
-    @property
-    def assume_valid(self) -> AssumeValid:
-        raise NotImplementedError
-
-    def now_ms(self) -> int:
-        return self.scheduler.wall_ms()
-
     def tip(self) -> KnownTip:
         with self.stored.store.view() as view:
             tip = view.tip_header()
         return KnownTip(tip, 0)
-
-    def best_header(self) -> KnownTip:
-        return self.tip()
 
     def view(self) -> ChainView:
         view = self.stored.store.view()
@@ -188,18 +173,3 @@ class FakeChain:
 
     def listen(self, listener: Callable[[ChainChanged], None]) -> None:
         self.listeners.append(listener)
-
-    def take_headers(self, headers: Sequence[Header], done: Callable[[HeadersTaken], None]) -> None:
-        raise NotImplementedError
-
-    def take_block(self, block: Block, source: Source, done: Callable[[BlockTaken], None]) -> None:
-        raise NotImplementedError
-
-    def take_in_bulk(self, blocks: Sequence[Block], done: Callable[[BulkTaken], None]) -> None:
-        raise NotImplementedError
-
-    def listen_side(self, listener: Callable[[Block], None]) -> None:
-        raise NotImplementedError
-
-    def listen_decided(self, listener: Callable[[BlockDecided], None]) -> None:
-        raise NotImplementedError
