@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from consensus.codec.layout import SHORT_ID_SIZE, TRANSACTION_HEAD
+from consensus.codec.layout import HEADER_SIZE, SHORT_ID_SIZE, TRANSACTION_HEAD
 from consensus.crypto.hashing import ckb_hash
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, Header, Transaction
@@ -88,6 +88,11 @@ class ChainState:
         """Header, place and transaction count of a stored block."""
         packed = self._reader.get(HEADER + block_hash)
         return None if packed is None else BlockRecord.unpack(packed)
+
+    def raw_header(self, block_hash: bytes) -> bytes | None:
+        """Serialised header of a stored block, without an object for it."""
+        packed = self._reader.get(HEADER + block_hash)
+        return None if packed is None else packed[:HEADER_SIZE]
 
     def block_size(self, block_hash: bytes) -> int:
         """Bytes of a stored block without reading it; 0 when it is not stored."""

@@ -15,6 +15,10 @@ class InitialDownload:
     def __init__(self) -> None:
         self._is_over = False
 
+    def end(self) -> None:
+        """It is over, though the tip is old: nobody has a better one (see ckb_node.sync.headers.stale)."""
+        self._is_over = True
+
     def is_on(self, tip_timestamp: int, now_ms: int) -> bool:
         """Milliseconds."""
         if not self._is_over:

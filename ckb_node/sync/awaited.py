@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ckb_node.sync.peers import SyncPeer
 from consensus.errors import MoleculeError
+from consensus.types.blockchain import Block
 from network.limits import FILTER, LIGHT_CLIENT, RELAY, SYNC, ProtocolSpec
-from network.messages.protocols import SYNC_MESSAGE, GetHeaders, SendHeaders
+from network.messages.protocols import SYNC_MESSAGE, GetBlocks, GetHeaders, SendHeaders
 from network.peer import Handler, Peer
 from network.peers.penalties import Misbehaviour, apply_penalty
 
@@ -49,6 +51,19 @@ class AwaitedSync(AwaitedProtocol):
             return
         if isinstance(message, GetHeaders):
             peer.send(SYNC, SYNC_MESSAGE.pack(SendHeaders(headers=[])))
+
+
+class AwaitedBlocks:
+    """Satisfies Blocks and BlockAnswers of ckb_node.sync.sync_protocol."""
+
+    def received_block(self, peer: SyncPeer, block: Block, size: int) -> None:
+        """Nobody asked for it."""
+
+    def received_get_blocks(self, peer: SyncPeer, message: GetBlocks) -> None:
+        """Nobody answers yet."""
+
+    def closed(self, peer: SyncPeer) -> None:
+        """Nothing is kept."""
 
 
 def awaited_protocols() -> Sequence[Handler]:

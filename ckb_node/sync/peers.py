@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from ckb_node.sync.chain import KnownTip
+from network.limits import SYNC
 from network.peer import Direction, Peer, SessionKind
 
 __all__ = ["MAX_PROTECTED", "ChainSync", "SyncPeer", "SyncPeers"]
@@ -38,6 +39,7 @@ class SyncPeer:
     chain_sync: ChainSync = ChainSync.CONNECTED
     best_known: KnownTip | None = None
     hints: Sequence[bytes] = field(default=())
+    _held_by: set[str] = field(default_factory=set)
 
     @property
     def session_id(self) -> int:
@@ -60,6 +62,24 @@ class SyncPeer:
         """The peer has this header."""
         if self.best_known is None or tip.total_difficulty > self.best_known.total_difficulty:
             self.best_known = tip
+
+    @property
+    def is_held(self) -> bool:
+        """What it sends is not read now, so that it cannot be late."""
+        return bool(self._held_by)
+
+    def hold(self, who: str) -> None:
+        """Receive nothing more on Sync until each who holds it has called `release`."""
+        if not self._held_by:
+            self.peer.hold(SYNC)
+        self._held_by.add(who)
+
+    def release(self, who: str) -> None:
+        """`who` has room again; nothing happens when it does not hold."""
+        if who in self._held_by:
+            self._held_by.remove(who)
+            if not self._held_by:
+                self.peer.release(SYNC)
 
 
 class SyncPeers:

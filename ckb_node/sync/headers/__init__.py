@@ -1,0 +1,1 @@
+"""Header sync: who is asked for headers, how fast they must come, and what others get who ask."""

@@ -1,0 +1,116 @@
+"""The protocol Sync (100): messages are decoded, strictly, and handed to who answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final, Protocol
+
+from ckb_node.sync.check_data import block_is_sound
+from ckb_node.sync.peers import SyncPeer, SyncPeers
+from consensus.errors import MoleculeError
+from consensus.types.blockchain import Block, Header
+from network.limits import SYNC, ProtocolSpec
+from network.messages.protocols import SYNC_MESSAGE, GetBlocks, GetHeaders, InIBD, SendHeaders
+from network.peer import Peer
+from network.peers.penalties import Misbehaviour, apply_penalty
+
+__all__ = ["BlockAnswers", "Blocks", "Headers", "SyncProtocol"]
+
+_SEND_BLOCK: Final = Struct("<III")
+"""Id of the item in the union, then of its table the size and where the only field begins."""
+_SEND_BLOCK_ID: Final = 3
+_BLOCK_AT: Final = 8
+
+
+class Headers(Protocol):
+    """ckb_node.sync.headers.sync.HeaderSync."""
+
+    def opened(self, peer: SyncPeer) -> None: ...
+
+    def closed(self, peer: SyncPeer) -> None: ...
+
+    def received_get_headers(self, peer: SyncPeer, message: GetHeaders) -> None: ...
+
+    def received_headers(self, peer: SyncPeer, headers: Sequence[Header]) -> None: ...
+
+    def received_in_ibd(self, peer: SyncPeer) -> None: ...
+
+
+class Blocks(Protocol):
+    """Who asked for the blocks that come."""
+
+    def received_block(self, peer: SyncPeer, block: Block, size: int) -> None:
+        """`size` in bytes, as it came."""
+
+    def closed(self, peer: SyncPeer) -> None: ...
+
+
+class BlockAnswers(Protocol):
+    """Who gives blocks to peers."""
+
+    def received_get_blocks(self, peer: SyncPeer, message: GetBlocks) -> None: ...
+
+    def closed(self, peer: SyncPeer) -> None: ...
+
+
+class SyncProtocol:
+    """Satisfies network.peer.Handler."""
+
+    def __init__(self, peers: SyncPeers, headers: Headers, blocks: Blocks, answers: BlockAnswers) -> None:
+        self._peers: Final = peers
+        self._headers: Final = headers
+        self._blocks: Final = blocks
+        self._answers: Final = answers
+
+    @property
+    def protocol(self) -> ProtocolSpec:
+        return SYNC
+
+    def opened(self, peer: Peer) -> None:
+        self._headers.opened(self._peers.add(peer))
+
+    def closed(self, peer: Peer) -> None:
+        known = self._peers.get(peer.session_id)
+        if known is None:
+            return
+        self._peers.remove(peer.session_id)
+        for each in (self._headers, self._blocks, self._answers):
+            each.closed(known)
+
+    def received(self, peer: Peer, payload: bytes) -> None:
+        known = self._peers.get(peer.session_id)
+        if known is None:
+            return
+        try:
+            message = decode(payload)
+        except MoleculeError as error:
+            apply_penalty(peer, Misbehaviour.SYNC_UNDECODABLE, str(error))
+            return
+        match message:
+            case SendHeaders():
+                self._headers.received_headers(known, message.headers)
+            case Block():
+                self._take_block(known, message, len(payload))
+            case GetHeaders():
+                self._headers.received_get_headers(known, message)
+            case GetBlocks():
+                self._answers.received_get_blocks(known, message)
+            case InIBD():
+                self._headers.received_in_ibd(known)
+
+    def _take_block(self, peer: SyncPeer, block: Block, size: int) -> None:
+        if block_is_sound(block):
+            self._blocks.received_block(peer, block, size)
+        else:
+            apply_penalty(peer.peer, Misbehaviour.SYNC_400_MALFORMED, "a block whose transactions are no transactions")
+
+
+def decode(payload: bytes) -> object:
+    """A message of Sync; of SendBlock the block. Unknown fields are allowed nowhere, though the reference lets a block
+    have them inside its parts. Raises MoleculeError."""
+    head = payload[: _SEND_BLOCK.size]
+    if len(head) == _SEND_BLOCK.size and head == _SEND_BLOCK.pack(_SEND_BLOCK_ID, len(payload) - 4, _BLOCK_AT):
+        return Block.parse(payload[_SEND_BLOCK.size :])  # in bytes of its own: the message is not kept in memory
+    message: object = SYNC_MESSAGE.parse(payload)
+    return message
