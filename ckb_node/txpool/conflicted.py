@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ckb_node.runtime.bounded import BoundedMap
+from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.types.blockchain import Transaction
 
 MAX_CONFLICTED = 10_000
@@ -19,6 +20,7 @@ class Conflicted:
             max_count=limit, max_bytes=max_bytes, size_of=lambda tx: tx.raw_size
         )
         self._by_input: dict[bytes, bytes] = {}
+        self._by_short_id: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._transactions)
@@ -27,25 +29,32 @@ class Conflicted:
         """Their hashes, oldest first."""
         return iter(self._transactions)
 
+    def get(self, short_id: bytes) -> Transaction | None:
+        tx_hash = self._by_short_id.get(short_id)
+        return None if tx_hash is None else self._transactions.get(tx_hash)
+
     def keep(self, tx: Transaction) -> None:
         """Remember a transaction as the newest."""
         self.drop(tx.hash)
         for cell_input in tx.body.inputs:
             self._by_input[cell_input.previous_output.raw] = tx.hash
+        self._by_short_id[tx.short_id] = tx.hash
         for tx_hash, old in self._transactions.put(tx.hash, Transaction.trusted(tx.raw)):
-            self._forget_inputs(tx_hash, old)
+            self._forget_links(tx_hash, old)
 
     def drop(self, tx_hash: bytes) -> None:
         """Forget a transaction, known or not."""
         tx = self._transactions.pop(tx_hash)
         if tx is not None:
-            self._forget_inputs(tx_hash, tx)
+            self._forget_links(tx_hash, tx)
 
-    def _forget_inputs(self, tx_hash: bytes, tx: Transaction) -> None:
+    def _forget_links(self, tx_hash: bytes, tx: Transaction) -> None:
         for cell_input in tx.body.inputs:
             key = cell_input.previous_output.raw
             if self._by_input.get(key) == tx_hash:
                 del self._by_input[key]
+        if self._by_short_id.get(tx_hash[:SHORT_ID_SIZE]) == tx_hash:
+            del self._by_short_id[tx_hash[:SHORT_ID_SIZE]]
 
     def spending(self, out_points: Iterable[bytes]) -> list[Transaction]:
         """Of each cell the last transaction that wanted to spend it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ckb_node.txpool.entry import PoolEntry
@@ -31,3 +32,35 @@ class TransactionRejected:
     transaction: Transaction
     reason: Reject
     entry: PoolEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionAccepted:
+    """A transaction was verified and is in the pool, so peers may be told of it. `giver` is the session of the peer
+    that gave it, None if it came from elsewhere; a transaction that RPC submits again is told again."""
+
+    tx_hash: bytes
+    giver: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRefused:
+    """A peer's transaction was refused, or did not get its turn. With no `giver` nobody answers for it: a block
+    proposed it, or it was in the pool and has left it without being committed."""
+
+    tx_hash: bytes
+    giver: int | None
+    reason: Reject
+
+
+@dataclass(frozen=True, slots=True)
+class ParentsMissing:
+    """A peer's transaction waits for others, of which neither chain nor pool knows."""
+
+    tx_hash: bytes
+    giver: int
+    parents: Sequence[bytes]
+
+
+RelayNews = TransactionAccepted | RemoteRefused | ParentsMissing
+"""What became of transactions, for those who relay them."""

@@ -26,6 +26,7 @@ class ReadmissionEntry:
     fee: int | None = None
     is_from_file: bool = False
     """A former run saved it."""
+    is_from_block: bool = False
 
     @classmethod
     def of(cls, transaction: Transaction, added_at: int) -> ReadmissionEntry:
@@ -41,9 +42,9 @@ class ReadmissionEntry:
     def of_block(cls, tx_slice: TxSlice, position: int, ext: BlockExt | None, added_at: int) -> ReadmissionEntry:
         """From a detached block, in which it stood at `position`, the cellbase at 0."""
         if ext is None:
-            return cls(tx_slice.hash, tx_slice.raw, added_at)
+            return cls(tx_slice.hash, tx_slice.raw, added_at, is_from_block=True)
         cycles, fee = _at(ext.cycles or (), position - 1), _at(ext.txs_fees, position - 1)
-        return cls(tx_slice.hash, tx_slice.raw, added_at, cycles, fee)
+        return cls(tx_slice.hash, tx_slice.raw, added_at, cycles, fee, is_from_block=True)
 
     @property
     def transaction(self) -> Transaction:

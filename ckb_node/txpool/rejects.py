@@ -136,3 +136,17 @@ class Invalidated(Reject):
     def __init__(self, detail: str) -> None:
         super().__init__(f"Invalidated: {detail}")
         self.detail = detail
+
+
+class PeerDropped(Invalidated):
+    """Whoever gave it was banned before it was verified: nothing was found about the transaction."""
+
+    def __init__(self) -> None:
+        super().__init__("the peer that gave it was banned")
+
+
+class PutOff(Invalidated):
+    """Its scripts take long, and one that does not make way came: it is verified later."""
+
+    def __init__(self) -> None:
+        super().__init__("verified later")

@@ -19,18 +19,23 @@ from ckb_node.runtime.clock import monotonic_ms
 from ckb_node.runtime.events import EventBus
 from ckb_node.runtime.tasks import Run
 from ckb_node.txpool import views
+from ckb_node.txpool.at_hand import TransactionsAtHand
 from ckb_node.txpool.entry import PoolEntry, Status
+from ckb_node.txpool.events import TransactionAccepted
+from ckb_node.txpool.fee_estimate import estimate_fee_rate
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import SavedPool, save_transactions
-from ckb_node.txpool.pool import Checked, TxPool
+from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.rbf import min_replace_fee
 from ckb_node.txpool.readmission import ReadmissionEntry, ReadmissionQueue
 from ckb_node.txpool.recent_rejects import RecentRejects
 from ckb_node.txpool.refused import RefusedTransactions, log_refusal
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
+from ckb_node.txpool.remote import RemoteTransactions
 from ckb_node.txpool.reverification import Reverification
 from ckb_node.txpool.saving import parents_first
-from ckb_node.txpool.verifier import PoolVerifier
+from ckb_node.txpool.spares import SpareTransactions
+from ckb_node.txpool.verifier import Check, PoolVerifier
 from ckb_node.txpool.verify_queue import MAX_WAITING, MAX_WAITING_BYTES, PendingVerification, VerifyQueue
 from ckb_node.verification.scripts import ScriptService
 from consensus.lookup import ChainDataError
@@ -40,18 +45,6 @@ from storage.chain_store import ChainView
 from storage.errors import StorageError
 
 log = structlog.get_logger("txpool")
-
-CONFIRM_TARGETS = {
-    views.FeePriority.NO_PRIORITY: 128,
-    views.FeePriority.LOW_PRIORITY: 64,
-    views.FeePriority.MEDIUM_PRIORITY: 21,
-    views.FeePriority.HIGH_PRIORITY: 5,
-}
-"""Blocks within which a transaction of each priority should be committed."""
-
-
-ENTRIES_PER_SLICE = 1024
-"""Entries that are walked before the event loop may do something else."""
 
 TXS_PER_SLICE = 64
 """Transactions of a block or of the saved file that are handled before the event loop may do something else."""
@@ -87,9 +80,14 @@ class PoolService:
         events: EventBus | None = None,
     ) -> None:
         self._chain, self._stop = chain, scripts.stop
-        self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms, rejected, age_ms, events)
+        self.events = EventBus() if events is None else events
+        self.pool = TxPool(chain.consensus, limits, chain.view(), now_ms, rejected, age_ms, self.events)
         self._verifier = PoolVerifier(self.pool, scripts, workers, parallel)
         self._verify_queue = VerifyQueue(scripts.stop)
+        spares = SpareTransactions()
+        self.remote = RemoteTransactions(self.pool, self._admit, scripts.stop, parallel, self.events, spares)
+        """What peers give; they get no answer."""
+        self.at_hand = TransactionsAtHand(self.pool, (self._verify_queue.get, self.remote.get), (spares.get,))
         self._reverification = Reverification(self.pool, self._verifier, self._verify_queue)
         self._returning: asyncio.Queue[_ReadmissionBatch] = asyncio.Queue()
         self.pool.away = self._readmission = ReadmissionQueue()
@@ -107,14 +105,18 @@ class PoolService:
     async def submit(self, transaction: Transaction) -> bytes:
         """Verify and admit; its hash. Its scripts may take what a block may. Raises Reject."""
         self._reject_if_readmitting(transaction)
-        await self._submit(transaction, self._chain.consensus.max_block_cycles)
+        try:
+            await self._submit(transaction, self._chain.consensus.max_block_cycles)
+        except Duplicated:
+            if self.pool.graph.by_hash(transaction.hash) is None:
+                raise
+            self._tell_peers(transaction.hash)  # its sender has reason to think that not all have heard of it
+            raise
+        self._tell_peers(transaction.hash)
         return transaction.hash
 
-    async def submit_remote(self, transaction: Transaction, declared_cycles: int) -> bytes:
-        """The same for a peer's transaction: the scripts must take what the peer declared, DeclaredWrongCycles."""
-        self._reject_if_readmitting(transaction)
-        await self._submit(transaction, declared_cycles, declared_cycles)
-        return transaction.hash
+    def _tell_peers(self, tx_hash: bytes) -> None:
+        self.events.publish(TransactionAccepted(tx_hash, None))
 
     def verify_new(self, transaction: Transaction) -> None:
         """The non-contextual rules, and that the transaction is not known yet. Raises Reject."""
@@ -135,24 +137,33 @@ class PoolService:
         if transaction.hash in self._readmission:
             raise Duplicated(transaction.hash)
 
-    async def _submit(self, transaction: Transaction, max_cycles: int, declared: int | None = None) -> PoolEntry:
+    async def _submit(self, transaction: Transaction, max_cycles: int) -> None:
         try:
             with self._verify_queue.enter(transaction) as pending:
-                checked, cycles = await self._verify(pending, max_cycles)
-                if declared is not None and declared != cycles:
-                    raise DeclaredWrongCycles(declared, cycles)
-                entry = self.pool.admit(checked, cycles)
+                await self._verify_and_admit(pending, partial(self.pool.check, transaction), max_cycles)
         except Reject as reason:
             if not self._stop.is_set:  # else it says no more than that the node stops
                 self.pool.reject(transaction, reason)
                 await log_refusal(transaction, reason, self.refused)
             raise
+
+    async def _admit(self, pending: PendingVerification, check: Check, declared: int | None) -> None:
+        """For those that come from peers, see ckb_node.txpool.remote.Admit."""
+        max_cycles = self._chain.consensus.max_block_cycles
+        await self._verify_and_admit(pending, check, max_cycles if declared is None else declared, declared)
+
+    async def _verify_and_admit(
+        self, pending: PendingVerification, check: Check, max_cycles: int, declared: int | None = None
+    ) -> None:
+        checked, cycles = await self._verifier.verify(pending, check, max_cycles)
+        if declared is not None and declared != cycles:
+            raise DeclaredWrongCycles(declared, cycles)
+        entry = self.pool.admit(checked, cycles)
         log.debug("transaction accepted", hash=bytes_text(entry.hash), cycles=cycles, fee=entry.fee, size=entry.size)
         freed = self.pool.take_released_conflicts()
         for each in freed:
             self._readmission.add(ReadmissionEntry.of(each, self.pool.now_ms()))
         self._return_later(_ReadmissionBatch([each.hash for each in freed]))
-        return entry
 
     async def test_accept(self, transaction: Transaction) -> views.Accepted:
         """What `submit` would say, short of replacing others. Raises Reject."""
@@ -161,17 +172,14 @@ class PoolService:
             raise Duplicated(transaction.hash)
         pending = self._verify_queue.outside(transaction)
         try:
-            checked, cycles = await self._verify(pending, self._chain.consensus.max_block_cycles)
+            check = partial(self.pool.check, transaction)
+            checked, cycles = await self._verifier.verify(pending, check, self._chain.consensus.max_block_cycles)
         except Reject as reason:
             await log_refusal(transaction, reason, self.refused)
             raise
         finally:
             pending.stop.set()
         return views.Accepted(cycles=cycles, fee=checked.fee)
-
-    async def _verify(self, pending: PendingVerification, max_cycles: int) -> tuple[Checked, int]:
-        check = partial(self.pool.check, pending.transaction)
-        return await self._verifier.verify(pending, check, max_cycles)
 
     # ------------------------------------------------------------ following the chain
 
@@ -193,9 +201,11 @@ class PoolService:
             self._forget_all()
             return
         yield
+        self.remote.tip_moved()
         for block in change.attached:
             for transactions in _by_few(block.tx_slices[1:]):
                 self.pool.remove_committed(transactions)
+                self.remote.committed(transactions)
                 for tx in transactions:
                     self._verify_queue.withdraw(tx.hash, Duplicated(tx.hash))
                     self._readmission.drop(tx.hash)
@@ -252,6 +262,7 @@ class PoolService:
         return {
             "pool": self._bring_all_back,
             "pool reverification": self._reverification.run,
+            "transactions of peers": self.remote.run,
             "refused transactions": self.pool.rejected.run,
         }
 
@@ -271,7 +282,7 @@ class PoolService:
             entry = self._readmission.get(tx_hash)
             if entry is None:  # removed by hand, or in a block again
                 continue
-            await self._try_again(entry.transaction, self.pool.limits.max_verify_cycles)
+            await self._try_again(entry, self.pool.limits.max_verify_cycles)
             await asyncio.sleep(0)  # those that are refused at once wait for nothing
         for tx_hash, output_count in returning.lost:
             self.pool.drop_orphaned(tx_hash, output_count)
@@ -279,16 +290,17 @@ class PoolService:
         self._reverification.try_again()
 
     async def settled(self) -> None:
-        """Wait until all transactions that were to return have been tried again, and those in doubt too."""
+        """Wait until all transactions that were to return have been tried again, those in doubt too, and peers'."""
+        await self.remote.settled()
         await self._returning.join()
         await self._reverification.settled()
 
-    async def _try_again(self, transaction: Transaction, max_cycles: int) -> bool:
+    async def _try_again(self, entry: ReadmissionEntry, max_cycles: int) -> bool:
         """Submit a transaction of the readmission queue; whether it was admitted. An unreadable chain fails it alone.
 
-        What is refused because the node stops stays in the queue, and so is saved.
+        What is refused because the node stops stays in the queue, and so is saved. Peers know what a block held.
         """
-        is_in = False
+        is_in, transaction = False, entry.transaction
         try:
             await self._submit(transaction, max_cycles)
             is_in = True
@@ -299,6 +311,8 @@ class PoolService:
             log.error("a transaction cannot return", hash=transaction.hash.hex(), reason=str(error))  # noqa: TRY400
             self.pool.reject(transaction, Invalidated("the chain cannot be read for it"))
         self._readmission.drop(transaction.hash)
+        if is_in and not entry.is_from_block:
+            self._tell_peers(transaction.hash)
         return is_in
 
     async def load(self, path: Path) -> int:
@@ -317,7 +331,7 @@ class PoolService:
         count = 0
         for tx_hash in noted:
             if (entry := self._readmission.get(tx_hash)) is not None:
-                count += await self._try_again(entry.transaction, self._chain.consensus.max_block_cycles)
+                count += await self._try_again(entry, self._chain.consensus.max_block_cycles)
         self._is_ready = True
         self._reverification.try_again()
         return count
@@ -334,7 +348,9 @@ class PoolService:
 
     async def remove(self, tx_hash: bytes) -> bool:
         """Take a transaction and its descendants out, waiting for verification or not."""
-        is_withdrawn = self._verify_queue.withdraw(tx_hash, Invalidated("removed by request"))
+        reason = Invalidated("removed by request")
+        is_withdrawn = self._verify_queue.withdraw(tx_hash, reason)
+        is_withdrawn = self.remote.remove(tx_hash, reason) or is_withdrawn
         return self._readmission.drop(tx_hash) or is_withdrawn or self.pool.remove(tx_hash)
 
     async def clear(self) -> None:
@@ -346,21 +362,25 @@ class PoolService:
         self._readmission.clear()
         self._saved.clear()
         self._generation += 1
-        self._verify_queue.withdraw_all(Invalidated("the pool was cleared"))
+        reason = Invalidated("the pool was cleared")
+        self._verify_queue.withdraw_all(reason)
+        self.remote.clear(reason)
         while not self._returning.empty():
             self._returning.get_nowait()
             self._returning.task_done()
 
     async def clear_verify_queue(self) -> None:
         """Forget transactions that wait for verification."""
-        self._verify_queue.withdraw_all(Invalidated("removed by request"))
+        reason = Invalidated("removed by request")
+        self._verify_queue.withdraw_all(reason)
+        self.remote.clear_waiting(reason)
 
     # ------------------------------------------------------------ answers: what is to return is pending
 
     @property
     def verify_queue_size(self) -> int:
         """Transactions that wait for verification."""
-        return len(self._verify_queue)
+        return len(self._verify_queue) + len(self.remote)
 
     def is_ready(self) -> bool:
         return self._is_ready
@@ -373,7 +393,7 @@ class PoolService:
             tip_number=pool.tip.number,
             pending=len(graph) - proposed + len(readmission),
             proposed=proposed,
-            orphan=0,
+            orphan=len(self.remote.orphans),
             total_tx_size=graph.total_size + readmission.total_size,
             total_tx_cycles=graph.total_cycles + readmission.total_cycles,
             min_fee_rate=pool.limits.min_fee_rate,
@@ -457,22 +477,8 @@ class PoolService:
         return views.CellLookup(views.CellState.LIVE, cell)
 
     async def estimate_fee_rate(self, priority: views.FeePriority, *, fallback: bool) -> int:
-        """Shannons per 1000 weight units, from what the pool holds: the rate that is committed within the target."""
-        if not fallback:
-            raise views.FeeEstimateError("dummy fee estimator is used")
-        consensus = self._chain.consensus
-        left = CONFIRM_TARGETS[priority] - consensus.proposal_window.closest
-        size = cycles = 0
-        for looked, entry in enumerate(self.pool.graph.by_score_as_now(Status)):
-            if looked % ENTRIES_PER_SLICE == 0:
-                await asyncio.sleep(0)
-            size, cycles = size + entry.size, cycles + entry.cycles
-            if size >= consensus.max_block_bytes or cycles >= consensus.max_block_cycles:
-                left -= 1
-                if left == 0:
-                    return entry.fee_rate
-                size, cycles = entry.size, entry.cycles
-        return self.pool.limits.min_fee_rate
+        """Shannons per 1000 weight units, from what the pool holds. Raises FeeEstimateError."""
+        return await estimate_fee_rate(self.pool, self._chain.consensus, priority, fallback=fallback)
 
 
 def _entry_info(entry: PoolEntry) -> views.EntryInfo:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from ckb_node.runtime.fair_queue import FairSlots
 from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
 from ckb_node.txpool.pool import Checked, TxPool
-from ckb_node.txpool.rejects import Invalidated, VerificationFailed
+from ckb_node.txpool.rejects import Invalidated, PutOff, VerificationFailed
 from ckb_node.txpool.verify_queue import PendingVerification
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import ScriptsStopped, Stop
@@ -38,6 +38,7 @@ class PoolVerifier:
         self._workers: Final = workers
         self._slots: Final = FairSlots(parallel)
         self._long_slot: Final = FairSlots(1)
+        self._in_long_slot: PendingVerification | None = None
 
     async def verify(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """What the checks found and the cycles of the scripts, under the rules of the next block. Raises Reject."""
@@ -54,11 +55,22 @@ class PoolVerifier:
             checked = await self._check_again(pending, check, checked)
             cycles = await self._in_worker(self._run_short, pending, checked, max_cycles)
         if cycles is None:
+            self._put_off(pending)
             async with self._long_slot.turn():
                 checked = await self._check_again(pending, check, checked)
-                cycles = await self._in_worker(self._run_long, pending, checked, max_cycles)
+                self._in_long_slot = pending
+                try:
+                    cycles = await self._in_worker(self._run_long, pending, checked, max_cycles)
+                finally:
+                    self._in_long_slot = None
         pending.verify_wanted()
         return checked, cycles
+
+    def _put_off(self, pending: PendingVerification) -> None:
+        """Clients of this node do not wait for a peer's long scripts."""
+        running = self._in_long_slot
+        if running is not None and running.makes_way and not pending.makes_way:
+            running.withdraw(PutOff())
 
     async def _check_again(self, pending: PendingVerification, check: Check, checked: Checked | None) -> Checked:
         """What has become of a transaction while it waited. None: it is to be checked for the first time."""

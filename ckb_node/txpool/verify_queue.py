@@ -17,11 +17,13 @@ MAX_WAITING_BYTES = 256_000_000
 
 @dataclass(slots=True, eq=False)
 class PendingVerification:
-    """A transaction in the queue. `withdrawn` is why its verdict is not wanted any more; `stop` ends its scripts."""
+    """A transaction in the queue. `withdrawn` is why its verdict is not wanted any more; `stop` ends its scripts.
+    `makes_way`: when they take long they are put off for others that do, see PutOff."""
 
     transaction: Transaction
     stop: Stop
     withdrawn: Reject | None = None
+    makes_way: bool = False
 
     def withdraw(self, reason: Reject) -> None:
         self.withdrawn = reason
@@ -47,6 +49,10 @@ class VerifyQueue:
 
     def __contains__(self, transaction: Transaction) -> bool:
         return transaction.short_id in self._pending
+
+    def get(self, short_id: bytes) -> Transaction | None:
+        pending = self._pending.get(short_id)
+        return None if pending is None else pending.transaction
 
     def outside(self, transaction: Transaction) -> PendingVerification:
         """A verification outside of the queue: not counted, and it cannot be withdrawn."""

@@ -12,7 +12,6 @@ from ckb_node.txpool import views
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.rejects import (
-    DeclaredWrongCycles,
     Duplicated,
     Invalidated,
     LowFeeRate,
@@ -27,7 +26,7 @@ from ckb_node.verification.stopping import Stop
 from consensus.rules.resolve import DeadOutPointError, InvalidHeaderDepError, UnknownOutPointError
 from consensus.rules.since import ImmatureError
 from consensus.rules.transaction import CellbaseImmatureError, InsufficientCellCapacityError, TransactionVersionError
-from consensus.script.errors import ExceededMaximumCycles, TransactionScriptError
+from consensus.script.errors import TransactionScriptError
 from consensus.types.blockchain import NULL_OUT_POINT, CellInput, OutPoint
 from tests.support.chains.devchain import dev_consensus
 from tests.support.chains.funded_pool import ALICE, BOB, CELL, FEE, cell_of, funded, hold_scripts
@@ -181,20 +180,6 @@ async def test_cellbase_maturity() -> None:
         assert isinstance(refused.cause, CellbaseImmatureError)
         await funds.dev.mine(funds.dev.chain.view().tip_epoch().length)
         await funds.submit(young)
-
-
-async def test_declared_cycles() -> None:
-    async with funded() as funds:
-        accepted = await funds.pool.test_accept(funds.spend(funds.cells[-1]))
-        tx = funds.spend()
-        with pytest.raises(DeclaredWrongCycles) as caught:
-            await funds.pool.submit_remote(tx, accepted.cycles + 1_000_000)
-        actual = caught.value.actual
-        fresh = funds.spend()
-        with pytest.raises(VerificationFailed) as failed:
-            await funds.pool.submit_remote(fresh, 1000)
-        assert isinstance(failed.value.cause, (ExceededMaximumCycles, TransactionScriptError))
-        assert await funds.pool.submit_remote(tx, actual) == tx.hash
 
 
 async def test_full_pool_drops_who_pays_least() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ckb_node.txpool import persist
-from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.persist import load_transactions, save_transactions
 from consensus.types.blockchain import TRANSACTION_VEC, Transaction
 from storage.errors import StorageCorrupt
@@ -178,10 +177,10 @@ async def test_a_transaction_that_the_chain_cannot_be_read_for_fails_alone(
         save_transactions(path, [bad, good])
         submit = funds.pool._submit
 
-        async def fail_for_one(transaction: Transaction, max_cycles: int) -> PoolEntry:
+        async def fail_for_one(transaction: Transaction, max_cycles: int) -> None:
             if transaction == bad:
                 raise StorageCorrupt("db", "a checksum differs")
-            return await submit(transaction, max_cycles)
+            await submit(transaction, max_cycles)
 
         monkeypatch.setattr(funds.pool, "_submit", fail_for_one)
         assert await funds.pool.load(path) == 1

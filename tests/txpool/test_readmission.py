@@ -16,6 +16,7 @@ from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.methods.chain_transactions import get_transaction
 from ckb_node.rpc.node_results import pool_ids_text, pool_info_json
 from ckb_node.runtime.lane import Lane
+from ckb_node.txpool.events import RemoteRefused
 from ckb_node.txpool.readmission import ReadmissionEntry
 from ckb_node.txpool.rejects import Duplicated
 from consensus.types.blockchain import Block, Transaction
@@ -118,16 +119,17 @@ async def test_it_is_counted_and_listed() -> None:
 
 async def test_it_is_a_duplicate() -> None:
     async with detached() as case:
-        pool = case.funds.pool
+        pool, refused = case.funds.pool, list[RemoteRefused]()
+        pool.events.listen(RemoteRefused, refused.append)
         for _ in range(2):
             with pytest.raises(Duplicated):
                 await pool.submit(case.child)
-            with pytest.raises(Duplicated):
-                await pool.submit_remote(case.parent, 1)
+            pool.remote.submit(case.parent, 1, giver=7)
             with pytest.raises(Duplicated):
                 await pool.test_accept(case.parent)
             await case.funds.dev.settle_pool()
         assert await pool_hashes(case.funds.dev) == case.hashes
+        assert [type(each.reason) for each in refused] == [Duplicated] * 2
 
 
 async def test_it_can_be_removed() -> None:

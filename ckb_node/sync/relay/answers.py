@@ -1,0 +1,118 @@
+"""Answers that may be many messages: in batches, slower than a peer drops them, and no faster than it reads.
+
+A question of a megabyte can ask for gigabytes, so what is asked for waits as keys, and is looked up when it is sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from consensus.codec.molecule import Table
+from network.budget import Allowance
+from network.limits import RELAY
+from network.peer import Peer, Scheduler
+
+__all__ = ["MAX_BATCH_BYTES", "PacedAnswers"]
+
+T = TypeVar("T", bound=Table)
+
+MAX_BATCH_BYTES: Final = 1 << 20
+MAX_KEYS: Final = 32_767
+"""What a peer may ask for and not have yet; more is left out, as if it were not there."""
+MESSAGES_PER_S: Final = 25
+MESSAGES_AT_ONCE: Final = 25
+"""A peer drops more than 30 a second of one kind."""
+MAX_UNSENT_BYTES: Final = 2 << 20
+"""With so much to be sent a peer waits for more."""
+BYTES_PER_TICK: Final = 4 << 20
+"""To all peers together."""
+
+
+@dataclass(slots=True)
+class _Line:
+    peer: Peer
+    allowance: Allowance
+    keys: deque[bytes] = field(default_factory=deque)
+    is_waiting: bool = False
+    """It is in the round of `tick`."""
+
+
+class PacedAnswers(Generic[T]):
+    """`find` looks an item up by its key, `pack` makes the message of some items."""
+
+    def __init__(
+        self, scheduler: Scheduler, find: Callable[[bytes], T | None], pack: Callable[[Sequence[T]], bytes]
+    ) -> None:
+        self._scheduler: Final = scheduler
+        self._find, self._pack = find, pack
+        self._lines: Final[dict[int, _Line]] = {}
+        self._waiting: Final[deque[_Line]] = deque()
+        self._left = BYTES_PER_TICK
+
+    def waiting(self, session: int) -> int:
+        """Keys that a peer waits for."""
+        line = self._lines.get(session)
+        return 0 if line is None else len(line.keys)
+
+    def ask(self, peer: Peer, keys: Sequence[bytes]) -> None:
+        """A peer wants these; what is not there is silently left out."""
+        line = self._lines.get(peer.session_id)
+        if line is None:
+            allowance = Allowance(MESSAGES_PER_S, MESSAGES_AT_ONCE, self._scheduler.now())
+            line = self._lines[peer.session_id] = _Line(peer, allowance)
+        line.keys.extend(keys[: MAX_KEYS - len(line.keys)])
+        self._send_some(line)
+
+    def tick(self) -> None:
+        """Send what waits, one batch for each peer in turn; who was not served goes first next time."""
+        self._left, idle = BYTES_PER_TICK, 0
+        while self._waiting and self._left > 0 and idle < len(self._waiting):
+            line = self._waiting.popleft()
+            idle = 0 if self._send_batch(line) else idle + 1
+            self._note_waiting(line, was_waiting=True)
+
+    def closed(self, session: int) -> None:
+        line = self._lines.pop(session, None)
+        if line is not None:
+            line.keys.clear()
+
+    def _note_waiting(self, line: _Line, *, was_waiting: bool) -> None:
+        if line.keys and (was_waiting or not line.is_waiting):
+            self._waiting.append(line)
+        line.is_waiting = bool(line.keys) or (line.is_waiting and not was_waiting)
+
+    def _send_some(self, line: _Line) -> None:
+        while line.keys and self._left > 0 and self._send_batch(line):
+            pass
+        self._note_waiting(line, was_waiting=False)
+
+    def _send_batch(self, line: _Line) -> bool:
+        """Whether the peer may have another now."""
+        now = self._scheduler.now()
+        peer = line.peer
+        if line.allowance.left(now) < 1 or peer.queued_bytes > MAX_UNSENT_BYTES:
+            return False
+        items = self._next_batch(line.keys)
+        if items:
+            line.allowance.spend(1, now)
+            message = self._pack(items)
+            self._left -= len(message)
+            peer.send(RELAY, message)
+        return True
+
+    def _next_batch(self, keys: deque[bytes]) -> Sequence[T]:
+        """Items of MAX_BATCH_BYTES at most, or one that is larger."""
+        items: list[T] = []
+        size = 0
+        while keys:
+            item = self._find(keys[0])
+            if item is not None:
+                size += item.raw_size
+                if items and size > MAX_BATCH_BYTES:
+                    break
+                items.append(item)
+            keys.popleft()
+        return items

@@ -1,0 +1,156 @@
+"""Relay of proposals: transactions that a new block proposes and that are not here are asked for, and given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ckb_node.runtime.bounded import BoundedMap
+from ckb_node.sync.peers import SyncPeers
+from ckb_node.sync.relay.answers import PacedAnswers
+from ckb_node.sync.relay.known import KnownTransactions
+from ckb_node.sync.relay.pool import RelayPool
+from consensus.params import Consensus
+from consensus.types.blockchain import Transaction
+from network.budget import Allowances
+from network.limits import RELAY
+from network.messages.protocols import RELAY_MESSAGE, BlockProposal, GetBlockProposal
+from network.peer import Peer, Scheduler, Timer
+from network.peers.penalties import Misbehaviour, apply_penalty
+
+__all__ = ["ProposalRelay"]
+
+LOOK_AGAIN_AFTER: Final = 0.1
+"""Seconds: a transaction may come with the block that proposes it."""
+MAX_ASKED: Final = 50_000
+"""Ids that were asked for and have not come."""
+IDS_PER_S: Final = 5000
+IDS_AT_ONCE: Final = 30_000
+"""Ids of a peer's questions that are looked up; more are dropped with their message."""
+MAX_PACED: Final = 1024
+"""Peers whose pace is remembered."""
+
+
+class ProposalRelay:
+    """Asks for what blocks propose, and answers."""
+
+    def __init__(
+        self,
+        pool: RelayPool,
+        peers: SyncPeers,
+        scheduler: Scheduler,
+        known: KnownTransactions,
+        consensus: Consensus,
+        tip_number: Callable[[], int],
+    ) -> None:
+        self._pool, self._peers, self._scheduler, self._tip_number = pool, peers, scheduler, tip_number
+        self._known: Final = known
+        self._max_ids: Final = consensus.max_block_proposals * consensus.max_uncles
+        self._waits_for: Final = consensus.proposal_window.farthest
+        self._asked: Final[BoundedMap[bytes, int]] = BoundedMap(max_count=MAX_ASKED)
+        """The height of the tip when an id was asked for."""
+        self._missing: Final[dict[int, dict[bytes, None]]] = {}
+        """By session: what a peer asked for and was not there."""
+        self._answers: Final = PacedAnswers(scheduler, self._find, _pack)
+        self._paces: Final[Allowances[int]] = Allowances(IDS_PER_S, IDS_AT_ONCE, max_keys=MAX_PACED)
+        self._timer: Timer | None = None
+
+    # ------------------------------------------------------------ time
+
+    def start(self) -> None:
+        self._timer = self._scheduler.call_later(LOOK_AGAIN_AFTER, self._tick)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self.start()
+        missing = dict(self._missing)
+        self._missing.clear()
+        for session, ids in missing.items():
+            peer = self._peers.get(session)
+            found = self._pool.by_short_ids(ids)
+            if peer is not None and found:
+                self._answers.ask(peer.peer, list(found))
+        self._answers.tick()
+
+    # ------------------------------------------------------------ asking
+
+    def ask(self, peer: Peer, block_hash: bytes, short_ids: Sequence[bytes]) -> None:
+        """A peer told of this block, with these proposals: ask it for those that are not here. Each is asked for once
+        at each height."""
+        height = self._tip_number()
+        fresh = [each for each in self._pool.unknown_of(short_ids) if self._asked_at(each) < height]
+        for first in range(0, len(fresh), self._max_ids):
+            some = fresh[first : first + self._max_ids]
+            message = RELAY_MESSAGE.pack(GetBlockProposal(block_hash=block_hash, proposals=some))
+            if not peer.send(RELAY, message):
+                return
+            for short_id in some:
+                self._asked.put(short_id, height)
+
+    def _asked_at(self, short_id: bytes) -> int:
+        height = self._asked.get(short_id)
+        return -1 if height is None else height
+
+    def received_block_proposal(self, peer: Peer, message: BlockProposal) -> None:
+        """What was asked for goes to the pool, whoever sends it; the rest is dropped."""
+        transactions = message.transactions
+        if len(transactions) > self._max_ids:
+            detail = f"{len(transactions)} proposed transactions"
+            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, detail)
+            return
+        self._forget_old()
+        if not len(self._asked):
+            return
+        for transaction in transactions:
+            if transaction.hash not in self._known and self._asked.pop(transaction.short_id) is not None:
+                self._known.add(transaction.hash)
+                self._pool.submit_proposed(transaction, peer.session_id)
+
+    def _forget_old(self) -> None:
+        """The blocks that proposed them are so far back that nobody can commit them any more."""
+        oldest = self._tip_number() - self._waits_for
+        while (first := next(iter(self._asked.items()), None)) is not None and first[1] < oldest:
+            self._asked.pop(first[0])
+
+    # ------------------------------------------------------------ answering
+
+    def received_get_block_proposal(self, peer: Peer, message: GetBlockProposal) -> None:
+        ids = dict.fromkeys(message.proposals)
+        if len(message.proposals) > self._max_ids:
+            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{len(message.proposals)} proposals asked for")
+        elif len(ids) != len(message.proposals):
+            apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a proposal")
+        elif self._is_paced(peer, len(ids)):
+            self._answer(peer, ids)
+
+    def _answer(self, peer: Peer, ids: dict[bytes, None]) -> None:
+        found = self._pool.by_short_ids(ids)
+        self._answers.ask(peer, list(found))
+        missing = self._missing.setdefault(peer.session_id, {})
+        for short_id in ids:
+            if short_id not in found and len(missing) < self._max_ids:
+                missing[short_id] = None
+
+    def _is_paced(self, peer: Peer, count: int) -> bool:
+        """Looking up so many ids is worth while."""
+        now = self._scheduler.now()
+        if self._paces.left(peer.session_id, now) <= 0:
+            return False
+        self._paces.spend(peer.session_id, count, now)
+        return True
+
+    def closed(self, peer: Peer) -> None:
+        """Relay is closed, or the connection has ended."""
+        self._missing.pop(peer.session_id, None)
+        self._answers.closed(peer.session_id)
+
+    def _find(self, short_id: bytes) -> Transaction | None:
+        return self._pool.by_short_ids((short_id,)).get(short_id)
+
+
+def _pack(transactions: Sequence[Transaction]) -> bytes:
+    return RELAY_MESSAGE.pack(BlockProposal(transactions=transactions))

@@ -1,0 +1,299 @@
+"""Relay of transactions: announce, ask, answer, and what wrong ones cost whoever gave them.
+
+| message | what happens |
+|---|---|
+| RelayTransactionHashes | those that are not known become wanted; the first announcer is asked, after 30 s the next |
+| GetRelayTransactions | those of the pool are sent with their cycles, in batches |
+| RelayTransactions | what this peer was asked for goes to the pool; the rest is dropped |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from ckb_node.runtime.bounded import BoundedMap
+from ckb_node.sync.check_data import transactions_are_sound
+from ckb_node.sync.peers import SyncPeers
+from ckb_node.sync.relay.announcements import MAX_HASHES, Announcements
+from ckb_node.sync.relay.answers import MAX_BATCH_BYTES, PacedAnswers
+from ckb_node.sync.relay.known import KnownTransactions
+from ckb_node.sync.relay.pool import RelayPool
+from ckb_node.sync.relay.wanted import WantedTransactions
+from ckb_node.txpool.blame import is_final, is_malformed
+from ckb_node.txpool.events import ParentsMissing, RelayNews, RemoteRefused, TransactionAccepted
+from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, PeerDropped, Reject
+from consensus.codec.layout import SHORT_ID_SIZE
+from network.budget import Allowances
+from network.limits import RELAY
+from network.messages.protocols import (
+    RELAY_MESSAGE,
+    GetRelayTransactions,
+    RelayTransaction,
+    RelayTransactionHashes,
+    RelayTransactions,
+)
+from network.peer import Peer, Scheduler, SessionKind, Timer
+from network.peers.penalties import Misbehaviour, apply_penalty
+
+__all__ = ["TransactionRelay"]
+
+log = structlog.get_logger("relay")
+
+ASK_EVERY: Final = 0.1
+ANNOUNCE_EVERY: Final = 0.3
+"""Seconds."""
+
+MAX_WANTED: Final = 50_000
+MAX_WANTED_OF_PEER: Final = 32_767
+"""With so many wanted hashes in all, or this many for each peer, a peer that announced so many of them is banned."""
+
+HASHES_PER_S: Final = 5000
+HASHES_AT_ONCE: Final = 4 * MAX_HASHES
+"""Hashes of a peer's messages that are looked at; more are dropped with their message."""
+MAX_PACED: Final = 1024
+"""Peers whose pace is remembered."""
+
+ASKED_BYTES: Final = 8 << 20
+"""About so much may be on its way from one peer: it sends in messages of a megabyte, and we drop more than 30 a
+second."""
+MIN_ASKED, MAX_ASKED = 64, 4096
+FIRST_SIZE: Final = 2048
+"""Bytes that a transaction is thought to have before any came."""
+SIZE_WEIGHT: Final = 1 / 64
+
+MAX_CONTENT: Final = 2 * MAX_BATCH_BYTES
+"""Bytes of a message of transactions; honest ones have one batch, or one transaction."""
+TAKEN_AT_ONCE: Final = 256
+"""Transactions of a message, before the event loop may do something else."""
+
+MAX_HELD: Final = 50_000
+"""Transactions that came and are not judged yet, whose other announcers are remembered."""
+MAX_OTHERS: Final = 8
+
+
+class TransactionRelay:
+    """The pool's transactions to peers, and theirs to the pool."""
+
+    def __init__(
+        self,
+        pool: RelayPool,
+        peers: SyncPeers,
+        scheduler: Scheduler,
+        known: KnownTransactions,
+        max_block_cycles: int,
+        is_downloading: Callable[[], bool],
+    ) -> None:
+        """`is_downloading`: this node is in its initial download, and relays nothing."""
+        self._pool, self._peers, self._scheduler = pool, peers, scheduler
+        self._known: Final = known
+        self._max_block_cycles, self._is_downloading = max_block_cycles, is_downloading
+        self._wanted: Final = WantedTransactions()
+        self._announcements: Final = Announcements(scheduler)
+        self._answers: Final = PacedAnswers(scheduler, self._find, _pack)
+        self._paces: Final[Allowances[int]] = Allowances(HASHES_PER_S, HASHES_AT_ONCE, max_keys=MAX_PACED)
+        self._others: Final[BoundedMap[bytes, tuple[int, ...]]] = BoundedMap(max_count=MAX_HELD)
+        self._size = float(FIRST_SIZE)
+        self._timers: Final[dict[Callable[[], None], Timer]] = {}
+        self._unlisten: Callable[[], None] | None = None
+
+    def __len__(self) -> int:
+        """Transactions that are wanted and have not come."""
+        return len(self._wanted)
+
+    # ------------------------------------------------------------ time
+
+    def start(self) -> None:
+        self._unlisten = self._pool.listen(self._on_news)
+        self._again(ASK_EVERY, self._tick_ask)
+        self._again(ANNOUNCE_EVERY, self._tick_announce)
+
+    def stop(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if self._unlisten is not None:
+            self._unlisten()
+            self._unlisten = None
+
+    def _again(self, interval: float, call: Callable[[], None]) -> None:
+        def tick() -> None:
+            self._again(interval, call)
+            call()
+
+        self._timers[call] = self._scheduler.call_later(interval, tick)
+
+    def _tick_ask(self) -> None:
+        self._answers.tick()
+        if self._is_downloading():
+            return
+        for session, tx_hashes in self._wanted.ask(self._scheduler.now(), self._room_of).items():
+            peer = self._peer(session)
+            if peer is not None:
+                peer.send(RELAY, RELAY_MESSAGE.pack(GetRelayTransactions(tx_hashes=tx_hashes)))
+
+    def _room_of(self, session: int) -> int:
+        """How many more transactions a peer may be asked for now."""
+        most = min(MAX_ASKED, max(MIN_ASKED, int(ASKED_BYTES / self._size)), self._pool.room_for(session))
+        return most - self._wanted.outstanding(session)
+
+    def _tick_announce(self) -> None:
+        if self._is_downloading():
+            return
+        peers = {each.session_id: each.peer for each in self._peers if _is_told(each.peer)}
+        for session, tx_hashes in self._announcements.take(peers.keys()).items():
+            message = RelayTransactionHashes(tx_hashes=tx_hashes)
+            peers[session].send(RELAY, RELAY_MESSAGE.pack(message))
+
+    # ------------------------------------------------------------ messages
+
+    def received_hashes(self, peer: Peer, message: RelayTransactionHashes) -> None:
+        tx_hashes = message.tx_hashes
+        if len(tx_hashes) > MAX_HASHES:
+            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{len(tx_hashes)} transaction hashes")
+            return
+        if not self._is_paced(peer, len(tx_hashes)):
+            return
+        self._want(peer.session_id, tx_hashes)
+        if self._has_announced_too_many(peer.session_id):
+            detail = f"{self._wanted.count(peer.session_id)} of {len(self._wanted)}"
+            apply_penalty(peer, Misbehaviour.RELAY_416_TOO_MANY_UNKNOWN_TRANSACTIONS, detail)
+
+    def _want(self, session: int, tx_hashes: Sequence[bytes]) -> None:
+        """Those that are not here; of those that are being verified, note who else has them."""
+        wanted = []
+        for tx_hash in tx_hashes:
+            if tx_hash in self._known:
+                self._note_other(tx_hash, session)
+            elif not self._pool.holds(tx_hash):
+                wanted.append(tx_hash)
+        self._wanted.announce(session, wanted)
+
+    def _note_other(self, tx_hash: bytes, session: int) -> None:
+        others = self._others.get(tx_hash)
+        if others is not None and len(others) < MAX_OTHERS and session not in others:
+            self._others.replace(tx_hash, (*others, session))
+
+    def _has_announced_too_many(self, session: int) -> bool:
+        total = len(self._wanted)
+        is_full = total >= MAX_WANTED or total >= MAX_WANTED_OF_PEER * len(self._peers)
+        return is_full and self._wanted.count(session) >= MAX_WANTED_OF_PEER
+
+    def received_get_transactions(self, peer: Peer, message: GetRelayTransactions) -> None:
+        tx_hashes = message.tx_hashes
+        if len(tx_hashes) > MAX_HASHES:
+            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{len(tx_hashes)} transaction hashes")
+        elif len({each[:SHORT_ID_SIZE] for each in tx_hashes}) != len(tx_hashes):
+            apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a transaction")
+        elif self._is_paced(peer, len(tx_hashes)):
+            self._answers.ask(peer, tx_hashes)
+
+    def received_transactions(self, peer: Peer, message: RelayTransactions) -> None:
+        """Checks their content, too."""
+        entries = message.transactions
+        if not transactions_are_sound(each.transaction for each in entries):
+            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, "transactions whose content makes no sense")
+        elif self._wanted.outstanding(peer.session_id) and message.raw_size <= MAX_CONTENT:
+            self._take_some(peer, entries, 0)
+
+    def _take_some(self, peer: Peer, entries: Sequence[RelayTransaction], first: int) -> None:
+        for entry in entries[first : first + TAKEN_AT_ONCE]:
+            if not self._take(peer, entry):
+                return
+        if first + TAKEN_AT_ONCE < len(entries):
+            self._scheduler.call_later(0.0, lambda: self._take_some(peer, entries, first + TAKEN_AT_ONCE))
+
+    def _take(self, peer: Peer, entry: RelayTransaction) -> bool:
+        """Give one to the pool, if this peer was asked for it; False when the peer is banned."""
+        transaction, session = entry.transaction, peer.session_id
+        tx_hash = transaction.hash
+        if tx_hash in self._known or not self._wanted.is_asked_of(tx_hash, session):
+            return True
+        if entry.cycles > self._max_block_cycles:
+            self._ban(session, Misbehaviour.TRANSACTION_CYCLES_ABOVE_LIMIT, f"{entry.cycles} cycles")
+            return False
+        self._size += (transaction.raw_size - self._size) * SIZE_WEIGHT
+        self._others.put(tx_hash, tuple(self._wanted.take(tx_hash)[:MAX_OTHERS]))
+        self._known.add(tx_hash)
+        self._pool.submit(transaction, entry.cycles, session)
+        return True
+
+    def closed(self, peer: Peer) -> None:
+        """Relay is closed, or the connection has ended."""
+        session = peer.session_id
+        self._wanted.forget(session)
+        self._announcements.closed(session)
+        self._answers.closed(session)
+        self._pool.closed(session)
+
+    def _is_paced(self, peer: Peer, count: int) -> bool:
+        """Looking at so many hashes is worth while."""
+        now = self._scheduler.now()
+        if self._paces.left(peer.session_id, now) <= 0:
+            return False
+        self._paces.spend(peer.session_id, count, now)
+        return True
+
+    # ------------------------------------------------------------ what became of transactions
+
+    def _on_news(self, news: RelayNews) -> None:
+        if isinstance(news, TransactionAccepted):
+            others = self._others.pop(news.tx_hash) or ()
+            self._known.add(news.tx_hash)
+            self._announcements.add(news.tx_hash, others if news.giver is None else (news.giver, *others))
+        elif isinstance(news, RemoteRefused):
+            self._on_refused(news)
+        elif isinstance(news, ParentsMissing):
+            self._want(news.giver, news.parents)
+
+    def _on_refused(self, news: RemoteRefused) -> None:
+        others = self._others.pop(news.tx_hash) or ()
+        if isinstance(news.reason, Duplicated):
+            return
+        if not is_final(news.reason):
+            self._known.discard(news.tx_hash)
+            if _was_the_givers_fault(news.reason):
+                self._ask_others(news.tx_hash, others)
+        if news.giver is not None and is_malformed(news.reason):
+            kind = Misbehaviour.TRANSACTION_INVALID
+            if isinstance(news.reason, DeclaredWrongCycles):
+                kind = Misbehaviour.TRANSACTION_WRONG_CYCLES
+            self._ban(news.giver, kind, str(news.reason))
+
+    def _ask_others(self, tx_hash: bytes, sessions: Sequence[int]) -> None:
+        for session in sessions:
+            if self._peers.get(session) is not None:
+                self._wanted.announce(session, [tx_hash])
+
+    def _ban(self, session: int, kind: Misbehaviour, detail: str) -> None:
+        """What the peer gave and nobody has looked at yet is not looked at any more."""
+        self._pool.drop_from(session)
+        peer = self._peer(session)
+        if peer is not None:
+            apply_penalty(peer, kind, detail)
+
+    def _peer(self, session: int) -> Peer | None:
+        found = self._peers.get(session)
+        return None if found is None else found.peer
+
+    # ------------------------------------------------------------ answers
+
+    def _find(self, tx_hash: bytes) -> RelayTransaction | None:
+        found = self._pool.pooled(tx_hash)
+        return None if found is None else RelayTransaction(cycles=found.cycles, transaction=found.transaction)
+
+
+def _pack(transactions: Sequence[RelayTransaction]) -> bytes:
+    return RELAY_MESSAGE.pack(RelayTransactions(transactions=transactions))
+
+
+def _is_told(peer: Peer) -> bool:
+    """It wants to hear of transactions."""
+    return peer.kind is SessionKind.FULL and peer.version_of(RELAY) is not None
+
+
+def _was_the_givers_fault(reason: Reject) -> bool:
+    """Another peer's copy may be good: the witnesses are not a part of the hash, nor are the declared cycles."""
+    return is_malformed(reason) or isinstance(reason, PeerDropped)

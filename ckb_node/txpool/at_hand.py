@@ -1,0 +1,52 @@
+"""Transactions by proposal short id, wherever in and around the pool they are: to rebuild blocks of peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from ckb_node.txpool.pool import TxPool
+from consensus.codec.layout import SHORT_ID_SIZE
+from consensus.types.blockchain import Transaction
+
+__all__ = ["TransactionsAtHand"]
+
+Find = Callable[[bytes], Transaction | None]
+"""By short id."""
+
+
+class TransactionsAtHand:
+    """`coming` are places of transactions that may come into the pool, `spare` of those that will not."""
+
+    def __init__(self, pool: TxPool, coming: Sequence[Find], spare: Sequence[Find]) -> None:
+        self._pool: Final = pool
+        self._coming: Final = coming
+        self._all: Final = (self._in_pool, *coming, self._conflicted, *spare)
+
+    def holds(self, tx_hash: bytes) -> bool:
+        """It is in the pool, or on its way there."""
+        if self._pool.graph.by_hash(tx_hash) is not None or tx_hash in self._pool.away:
+            return True
+        found = _first(self._coming, tx_hash[:SHORT_ID_SIZE])
+        return found is not None and found.hash == tx_hash
+
+    def find(self, short_ids: Iterable[bytes]) -> Mapping[bytes, Transaction]:
+        """Those that are anywhere, verified or not."""
+        found = ((each, _first(self._all, each)) for each in short_ids)
+        return {short_id: transaction for short_id, transaction in found if transaction is not None}
+
+    def unknown_of(self, short_ids: Iterable[bytes]) -> list[bytes]:
+        """Those, each once, that are neither in the pool nor on their way there."""
+        entries = self._pool.graph.entries
+        return [each for each in dict.fromkeys(short_ids) if each not in entries and _first(self._coming, each) is None]
+
+    def _in_pool(self, short_id: bytes) -> Transaction | None:
+        entry = self._pool.graph.entries.get(short_id)
+        return None if entry is None else entry.tx
+
+    def _conflicted(self, short_id: bytes) -> Transaction | None:
+        return self._pool.conflicted.get(short_id)
+
+
+def _first(places: Iterable[Find], short_id: bytes) -> Transaction | None:
+    return next((found for find in places if (found := find(short_id)) is not None), None)

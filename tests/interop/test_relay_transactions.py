@@ -1,0 +1,86 @@
+"""Transactions between both programs: what one pool takes the other gets from it, and blocks of either commit all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from consensus.types.blockchain import CellOutput, OutPoint, Transaction
+from tests.interop.kit_chain import COUNTS, Mirror, Purse, mirror_of, wait_until
+from tests.interop.kit_json import hexed, transaction_json
+from tests.interop.kit_network import Node, bad_lines, connect, gone
+from tests.support.builders.wallet import CKB
+from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
+
+pytestmark = pytest.mark.timeout(300)
+
+PURSES, LENGTH = 40, 5
+
+
+@pytest.fixture(params=["ours", "reference"])
+def dialler(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with pair_of_nodes(tmp_path, spec_text(Path(CELLS))) as nodes:
+        yield nodes
+
+
+def purses(mirror: Mirror, count: int) -> list[Purse]:
+    """Cells of Alice's that do not depend on each other, on the chain."""
+    lock = mirror.alice.wallet.lock
+    splitting = mirror.spend(mirror.alice, [CellOutput(capacity=10_000 * CKB, lock=lock, type_=None)] * count)
+    mirror.commit(splitting)
+    points = (OutPoint(tx_hash=splitting.hash, index=index) for index in range(count))
+    return [Purse(mirror.alice.wallet, point, 10_000 * CKB) for point in points]
+
+
+def transfers(mirror: Mirror, some: Sequence[Purse], length: int) -> list[Transaction]:
+    """`length` from each purse, each of which needs the one before."""
+    bob = mirror.bob.wallet.lock
+    return [mirror.transfer(purse, bob, 100 * CKB) for purse in some for _ in range(length)]
+
+
+def submit(node: Node, some: Sequence[Transaction]) -> None:
+    for each in some:
+        assert node.rpc.call("send_transaction", transaction_json(each), "passthrough") == hexed(each.hash)
+
+
+def statuses(node: Node, some: Sequence[Transaction]) -> set[str]:
+    return {node.rpc.call("get_transaction", hexed(each.hash))["tx_status"]["status"] for each in some}
+
+
+def cycles(node: Node, some: Sequence[Transaction]) -> list[str]:
+    return [node.rpc.call("get_transaction", hexed(each.hash))["cycles"] for each in some]
+
+
+def test_what_either_gets_both_have_and_either_commits(pair: Pair, dialler: str, direction: str) -> None:
+    mirror = mirror_of(pair, direction)
+    mirror.mine(2)
+    cells = purses(mirror, PURSES)
+    source, target = connect(pair, dialler)
+    half = PURSES // 2
+    to_ours, to_theirs = transfers(mirror, cells[:half], LENGTH), transfers(mirror, cells[half:], LENGTH)
+    submit(pair.ours, to_ours)
+    submit(pair.reference, to_theirs)
+    everything = [*to_ours, *to_theirs]
+    for node in (pair.ours, pair.reference):
+        wait_until(lambda node=node: statuses(node, everything) == {"pending"})
+    assert cycles(pair.ours, everything) == cycles(pair.reference, everything)
+
+    def all_committed() -> bool:
+        mirror.copy(mirror.source.call("generate_block"), compare=False)
+        return all(statuses(node, everything) == {"committed"} for node in (source, target))
+
+    wait_until(all_committed)
+    assert not gone(source)
+    assert bad_lines(source) == bad_lines(target) == []
+    for node in (source, target):
+        info = node.rpc.call("tx_pool_info")
+        assert (info["pending"], info["proposed"], info["orphan"]) == ("0x0", "0x0", "0x0")
+    COUNTS["relayed transactions"] += len(everything)

@@ -1,0 +1,158 @@
+"""Relay of proposals: what a block proposes and is not here is asked for once, and given to who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from consensus.types.blockchain import Transaction
+from network.messages.protocols import BlockProposal, GetBlockProposal
+from tests.support.network.peers import FakePeer
+from tests.sync.relay.kit_transactions import Relays, a_transaction, taken
+
+BLOCK = bytes(range(32))
+MOST = 3000
+
+
+def ids(count: int, seed: int = 0) -> list[bytes]:
+    return [(seed * 100_000 + serial).to_bytes(10, "big") for serial in range(count)]
+
+
+def asked(peer: FakePeer) -> list[bytes]:
+    return [each for message in taken(peer, GetBlockProposal) for each in message.proposals]
+
+
+def give(relays: Relays, peer: FakePeer, *transactions: Transaction) -> None:
+    relays.proposals.received_block_proposal(peer, BlockProposal(transactions=transactions))
+
+
+def question(relays: Relays, peer: FakePeer, short_ids: Sequence[bytes]) -> None:
+    relays.proposals.received_get_block_proposal(peer, GetBlockProposal(block_hash=BLOCK, proposals=short_ids))
+
+
+def answers(peer: FakePeer) -> list[bytes]:
+    return [each.hash for message in taken(peer, BlockProposal) for each in message.transactions]
+
+
+# --------------------------------------------------------------------- asking
+
+
+def test_what_is_not_here_is_asked_for_once() -> None:
+    relays = Relays()
+    first, second = relays.peer(), relays.peer()
+    here, missing = a_transaction(1), a_transaction(2)
+    relays.pool.add(here)
+    relays.proposals.ask(first, BLOCK, [here.short_id, missing.short_id, missing.short_id])
+    (message,) = taken(first, GetBlockProposal)
+    assert (message.block_hash, list(message.proposals)) == (BLOCK, [missing.short_id])
+    relays.proposals.ask(second, BLOCK, [missing.short_id])
+    assert asked(second) == []
+    relays.tip_number += 1
+    relays.proposals.ask(second, BLOCK, [missing.short_id])
+    assert asked(second) == [missing.short_id], "the next block proposes it too"
+
+
+def test_who_cannot_be_asked_was_not_asked() -> None:
+    relays = Relays()
+    gone, there = relays.peer(), relays.peer()
+    gone.disconnect("away")
+    relays.proposals.ask(gone, BLOCK, ids(1))
+    relays.proposals.ask(there, BLOCK, ids(1))
+    assert asked(there) == ids(1)
+
+
+def test_what_was_asked_for_goes_to_the_pool_and_the_rest_is_dropped() -> None:
+    relays = Relays()
+    peer, other = relays.peer(), relays.peer()
+    tx = a_transaction(1)
+    give(relays, peer, tx)
+    assert relays.pool.submitted == []
+    relays.proposals.ask(peer, BLOCK, [tx.short_id])
+    give(relays, other, a_transaction(2), tx)
+    give(relays, peer, tx)
+    assert relays.pool.submitted == [(tx, None, other.session_id)]
+    assert (peer.banned, other.banned) == (None, None)
+    relays.announce(peer, tx.hash)
+    relays.clock.advance(0.1)
+    assert relays.asked(peer) == [], "it is known now"
+
+
+def test_waiting_ends_ten_blocks_back() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    early, late = a_transaction(1), a_transaction(2)
+    relays.proposals.ask(peer, BLOCK, [early.short_id])
+    relays.tip_number += 1
+    relays.proposals.ask(peer, BLOCK, [late.short_id])
+    relays.tip_number += 10
+    give(relays, peer, early, late)
+    assert [each[0] for each in relays.pool.submitted] == [late]
+
+
+def test_400_for_too_many_transactions() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    give(relays, peer, *[a_transaction(1)] * (MOST + 1))
+    assert peer.banned is not None
+    assert peer.banned[1].startswith("400")
+
+
+# --------------------------------------------------------------------- answering
+
+
+def test_what_is_here_is_given_verified_or_not() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    pooled, waiting = a_transaction(1), a_transaction(2)
+    relays.pool.add(pooled)
+    relays.pool.coming[waiting.short_id] = waiting
+    question(relays, peer, [pooled.short_id, waiting.short_id])
+    assert answers(peer) == [pooled.hash, waiting.hash]
+
+
+def test_what_is_not_here_is_looked_for_once_more() -> None:
+    relays = Relays()
+    peer, soon, late = relays.peer(), a_transaction(1), a_transaction(2)
+    question(relays, peer, [soon.short_id, late.short_id])
+    relays.pool.add(soon)
+    relays.clock.advance(0.1)
+    assert answers(peer) == [soon.hash]
+    relays.pool.add(late)
+    relays.clock.advance(10)
+    assert answers(peer) == []
+
+
+def test_who_has_gone_is_forgotten() -> None:
+    relays = Relays()
+    peer, tx = relays.peer(), a_transaction(1)
+    question(relays, peer, [tx.short_id])
+    relays.close(peer)
+    relays.pool.add(tx)
+    relays.clock.advance(0.1)
+    assert peer.sent == []
+
+
+def test_too_many_or_equal_ids() -> None:
+    relays = Relays()
+    many, equal, fine = relays.peer(), relays.peer(), relays.peer()
+    question(relays, many, ids(MOST + 1))
+    question(relays, equal, ids(1) * 2)
+    question(relays, fine, ids(MOST))
+    assert many.banned is not None
+    assert many.banned[1].startswith("400")
+    assert equal.banned is not None
+    assert equal.banned[1].startswith("418")
+    assert fine.banned is None
+
+
+def test_a_flood_of_questions_is_not_looked_up() -> None:
+    relays = Relays()
+    peer, tx = relays.peer(), a_transaction(1)
+    relays.pool.add(tx)
+    for seed in range(10):
+        question(relays, peer, ids(MOST, seed))
+    question(relays, peer, [tx.short_id])
+    assert answers(peer) == []
+    relays.clock.advance(1)
+    question(relays, peer, [tx.short_id])
+    assert answers(peer) == [tx.hash]
+    assert peer.banned is None
