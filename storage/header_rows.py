@@ -61,6 +61,8 @@ class StoredHeaders(Protocol):
 
     def stored_hashes(self, number: int) -> list[bytes]: ...
 
+    def stored_blocks(self, first: int) -> Iterator[tuple[int, bytes]]: ...
+
     def tip_header(self) -> Header: ...
 
 
@@ -108,6 +110,63 @@ class KnownHeaders:
                 return None
             block_hash = header.parent_hash
         return block_hash
+
+    def branch_hashes(self, block_hash: bytes, first: int, last: int) -> list[bytes] | None:
+        """Hashes of the ancestors at the heights from `first` to `last`, lowest first; None when they are not known."""
+        above = self.ancestor_hash(block_hash, last)
+        if above is None or first < 0:
+            return None
+        at = self._hashes_between(first, last)
+        found = [above]
+        for number in range(last - 1, first - 1, -1):
+            known = at.get(number, ())
+            if len(known) == 1:  # as in `ancestor_hash`
+                above = known[0]
+            else:
+                header = self.header(above)
+                if header is None:
+                    return None
+                above = header.parent_hash
+            found.append(above)
+        found.reverse()
+        return found
+
+    def first_missing(self, block_hash: bytes) -> int | None:
+        """The lowest height at which the block of an ancestor is not stored; that above the header when all are. None
+        when the header is not known."""
+        header = self.header(block_hash)
+        if header is None:
+            return None
+        stored, missing = 0, header.number + 1
+        tip = self._stored.tip_header().number
+        guesses = [tip + 1, tip]
+        while missing - stored > 1:
+            middle = guesses.pop() if guesses else (stored + missing) // 2
+            if not stored < middle < missing:
+                continue
+            ancestor = self.ancestor_hash(block_hash, middle)
+            if ancestor is None:
+                return None
+            if self._stored.header(ancestor) is None:
+                missing = middle
+            else:
+                stored = middle
+        return missing
+
+    def _hashes_between(self, first: int, last: int) -> defaultdict[int, list[bytes]]:
+        """Hashes of all known headers at some heights."""
+        found: defaultdict[int, list[bytes]] = defaultdict(list)
+        for known in (self._stored.stored_blocks(first), self._row_numbers(first)):
+            for number, block_hash in known:
+                if number > last:
+                    break
+                found[number].append(block_hash)
+        return found
+
+    def _row_numbers(self, first: int) -> Iterator[tuple[int, bytes]]:
+        """Height and hash of all rows from height `first` on, in order of height."""
+        for key, _ in self._reader.iterator(prefix=HEADER_NUMBER, start=number_key(HEADER_NUMBER, first)):
+            yield int.from_bytes(key[1:9], "big"), key[9:]
 
     def _is_alone(self, number: int) -> bool:
         return len(self.hashes(number)) == 1

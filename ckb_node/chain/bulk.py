@@ -305,22 +305,63 @@ class BulkImport:
         return txn
 
 
+@dataclass(frozen=True, slots=True)
+class BulkOutcome:
+    """What became of blocks that were given together: `verdicts` are those of the first ones, which are taken. `error`
+    is what the block `refused` breaks, the first of the others; nothing is known of those behind it."""
+
+    verdicts: Sequence[Verdict]
+    refused: Block | None = None
+    error: CkbError | None = None
+
+
 def take_in_bulk(writer: ChainWriter, blocks: Sequence[Block], source: Source | None = None) -> list[Verdict]:
     """Take blocks with all rules, scripts of assume-valid ancestors left out, and the orphans that waited for them.
 
     Raises RefusedBlockError, or the CkbError of a block off the main chain; those before it are taken.
     """
+    try:
+        with BulkImport(writer, check_as_configured(writer)) as bulk:
+            return [bulk.take(block, source) for block in blocks]
+    finally:
+        _take_orphans(writer, blocks)
+
+
+def take_run(writer: ChainWriter, blocks: Sequence[Block], sources: Sequence[Source | None]) -> BulkOutcome:
+    """As `take_in_bulk`, with a source for each block; a refused block is told and not raised. StorageError."""
+    verdicts: list[Verdict] = []
+    try:
+        with BulkImport(writer, check_as_configured(writer)) as bulk:
+            for block, source in zip(blocks, sources, strict=True):
+                try:
+                    verdicts.append(bulk.take(block, source))
+                except CkbError as error:
+                    bulk.flush()
+                    return BulkOutcome(verdicts, block, error)
+        return BulkOutcome(verdicts)
+    except RefusedBlockError as refused:
+        at = next(at for at, block in enumerate(blocks) if block.hash == refused.block_hash)
+        return BulkOutcome(verdicts[:at], blocks[at], refused.cause)
+    finally:
+        _take_orphans(writer, blocks)
+
+
+def check_as_configured(writer: ChainWriter) -> BlockCheck:
+    """All rules, but for the scripts of ancestors of an assume-valid target."""
     full = all_rules(writer.consensus, scripts_later, writer.now_ms)
     trusting = all_rules(writer.consensus, scripts_trusted, writer.now_ms)
 
     def check(txn: ChainTxn, block: Block) -> CheckedBlock:
         return (trusting if writer.assume_valid.trusts(block.header) else full)(txn, block)
 
-    try:
-        with BulkImport(writer, check) as bulk:
-            return [bulk.take(block, source) for block in blocks]
-    finally:
-        with writer.store.view() as view:
-            stored = [block.hash for block in blocks if view.header(block.hash) is not None]
-        for block_hash in stored:
-            writer.process_orphans_after(block_hash)
+    return check
+
+
+def _take_orphans(writer: ChainWriter, blocks: Sequence[Block]) -> None:
+    """Those that waited for one of these blocks, if it is stored now."""
+    if not len(writer.orphans):
+        return
+    with writer.store.view() as view:
+        stored = [block.hash for block in blocks if view.header(block.hash) is not None]
+    for block_hash in stored:
+        writer.process_orphans_after(block_hash)

@@ -44,6 +44,10 @@ class BlockQueueLimit:
                 self._admit_waiting()
             raise
 
+    def take(self, size: int) -> None:
+        """Take room whether there is any or not: for a caller that bounds by itself how much it gives at once."""
+        self._take(size)
+
     def release(self, size: int) -> None:
         """A block for which room was acquired is decided."""
         self.blocks -= 1

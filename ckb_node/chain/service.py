@@ -11,7 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 import structlog
 
 from ckb_node.chain.assume_valid import AssumeValid
-from ckb_node.chain.bulk import take_in_bulk
+from ckb_node.chain.bulk import BulkOutcome, take_in_bulk, take_run
 from ckb_node.chain.events import (
     BlockDecided,
     BlockVerified,
@@ -71,6 +71,7 @@ class ChainService:
         self._queued: dict[bytes, tuple[Block, asyncio.Future[Verdict]]] = {}
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="chain")
         self._readers = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="chain-reader")
+        self._judge = ThreadPoolExecutor(1, thread_name_prefix="header-judge")
         self._estimator = Estimator(writer.scripts)
         self._is_closed = False
         self._failure: StorageError | None = None
@@ -176,6 +177,42 @@ class ChainService:
         verdicts = self._start(partial(take_in_bulk, self._writer, blocks, source))
         verdicts.add_done_callback(lambda _: self.queue_limit.release(size))
         return await asyncio.shield(verdicts)
+
+    @property
+    def is_closed(self) -> bool:
+        """The node ends: nothing can be started any more."""
+        return self._is_closed
+
+    # For sync, which bounds by itself what it gives and wants no task for each block: futures.
+
+    def start_block(self, block: Block, source: Source | None = None) -> asyncio.Future[Verdict]:
+        """As `process`, in the queue at once, whether there is room or not."""
+        self.queue_limit.take(len(block.raw))
+        return self._enqueue(block, source)
+
+    def start_run(self, blocks: Sequence[Block], sources: Sequence[Source | None]) -> asyncio.Future[BulkOutcome]:
+        """Take blocks that stand on each other in bulk; each has its source. At once in the queue."""
+        size = sum(len(block.raw) for block in blocks)
+        self.queue_limit.take(size)
+        outcome = self._start(partial(take_run, self._writer, blocks, sources))
+        outcome.add_done_callback(lambda _: self.queue_limit.release(size))
+        return outcome
+
+    def start_store_headers(self, headers: Sequence[Header]) -> asyncio.Future[None]:
+        """Keep valid headers whose blocks have not come. See `ChainWriter.store_headers`."""
+        return self._start(lambda: self._writer.store_headers(headers))
+
+    def start_read(self, work: Callable[[ChainView], T]) -> asyncio.Future[T]:
+        """Read in a thread, with a view that is closed afterwards. See `run_in_reader`."""
+        return asyncio.get_running_loop().run_in_executor(self._readers, self._with_view, work)
+
+    def start_judging(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """One after the other, in the thread that judges headers."""
+        return asyncio.get_running_loop().run_in_executor(self._judge, work)
+
+    def _with_view(self, work: Callable[[ChainView], T]) -> T:
+        with self.view() as view:
+            return work(view)
 
     async def _join_or_enqueue(self, block: Block, source: Source | None) -> tuple[asyncio.Future[Verdict], bool]:
         """The verdict to come, and whether it is that of the same block from another caller."""
@@ -296,6 +333,7 @@ class ChainService:
         self._is_closed = True
         self._writer_thread.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self._judge.shutdown(wait=True, cancel_futures=True)
         self._estimator.close()
 
 

@@ -97,8 +97,11 @@ class SyncChain(Protocol):
     def take_block(self, block: Block, source: Source, done: Callable[[BlockTaken], None]) -> None:
         """Give one block to the online writer. An orphan waits in the chain for its parent."""
 
-    def take_in_bulk(self, blocks: Sequence[Block], done: Callable[[BulkTaken], None]) -> None:
-        """Give blocks that stand on each other to the bulk writer; the parent of the first is stored."""
+    def take_in_bulk(
+        self, blocks: Sequence[Block], done: Callable[[BulkTaken], None], sources: Sequence[Source | None] = ()
+    ) -> None:
+        """Give blocks that stand on each other to the bulk writer; the parent of the first is stored. `sources` are
+        those of each, or none at all."""
 
     def read(self, work: Callable[[ChainView], T], done: Callable[[T | Exception], None]) -> None:
         """Read what takes longer than the event loop may be blocked, with a view of its own."""

@@ -366,7 +366,7 @@ class Block(Table):
         checked = TRANSACTION_VEC.checked(data, bounds[2], bounds[3])
         self = cls.view(data, 0, len(data))
         header = Header.view(data, bounds[0], bounds[1])
-        self.__dict__.update(_raw=data, bounds=bounds, header=header, _checked=checked)
+        self.__dict__.update(_raw=data, bounds=bounds, header=header, checked_transactions=checked)
         return self
 
     @property
@@ -382,12 +382,15 @@ class Block(Table):
         return self.header.parent_hash
 
     @lazy
+    def checked_transactions(self) -> Sequence[tuple[int, int, TxLayout | None]]:
+        """Bounds and layouts of its transactions, see `TxLayouts.check`. MoleculeError."""
+        return TRANSACTION_VEC.checked(self.raw, self.bounds[2], self.bounds[3])
+
+    @lazy
     def tx_slices(self) -> Sequence[TxSlice]:
         """Its transactions without objects for their parts. MoleculeError if one is not strictly well formed."""
-        raw, checked = self.raw, self.__dict__.get("_checked")
-        if checked is None:
-            checked = TRANSACTION_VEC.checked(raw, self.bounds[2], self.bounds[3])
-        return [TxSlice(raw, a, b, layout or TX_LAYOUTS.of(raw, a, b)) for a, b, layout in checked]
+        raw = self.raw
+        return [TxSlice(raw, a, b, layout or TX_LAYOUTS.of(raw, a, b)) for a, b, layout in self.checked_transactions]
 
     @lazy
     def bounds(self) -> Sequence[int]:

@@ -91,10 +91,21 @@ def assert_rows(store: ChainStore, model: Model) -> None:
 
 def assert_ancestors(known: KnownHeaders, header: Header) -> None:
     below: Header | None = header
+    hashes: list[bytes] = []
     while below is not None:
         assert known.ancestor_hash(header.hash, below.number) == below.hash
+        hashes.insert(0, below.hash)
         below = known.header(below.parent_hash)
     assert known.ancestor_hash(header.hash, header.number + 1) is None
+    last = header.number
+    for first in {0, last // 2, last}:
+        assert known.branch_hashes(header.hash, first, last) == hashes[first:]
+        assert known.branch_hashes(header.hash, 0, first) == hashes[: first + 1]
+    assert known.branch_hashes(header.hash, 0, last + 1) is None
+    assert known.branch_hashes(bytes(32), 0, 0) is None
+    missing = [number for number, each in enumerate(hashes) if known.row(each) is not None]
+    assert known.first_missing(header.hash) == min(missing, default=last + 1)
+    assert known.first_missing(bytes(32)) is None
 
 
 def write(store: ChainStore, headers: Sequence[Header]) -> None:

@@ -1,0 +1,177 @@
+"""The chain as sync sees it, in memory and without threads: what it is to do waits for a test to let it work."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from ckb_node.chain.assume_valid import AssumeValid
+from ckb_node.chain.bulk import take_run
+from ckb_node.chain.events import BlockDecided, ChainChanged, ChainEvent, SideBlockStored, Source, StorageFailed
+from ckb_node.chain.writer import ChainWriter
+from ckb_node.sync.chain import BlockTaken, BulkTaken, HeadersTaken, KnownTip
+from ckb_node.sync.judging import HeaderJudge
+from ckb_node.verification.scripts import ScriptService
+from consensus.errors import CkbError
+from consensus.fast.header_batch import HeadersJudged
+from consensus.lookup import require
+from consensus.params import Consensus
+from consensus.types.blockchain import Block, Header
+from storage.chain_store import ChainStore, ChainView
+from storage.header_rows import KnownHeaders
+from tests.support.network.clock import WALL_MS
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class StepChain:
+    """Satisfies ckb_node.sync.chain.SyncChain. Headers and reads are answered by `work`, too."""
+
+    def __init__(self, consensus: Consensus, assume_valid: AssumeValid | None = None) -> None:
+        self.store: Final = ChainStore.in_memory()
+        self.wall_ms = WALL_MS
+        self.writer: Final = ChainWriter(consensus, self.store, ScriptService(consensus), self.now_ms, assume_valid)
+        self.writer.start(bytes(32))
+        self.writer.listen(lambda event: self._events.append(event))
+        self.jobs: Final[deque[Callable[[], None]]] = deque()
+        self.given: Final[list[Sequence[bytes]]] = []
+        """Hashes of what the writer was given, one item for each call."""
+        self.fault: Exception | None = None
+        """What the next work for a block fails with."""
+        self._events: list[ChainEvent] = []
+        self._judge: Final = HeaderJudge(consensus, self.now_ms, self.view)
+        self._listeners: Final[list[Callable[[ChainChanged], None]]] = []
+        self._side_listeners: Final[list[Callable[[Block], None]]] = []
+        self._decided_listeners: Final[list[Callable[[BlockDecided], None]]] = []
+
+    def work(self, jobs: int | None = None) -> None:
+        """Do so many jobs, or all, those included that come of them."""
+        done = 0
+        while self.jobs and done != jobs:
+            self.jobs.popleft()()
+            done += 1
+
+    def know(self, headers: Sequence[Header]) -> None:
+        """These are valid."""
+        self.writer.store_headers(headers)
+
+    # --- SyncChain ---
+
+    @property
+    def consensus(self) -> Consensus:
+        return self.writer.consensus
+
+    @property
+    def assume_valid(self) -> AssumeValid:
+        return self.writer.assume_valid
+
+    def now_ms(self) -> int:
+        return self.wall_ms
+
+    def tip(self) -> KnownTip:
+        with self.view() as view:
+            return _known(view.known_headers(), view.tip_header())
+
+    def best_header(self) -> KnownTip:
+        with self.view() as view:
+            known = view.known_headers()
+            return _known(known, known.best_header())
+
+    def known(self, header: Header) -> KnownTip:
+        """A header with its work."""
+        with self.view() as view:
+            return _known(view.known_headers(), header)
+
+    def view(self) -> ChainView:
+        return self.store.view()
+
+    def take_headers(self, headers: Sequence[Header], done: Callable[[HeadersTaken], None]) -> None:
+        def judge() -> HeadersTaken:
+            batch = self._judge.judge(headers)
+            if batch.new:
+                self.writer.store_headers(batch.new)
+                self._judge.note_written(batch.new)
+            return HeadersTaken(batch.judged, batch.last)
+
+        self._do(judge, done, lambda fault: HeadersTaken(HeadersJudged(0), fault=fault))
+
+    def take_block(self, block: Block, source: Source, done: Callable[[BlockTaken], None]) -> None:
+        def process() -> BlockTaken:
+            self._fail()
+            try:
+                return BlockTaken(block, self.writer.process(block, source))
+            except CkbError as error:
+                return BlockTaken(block, error=error)
+
+        self.given.append([block.hash])
+        self._do(process, done, lambda fault: BlockTaken(block, fault=fault))
+
+    def take_in_bulk(
+        self, blocks: Sequence[Block], done: Callable[[BulkTaken], None], sources: Sequence[Source | None] = ()
+    ) -> None:
+        def take() -> BulkTaken:
+            self._fail()
+            outcome = take_run(self.writer, blocks, sources or [None] * len(blocks))
+            return BulkTaken(len(outcome.verdicts), outcome.refused, outcome.error)
+
+        self.given.append([block.hash for block in blocks])
+        self._do(take, done, lambda fault: BulkTaken(0, fault=fault))
+
+    def read(self, work: Callable[[ChainView], T], done: Callable[[T | Exception], None]) -> None:
+        def look() -> T | Exception:
+            with self.view() as view:
+                return work(view)
+
+        def failed(fault: Exception) -> T | Exception:
+            return fault
+
+        self._do(look, done, failed)
+
+    def _do(self, work: Callable[[], R], done: Callable[[R], None], failed: Callable[[Exception], R]) -> None:
+        """Later: first the listeners are told, then the caller."""
+
+        def job() -> None:
+            try:
+                result = work()
+            except Exception as fault:  # noqa: BLE001 - as the real one
+                result = failed(fault)
+            events, self._events = self._events, []
+            for event in events:
+                self._tell(event)
+            done(result)
+
+        self.jobs.append(job)
+
+    def listen(self, listener: Callable[[ChainChanged], None]) -> None:
+        self._listeners.append(listener)
+
+    def listen_side(self, listener: Callable[[Block], None]) -> None:
+        self._side_listeners.append(listener)
+
+    def listen_decided(self, listener: Callable[[BlockDecided], None]) -> None:
+        self._decided_listeners.append(listener)
+
+    def _fail(self) -> None:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+
+    def _tell(self, event: ChainEvent) -> None:
+        match event:
+            case ChainChanged():
+                for listener in self._listeners:
+                    listener(event)
+            case SideBlockStored(block):
+                for side_listener in self._side_listeners:
+                    side_listener(block)
+            case BlockDecided():
+                for decided_listener in self._decided_listeners:
+                    decided_listener(event)
+            case StorageFailed():
+                pass
+
+
+def _known(headers: KnownHeaders, header: Header) -> KnownTip:
+    return KnownTip(header, require(headers.total_difficulty(header.hash), "work", header.hash))
