@@ -134,6 +134,9 @@ class ChainAccess:
     def listen(self, listener: Callable[[ChainChanged], None]) -> None:
         self._chain.listen(listener)
 
+    def listen_verified(self, listener: Callable[[Block], None]) -> None:
+        self._chain.listen_verified(listener)
+
     def listen_side(self, listener: Callable[[Block], None]) -> None:
         self._chain.listen_side(listener)
 

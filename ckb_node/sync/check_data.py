@@ -16,7 +16,8 @@ __all__ = ["block_is_sound", "layout_is_sound", "transactions_are_sound"]
 
 def block_is_sound(block: Block) -> bool:
     """Of a block that passed the strict check."""
-    return all(layout_is_sound(transaction.layout) for transaction in block.tx_slices)
+    raw = block.raw
+    return all(layout_is_sound(layout or TX_LAYOUTS.of(raw, a, b)) for a, b, layout in block.checked_transactions)
 
 
 def transactions_are_sound(transactions: Iterable[Transaction]) -> bool:

@@ -5,19 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from ckb_node.chain.events import BlockDecided
+from ckb_node.sync.blame import is_senders_fault
 from ckb_node.sync.chain import SyncChain
 from ckb_node.sync.peers import SyncPeers
-from ckb_node.verification.stopping import BudgetExceeded
-from consensus.errors import CkbError
 from consensus.rules.block import BodyMismatchError
-from consensus.rules.header import TemporaryHeaderError
-from consensus.script.errors import ARGV_TOO_LONG_TEXT
 from network.peers.penalties import Misbehaviour, apply_penalty
 
 __all__ = ["Refusals"]
-
-_NO_FAULT: Final = (TemporaryHeaderError, BodyMismatchError, BudgetExceeded)
-"""A clock that goes wrong or a parent that has not come; another block than the one that was asked for; our limits."""
 
 
 class Refusals:
@@ -29,14 +23,10 @@ class Refusals:
 
     def _decided(self, decided: BlockDecided) -> None:
         error = decided.error
-        if error is None or not _blames_giver(error):
-            return
+        if error is None or isinstance(error, BodyMismatchError) or not is_senders_fault(error):
+            return  # a false body is another block, which nobody asked for
         for source in decided.sources:
             peer = self._peers.get(source) if isinstance(source, int) else None
             if peer is not None:
                 detail = f"block 0x{decided.block.hash.hex()}: {error}"
                 apply_penalty(peer.peer, Misbehaviour.SYNC_401_INVALID_BLOCK, detail)
-
-
-def _blames_giver(error: CkbError) -> bool:
-    return not isinstance(error, _NO_FAULT) and ARGV_TOO_LONG_TEXT not in str(error)

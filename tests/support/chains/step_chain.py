@@ -8,7 +8,15 @@ from typing import Final, TypeVar
 
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.bulk import take_run
-from ckb_node.chain.events import BlockDecided, ChainChanged, ChainEvent, SideBlockStored, Source, StorageFailed
+from ckb_node.chain.events import (
+    BlockDecided,
+    BlockVerified,
+    ChainChanged,
+    ChainEvent,
+    SideBlockStored,
+    Source,
+    StorageFailed,
+)
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.sync.chain import BlockTaken, BulkTaken, HeadersTaken, KnownTip
 from ckb_node.sync.judging import HeaderJudge
@@ -43,6 +51,7 @@ class StepChain:
         self._events: list[ChainEvent] = []
         self._judge: Final = HeaderJudge(consensus, self.now_ms, self.view)
         self._listeners: Final[list[Callable[[ChainChanged], None]]] = []
+        self._verified_listeners: Final[list[Callable[[Block], None]]] = []
         self._side_listeners: Final[list[Callable[[Block], None]]] = []
         self._decided_listeners: Final[list[Callable[[BlockDecided], None]]] = []
 
@@ -147,6 +156,9 @@ class StepChain:
     def listen(self, listener: Callable[[ChainChanged], None]) -> None:
         self._listeners.append(listener)
 
+    def listen_verified(self, listener: Callable[[Block], None]) -> None:
+        self._verified_listeners.append(listener)
+
     def listen_side(self, listener: Callable[[Block], None]) -> None:
         self._side_listeners.append(listener)
 
@@ -163,6 +175,9 @@ class StepChain:
             case ChainChanged():
                 for listener in self._listeners:
                     listener(event)
+            case BlockVerified(block):
+                for verified_listener in self._verified_listeners:
+                    verified_listener(block)
             case SideBlockStored(block):
                 for side_listener in self._side_listeners:
                     side_listener(block)
