@@ -23,6 +23,8 @@ from ckb_node.chain.service import ChainService
 from ckb_node.commands.crash_trace import crash_trace
 from ckb_node.config import Config
 from ckb_node.filters.service import FilterService
+from ckb_node.genesis.from_peers import configured_peers
+from ckb_node.genesis.obtain import obtain_consensus
 from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerService, open_index
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
@@ -441,10 +443,16 @@ def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> N
         loop.call_soon_threadsafe(event.set)
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def run_node(config: Config, *, mine: bool) -> int:
     """`ckb-node run` and `dev`: 0 when the node was told to stop. Raises the errors of opening, and StorageError when
     the chain cannot be written any more."""
     set_up_logs(config.file.logger, config.log_dir, "run")
+    obtain_consensus(config, configured_peers(config, _say), _say)
     connections = connections_within(raise_descriptor_limit())
     try:
         with crash_trace(config), StopSignals() as signals:

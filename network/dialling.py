@@ -61,6 +61,8 @@ class Attempt:
     def end(self, reason: str | None) -> None:
         """It is over; None: well."""
         if self.dials.forget(self):
+            if reason is not None:
+                self.dials.note_failure(reason)
             if self.timer is not None:
                 self.timer.cancel()
             if self.on_end is not None:
@@ -80,6 +82,10 @@ class Dials:
         self._own_peer_id: Final = own_peer_id
         self._attempts: Final[dict[str, Attempt]] = {}
         self._own: Final[OrderedDict[Multiaddr, None]] = OrderedDict()
+        self.failed = 0
+        """Attempts that came to nothing, in this run."""
+        self.last_failure = ""
+        """Why the last of them did."""
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -121,6 +127,11 @@ class Dials:
         self._attempts[peer_id] = attempt
         attempt.timer = self._scheduler.call_later(DIAL_LIMIT, attempt.give_up)
         attempt.dial = self._transport.dial(address, attempt)
+
+    def note_failure(self, reason: str) -> None:
+        """An attempt came to nothing."""
+        self.failed += 1
+        self.last_failure = reason
 
     def forget(self, attempt: Attempt) -> bool:
         """Whether the attempt was going on."""

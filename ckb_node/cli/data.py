@@ -49,6 +49,8 @@ def import_command(
     """Take blocks from a file of one JSON block a line, or from standard input."""
     from ckb_node.commands.block_lines import STANDARD
     from ckb_node.commands.import_blocks import ImportOptions, import_blocks
+    from ckb_node.genesis.from_peers import configured_peers
+    from ckb_node.genesis.obtain import obtain_consensus
 
     checks = _checks_of(skip_script_verify, skip_all_verify)
     config, targets = load_config(root_of(context)), list[bytes]()
@@ -56,6 +58,7 @@ def import_command(
         if source == STANDARD or (Path(source).exists() and not Path(source).is_file()):
             raise click.UsageError("--assume-valid-target needs a regular file, which is read twice")
         targets = config.with_assume_valid_targets(assume_valid_target).named_targets
+    obtain_consensus(config, configured_peers(config, click.echo), click.echo)
     return import_blocks(config, ImportOptions(source, checks, num_threads, targets))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import click
 
 from ckb_node.cli.data import DATA_COMMANDS
 from ckb_node.cli.debug import debug_command
+from ckb_node.cli.genesis import GenesisOptions, genesis_options
 from ckb_node.cli.group import NodeGroup
 from ckb_node.cli.network import peer_id_command
 from ckb_node.cli.options import (
@@ -33,38 +33,10 @@ from ckb_node.commands.sdk_scripts import SDK_FORMATS, as_sdk_json
 from ckb_node.commands.template import CHAINS
 from ckb_node.config import CONFIG_NAME, Config, load_config
 from ckb_node.dev_accounts import MINER_ARG
-from ckb_node.genesis.crates import CratesSource
-from ckb_node.genesis.files import FileSource
-from ckb_node.genesis.obtain import GenesisSource, obtain_consensus
-from ckb_node.genesis.rpc import RpcSource
+from ckb_node.genesis.obtain import obtain_consensus
 from ckb_node.net.settings import DEFAULT_P2P_PORT
 from ckb_node.runtime.logs import set_up_logs
 from ckb_node.runtime.text_file import decode
-
-_GENESIS_OPTIONS = (
-    click.option("--genesis", type=click.Path(path_type=Path), help="File with the genesis block, molecule or JSON."),
-    click.option("--crates", type=click.Path(path_type=Path), help="Directory of ckb-resource, ckb-system-scripts."),
-    click.option("--genesis-rpc", metavar="URL", help="JSON-RPC of a node of the chain, to get the genesis block."),
-)
-
-
-def genesis_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where the genesis block may be got from."""
-    for option in reversed(_GENESIS_OPTIONS):
-        function = option(function)
-    return function
-
-
-def _genesis_sources(genesis: Path | None, crates: Path | None, genesis_rpc: str | None) -> list[GenesisSource]:
-    """The sources that the options name, in the order in which they are tried."""
-    sources: list[GenesisSource] = []
-    if genesis is not None:
-        sources.append(FileSource(genesis))
-    if crates is not None:
-        sources.append(CratesSource(crates))
-    if genesis_rpc is not None:
-        sources.append(RpcSource(genesis_rpc))
-    return sources
 
 
 @click.group(cls=NodeGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,9 +89,7 @@ def init(
     log_to: str,
     p2p_port: int | None,
     ba_arg: tuple[str, ...],
-    genesis: Path | None,
-    crates: Path | None,
-    genesis_rpc: str | None,
+    genesis: GenesisOptions,
     **options: Any,
 ) -> None:
     """Make the files of a new node."""
@@ -135,7 +105,7 @@ def init(
         ba_args=ba_arg,
         p2p_port=_free_port_for_dev(options["chain"], options["rpc_port"]) if p2p_port is None else p2p_port,
         spec_text=spec_text,
-        genesis_sources=_genesis_sources(genesis, crates, genesis_rpc),
+        genesis_sources=genesis.sources,
         **options,
     )
     init_directory(asked, click.echo, _warn)
@@ -163,9 +133,7 @@ def run(
     skip_spec_check: bool,
     overwrite_spec: bool,
     assume_valid_target: list[str] | None,
-    genesis: Path | None,
-    crates: Path | None,
-    genesis_rpc: str | None,
+    genesis: GenesisOptions,
 ) -> int:
     """Run the node."""
     config = load_config(root_of(context)).with_spec_check(spec_check_of(skip_spec_check, overwrite_spec))
@@ -173,7 +141,7 @@ def run(
         config = config.with_indexer()
     if assume_valid_target is not None:
         config = config.with_assume_valid_targets(assume_valid_target)
-    if sources := _genesis_sources(genesis, crates, genesis_rpc):
+    if sources := genesis.sources(config):
         obtain_consensus(config, sources, click.echo)
     return _run(config.with_ba_advanced() if ba_advanced else config, mine=False)
 

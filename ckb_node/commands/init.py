@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ckb_node.commands.init_files import NewFiles
 from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
-from ckb_node.config import CONFIG_NAME, load_config, parse_config
+from ckb_node.config import CONFIG_NAME, Config, load_config, parse_config
 from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.genesis.crates import official_cells
 from ckb_node.genesis.obtain import GenesisMissingError, GenesisSource, obtain_consensus
@@ -55,7 +55,7 @@ class InitOptions:
     """The text of a spec that came by standard input."""
     system_cells: Path | None = None
     """Directory with the public chains' system cells, for a dev chain that uses them instead of the bundled ones."""
-    genesis_sources: Sequence[GenesisSource] = ()
+    genesis_sources: Callable[[Config], Sequence[GenesisSource]] = lambda _: ()
     """Where the genesis block may be got from, when it cannot be built from the spec."""
 
 
@@ -86,13 +86,17 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
 def _genesis_hash(options: InitOptions, say: Say, warn: Say) -> bytes:
     """Of the chain's genesis block, or what the spec says of a genesis block for which no source is given."""
     config = load_config(options.root)
+    sources = options.genesis_sources(config)
     try:
-        return obtain_consensus(config, options.genesis_sources, say).genesis_hash
+        return obtain_consensus(config, sources, say).genesis_hash
     except GenesisMissingError as error:
         expected = config.load_spec()[0].genesis_hash
-        if options.genesis_sources or expected is None:
+        if sources or expected is None:
             raise
-        warn(f"WARN: the node cannot run yet: {error}")
+        if config.file.network.bootnodes:
+            say("The genesis block is not here yet: `ckb-node run` gets it from the chain's peers.")
+        else:
+            warn(f"WARN: the node cannot run yet: {error}")
         return expected
 
 

@@ -90,6 +90,7 @@ listen_addresses = [$listen_address]
 # Addresses of this node that it cannot know itself, as those of a forwarded port: ["/ip4/203.0.113.7/tcp/8115"].
 # public_addresses = []
 # Nodes that are asked for peers while none are known, as "/ip4/…/tcp/…/p2p/<peer id>"; /dns4/<name> names a host.
+# At the first start on a public chain they, or peers that they name, give its genesis block (`run --genesis-peer`).
 bootnodes = [$bootnodes]
 # Peers that are always connected, never evicted and never banned, and whether there are to be no others.
 # whitelist_peers = []

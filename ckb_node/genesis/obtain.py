@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ckb_node.config import Config
 from ckb_node.genesis.files import read_block_file, write_block_file
+from consensus.chainspec.genesis_build import LoadCellFile
 from consensus.chainspec.spec import ChainSpec, build_consensus, consensus_of
 from consensus.errors import SpecError
 from consensus.params import Consensus
@@ -34,9 +35,10 @@ class GenesisMissingError(SpecError):
         wanted = "" if spec.genesis_hash is None else f" (0x{spec.genesis_hash.hex()})"
         super().__init__(
             f"the genesis block of {spec.name}{wanted} is not at hand: {'; '.join(failures)}. "
-            "Get it once by one of: `--genesis FILE` (the block in molecule or JSON), `--genesis-rpc URL` (any node of "
-            "the chain), `--crates DIR` (the unpacked Rust crates ckb-resource and ckb-system-scripts), "
-            "with `ckb-node init` or `ckb-node run`"
+            "Get it once by one of: `--genesis-peer ADDRESS` (any peer of the chain, as /ip4/…/tcp/…/p2p/Qm…; `run` "
+            "asks those of network.bootnodes by itself), `--genesis FILE` (the block in molecule or JSON), "
+            "`--genesis-rpc URL` (any node of the chain), `--crates DIR` (the unpacked Rust crates ckb-resource and "
+            "ckb-system-scripts), with `ckb-node init` or `ckb-node run`"
         )
         self.failures = list(failures)
 
@@ -50,7 +52,7 @@ def load_consensus(config: Config) -> Consensus:
     """The chain's parameters with its genesis block, verified. GenesisMissingError, SpecError, ConfigError."""
     spec, load_cell_file = config.load_spec()
     if spec.genesis_hash is None:
-        return build_consensus(spec, load_cell_file)
+        return _built(spec, load_cell_file)
     failures = []
     path = stored_genesis_path(config.root, spec.genesis_hash)
     if path.exists():
@@ -86,6 +88,16 @@ def obtain_consensus(config: Config, sources: Sequence[GenesisSource], say: Say)
         say(f"Create {path.relative_to(config.root)}: {len(consensus.genesis_block.raw)} bytes, verified by hash")
         return consensus
     raise GenesisMissingError(spec, failures)
+
+
+def _built(spec: ChainSpec, load_cell_file: LoadCellFile) -> Consensus:
+    """Of a spec that does not say which block it must be, so that nothing from outside could take its place."""
+    try:
+        return build_consensus(spec, load_cell_file)
+    except SpecError as error:
+        raise SpecError(
+            f"{error}; the block could be got from peers or other sources if [genesis] of the spec had its `hash`"
+        ) from error
 
 
 def _named(where: object, error: SpecError) -> str:

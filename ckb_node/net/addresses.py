@@ -53,6 +53,11 @@ def whitelist(section: NetworkSection) -> list[Multiaddr]:
     return _read("network.whitelist_peers", section.whitelist_peers, _peer_address)
 
 
+def peer_addresses(key: str, texts: Sequence[str]) -> list[Multiaddr]:
+    """Addresses that name their peer, of an option. ConfigError."""
+    return _read(key, texts, _peer_address)
+
+
 def trusted_proxies(section: NetworkSection) -> list[str]:
     """IP addresses in their usual writing. ConfigError."""
     return _read("network.trusted_proxies", section.trusts, lambda text: str(unmapped(ip_address(text))))

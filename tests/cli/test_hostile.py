@@ -77,6 +77,7 @@ TEXT_OPTIONS = (
     ("init", "--crates"), ("init", "--genesis-rpc"), ("run", "--assume-valid-target"), ("run", "--genesis"),
     ("run", "--crates"), ("run", "--genesis-rpc"), ("import",), ("export", "--target"), ("list-hashes", "--format"),
     ("export", "--target", "-", "--from"), ("export", "--target", "-", "--to"), ("replay", "--tmp-target"),
+    ("init", "--genesis-peer"), ("run", "--genesis-peer"),
     ("debug", "--rpc"), ("debug", "--rpc", "http://127.0.0.1:1"), ("debug", "--tx-file"), ("debug", "--bin"),
     ("debug", "--bin", "x", "--script-group-type"), ("debug", "--bin", "x", "--trace"),
     ("debug", "--bin", "x", "--profile"), ("debug", "--bin", "x", "--break"), ("debug", "--engine"), ("fly",), (),

@@ -1,0 +1,55 @@
+"""A line at the bottom of the terminal that is drawn anew, with the lines of the log above it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ckb_node.runtime.logs import Terminal
+
+QUIET_LOGGER: Final = "progress"
+"""What the live line shows is not written beside it; warnings are."""
+
+
+@contextmanager
+def live_line(out: TextIO | None = None) -> Iterator[Callable[[str], None] | None]:
+    """What to call with the line's text while the context lasts; None where standard output is no terminal."""
+    console = Console(file=out or sys.stdout, highlight=False)
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield None
+        return
+    live = Live(Text(""), console=console, auto_refresh=False, transient=True)
+
+    def draw(text: str) -> None:
+        live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    with live, _logs_above():
+        yield draw
+
+
+@contextmanager
+def _logs_above() -> Iterator[None]:
+    """Lines of the log go through what rich has put in the place of standard output, so that they do not end up in the
+    live line."""
+    handlers = [each for each in logging.getLogger().handlers if isinstance(each, Terminal)]
+    before = [each.setStream(sys.stdout) for each in handlers]
+    for each in handlers:
+        each.addFilter(_is_not_on_the_line)
+    try:
+        yield
+    finally:
+        for each, stream in zip(handlers, before, strict=True):
+            each.removeFilter(_is_not_on_the_line)
+            if stream is not None:
+                each.setStream(stream)
+
+
+def _is_not_on_the_line(record: logging.LogRecord) -> bool:
+    return record.name != QUIET_LOGGER or record.levelno >= logging.WARNING
