@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire fuzz soak-kill soak-peers soak-sync bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-wire scripts scripts-check lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-wire scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -71,6 +71,10 @@ bench-pool: setup
 ## The wire of peers on loopback: rates by size of messages, handshakes, memory of an idle session.
 bench-wire: setup
 	$(BIN)/python -m tests.benches.wire
+## Blocks from `submit_block` to every tip, eight nodes in a line and in a mesh, and what one node takes of that. With
+## REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files> two nodes of the reference stand among them.
+bench-relay: setup
+	$(BIN)/python -m tests.benches.relay $(if $(REFERENCE),--reference $(abspath $(REFERENCE)) --cells $(abspath $(CELLS))) $(OPTIONS)
 
 ## Property tests with many times the examples (FUZZ_FACTOR, default 50).
 fuzz: setup

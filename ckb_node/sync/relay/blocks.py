@@ -96,7 +96,9 @@ class BlockRelay:
         transactions: TransactionsAtHand,
         announcer: Announcer,
         neighbours: RelayNeighbours,
+        figures: RelayFigures | None = None,
     ) -> None:
+        """`figures` of the whole run, should the network have been started before."""
         self._chain: Final = chain
         self._peers: Final = peers
         self._scheduler: Final = scheduler
@@ -107,7 +109,7 @@ class BlockRelay:
         self._pending: Final = PendingBlocks()
         self._verifying: Final = _given_blocks()
         self._orphans: Final = _given_blocks()
-        self.figures: Final = RelayFigures()
+        self.figures: Final = figures or RelayFigures()
         chain.listen(self._on_change)
         chain.listen_side(self._on_side)
         chain.listen_decided(self._on_decided)
