@@ -107,6 +107,12 @@ class Asking:
             downloader.declined.put(block_hash, None)
             downloader.budget.halve()
 
+    def room_of(self, session_id: int) -> int:
+        """Blocks that a peer may be asked for, besides those in flight."""
+        downloader = self.downloaders.get(session_id)
+        limit = limits.FIRST_BUDGET if downloader is None else downloader.budget.limit(self.block_size)
+        return max(0, limit - self.in_flight.count_of(session_id))
+
     def heads(self) -> Iterator[KnownTip]:
         """The best header that each peer has."""
         for downloader in self.downloaders.values():

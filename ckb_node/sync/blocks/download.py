@@ -74,8 +74,13 @@ class BlockDownload:
         return len(self._asking.in_flight)
 
     @property
+    def buffered_count(self) -> int:
+        """Blocks that have come and are not taken yet."""
+        return len(self._feeder)
+
+    @property
     def buffered_bytes(self) -> int:
-        """Bytes of the blocks that have come and are not taken yet."""
+        """Their bytes."""
         return self._feeder.bytes
 
     @property
@@ -99,6 +104,17 @@ class BlockDownload:
     def in_flight_of(self, session_id: int) -> int:
         """Blocks that a peer was asked for and has not given."""
         return self._asking.in_flight.count_of(session_id)
+
+    def can_fetch_of(self, session_id: int) -> int:
+        """Blocks that a peer may be asked for besides."""
+        return self._asking.room_of(session_id)
+
+    @property
+    def unverified_tip(self) -> tuple[int, bytes] | None:
+        """Height and hash of the last block of the best branch that was given to the writer; None when it has none."""
+        best = self._branches.best
+        block_hash = None if best is None else best.hash_at(best.to_write - 1)
+        return None if best is None or block_hash is None else (best.to_write - 1, block_hash)
 
     @property
     def target(self) -> KnownTip | None:

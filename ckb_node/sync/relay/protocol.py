@@ -5,6 +5,7 @@ While the node downloads the chain nothing is looked at: blocks and transactions
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final, Protocol
 
 import structlog
@@ -42,6 +43,9 @@ log = structlog.get_logger("relay")
 MESSAGES_PER_SECOND: Final = 30.0
 MESSAGES_AT_ONCE: Final = 30.0
 """Of one kind, from one peer. Compact blocks are not counted: each costs its miner work."""
+
+TOO_MANY: Final = "TooMany"
+UNDECODABLE: Final = "Undecodable"
 
 COMPACT_BLOCK: Final = 0
 """Its item id."""
@@ -91,6 +95,8 @@ class RelayProtocol:
         self._proposals: Final = proposals
         self._allowances: Final[dict[int, dict[int, Allowance]]] = {}
         """By session and kind of message."""
+        self.counts: Final[Counter[str]] = Counter()
+        """Messages by kind; those that were too many, and those that cannot be read."""
 
     @property
     def protocol(self) -> ProtocolSpec:
@@ -114,10 +120,14 @@ class RelayProtocol:
     def process(self, peer: Peer, payload: bytes) -> RelayStatus | None:
         """What becomes of a message; None when it was punished. A message that is too much is not even decoded."""
         if not self._may_send(peer, payload):
+            self.counts[TOO_MANY] += 1
             return RelayStatus.TOO_MANY_REQUESTS
         try:
-            return self._dispatch(peer, RELAY_MESSAGE.parse(payload))
+            message = RELAY_MESSAGE.parse(payload)
+            self.counts[type(message).__name__] += 1
+            return self._dispatch(peer, message)
         except MoleculeError as error:
+            self.counts[UNDECODABLE] += 1
             apply_penalty(peer, Misbehaviour.RELAY_UNDECODABLE, str(error))
         except RelayFault as fault:
             apply_penalty(peer, fault.misbehaviour, fault.detail)

@@ -436,3 +436,19 @@ def test_the_false_body_of_this_kit_is_one() -> None:
     node, blocks = Node(), empty_chain(3)
     with pytest.raises(ProposalsHashError):
         node.chain.writer.process(false_body(blocks[0]))
+
+
+def test_what_people_are_told_of_blocks_on_their_way() -> None:
+    node, blocks = Node(), empty_chain(CHAIN)
+    giver = node.giver(blocks)
+    session = giver.sync.session_id
+    assert (node.download.in_flight_of(session), node.download.can_fetch_of(session)) == (0, limits.FIRST_BUDGET)
+    node.wake()
+    asked = len(giver.asked())
+    assert (node.download.in_flight_of(session), node.download.in_flight_count) == (asked, asked)
+    assert node.download.can_fetch_of(session) == limits.FIRST_BUDGET - asked
+    assert node.download.unverified_tip is None
+    giver.give(3, first=1)  # not the first one, so that the writer gets none
+    assert (node.download.buffered_count, node.download.unverified_tip) == (3, None)
+    giver.give(1)
+    assert node.download.unverified_tip == (4, blocks[3].hash)

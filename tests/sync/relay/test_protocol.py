@@ -49,6 +49,7 @@ def test_messages_of_transactions_are_handed_on(message: Composite) -> None:
     case = Case()
     case.protocol.received(case.peer(), RELAY_MESSAGE.pack(message))
     assert case.transactions.received == [message]
+    assert case.protocol.counts == {type(message).__name__: 1}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ def test_what_cannot_be_decoded_is_punished(payload: bytes) -> None:
     peer = case.peer()
     case.protocol.received(peer, payload)
     assert ban_of(peer) == "relay"
+    assert case.protocol.counts == {"Undecodable": 1}
 
 
 def parts_of(message: Composite) -> list[bytes]:
@@ -147,6 +149,7 @@ def test_thirty_of_a_kind_at_once_and_thirty_a_second(message: Composite) -> Non
     statuses = [case.say(peer, message) for _ in range(32)]
     assert statuses[30:] == [RelayStatus.TOO_MANY_REQUESTS] * 2
     assert RelayStatus.TOO_MANY_REQUESTS not in statuses[:30]
+    assert case.protocol.counts["TooMany"] == 2
     case.scheduler.advance(1 / 30 + 0.001)
     assert case.say(peer, message) is not RelayStatus.TOO_MANY_REQUESTS
     assert case.say(peer, message) is RelayStatus.TOO_MANY_REQUESTS
