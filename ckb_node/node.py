@@ -19,6 +19,7 @@ import structlog
 from ckb_node import node_metrics
 from ckb_node.banner import banner, shown_address
 from ckb_node.chain.block_events import publish_blocks
+from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.chain.service import ChainService
 from ckb_node.commands.crash_trace import crash_trace
 from ckb_node.config import Config
@@ -55,6 +56,10 @@ from ckb_node.runtime.settings import ConfigError
 from ckb_node.runtime.stop_signals import StopSignals
 from ckb_node.runtime.system_limits import connections_within, peers_share, raise_descriptor_limit
 from ckb_node.runtime.tasks import Tasks, first_error
+from ckb_node.sync.chain_access import ChainAccess
+from ckb_node.sync.pool_access import PoolAccess
+from ckb_node.sync.relay.blocks import RelayFigures
+from ckb_node.sync.service import SyncService
 from ckb_node.txpool.recent_rejects import open_rejects
 from ckb_node.txpool.refused import RefusedTransactions
 from ckb_node.txpool.service import PoolService
@@ -91,6 +96,7 @@ class Node:
     pool: PoolService
     network: NetworkService
     protocols: NodeProtocols
+    relay_figures: RelayFigures
     alert_script: AlertScript | None
     onion: OnionPublisher | None
     filters: FilterService | None
@@ -115,8 +121,13 @@ def open_node(config: Config) -> Iterator[Node]:
         pool = _open_pool(config, chain, writer.scripts, clock, events, stack)
         network, script, onion = _open_network(config, consensus, clock.now_ms)
         keys = alert_keys(settings.alert_signature)
+        access, ibd, figures = ChainAccess(chain, clock.now_ms), InitialDownload(), RelayFigures()
         protocols = NodeProtocols(
-            enabled_protocols(settings.network, with_filters=config.builds_filters), VERSION, keys, script
+            enabled_protocols(settings.network, with_filters=config.builds_filters),
+            VERSION,
+            keys,
+            script,
+            lambda scheduler: SyncService(access, PoolAccess(pool), scheduler, ibd, figures),
         )
         net = NetView(chain, network, VERSION, clock.now_ms, lambda: tasks.faults, protocols)
         lane = Lane("rpc", READERS)
@@ -126,6 +137,7 @@ def open_node(config: Config) -> Iterator[Node]:
             assembler = BlockAssembler(chain, pool.pool, miner_config, clock.now_ms, lane)
         filters, indexer = _open_filters(config, chain, stack), _open_indexer(config, chain, stack)
         chain.listen(publish_blocks(events))
+        chain.listen_submitted(protocols.announce)
         services = Services(
             chain=chain,
             pool=pool,
@@ -150,6 +162,7 @@ def open_node(config: Config) -> Iterator[Node]:
             pool=pool,
             network=network,
             protocols=protocols,
+            relay_figures=figures,
             alert_script=script,
             onion=onion,
             filters=filters,
@@ -239,6 +252,7 @@ def _measure(node: Node) -> None:
     node_metrics.measure_pool(metrics, node.pool, node.events)
     node_metrics.measure_scripts(metrics, node.scripts)
     measure_network(metrics, node.network)
+    node_metrics.measure_relay(metrics, node.relay_figures)
     if node.indexer is not None:
         node_metrics.measure_indexer(metrics, node.indexer)
 
@@ -323,6 +337,7 @@ async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[
             layer = await stack.enter_async_context(network.running(node.protocols.handlers, connections))
         except ListenError as error:
             raise ListenError(f"network.listen_addresses: {error}") from None
+        stack.callback(node.protocols.stop)
         tasks.start_restartable("addresses of peers", network.save_hourly)
         tasks.start_restartable("figures of the network", lambda: tell_figures(network, layer))
         if node.alert_script is not None:

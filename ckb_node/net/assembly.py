@@ -11,13 +11,14 @@ from ckb_node.net import addresses
 from ckb_node.net.alert_script import AlertScript
 from ckb_node.net.settings import NO_EFFECT, AlertSignatureSection, NetworkSection
 from ckb_node.runtime.settings import ConfigError
-from ckb_node.sync.awaited import awaited_protocols
+from ckb_node.sync.service import SyncService
+from consensus.types.blockchain import Block
 from network.identity import Identity
 from network.limits import ALL_PROTOCOLS, FEELER, FILTER, IDENTIFY, RELAY, SYNC, Flags, ProtocolSpec
 from network.messages.protocols import Alert
 from network.multiaddr import Multiaddr
 from network.outbound import OutboundSettings
-from network.peer import Handler
+from network.peer import Handler, Scheduler
 from network.peer_info import AlertMessage
 from network.peer_layer import PeerLayer, PeerLayerSettings
 from network.peers.registry import RegistrySettings
@@ -132,16 +133,40 @@ class NodeProtocols:
     """The handlers besides those of the peer layer, made anew whenever the network starts."""
 
     def __init__(
-        self, enabled: frozenset[ProtocolSpec], version: str, keys: AlertKeys, script: AlertScript | None
+        self,
+        enabled: frozenset[ProtocolSpec],
+        version: str,
+        keys: AlertKeys,
+        script: AlertScript | None,
+        make_sync: Callable[[Scheduler], SyncService],
     ) -> None:
+        self._make_sync = make_sync
+        self.sync: SyncService | None = None
+        """While the network runs."""
         self._enabled, self._version, self._keys, self._script = enabled, version, keys, script
         self._alert: AlertProtocol | None = None
 
     def handlers(self, layer: PeerLayer) -> Iterable[Handler]:
         """For network.service.NetworkService.running."""
         self._alert = AlertProtocol(layer.scheduler, self._version, self._on_alert, keys=self._keys)
-        made: list[Handler] = [TimeProtocol(layer.scheduler, _on_skew), self._alert, *awaited_protocols()]
+        made: list[Handler] = [TimeProtocol(layer.scheduler, _on_skew), self._alert, *self._begin_sync(layer.scheduler)]
         return [handler for handler in made if handler.protocol in self._enabled]
+
+    def _begin_sync(self, scheduler: Scheduler) -> Sequence[Handler]:
+        self.sync = self._make_sync(scheduler)
+        self.sync.start()
+        return self.sync.handlers
+
+    def stop(self) -> None:
+        """The network ends."""
+        sync, self.sync = self.sync, None
+        if sync is not None:
+            sync.stop()
+
+    def announce(self, block: Block) -> None:
+        """A miner of this node gave a block, which is stored."""
+        if self.sync is not None:
+            self.sync.relay.announce(block)
 
     def alerts(self) -> Sequence[AlertMessage]:
         """What is to be shown now."""

@@ -9,12 +9,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from ckb_node.chain.initial_download import InitialDownload
-from ckb_node.sync.awaited import AwaitedBlocks, AwaitedProtocol
+from ckb_node.sync.awaited import AwaitedProtocol
+from ckb_node.sync.blocks.answers import BlockAnswers
+from ckb_node.sync.blocks.download import BlockDownload
+from ckb_node.sync.blocks.refusals import Refusals
 from ckb_node.sync.chain import SyncChain
 from ckb_node.sync.headers.sync import HeaderSync
 from ckb_node.sync.peers import SyncPeers
+from ckb_node.sync.relay.assembly import Relay
+from ckb_node.sync.relay.blocks import RelayFigures
+from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.sync_protocol import SyncProtocol
-from network.limits import FILTER, LIGHT_CLIENT, RELAY
+from network.limits import FILTER, LIGHT_CLIENT
 from network.peer import Handler, Scheduler
 
 __all__ = ["SyncService"]
@@ -23,25 +29,47 @@ __all__ = ["SyncService"]
 class SyncService:
     """Satisfies what ckb_node.net.assembly needs of it. Belongs to the event loop's thread."""
 
-    def __init__(self, chain: SyncChain, scheduler: Scheduler, ibd: InitialDownload) -> None:
-        """`ibd` is of the whole node: what has ended once stays so when the network starts again."""
+    def __init__(
+        self, chain: SyncChain, pool: RelayPool, scheduler: Scheduler, ibd: InitialDownload, figures: RelayFigures
+    ) -> None:
+        """`ibd` and `figures` are of the whole node: what has ended once stays so when the network starts again."""
         self.peers: Final = SyncPeers()
         self.headers: Final = HeaderSync(chain, self.peers, scheduler, ibd, self._on_progress)
-        awaited = AwaitedBlocks()
-        self._sync: Final = SyncProtocol(self.peers, self.headers, awaited, awaited)
+        self.blocks: Final = BlockDownload(
+            chain, self.peers, scheduler, ibd, is_pending_compact=lambda each: self.relay.blocks.pending_since(each)
+        )
+        self.answers: Final = BlockAnswers(chain, scheduler)
+        self.refusals: Final = Refusals(chain, self.peers)
+        self.relay: Final = Relay(
+            chain,
+            pool,
+            self.peers,
+            scheduler,
+            ibd,
+            ask_headers=self.headers.ask,
+            headers_known=self.blocks.wake,
+            find_received=self.blocks.find_received,
+            figures=figures,
+        )
+        self._sync: Final = SyncProtocol(self.peers, self.headers, self.blocks, self.answers)
 
     @property
     def handlers(self) -> Sequence[Handler]:
         """Of all protocols of the chain."""
-        return [self._sync, *(AwaitedProtocol(each) for each in (RELAY, LIGHT_CLIENT, FILTER))]
+        return [self._sync, self.relay.protocol, *(AwaitedProtocol(each) for each in (LIGHT_CLIENT, FILTER))]
 
     def start(self) -> None:
         """The network runs."""
         self.headers.start()
+        self.blocks.start()
+        self.relay.start()
 
     def stop(self) -> None:
         """The network ends: nothing is done any more."""
         self.headers.stop()
+        self.blocks.stop()
+        self.relay.stop()
 
     def _on_progress(self) -> None:
         """New headers, or a peer has said what it knows."""
+        self.blocks.wake()

@@ -12,6 +12,7 @@ from coincurve import PrivateKey
 from ckb_node.net.assembly import NodeProtocols
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.registry import Module
+from ckb_node.sync.service import SyncService
 from network.limits import ALERT
 from network.messages.protocols import Alert, RawAlert
 from network.protocols.alert import AlertKeys, AlertProtocol
@@ -129,10 +130,14 @@ async def test_an_alert_of_other_types(case: Case, name: str, value: object) -> 
     assert failure.code == -32602
 
 
+def no_sync(_: object) -> SyncService:
+    raise AssertionError("the network does not run")
+
+
 async def test_without_a_network_nobody_is_told() -> None:
     async with rpc_chain() as rpc:
         case = Case(rpc)
-        desk = NodeProtocols(frozenset({ALERT}), "0.1.0", KEYS, None)
+        desk = NodeProtocols(frozenset({ALERT}), "0.1.0", KEYS, None, no_sync)
         net = idle_net(rpc.node.chain, BOB_KEY, "0.1.0", rpc.node.clock.now_ms, desk)
         case.dispatcher = dispatcher_of(replace(rpc.services, net=net), tuple(Module))
         failure = await case.refusal(case.alert()[0])

@@ -223,6 +223,10 @@ class BlockDownload:
     def _is_wanted(self, number: int, block_hash: bytes) -> bool:
         return any(branch.wants(number, block_hash) for branch in self._branches)
 
+    def find_received(self, block_hash: bytes) -> Block | None:
+        """A block that has come and is not taken yet."""
+        return self._feeder.find(block_hash)
+
     # --- what the feeder tells ---
 
     def taken(self, branch: Branch, last: int) -> None:

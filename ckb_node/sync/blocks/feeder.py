@@ -77,6 +77,11 @@ class Feeder:
     def __contains__(self, block_hash: bytes) -> bool:
         return block_hash in self._received
 
+    def find(self, block_hash: bytes) -> Block | None:
+        """A block that is here."""
+        received = self._received.get(block_hash)
+        return None if received is None else received.block
+
     @property
     def is_busy(self) -> bool:
         """The writer has something to do."""
