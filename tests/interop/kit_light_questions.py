@@ -91,13 +91,16 @@ def transactions_question(known: Known) -> GetTransactionsProof:
     last = known.any_last()
     most = rng.choice((last, last, last, known.tip + 1))
     hashes: list[bytes] = []
+    twice: list[bytes] = []
     for number in rng.sample(range(most), k=min(rng.randrange(30), most)):
         transactions = known.blocks[number].transactions
         hashes += [tx.hash for tx in rng.sample(list(transactions), k=rng.randrange(1, len(transactions) + 1))]
         if len(transactions) > 1 and rng.random() < 0.02:  # of a block of one transaction it stops the reference
-            hashes += [transactions[-1].hash]
+            twice += [transactions[-1].hash]
     hashes += [rng.randbytes(32) for _ in range(rng.choice((0, 0, 1, 3)))]
+    # A cellbase of the branch may be that of the main chain at the same height.
     hashes += [tx.hash for block in known.side for tx in block.transactions if rng.random() < 0.05]
+    hashes = [*dict.fromkeys(hashes), *twice]
     if rng.random() < 0.05:
         hashes += [rng.randbytes(32) for _ in range(rng.choice((999, 1000, 1001)) - len(hashes))]
     rng.shuffle(hashes)
