@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from ckb_node.chain.events import ChainChanged
-from ckb_node.sync.chain import KnownTip
 from storage.chain_store import ChainView
 
 __all__ = ["ReadChain", "ServedChain"]
@@ -24,7 +23,5 @@ class ReadChain(Protocol):
 
 class ServedChain(ReadChain, Protocol):
     """Of which light clients are told."""
-
-    def tip(self) -> KnownTip: ...
 
     def listen(self, listener: Callable[[ChainChanged], None]) -> None: ...

@@ -1,4 +1,8 @@
-"""The light client protocol, as its server (RFC 44): the tip, proofs, and the new tip to those who have subscribed."""
+"""The light client protocol, as its server (RFC 44): the tip, proofs, and the new tip to those who have subscribed.
+
+Different from the reference, subscribers hear of each new tip, not only of blocks that are relayed or submitted, and
+when it is committed.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,6 @@ from ckb_node.sync.serving.proofs import (
 from ckb_node.sync.serving.proved_chain import ProvedChain
 from consensus.errors import MoleculeError
 from consensus.lookup import ChainDataError
-from consensus.types.blockchain import Block, uncles_hash
 from network.limits import LIGHT_CLIENT, ProtocolSpec
 from network.messages.protocols import (
     LIGHT_CLIENT_MESSAGE,
@@ -35,7 +38,6 @@ from network.messages.protocols import (
 )
 from network.peer import Peer, Scheduler, Timer
 from network.peers.penalties import Misbehaviour, apply_penalty
-from storage.block_extra import BlockExtra
 from storage.chain_store import ChainView
 from storage.errors import StorageError
 
@@ -43,8 +45,8 @@ __all__ = ["LightClientServer"]
 
 log = structlog.get_logger("serving")
 
-PUSH_SECONDS: Final = 1.0
-"""Between two tips that subscribers are told because the chain has changed. Announced blocks they are told at once."""
+PUSH_SECONDS: Final = 0.2
+"""Between two tips that subscribers are told. Of many blocks at once they hear of the last."""
 
 TIP_PRICE: Final = 0.000_5
 HEADER_PRICE: Final = 0.000_3
@@ -60,6 +62,7 @@ class LightClientServer:
         self._subscribers: Final[dict[int, Peer]] = {}
         self._told: bytes | None = None
         """Hash of the block that subscribers were told last."""
+        self._told_at = -PUSH_SECONDS
         self._push: Timer | None = None
         chain.listen(self._on_change)
 
@@ -89,13 +92,6 @@ class LightClientServer:
     def closed(self, peer: Peer) -> None:
         self._subscribers.pop(peer.session_id, None)
         self._answers.closed(peer, LIGHT_CLIENT)
-
-    def announce(self, block: Block) -> None:
-        """Tell subscribers a block that is announced to other peers too. Its parent is on the main chain."""
-        if self._subscribers and block.hash != self._told:
-            with self._chain.view() as view:
-                if view.main_hash(block.number - 1) == block.parent_hash:
-                    self._tell(view, BlockExtra(block.header, uncles_hash(block.uncles), block.extension))
 
     def stop(self) -> None:
         """Nobody is told anything any more."""
@@ -134,32 +130,24 @@ class LightClientServer:
         if flag == b"\1":
             self._subscribers[peer.session_id] = peer
 
-    def _on_change(self, change: ChainChanged) -> None:
-        """Blocks of Sync and of miners in this node are announced by nobody, and a reorganisation shows its new tip."""
-        if self._push is None and change.new_tip.hash != self._told and self._subscribers:
-            self._push = self._scheduler.call_later(PUSH_SECONDS, self._push_tip)
+    def _on_change(self, _change: ChainChanged) -> None:
+        """Whoever made the block, and however it came: it is told when clients can ask for its proof."""
+        if self._push is None and self._subscribers:
+            wait = self._told_at + PUSH_SECONDS - self._scheduler.now()
+            self._push = self._scheduler.call_later(max(0.0, wait), self._push_tip)
 
     def _push_tip(self) -> None:
         self._push = None
-        tip = self._chain.tip()
-        if tip.hash == self._told or not self._subscribers:
-            return
         try:
             with self._chain.view() as view:
-                extra = view.block_extra(tip.hash)
-                if extra is not None:
-                    self._tell(view, extra)
-        except StorageError as error:
+                tip = view.tip_header().hash
+                if tip == self._told or not self._subscribers:
+                    return
+                message = LIGHT_CLIENT_MESSAGE.pack(SendLastState(last_header=ProvedChain(view).header(tip)))
+        except (StorageError, ChainDataError) as error:
             log.warning("light clients are not told the tip", error=str(error))
-
-    def _tell(self, view: ChainView, extra: BlockExtra) -> None:
-        try:
-            header = ProvedChain(view).verifiable(extra)
-        except ChainDataError as error:
-            log.warning("light clients are not told a block", error=str(error))
             return
-        message = LIGHT_CLIENT_MESSAGE.pack(SendLastState(last_header=header))
-        self._told = extra.header.hash
+        self._told, self._told_at = tip, self._scheduler.now()
         for peer in list(self._subscribers.values()):
             peer.send(LIGHT_CLIENT, message)
 

@@ -10,7 +10,6 @@ from random import Random
 from typing import TypeVar
 
 from ckb_node.chain.events import ChainChanged
-from ckb_node.sync.chain import KnownTip
 from consensus.params import Consensus
 from consensus.rules.epoch import next_epoch_ext
 from consensus.rules.mmr import chain_root_hash, nodes_of_block
@@ -123,11 +122,6 @@ class FakeChain:
         self.views = 0
         """Opened and not closed yet."""
         self.listeners: list[Callable[[ChainChanged], None]] = []
-
-    def tip(self) -> KnownTip:
-        with self.stored.store.view() as view:
-            tip = view.tip_header()
-        return KnownTip(tip, 0)
 
     def view(self) -> ChainView:
         view = self.stored.store.view()

@@ -9,7 +9,6 @@ from ckb_node.sync.serving.answers import Answers
 from ckb_node.sync.serving.light_client import PUSH_SECONDS, LightClientServer
 from ckb_node.sync.serving.pace import LIGHT_CLIENTS
 from consensus.codec.molecule import Table
-from consensus.types.blockchain import Block
 from network.limits import LIGHT_CLIENT
 from network.messages.protocols import (
     LIGHT_CLIENT_MESSAGE,
@@ -22,6 +21,8 @@ from network.messages.protocols import (
     SendLastStateProof,
     SendTransactionsProof,
 )
+from storage.chain_store import ChainView
+from storage.errors import StorageClosed
 from tests.support.network.clock import FakeScheduler
 from tests.support.network.peers import FakePeer
 from tests.sync.serving.kit_chain import FakeChain, StoredChain, stored_chain
@@ -61,9 +62,10 @@ class Kit:
         (state,) = self.ask(GetLastState(subscribe=b"\1"), peer)
         assert isinstance(state, SendLastState)
 
-    def change(self, block: Block) -> None:
+    def change(self) -> None:
         """The chain has a new tip."""
-        change = ChainChanged(self.stored.blocks[-2].header, block.header, [], [block])
+        below, tip = self.stored.blocks[-2:]
+        change = ChainChanged(below.header, tip.header, [], [tip])
         for listener in self.chain.listeners:
             listener(change)
 
@@ -159,42 +161,41 @@ def test_questions_that_stop_the_reference(kit: Kit) -> None:
 # Subscriptions
 
 
-def test_subscribers_are_told_announced_blocks(kit: Kit) -> None:
+def test_subscribers_are_told_new_tips(kit: Kit) -> None:
     other = kit.newcomer(2)
     kit.subscribe()
-    kit.server.announce(kit.stored.tip)
+    kit.change()
+    kit.scheduler.advance(0.001)
     assert [header_of(each) for each in kit.got()] == [kit.stored.tip.hash]
     assert other.sent == []
-    kit.server.announce(kit.stored.tip)
-    assert kit.got() == [], "each block once"
+    kit.change()
+    kit.scheduler.advance(10 * PUSH_SECONDS)
+    assert kit.got() == [], "each tip once"
 
 
-def test_an_announced_block_that_is_not_attached_yet(kit: Kit, stored: StoredChain) -> None:
+def test_of_many_tips_at_once_the_last_is_told(kit: Kit) -> None:
     kit.subscribe()
-    (before,) = kit.ask(GetLastState(subscribe=b"\0"))
-    next_block = stored.tip.replace(
-        header=stored.tip.header.with_fields(number=stored.tip.number + 1, parent_hash=stored.tip.hash)
-    )
-    kit.server.announce(next_block)
-    (state,) = kit.got()
-    assert isinstance(state, SendLastState)
-    assert isinstance(before, SendLastState)
-    assert state.last_header.header == next_block.header
-    assert state.last_header.parent_chain_root.end_number == stored.tip.number
-    kit.server.announce(next_block.replace(header=next_block.header.with_fields(parent_hash=bytes(32))))
-    assert kit.got() == [], "a branch has another chain root"
-
-
-def test_subscribers_are_told_tips_that_nobody_announces(kit: Kit) -> None:
-    kit.subscribe()
+    kit.server._told, kit.server._told_at = bytes(32), kit.scheduler.now()
     for _ in range(10):
-        kit.change(kit.stored.tip)
+        kit.change()
+        kit.scheduler.advance(PUSH_SECONDS / 20)
     assert kit.got() == []
     kit.scheduler.advance(PUSH_SECONDS)
     assert [header_of(each) for each in kit.got()] == [kit.stored.tip.hash]
-    kit.change(kit.stored.tip)
-    kit.scheduler.advance(10 * PUSH_SECONDS)
+    assert kit.scheduler.waiting == 0
+
+
+def test_nobody_is_told_what_cannot_be_read(kit: Kit) -> None:
+    kit.subscribe()
+
+    def view() -> ChainView:
+        raise StorageClosed("db", "closed")
+
+    kit.chain.view = view  # type: ignore[method-assign]
+    kit.change()
+    kit.scheduler.advance(1)
     assert kit.got() == []
+    assert not kit.peer.has_ended
 
 
 def test_a_subscription_ends_with_its_session(kit: Kit) -> None:
@@ -203,13 +204,14 @@ def test_a_subscription_ends_with_its_session(kit: Kit) -> None:
     assert kit.server.subscribers == 1, "nothing ends it but the end"
     kit.server.closed(kit.peer)
     assert kit.server.subscribers == 0
-    kit.server.announce(kit.stored.tip)
+    kit.change()
+    kit.scheduler.advance(1)
     assert kit.got() == []
 
 
 def test_stop(kit: Kit) -> None:
     kit.subscribe()
-    kit.change(kit.stored.tip)
+    kit.change()
     kit.server.stop()
     kit.scheduler.advance(10 * PUSH_SECONDS)
     assert kit.got() == []
