@@ -96,11 +96,11 @@ def stack() -> Iterator[ExitStack]:
 
 
 def servers_of(pair: Pair, network_name: str, directory: Path, stack: ExitStack) -> Servers:
-    clients = [
+    reference, ours = (
         stack.enter_context(connected_client(node, network_name, directory / f"client of {node.name}"))
         for node in (pair.reference, pair.ours)
-    ]
-    return Servers(*clients)
+    )
+    return Servers(reference, ours)
 
 
 def block_of(rpc: RpcClient, block_hash: str) -> Block:
