@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -36,6 +37,9 @@ log = structlog.get_logger("chain")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+RUNS_LINGER_S: Final = 1.0
+"""After the last blocks that were written in bulk, more are likely to come."""
 
 MAX_READERS: Final = 2
 """Threads for long reads of the chain: templates, mostly."""
@@ -73,6 +77,7 @@ class ChainService:
         self._readers = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="chain-reader")
         self._judge = ThreadPoolExecutor(1, thread_name_prefix="header-judge")
         self._estimator = Estimator(writer.scripts)
+        self._runs, self._runs_end = 0, 0.0
         self._is_closed = False
         self._failure: StorageError | None = None
         self._has_failed = asyncio.Event()
@@ -195,8 +200,19 @@ class ChainService:
         size = sum(len(block.raw) for block in blocks)
         self.queue_limit.take(size)
         outcome = self._start(partial(take_run, self._writer, blocks, sources))
-        outcome.add_done_callback(lambda _: self.queue_limit.release(size))
+        self._runs += 1
+        outcome.add_done_callback(lambda _: self._run_done(size))
         return outcome
+
+    def _run_done(self, size: int) -> None:
+        self.queue_limit.release(size)
+        self._runs -= 1
+        self._runs_end = time.monotonic()
+
+    @property
+    def is_taking_runs(self) -> bool:
+        """Blocks are written in bulk, or were a moment ago."""
+        return self._runs > 0 or (self._runs_end > 0.0 and time.monotonic() - self._runs_end < RUNS_LINGER_S)
 
     def start_store_headers(self, headers: Sequence[Header]) -> asyncio.Future[None]:
         """Keep valid headers whose blocks have not come. See `ChainWriter.store_headers`."""

@@ -47,6 +47,8 @@ from storage.errors import StorageError
 log = structlog.get_logger("txpool")
 
 TXS_PER_SLICE = 64
+SPARE_BLOCKS = 4
+"""Of many new blocks, so many are looked at when the pool is empty."""
 """Transactions of a block or of the saved file that are handled before the event loop may do something else."""
 
 
@@ -200,9 +202,12 @@ class PoolService:
         if change.is_cut:
             self._forget_all()
             return
+        # What comes from now on is checked at the new tip. While nothing is here, only transactions that relay may be
+        # asked for are of interest: not those of the thousands of blocks of an initial download.
+        attached = change.attached[-SPARE_BLOCKS:] if self._is_empty else change.attached
         yield
         self.remote.tip_moved()
-        for block in change.attached:
+        for block in attached:
             for transactions in _by_few(block.tx_slices[1:]):
                 self.pool.remove_committed(transactions)
                 self.remote.committed(transactions)
@@ -218,6 +223,13 @@ class PoolService:
         finally:  # schedule the readmission even after an exception
             if self._generation == clearings:
                 self._return_later(returning)
+
+    @property
+    def _is_empty(self) -> bool:
+        """There is nothing that a block could commit or put in conflict."""
+        remote, pool = self.remote, self.pool
+        counts = len(pool.graph), len(pool.conflicted), len(self._verify_queue), len(self._readmission)
+        return not (any(counts) or len(remote) or len(remote.orphans))
 
     def _take_all_back(
         self, detached: Sequence[Block], view: ChainView, returning: _ReadmissionBatch

@@ -11,6 +11,7 @@ import pytest
 from ckb_node.chain.follower import ChainFollower
 from ckb_node.runtime.tasks import Pauses, Tasks
 from storage.chain_store import ChainView
+from tests.support.chains.branches import branch
 from tests.support.chains.devchain import DevChain, dev_chain
 
 WAIT_S = 30.0
@@ -93,3 +94,20 @@ async def test_one_who_gives_up_harms_nobody() -> None:
             assert await second == 0
         assert first.cancelled()
         follower.close()
+
+
+async def test_while_many_blocks_are_written_at_once_it_waits_unless_somebody_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ckb_node.chain.follower.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("ckb_node.chain.service.RUNS_LINGER_S", 3600.0)
+    made = await branch(b"ours", 6)
+    async with dev_chain() as dev:
+        heights = Heights()
+        async with following(dev, heights) as follower:
+            await follower.when_current(lambda: None, WAIT_S)
+            await dev.chain.start_run(made, [None] * len(made))
+            assert dev.chain.is_taking_runs
+            await asyncio.sleep(0.1)
+            assert heights.height < 6
+            assert await follower.when_current(lambda: heights.height, WAIT_S) == 6

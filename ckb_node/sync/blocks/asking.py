@@ -154,6 +154,9 @@ class Asking:
 
     def fill_again(self, session_id: int) -> None:
         """A peer has given a block."""
+        owed = self.in_flight.count_of(session_id)
+        if owed > limits.FILL_EVERY and owed % limits.FILL_EVERY:
+            return
         downloader = self.downloaders.get(session_id)
         if downloader is not None:
             self.fill(downloader)
@@ -174,8 +177,11 @@ class Asking:
 
     def _room(self) -> int:
         """Blocks that may be asked for without more coming than may be here; always the one that comes next."""
-        expected = self._feeder.bytes + len(self.in_flight) * self.block_size
+        in_flight, received = len(self.in_flight), len(self._feeder)
+        expected = self._feeder.bytes + in_flight * self.block_size
         room = int((limits.MAX_BUFFER_BYTES - expected) / self.block_size)
+        ahead = received / limits.MAX_BUFFER_BLOCKS
+        room = min(room, int(limits.MAX_IN_FLIGHT * (1 - ahead)) - in_flight)
         best = self._branches.best
         if room <= 0 and best is not None:
             block_hash = best.hash_at(best.to_write)

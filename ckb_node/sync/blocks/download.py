@@ -210,8 +210,10 @@ class BlockDownload:
             return
         self._asking.note_size(size)
         self._feeder.put(block, size, session_id)
-        if any(branch.hash_at(branch.to_write) == block_hash for branch in self._branches):
-            self._pump()
+        for branch in self._branches:
+            if branch.hash_at(branch.to_write) == block_hash:
+                self._pump()
+                break
         self._asking.fill_again(session_id)
         self._press()
 

@@ -18,6 +18,10 @@ MAX_HEADS: Final = 16
 
 MAX_BUFFER_BYTES: Final = 64 * MIB
 """Blocks that are here and not taken yet, with those that are expected of what was asked."""
+MAX_BUFFER_BLOCKS: Final = 2048
+"""Likewise in number: more than the writer has to do in a moment only gives the garbage collector work."""
+MAX_IN_FLIGHT: Final = 4096
+"""Blocks that are asked for and have not come, of all peers, when none waits for the writer."""
 HOLD_BYTES: Final = 40 * MIB
 RELEASE_BYTES: Final = 16 * MIB
 """When the writer is behind: peers are not read while more is here, and read again below."""
@@ -33,6 +37,8 @@ MAX_CLASS_BUDGET: Final = 128
 """Blocks in flight at a peer by the reference's classes of speed."""
 MAX_BUDGET: Final = 1024
 """Blocks in flight at one peer."""
+FILL_EVERY: Final = 16
+"""A peer that owes more than this is asked for more at every 16th block that it gives."""
 MIN_BUDGET: Final = 2
 MAX_PEER_BYTES: Final = 8 * MIB
 """Expected bytes in flight at one peer."""
