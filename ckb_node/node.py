@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -33,6 +33,8 @@ from ckb_node.net.alert_script import AlertScript
 from ckb_node.net.assembly import NodeProtocols, alert_keys, enabled_protocols, network_service
 from ckb_node.net.figures import measure_network, tell_figures
 from ckb_node.net.onion import OnionPublisher
+from ckb_node.net.progress import ProgressTeller, progress_teller
+from ckb_node.net.sync_metrics import measure_sync
 from ckb_node.net.view import NetView
 from ckb_node.opening import open_chain
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
@@ -55,7 +57,7 @@ from ckb_node.runtime.metrics import DELAY_SECONDS, CallMetrics, Metrics, watch_
 from ckb_node.runtime.settings import ConfigError
 from ckb_node.runtime.stop_signals import StopSignals
 from ckb_node.runtime.system_limits import connections_within, peers_share, raise_descriptor_limit
-from ckb_node.runtime.tasks import Tasks, first_error
+from ckb_node.runtime.tasks import Fault, Tasks, first_error
 from ckb_node.sync.chain_access import ChainAccess
 from ckb_node.sync.pool_access import PoolAccess
 from ckb_node.sync.relay.blocks import RelayFigures
@@ -96,6 +98,7 @@ class Node:
     pool: PoolService
     network: NetworkService
     protocols: NodeProtocols
+    progress: ProgressTeller
     relay_figures: RelayFigures
     alert_script: AlertScript | None
     onion: OnionPublisher | None
@@ -105,6 +108,15 @@ class Node:
     services: Services
     events: EventBus
     metrics: Metrics | None
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """What does not work now: parts of the node that failed, and sync when it stands."""
+        return _faults(self.tasks, self.progress)
+
+
+def _faults(tasks: Tasks, progress: ProgressTeller) -> Sequence[Fault]:
+    return [*tasks.faults, *progress.faults]
 
 
 @contextmanager
@@ -129,7 +141,9 @@ def open_node(config: Config) -> Iterator[Node]:
             script,
             lambda scheduler: SyncService(access, PoolAccess(pool), scheduler, ibd, figures),
         )
-        net = NetView(chain, network, VERSION, clock.now_ms, lambda: tasks.faults, protocols)
+        progress = progress_teller(consensus, network, protocols.facts, clock.now_ms)
+        faults = partial(_faults, tasks, progress)
+        net = NetView(chain, network, VERSION, clock.now_ms, faults, protocols, ibd, protocols.facts)
         lane = Lane("rpc", READERS)
         miner_config = _miner_config(config, consensus)
         assembler = None
@@ -162,6 +176,7 @@ def open_node(config: Config) -> Iterator[Node]:
             pool=pool,
             network=network,
             protocols=protocols,
+            progress=progress,
             relay_figures=figures,
             alert_script=script,
             onion=onion,
@@ -247,11 +262,12 @@ def _measure(node: Node) -> None:
     metrics = node.metrics
     if metrics is None:
         return
-    node_metrics.measure_process(metrics, lambda: node.tasks.faults)
+    node_metrics.measure_process(metrics, lambda: node.faults)
     node_metrics.measure_chain(metrics, node.chain)
     node_metrics.measure_pool(metrics, node.pool, node.events)
     node_metrics.measure_scripts(metrics, node.scripts)
     measure_network(metrics, node.network)
+    measure_sync(metrics, node.progress.progress, lambda: node.protocols.sync)
     node_metrics.measure_relay(metrics, node.relay_figures)
     if node.indexer is not None:
         node_metrics.measure_indexer(metrics, node.indexer)
@@ -340,6 +356,7 @@ async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[
         stack.callback(node.protocols.stop)
         tasks.start_restartable("addresses of peers", network.save_hourly)
         tasks.start_restartable("figures of the network", lambda: tell_figures(network, layer))
+        tasks.start_restartable("progress", node.progress.run)
         if node.alert_script is not None:
             tasks.start_restartable("script for network alerts", node.alert_script.run)
         if (onion := node.onion) is not None:
@@ -361,7 +378,7 @@ async def _rpc(node: Node, connections: int) -> AsyncIterator[tuple[str, int]]:
             server = await stack.enter_async_context(serving(node.tasks, dispatcher, host, port, limits, policy))
         except (OSError, UnicodeError) as error:
             raise _address_error(error, host, port, "RPC") from None
-        server.routes["GET", "/health"] = health_route(lambda: node.tasks.faults)
+        server.routes["GET", "/health"] = health_route(lambda: node.faults)
         if node.metrics is not None:
             node.metrics.gauge("ckb_rpc_connections", "Open connections to RPC", lambda: len(server.guard.connections))
         yield server.address
@@ -442,7 +459,8 @@ async def serve(config: Config, signals: StopSignals, connections: int, *, mine:
             sys.stdout.write(banner(config, node.consensus, tip, address, peer_addresses(node), mine=mine))
             sys.stdout.flush()
             log.info("RPC is open", address=f"http://{address}")
-            await node.tasks.until(stop)
+            with node.progress.on_terminal():
+                await node.tasks.until(stop)
     log.info("stopped")
 
 

@@ -95,6 +95,7 @@ def measure_relay(metrics: Metrics, figures: RelayFigures) -> None:
     ok, fail = "ckb_relay_cb_reconstruct_ok", "ckb_relay_cb_reconstruct_fail"
     metrics.gauge(ok, "Compact blocks put together from what the node had", lambda: figures.rebuilt)
     metrics.gauge(fail, "Compact blocks that lacked something", lambda: figures.incomplete)
+    metrics.gauge("ckb_relay_cb_completed", "Those that peers' answers completed", lambda: figures.completed)
     collisions = "ckb_relay_transaction_short_id_collide"
     metrics.gauge(collisions, "Short ids that meant another transaction here", lambda: figures.collisions)
 

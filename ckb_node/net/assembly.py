@@ -11,6 +11,7 @@ from ckb_node.net import addresses
 from ckb_node.net.alert_script import AlertScript
 from ckb_node.net.settings import NO_EFFECT, AlertSignatureSection, NetworkSection
 from ckb_node.runtime.settings import ConfigError
+from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.service import SyncService
 from consensus.types.blockchain import Block
 from network.identity import Identity
@@ -156,6 +157,10 @@ class NodeProtocols:
         self.sync = self._make_sync(scheduler)
         self.sync.start()
         return self.sync.handlers
+
+    def facts(self) -> SyncFacts | None:
+        """What is told of sync; None while the network does not run."""
+        return None if self.sync is None else self.sync.facts
 
     def stop(self) -> None:
         """The network ends."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
 
-from ckb_node.runtime.live_line import QUIET_LOGGER
+from ckb_node.net.connecting import connecting_text
+from ckb_node.runtime.live_line import QUIET_LOGGER, live_line
 from ckb_node.runtime.tasks import Fault
+from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.progress import Phase, Progress, SyncFigures, SyncProgress
 from ckb_node.sync.progress_text import log_event, log_fields, progress_line
+from consensus.params import Consensus, PowFunc
+from network.service import NetworkService
 
 log = structlog.get_logger(QUIET_LOGGER)
 
@@ -54,14 +59,15 @@ class ProgressTeller:
     def __init__(
         self,
         progress: SyncProgress,
-        figures: Callable[[], SyncFigures],
+        figures: Callable[[], SyncFigures | None],
         now_ms: Callable[[], int],
         *,
         expects_peers: bool,
     ) -> None:
-        """`expects_peers`: without them there is something to tell."""
-        self._progress, self._figures, self._now_ms = progress, figures, now_ms
-        self._expects_peers = expects_peers
+        """`figures`: None while the network does not run. `expects_peers`: without them there is something to tell."""
+        self.progress: Final = progress
+        self._figures, self._now_ms = figures, now_ms
+        self.expects_peers: Final = expects_peers
         self._pace: Final = LinePace()
         self.draw: Callable[[str], None] | None = None
         """Where the line of a terminal goes."""
@@ -69,10 +75,23 @@ class ProgressTeller:
     @property
     def faults(self) -> Sequence[Fault]:
         """That sync stands, if it does."""
-        last = self._progress.last
+        last = self.progress.last
         if last is None or last.stall is None:
             return ()
         return [Fault("sync", f"no progress ({last.phase.value}): {last.stall.reason}", last.stall.since_ms)]
+
+    @contextmanager
+    def on_terminal(self) -> Iterator[None]:
+        """While the context lasts, a terminal has a last line that says how far the node is; where peers are
+        expected."""
+        if not self.expects_peers:
+            yield
+            return
+        with live_line() as self.draw:
+            try:
+                yield
+            finally:
+                self.draw = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -83,11 +102,37 @@ class ProgressTeller:
 
     def look(self, now: float) -> None:
         """Take a sample and tell what is to be told."""
-        progress = self._progress.sample(self._figures(), now, self._now_ms())
-        if progress.phase is Phase.NO_PEERS and not self._expects_peers:
+        figures = self._figures()
+        if figures is None:
+            return
+        progress = self.progress.sample(figures, now, self._now_ms())
+        if progress.phase is Phase.NO_PEERS and not self.expects_peers:
             return
         if self.draw is not None:
             self.draw(progress_line(progress))
         if self._pace.is_due(progress, now):
             tell = log.info if progress.stall is None else log.warning
             tell(log_event(progress), **log_fields(progress))
+
+
+def progress_teller(
+    consensus: Consensus,
+    network: NetworkService,
+    facts: Callable[[], SyncFacts | None],
+    now_ms: Callable[[], int],
+) -> ProgressTeller:
+    """Of a node. Where nobody has to work for a block, that none comes is no fault; where nobody is configured to be
+    dialled, that no peer comes is none."""
+
+    def figures() -> SyncFigures | None:
+        seen = facts()
+        return None if seen is None else seen.figures(connecting_text(network))
+
+    outbound = network.settings.peers.outbound
+    expects_peers = consensus.is_public_chain or bool(outbound.bootnodes or outbound.whitelist)
+    progress = SyncProgress(
+        consensus.genesis_block.header.timestamp,
+        expects_peers=expects_peers,
+        expects_blocks=consensus.pow_func is not PowFunc.DUMMY,
+    )
+    return ProgressTeller(progress, figures, now_ms, expects_peers=expects_peers)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from ckb_node.runtime.metrics import Metrics
 from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.peers import ChainSync
 from ckb_node.sync.progress import Phase, Progress, SyncProgress
+from ckb_node.sync.relay.protocol import TOO_MANY, UNDECODABLE
+from ckb_node.sync.service import SyncService
 
-NO_NUMBER = float("nan")
+NO_NUMBER: Final = float("nan")
 """The network does not run."""
 
 
-def measure_sync(metrics: Metrics, progress: SyncProgress, facts: Callable[[], SyncFacts | None]) -> None:
-    """Heights, rates, what is on its way, peers by state, and whether sync stands."""
+def measure_sync(metrics: Metrics, progress: SyncProgress, sync: Callable[[], SyncService | None]) -> None:
+    """Heights, rates, what is on its way, peers by state, whether sync stands, and messages of relay."""
+
+    def facts() -> SyncFacts | None:
+        service = sync()
+        return None if service is None else service.facts
 
     def gauge(name: str, text: str, read: Callable[[SyncFacts], float]) -> None:
         metrics.gauge(name, text, lambda: NO_NUMBER if (seen := facts()) is None else read(seen))
@@ -31,6 +38,7 @@ def measure_sync(metrics: Metrics, progress: SyncProgress, facts: Callable[[], S
         {state.value.replace(" ", "_"): partial(_peers_in, facts, state) for state in ChainSync},
     )
     metrics.totals("ckb_sync_taken", "What came and was found valid", "kind", lambda: _taken(facts()))
+    metrics.totals("ckb_relay_messages", "Messages of relay that came", "kind", lambda: _relayed(sync()))
     _measure_progress(metrics, progress)
 
 
@@ -53,6 +61,27 @@ def _measure_progress(metrics: Metrics, progress: SyncProgress) -> None:
         "phase",
         {phase.value.replace(" ", "_"): partial(_is_in, progress, phase) for phase in Phase},
     )
+
+
+RELAY_KINDS: Final = (
+    "CompactBlock",
+    "RelayTransactions",
+    "RelayTransactionHashes",
+    "GetRelayTransactions",
+    "GetBlockTransactions",
+    "BlockTransactions",
+    "GetBlockProposal",
+    "BlockProposal",
+    TOO_MANY,
+    UNDECODABLE,
+)
+
+
+def _relayed(service: SyncService | None) -> dict[str, float]:
+    if service is None:
+        return {}
+    counts = service.relay.protocol.counts
+    return {kind: counts[kind] for kind in RELAY_KINDS}
 
 
 def _peers_in(facts: Callable[[], SyncFacts | None], state: ChainSync) -> float:

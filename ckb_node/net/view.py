@@ -11,6 +11,7 @@ import structlog
 from ckb_node.chain.initial_download import InitialDownload, has_enough_work
 from ckb_node.chain.service import ChainService
 from ckb_node.runtime.tasks import Fault
+from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.state import SyncState
 from network.facts import local_node, remote_nodes
 from network.messages.protocols import Alert
@@ -23,6 +24,8 @@ log = structlog.get_logger("network")
 
 FAULT_PRIORITY = 20
 FAULT_NOTICE_MS = 60_000
+FAST_MS, NORMAL_MS, LOW_MS = 1000, 1250, 1500
+"""What counts as a fast, a normal and a slow answer before any has come."""
 
 
 class AlertDesk(Protocol):
@@ -48,12 +51,15 @@ class NetView:
         now_ms: Callable[[], int],
         faults: Callable[[], Sequence[Fault]] = tuple,
         alerts: AlertDesk | None = None,
+        download: InitialDownload | None = None,
+        facts: Callable[[], SyncFacts | None] = lambda: None,
     ) -> None:
-        """`faults`: parts of the node that do not work now. `alerts`: notices of the developers."""
+        """`faults`: parts of the node that do not work now. `alerts`: notices of the developers. `download`: that of
+        sync. `facts`: of sync, while the network runs."""
         self._chain, self._network, self._version, self._now_ms = chain, network, version, now_ms
-        self._faults, self._alerts = faults, alerts
+        self._faults, self._alerts, self._facts = faults, alerts, facts
         self._is_active = True
-        self._download = InitialDownload()
+        self._download = download or InitialDownload()
 
     # ------------------------------------------------------------ peers
 
@@ -66,7 +72,10 @@ class NetView:
 
     def peers(self) -> Sequence[RemoteNode]:
         layer = self._network.layer
-        return [] if layer is None else remote_nodes(layer, lambda _: None)
+        facts = self._facts()
+        if layer is None:
+            return []
+        return remote_nodes(layer, (lambda _: None) if facts is None else facts.peer_state)
 
     def set_active(self, *, active: bool) -> None:
         """Whether the node listens to what peers say of the chain."""
@@ -119,6 +128,10 @@ class NetView:
         return self._download.is_on(self._chain.view().tip_header().timestamp, self._now_ms())
 
     def sync_state(self) -> SyncState:
+        facts = self._facts()
+        return self._state_without_peers() if facts is None else facts.state(self._chain.orphan_count)
+
+    def _state_without_peers(self) -> SyncState:
         consensus, view = self._chain.consensus, self._chain.view()
         tip = view.tip_header()
         ext = view.block_ext(tip.hash)
@@ -137,9 +150,9 @@ class NetView:
             unverified_tip_hash=tip.hash,
             tip_number=tip.number,
             tip_hash=tip.hash,
-            fast_time=1000,
-            normal_time=1250,
-            low_time=1500,
+            fast_time=FAST_MS,
+            normal_time=NORMAL_MS,
+            low_time=LOW_MS,
         )
 
     def alerts(self) -> Sequence[AlertMessage]:

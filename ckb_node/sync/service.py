@@ -14,6 +14,7 @@ from ckb_node.sync.blocks.answers import BlockAnswers
 from ckb_node.sync.blocks.download import BlockDownload
 from ckb_node.sync.blocks.refusals import Refusals
 from ckb_node.sync.chain import SyncChain
+from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.headers.sync import HeaderSync
 from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.assembly import Relay
@@ -51,6 +52,7 @@ class SyncService:
             find_received=self.blocks.find_received,
             figures=figures,
         )
+        self.facts: Final = SyncFacts(chain, self.peers, scheduler, ibd, self.headers, self.blocks)
         self._sync: Final = SyncProtocol(self.peers, self.headers, self.blocks, self.answers)
 
     @property
