@@ -40,11 +40,14 @@ class KnownTip(NamedTuple):
 class HeadersTaken:
     """A batch of headers was judged, and its valid ones are known now. `last` is the last valid one, None without any.
 
+    Headers of a branch that has much less work than the best one are weighed and not known: `last` is the last one
+    before them. Once they have enough work, `again_from` is a known header: after it the sender is to be asked again.
     `fault`: the disk or the node failed, which is not the sender's doing; nothing is known of the batch then.
     """
 
     judged: HeadersJudged
     last: KnownTip | None = None
+    again_from: bytes | None = None
     fault: Exception | None = None
 
 

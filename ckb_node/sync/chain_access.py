@@ -80,7 +80,7 @@ class ChainAccess:
 
     def _headers_judged(self, done: Callable[[HeadersTaken], None], batch: JudgedBatch) -> None:
         if not batch.new:
-            done(HeadersTaken(batch.judged, batch.last))
+            done(HeadersTaken(batch.judged, batch.last, batch.again_from))
             return
         if self._chain.is_closed:
             return

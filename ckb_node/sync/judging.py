@@ -1,4 +1,8 @@
-"""Batches of headers are judged one after the other, each while those before it are still being written."""
+"""Batches of headers are judged one after the other, each while those before it are still being written.
+
+Besides the rules of headers, a branch must have epochs that are as hard as any valid chain's, and it is written only
+when it is worth it: see ckb_node.sync.headers.epochs and ckb_node.sync.headers.light.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from typing import Final
 
 from ckb_node.chain.errors import KnownInvalidBlockError
 from ckb_node.sync.chain import KnownTip
+from ckb_node.sync.headers.epochs import BranchEpochs
+from ckb_node.sync.headers.light import LightBranches, is_light
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.fast.header_batch import (
     MAX_OVERLAY_HEADERS,
@@ -17,6 +23,7 @@ from consensus.fast.header_batch import (
     verify_continuous,
     verify_headers,
 )
+from consensus.lookup import require
 from consensus.params import Consensus
 from consensus.types.blockchain import Header
 from storage.chain_store import ChainView
@@ -31,11 +38,13 @@ class JudgeFull(Exception):  # noqa: N818 - the condition is its name
 
 @dataclass(frozen=True, slots=True)
 class JudgedBatch:
-    """The verdict on a batch, its valid headers that were not known before, and its last valid one."""
+    """The verdict on a batch, its valid headers that are to be written, and the last one that is known then.
+    `again_from`: see ckb_node.sync.chain.HeadersTaken."""
 
     judged: HeadersJudged
     new: Sequence[Header]
     last: KnownTip | None
+    again_from: bytes | None = None
 
 
 class HeaderJudge:
@@ -48,6 +57,9 @@ class HeaderJudge:
         self._unwritten: Final[dict[bytes, KnownTip]] = {}
         """Judged headers that are being written; at most MAX_OVERLAY_HEADERS."""
         self._written: Final[deque[Sequence[Header]]] = deque()
+        self._best_unwritten: KnownTip | None = None
+        self._epochs: Final = BranchEpochs(consensus)
+        self._light: Final = LightBranches(consensus.median_time_block_count)
 
     def note_written(self, headers: Sequence[Header]) -> None:
         """The new headers of a batch are rows now, or could not be written."""
@@ -58,26 +70,59 @@ class HeaderJudge:
         while self._written:  # before the view is opened, which then has them
             for header in self._written.popleft():
                 self._unwritten.pop(header.hash, None)
+        if not self._unwritten:
+            self._best_unwritten = None
         try:
             verify_continuous(headers)
         except NotContinuousError as error:
             return JudgedBatch(HeadersJudged(0, error), (), None)
+        if not headers:
+            return JudgedBatch(HeadersJudged(0), [], None)
         with self._open_view() as view:
-            return self._judge_on(_Known(view, self._unwritten), headers)
+            return self._judge_on(_Known(view, self._unwritten, self._light), headers)
 
     def _judge_on(self, known: _Known, headers: Sequence[Header]) -> JudgedBatch:
         count = known.count_of(headers)
         new = headers[count:]
         if len(new) + len(self._unwritten) > MAX_OVERLAY_HEADERS:
             raise JudgeFull
+        shown = self._light.show(headers[0].parent_hash)
         judged = self._verdict_on(known, new) if new else HeadersJudged(0)
         new = new[: judged.valid]
-        tip = known.tip(headers[count - 1].hash if count else headers[0].parent_hash) if headers else None
-        for header in new:
-            work = compact_to_difficulty(header.compact_target) + (0 if tip is None else tip.total_difficulty)
-            tip = self._unwritten[header.hash] = KnownTip(header, work)
-        last = tip if count or new else None
-        return JudgedBatch(HeadersJudged(count + judged.valid, judged.error), new, last)
+        judged = HeadersJudged(count + judged.valid, judged.error)
+        if not new:
+            return JudgedBatch(judged, [], known.tip(headers[count - 1].hash) if count else None)
+        if shown is not None:
+            return self._weigh(known, shown, judged, new)
+        return self._keep(known, judged, new, headers[0].parent_hash)
+
+    def _weigh(self, known: _Known, shown: KnownTip, judged: HeadersJudged, new: Sequence[Header]) -> JudgedBatch:
+        """More of a branch that has had little work so far."""
+        end = self._light.weigh(shown, new, shown.hash)
+        again_from = None if is_light(end, self._best(known)) else self._light.prove(end)
+        return JudgedBatch(judged, [], None, again_from)
+
+    def _keep(self, known: _Known, judged: HeadersJudged, new: Sequence[Header], fork: bytes) -> JudgedBatch:
+        """Headers on known ones: they are written, but for those at the end of a branch with little work."""
+        parent = _require_tip(known, new[0].parent_hash)
+        tips = _tips_after(parent, new)
+        kept = len(new)
+        if is_light(tips[-1], self._best(known)):
+            kept = self._light.count_proven(new)
+            if kept < len(new):
+                self._light.weigh(tips[kept - 1] if kept else parent, new[kept:], fork)
+        for tip in tips[:kept]:
+            self._unwritten[tip.hash] = tip
+        last = tips[kept - 1] if kept else None
+        best = self._best_unwritten
+        if last is not None and (best is None or last.total_difficulty > best.total_difficulty):
+            self._best_unwritten = last
+        return JudgedBatch(judged, new[:kept], last)
+
+    def _best(self, known: _Known) -> KnownTip:
+        written, unwritten = known.best(), self._best_unwritten
+        better = unwritten is not None and unwritten.total_difficulty > written.total_difficulty
+        return unwritten if better and unwritten is not None else written
 
     def _verdict_on(self, known: _Known, new: Sequence[Header]) -> HeadersJudged:
         invalid = known.invalid()
@@ -85,21 +130,47 @@ class HeaderJudge:
         if isinstance(invalid, _Invalid):
             for index, header in enumerate(new[: judged.valid]):
                 if header.hash in invalid:
-                    return HeadersJudged(index, KnownInvalidBlockError(header.hash))
+                    judged = HeadersJudged(index, KnownInvalidBlockError(header.hash))
+                    break
+        if judged.valid:
+            passed, error = self._epochs.verify(known.state, known, new[: judged.valid])
+            if error is not None:
+                return HeadersJudged(passed, error)
         return judged
+
+
+def _require_tip(known: _Known, block_hash: bytes) -> KnownTip:
+    """A header that is known, or shown of a branch that is weighed."""
+    return require(known.tip(block_hash), "header", block_hash)
+
+
+def _tips_after(parent: KnownTip, headers: Sequence[Header]) -> list[KnownTip]:
+    """Headers that stand on each other, each with the work of its branch."""
+    found, work = [], parent.total_difficulty
+    for header in headers:
+        work += compact_to_difficulty(header.compact_target)
+        found.append(KnownTip(header, work))
+    return found
 
 
 class _Known:
     """Headers that are known: stored blocks, rows, and those that are being written."""
 
-    def __init__(self, view: ChainView, unwritten: dict[bytes, KnownTip]) -> None:
-        self._view: Final = view
+    def __init__(self, view: ChainView, unwritten: dict[bytes, KnownTip], light: LightBranches) -> None:
+        self.state: Final = view
         self._headers: Final = view.known_headers()
         self._unwritten: Final = unwritten
+        self._light: Final = light
 
     def header(self, block_hash: bytes) -> Header | None:
+        """Also of the branch that is weighed."""
         found = self._unwritten.get(block_hash)
-        return self._headers.header(block_hash) if found is None else found.header
+        return (self._headers.header(block_hash) or self._light.header(block_hash)) if found is None else found.header
+
+    def best(self) -> KnownTip:
+        """The written header with the most work."""
+        best = self._headers.best_header()
+        return KnownTip(best, self._headers.total_difficulty(best.hash) or 0)
 
     def tip(self, block_hash: bytes) -> KnownTip | None:
         """A known header with its work."""
@@ -124,8 +195,8 @@ class _Known:
 
     def invalid(self) -> Container[bytes]:
         """Hashes of invalid blocks."""
-        none = next(self._view.rows(INVALID_SLOT), None) is None
-        return frozenset() if none else _Invalid(self._view)
+        none = next(self.state.rows(INVALID_SLOT), None) is None
+        return frozenset() if none else _Invalid(self.state)
 
 
 class _Invalid:

@@ -128,7 +128,7 @@ def next_epoch_ext(
     """The epoch of the block after `parent`; `parent_epoch` itself unless the parent ends it."""
     if not is_tail(parent_epoch, parent.number):
         return parent_epoch
-    if consensus.pow_func is PowFunc.DUMMY and consensus.permanent_difficulty_in_dummy:
+    if has_permanent_difficulty(consensus):
         return _next_epoch_with_same_target(consensus, parent, parent_epoch)
     return adjusted_epoch(consensus, parent, parent_epoch, epoch_statistics(consensus, parent, parent_epoch, reader))
 
@@ -156,13 +156,14 @@ def adjusted_epoch(consensus: Consensus, tail: Header, epoch: EpochExt, statisti
     Every intermediate value must fit 256 bits (ckb, no RFC).
     """
     duration_s = max(statistics.duration_ms // _MS_PER_S, 1)
-    hash_rate = _adjusted_hash_rate(tail, epoch, statistics.uncles, duration_s)
-    length, is_bounded = _next_length(consensus, epoch, statistics.uncles, duration_s)
+    uncles = statistics.uncles
+    hash_rate = _adjusted_hash_rate(tail, epoch, uncles, duration_s)
+    length, is_bounded = next_length(consensus, epoch.length, uncles, duration_s)
     if is_bounded:
-        blocks = _expected_blocks_when_bounded(consensus, epoch, statistics.uncles, duration_s, length)
+        blocks = expected_blocks_when_bounded(consensus, epoch.length, uncles, duration_s, length)
     else:
-        blocks = _expected_blocks_at_ideal_rate(consensus, length)
-    difficulty = _next_difficulty(hash_rate * consensus.epoch_duration_target_s, blocks)
+        blocks = expected_blocks_at_ideal_rate(consensus, length)
+    difficulty = next_difficulty(hash_rate * consensus.epoch_duration_target_s, blocks)
     return _head_of_next_epoch(
         consensus, tail, epoch, length=length, compact_target=difficulty_to_compact(difficulty), hash_rate=hash_rate
     )
@@ -172,7 +173,11 @@ def _adjusted_hash_rate(tail: Header, epoch: EpochExt, uncles: int, duration_s: 
     """Hashes per second of the epoch, dampened against the (adjusted) rate of the epoch before; at least 1."""
     hashes = compact_to_difficulty(tail.compact_target) * (epoch.length + uncles)
     rate = _fits("hashes of the epoch", hashes, U256_MAX) // duration_s
-    previous = epoch.previous_epoch_hash_rate
+    return dampened_hash_rate(rate, epoch.previous_epoch_hash_rate)
+
+
+def dampened_hash_rate(rate: int, previous: int) -> int:
+    """Between half and twice the rate of the epoch before, if that is known (not zero); at least 1."""
     if rate < previous // TAU:
         rate = previous // TAU
     elif previous:
@@ -180,17 +185,17 @@ def _adjusted_hash_rate(tail: Header, epoch: EpochExt, uncles: int, duration_s: 
     return max(rate, 1)
 
 
-def _next_length(consensus: Consensus, epoch: EpochExt, uncles: int, duration_s: int) -> tuple[int, bool]:
-    """Length that would bring the orphan rate to its target, and whether a bound replaced it.
+def next_length(consensus: Consensus, length: int, uncles: int, duration_s: int) -> tuple[int, bool]:
+    """Length of the epoch after one of `length` blocks: it would bring the orphan rate to its target, unless a bound
+    replaced it, which is told besides.
 
     Without uncles the rate says nothing: the epoch doubles, and counts as bounded.
     """
-    longest = min(consensus.max_epoch_length, epoch.length * TAU)
+    shortest, longest = length_bounds(consensus, length)
     if uncles == 0:
         return longest, True
-    shortest = max(consensus.min_epoch_length, epoch.length // TAU)
-    ideal_rate, rate = consensus.orphan_rate_target, Fraction(uncles, epoch.length)
-    wanted = ideal_rate * (rate + 1) * consensus.epoch_duration_target_s * epoch.length
+    ideal_rate, rate = consensus.orphan_rate_target, Fraction(uncles, length)
+    wanted = ideal_rate * (rate + 1) * consensus.epoch_duration_target_s * length
     unbounded = int(wanted / (rate * (ideal_rate + 1) * duration_s)) & U64_MAX
     if unbounded > longest:
         return longest, True
@@ -199,36 +204,52 @@ def _next_length(consensus: Consensus, epoch: EpochExt, uncles: int, duration_s:
     return unbounded, False
 
 
-def _expected_blocks_at_ideal_rate(consensus: Consensus, length: int) -> Fraction:
+def length_bounds(consensus: Consensus, length: int) -> tuple[int, int]:
+    """Shortest and longest epoch after one of `length` blocks."""
+    return max(consensus.min_epoch_length, length // TAU), min(consensus.max_epoch_length, length * TAU)
+
+
+def expected_blocks_at_ideal_rate(consensus: Consensus, length: int) -> Fraction:
     """Blocks of the next epoch, uncles included, when the orphan rate is on target."""
     return (consensus.orphan_rate_target + 1) * length
 
 
-def _expected_blocks_when_bounded(
-    consensus: Consensus, epoch: EpochExt, uncles: int, duration_s: int, length: int
+def expected_blocks_when_bounded(
+    consensus: Consensus, length: int, uncles: int, duration_s: int, following: int
 ) -> Fraction:
-    """Blocks of the next epoch, uncles included, when its length was cut: the orphan rate will miss the target.
+    """Blocks of the next epoch, uncles included, when its length (`following`) was cut: the orphan rate will miss the
+    target.
 
     The rate to come is estimated from how fast blocks spread in the epoch that ended.
     """
     if uncles == 0:
-        return Fraction(length)
-    rate = Fraction(uncles, epoch.length)
-    reciprocal = (rate + 1) * consensus.epoch_duration_target_s * epoch.length / (rate * duration_s * length) - 1
+        return Fraction(following)
+    rate = Fraction(uncles, length)
+    reciprocal = (rate + 1) * consensus.epoch_duration_target_s * length / (rate * duration_s * following) - 1
     if reciprocal <= 0:
-        return _expected_blocks_at_ideal_rate(consensus, length)
-    return (1 / reciprocal + 1) * length
+        return expected_blocks_at_ideal_rate(consensus, following)
+    return (1 / reciprocal + 1) * following
 
 
-def _next_difficulty(numerator: int, denominator: Fraction) -> int:
+def next_difficulty(numerator: int, denominator: Fraction) -> int:
     """⌊numerator / denominator⌋, at least 1."""
     _fits("hashes of the next epoch", numerator * denominator.denominator, U256_MAX)
     return max(int(numerator / denominator), 1)
 
 
+def has_permanent_difficulty(consensus: Consensus) -> bool:
+    """A dev chain whose target never changes."""
+    return consensus.pow_func is PowFunc.DUMMY and consensus.permanent_difficulty_in_dummy
+
+
+def permanent_length(consensus: Consensus) -> int:
+    """Of all epochs but the first of such a chain."""
+    return -(-consensus.epoch_duration_target_s // MIN_BLOCK_INTERVAL_S)
+
+
 def _next_epoch_with_same_target(consensus: Consensus, tail: Header, epoch: EpochExt) -> EpochExt:
     """Dev chains with permanent difficulty: every later epoch has the length that 8-second blocks would fill."""
-    length = -(-consensus.epoch_duration_target_s // MIN_BLOCK_INTERVAL_S)
+    length = permanent_length(consensus)
     return _head_of_next_epoch(
         consensus,
         tail,

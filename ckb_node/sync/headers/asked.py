@@ -47,6 +47,10 @@ class AskedPeer:
     """It sent fewer headers than fit a message."""
     round: int = 0
     """Batches of an earlier round stand on one that was not taken."""
+    again_from: bytes | None = None
+    """Hash of a known header: what comes next is not looked at, it is asked from there."""
+    is_weighed: bool = False
+    """Its last headers are not kept: the next ones need not stand on known ones."""
     is_gone: bool = False
     pace: Pace = field(default_factory=Pace)
     behind: Behind = field(default_factory=Behind)
@@ -85,6 +89,10 @@ class AskedPeer:
         at = self._asked.get(start)
         return at is not None and now - at < SAME_QUESTION_SECONDS
 
+    def forget_questions(self) -> None:
+        """The same may be asked again."""
+        self._asked.clear()
+
     def note_question(self, start: bytes, now: float) -> None:
         """It is being asked from a header on."""
         self._asked.put(start, now)
@@ -93,7 +101,7 @@ class AskedPeer:
     def start(self, now: float) -> None:
         """From the beginning."""
         self.peer.chain_sync = ChainSync.STARTED
-        self.started_at, self.pace, self.trail = now, Pace(), None
+        self.started_at, self.pace, self.trail, self.again_from = now, Pace(), None, None
 
     def rest(self, how: ChainSync, until: float) -> None:
         """It is not asked until then."""

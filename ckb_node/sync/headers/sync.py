@@ -36,6 +36,7 @@ from ckb_node.sync.headers.waiting import HeaderWait
 from ckb_node.sync.peers import ChainSync, SyncPeer, SyncPeers
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.fast.header_batch import NotContinuousError, verify_continuous
+from consensus.rules.header import UnknownParentError
 from consensus.types.blockchain import Header
 from network.limits import SYNC
 from network.messages.protocols import SYNC_MESSAGE, GetHeaders
@@ -146,6 +147,9 @@ class HeaderSync:
             apply_penalty(peer.peer, Misbehaviour.SYNC_415_INVALID_HEADERS, str(error))
             return
         asked.asked_at = None
+        if asked.again_from is not None:
+            self._ask_again(asked, asked.again_from)
+            return
         asked.has_ended = len(headers) < MAX_HEADERS
         if headers:
             self._judge(asked, headers)
@@ -176,6 +180,16 @@ class HeaderSync:
         asked.note_question(start, now)
         self._locators.find(start, partial(self._send_first, asked, max(0, header.number - 1)))
         return True
+
+    def _ask_again(self, asked: AskedPeer, start: bytes) -> None:
+        """Its branch has turned out to be worth keeping."""
+        asked.again_from = None
+        asked.forget_questions()
+        with self._chain.view() as view:
+            header = view.known_headers().header(start)
+        if header is not None:
+            asked.note_question(start, self._scheduler.now())
+            self._locators.find(start, partial(self._send_first, asked, header.number))
 
     def _send_first(self, asked: AskedPeer, number: int, hashes: list[bytes]) -> None:
         if asked.is_gone:
@@ -238,15 +252,23 @@ class HeaderSync:
     def _note(self, asked: AskedPeer, headers: Sequence[Header], taken: HeadersTaken) -> None:
         """What was found out about a batch."""
         valid, error = taken.judged.valid, taken.judged.error
+        if valid:
+            asked.pace.sent(valid, headers[0].timestamp, headers[valid - 1].timestamp)
+        was_weighed, asked.is_weighed = asked.is_weighed, taken.last is None or taken.last.hash != headers[-1].hash
         if taken.last is not None:
             self.taken += valid
             asked.peer.note_known(taken.last)
-            asked.pace.sent(valid, headers[0].timestamp, taken.last.header.timestamp)
             self._on_progress()
+        if taken.again_from is not None:
+            asked.round += 1
+            asked.again_from = taken.again_from
+            if asked.asked_at is None:
+                self._ask_again(asked, taken.again_from)
         if taken.fault is None and error is None:
             return
         asked.round += 1
-        if taken.fault is None and taken.judged.is_sender_at_fault:
+        is_lost = was_weighed and isinstance(error, UnknownParentError)  # we do not remember all branches for ever
+        if taken.fault is None and taken.judged.is_sender_at_fault and not is_lost:
             apply_penalty(asked.peer.peer, Misbehaviour.SYNC_415_INVALID_HEADERS, str(error))
         else:
             asked.rest(ChainSync.TIP_SYNCED, self._scheduler.now() + SAME_QUESTION_SECONDS)

@@ -102,7 +102,7 @@ class StepChain:
             if batch.new:
                 self.writer.store_headers(batch.new)
                 self._judge.note_written(batch.new)
-            return HeadersTaken(batch.judged, batch.last)
+            return HeadersTaken(batch.judged, batch.last, batch.again_from)
 
         self._do(judge, done, lambda fault: HeadersTaken(HeadersJudged(0), fault=fault))
 

@@ -12,9 +12,10 @@ from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.sync.chain import BlockTaken, BulkTaken, HeadersTaken, KnownTip
 from ckb_node.sync.headers.sync import HeaderSync
+from ckb_node.sync.judging import HeaderJudge
 from ckb_node.sync.peers import SyncPeer, SyncPeers
 from ckb_node.verification.scripts import ScriptService
-from consensus.fast.header_batch import HeadersJudged, verify_headers
+from consensus.fast.header_batch import HeadersJudged
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header
 from consensus.types.core import EpochFraction
@@ -23,6 +24,7 @@ from network.messages.protocols import SYNC_MESSAGE, GetHeaders, SendHeaders
 from network.peer import Direction
 from storage.chain_store import ChainStore, ChainView
 from storage.header_rows import KnownHeaders
+from storage.schema import HEADER_ROW
 from tests.support.chains.unchecked import block, cellbase, header, make_consensus
 from tests.support.network.clock import WALL_MS, FakeScheduler
 from tests.support.network.peers import FakePeer
@@ -67,6 +69,7 @@ class FakeChain:
         self.store: Final = ChainStore.in_memory()
         self.writer: Final = ChainWriter(consensus, self.store, ScriptService(consensus), scheduler.wall_ms)
         self.writer.start(bytes(32))
+        self._header_judge: Final = HeaderJudge(consensus, scheduler.wall_ms, self.view)
         self.is_paused = False
         self.fault: Exception | None = None
         self.batches: Final[list[Sequence[Header]]] = []
@@ -159,15 +162,11 @@ class FakeChain:
             self._scheduler.call_later(0.0, run)
 
     def _judge(self, headers: Sequence[Header]) -> HeadersTaken:
-        with self.view() as view:
-            known = view.known_headers()
-            count = sum(known.header(each.hash) is not None for each in headers)
-            judged = verify_headers(self._consensus, headers[count:], known, self.now_ms())
-        valid = count + judged.valid
-        self.writer.store_headers(headers[count:valid])
-        with self.view() as view:
-            last = _known_tip(view.known_headers(), headers[valid - 1]) if valid else None
-        return HeadersTaken(HeadersJudged(valid, judged.error), last)
+        batch = self._header_judge.judge(headers)
+        if batch.new:
+            self.writer.store_headers(batch.new)
+            self._header_judge.note_written(batch.new)
+        return HeadersTaken(batch.judged, batch.last, batch.again_from)
 
 
 def _known_tip(known: KnownHeaders, head: Header) -> KnownTip:
@@ -207,6 +206,12 @@ class Case:
         """What is due now is done, and what follows of it."""
         for _ in range(10):
             self.scheduler.advance(0.0)
+
+    @property
+    def rows(self) -> int:
+        """Headers on the disk whose blocks are not there."""
+        with self.chain.view() as view:
+            return sum(1 for _ in view.rows(HEADER_ROW))
 
     def send(self, peer: SyncPeer, headers: Sequence[Header]) -> None:
         """The peer sends headers, and the chain judges them unless it is paused."""
