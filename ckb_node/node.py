@@ -133,13 +133,17 @@ def open_node(config: Config) -> Iterator[Node]:
         pool = _open_pool(config, chain, writer.scripts, clock, events, stack)
         network, script, onion = _open_network(config, consensus, clock.now_ms)
         keys = alert_keys(settings.alert_signature)
+        filters, indexer = _open_filters(config, chain, stack), _open_indexer(config, chain, stack)
+        stored_filters = None if filters is None else filters.store
         access, ibd, figures = ChainAccess(chain, clock.now_ms), InitialDownload(), RelayFigures()
         protocols = NodeProtocols(
             enabled_protocols(settings.network, with_filters=config.builds_filters),
             VERSION,
             keys,
             script,
-            lambda scheduler: SyncService(access, PoolAccess(pool), scheduler, ibd, figures),
+            lambda scheduler: SyncService(
+                access, PoolAccess(pool), scheduler, ibd, figures, settings.network.serving, stored_filters
+            ),
         )
         progress = progress_teller(consensus, network, protocols.facts, clock.now_ms)
         faults = partial(_faults, tasks, progress)
@@ -149,7 +153,6 @@ def open_node(config: Config) -> Iterator[Node]:
         assembler = None
         if miner_config is not None:
             assembler = BlockAssembler(chain, pool.pool, miner_config, clock.now_ms, lane)
-        filters, indexer = _open_filters(config, chain, stack), _open_indexer(config, chain, stack)
         chain.listen(publish_blocks(events))
         chain.listen_submitted(protocols.announce)
         services = Services(

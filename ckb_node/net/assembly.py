@@ -15,7 +15,7 @@ from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.service import SyncService
 from consensus.types.blockchain import Block
 from network.identity import Identity
-from network.limits import ALL_PROTOCOLS, FEELER, FILTER, IDENTIFY, RELAY, SYNC, Flags, ProtocolSpec
+from network.limits import ALL_PROTOCOLS, FEELER, FILTER, IDENTIFY, LIGHT_CLIENT, RELAY, SYNC, Flags, ProtocolSpec
 from network.messages.protocols import Alert
 from network.multiaddr import Multiaddr
 from network.outbound import OutboundSettings
@@ -36,8 +36,9 @@ log = structlog.get_logger("network")
 STORE_DIRECTORY = "network/peer_store"
 
 
-FLAGS = Flags.COMPATIBILITY | Flags.DISCOVERY | Flags.SYNC | Flags.RELAY
-"""What Identify says of this node: what it needs to be taken for a full one. Light clients are not called for."""
+ALWAYS = Flags.COMPATIBILITY | Flags.DISCOVERY | Flags.SYNC
+SERVED = {RELAY: Flags.RELAY, LIGHT_CLIENT: Flags.LIGHT_CLIENT, FILTER: Flags.BLOCK_FILTER}
+"""What Identify says of this node: what it always serves, and what where the protocol is on."""
 
 
 def network_service(
@@ -92,8 +93,11 @@ def enabled_protocols(section: NetworkSection, *, with_filters: bool = True) -> 
 
 
 def flags_of(enabled: frozenset[ProtocolSpec]) -> Flags:
-    """What Identify says: relaying is left out where the protocol is off."""
-    return FLAGS if RELAY in enabled else FLAGS & ~Flags.RELAY
+    """What Identify says."""
+    flags = ALWAYS
+    for protocol in enabled & SERVED.keys():
+        flags |= SERVED[protocol]
+    return flags
 
 
 def _registry_settings(section: NetworkSection, whitelist: Sequence[Multiaddr]) -> RegistrySettings:

@@ -1,7 +1,4 @@
-"""Sync put together: what the protocols of the chain share, and their handlers.
-
-Made anew whenever the network starts. What is not served yet is in ckb_node.sync.awaited.
-"""
+"""Sync put together: what the protocols of the chain share, and their handlers. Made anew when the network starts."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from ckb_node.chain.initial_download import InitialDownload
-from ckb_node.sync.awaited import AwaitedProtocol
 from ckb_node.sync.blocks.answers import BlockAnswers
 from ckb_node.sync.blocks.download import BlockDownload
 from ckb_node.sync.blocks.refusals import Refusals
@@ -20,9 +16,11 @@ from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.assembly import Relay
 from ckb_node.sync.relay.blocks import RelayFigures
 from ckb_node.sync.relay.pool import RelayPool
+from ckb_node.sync.serving.service import Serving
+from ckb_node.sync.serving.settings import ServingSection
 from ckb_node.sync.sync_protocol import SyncProtocol
-from network.limits import FILTER, LIGHT_CLIENT
 from network.peer import Handler, Scheduler
+from storage.filters import FilterStore
 
 __all__ = ["SyncService"]
 
@@ -31,15 +29,24 @@ class SyncService:
     """Satisfies what ckb_node.net.assembly needs of it. Belongs to the event loop's thread."""
 
     def __init__(
-        self, chain: SyncChain, pool: RelayPool, scheduler: Scheduler, ibd: InitialDownload, figures: RelayFigures
+        self,
+        chain: SyncChain,
+        pool: RelayPool,
+        scheduler: Scheduler,
+        ibd: InitialDownload,
+        figures: RelayFigures,
+        serving: ServingSection,
+        filters: FilterStore | None,
     ) -> None:
-        """`ibd` and `figures` are of the whole node: what has ended once stays so when the network starts again."""
+        """`ibd` and `figures` are of the whole node: what has ended once stays so when the network starts again.
+        `filters` are None where they are not built."""
+        upload = serving.upload(scheduler.now())
         self.peers: Final = SyncPeers()
         self.headers: Final = HeaderSync(chain, self.peers, scheduler, ibd, self._on_progress)
         self.blocks: Final = BlockDownload(
             chain, self.peers, scheduler, ibd, is_pending_compact=lambda each: self.relay.blocks.pending_since(each)
         )
-        self.answers: Final = BlockAnswers(chain, scheduler)
+        self.answers: Final = BlockAnswers(chain, scheduler, upload)
         self.refusals: Final = Refusals(chain, self.peers)
         self.relay: Final = Relay(
             chain,
@@ -53,12 +60,13 @@ class SyncService:
             figures=figures,
         )
         self.facts: Final = SyncFacts(chain, self.peers, scheduler, ibd, self.headers, self.blocks)
+        self.serving: Final = Serving(chain, scheduler, serving, filters, upload)
         self._sync: Final = SyncProtocol(self.peers, self.headers, self.blocks, self.answers)
 
     @property
     def handlers(self) -> Sequence[Handler]:
         """Of all protocols of the chain."""
-        return [self._sync, self.relay.protocol, *(AwaitedProtocol(each) for each in (LIGHT_CLIENT, FILTER))]
+        return [self._sync, self.relay.protocol, *self.serving.handlers]
 
     def start(self) -> None:
         """The network runs."""
@@ -71,6 +79,7 @@ class SyncService:
         self.headers.stop()
         self.blocks.stop()
         self.relay.stop()
+        self.serving.stop()
 
     def _on_progress(self) -> None:
         """New headers, or a peer has said what it knows."""

@@ -124,9 +124,9 @@ def test_a_public_address_of_another_node_is_refused() -> None:
 def test_flags_say_what_is_spoken() -> None:
     everything = enabled_protocols(NetworkSection())
     assert FEELER in everything
-    assert flags_of(everything) & 0x0E == 0x0E
+    assert flags_of(everything) == 0x3F
     without = enabled_protocols(NetworkSection(support_protocols=["Ping"]))
-    assert not flags_of(without) & Flags.RELAY
+    assert flags_of(without) == Flags.COMPATIBILITY | Flags.DISCOVERY | Flags.SYNC
     assert FILTER in everything
     assert FILTER not in enabled_protocols(NetworkSection(), with_filters=False)
 

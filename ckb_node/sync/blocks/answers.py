@@ -56,7 +56,9 @@ class _Slice:
 class BlockAnswers:
     """Belongs to the network's thread; blocks are read in another."""
 
-    def __init__(self, chain: SyncChain, scheduler: Scheduler) -> None:
+    def __init__(self, chain: SyncChain, scheduler: Scheduler, upload: Allowance | None = None) -> None:
+        """`upload`: bytes, shared with other answers to peers."""
+        self._upload: Final = upload
         self._chain: Final = chain
         self._scheduler: Final = scheduler
         self._genesis_hash: Final = chain.consensus.genesis_hash
@@ -126,7 +128,9 @@ class BlockAnswers:
 
     def _may_have(self, asker: _Asker) -> bool:
         is_full = asker.peer.peer.queued_bytes >= limits.ANSWER_QUEUE_BYTES
-        return not is_full and asker.allowance.wait(self._scheduler.now()) == 0.0
+        now = self._scheduler.now()
+        may_upload = self._upload is None or self._upload.wait(now) == 0.0
+        return not is_full and may_upload and asker.allowance.wait(now) == 0.0
 
     def _send(self, asker: _Asker, found: _Slice | Exception) -> None:
         self._is_reading = False
@@ -149,6 +153,8 @@ class BlockAnswers:
             asker.wanted.clear()
         cost = limits.ANSWER_PRICE * found.looked_at + sum(map(len, found.messages))
         asker.allowance.spend(cost, self._scheduler.now())
+        if self._upload is not None:
+            self._upload.spend(cost, self._scheduler.now())
         for message in found.messages:
             try:
                 if not asker.peer.peer.send(SYNC, message):

@@ -21,8 +21,8 @@ PERCENT: Final = 100
 class ServingSection(Section, frozen=True):
     """[network.serving]: what others get of this node. Rates are bytes a second of messages before compression.
 
-    `max_upload_rate` is of all answers to peers (headers, blocks, filters, proofs), 0 for no limit. The other three are
-    of light clients: all of them, each of them, and the percentage of one processor core for all.
+    `max_upload_rate` is of blocks, filters and proofs that peers ask for, 0 for no limit. The other three are of light
+    clients: all of them, each of them, and the percentage of one processor core for all.
     """
 
     max_upload_rate: Count = 0
@@ -44,6 +44,6 @@ class ServingSection(Section, frozen=True):
         )
 
     def upload(self, now: float) -> Allowance | None:
-        """What all answers share; None for no limit."""
+        """What all these answers share; None for no limit."""
         rate = self.max_upload_rate
         return Allowance(rate, rate * BURST_SECONDS, now) if rate else None

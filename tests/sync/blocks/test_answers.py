@@ -9,6 +9,7 @@ from ckb_node.sync.blocks import limits
 from ckb_node.sync.blocks.answers import BlockAnswers, packed_block
 from ckb_node.sync.peers import SyncPeers
 from consensus.types.blockchain import Block
+from network.budget import Allowance
 from network.limits import SYNC
 from network.messages.protocols import SYNC_MESSAGE, GetBlocks, SendBlock
 from tests.support.chains.branches import branch as branch_of
@@ -20,12 +21,12 @@ from tests.sync.blocks.kit import empty_chain
 
 
 class Server:
-    def __init__(self, stored: int = 200) -> None:
+    def __init__(self, stored: int = 200, upload: Allowance | None = None) -> None:
         self.chain, self.clock, self.peers = StepChain(dev_consensus()), FakeScheduler(), SyncPeers()
         self.blocks = empty_chain(200)[:stored]
         for block in self.blocks:
             self.chain.writer.process(block)
-        self.answers = BlockAnswers(self.chain, self.clock)
+        self.answers = BlockAnswers(self.chain, self.clock, upload)
 
     def peer(self, seed: int = 1) -> FakePeer:
         fake = FakePeer(seed, protocols=[SYNC])
@@ -144,6 +145,20 @@ def test_bytes_are_paced(monkeypatch: pytest.MonkeyPatch) -> None:  # complaint 
     server.work()
     assert len(got(fake)) == 192
     assert 14.0 < server.clock.now() - begun < 20.0
+
+
+def test_all_uploads_share_a_limit() -> None:  # complaint 19
+    upload = Allowance(10_000.0, 1000.0, 1000.0)
+    server = Server(upload=upload)
+    fake, begun = server.peer(), server.clock.now()
+    server.ask(fake, *(block.hash for block in server.blocks[:32]))
+    server.work()
+    assert len(got(fake)) == 32
+    assert upload.left(server.clock.now()) < 0
+    server.ask(fake, server.blocks[32].hash)
+    server.work()
+    assert len(got(fake)) == 1
+    assert server.clock.now() - begun > 1.0
 
 
 def test_who_asks_for_more_than_may_wait_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
