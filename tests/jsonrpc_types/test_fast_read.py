@@ -14,14 +14,17 @@ from hypothesis import strategies as st
 
 from ckb_node.jsonrpc_types.block_view import decode_block_view, encode_block_view
 from ckb_node.jsonrpc_types.chain import (
+    BlockJson,
     HeaderJson,
     TransactionJson,
+    block_json,
     header_json,
+    read_block,
     read_header,
     read_transaction,
     transaction_json,
 )
-from ckb_node.jsonrpc_types.fast_read import header_bytes, transaction_bytes
+from ckb_node.jsonrpc_types.fast_read import block_of, header_bytes, transaction_bytes
 from ckb_node.jsonrpc_types.hex_text import BadTextError
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, RawTransaction, Transaction
@@ -145,15 +148,36 @@ def test_spoilt_transactions(seed: int) -> None:
     assert_same_transaction(msgspec.convert(value, TransactionJson))
 
 
-@pytest.mark.parametrize("extension", [None, b"", b"extension"])
-def test_blocks_come_back(extension: bytes | None) -> None:
+def a_block(extension: bytes | None) -> Block:
+    """With a bit of everything."""
     chain = ValidChain(a_consensus())
     chain.grow(3)
-    block = Block(
+    return Block(
         header=chain.next_header(),
         uncles=[chain.an_uncle(2, [b"proposed.."])],
         transactions=list(transactions()),
         proposals=[b"0123456789"],
         extension=extension,
     )
+
+
+@pytest.mark.parametrize("extension", [None, b"", b"extension"])
+def test_blocks_of_miners(extension: bytes | None) -> None:
+    block = a_block(extension)
+    assert block_of(block_json(block)).raw == block.raw
+
+
+@pytest.mark.fuzz
+@hypothesis_settings(max_examples=examples(100), deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_spoilt_blocks(seed: int) -> None:
+    random = Random(seed)
+    value = replaced(msgspec.to_builtins(block_json(a_block(b"extension"))), random, TEXTS)
+    spoilt = msgspec.convert(value, BlockJson)
+    assert outcome(lambda each: block_of(each).raw, spoilt) == outcome(lambda each: read_block(each).raw, spoilt)
+
+
+@pytest.mark.parametrize("extension", [None, b"", b"extension"])
+def test_blocks_come_back(extension: bytes | None) -> None:
+    block = a_block(extension)
     assert decode_block_view(encode_block_view(block)).raw == block.raw
