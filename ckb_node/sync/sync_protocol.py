@@ -8,19 +8,21 @@ from typing import Final, Protocol
 
 from ckb_node.sync.check_data import block_is_sound
 from ckb_node.sync.peers import SyncPeer, SyncPeers
+from consensus.codec.layout import HEADER_SIZE, U32
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, Header
 from network.limits import SYNC, ProtocolSpec
-from network.messages.protocols import SYNC_MESSAGE, GetBlocks, GetHeaders, InIBD, SendHeaders
+from network.messages.protocols import SYNC_MESSAGE, GetBlocks, GetHeaders, InIBD
 from network.peer import Peer
 from network.peers.penalties import Misbehaviour, apply_penalty
 
 __all__ = ["BlockAnswers", "Blocks", "Headers", "SyncProtocol"]
 
-_SEND_BLOCK: Final = Struct("<III")
-"""Id of the item in the union, then of its table the size and where the only field begins."""
+_SINGLE: Final = Struct("<III")
+"""Of a message with one field: id of the item in the union, then of its table the size and where the field begins."""
+_FIELD_AT: Final = 8
+_SEND_HEADERS_ID: Final = 1
 _SEND_BLOCK_ID: Final = 3
-_BLOCK_AT: Final = 8
 
 
 class Headers(Protocol):
@@ -88,8 +90,8 @@ class SyncProtocol:
             apply_penalty(peer, Misbehaviour.SYNC_UNDECODABLE, str(error))
             return
         match message:
-            case SendHeaders():
-                self._headers.received_headers(known, message.headers)
+            case list():
+                self._headers.received_headers(known, message)
             case Block():
                 self._take_block(known, message, len(payload))
             case GetHeaders():
@@ -107,10 +109,22 @@ class SyncProtocol:
 
 
 def decode(payload: bytes) -> object:
-    """A message of Sync; of SendBlock the block. Unknown fields are allowed nowhere, though the reference lets a block
-    have them inside its parts. Raises MoleculeError."""
-    head = payload[: _SEND_BLOCK.size]
-    if len(head) == _SEND_BLOCK.size and head == _SEND_BLOCK.pack(_SEND_BLOCK_ID, len(payload) - 4, _BLOCK_AT):
-        return Block.parse(payload[_SEND_BLOCK.size :])  # in bytes of its own: the message is not kept in memory
+    """A message of Sync; of SendBlock the block, of SendHeaders the list of headers, both in bytes of their own: the
+    message is not kept in memory. Unknown fields are allowed nowhere, though the reference lets a block have them
+    inside its parts. Raises MoleculeError."""
+    if len(payload) >= _SINGLE.size:
+        item_id, size, at = _SINGLE.unpack_from(payload)
+        if size == len(payload) - 4 and at == _FIELD_AT:
+            if item_id == _SEND_BLOCK_ID:
+                return Block.parse(payload[_SINGLE.size :])
+            if item_id == _SEND_HEADERS_ID:
+                return Header.in_row(_vector_content(payload[_SINGLE.size :]))
     message: object = SYNC_MESSAGE.parse(payload)
     return message
+
+
+def _vector_content(raw: bytes) -> bytes:
+    """Of a strict HeaderVec. Raises MoleculeError."""
+    if len(raw) < U32.size or len(raw) - U32.size != U32.unpack_from(raw)[0] * HEADER_SIZE:
+        raise MoleculeError("HeaderVec", f"{len(raw)} bytes are no headers")
+    return raw[U32.size :]

@@ -16,19 +16,19 @@ from typing import Final
 from consensus.context import HeaderProvider
 from consensus.errors import CkbError, HeaderError
 from consensus.params import Consensus
-from consensus.rules.epoch import EpochContinuityError, EpochMalformedError
 from consensus.rules.header import (
     BlockTimeTooNewError,
     UnknownParentError,
     ancestor_timestamps,
     verify_after_median,
+    verify_epoch_continuity,
     verify_not_in_future,
     verify_number,
     verify_version,
 )
 from consensus.rules.pow import PowError, first_without_work
 from consensus.types.blockchain import Header
-from consensus.types.core import GENESIS_EPOCH, EpochFraction
+from consensus.types.core import is_next_in_epoch
 
 FindWithoutWork = Callable[[Consensus, Sequence[bytes]], int | None]
 """Index of the first of some raw headers (208 bytes) whose proof of work is missing; None when all have it."""
@@ -68,11 +68,11 @@ def verify_continuous(headers: Sequence[Header]) -> None:
 
     The reference refuses such a batch before all else.
     """
-    expected = headers[0].hash if headers else b""
-    for index in range(1, len(headers)):
-        if headers[index].parent_hash != expected:
-            raise NotContinuousError(index, headers[index].parent_hash)
-        expected = headers[index].hash
+    expected: bytes | None = None
+    for index, header in enumerate(headers):
+        if expected is not None and header.parent_hash != expected:
+            raise NotContinuousError(index, header.parent_hash)
+        expected = header.hash
 
 
 def verify_headers(
@@ -118,28 +118,20 @@ class _Branch:
         if tip is None:
             raise UnknownParentError(tip_hash)
         count = consensus.median_time_block_count
-        self._consensus, self._tip, self._epoch = consensus, tip, EpochFraction.unpack(tip.epoch)
+        self._consensus, self._tip = consensus, tip
         self._times = _Window(ancestor_timestamps(reader, tip_hash, count), count)
 
     def verify_next(self, header: Header, now_ms: int) -> None:
         """Verify the next header but for its proof of work, and make it the tip."""
-        verify_number(header, self._tip)
-        epoch = _verified_epoch(header, self._epoch)
+        tip, timestamp = self._tip, header.timestamp
+        verify_number(header, tip)
+        if not is_next_in_epoch(header.epoch, tip.epoch):
+            verify_epoch_continuity(header, tip)
         verify_after_median(header, self._times.median)
         verify_not_in_future(self._consensus, header, now_ms)
         verify_version(header)
-        self._tip, self._epoch = header, epoch
-        self._times.move_on(header.timestamp)
-
-
-def _verified_epoch(header: Header, before: EpochFraction) -> EpochFraction:
-    """`consensus.rules.header.verify_epoch_continuity`, the parent's epoch field being unpacked already."""
-    epoch = EpochFraction.unpack(header.epoch)
-    if not epoch.is_well_formed:
-        raise EpochMalformedError(epoch)
-    if before != GENESIS_EPOCH and not epoch.is_successor_of(before):
-        raise EpochContinuityError(epoch, before)
-    return epoch
+        self._tip = header
+        self._times.move_on(timestamp)
 
 
 class _Window:

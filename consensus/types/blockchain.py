@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from struct import Struct as ByteStruct
 from typing import Generic, Self, TypeVar, overload
 
 from consensus.codec.frame import ordinary_frame
 from consensus.codec.layout import (
     BLOCK_ENTRY_SIZE,
+    HEADER_SIZE,
     OUTPUT_HEADERS,
     RAW_HEADER,
     SCRIPT_CONTENT_SIZE,
@@ -264,6 +266,8 @@ class RawHeader(Struct):
 
 
 _RAW_HEADER_FIELDS = tuple(declared.name for declared in RawHeader.FIELDS)
+_HEADER_IN_ROW = ByteStruct(f"{RAW_HEADER.format}{HEADER_SIZE - RAW_HEADER.size}x")
+"""A header of which the nonce is left where it is."""
 
 
 class _OfBody(Generic[T]):
@@ -319,6 +323,21 @@ class Header(Struct):
         self = super().view(buf, start, end)
         self.__dict__.update(zip(_RAW_HEADER_FIELDS, RAW_HEADER.unpack_from(buf, start), strict=True))
         return self
+
+    @classmethod
+    def in_row(cls, raw: bytes) -> list[Self]:
+        """Headers that stand end to end, with their hashes: unpacked and hashed together, at half the cost. Each has
+        bytes of its own."""
+        made = []
+        for at, fields in enumerate(_HEADER_IN_ROW.iter_unpack(raw)):
+            own = raw[at * HEADER_SIZE : (at + 1) * HEADER_SIZE]
+            self = cls.__new__(cls)
+            values = self.__dict__
+            values.update(zip(_RAW_HEADER_FIELDS, fields, strict=True))
+            values["_raw"] = values["_buf"] = own
+            values["_start"], values["_end"], values["hash"] = 0, HEADER_SIZE, ckb_hash(own)
+            made.append(self)
+        return made
 
     def with_fields(self, **changes: object) -> Header:
         """A copy with fields of the raw header, or the nonce, changed."""

@@ -159,3 +159,13 @@ def test_peers_come_and_go() -> None:
     case.protocol.received(other, SYNC_MESSAGE.pack(InIBD()))
     assert case.notes.calls == []
     assert case.protocol.protocol is SYNC
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b"\x01\x00\x00", b"\x01\x00\x00\x00", b"\x01\x00\x00\x00" + bytes(207), bytes(5)]
+)
+def test_headers_that_are_no_whole_headers(tail: bytes) -> None:
+    case = Case()
+    payload = b"".join(each.to_bytes(4, "little") for each in (1, 8 + len(tail), 8)) + tail
+    assert case.receive(payload) == []
+    assert case.peer.banned is not None
