@@ -66,13 +66,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Relay of blocks")
     parser.add_argument("--reference", type=Path, help="the reference's binary")
     parser.add_argument("--cells", type=Path, help="directory of the official system cells")
-    parser.add_argument("--ours", type=int, default=OURS, help="nodes of this program")
+    parser.add_argument("--ours", type=int, default=OURS, help="nodes of this program; 0: ten of the reference")
     parser.add_argument("--full-blocks", type=int, default=FULL_BLOCKS)
     parser.add_argument("--path-only", action="store_true", help="only what one node takes")
     options = parser.parse_args()
     BENCH_DIR.mkdir(parents=True, exist_ok=True)
-    report = Report("relay")
-    bench_path(report, TRANSACTIONS)
+    report = Report("relay" if options.ours else "relay_reference")
+    if options.ours:
+        bench_path(report, TRANSACTIONS)
     if not options.path_only:
         with tempfile.TemporaryDirectory(prefix="relay-", dir=BENCH_DIR) as name, ExitStack() as stack:
             bench_net(report, stack, Path(name).absolute(), options)
@@ -129,7 +130,9 @@ async def measure(report: Report, directory: Path, net: Net, full_blocks: int) -
             full = [await announce_full(net) for _ in range(full_blocks)]
             tell(report, f"{name}_{TRANSACTIONS}", full, f"{len(full)} blocks of {TRANSACTIONS} pooled transactions")
         ok, failed = (after - at for after, at in zip(rebuilt(nodes), before, strict=True))
-        share = ok / max(1, ok + failed)
+        if ok + failed == 0:
+            return
+        share = ok / (ok + failed)
         report.add(
             "rebuilt_share", share, f"of {ok + failed:.0f} compact blocks at nodes of this program, without asking"
         )

@@ -28,17 +28,21 @@ from tests.support.nodes.process import free_port
 from tests.support.nodes.reference import OurNode, ReferenceNode, init_ours
 
 WAIT_S = 60.0
+ALONE = 10
+"""Nodes of the reference when there are no others."""
 
 Node = OurNode | ReferenceNode
 
 
 def start_nodes(stack: ExitStack, directory: Path, spec: Path, reference: Path | None, ours: int) -> list[Node]:
-    """Two of the reference, if there is one, stand among `ours` of this program."""
+    """Two of the reference, if there is one, stand among `ours` of this program; with none of ours, it is alone."""
     nodes: list[Node] = []
     for number in range(ours):
         nodes.append(_start_ours(stack, directory / f"ours-{number}", spec))
         if reference is not None and number in (ours // 3, 2 * ours // 3):
             nodes.append(_start_reference(stack, reference, directory / f"reference-{number}", spec))
+    if reference is not None and not ours:
+        nodes += [_start_reference(stack, reference, directory / f"reference-{at}", spec) for at in range(ALONE)]
     return nodes
 
 

@@ -17,7 +17,7 @@ from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.sync.chain import SyncChain
 from ckb_node.sync.relay.compact import compact_message
-from consensus.types.blockchain import Block
+from consensus.types.blockchain import Block, Header
 from network.limits import RELAY
 from network.peer import Peer
 
@@ -96,12 +96,16 @@ class Announcer:
 
     def _on_verified(self, block: Block) -> None:
         """It is the next tip."""
-        if not self._ibd.is_on(block.header.timestamp, self._chain.now_ms()):
+        if self._is_news(block.header):
             self.announce(block)
 
     def _on_change(self, event: ChainChanged) -> None:
         """What became the tip without being told before, in bulk, perhaps; who lacks the blocks below it will ask."""
-        if event.is_cut or not event.attached or self._ibd.is_on(event.new_tip.timestamp, self._chain.now_ms()):
-            return
-        if event.new_tip.hash not in self._announced:
+        tip = event.new_tip
+        if event.attached and not event.is_cut and tip.hash not in self._announced and self._is_news(tip):
             self.announce(event.attached[-1])
+
+    def _is_news(self, tip: Header) -> bool:
+        """Nobody told us of a better one: else this node is catching up with peers, who have these blocks."""
+        is_in_ibd = self._ibd.is_on(tip.timestamp, self._chain.now_ms())
+        return not is_in_ibd and self._chain.best_header().number <= tip.number

@@ -72,6 +72,7 @@ class RelayChain:
         """Given to the writer by `take_block`."""
         self.fault: Exception | None = None
         """The disk or the scripts fail with it."""
+        self._best_header = self.tip()
         for block in blocks:
             self.process(block)
 
@@ -91,8 +92,15 @@ class RelayChain:
             return _known_tip(view.known_headers(), view.tip_header())
 
     def best_header(self) -> KnownTip:
+        """As far as was told."""
+        return self._best_header
+
+    def _note_header(self, block_hash: bytes) -> None:
         with self.view() as view:
-            return _known_tip(view.known_headers(), view.known_headers().best_header())
+            header = view.known_headers().header(block_hash)
+            if header is not None:
+                known = _known_tip(view.known_headers(), header)
+                self._best_header = max(self._best_header, known, key=lambda each: each.total_difficulty)
 
     def view(self) -> ChainView:
         return self._store.view()
@@ -146,6 +154,7 @@ class RelayChain:
         self.writer.store_headers(headers[: judged.valid])
         if not judged.valid:
             return HeadersTaken(judged)
+        self._note_header(headers[judged.valid - 1].hash)
         with self.view() as view:
             return HeadersTaken(judged, _known_tip(view.known_headers(), headers[judged.valid - 1]))
 
@@ -168,6 +177,7 @@ class RelayChain:
                     for verified_listener in self._verified_listeners:
                         verified_listener(block)
                 case ChainChanged():
+                    self._note_header(event.new_tip.hash)
                     for listener in self._listeners:
                         listener(event)
                 case SideBlockStored(block):

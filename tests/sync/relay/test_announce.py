@@ -56,6 +56,29 @@ def test_a_new_tip_is_told_whatever_way_it_came() -> None:
     assert told(peer) == [block.hash for block in maker.blocks[-3:]]
 
 
+def test_a_node_that_catches_up_tells_of_the_last_block_only() -> None:
+    """Its peers told it of the headers, and have the blocks."""
+    case, maker = Case(), Maker(story().base)
+    peer = case.peer()
+    blocks = [maker.add() for _ in range(5)]
+    case.chain.take_headers([block.header for block in blocks], lambda _: None)
+    case.run()
+    for block in blocks:
+        case.chain.process(block)
+    assert told(peer) == [blocks[-1].hash]
+
+
+def test_what_came_by_relay_is_told_though_better_headers_are_known() -> None:
+    case, maker = Case(), Maker(story().base)
+    giver, other = case.peer(1), case.peer(2)
+    blocks = [maker.add() for _ in range(3)]
+    case.chain.take_headers([block.header for block in blocks], lambda _: None)
+    case.run()
+    case.say(giver, compact(blocks[0]))
+    case.run()
+    assert told(other) == [blocks[0].hash]
+
+
 def test_each_block_is_told_once() -> None:
     case, block = Case(story().transfers), story().block
     giver, other = case.peer(1), case.peer(2)
