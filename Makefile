@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-wire scripts scripts-check lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-wire scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -124,6 +124,11 @@ fuzz-wire: setup
 ## Simulated chains: trees of good and bad blocks in many orders, for SECONDS (default 120), from SEED (default: the clock).
 fuzz-chain: setup
 	$(BIN)/python -m tests.simulator --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
+
+## Simulated networks that sync and relay, with kills, partitions, full disks and liars, for MINUTES (default 2), from SEED
+## (default: the clock).
+fuzz-sync: setup
+	$(BIN)/python -m tests.simulation sync --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
 
 ## The same chains, blocks and requests to the reference node and to this one, both on loopback. Not part of `make test`:
 ## it needs a built reference (REFERENCE=path of its `ckb`) and the official system scripts (CELLS=directory of the ELFs).

@@ -16,6 +16,8 @@ from storage.kv import BatchWriter, Change, Pair, key_range
 __all__ = ["MemorySnapshot", "MemoryStore"]
 
 _NAME = Path(":memory:")
+_FEW: Final = 256
+"""So many keys find their places one by one; for more the order is made anew."""
 
 
 class MemorySnapshot:
@@ -76,7 +78,8 @@ class MemoryStore(BatchWriter):
         self.lock: Final = threading.RLock()
         self._data: dict[bytes, bytes] = {}
         self._order: list[bytes] = []
-        self._order_is_stale = False
+        self._moved: set[bytes] = set()
+        """Keys that came or went since `_order` was right."""
         self._snapshots: Final[weakref.WeakSet[MemorySnapshot]] = weakref.WeakSet()
         self._closed = False
 
@@ -122,14 +125,29 @@ class MemoryStore(BatchWriter):
     def keys_between(self, low: bytes, high: bytes | None) -> list[bytes]:
         """The present keys with `low <= key < high`, sorted."""
         self._refuse_when_closed()
-        if self._order_is_stale:
-            known = [key for key in self._order if key in self._data]
-            fresh = self._data.keys() - set(known)
-            self._order = sorted(known + sorted(fresh))
-            self._order_is_stale = False
+        if self._moved:
+            self._renew_order()
         first = bisect_left(self._order, low)
         last = len(self._order) if high is None else bisect_left(self._order, high)
         return self._order[first:last]
+
+    def _renew_order(self) -> None:
+        if len(self._moved) > _FEW:
+            known = [key for key in self._order if key in self._data]
+            fresh = self._data.keys() - set(known)
+            self._order = sorted(known + sorted(fresh))
+        else:
+            for key in self._moved:
+                self._place(key)
+        self._moved.clear()
+
+    def _place(self, key: bytes) -> None:
+        at = bisect_left(self._order, key)
+        is_there = at < len(self._order) and self._order[at] == key
+        if key in self._data and not is_there:
+            self._order.insert(at, key)
+        elif is_there and key not in self._data:
+            del self._order[at]
 
     def close(self) -> None:
         """Drop everything."""
@@ -137,13 +155,14 @@ class MemoryStore(BatchWriter):
             self._closed = True
             self._data = {}
             self._order = []
+            self._moved.clear()
 
     def _apply(self, key: bytes, value: bytes | None) -> None:
         old = self._data.get(key)
         for snapshot in self._snapshots:
             snapshot.remember(key, old)
         if (old is None) != (value is None):
-            self._order_is_stale = True
+            self._moved.add(key)
         if value is not None:
             self._data[key] = bytes(value)
         elif old is not None:
