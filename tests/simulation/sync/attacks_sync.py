@@ -11,7 +11,7 @@ from network.limits import SYNC
 from network.messages.protocols import GetBlocks, InIBD, SendBlock, SendHeaders
 from network.peer import Peer
 from tests.simulation.sync.attack import LONGER, Attack
-from tests.simulation.sync.blocks import FREE_CELLS, free_cell, locked_cell, spending
+from tests.simulation.sync.blocks import EPOCH_LENGTH, FREE_CELLS, free_cell, locked_cell, spending
 from tests.simulation.sync.forge import Forge
 from tests.simulation.sync.impostor import Impostor, Message, locator
 
@@ -162,25 +162,26 @@ def _unrequested(evil: Impostor, peer: Peer) -> None:
             evil.say(peer, SendBlock(block=block))
 
 
-def _low_work_flood(evil: Impostor, peer: Peer) -> None:
-    """Thousands of headers on the genesis block, that never have the most work."""
-    forge = evil.forge.fork(evil.forge.height, "flood")
-    parent = evil.main[0].header
+def _branch_of_headers(evil: Impostor, count: int, salt: int, **fields: object) -> SendHeaders:
+    """Headers on the genesis block whose blocks nobody has."""
+    parent, template = evil.main[0].header, evil.main[1].header
     headers: list[Header] = []
-    template = forge.make().header
-    for number in range(1, 4001):
-        at = number % 40
-        header = template.with_fields(
+    for number in range(1, count + 1):
+        parent = template.with_fields(
             number=number,
             parent_hash=parent.hash,
-            timestamp=parent.timestamp + 1,
-            epoch=EpochFraction(number // 40, at, 40).pack(),
-            compact_target=0x20FFFFFF,
+            timestamp=parent.timestamp + 1 + salt,
+            epoch=EpochFraction(number // EPOCH_LENGTH, number % EPOCH_LENGTH, EPOCH_LENGTH).pack(),
+            **fields,
         )
-        headers.append(header)
-        parent = header
-    evil.say(peer, SendHeaders(headers=headers[:2000]))
-    evil.say(peer, SendHeaders(headers=headers[2000:]))
+        headers.append(parent)
+    return _headers(*headers)
+
+
+def _low_work_flood(evil: Impostor, peer: Peer) -> None:
+    """A hundred branches on the genesis block, none of which has the most work."""
+    for salt in range(100):
+        evil.say_later(salt * 0.05, peer, _branch_of_headers(evil, 50, salt))
 
 
 def _twice(evil: Impostor) -> Message:
@@ -248,6 +249,11 @@ ATTACKS: Final = (
         ban=0,
     ),
     Attack(name="header flood of low work", strike=_low_work_flood, ban=0),
+    Attack(
+        name="headers that claim less work than their epoch has",
+        strike=_says(lambda evil: _branch_of_headers(evil, 2000, 0, compact_target=0x20FFFFFF)),
+        reason="415",
+    ),
     Attack(
         name="asks for too many blocks",
         strike=_says(lambda _: GetBlocks(block_hashes=_some_hashes(2001))),
