@@ -28,18 +28,18 @@ def _known(network: NetworkService) -> list[str]:
     configured = len({*outbound.bootnodes, *outbound.whitelist})
     if not known and not configured:
         return ["no address of a peer is known: name some in network.bootnodes, or call add_node"]
-    return [f"{known} addresses known, {configured} configured"]
+    return [f"known addresses: {known}, configured: {configured}"]
 
 
 def _under_way(layer: PeerLayer) -> list[str]:
     dialling = layer.switch.dialling(SessionKind.FULL)
     silent = sum(peer.version_of(SYNC) is None for peer in layer.switch.peers())
-    texts = [f"{dialling} being dialled"] if dialling else []
-    return [*texts, f"{silent} connected that do not speak Sync yet"] if silent else texts
+    texts = [f"being dialled: {dialling}"] if dialling else []
+    return [*texts, f"connected and not speaking Sync yet: {silent}"] if silent else texts
 
 
 def _failed(layer: PeerLayer) -> list[str]:
     dials = layer.switch.dials
     if not dials.failed:
         return []
-    return [f"{dials.failed} dials failed, the last: {shown(dials.last_failure[:MAX_REASON])}"]
+    return [f"failed dials: {dials.failed}, the last: {shown(dials.last_failure[:MAX_REASON])}"]

@@ -97,8 +97,8 @@ class ProgressTeller:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            self.look(loop.time())
             await asyncio.sleep(SAMPLE_SECONDS)
+            self.look(loop.time())
 
     def look(self, now: float) -> None:
         """Take a sample and tell what is to be told."""

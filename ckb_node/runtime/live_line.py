@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -25,21 +26,35 @@ def live_line(out: TextIO | None = None) -> Iterator[Callable[[str], None] | Non
     if not console.is_terminal or console.is_dumb_terminal:
         yield None
         return
-    live = Live(Text(""), console=console, auto_refresh=False, transient=True)
+    live = Live(Text(""), console=console, auto_refresh=False, transient=True, redirect_stdout=False)
 
     def draw(text: str) -> None:
         live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
-    with live, _logs_above():
+    with live, _logs_above(console):
         yield draw
 
 
+class _Above(io.StringIO):
+    """A stream whose lines appear above the live line. They are not broken: whoever copies one has all of it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console: Final = console
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._console.print(Text.from_ansi(line), soft_wrap=True)
+        return len(text)
+
+
 @contextmanager
-def _logs_above() -> Iterator[None]:
-    """Lines of the log go through what rich has put in the place of standard output, so that they do not end up in the
-    live line."""
+def _logs_above(console: Console) -> Iterator[None]:
+    """Lines of the log do not end up in the live line."""
     handlers = [each for each in logging.getLogger().handlers if isinstance(each, Terminal)]
-    before = [each.setStream(sys.stdout) for each in handlers]
+    before = [each.setStream(_Above(console)) for each in handlers]
     for each in handlers:
         each.addFilter(_is_not_on_the_line)
     try:

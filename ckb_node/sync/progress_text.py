@@ -55,7 +55,9 @@ def log_fields(progress: Progress) -> dict[str, object]:
         case Phase.TIP:
             fields |= {"block": figures.tip.number, "age": shown_age(progress.tip_age_s)}
         case Phase.NO_PEERS:
-            fields |= {"block": figures.tip.number, "why": figures.connecting or "nobody is known"}
+            fields["block"] = figures.tip.number
+            if progress.stall is None:
+                fields["why"] = figures.connecting or "nobody is known"
     fields["peers"] = figures.peers
     if progress.stall is not None:
         fields |= {"phase": progress.phase.value, "stands_for": shown_age(progress.stall.seconds)}
@@ -66,6 +68,8 @@ def log_fields(progress: Progress) -> dict[str, object]:
 def progress_line(progress: Progress) -> str:
     """All of it in one line."""
     text = _phase_text(progress)
+    if progress.phase is Phase.NO_PEERS:
+        return text
     if progress.stall is not None:
         text += f"; stands for {shown_age(progress.stall.seconds)}: {progress.stall.reason}"
     return f"{text}; {_peers(progress.figures.peers)}"
@@ -87,7 +91,8 @@ def _phase_text(progress: Progress) -> str:
         case Phase.TIP:
             return f"at the tip, block {figures.tip.number:,}, {shown_age(progress.tip_age_s)} old"
         case Phase.NO_PEERS:
-            return f"no peers yet, block {figures.tip.number:,}; {figures.connecting or 'nobody is known'}"
+            since = "yet" if progress.stall is None else f"for {shown_age(progress.stall.seconds)}"
+            return f"no peers {since}, block {figures.tip.number:,}; {figures.connecting or 'nobody is known'}"
 
 
 def _percent(progress: Progress) -> str:

@@ -71,6 +71,7 @@ def test_run_gets_it_from_a_bootnode(reference: ReferenceNode, tmp_path: Path, b
         ours.wait_until_ready()
         assert ours.rpc.call("get_block_by_number", "0x0") == reference.rpc.call("get_block_by_number", "0x0")
         wait_until(lambda: len(reference.rpc.call("get_peers")) == 1)
+        wait_until(lambda: ours.rpc.call("get_tip_header") == reference.rpc.call("get_tip_header"))
         assert reference.rpc.call("get_banned_addresses") == []
     finally:
         ours.kill()

@@ -20,10 +20,10 @@ async def test_from_nobody_to_a_peer(tmp_path: Path) -> None:
         )
         nobody = f"/ip4/127.0.0.1/tcp/{free_port()}/p2p/{new_identity().peer_id}"
         layer.switch.dial(Multiaddr.parse(nobody))
-        assert "1 being dialled" in connecting_text(network)
+        assert "being dialled: 1" in connecting_text(network)
         await until(lambda: layer.switch.dials.failed == 1)
         text = connecting_text(network)
-        assert "1 dials failed, the last: " in text
+        assert "failed dials: 1, the last: " in text
         assert text.endswith("refused")
         assert "127.0.0.1" not in text
         layer.switch.dial(address_of(other))

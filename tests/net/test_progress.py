@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from ckb_node.net import progress
 from ckb_node.net.progress import RESTING_SECONDS, SYNCING_SECONDS, ProgressTeller
 from ckb_node.sync.progress import PATIENCE, Phase, SyncFigures, SyncProgress
 from tests.support.sync_figures import GENESIS_MS, HEIGHT, NOW_MS, figures
@@ -18,8 +19,8 @@ class Told:
     def __init__(self, *, expects_peers: bool = True) -> None:
         self.seen = figures()
         self.drawn: list[str] = []
-        progress = SyncProgress(GENESIS_MS, expects_peers=expects_peers, expects_blocks=True)
-        self.teller = ProgressTeller(progress, self._figures, lambda: NOW_MS, expects_peers=expects_peers)
+        measured = SyncProgress(GENESIS_MS, expects_peers=expects_peers, expects_blocks=True)
+        self.teller = ProgressTeller(measured, self._figures, lambda: NOW_MS, expects_peers=expects_peers)
         self.teller.draw = self.drawn.append
         self.now = 1000.0
 
@@ -69,7 +70,8 @@ def test_a_chain_of_ones_own_without_peers_is_silent() -> None:
     assert told.teller.faults == ()
 
 
-async def test_it_looks_until_it_is_cancelled() -> None:
+async def test_it_looks_until_it_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SAMPLE_SECONDS", 0.001)
     told = Told()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):

@@ -10,7 +10,12 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+from ckb_node.config import Config, parse_config
+from ckb_node.node import open_node
+from ckb_node.rpc.health import health_json
+from ckb_node.sync.progress import PATIENCE, Phase
 from tests.support.nodes.process import NodeProcess, free_port, run_command
+from tests.support.sync_figures import NOW_MS, figures
 
 MESSAGE = ("--genesis-message", "shown")
 
@@ -93,3 +98,19 @@ def test_what_a_node_that_syncs_shows(tmp_path: Path) -> None:
             assert figure(text, "ckb_sync_stalled_seconds") == 0
             assert sum(figure(text, f'ckb_sync_peers{{state="{state}"}}') for state in ("started", "tip_synced")) == 1
             assert figure(text, 'ckb_relay_messages_total{kind="TooMany"}') == 0
+
+
+async def test_sync_that_stands_is_a_fault_of_the_node(tmp_path: Path) -> None:
+    config = Config(tmp_path, parse_config('[chain]\nspec = { bundled = "dev" }\n'))
+    with open_node(config) as node:
+        assert node.faults == []
+        for second in range(int(PATIENCE[Phase.BLOCKS]) + 2):
+            node.progress.progress.sample(figures(tip=5, blocks_wait="a peer that has block 6"), second, NOW_MS)
+        (fault,) = node.faults
+        assert (fault.name, fault.reason) == ("sync", "no progress (blocks): a peer that has block 6")
+        health = json.loads(health_json(node.faults))
+        assert (health["status"], health["degraded"][0]["name"]) == ("degraded", "sync")
+        (alert,) = node.services.net.alerts()
+        assert alert.message == "sync does not work: no progress (blocks): a peer that has block 6"
+        node.progress.progress.sample(figures(tip=6), 200, NOW_MS)
+        assert node.faults == []

@@ -55,7 +55,7 @@ def test_the_log_stands_above_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path
         with live_line() as draw:
             assert draw is not None
             draw("headers 5 of 10")
-            log.info("something happens")
+            log.info("something happens", at="w" * 100 + "end")
             progress.info("downloading headers")
             progress.warning("sync stands")
             draw("headers 6 of 10" + "x" * 200)
@@ -68,4 +68,5 @@ def test_the_log_stands_above_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     for text in ("something happens", "sync stands", "afterwards"):
         (line,) = [line for line in lines if text in line]
         assert "headers" not in line.partition(text)[2]
+    assert any(line.endswith("w" * 100 + "end") for line in lines)
     assert not any("downloading headers" in line for line in lines)

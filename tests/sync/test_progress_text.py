@@ -66,9 +66,14 @@ def test_the_tip() -> None:
 
 
 def test_no_peers() -> None:
-    line, event, fields = told(figures(tip=0, peers=0, connecting="15 addresses are known"))
-    assert line == "no peers yet, block 0; 15 addresses are known; 0 peers"
-    assert (event, fields["why"]) == ("no peers yet", "15 addresses are known")
+    alone = figures(tip=0, peers=0, connecting="known addresses: 15")
+    line, event, fields = told(alone)
+    assert line == "no peers yet, block 0; known addresses: 15"
+    assert (event, fields["why"]) == ("no peers yet", "known addresses: 15")
+    line, event, fields = told(*[alone] * 12)
+    assert line == "no peers for 110 s, block 0; known addresses: 15"
+    assert (event, fields["waits_for"]) == ("sync stands", "no peer is connected; known addresses: 15")
+    assert "why" not in fields
 
 
 def test_a_stall() -> None:
