@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -256,11 +256,10 @@ def followed(node: Node, pid: int, servers: Sequence[Node]) -> Course:
 def family(pid: int) -> Iterator[int]:
     """A process and its descendants that run."""
     yield pid
-    children = Path(f"/proc/{pid}/task/{pid}/children")
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        children = thread / "children"
-        for child in children.read_text().split() if children.exists() else ():
-            yield from family(int(child))
+        with suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            for child in (thread / "children").read_text().split():
+                yield from family(int(child))
 
 
 def cpu_seconds(pid: int) -> float:
