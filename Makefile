@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-wire scripts scripts-check lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-wire scripts scripts-check lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -98,6 +98,11 @@ soak-peers: setup
 ## Sync from two nodes, 100 times, while nodes are killed and stopped and cables pulled; OPTIONS="--rounds 10 --seed N".
 soak-sync: setup
 	$(BIN)/python -m tests.soak.sync $(OPTIONS)
+
+## Mining by turns with another node while wallets send to both: REFERENCE=<its binary>, CELLS=<the official system
+## cells>, OPTIONS="--minutes 30".
+soak-mining: setup
+	$(BIN)/python -m tests.soak.mining --reference $(REFERENCE) --cells $(CELLS) $(OPTIONS)
 
 ## Bit rot, lost and older files on copies of a node's directory: start, run, compaction, check and recover. Minutes;
 ## SEEDS=<n> for other places of the damage, ONLY=<text in a point's name>.
