@@ -76,7 +76,7 @@ class GenesisSearch:
         requests = [(each.peer, each.request) for each in self._asked]
         asked = [f"{peer.address}: {request.progress}" for peer, request in requests if request is not None]
         waiting = len(self._candidates) - len(asked)
-        return "; ".join([*asked, f"{waiting} more connected"])
+        return "; ".join([*asked, f"{waiting} {'more ' if asked else ''}connected"])
 
     def note_failure(self, address: str, reason: str) -> None:
         """Why a peer is of no use, or cannot be reached."""
