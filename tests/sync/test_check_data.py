@@ -49,3 +49,7 @@ def test_data_of_a_transaction(transaction: Transaction, is_sound: bool) -> None
         assert transactions_are_sound([transaction]) is is_sound
         assert transactions_are_sound([with_data(1), transaction]) is is_sound
         assert block_is_sound(a_block(a_header(), [transaction])) is is_sound
+    large = Transaction(body=transaction.body, witnesses=[bytes(5000)])
+    block = a_block(a_header(), [large])
+    assert block.checked_transactions[0][2] is None  # no layout is learnt of it
+    assert block_is_sound(block) is transactions_are_sound([large]) is is_sound

@@ -234,7 +234,7 @@ class BlockDownload:
     def taken(self, branch: Branch, last: int) -> None:
         """The writer has taken blocks of a branch; others may share them."""
         branch.advance_to(last + 1)
-        if len(self._branches) > 1 or branch is not self._branches.best:
+        if len(self._branches) > 1 or branch.is_done or branch is not self._branches.best:
             self._is_stale = True
         self._work()
 

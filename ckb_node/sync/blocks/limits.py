@@ -16,16 +16,16 @@ MAX_BRANCHES: Final = 4
 MAX_HEADS: Final = 16
 """Headers of peers that are looked at for that, the heaviest first."""
 
-MAX_BUFFER_BYTES: Final = 64 * MIB
+MAX_BUFFER_BYTES: Final = 32 * MIB
 """Blocks that are here and not taken yet, with those that are expected of what was asked."""
 MAX_BUFFER_BLOCKS: Final = 2048
 """Likewise in number: more than the writer has to do in a moment only gives the garbage collector work."""
 MAX_IN_FLIGHT: Final = 4096
 """Blocks that are asked for and have not come, of all peers, when none waits for the writer."""
-HOLD_BYTES: Final = 40 * MIB
-RELEASE_BYTES: Final = 16 * MIB
+HOLD_BYTES: Final = 24 * MIB
+RELEASE_BYTES: Final = 8 * MIB
 """When the writer is behind: peers are not read while more is here, and read again below."""
-HARD_BUFFER_BYTES: Final = 96 * MIB
+HARD_BUFFER_BYTES: Final = 64 * MIB
 """The highest blocks are given up beyond."""
 FIRST_BLOCK_SIZE: Final = 4096
 """What a block is expected to have before any has come."""
