@@ -19,14 +19,13 @@ Strike = Callable[[Impostor, Peer], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
     """`strike` is called when both protocols are open. The victim bans for `ban` seconds, or not at all with 0; the
-    reason begins with `reason`. `patience`: seconds until then. `is_dialled`: the victim has dialled the liar."""
+    reason begins with `reason`. `patience`: seconds until then."""
 
     name: str
     strike: Strike
     ban: int = SHORT
     reason: str = ""
     patience: float = 20.0
-    is_dialled: bool = False
 
     def __str__(self) -> str:
         return self.name

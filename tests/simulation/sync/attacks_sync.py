@@ -95,7 +95,8 @@ SPOILS: Final = (spoil_dao, spoil_script, spoil_commit, spoil_double_spend, spoi
 
 
 def bad_branch(spoil: Callable[[Forge], Block], back: int, at: int, above: int) -> Callable[[Impostor, Peer], None]:
-    """A branch that begins `back` blocks below the tip, with `at` good blocks, a bad one and `above` more."""
+    """A branch that begins `back` blocks below the tip, with `at` good blocks, a bad one and `above` more. The good ones
+    must not get ahead of the honest tip: they are the tip as long as they have the most work."""
 
     def strike(evil: Impostor, peer: Peer) -> None:
         forge = evil.forge.fork(back, "liar")
@@ -278,13 +279,13 @@ ATTACKS: Final = (
         )
         for spoil, back, at, above in (
             (spoil_dao, 0, 0, 0),
-            (spoil_dao, 0, 2, 3),
+            (spoil_dao, 2, 2, 3),
             (spoil_dao, 5, 3, 6),
             (spoil_dao, 7, 7, 2),
-            (spoil_script, 0, 0, 2),
+            (spoil_script, 2, 0, 3),
             (spoil_script, 8, 6, 4),
             (spoil_commit, 2, 1, 4),
-            (spoil_double_spend, 0, 0, 1),
+            (spoil_double_spend, 2, 0, 2),
             (spoil_reward, 3, 3, 3),
             (spoil_dao, 20, 1, 24),
         )

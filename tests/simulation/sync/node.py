@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ckb_node.chain.events import ChainChanged
+from ckb_node.chain.initial_download import InitialDownload
+from ckb_node.sync.relay.blocks import RelayFigures
+from ckb_node.sync.service import SyncService
+from ckb_node.sync.serving.settings import ServingSection
 from consensus.params import Consensus
 from network.limits import ALL_PROTOCOLS, DISCOVERY, FEELER, HOLE_PUNCHING
 from network.multiaddr import Multiaddr
@@ -21,7 +25,6 @@ from network.traffic import Cause
 from storage.errors import StorageError
 from tests.simulation.node import FULL_NODE, NETWORK, SimNode
 from tests.simulation.sync.chain import ChainCosts, SimChain
-from tests.simulation.sync.parts import SyncParts
 from tests.simulation.sync.pool import SimPool
 from tests.simulation.sync.stores import SimStore
 from tests.simulation.sync.traffic import Departure, Traffic, tapped
@@ -94,8 +97,10 @@ class SyncNode(SimNode):
         traffic.lives[self.identity.peer_id] += 1
 
     def _handlers(self, layer: PeerLayer) -> Iterable[Handler]:
-        self.parts = SyncParts(self.chain, self.pool, layer.scheduler)
-        return tapped(self.parts.handlers, self.identity.peer_id, self.traffic)
+        self.sync = SyncService(
+            self.chain, self.pool, layer.scheduler, InitialDownload(), RelayFigures(), ServingSection(), None
+        )
+        return tapped(self.sync.handlers, self.identity.peer_id, self.traffic)
 
     def _note_departures(self) -> None:
         """Why sessions end is known to the switch alone."""
@@ -109,7 +114,7 @@ class SyncNode(SimNode):
 
     def start(self) -> None:
         super().start()
-        self.parts.start()
+        self.sync.start()
 
     def stop(self) -> None:
         super().stop()
@@ -133,7 +138,7 @@ class SyncNode(SimNode):
         self.wires.clock.call_later(0.0, self.kill)
 
     def _end(self) -> None:
-        self.parts.stop()
+        self.sync.stop()
         self.pool.close()
         self.chain.kill(self.rng)
 

@@ -25,7 +25,7 @@ def table_sizes(node: SyncNode) -> Counter[str]:
     sizes: Counter[str] = Counter()
     seen: set[int] = set()
     todo: list[tuple[str, object]] = [
-        ("parts", node.parts),
+        ("sync", node.sync),
         ("pool", node.pool),
         ("layer", node.layer),
         ("writer", node.chain.writer.orphans),

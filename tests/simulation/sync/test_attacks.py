@@ -6,10 +6,12 @@ from functools import cache
 
 import pytest
 
+from consensus.types.blockchain import UncleBlock
 from tests.simulation.sync.attack import Attack
 from tests.simulation.sync.attacks_relay import ATTACKS as RELAY_ATTACKS
 from tests.simulation.sync.attacks_relay import CYCLES
 from tests.simulation.sync.attacks_sync import ATTACKS as SYNC_ATTACKS
+from tests.simulation.sync.attacks_sync import spoil_dao
 from tests.simulation.sync.blocks import free_cell, sim_consensus, spending
 from tests.simulation.sync.checks import bans_of, check_followed, check_one_tip, check_sound
 from tests.simulation.sync.forge import Forge, history
@@ -31,7 +33,8 @@ def a_world(seed: int) -> SyncWorld:
     """The victim, one that mines, and one behind the victim; all on the same height."""
     world = SyncWorld(seed, Cable(latency=0.02, jitter=0.01))
     world.add_graph([[1], [], [0]], known_chain().store)
-    world.start(within=0.5)
+    for at in (1, 0, 2):
+        world.nodes[at].start()
     world.run(3.0)
     assert all(len(node.switch.peers()) >= 1 for node in world.nodes)
     return world
@@ -59,6 +62,26 @@ def test_the_liar_pays_and_the_honest_tip_goes_on(attack: Attack) -> None:
     check_one_tip(world)
     check_followed(world, since)
     assert_paid(world, victim, attack)
+
+
+def test_an_uncle_that_is_known_to_be_invalid() -> None:
+    """408. One liar shows the bad block, another embeds it."""
+    world = a_world(2)
+    victim = world.nodes[0]
+    bad = known_chain().fork(1, "bad")
+    spoilt = bad.take_bad(spoil_dao(bad))
+    bad.take_bad(bad.make(after=1.0))
+    shows = Impostor(world.clock, bad)
+    world.add_liar(shows, victim)
+    assert world.run_until(lambda: len(bans_of(victim)) == 1, 40.0) is not None
+    forge = known_chain().fork(miner="liar")
+    block = forge.make(uncles=[UncleBlock(header=spoilt.header, proposals=spoilt.proposals)], after=1.0)
+    world.add_liar(Impostor(world.clock, forge, lambda evil, peer: evil.announce(peer, block)), victim)
+    world.run(5.0)
+    ban = bans_of(victim).get(world.liars[1].ip)
+    assert ban is not None
+    assert ban.reason.startswith("408")
+    check_sound(world)
 
 
 def assert_paid(world: SyncWorld, victim: SyncNode, attack: Attack) -> None:

@@ -111,7 +111,7 @@ class SyncWorld:
         number = LIARS_FROM + len(self.liars)
         liar = SimNode(
             self.wires,
-            f"liar {number}",
+            _name(number),
             host_ip(number),
             seed=self.seed,
             handlers=lambda _: impostor.handlers(),
@@ -121,6 +121,10 @@ class SyncWorld:
         if target is not None:
             liar.switch.dial(target.address)
         return liar
+
+    def liar_address(self, number: int = 0) -> Multiaddr:
+        """Of a liar, whether there is one yet or not: for nodes that are to dial it."""
+        return self.address(LIARS_FROM + number)
 
     # --- time ---
 
@@ -155,7 +159,7 @@ class SyncWorld:
         def done(verdict: object) -> None:
             assert not isinstance(verdict, CkbError), f"{node.name} made a bad block: {verdict}"
             if isinstance(verdict, Verdict):
-                node.parts.announce(block)
+                node.sync.relay.announce(block)
             if count > 1:
                 self.mine(node, count=count - 1)
 
