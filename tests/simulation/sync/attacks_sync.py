@@ -95,8 +95,8 @@ SPOILS: Final = (spoil_dao, spoil_script, spoil_commit, spoil_double_spend, spoi
 
 
 def bad_branch(spoil: Callable[[Forge], Block], back: int, at: int, above: int) -> Callable[[Impostor, Peer], None]:
-    """A branch that begins `back` blocks below the tip, with `at` good blocks, a bad one and `above` more. The good ones
-    must not get ahead of the honest tip: they are the tip as long as they have the most work."""
+    """A branch that begins `back` blocks below the tip, with `at` good blocks, a bad one and `above` more. The good
+    ones must not get ahead of the honest tip: they are the tip as long as they have the most work."""
 
     def strike(evil: Impostor, peer: Peer) -> None:
         forge = evil.forge.fork(back, "liar")
