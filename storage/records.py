@@ -14,15 +14,26 @@ from typing import Final, NamedTuple
 
 from consensus.codec.layout import HEADER_SIZE, U32
 from consensus.crypto.hashing import data_hash as hash_of_data
+from consensus.types.core import TransactionInfo
 from storage.archive import LOCATION_SIZE, Location
 
-__all__ = ["INLINE_DATA", "BlockRecord", "CellRecord", "TransactionRecord", "cell_head", "cell_packer", "pack_cell"]
+__all__ = [
+    "INLINE_DATA",
+    "BlockRecord",
+    "CellRecord",
+    "TransactionRecord",
+    "cell_head",
+    "cell_info",
+    "cell_packer",
+    "pack_cell",
+]
 
 INLINE_DATA: Final = 64
 """Longest data kept in the cell's own record, in bytes. Part of the schema: it tells the two forms apart."""
 
 _TRANSACTION: Final = Struct(f"<32sQQI{LOCATION_SIZE}sII")
 _CELL_HEAD: Final = Struct("<IIQQ32s")
+_SIZE_AND_INDEX: Final = Struct("<II")
 _ARCHIVED_DATA: Final = Struct(f"<32s{LOCATION_SIZE}sI")
 
 
@@ -94,11 +105,16 @@ def cell_packer(created: TransactionRecord) -> Callable[[bytes, bytes, int], byt
     return pack
 
 
-def cell_head(packed: bytes) -> tuple[int, int, int, int, bytes, int]:
-    """Of a cell's record: data size, transaction index, block number, epoch, block hash, where its output begins."""
-    size, index, number, epoch, block_hash = _CELL_HEAD.unpack_from(packed)
-    part = size if size <= INLINE_DATA else _ARCHIVED_DATA.size
-    return size, index, number, epoch, block_hash, _CELL_HEAD.size + part
+def cell_head(packed: bytes) -> tuple[int, int, int]:
+    """Of a cell's record: data size, transaction index, where its output begins."""
+    size, index = _SIZE_AND_INDEX.unpack_from(packed)
+    return size, index, _CELL_HEAD.size + (size if size <= INLINE_DATA else _ARCHIVED_DATA.size)
+
+
+def cell_info(packed: bytes) -> TransactionInfo:
+    """Of a cell's record: where it was created."""
+    _, index, number, epoch, block_hash = _CELL_HEAD.unpack_from(packed)
+    return TransactionInfo(block_hash, number, epoch, index)
 
 
 class CellRecord(NamedTuple):

@@ -47,8 +47,9 @@ from consensus.rules.resolve import (
 from consensus.rules.transaction import verify_time_relative
 from consensus.rules.verify_transaction import verify_transaction_non_contextual
 from consensus.tx_env import TxEnv
-from consensus.types.blockchain import Block, Transaction, TxSlice, out_point_key
+from consensus.types.blockchain import Block, Transaction, out_point_key
 from consensus.types.core import ResolvedTransaction
+from consensus.types.tx_slice import TxSlice
 from storage.memory import MemoryStore
 
 PROPOSED_FOR = 1

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckb_node.txpool import views
-from consensus.types.blockchain import Transaction, TxSlice
+from consensus.types.blockchain import Transaction
 from consensus.types.core import BlockExt
+from consensus.types.tx_slice import TxSlice
 
 
 @dataclass(frozen=True, slots=True)

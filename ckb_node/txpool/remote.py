@@ -38,7 +38,8 @@ from ckb_node.verification.stopping import Stop
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.lookup import ChainDataError
 from consensus.rules.resolve import OutPointError
-from consensus.types.blockchain import Transaction, TxSlice
+from consensus.types.blockchain import Transaction
+from consensus.types.tx_slice import TxSlice
 from network.budget import Allowance
 from storage.errors import StorageError
 

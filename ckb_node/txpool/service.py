@@ -39,8 +39,9 @@ from ckb_node.txpool.verifier import Check, PoolVerifier
 from ckb_node.txpool.verify_queue import MAX_WAITING, MAX_WAITING_BYTES, PendingVerification, VerifyQueue
 from ckb_node.verification.scripts import ScriptService
 from consensus.lookup import ChainDataError
-from consensus.types.blockchain import Block, Transaction, TxSlice, out_point_key
+from consensus.types.blockchain import Block, Transaction, out_point_key
 from consensus.types.core import BlockExt
+from consensus.types.tx_slice import TxSlice
 from storage.chain_store import ChainView
 from storage.errors import StorageError
 

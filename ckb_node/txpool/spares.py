@@ -7,7 +7,8 @@ from typing import Final
 
 from ckb_node.runtime.bounded import BoundedMap
 from consensus.codec.layout import SHORT_ID_SIZE
-from consensus.types.blockchain import Transaction, TxSlice
+from consensus.types.blockchain import Transaction
+from consensus.types.tx_slice import TxSlice
 
 __all__ = ["SpareTransactions"]
 

@@ -42,8 +42,9 @@ class TxLayout:
     cell_deps: Span
     """The deps alone, without their count."""
     dep_types: tuple[int, ...]
+    header_deps_at: int
     header_deps: int
-    """How many there are."""
+    """How many there are, from `header_deps_at`."""
     inputs: Struct
     """Reads since and out point (36 bytes) of each input in turn, from `inputs_at`."""
     inputs_at: int
@@ -138,6 +139,7 @@ def learn_layout(raw: bytes) -> TxLayout:
         version=U32.unpack_from(raw, version_at)[0],
         cell_deps=(deps_at + 4, deps_at + 4 + CELL_DEP_SIZE * dep_count),
         dep_types=dep_types,
+        header_deps_at=headers_at + 4,
         header_deps=header_count,
         inputs=_inputs_struct(input_count),
         inputs_at=inputs_at + 4,

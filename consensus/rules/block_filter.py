@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from consensus.codec.layout import OUTPUT_LOCK_AND_TYPE
 from consensus.crypto.hashing import ckb_hash, ckb_hash_concat
-from consensus.types.blockchain import NULL_OUT_POINT, Block, TxSlice, out_point_key
+from consensus.types.blockchain import NULL_OUT_POINT, Block, out_point_key
+from consensus.types.tx_slice import TxSlice
 
 ScriptHashes = tuple[bytes, ...]
 """Of one cell: the hash of its lock, and that of its type script if it has one."""

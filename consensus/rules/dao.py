@@ -124,6 +124,11 @@ def is_dao_script(consensus: Consensus, script: Script | None) -> bool:
     return script is not None and script.hash_type == HASH_TYPE_TYPE and script.code_hash == consensus.dao_type_hash
 
 
+def dao_type_code(consensus: Consensus) -> bytes:
+    """`CellMeta.type_code` of the cells whose type script `is_dao_script`; of no cell on a chain without NervosDAO."""
+    return (consensus.dao_type_hash or b"") + bytes([HASH_TYPE_TYPE])
+
+
 def is_withdrawing(consensus: Consensus, cell: CellMeta) -> bool:
     """A DAO cell in its second phase: exactly 8 bytes of data that are not all zero."""
     return (
@@ -157,24 +162,32 @@ def transaction_fee(consensus: Consensus, rtx: ResolvedTransaction, reader: Head
 
 def transaction_maximum_withdraw(consensus: Consensus, rtx: ResolvedTransaction, reader: HeaderProvider) -> int:
     """RFC 23 "Withdraw Phase 2": shannons that inputs are worth; withdrawing cells prove deposit and phase 1."""
-    total = 0
-    for index, cell in enumerate(rtx.inputs):
-        if is_withdrawing(consensus, cell):
-            deposit, withdrawing = _interest_headers(rtx.transaction, index, cell, reader)
-            total += maximum_withdraw(cell.output, cell.data_size, deposit, withdrawing)
-        else:
-            total += cell.capacity
-    return _u64("inputs capacity", total)
+    header_deps, witnesses = rtx.transaction.body.header_deps, rtx.transaction.witnesses
+    worth = (
+        maximum_withdraw_of_input(index, cell, header_deps, witnesses, reader)
+        if is_withdrawing(consensus, cell)
+        else cell.capacity
+        for index, cell in enumerate(rtx.inputs)
+    )
+    return _u64("inputs capacity", sum(worth))
+
+
+def maximum_withdraw_of_input(
+    index: int, cell: CellMeta, header_deps: Sequence[bytes], witnesses: Sequence[bytes], reader: HeaderProvider
+) -> int:
+    """RFC 23 "Withdraw Phase 2": shannons that the withdrawing cell at input `index` is worth; it proves deposit and
+    phase 1 by the transaction's header deps and witnesses."""
+    deposit, withdrawing = _interest_headers(index, cell, header_deps, witnesses, reader)
+    return maximum_withdraw(cell.output, cell.data_size, deposit, withdrawing)
 
 
 def _interest_headers(
-    transaction: Transaction, index: int, cell: CellMeta, reader: HeaderProvider
+    index: int, cell: CellMeta, header_deps: Sequence[bytes], witnesses: Sequence[bytes], reader: HeaderProvider
 ) -> tuple[Header, Header]:
     """Headers of the deposit and of the phase-1 withdrawal of input `index`; both must be header deps (RFC 23)."""
-    header_deps = transaction.body.header_deps
     if cell.info is None or cell.info.block_hash not in header_deps:
         raise DaoOutPointError(index, "the block that committed it is not a header dep")
-    deposit_index = _deposit_header_index(transaction, index)
+    deposit_index = _deposit_header_index(index, witnesses)
     if deposit_index >= len(header_deps):
         raise DaoOutPointError(index, f"header dep {deposit_index} does not exist")
     deposit = _header(reader, header_deps[deposit_index])
@@ -184,12 +197,12 @@ def _interest_headers(
     return deposit, withdrawing
 
 
-def _deposit_header_index(transaction: Transaction, index: int) -> int:
+def _deposit_header_index(index: int, witnesses: Sequence[bytes]) -> int:
     """Position in header deps, from `input_type` of the WitnessArgs at the input's own position."""
-    if index >= len(transaction.witnesses):
+    if index >= len(witnesses):
         raise DaoOutPointError(index, "it has no witness")
     try:
-        packed = WitnessArgs.parse(transaction.witnesses[index]).input_type
+        packed = WitnessArgs.parse(witnesses[index]).input_type
     except MoleculeError as error:
         raise DaoFormatError(index, str(error)) from error
     if packed is None or len(packed) != DAO_DATA_SIZE:

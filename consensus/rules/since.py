@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -83,8 +84,15 @@ def verify_since(consensus: Consensus, rtx: ResolvedTransaction, env: TxEnv, hea
     `headers` knows the ancestors and the blocks of all resolved inputs. Raises InvalidSinceError or ImmatureError for
     the first input that fails.
     """
-    for index, (cell_input, cell) in enumerate(zip(rtx.transaction.body.inputs, rtx.inputs, strict=False)):
-        raw = cell_input.since
+    sinces = [cell_input.since for cell_input in rtx.transaction.body.inputs]
+    require_sinces_passed(consensus, sinces, rtx.inputs, env, headers)
+
+
+def require_sinces_passed(
+    consensus: Consensus, sinces: Sequence[int], inputs: Sequence[CellMeta], env: TxEnv, headers: HeaderProvider
+) -> None:
+    """`verify_since`, from the since of each input and the cells."""
+    for index, (raw, cell) in enumerate(zip(sinces, inputs, strict=False)):
         if raw == 0:
             continue
         since = Since.parse(raw)

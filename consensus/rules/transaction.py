@@ -16,7 +16,7 @@ from consensus.rules.dao import is_dao_script
 from consensus.rules.hardfork import ENABLED_HASH_TYPES, is_hash_type
 from consensus.rules.since import verify_since
 from consensus.tx_env import TxEnv
-from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, OutPoint, Transaction
+from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, CellOutput, OutPoint, Transaction
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction
 
 
@@ -306,11 +306,16 @@ def verify_dao_lock_sizes(consensus: Consensus, rtx: ResolvedTransaction) -> Non
     `starting_block_limiting_dao_withdrawing_lock` are exempt. Another lock size would yield interest on the difference.
     """
     for index, (cell, output) in enumerate(zip(rtx.inputs, rtx.transaction.body.outputs, strict=False)):
-        if not is_dao_script(consensus, cell.output.type_) or not is_dao_script(consensus, output.type_):
-            continue
-        if any(cell.data):
-            continue
-        if cell.info is not None and cell.info.block_number < consensus.starting_block_limiting_dao_withdrawing_lock:
-            continue
-        if cell.output.lock.raw_size != output.lock.raw_size:
-            raise DaoLockSizeError(index)
+        require_same_lock_size(consensus, index, cell, output)
+
+
+def require_same_lock_size(consensus: Consensus, index: int, cell: CellMeta, output: CellOutput) -> None:
+    """`verify_dao_lock_sizes` for the input and the output at `index`."""
+    if not is_dao_script(consensus, cell.output.type_) or not is_dao_script(consensus, output.type_):
+        return
+    if any(cell.data):
+        return
+    if cell.info is not None and cell.info.block_number < consensus.starting_block_limiting_dao_withdrawing_lock:
+        return
+    if cell.output.lock.raw_size != output.lock.raw_size:
+        raise DaoLockSizeError(index)

@@ -39,10 +39,11 @@ from consensus.codec.molecule import (
     trailing,
     vector,
 )
-from consensus.codec.tx_layout import TxLayout, TxLayouts
+from consensus.codec.tx_layout import TxLayout, TxLayouts, learn_layout
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
 from consensus.crypto.merkle import merkle_root
 from consensus.lazy import lazy
+from consensus.types.tx_slice import TxSlice
 
 T = TypeVar("T")
 
@@ -215,34 +216,6 @@ class TransactionVecKind(DynVecKind[Transaction]):
 TRANSACTION_VEC = TransactionVecKind(kind(Transaction))
 
 
-class TxSlice:
-    """A transaction of a block for hot paths: its place in the block's bytes, its layout, its hashes.
-
-    `since_and_points` are since and out point (36 bytes) of each input in turn.
-    """
-
-    __slots__ = ("hash", "layout", "raw", "since_and_points", "start", "witness_hash")
-
-    def __init__(self, block: bytes, start: int, end: int, layout: TxLayout) -> None:
-        """Of the transaction block[start:end], which has this layout."""
-        self.layout, self.start = layout, start
-        raw = self.raw = block[start:end]
-        body_start, body_end = layout.body
-        self.hash = ckb_hash(raw[body_start:body_end])
-        self.witness_hash = ckb_hash(raw)
-        self.since_and_points: tuple[int | bytes, ...] = layout.inputs.unpack_from(raw, layout.inputs_at)
-
-    @property
-    def consumed(self) -> tuple[bytes, ...]:
-        """Out points of the inputs."""
-        return self.since_and_points[1::2]  # type: ignore[return-value]
-
-    @property
-    def sinces(self) -> tuple[int, ...]:
-        """Of the inputs."""
-        return self.since_and_points[0::2]  # type: ignore[return-value]
-
-
 class RawHeader(Struct):
     """A header without its nonce."""
 
@@ -409,7 +382,7 @@ class Block(Table):
     def tx_slices(self) -> Sequence[TxSlice]:
         """Its transactions without objects for their parts. MoleculeError if one is not strictly well formed."""
         raw = self.raw
-        return [TxSlice(raw, a, b, layout or TX_LAYOUTS.of(raw, a, b)) for a, b, layout in self.checked_transactions]
+        return [TxSlice(raw, a, b, layout or learn_layout(raw[a:b])) for a, b, layout in self.checked_transactions]
 
     @lazy
     def bounds(self) -> Sequence[int]:

@@ -8,7 +8,14 @@ from fractions import Fraction
 from struct import Struct as ByteStruct
 from typing import NamedTuple
 
-from consensus.codec.layout import EPOCH_INDEX_SHIFT, EPOCH_LENGTH_SHIFT, EPOCH_NUMBER_MASK, EPOCH_PART_MASK
+from consensus.codec.layout import (
+    EPOCH_INDEX_SHIFT,
+    EPOCH_LENGTH_SHIFT,
+    EPOCH_NUMBER_MASK,
+    EPOCH_PART_MASK,
+    SCRIPT_ARGS_AT,
+    SCRIPT_CODE_HASH_AT,
+)
 from consensus.codec.molecule import (
     BOOL,
     BYTE32,
@@ -244,9 +251,20 @@ class CellMeta:
         return self.output.capacity
 
     @property
+    def is_of_cellbase(self) -> bool:
+        """A cellbase created it."""
+        return self.info is not None and self.info.is_cellbase
+
+    @property
     def has_type(self) -> bool:
         """It has a type script."""
         return self.output.type_ is not None
+
+    @property
+    def type_code(self) -> bytes:
+        """Code hash and hash type of its type script, 33 bytes; empty without one."""
+        type_ = self.output.type_
+        return b"" if type_ is None else type_.raw[SCRIPT_CODE_HASH_AT:SCRIPT_ARGS_AT]
 
     def occupied_capacity(self) -> int:
         """Shannons that the cell takes."""

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from consensus.types.blockchain import Block
 from storage.chain_store import ChainStore
 from tests.support.chains.devchain import dev_consensus
 from tests.support.chains.long_chain import ChainMaker, read_blocks, write_blocks
+from tests.support.chains.mixed_chain import PER_MILLE, Kind, MixedMaker
 from tests.support.report import BENCH_DIR, Report
 from vm import Engines
 
@@ -40,6 +41,9 @@ SMALL_BLOCKS = 20_000
 TWO_TX_BLOCKS = 10_000
 BIG_BLOCKS = 40
 BIG_BLOCK_TRANSACTIONS = 500
+MIXED_BLOCKS = 500
+MIXED_BLOCK_TRANSACTIONS = 24
+UNCLE_EVERY = 20
 REPEATS = 3
 
 PHASES = (
@@ -79,10 +83,12 @@ def main() -> int:
 def measure(directory: Path, long_chain: int, *, with_profile: bool) -> None:
     """All figures."""
     report = Report("chain")
-    empty, pairs, big = (directory / name for name in ("empty", "pairs", "big"))
+    empty, pairs, big, mixed, plain = (directory / name for name in ("empty", "pairs", "big", "mixed", "plain"))
     make_empty(empty, long_chain)
     make_transfers(pairs, TWO_TX_BLOCKS, 2)
     make_transfers(big, BIG_BLOCKS, BIG_BLOCK_TRANSACTIONS)
+    make_mixed(mixed, PER_MILLE)
+    make_mixed(plain, {})
 
     runs = imported(empty)
     report.add("assume_valid_blocks_per_s", best(runs, "blocks"), "blocks with only a cellbase, scripts trusted")
@@ -95,6 +101,7 @@ def measure(directory: Path, long_chain: int, *, with_profile: bool) -> None:
     report.add("assume_valid_tx_per_s", best(runs, "transactions"), "blocks of 500 transfers, scripts trusted")
     report.add("assume_valid_tx_per_cpu_s", best(runs, "transactions", "cpu_s"), "the same, of processor time")
     peak = max(peak, *(run["peak_mib"] for run in runs))
+    add_mixed(report, mixed, plain)
     report.add("import_peak_mib", peak, f"of {long_chain} blocks and the rest, scripts trusted")
 
     programs = directory / "programs"
@@ -106,9 +113,22 @@ def measure(directory: Path, long_chain: int, *, with_profile: bool) -> None:
     report.add("full_verify_peak_mib", max(run["peak_mib"] for run in runs), "of the importing process")
     report.write()
     if with_profile:
-        for source in (empty, pairs, big):
+        for source in (empty, pairs, big, plain, mixed):
             print(f"\n{source.name} blocks")
             child(source, "--profile")
+
+
+def add_mixed(report: Report, mixed: Path, plain: Path) -> None:
+    """Transactions of all kinds, and as many transfers in equal blocks, by turns: both have the same noise then."""
+    runs, others = zip(*((child(mixed), child(plain)) for _ in range(REPEATS)), strict=True)
+    how = f"blocks of {MIXED_BLOCK_TRANSACTIONS} transactions of all kinds, scripts trusted"
+    report.add("mixed_tx_per_s", best(runs, "transactions"), how)
+    report.add("mixed_tx_per_cpu_s", best(runs, "transactions", "cpu_s"), "the same, of processor time")
+    for name, seconds in (("mixed_tx_ratio", "wall_s"), ("mixed_tx_cpu_ratio", "cpu_s")):
+        ratio = best(runs, "transactions", seconds) / best(others, "transactions", seconds)
+        report.add(name, ratio, "to equal blocks of transfers" + ("" if seconds == "wall_s" else ", processor time"))
+    full = [child(mixed, "--scripts") for _ in range(REPEATS)]
+    report.add("mixed_full_verify_tx_per_s", best(full, "transactions"), "all blocks, all scripts run")
 
 
 def make_empty(path: Path, count: int) -> None:
@@ -116,6 +136,14 @@ def make_empty(path: Path, count: int) -> None:
     for _ in range(count):
         maker.add()
     write_blocks(path, maker.raw_blocks)
+
+
+def make_mixed(path: Path, per_mille: Mapping[Kind, int]) -> None:
+    maker = ChainMaker()
+    mixed = MixedMaker(maker, MIXED_BLOCKS * MIXED_BLOCK_TRANSACTIONS, per_mille)
+    preparing = len(maker.raw_blocks)
+    maker.add_in_two_phases(mixed.batches(MIXED_BLOCK_TRANSACTIONS), UNCLE_EVERY if per_mille else 0)
+    write_blocks(path, maker.raw_blocks, preparing)
 
 
 def make_transfers(path: Path, blocks: int, per_block: int) -> None:

@@ -20,6 +20,7 @@ from ckb_node.specs import files_of
 from consensus.chainspec.spec import build_consensus, parse_spec
 from consensus.types.blockchain import Block
 from tests.support.chains.long_chain import ChainMaker
+from tests.support.chains.mixed_chain import PER_MILLE, MixedMaker
 from tests.support.nodes.process import RpcClient, run_command
 from tests.support.nodes.reference import ReferenceNode, init_ours, spec_text
 from tests.support.report import BENCH_DIR, Report
@@ -29,17 +30,19 @@ COMMAND_S = 600.0
 EMPTY_BLOCKS = 20_000
 TWO_TX_BLOCKS = 10_000
 BIG_BLOCKS, BIG_BLOCK_TRANSACTIONS = 40, 500
+MIXED_BLOCKS, MIXED_BLOCK_TRANSACTIONS, UNCLE_EVERY = 1500, 24, 20
 SKIP_SCRIPTS = ("--skip-script-verify",)
 
 
 class Work(NamedTuple):
-    """A file to import, and how; `amount` of what."""
+    """A file to import, and how; `amount` of what. `before` has the blocks below, whose import is not measured."""
 
     name: str
     path: Path
     options: tuple[str, ...]
     amount: int
     unit: str
+    before: Path | None = None
 
 
 def main() -> int:
@@ -75,7 +78,6 @@ def measure(directory: Path, reference: Path, spec: Path) -> None:
 
 def works(directory: Path, spec: Path) -> Sequence[Work]:
     """Files of blocks on the spec's chain."""
-    big = BIG_BLOCKS * BIG_BLOCK_TRANSACTIONS
     pairs, full = directory / "pairs.jsonl", directory / "big.jsonl"
     empty = directory / "empty.jsonl"
     maker = maker_on(spec)
@@ -84,6 +86,30 @@ def works(directory: Path, spec: Path) -> Sequence[Work]:
     write_lines(empty, maker)
     with_transfers(pairs, spec, TWO_TX_BLOCKS, 2)
     with_transfers(full, spec, BIG_BLOCKS, BIG_BLOCK_TRANSACTIONS)
+    return (*works_of_kinds(directory, spec), *works_of_transfers(empty, pairs, full))
+
+
+def works_of_kinds(directory: Path, spec: Path) -> Sequence[Work]:
+    """Transactions of all kinds, and as many transfers in equal blocks."""
+    files = {name: directory / f"{name}.jsonl" for name in ("below", "mixed", "below_plain", "plain")}
+    amount = MIXED_BLOCKS * MIXED_BLOCK_TRANSACTIONS
+    for below, name, per_mille in (("below", "mixed", PER_MILLE), ("below_plain", "plain", {})):
+        maker = maker_on(spec)
+        made = MixedMaker(maker, amount, per_mille)
+        preparing = len(maker.raw_blocks)
+        maker.add_in_two_phases(made.batches(MIXED_BLOCK_TRANSACTIONS), UNCLE_EVERY if per_mille else 0)
+        write_lines(files[below], maker, 0, preparing)
+        write_lines(files[name], maker, preparing)
+    kinds, plain = "transactions of all kinds in blocks of 24", "transfers in blocks of 24"
+    return (
+        Work("mixed_tx", files["mixed"], SKIP_SCRIPTS, amount, kinds, files["below"]),
+        Work("mixed_plain_tx", files["plain"], SKIP_SCRIPTS, amount, plain, files["below_plain"]),
+        Work("mixed_full_verify_tx", files["mixed"], (), amount, kinds, files["below"]),
+    )
+
+
+def works_of_transfers(empty: Path, pairs: Path, full: Path) -> Sequence[Work]:
+    big = BIG_BLOCKS * BIG_BLOCK_TRANSACTIONS
     return (
         Work("empty_blocks", empty, SKIP_SCRIPTS, EMPTY_BLOCKS, "blocks with only a cellbase"),
         Work("two_tx_blocks", pairs, SKIP_SCRIPTS, TWO_TX_BLOCKS, "blocks with two transfers"),
@@ -104,9 +130,11 @@ def with_transfers(path: Path, spec: Path, blocks: int, per_block: int) -> None:
     write_lines(path, maker)
 
 
-def write_lines(path: Path, maker: ChainMaker) -> None:
+def write_lines(path: Path, maker: ChainMaker, first: int = 0, end: int | None = None) -> None:
+    """The maker's blocks from `first` on, behind genesis unless others stand below them."""
+    blocks = map(Block.parse, maker.raw_blocks[first:end])
     with path.open("wb") as file:
-        for block in (maker.consensus.genesis_block, *map(Block.parse, maker.raw_blocks)):
+        for block in blocks if first else (maker.consensus.genesis_block, *blocks):
             file.write(encode_block_view(block) + b"\n")
 
 
@@ -118,11 +146,14 @@ def seconds_of_ours(directory: Path, spec: Path, work: Work) -> float:
     if section not in text:
         raise RuntimeError("the configuration says nothing of block filters")
     config.write_text(text.replace(section, f"{section}enabled = false\n"), encoding="utf-8")
-    started = time.perf_counter()
-    done = run_command("import", "-C", str(directory), *work.options, str(work.path), timeout_s=COMMAND_S)
-    seconds = time.perf_counter() - started
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr)
+    seconds = 0.0
+    for path in (work.before, work.path):
+        if path is not None:
+            started = time.perf_counter()
+            done = run_command("import", "-C", str(directory), *work.options, str(path), timeout_s=COMMAND_S)
+            seconds = time.perf_counter() - started
+            if done.returncode != 0:
+                raise RuntimeError(done.stderr)
     return seconds
 
 
@@ -130,18 +161,20 @@ def seconds_of_reference(directory: Path, binary: Path, spec: Path, work: Work) 
     """Of the reference's `import` likewise. Its tip afterwards says whether that went well: 0.206 may die of its
     database's locks when all is done."""
     node = ReferenceNode(binary, directory, spec)
-    command = [str(binary), "import", "-C", str(directory), *work.options, str(work.path)]
-    started = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=False, timeout=COMMAND_S)
-    seconds = time.perf_counter() - started
+    seconds = 0.0
+    for path in (work.before, work.path):
+        if path is not None:
+            command = [str(binary), "import", "-C", str(directory), *work.options, str(path)]
+            started = time.perf_counter()
+            subprocess.run(command, capture_output=True, check=False, timeout=COMMAND_S)
+            seconds = time.perf_counter() - started
     require_tip(node, work)
     return seconds
 
 
 def require_tip(node: ReferenceNode, work: Work) -> None:
-    """The whole file was imported."""
-    with work.path.open("rb") as file:
-        height = sum(1 for _ in file) - 1
+    """All blocks were imported."""
+    height = sum(path.read_bytes().count(b"\n") for path in (work.before, work.path) if path is not None) - 1
     node.start()
     try:
         tip = RpcClient(node.rpc.port).tip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from random import Random
 from struct import Struct
@@ -14,13 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from consensus.codec.tx_layout import TxLayout, TxLayouts, learn_layout
-from consensus.context import ChainReader
 from consensus.crypto.hashing import ckb_hash
-from consensus.errors import CkbError, MoleculeError
-from consensus.fast.block import fast_prepare_block, fast_verify_block_body
-from consensus.params import Consensus
-from consensus.rules.block import verify_block_body
-from consensus.rules.verify_block import PreparedBlock, prepare_block
+from consensus.errors import MoleculeError
 from consensus.types.blockchain import (
     HASH_TYPE_TYPE,
     TX_LAYOUTS,
@@ -28,10 +23,10 @@ from consensus.types.blockchain import (
     CellbaseWitness,
     Script,
     Transaction,
-    TxSlice,
     out_point_key,
 )
-from consensus.types.core import CellMeta
+from consensus.types.tx_slice import TxSlice
+from tests.consensus.fast.kit_agree import agree, block_with, is_valid
 from tests.support.builders.blocks import (
     CKB,
     GENESIS_CELL_CAPACITY,
@@ -50,36 +45,6 @@ from tests.support.fuzz import examples
 DAO = Script(code_hash=b"\xda" * 32, hash_type=HASH_TYPE_TYPE, args=b"")
 OTHER_TYPE = Script(code_hash=b"\x77" * 32, hash_type=0, args=b"type")
 ABSOLUTE_NUMBER, RELATIVE_EPOCH = 5, 1 << 63 | 1 << 61 | 1 << 40
-
-
-Body = Callable[[Consensus, Block], None]
-Prepare = Callable[[Consensus, Block, ChainReader], PreparedBlock]
-
-
-def facts(consensus: Consensus, block: Block, reader: ChainReader, body: Body, prepare: Prepare) -> object:
-    """All that becomes of a block, comparable."""
-    try:
-        body(consensus, block)
-        prepared = prepare(consensus, block, reader)
-    except CkbError as error:
-        return type(error), str(error)
-    resolved = [(rtx.hash, *map(points, (rtx.inputs, rtx.cell_deps, rtx.dep_groups))) for rtx in prepared.resolved]
-    return resolved, list(prepared.fees), list(prepared.sizes), prepared.env, prepared.epoch
-
-
-def points(cells: Sequence[CellMeta]) -> list[bytes]:
-    return [cell.out_point for cell in cells]
-
-
-def agree(chain: ValidChain, block: Block) -> object:
-    """What both ways say."""
-    plain = facts(chain.consensus, block, chain, verify_block_body, prepare_block)
-    assert facts(chain.consensus, block, chain, fast_verify_block_body, fast_prepare_block) == plain
-    return plain
-
-
-def is_valid(verdict: object) -> bool:
-    return isinstance(verdict, tuple) and isinstance(verdict[0], list)
 
 
 class Maker:
@@ -142,11 +107,7 @@ def candidate(chain: ValidChain, random: Random, oddity: float) -> Block:
         random.shuffle(transactions)
     if transactions and random.random() < oddity / 8:
         transactions.append(transactions[0])
-    try:
-        return chain.next_block(transactions)
-    except CkbError:
-        block = chain.next_block()
-        return block.replace(transactions=[block.transactions[0], *transactions]).with_roots()
+    return block_with(chain, transactions)
 
 
 @pytest.mark.fuzz
@@ -349,8 +310,10 @@ def test_flat_transactions_read_what_views_read(seed: int) -> None:
         assert list(tx_slice.sinces) == [each.since for each in body.inputs]
         assert layout.version == body.version
         assert layout.dep_types == tuple(dep.dep_type for dep in body.cell_deps)
-        assert tx_slice.raw[slice(*layout.cell_deps)] == b"".join(dep.raw for dep in body.cell_deps)
         assert (layout.header_deps, layout.input_count) == (len(body.header_deps), len(body.inputs))
+        assert (tx_slice.packed_cell_deps, tx_slice.header_deps) == (
+            b"".join(dep.raw for dep in body.cell_deps), list(body.header_deps)
+        )  # fmt: skip
         assert [tx_slice.raw[a:b] for a, b in layout.outputs] == [output.raw for output in body.outputs]
         assert [tx_slice.raw[a:b] for a, b in layout.data] == list(body.outputs_data)
         assert [tx_slice.raw[a:b] for a, b in layout.witnesses] == list(transaction.witnesses)

@@ -57,16 +57,16 @@ class Wallet:
         )
         return self.sign(body)
 
-    def sign(self, body: RawTransaction) -> Transaction:
-        """Sign all inputs as one group of this wallet."""
-        empty = WitnessArgs(lock=bytes(SIGNATURE_SIZE), input_type=None, output_type=None).raw
+    def sign(self, body: RawTransaction, input_type: bytes | None = None) -> Transaction:
+        """Sign all inputs as one group of this wallet; `input_type` is for the type script of the first."""
+        empty = WitnessArgs(lock=bytes(SIGNATURE_SIZE), input_type=input_type, output_type=None).raw
         rest = [b""] * (len(body.inputs) - 1)
         unsigned = Transaction(body=body, witnesses=[empty, *rest])
         parts = [unsigned.hash, len(empty).to_bytes(8, "little"), empty]
         for witness in rest:
             parts += [len(witness).to_bytes(8, "little"), witness]
         signature = self.key.sign_recoverable(ckb_hash_concat(*parts), hasher=None)
-        witness = WitnessArgs(lock=signature, input_type=None, output_type=None).raw
+        witness = WitnessArgs(lock=signature, input_type=input_type, output_type=None).raw
         return Transaction(body=body, witnesses=[witness, *rest])
 
 

@@ -33,7 +33,7 @@ def make_branches(depth: int, per_block: int, transfers: int | None = None) -> B
     if theirs.cells(2 * count) != cells:
         raise RuntimeError("the base is not the same for both")
     base = list(ours.raw_blocks)
-    theirs._miner = Wallet(ALICE_KEY).lock
+    theirs.miner = Wallet(ALICE_KEY).lock
     fill(ours, list(ours.transfers(cells[:count])), depth - 1, per_block)
     fill(theirs, list(theirs.transfers(cells[count:])), depth, per_block)
     shorter, longer = ours.raw_blocks[len(base) :], theirs.raw_blocks[len(base) :]
