@@ -37,10 +37,12 @@ from tests.support.report import BENCH_DIR, Report
 
 OURS = 8
 EMPTY_BLOCKS = 60
-FULL_BLOCKS = 8
+FULL_BLOCKS = 5
 TRANSACTIONS = 500
 CELL = 200 * CKB
 FEE = 100_000
+CELLS_AT_ONCE = 2000
+"""Outputs of a transaction that makes cells."""
 PAUSE_S = 0.3
 """Between blocks, so that none waits for the one before."""
 POOLS_S = 120.0
@@ -96,17 +98,19 @@ def bench_net(report: Report, stack: ExitStack, directory: Path, options: argpar
 def prepare(nodes: Sequence[Node], consensus: Consensus, count: int) -> list[Transaction]:
     """A chain with cells of Alice's at each node; transfers that spend them, not sent yet."""
     alice, bob, miner = Wallet(ALICE_KEY), Wallet(BOB_KEY), nodes[0].rpc
-    cell, capacity = issued_cell(consensus, alice)
-    outputs = [(alice.lock, CELL)] * count
-    rest = (alice.lock, capacity - count * CELL - count * FEE)
-    split = alice.transfer(consensus, [(cell, capacity)], [*outputs, rest])
-    send(miner, split)
-    while miner.call("get_transaction", "0x" + split.hash.hex())["tx_status"]["status"] != "committed":
-        miner.call("generate_block")
+    purse, cells = issued_cell(consensus, alice), list[OutPoint]()
+    for first in range(0, count, CELLS_AT_ONCE):
+        some = min(CELLS_AT_ONCE, count - first)
+        rest = purse[1] - some * (CELL + FEE)
+        split = alice.transfer(consensus, [purse], [*[(alice.lock, CELL)] * some, (alice.lock, rest)])
+        send(miner, split)
+        cells += [OutPoint(tx_hash=split.hash, index=index) for index in range(some)]
+        purse = OutPoint(tx_hash=split.hash, index=some), rest
+        while miner.call("get_transaction", "0x" + split.hash.hex())["tx_status"]["status"] != "committed":
+            miner.call("generate_block")
     raw_blocks = [raw_block(miner, number) for number in range(1, miner.tip() + 1)]
     for node in nodes[1:]:
         feed(node.rpc, raw_blocks)
-    cells = [OutPoint(tx_hash=split.hash, index=index) for index in range(count)]
     return [alice.transfer(consensus, [(each, CELL)], [(bob.lock, CELL - FEE)]) for each in cells]
 
 

@@ -27,7 +27,7 @@ from storage.files import set_aside, write_whole
 from tests.support.nodes.process import free_port
 from tests.support.nodes.reference import OurNode, ReferenceNode, init_ours
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 ALONE = 10
 """Nodes of the reference when there are no others."""
 
