@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
+
+import structlog
 
 from ckb_node.devchain import dev_consensus
 from consensus.types.blockchain import Block
@@ -80,6 +84,8 @@ class _Sync:
 def light_clients(port: int) -> None:
     """Attack the node whose RPC listens there; never returns."""
     rpc = RpcClient(port)
+    os.nice(19)  # such clients are on machines of their own
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(_ask_for_ever(tcp_address(rpc), _dear_questions(rpc), Path(directory)))
 
