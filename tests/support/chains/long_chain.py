@@ -103,11 +103,13 @@ class ChainMaker:
         output = CellOutput(capacity=capacity, lock=self.alice.lock, type_=None), b""
         return [(out_point, capacity) for out_point in self.outputs(count, lambda _input, _index: output)]
 
-    def outputs(self, count: int, make: MakeOutput, deps: Sequence[CellDep] = ()) -> list[OutPoint]:
+    def outputs(
+        self, count: int, make: MakeOutput, deps: Sequence[CellDep] = (), per_fan: int = CELLS_PER_FAN
+    ) -> list[OutPoint]:
         """Fresh cells, committed in transactions that Alice pays. `deps` are what their type scripts need."""
         fans, made = [], []
-        for first in range(0, count, CELLS_PER_FAN):
-            wanted, purse = min(CELLS_PER_FAN, count - first), CellInput(since=0, previous_output=self._purse[0])
+        for first in range(0, count, per_fan):
+            wanted, purse = min(per_fan, count - first), CellInput(since=0, previous_output=self._purse[0])
             outputs = [make(purse, index) for index in range(wanted)]
             rest = self._purse[1] - sum(output.capacity for output, _ in outputs) - 100 * FEE
             outputs.append((CellOutput(capacity=rest, lock=self.alice.lock, type_=None), b""))

@@ -66,6 +66,8 @@ TYPED_DATA_SIZE = 200
 TOKENS = 1_000_000
 MULTISIG_GROUP = 1
 """Index of its dep group in the second genesis transaction."""
+DEPOSITS_PER_FAN = 60
+"""The official script of NervosDAO looks at 64 outputs."""
 LOCK_EPOCHS = 180
 """A deposit in NervosDAO is locked for a multiple of them."""
 RELATIVE, IN_EPOCHS, IN_SECONDS = 1 << 63, 1 << 61, 1 << 62
@@ -162,7 +164,7 @@ class MixedMaker:
         """Makers of so many transactions: a third each of deposits, first and second phases. The latter are unlocked
         when this returns."""
         third, deposit = count // 3, (self._dao_output(), bytes(8))
-        deposits = self.maker.outputs(2 * third, lambda _input, _index: deposit, [self._dao_dep])
+        deposits = self.maker.outputs(2 * third, lambda _input, _index: deposit, [self._dao_dep], DEPOSITS_PER_FAN)
         early, later = deposits[:third], deposits[third:]
         phase_one = [self._phase_one(point) for point in early]
         self.maker.add_in_two_phases([phase_one[at : at + BATCH] for at in range(0, third, BATCH)])
