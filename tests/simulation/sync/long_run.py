@@ -94,6 +94,6 @@ def assert_flat(early: Sample, late: Sample) -> None:
         for where, count in late.tables.items()
         if count > 2 * early.tables[where] + SLACK
     }
-    assert not grown
+    assert not grown, grown
     assert late.timers <= 2 * early.timers + SLACK
     assert late.objects <= 2 * early.objects + 10 * SLACK

@@ -11,13 +11,15 @@ from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
 from storage.kv import BatchWriter
 from tests.simulation.clock import Clock
+from tests.simulation.sync.chain import SimChainService
 from tests.simulation.sync.node import SyncNode
+from tests.simulation.sync.traffic import Traffic
 from tests.simulation.wires import Wires
 
 _TABLES: Final = (dict, set, list, deque)
 _ATOMS: Final = (str, bytes, int, float, bool, type(None), type, types.FunctionType, types.ModuleType, frozenset)
-_OUTSIDE: Final = (ChainStore, ChainState, BatchWriter, Clock, Wires)
-"""What grows with the chain, and what all nodes share."""
+_OUTSIDE: Final = (ChainStore, ChainState, BatchWriter, Clock, Wires, Traffic, SimChainService, SyncNode)
+"""What grows with the chain, what all nodes share, and what the simulation itself notes."""
 
 
 def table_sizes(node: SyncNode) -> Counter[str]:
