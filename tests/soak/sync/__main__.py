@@ -22,18 +22,21 @@ from pathlib import Path
 from random import Random
 
 from ckb_node.jsonrpc_types.block_view import encode_block_view
+from ckb_node.specs import bundled_text
 from consensus.types.blockchain import Block
 from tests.soak.sync.cable import Cable
 from tests.support.chains.long_chain import ChainMaker
 from tests.support.nodes.process import NodeProcess, free_port, run_command
 
 BUILD = Path("build/soak")
+COMMAND_S = 600.0
 ROUND_S = 120.0
 """A round that takes longer has failed."""
 LATEST_S = 4.0
 """Something happens at most so long after the start of a sync."""
 STOPPED_S = 3.0
 SERVERS = 2
+MINER_ARG = "0x" + "11" * 20
 BLOCKS = 3_000
 TWO_TX_BLOCKS = 1_500
 
@@ -139,10 +142,7 @@ def serving(directory: Path, chain: Path) -> Iterator[Sequence[Server]]:
         for at in range(SERVERS):
             place, rpc_port, p2p_port = directory / f"server{at}", free_port(), free_port()
             init(place, rpc_port, p2p_port, [])
-            require(
-                run_command("import", "-C", str(place), "--skip-script-verify", str(chain), timeout_s=600).returncode
-                == 0
-            )
+            command("import", "-C", str(place), "--skip-script-verify", str(chain))
             server = Server(place, rpc_port, p2p_port, NodeProcess(place, "run", port=rpc_port))
             stack.callback(stop, server)
             server.node.wait_until_ready()
@@ -173,8 +173,9 @@ def cables(servers: Sequence[Server]) -> Iterator[None]:
 
 def init(directory: Path, rpc_port: int, p2p_port: int, bootnodes: Sequence[str]) -> None:
     ports = ("--rpc-port", str(rpc_port), "--p2p-port", str(p2p_port))
-    made = run_command("init", "-C", str(directory), "-c", "dev", *ports, "--ba-arg", "0x" + "11" * 20)
-    require(made.returncode == 0)
+    spec = directory.parent / "spec.toml"
+    spec.write_text(bundled_text("dev"), encoding="utf-8")
+    command("init", "-C", str(directory), "-c", "dev", "--import-spec", str(spec), *ports, "--ba-arg", MINER_ARG)
     path = directory / "config.toml"
     text = path.read_text(encoding="utf-8")
     listed = ", ".join(f'"{each}"' for each in bootnodes)
@@ -182,9 +183,10 @@ def init(directory: Path, rpc_port: int, p2p_port: int, bootnodes: Sequence[str]
     path.write_text(text, encoding="utf-8")
 
 
-def require(is_so: bool) -> None:
-    if not is_so:
-        raise SyncFailed("a command failed")
+def command(*arguments: str) -> None:
+    done = run_command(*arguments, timeout_s=COMMAND_S)
+    if done.returncode != 0:
+        raise SyncFailed(done.stdout + done.stderr)
 
 
 # --- a round ---
