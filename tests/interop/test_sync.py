@@ -37,7 +37,7 @@ BLOCKS = int(os.environ.get("SYNC_BLOCKS", "300"))
 LATE_BLOCKS = 40
 SYNC_S = 300.0
 COMPARED = 60
-BAD_LINE = re.compile(r"\b(ERROR|error|panicked|WARN|warning)\b")
+BAD_LINE = re.compile(r"\b(ERROR|WARN)\b|\[(error|warning|critical) |panicked")
 KNOWN_LINES = ("metrics", "miner", "tx_pool", "assembler")
 """What is said of the same things when no peer is there, too."""
 
@@ -80,6 +80,7 @@ def mine_transfers_and_forks(mirror: Mirror, count: int) -> None:
         if rng.random() < 0.5:
             transfer = mirror.transfer(rng.choice([mirror.alice, mirror.bob]), CAROL.lock, 100 * CKB)
             rpc.call("send_transaction", transaction_json(transfer), "passthrough")
+            COUNTS["transfers to be synced"] += 1
         if rng.random() < 0.05:
             template = fresh_template(rpc) | {"transactions": [], "uncles": []}
             later = hex(int(template["current_time"], 16) + 1)
