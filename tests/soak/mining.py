@@ -58,6 +58,8 @@ class Purse:
     rpc: RpcClient
     waiting: list[Transaction] = field(default_factory=list)
     committed: int = 0
+    rejected: dict[str, str] = field(default_factory=dict)
+    """Transfers that one of the two gave up, for a while or for good."""
 
     def __post_init__(self) -> None:
         self.wallet = Wallet(self.key)
@@ -78,8 +80,11 @@ class Purse:
         while self.waiting:
             tx_hash = f"0x{self.waiting[0].hash.hex()}"
             states = [node.rpc.call("get_transaction", tx_hash)["tx_status"] for node in nodes]
-            if any(state["status"] == "rejected" for state in states):
+            if all(state["status"] == "rejected" for state in states):
                 raise MiningFailed(f"{tx_hash}: {states}")
+            for node, state in zip(nodes, states, strict=True):
+                if state["status"] == "rejected":  # the other one still commits it
+                    self.rejected[tx_hash] = f"{node.name}: {state['reason']}"
             if any(state["status"] != "committed" for state in states):
                 return
             self.waiting.pop(0)
@@ -198,6 +203,9 @@ def tell(blocks: Counter[str], purses: Sequence[Purse], delays: dict[str, list[f
     medians = {name: f"{statistics.median(each) * 1000:.1f} ms" for name, each in delays.items() if each}
     committed = [purse.committed for purse in purses]
     print(f"blocks {dict(blocks)}, transfers committed {committed}, the other one followed after {medians}", flush=True)
+    for purse in purses:
+        for tx_hash, reason in purse.rejected.items():
+            print(f"  {tx_hash} was rejected by {reason}", flush=True)
 
 
 if __name__ == "__main__":
