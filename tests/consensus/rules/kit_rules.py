@@ -51,6 +51,16 @@ fast.header_batch.verify_headers: InvalidAncestorError
     + fast/header_batch.test_a_batch_of_valid_headers
     - fast/header_batch.test_unknown_and_invalid_parents
 
+# epochs, as far as headers show them
+rules.epoch_floor.verify_next_epoch: TargetTooEasyError
+    +- epoch_floor.test_a_short_epoch_makes_the_next_harder
+rules.epoch_floor.verify_next_epoch: EpochDurationError
+    + epoch_floor.test_an_epoch_in_its_time_may_be_followed_by_one_as_hard
+    - epoch_floor.test_an_epoch_that_ends_before_it_begins
+rules.epoch_floor.verify_next_epoch: EpochLengthError
+    + epoch_floor.test_an_epoch_in_its_time_may_be_followed_by_one_as_hard
+    - epoch_floor.test_lengths_that_no_uncles_give
+
 # the block alone
 rules.block.verify_commitments: UnknownFieldsError
     +- block.test_a_sixth_field_is_committed_to_by_nothing

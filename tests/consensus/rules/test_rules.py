@@ -25,6 +25,7 @@ RULE_FILES = (
     "consensus/rules/block_contextual.py",
     "consensus/rules/dao.py",
     "consensus/rules/epoch.py",
+    "consensus/rules/epoch_floor.py",
     "consensus/chainspec/genesis.py",
     "consensus/rules/header.py",
     "consensus/fast/header_batch.py",
