@@ -67,7 +67,8 @@ SIZE_WEIGHT: Final = 1 / 64
 MAX_CONTENT: Final = 2 * MAX_BATCH_BYTES
 """Bytes of a message of transactions; honest ones have one batch, or one transaction."""
 TAKEN_AT_ONCE: Final = 256
-"""Transactions of a message, before the event loop may do something else."""
+WANTED_AT_ONCE: Final = 4096
+"""Transactions of a message, and hashes of one, before the event loop may do something else."""
 
 MAX_HELD: Final = 50_000
 """Transactions that came and are not judged yet, whose other announcers are remembered."""
@@ -156,10 +157,26 @@ class TransactionRelay:
             return
         if not self._is_paced(peer, len(tx_hashes)):
             return
-        self._want(peer.session_id, tx_hashes)
+        self._want_some(peer, tx_hashes, 0)
+
+    def _want_some(self, peer: Peer, tx_hashes: Sequence[bytes], first: int) -> None:
+        """So many as do not keep the event loop long; the others later, if the peer is still there."""
+        last = first + WANTED_AT_ONCE
+        self._want(peer.session_id, tx_hashes[first:last])
         if self._has_announced_too_many(peer.session_id):
             detail = f"{self._wanted.count(peer.session_id)} of {len(self._wanted)}"
             apply_penalty(peer, Misbehaviour.RELAY_416_TOO_MANY_UNKNOWN_TRANSACTIONS, detail)
+        elif last < len(tx_hashes):
+            self._later(peer, lambda: self._want_some(peer, tx_hashes, last))
+
+    def _later(self, peer: Peer, call: Callable[[], None]) -> None:
+        """When the event loop has done something else."""
+
+        def call_if_there() -> None:
+            if self._peer(peer.session_id) is peer:
+                call()
+
+        self._scheduler.call_later(0.0, call_if_there)
 
     def _want(self, session: int, tx_hashes: Sequence[bytes]) -> None:
         """Those that are not here; of those that are being verified, note who else has them."""
@@ -199,11 +216,12 @@ class TransactionRelay:
             self._take_some(peer, entries, 0)
 
     def _take_some(self, peer: Peer, entries: Sequence[RelayTransaction], first: int) -> None:
-        for entry in entries[first : first + TAKEN_AT_ONCE]:
+        last = first + TAKEN_AT_ONCE
+        for entry in entries[first:last]:
             if not self._take(peer, entry):
                 return
-        if first + TAKEN_AT_ONCE < len(entries):
-            self._scheduler.call_later(0.0, lambda: self._take_some(peer, entries, first + TAKEN_AT_ONCE))
+        if last < len(entries):
+            self._later(peer, lambda: self._take_some(peer, entries, last))
 
     def _take(self, peer: Peer, entry: RelayTransaction) -> bool:
         """Give one to the pool, if this peer was asked for it; False when the peer is banned."""

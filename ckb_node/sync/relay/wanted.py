@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
-
-from ckb_node.runtime.shares import Shares
 
 __all__ = ["ASK_NEXT_AFTER", "MAX_ANNOUNCEMENTS", "WantedTransactions"]
 
@@ -32,10 +31,12 @@ class WantedTransactions:
         self._wanted: Final[dict[bytes, _Wanted]] = {}
         self._announced: Final[dict[int, dict[bytes, None]]] = {}
         """By session, in order."""
-        self._to_ask: Final[dict[int, OrderedDict[bytes, None]]] = {}
+        self._to_ask: Final[dict[int, dict[bytes, None]]] = {}
         self._asked_at: Final[OrderedDict[bytes, float]] = OrderedDict()
         self._outstanding: Final[Counter[int]] = Counter()
-        self._shares: Final = Shares(max_announcements)
+        self._max_announcements: Final = max_announcements
+        self._count = 0
+        """Announcements."""
 
     def __len__(self) -> int:
         """Hashes."""
@@ -56,24 +57,23 @@ class WantedTransactions:
 
     def announce(self, session: int, tx_hashes: Iterable[bytes]) -> None:
         """A peer has these."""
-        announced = self._announced.setdefault(session, {})
         for tx_hash in tx_hashes:
-            if tx_hash in announced:
+            announced = self._announced.get(session)
+            if announced is None:
+                announced = self._announced[session] = {}
+            elif tx_hash in announced:
                 continue
             announced[tx_hash] = None
-            self._shares.take(session, 1)
+            self._count += 1
             wanted = self._wanted.get(tx_hash)
             if wanted is None:
                 self._wanted[tx_hash] = _Wanted([session])
-                self._to_ask.setdefault(session, OrderedDict())[tx_hash] = None
+                self._to_ask.setdefault(session, {})[tx_hash] = None
             else:
                 wanted.announcers.append(session)
-            while self._shares.is_over:
-                heaviest = self._shares.heaviest()
+            if self._count > self._max_announcements:
+                heaviest = max(self._announced, key=self.count)
                 self._withdraw(heaviest, next(reversed(self._announced[heaviest])))
-            announced = self._announced.setdefault(session, {})
-        if not announced:
-            del self._announced[session]
 
     def ask(self, now: float, room_of: Callable[[int], int]) -> Mapping[int, Sequence[bytes]]:
         """Whom to ask for what, and note that they were asked. `room_of` a session: how many it may be asked for."""
@@ -87,12 +87,13 @@ class WantedTransactions:
 
     def _ask(self, session: int, room: int, now: float) -> Sequence[bytes]:
         line = self._to_ask[session]
-        chosen = [line.popitem(last=False)[0] for _ in range(min(room, len(line)))]
-        if not line:
-            del self._to_ask[session]
+        chosen = list(islice(line, room))
         for tx_hash in chosen:
+            del line[tx_hash]
             self._wanted[tx_hash].is_asked = True
             self._asked_at[tx_hash] = now
+        if not line:
+            del self._to_ask[session]
         self._outstanding[session] += len(chosen)
         return chosen
 
@@ -125,7 +126,7 @@ class WantedTransactions:
         del announced[tx_hash]
         if not announced:
             del self._announced[session]
-        self._shares.give_back(session, 1)
+        self._count -= 1
         is_first = wanted.announcers[0] == session
         wanted.announcers.remove(session)
         if is_first:
@@ -145,6 +146,6 @@ class WantedTransactions:
             if not line:
                 del self._to_ask[session]
         if wanted.announcers:
-            self._to_ask.setdefault(wanted.announcers[0], OrderedDict())[tx_hash] = None
+            self._to_ask.setdefault(wanted.announcers[0], {})[tx_hash] = None
         else:
             del self._wanted[tx_hash]

@@ -86,7 +86,9 @@ class Relays:
         self.proposals.closed(peer)
 
     def announce(self, peer: FakePeer, *hashes: bytes) -> None:
+        """And let time go on as far as a long message is looked at in slices."""
         self.transactions.received_hashes(peer, RelayTransactionHashes(tx_hashes=hashes))
+        self.clock.advance(0.0)
 
     def ask(self, peer: FakePeer, *hashes: bytes) -> None:
         self.transactions.received_get_transactions(peer, GetRelayTransactions(tx_hashes=hashes))

@@ -513,3 +513,13 @@ def test_the_reason_of_a_ban_says_what_failed() -> None:
     relays.pool.tell(RemoteRefused(tx.hash, peer.session_id, script_failure("bad memory")))
     assert peer.banned is not None
     assert "bad memory" in peer.banned[1]
+
+
+def test_a_long_message_of_one_who_goes_is_not_looked_at_to_its_end() -> None:
+    relays = Relays()
+    peer, _ = relays.peer(), relays.peer()
+    relays.transactions.received_hashes(peer, RelayTransactionHashes(tx_hashes=some_hashes(MOST)))
+    relays.close(peer)
+    relays.clock.advance(1.0)
+    assert len(relays.transactions) == 0
+    assert relays.asked(peer) == []
