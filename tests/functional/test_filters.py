@@ -66,8 +66,8 @@ def test_filters_switched_off_and_on_again(tmp_path: Path) -> None:
         node.stop()
     settings = directory / "config.toml"
     text = settings.read_text()
-    assert text.count("# enabled = true") == 1
-    settings.write_text(text.replace("# enabled = true", "enabled = false"))
+    assert text.count("[block_filters]\n") == 1
+    settings.write_text(text.replace("[block_filters]\n", "[block_filters]\nenabled = false\n"))
     with mining(directory, port) as node:
         above = node.wait_for_tip(tip + 60)
         assert missing(node.rpc, range(above + 1)) == list(range(above + 1)), "nobody opens what was built"
