@@ -6,13 +6,24 @@ They come from detached blocks, from conflicts that a replacement has resolved, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ckb_node.txpool import views
 from consensus.types.blockchain import Transaction
 from consensus.types.core import BlockExt
 from consensus.types.tx_slice import TxSlice
+
+
+@dataclass(slots=True)
+class ReadmissionBatch:
+    """Transactions to submit again, parents first.
+
+    `lost` are hashes and output counts of those among all detached ones on which entries of the pool stand.
+    """
+
+    hashes: list[bytes]
+    lost: list[tuple[bytes, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -27,7 +26,7 @@ from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import SavedPool, save_transactions
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.rbf import min_replace_fee
-from ckb_node.txpool.readmission import ReadmissionEntry, ReadmissionQueue
+from ckb_node.txpool.readmission import ReadmissionBatch, ReadmissionEntry, ReadmissionQueue
 from ckb_node.txpool.recent_rejects import RecentRejects
 from ckb_node.txpool.refused import RefusedTransactions, log_refusal
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
@@ -48,20 +47,9 @@ from storage.errors import StorageError
 log = structlog.get_logger("txpool")
 
 TXS_PER_SLICE = 64
+"""Transactions of a block or of the saved file that are handled before the event loop may do something else."""
 SPARE_BLOCKS = 4
 """Of many new blocks, so many are looked at when the pool is empty."""
-"""Transactions of a block or of the saved file that are handled before the event loop may do something else."""
-
-
-@dataclass(slots=True)
-class _ReadmissionBatch:
-    """Transactions to submit again, parents first.
-
-    `lost` are hashes and output counts of those among all detached ones on which entries of the pool stand.
-    """
-
-    hashes: list[bytes]
-    lost: list[tuple[bytes, int]] = field(default_factory=list)
 
 
 class PoolService:
@@ -92,7 +80,7 @@ class PoolService:
         """What peers give; they get no answer."""
         self.at_hand = TransactionsAtHand(self.pool, (self._verify_queue.get, self.remote.get), (spares.get,))
         self._reverification = Reverification(self.pool, self._verifier, self._verify_queue)
-        self._returning: asyncio.Queue[_ReadmissionBatch] = asyncio.Queue()
+        self._returning: asyncio.Queue[ReadmissionBatch] = asyncio.Queue()
         self.pool.away = self._readmission = ReadmissionQueue()
         """What is to return, from blocks, after a replacement, or from a former run."""
         self._saved = SavedPool()
@@ -133,7 +121,7 @@ class PoolService:
         if len(self._readmission) >= MAX_WAITING or self._readmission.total_size >= MAX_WAITING_BYTES:
             raise PoolFull("too many transactions wait for verification")
         self._readmission.add(ReadmissionEntry.of(transaction, self.pool.now_ms()))
-        self._return_later(_ReadmissionBatch([transaction.hash]))
+        self._return_later(ReadmissionBatch([transaction.hash]))
 
     def _reject_if_readmitting(self, transaction: Transaction) -> None:
         """A transaction to be readmitted counts as in the pool. Raises Duplicated."""
@@ -166,7 +154,7 @@ class PoolService:
         freed = self.pool.take_released_conflicts()
         for each in freed:
             self._readmission.add(ReadmissionEntry.of(each, self.pool.now_ms()))
-        self._return_later(_ReadmissionBatch([each.hash for each in freed]))
+        self._return_later(ReadmissionBatch([each.hash for each in freed]))
 
     async def test_accept(self, transaction: Transaction) -> views.Accepted:
         """What `submit` would say, short of replacing others. Raises Reject."""
@@ -218,7 +206,7 @@ class PoolService:
                 yield
         if self._generation != clearings:
             return
-        returning = _ReadmissionBatch([])
+        returning = ReadmissionBatch([])
         try:
             yield from self._take_all_back(change.detached, view, returning)
         finally:  # schedule the readmission even after an exception
@@ -232,9 +220,7 @@ class PoolService:
         counts = len(pool.graph), len(pool.conflicted), len(self._verify_queue), len(self._readmission)
         return not (any(counts) or len(remote) or len(remote.orphans))
 
-    def _take_all_back(
-        self, detached: Sequence[Block], view: ChainView, returning: _ReadmissionBatch
-    ) -> Iterator[None]:
+    def _take_all_back(self, detached: Sequence[Block], view: ChainView, returning: ReadmissionBatch) -> Iterator[None]:
         """Note what has left the chain, parents first; ends early when the pool is cleared."""
         clearings, room = self._generation, self.pool.limits.max_size - self._readmission.total_size
         for block in reversed(detached):
@@ -248,7 +234,7 @@ class PoolService:
                 yield
 
     def _take_back(
-        self, block: Block, ext: BlockExt | None, positions: range, returning: _ReadmissionBatch, room: int
+        self, block: Block, ext: BlockExt | None, positions: range, returning: ReadmissionBatch, room: int
     ) -> int:
         """Note those transactions of a detached block that the chain does not hold any more; their bytes."""
         taken = 0
@@ -266,7 +252,7 @@ class PoolService:
                 taken += tx_slice.layout.size
         return taken
 
-    def _return_later(self, returning: _ReadmissionBatch) -> None:
+    def _return_later(self, returning: ReadmissionBatch) -> None:
         if returning.hashes or returning.lost:
             self._returning.put_nowait(returning)
 
@@ -287,7 +273,7 @@ class PoolService:
             finally:
                 self._returning.task_done()
 
-    async def _bring_back(self, returning: _ReadmissionBatch) -> None:
+    async def _bring_back(self, returning: ReadmissionBatch) -> None:
         clearings = self._generation
         for tx_hash in returning.hashes:
             if self._generation != clearings:

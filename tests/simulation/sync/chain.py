@@ -15,11 +15,8 @@ from typing import Final, Generic, TypeVar, cast
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.bulk import BulkOutcome, take_run
 from ckb_node.chain.events import (
-    BlockDecided,
     BlockVerified,
-    ChainChanged,
     ChainEvent,
-    SideBlockStored,
     Source,
     StorageFailed,
     Verdict,
@@ -34,6 +31,7 @@ from storage.errors import StorageError
 from tests.simulation.clock import Clock, SimTimer
 from tests.simulation.sync.blocks import SimScripts
 from tests.simulation.sync.stores import SimStore
+from tests.support.chains.listeners import Listeners
 
 T = TypeVar("T")
 
@@ -112,10 +110,11 @@ class SimLane:
         return calls[0] if calls else None
 
 
-class SimChainService:
+class SimChainService(Listeners):
     """What `ChainAccess` needs of ckb_node.chain.service.ChainService."""
 
     def __init__(self, writer: ChainWriter, clock: Clock, costs: ChainCosts) -> None:
+        super().__init__()
         self.writer: Final = writer
         self.costs: Final = costs
         self.is_closed = False
@@ -125,10 +124,6 @@ class SimChainService:
         self._clock: Final = clock
         self._writing, self._judging, self._reading = SimLane(clock), SimLane(clock), SimLane(clock)
         self._events: list[ChainEvent] = []
-        self._listeners: Final[list[Callable[[ChainChanged], object]]] = []
-        self._verified_listeners: Final[list[Callable[[Block], None]]] = []
-        self._side_listeners: Final[list[Callable[[Block], None]]] = []
-        self._decided_listeners: Final[list[Callable[[BlockDecided], None]]] = []
         writer.listen(lambda event: self._events.append(event))
 
     @property
@@ -208,49 +203,21 @@ class SimChainService:
         self._judging.kill()
         self._reading.kill()
         if job is not None and rng.random() < 0.5:
-            self._forget_listeners()
+            self.forget_listeners()
+            self._events = []
             job()
-
-    # --- listeners ---
-
-    def listen(self, listener: Callable[[ChainChanged], object]) -> None:
-        self._listeners.append(listener)
-
-    def listen_verified(self, listener: Callable[[Block], None]) -> None:
-        self._verified_listeners.append(listener)
-
-    def listen_side(self, listener: Callable[[Block], None]) -> None:
-        self._side_listeners.append(listener)
-
-    def listen_decided(self, listener: Callable[[BlockDecided], None]) -> None:
-        self._decided_listeners.append(listener)
-
-    def _forget_listeners(self) -> None:
-        for listeners in (self._listeners, self._verified_listeners, self._side_listeners, self._decided_listeners):
-            listeners.clear()
-        self._events = []
 
     def _tell_verified(self) -> None:
         for event in self._events:
             if isinstance(event, BlockVerified):
-                for listener in self._verified_listeners:
-                    listener(event.block)
+                self.tell(event)
 
     def _tell(self, event: ChainEvent) -> None:
-        match event:
-            case ChainChanged():
-                for listener in self._listeners:
-                    listener(event)
-            case SideBlockStored(block):
-                for side_listener in self._side_listeners:
-                    side_listener(block)
-            case BlockDecided():
-                for decided_listener in self._decided_listeners:
-                    decided_listener(event)
-            case StorageFailed(error):
-                self.on_storage_failure(error)
-            case BlockVerified():
-                pass
+        """What was verified is told before."""
+        if isinstance(event, StorageFailed):
+            self.on_storage_failure(event.error)
+        elif not isinstance(event, BlockVerified):
+            self.tell(event)
 
 
 class SimChain(ChainAccess):

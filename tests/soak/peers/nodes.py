@@ -20,11 +20,12 @@ from typing import Any
 from network.identity import Identity
 from network.peers.store_files import ADDRESSES_FILE, BANS_FILE
 from tests.support.nodes.namespaces import Host
-from tests.support.nodes.process import RpcClient, run_command
+from tests.support.nodes.process import NodeProcess, RpcClient, free_port, run_command
 
 START_S = 120.0
 RPC_S = 10.0
 FIRST_NICE = -15
+MINER_ARG = "0x" + "11" * 20
 
 
 class HostRpc(RpcClient):
@@ -156,11 +157,13 @@ class Maker:
         to find peers. `local`: addresses are of loopback, and are told to others all the same."""
         self._directory, self._reference, self._interval, self._local = directory, reference, interval, local
         chain = ["-c", "dev", *(["--import-spec", str(spec)] if spec else [])]
-        made = run_command("init", "-C", str(directory / "ours"), *chain)
-        assert made.returncode == 0, made.stdout + made.stderr
+        blocks = first_block(directory / "ours", chain)
         if reference is not None:
-            command = [str(reference), "init", "-C", str(directory / "reference"), *chain, "--log-to", "stdout"]
+            place = str(directory / "reference")
+            command = [str(reference), "init", "-C", place, *chain, "--log-to", "stdout"]
             subprocess.run(command, check=True, capture_output=True, timeout=60)
+            # It may die when all is done.
+            subprocess.run([str(reference), "import", "-C", place, str(blocks)], capture_output=True, timeout=60)
         self._ports = 0
 
     def ours(self, host: Host, bootnodes: Sequence[str], extra: str = "", prefix: Sequence[str] = ()) -> Node:
@@ -194,6 +197,34 @@ class Maker:
             assert count == 1, f"{pattern} is not in {path}"
         path.write_text(text)
         return Node(directory, host, command, p2p_port, rpc_port)
+
+
+def first_block(directory: Path, chain: Sequence[str]) -> Path:
+    """Make a directory of ours whose chain has a block of now, and export it. Nodes that are all a day behind would
+    leave each other."""
+    port = free_port()
+    ports = ("--rpc-port", str(port), "--p2p-port", "0", "--ba-arg", MINER_ARG)
+    run(["init", "-C", str(directory), *chain, *ports])
+    node = NodeProcess(directory, "run", port=port)
+    try:
+        node.wait_until_ready()
+        node.rpc.call("generate_block")
+        node.stop()
+    finally:
+        if node.process.poll() is None:
+            node.kill()
+    shutil.rmtree(directory / "data/network")
+    exported = directory.parent / "blocks"
+    exported.mkdir()
+    run(["export", "-C", str(directory), "-t", str(exported)])
+    (file,) = exported.iterdir()
+    return file
+
+
+def run(arguments: Sequence[str]) -> None:
+    done = run_command(*arguments)
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout + done.stderr)
 
 
 def without_bootnodes(node: Node) -> None:

@@ -9,13 +9,8 @@ from typing import Final, TypeVar
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.bulk import take_run
 from ckb_node.chain.events import (
-    BlockDecided,
-    BlockVerified,
-    ChainChanged,
     ChainEvent,
-    SideBlockStored,
     Source,
-    StorageFailed,
 )
 from ckb_node.chain.writer import ChainWriter
 from ckb_node.sync.chain import BlockTaken, BulkTaken, HeadersTaken, KnownTip
@@ -28,16 +23,18 @@ from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header
 from storage.chain_store import ChainStore, ChainView
 from storage.header_rows import KnownHeaders
+from tests.support.chains.listeners import Listeners
 from tests.support.network.clock import WALL_MS
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class StepChain:
+class StepChain(Listeners):
     """Satisfies ckb_node.sync.chain.SyncChain. Headers and reads are answered by `work`, too."""
 
     def __init__(self, consensus: Consensus, assume_valid: AssumeValid | None = None) -> None:
+        super().__init__()
         self.store: Final = ChainStore.in_memory()
         self.wall_ms = WALL_MS
         self.writer: Final = ChainWriter(consensus, self.store, ScriptService(consensus), self.now_ms, assume_valid)
@@ -50,10 +47,6 @@ class StepChain:
         """What the next work for a block fails with."""
         self._events: list[ChainEvent] = []
         self._judge: Final = HeaderJudge(consensus, self.now_ms, self.view)
-        self._listeners: Final[list[Callable[[ChainChanged], None]]] = []
-        self._verified_listeners: Final[list[Callable[[Block], None]]] = []
-        self._side_listeners: Final[list[Callable[[Block], None]]] = []
-        self._decided_listeners: Final[list[Callable[[BlockDecided], None]]] = []
 
     def work(self, jobs: int | None = None) -> None:
         """Do so many jobs, or all, those included that come of them."""
@@ -148,44 +141,15 @@ class StepChain:
                 result = failed(fault)
             events, self._events = self._events, []
             for event in events:
-                self._tell(event)
+                self.tell(event)
             done(result)
 
         self.jobs.append(job)
-
-    def listen(self, listener: Callable[[ChainChanged], None]) -> None:
-        self._listeners.append(listener)
-
-    def listen_verified(self, listener: Callable[[Block], None]) -> None:
-        self._verified_listeners.append(listener)
-
-    def listen_side(self, listener: Callable[[Block], None]) -> None:
-        self._side_listeners.append(listener)
-
-    def listen_decided(self, listener: Callable[[BlockDecided], None]) -> None:
-        self._decided_listeners.append(listener)
 
     def _fail(self) -> None:
         fault, self.fault = self.fault, None
         if fault is not None:
             raise fault
-
-    def _tell(self, event: ChainEvent) -> None:
-        match event:
-            case ChainChanged():
-                for listener in self._listeners:
-                    listener(event)
-            case BlockVerified(block):
-                for verified_listener in self._verified_listeners:
-                    verified_listener(block)
-            case SideBlockStored(block):
-                for side_listener in self._side_listeners:
-                    side_listener(block)
-            case BlockDecided():
-                for decided_listener in self._decided_listeners:
-                    decided_listener(event)
-            case StorageFailed():
-                pass
 
 
 def _known(headers: KnownHeaders, header: Header) -> KnownTip:

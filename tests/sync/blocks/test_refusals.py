@@ -39,7 +39,7 @@ def test_all_who_gave_it_are_banned_for_a_rule(error: CkbError | None, is_banned
     Refusals(chain, peers)
     sources = [*(fake.session_id for fake in givers), "rpc", 10**9]
     verdict = Verdict.DROPPED if error is None else Verdict.REFUSED
-    chain._tell(BlockDecided(empty_chain(40)[0], verdict, sources, error))
+    chain.tell(BlockDecided(empty_chain(40)[0], verdict, sources, error))
     assert [fake.banned is not None for fake in (*givers, other)] == [is_banned, is_banned, False]
     for fake in givers:
         assert fake.banned is None or (fake.banned[0] == 300 and fake.banned[1].startswith("401"))

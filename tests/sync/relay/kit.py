@@ -9,11 +9,8 @@ from typing import TypeVar
 
 from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.events import (
-    BlockDecided,
-    BlockVerified,
     ChainChanged,
     ChainEvent,
-    SideBlockStored,
     Source,
     Verdict,
 )
@@ -33,13 +30,20 @@ from consensus.lookup import require
 from consensus.params import Consensus
 from consensus.types.blockchain import Block, Header, OutPoint, Script, Transaction, UncleBlock
 from network.limits import RELAY, SYNC
-from network.messages.protocols import RELAY_MESSAGE, CompactBlock, IndexTransaction
+from network.messages.protocols import (
+    RELAY_MESSAGE,
+    BlockTransactions,
+    CompactBlock,
+    GetBlockTransactions,
+    IndexTransaction,
+)
 from network.peer import Direction
 from storage.chain_store import ChainStore, ChainView
 from storage.header_rows import KnownHeaders
 from tests.support.builders.children import next_block, next_cellbase
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
 from tests.support.chains.devchain import dev_consensus
+from tests.support.chains.listeners import Listeners
 from tests.support.network.clock import FakeScheduler
 from tests.support.network.peers import FakePeer
 
@@ -53,10 +57,11 @@ _VERIFIED = VerifiedTransactions()
 """Each script runs once for all tests."""
 
 
-class RelayChain:
+class RelayChain(Listeners):
     """Satisfies ckb_node.sync.chain.SyncChain. Work is done when the scheduler next lets time pass."""
 
     def __init__(self, scheduler: FakeScheduler, blocks: Iterable[Block] = ()) -> None:
+        super().__init__()
         scripts = ScriptService(dev_consensus())
         scripts.verified = _VERIFIED
         self._scheduler, self._store = scheduler, ChainStore.in_memory()
@@ -64,10 +69,6 @@ class RelayChain:
         self.writer.start(bytes(32))
         self._events: list[ChainEvent] = []
         self.writer.listen(self._events.append)
-        self._listeners: list[Callable[[ChainChanged], None]] = []
-        self._verified_listeners: list[Callable[[Block], None]] = []
-        self._side_listeners: list[Callable[[Block], None]] = []
-        self._decided_listeners: list[Callable[[BlockDecided], None]] = []
         self.taken: list[Block] = []
         """Given to the writer by `take_block`."""
         self.fault: Exception | None = None
@@ -134,18 +135,6 @@ class RelayChain:
 
         self._scheduler.call_later(0.0, read)
 
-    def listen(self, listener: Callable[[ChainChanged], None]) -> None:
-        self._listeners.append(listener)
-
-    def listen_verified(self, listener: Callable[[Block], None]) -> None:
-        self._verified_listeners.append(listener)
-
-    def listen_side(self, listener: Callable[[Block], None]) -> None:
-        self._side_listeners.append(listener)
-
-    def listen_decided(self, listener: Callable[[BlockDecided], None]) -> None:
-        self._decided_listeners.append(listener)
-
     def _take_headers(self, headers: Sequence[Header]) -> HeadersTaken:
         if self.fault is not None:
             return HeadersTaken(HeadersJudged(0), fault=self.fault)
@@ -172,20 +161,9 @@ class RelayChain:
     def _tell(self) -> None:
         events, self._events[:] = list(self._events), []
         for event in events:
-            match event:
-                case BlockVerified(block):
-                    for verified_listener in self._verified_listeners:
-                        verified_listener(block)
-                case ChainChanged():
-                    self._note_header(event.new_tip.hash)
-                    for listener in self._listeners:
-                        listener(event)
-                case SideBlockStored(block):
-                    for side_listener in self._side_listeners:
-                        side_listener(block)
-                case BlockDecided():
-                    for decided_listener in self._decided_listeners:
-                        decided_listener(event)
+            if isinstance(event, ChainChanged):
+                self._note_header(event.new_tip.hash)
+            self.tell(event)
 
 
 def _known_tip(headers: KnownHeaders, header: Header) -> KnownTip:
@@ -381,3 +359,32 @@ def ban_of(peer: FakePeer) -> str | None:
 def with_other_witness(transaction: Transaction) -> Transaction:
     """Of the same hash, and so of the same short id."""
     return Transaction(body=transaction.body, witnesses=[b"other", *transaction.witnesses[1:]])
+
+
+def answer(block: Block, places: list[int], uncles: list[int] | None = None) -> BlockTransactions:
+    """What an honest peer says."""
+    chosen = [block.uncles[index] for index in uncles or []]
+    return BlockTransactions(
+        block_hash=block.hash, transactions=[block.transactions[place] for place in places], uncles=chosen
+    )
+
+
+def asked(peer: FakePeer) -> tuple[list[int], list[int]]:
+    """The one question that the peer has got."""
+    (message,) = messages(peer)
+    assert isinstance(message, GetBlockTransactions)
+    return list(message.indexes), list(message.uncle_indexes)
+
+
+def grown(count: int) -> Maker:
+    """A chain that is so much longer than the base."""
+    maker = Maker(story().base)
+    for _ in range(count):
+        maker.add()
+    return maker
+
+
+def spoilt(block: Block) -> Block:
+    """Only the state of the chain shows that it is wrong."""
+    dao = block.header.dao
+    return block.replace(header=block.header.with_fields(dao=dao[:16] + bytes([dao[16] ^ 1]) + dao[17:]))

@@ -6,36 +6,10 @@ import pytest
 
 from ckb_node.sync.relay.blocks import MAX_AHEAD, PATIENCE
 from ckb_node.sync.relay.status import RelayStatus
-from consensus.types.blockchain import Block, Transaction, UncleBlock
-from network.messages.protocols import BlockTransactions, GetBlockTransactions
 from network.peer import Direction
-from tests.support.network.peers import FakePeer
-from tests.sync.relay.kit import Case, Maker, ban_of, compact, messages, story, with_other_witness
+from tests.sync.relay.kit import Case, Maker, answer, asked, ban_of, compact, grown, messages, spoilt, story
 
 S = RelayStatus
-
-
-def answer(block: Block, places: list[int], uncles: list[int] | None = None) -> BlockTransactions:
-    """What an honest peer says."""
-    chosen = [block.uncles[index] for index in uncles or []]
-    return BlockTransactions(
-        block_hash=block.hash, transactions=[block.transactions[place] for place in places], uncles=chosen
-    )
-
-
-def asked(peer: FakePeer) -> tuple[list[int], list[int]]:
-    """The one question that the peer has got."""
-    (message,) = messages(peer)
-    assert isinstance(message, GetBlockTransactions)
-    return list(message.indexes), list(message.uncle_indexes)
-
-
-def grown(count: int) -> Maker:
-    """A chain that is so much longer than the base."""
-    maker = Maker(story().base)
-    for _ in range(count):
-        maker.add()
-    return maker
 
 
 # ---------------------------------------------------------------- what is known already
@@ -84,12 +58,6 @@ def test_401_on_an_invalid_block() -> None:
     peer = case.peer(2)
     assert case.say(peer, compact(child)) is None
     assert ban_of(peer) == "401"
-
-
-def spoilt(block: Block) -> Block:
-    """Only the state of the chain shows that it is wrong."""
-    dao = block.header.dao
-    return block.replace(header=block.header.with_fields(dao=dao[:16] + bytes([dao[16] ^ 1]) + dao[17:]))
 
 
 def test_106_the_parent_is_unknown() -> None:
@@ -272,187 +240,6 @@ def test_the_child_of_a_pending_block_is_judged_by_its_header() -> None:
     case.run()
     assert case.tip() == child.hash
     assert case.relay.pending_since(child.hash) is None
-
-
-# ---------------------------------------------------------------- uncles
-
-
-def with_uncle() -> Case:
-    return Case(blocks=[*story().base, story().block])
-
-
-def test_107_a_missing_uncle_is_asked_for() -> None:
-    case, nephew = with_uncle(), story().nephew
-    peer = case.peer()
-    assert case.say(peer, compact(nephew)) is S.REQUIRES_TRANSACTIONS
-    assert asked(peer) == ([], [0])
-    assert case.say(peer, answer(nephew, [], [0])) is S.OK
-    case.run()
-    assert case.tip() == nephew.hash
-
-
-def test_proposals_of_received_uncles_are_asked_for() -> None:
-    uncle = Maker(story().base).make(proposals=story().transfers[:1])
-    embedded = UncleBlock(header=uncle.header, proposals=uncle.proposals)
-    nephew = Maker([*story().base, story().block]).make(uncles=[embedded])
-    case = with_uncle()
-    peer = case.peer()
-    case.say(peer, compact(nephew))
-    case.say(peer, answer(nephew, [], [0]))
-    assert case.asked_proposals == [(peer.session_id, nephew.hash, [story().transfers[0].short_id])]
-    case.run()
-    assert case.tip() == nephew.hash
-
-
-def test_an_uncle_that_waits_for_its_verdict_is_found() -> None:
-    case, nephew = with_uncle(), story().nephew
-    case.say(case.peer(1), compact(story().sibling))
-    assert case.say(case.peer(2), compact(nephew)) is S.OK
-    case.run()
-    assert case.tip() == nephew.hash
-
-
-def test_408_an_invalid_uncle() -> None:
-    bad = spoilt(story().block)
-    case, nephew = Case(story().transfers), story().nephew
-    case.say(case.peer(1), compact(bad))
-    case.run()
-    case.chain.process(story().block)
-    peer = case.peer(2)
-    assert case.say(peer, compact(nephew).replace(uncles=[bad.hash])) is None
-    assert ban_of(peer) == "408"
-
-
-# ---------------------------------------------------------------- collisions and lies
-
-
-def test_108_a_short_id_that_means_another_transaction_here() -> None:
-    transfers, block = story().transfers, story().block
-    case = Case([with_other_witness(transfers[0]), *transfers[1:]])
-    peer = case.peer()
-    assert case.say(peer, compact(block)) is S.MEETS_COLLISION
-    assert asked(peer) == ([1, 2, 3, 4, 5, 6], [])
-    assert case.say(peer, answer(block, [1, 2, 3, 4, 5, 6])) is S.OK
-    case.run()
-    assert case.tip() == block.hash
-    assert case.relay.figures.collisions == 1
-
-
-def test_108_after_an_answer() -> None:
-    transfers, block = story().transfers, story().block
-    case = Case([with_other_witness(transfers[0]), *transfers[2:]])
-    peer = case.peer()
-    case.say(peer, compact(block))
-    assert asked(peer) == ([2], [])
-    assert case.say(peer, answer(block, [2])) is S.MEETS_COLLISION
-    assert asked(peer) == ([1, 2, 3, 4, 5, 6], [])
-    assert case.say(peer, answer(block, [1, 2, 3, 4, 5, 6])) is S.OK
-    case.run()
-    assert case.tip() == block.hash
-
-
-def test_409_all_is_prefilled_and_wrong() -> None:
-    case, block = Case(), story().block
-    peer = case.peer()
-    whole = compact(block, tuple(range(6)), short_ids=[])
-    assert case.say(peer, whole) is None
-    assert ban_of(peer) == "409"
-    assert case.relay.pending_count == 0
-
-
-def test_409_all_was_asked_and_is_wrong() -> None:
-    case, block = Case(), story().block
-    peer = case.peer()
-    case.say(peer, compact(block))
-    lie = answer(block, [1, 2, 3, 4, 5, 6])
-    first, *rest = lie.transactions
-    assert case.say(peer, lie.replace(transactions=[with_other_witness(first), *rest])) is None
-    assert ban_of(peer) == "409"
-
-
-def test_a_liar_does_not_spoil_the_answers_of_others() -> None:
-    """Its short ids beside a header that others have mined; the reference holds all answers against the first ones."""
-    case, block = Case(), story().block
-    liar, honest = case.peer(1), case.peer(2)
-    ids = [number.to_bytes(10, "big") for number in range(6)]
-    assert case.say(liar, compact(block, short_ids=ids)) is S.REQUIRES_TRANSACTIONS
-    assert case.say(honest, compact(block)) is S.REQUIRES_TRANSACTIONS
-    assert asked(honest) == ([1, 2, 3, 4, 5, 6], [])
-    assert case.say(honest, answer(block, [1, 2, 3, 4, 5, 6])) is S.OK
-    assert not honest.has_ended
-    case.run()
-    assert case.tip() == block.hash
-
-
-def test_other_witnesses_from_one_peer_do_not_spoil_the_answer_of_another() -> None:
-    case, block = Case(), story().block
-    liar, honest = case.peer(1), case.peer(2)
-    case.say(liar, compact(block))
-    case.say(honest, compact(block))
-    lie = answer(block, [1, 2, 3, 4, 5, 6])
-    case.say(liar, lie.replace(transactions=[with_other_witness(tx) for tx in lie.transactions]))
-    assert ban_of(liar) == "409"
-    assert case.say(honest, answer(block, [1, 2, 3, 4, 5, 6])) is S.OK
-
-
-@pytest.mark.parametrize(
-    ("status", "change"),
-    [
-        ("410", lambda honest: honest.replace(transactions=honest.transactions[1:])),
-        ("410", lambda honest: honest.replace(transactions=[*honest.transactions, honest.transactions[0]])),
-        ("411", lambda honest: honest.replace(transactions=list(reversed(honest.transactions)))),
-        ("412", lambda honest: honest.replace(uncles=[])),
-        ("413", lambda honest: honest.replace(uncles=[UncleBlock(header=story().sibling.header, proposals=[])])),
-    ],
-)
-def test_another_answer_than_was_asked_for(status: str, change: object) -> None:
-    nephew = with_transfers_and_uncle()
-    case = Case(blocks=[*story().base, story().sibling])
-    peer = case.peer()
-    assert case.say(peer, compact(nephew)) is S.REQUIRES_TRANSACTIONS
-    assert asked(peer) == ([1, 2, 3, 4, 5, 6], [0])
-    honest = answer(nephew, [1, 2, 3, 4, 5, 6], [0])
-    assert callable(change)
-    assert case.say(peer, change(honest)) is None
-    assert ban_of(peer) == status
-    assert case.relay.pending_count == 0
-
-
-def with_transfers_and_uncle() -> Block:
-    """On the sibling; the story's block is its uncle."""
-    uncle = UncleBlock(header=story().block.header, proposals=story().block.proposals)
-    return Maker([*story().base, story().sibling]).make(story().transfers, uncles=[uncle])
-
-
-def test_transactions_and_uncles_are_asked_at_once() -> None:
-    nephew = with_transfers_and_uncle()
-    case = Case(story().transfers[:3], blocks=[*story().base, story().sibling])
-    peer = case.peer()
-    case.say(peer, compact(nephew))
-    assert asked(peer) == ([4, 5, 6], [0])
-    case.say(peer, answer(nephew, [4, 5, 6], [0]))
-    case.run()
-    assert case.tip() == nephew.hash
-
-
-def test_400_transactions_with_impossible_bytes() -> None:
-    case, block = Case(), story().block
-    peer = case.peer()
-    case.say(peer, compact(block))
-    honest = answer(block, [1, 2, 3, 4, 5, 6])
-    first, *rest = honest.transactions
-    strange = Transaction(body=first.body.replace(outputs_data=[b"", b""]), witnesses=first.witnesses)
-    assert case.say(peer, honest.replace(transactions=[strange, *rest])) is None
-    assert ban_of(peer) == "400"
-
-
-def test_101_an_answer_that_nobody_asked_for() -> None:
-    case, block = Case(), story().block
-    asked_peer, other = case.peer(1), case.peer(2)
-    assert case.say(other, answer(block, [1])) is S.IGNORED
-    case.say(asked_peer, compact(block))
-    assert case.say(other, answer(block, [1])) is S.IGNORED
-    assert not other.has_ended
 
 
 # ---------------------------------------------------------------- several peers

@@ -1,0 +1,103 @@
+"""Answers to peers that ask for transactions: in batches, at a pace, in turns."""
+
+from __future__ import annotations
+
+from network.messages.protocols import RelayTransactions
+from tests.support.network.peers import FakePeer
+from tests.sync.relay.kit_transactions import Relays, a_transaction, batches, some_hashes, taken
+
+MINUTE = 60
+THREE_DAYS = 3 * 24 * 60 * MINUTE
+MOST = 32_767
+
+
+def is_banned(peer: FakePeer) -> bool:
+    """A question that is asked anew each time."""
+    return peer.banned is not None
+
+
+def test_pool_entries_are_sent_with_their_cycles_and_others_left_out() -> None:
+    relays = Relays()
+    peer, tx = relays.peer(), a_transaction(1)
+    relays.pool.add(tx, cycles=1234)
+    relays.ask(peer, bytes(32), tx.hash)
+    (message,) = taken(peer, RelayTransactions)
+    assert [(each.transaction, each.cycles) for each in message.transactions] == [(tx, 1234)]
+    relays.ask(peer, bytes(32))
+    assert taken(peer, RelayTransactions) == []
+
+
+def test_two_equal_short_ids_are_418() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    relays.ask(peer, bytes(32), bytes(31) + b"\x01")
+    assert peer.banned is not None
+    assert peer.banned[1].startswith("418")
+
+
+def test_too_many_asked_for_is_400() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    relays.ask(peer, *some_hashes(MOST + 1))
+    assert peer.banned is not None
+    assert peer.banned[1].startswith("400")
+
+
+def test_answers_are_batches_of_a_megabyte() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    txs = [a_transaction(serial, size=400_000) for serial in range(5)]
+    relays.pool.add(*txs)
+    relays.ask(peer, *(each.hash for each in txs))
+    messages = taken(peer, RelayTransactions)
+    assert batches(messages) == [[each.hash for each in part] for part in (txs[:2], txs[2:4], txs[4:])]
+    assert all(len(each.raw) <= 1 << 20 for each in messages)
+
+
+def test_a_transaction_larger_than_a_batch_goes_alone() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    txs = [a_transaction(0), a_transaction(1, size=1_100_000), a_transaction(2)]
+    relays.pool.add(*txs)
+    relays.ask(peer, *(each.hash for each in txs))
+    assert batches(taken(peer, RelayTransactions)) == [[each.hash] for each in txs]
+
+
+def test_answers_are_slower_than_a_peer_drops_them() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    txs = [a_transaction(serial, size=1_000_000) for serial in range(60)]
+    relays.pool.add(*txs)
+    relays.ask(peer, *(each.hash for each in txs))
+    counts = []
+    for _ in range(40):
+        counts.append(len(taken(peer, RelayTransactions)))
+        relays.clock.advance(0.1)
+    assert sum(counts) == 60
+    assert max(sum(counts[at : at + 10]) for at in range(30)) <= 50, "a burst and a second's part"
+    assert max(counts) <= 5
+
+
+def test_a_peer_that_does_not_read_gets_no_more() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    txs = [a_transaction(serial, size=1_000_000) for serial in range(10)]
+    relays.pool.add(*txs)
+    peer.queued_bytes = 3 << 20
+    relays.ask(peer, *(each.hash for each in txs))
+    relays.clock.advance(5)
+    assert taken(peer, RelayTransactions) == []
+    peer.queued_bytes = 0
+    relays.clock.advance(5)
+    assert len(taken(peer, RelayTransactions)) == 10
+
+
+def test_one_peers_questions_do_not_starve_anothers() -> None:
+    relays = Relays()
+    greedy, modest = relays.peer(), relays.peer()
+    txs = [a_transaction(serial, size=1_000_000) for serial in range(100)]
+    relays.pool.add(*txs)
+    relays.ask(greedy, *(each.hash for each in txs))
+    relays.ask(modest, txs[0].hash)
+    relays.clock.advance(0.2)
+    assert len(taken(modest, RelayTransactions)) == 1
