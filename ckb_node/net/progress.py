@@ -74,7 +74,7 @@ class ProgressTeller:
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """That sync stands, if it does."""
+        """That sync is stalled, if it is."""
         last = self.progress.last
         if last is None or last.stall is None:
             return ()

@@ -18,7 +18,7 @@ NO_NUMBER: Final = float("nan")
 
 
 def measure_sync(metrics: Metrics, progress: SyncProgress, sync: Callable[[], SyncService | None]) -> None:
-    """Heights, rates, what is on its way, peers by state, whether sync stands, and messages of relay."""
+    """Heights, rates, what is on its way, peers by state, whether sync is stalled, and messages of relay."""
 
     def facts() -> SyncFacts | None:
         service = sync()
@@ -54,7 +54,7 @@ def _measure_progress(metrics: Metrics, progress: SyncProgress) -> None:
     gauge("ckb_sync_blocks_per_second", "Over the last minute", lambda seen: seen.blocks_per_s)
     gauge("ckb_sync_fraction", "Part of the phase that is done; NaN while unknown", lambda seen: seen.fraction)
     gauge("ckb_sync_left_seconds", "Until the phase is done; NaN while unknown", lambda seen: seen.seconds_left)
-    gauge("ckb_sync_stalled_seconds", "Since when sync stands; 0 while it does not", _stalled_seconds)
+    gauge("ckb_sync_stalled_seconds", "For how long sync has been stalled; 0 while it is not", _stalled_seconds)
     metrics.gauges(
         "ckb_sync_phase",
         "1 for what the node does now",

@@ -38,7 +38,7 @@ def shown_age(seconds: float) -> str:
 
 def log_event(progress: Progress) -> str:
     """What happens."""
-    return "sync stands" if progress.stall is not None else _EVENTS[progress.phase]
+    return "sync is stalled" if progress.stall is not None else _EVENTS[progress.phase]
 
 
 def log_fields(progress: Progress) -> dict[str, object]:
@@ -60,7 +60,7 @@ def log_fields(progress: Progress) -> dict[str, object]:
                 fields["why"] = figures.connecting or "nobody is known"
     fields["peers"] = figures.peers
     if progress.stall is not None:
-        fields |= {"phase": progress.phase.value, "stands_for": shown_age(progress.stall.seconds)}
+        fields |= {"phase": progress.phase.value, "stalled_for": shown_age(progress.stall.seconds)}
         fields["waits_for"] = progress.stall.reason
     return fields
 
@@ -71,7 +71,7 @@ def progress_line(progress: Progress) -> str:
     if progress.phase is Phase.NO_PEERS:
         return text
     if progress.stall is not None:
-        text += f"; stands for {shown_age(progress.stall.seconds)}: {progress.stall.reason}"
+        text += f"; stalled for {shown_age(progress.stall.seconds)}: {progress.stall.reason}"
     return f"{text}; {_peers(progress.figures.peers)}"
 
 

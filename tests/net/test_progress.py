@@ -55,7 +55,7 @@ def test_a_stall_is_told_at_once_and_then_seldom_and_so_is_its_end() -> None:
     stands, patience = figures(tip=5, blocks_wait="block 6"), int(PATIENCE[Phase.BLOCKS])
     told.lines(patience, stands)
     assert not told.teller.faults
-    assert told.lines(121, stands) == ["warning: sync stands"] * 3
+    assert told.lines(121, stands) == ["warning: sync is stalled"] * 3
     (fault,) = told.teller.faults
     assert (fault.name, fault.reason) == ("sync", "no progress (blocks): block 6")
     assert fault.since == NOW_MS - (patience + 120) * 1000

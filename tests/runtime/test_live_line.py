@@ -57,7 +57,7 @@ def test_the_log_stands_above_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path
             draw("headers 5 of 10")
             log.info("something happens", at="w" * 100 + "end")
             progress.info("downloading headers")
-            progress.warning("sync stands")
+            progress.warning("sync is stalled")
             draw("headers 6 of 10" + "x" * 200)
         log.info("afterwards")
         (handler,) = [each for each in logging.getLogger().handlers if isinstance(each, Terminal)]
@@ -65,7 +65,7 @@ def test_the_log_stands_above_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     lines = out.getvalue().splitlines()
     for text in ("headers 5 of 10", "headers 6 of 10"):
         assert any(text in line for line in lines)
-    for text in ("something happens", "sync stands", "afterwards"):
+    for text in ("something happens", "sync is stalled", "afterwards"):
         (line,) = [line for line in lines if text in line]
         assert "headers" not in line.partition(text)[2]
     assert any(line.endswith("w" * 100 + "end") for line in lines)

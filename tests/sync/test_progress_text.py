@@ -72,15 +72,15 @@ def test_no_peers() -> None:
     assert (event, fields["why"]) == ("no peers yet", "known addresses: 15")
     line, event, fields = told(*[alone] * 12)
     assert line == "no peers for 110 s, block 0; known addresses: 15"
-    assert (event, fields["waits_for"]) == ("sync stands", "no peer is connected; known addresses: 15")
+    assert (event, fields["waits_for"]) == ("sync is stalled", "no peer is connected; known addresses: 15")
     assert "why" not in fields
 
 
 def test_a_stall() -> None:
     line, event, fields = told(*[figures(tip=5, blocks_wait="block 6")] * 20)
-    assert line.endswith("stands for 4 min: block 6; 8 peers")
-    assert event == "sync stands"
-    assert (fields["phase"], fields["stands_for"], fields["waits_for"]) == ("blocks", "4 min", "block 6")
+    assert line.endswith("stalled for 4 min: block 6; 8 peers")
+    assert event == "sync is stalled"
+    assert (fields["phase"], fields["stalled_for"], fields["waits_for"]) == ("blocks", "4 min", "block 6")
 
 
 @pytest.mark.parametrize("seen", [figures(tip=0, best=0), figures(tip=0, best=1), figures(peers=0), figures(tip=0)])

@@ -300,7 +300,7 @@ class HeaderSync:
         now = self._scheduler.now()
         elapsed, self._ticked_at = now - self._ticked_at, now
         if elapsed > ASLEEP_SECONDS:
-            log.warning("the node stood still", seconds=round(elapsed))
+            log.warning("the process was paused: peers are not blamed for it", seconds=round(elapsed))
         is_in_ibd = self._is_in_ibd()
         for asked in list(self._asked.values()):
             if not is_in_ibd:
