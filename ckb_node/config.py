@@ -296,6 +296,9 @@ def _check(file: FileConfig) -> None:
         raise ConfigError("chain.spec: give one of `bundled` and `file`")
     parse_address("rpc.listen_address", file.rpc.listen_address)
     _metrics_address(file)
+    for key in ("tcp_listen_address", "ws_listen_address"):
+        if (address := getattr(file.rpc, key)) is not None:
+            parse_address(f"rpc.{key}", address)
     if Path(file.tx_pool.persisted_data).name in ("", ".."):
         raise ConfigError(f"tx_pool.persisted_data: {file.tx_pool.persisted_data!r} names no file")
     parse_filter(file.logger.filter)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,24 +34,20 @@ from ckb_node.net.onion import OnionPublisher
 from ckb_node.net.progress import ProgressTeller, progress_teller
 from ckb_node.net.sync_metrics import measure_sync
 from ckb_node.net.view import NetView
+from ckb_node.node_rpc import RpcParts, rpc_url, serving_figures, serving_rpc
 from ckb_node.opening import open_chain
-from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
-from ckb_node.rpc.guard import HttpLimits
-from ckb_node.rpc.health import health_route
-from ckb_node.rpc.http import serving
-from ckb_node.rpc.methods import OWN_MODULES
-from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
-from ckb_node.rpc.metrics import serving_metrics
-from ckb_node.rpc.registry import MISSING_MODULES, Module, Registry
+from ckb_node.rpc.news import News
+from ckb_node.rpc.registry import Module
 from ckb_node.rpc.services import READERS, Services
+from ckb_node.rpc.subscriptions import Hub, Topic
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.runtime.events import EventBus
 from ckb_node.runtime.interpreter import stay_responsive
 from ckb_node.runtime.key_file import load_or_create_identity
 from ckb_node.runtime.lane import Lane
-from ckb_node.runtime.logs import set_up_logs
+from ckb_node.runtime.logs import LogEntries, set_up_logs
 from ckb_node.runtime.loop_faults import LoopFaults
-from ckb_node.runtime.metrics import DELAY_SECONDS, CallMetrics, Metrics, watch_loop_delay
+from ckb_node.runtime.metrics import DELAY_SECONDS, Metrics, watch_loop_delay
 from ckb_node.runtime.settings import ConfigError
 from ckb_node.runtime.stop_signals import StopSignals
 from ckb_node.runtime.system_limits import connections_within, peers_share, raise_descriptor_limit
@@ -106,6 +100,7 @@ class Node:
     assembler: BlockAssembler | None
     indexer: IndexerService | None
     services: Services
+    news: News
     events: EventBus
     metrics: Metrics | None
 
@@ -154,6 +149,9 @@ def open_node(config: Config) -> Iterator[Node]:
         if miner_config is not None:
             assembler = BlockAssembler(chain, pool.pool, miner_config, clock.now_ms, lane)
         chain.listen(publish_blocks(events))
+        news = _open_news(lane, stack)
+        news.listen(events)
+        chain.listen(news.on_change)
         chain.listen_submitted(protocols.announce)
         services = Services(
             chain=chain,
@@ -187,6 +185,7 @@ def open_node(config: Config) -> Iterator[Node]:
             assembler=assembler,
             indexer=indexer,
             services=services,
+            news=news,
             events=events,
             metrics=None if config.metrics_address is None else Metrics(),
         )
@@ -261,6 +260,20 @@ def _open_indexer(config: Config, chain: ChainService, stack: ExitStack) -> Inde
     return indexer
 
 
+def _open_news(lane: Lane, stack: ExitStack) -> News:
+    """What clients may subscribe to. Lines of the log come from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(text: bytes) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(news.on_log, text)
+
+    entries = LogEntries(tell)
+    news = News(Hub({Topic.LOG: entries.switch}), lane)
+    stack.callback(entries.switch, False)
+    return news
+
+
 def _measure(node: Node) -> None:
     metrics = node.metrics
     if metrics is None:
@@ -276,25 +289,6 @@ def _measure(node: Node) -> None:
         node_metrics.measure_indexer(metrics, node.indexer)
 
 
-def rpc_url(config: Config) -> str:
-    """The RPC address as seen from this machine, according to the configuration."""
-    host, port = config.rpc_address
-    return f"http://{shown_address({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}"  # noqa: S104
-
-
-def build_dispatcher(node: Node, tasks: asyncio.TaskGroup) -> Dispatcher:
-    """The RPC methods that the configuration opens. Changes run in `tasks`: they end though their caller leaves."""
-    settings = node.config.file.rpc
-    for module in MISSING_MODULES.intersection(settings.modules):
-        log.warning("rpc.modules names a module that this version does not have", module=module.value)
-    registry = Registry(node.services, settings.modules, with_deprecated=settings.enable_deprecated_rpc)
-    for methods in (*OWN_MODULES, INDEXER_METHODS):
-        registry.add(methods)
-    calls = None if node.metrics is None else CallMetrics(node.metrics, [method.name for method in registry])
-    limit = settings.rpc_batch_limit or DEFAULT_BATCH_LIMIT
-    return Dispatcher(registry, batch_limit=limit, tasks=tasks, metrics=calls)
-
-
 @asynccontextmanager
 async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
     """Serve RPC and run the node's tasks while the context lasts; yields the address that RPC listens on.
@@ -306,7 +300,12 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
         async with node.tasks as tasks:
             _start_tasks(node, tasks, mine=mine)
             peers = _peers_share(node.config, connections)
-            async with _network(node, tasks, peers), _metrics(node), _rpc(node, connections - peers) as address:
+            rpc = RpcParts(node.config, node.services, node.news, tasks, node.metrics, lambda: node.faults)
+            async with (
+                _network(node, tasks, peers),
+                serving_figures(rpc),
+                serving_rpc(rpc, connections - peers) as address,
+            ):
                 try:
                     yield address
                 finally:
@@ -367,44 +366,6 @@ async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[
         yield
 
 
-@asynccontextmanager
-async def _rpc(node: Node, connections: int) -> AsyncIterator[tuple[str, int]]:
-    """Listen while the context lasts. Raises ListenError."""
-    settings, (host, port) = node.config.file.rpc, node.config.rpc_address
-    most = min(connections, HttpLimits().connections)
-    limits = HttpLimits(body_bytes=settings.max_request_body_size, connections=most)
-    async with contextlib.AsyncExitStack() as stack:
-        changes = await stack.enter_async_context(asyncio.TaskGroup())
-        try:
-            dispatcher = build_dispatcher(node, changes)
-            policy = node.config.origin_policy()
-            server = await stack.enter_async_context(serving(node.tasks, dispatcher, host, port, limits, policy))
-        except (OSError, UnicodeError) as error:
-            raise _address_error(error, host, port, "RPC") from None
-        server.routes["GET", "/health"] = health_route(lambda: node.faults)
-        if node.metrics is not None:
-            node.metrics.gauge("ckb_rpc_connections", "Open connections to RPC", lambda: len(server.guard.connections))
-        yield server.address
-
-
-@asynccontextmanager
-async def _metrics(node: Node) -> AsyncIterator[None]:
-    """Listen for Prometheus while the context lasts, if that is configured. Raises ListenError."""
-    address = node.config.metrics_address
-    if node.metrics is None or address is None:
-        yield
-        return
-    host, port = address
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            listening = serving_metrics(node.tasks, node.metrics, host, port, node.config.origin_policy())
-            host, port = await stack.enter_async_context(listening)
-        except (OSError, UnicodeError) as error:
-            raise _address_error(error, host, port, "Prometheus") from None
-        log.info("figures for Prometheus are open", address=f"http://{shown_address(host, port)}/metrics")
-        yield
-
-
 def _save_pool(node: Node) -> None:
     """Raises StorageError; the file is as before then."""
     path = _pool_file(node.config)
@@ -418,19 +379,6 @@ def _save_pool(node: Node) -> None:
 
 def _pool_file(config: Config) -> Path:
     return config.data_dir / config.file.tx_pool.persisted_data
-
-
-def _address_error(error: OSError | UnicodeError, host: str, port: int, purpose: str) -> Exception:
-    """What a person should read when an address cannot be had."""
-    where = f"cannot listen on {shown_address(host, port)} for {purpose}"
-    match error:
-        case socket.gaierror() | OSError(errno=None):
-            return ListenError(f"{where}: {error.strerror or error}")
-        case OSError(errno=int(number)):
-            return ListenError(f"{where}: {os.strerror(number)}")
-        case UnicodeError():
-            return ListenError(f"{where}: {host[:100]!r} is no host name")
-    return error
 
 
 async def _load_pool(node: Node) -> None:

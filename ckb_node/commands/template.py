@@ -12,8 +12,8 @@ from ckb_node.specs.bootnodes import BOOTNODES
 
 CHAINS = ("mainnet", "testnet", "preview", "staging", "dev")
 
-_DEV_MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Experiment", "IntegrationTest", "Indexer")
-_MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Experiment")
+_DEV_MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Subscription", "Experiment", "IntegrationTest", "Indexer")
+_MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Subscription", "Experiment")
 
 _TEXT = Template("""\
 # Configuration of ckb-node for the chain "$chain", made by `ckb-node init --chain $chain`.
@@ -40,6 +40,9 @@ log_to_stdout = $log_to_stdout
 [rpc]
 # Whoever reaches this address commands the node: keep it to this machine, or to machines that you trust.
 listen_address = "127.0.0.1:$rpc_port"
+# The same by TCP, one request or batch a line, and by WebSocket; here clients can subscribe to news.
+# tcp_listen_address = "127.0.0.1:18114"
+# ws_listen_address = "127.0.0.1:28114"
 # Web pages that may call, besides those of this machine (http://localhost:*, http://127.0.0.1:*, http://[::1]:*), as
 # ["https://dapp.example"]; ["*"] lets all pages in, for public nodes. Pages of other machines never get the modules
 # Net, Miner and IntegrationTest, nor what removes transactions from the pool. Programs, which send no Origin, may all.
@@ -51,7 +54,8 @@ listen_address = "127.0.0.1:$rpc_port"
 # max_request_body_size = 10485760
 # Most calls in one batch.
 # rpc_batch_limit = 2000
-# Net, Pool, Miner, Chain, Stats, Experiment, Indexer; IntegrationTest on chains with Dummy proof of work.
+# Net, Pool, Miner, Chain, Stats, Subscription, Experiment, Indexer; IntegrationTest on chains with Dummy proof of
+# work.
 modules = [$modules]
 # Opens methods that a release has switched off as deprecated; today there are none.
 # enable_deprecated_rpc = false

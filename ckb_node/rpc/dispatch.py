@@ -15,6 +15,7 @@ import structlog
 from ckb_node.rpc.calls import Calls, encode
 from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
 from ckb_node.rpc.registry import IS_CROSS_ORIGIN, Method, Registry
+from ckb_node.rpc.subscriptions import SESSION, Session
 from ckb_node.rpc.turns import Turns
 from ckb_node.runtime.client import CLIENT, NODE
 from ckb_node.runtime.lane import PIECE_BYTES
@@ -91,22 +92,27 @@ class Dispatcher:
         self._lane = registry.services.lane
         self._batch_limit = batch_limit
         self._tasks = tasks
-        self._room = registry.services.room
+        self.room: Final = registry.services.room
         self._calls = Calls(registry)
         self._turns: Turns | None = None
         self._metrics = metrics
 
-    async def dispatch(self, body: bytes, client: str = NODE, *, is_foreign: bool = False) -> bytes:
+    async def dispatch(
+        self, body: bytes, client: str = NODE, *, is_foreign: bool = False, session: Session | None = None
+    ) -> bytes:
         """The whole answer; empty when nothing is to be answered (notifications)."""
-        return b"".join([part async for part in self.parts(body, client, is_foreign=is_foreign)])
+        return b"".join([part async for part in self.parts(body, client, is_foreign=is_foreign, session=session)])
 
-    async def parts(self, body: bytes, client: str = NODE, *, is_foreign: bool = False) -> AsyncGenerator[bytes, None]:
+    async def parts(
+        self, body: bytes, client: str = NODE, *, is_foreign: bool = False, session: Session | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The answer piece by piece: a batch's answers come as they are ready, in the order of its calls.
 
         Ask for the next part when the last one is on its way, and leave the iteration when the client has gone: what
         is worked out for it then stops, but not a call that changes something. `is_foreign` says that it is a web page
-        of another machine. Raises AnswerCutError.
+        of another machine, `session` is that of a connection that can have subscriptions. Raises AnswerCutError.
         """
+        SESSION.set(session)
         CLIENT.set(client)
         IS_CROSS_ORIGIN.set(is_foreign)
         if body.lstrip(_WHITE_SPACE)[:1] != b"[":
@@ -126,6 +132,10 @@ class Dispatcher:
         async with aclosing(self._batch_response(client, calls)) as answers:
             async for part in answers:
                 yield part
+
+    def failure(self, body: bytes, error: RpcError) -> bytes:
+        """The error object for a request that cannot be answered otherwise, with its id if there is one."""
+        return _failure(_id_of(body) if len(body) <= DECODED_AT_ONCE else None, error)
 
     async def _batch_response(self, client: str, calls: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
         """The array of response objects to a batch, part by part."""
@@ -173,12 +183,12 @@ class Dispatcher:
         if not isinstance(response, bytes):
             async with aclosing(response):
                 async for part in response:
-                    with self._room.holding(client, len(part)):
+                    with self.room.holding(client, len(part)):
                         yield part
         elif len(response) <= PIECE_BYTES:
             yield response
         else:
-            with self._room.holding(client, len(response)):
+            with self.room.holding(client, len(response)):
                 for start in range(0, len(response), PIECE_BYTES):
                     yield response[start : start + PIECE_BYTES]
 

@@ -275,6 +275,8 @@ _NET = {
     "add_node": Example(["QmXwUgF48ULy6hkgfqrEwEfuHW7WyWyWauueRDAYQHNDfN", "/ip4/192.0.2.8/tcp/8115"], None),
     "remove_node": Example(["QmXwUgF48ULy6hkgfqrEwEfuHW7WyWyWauueRDAYQHNDfN"], None),
     "ping_peers": Example([], None),
+    "subscribe": Example(["new_tip_header"], "0x7e0c1f2a3b4d5e6f708192a3b4c5d6e7"),
+    "unsubscribe": Example(["0x7e0c1f2a3b4d5e6f708192a3b4c5d6e7"], True),
     "ping": Example([], "pong"),
 }
 

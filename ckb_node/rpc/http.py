@@ -18,7 +18,7 @@ from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, HOST, ORIGIN, UPGRADE
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
-from ckb_node.rpc.guard import READ_BYTES, Connection, Guard, HttpLimits, Left
+from ckb_node.rpc.guard import READ_BYTES, Guard, HttpLimits
 from ckb_node.rpc.http_answers import (
     CHUNKED,
     CONTINUE,
@@ -32,7 +32,11 @@ from ckb_node.rpc.http_answers import (
     chunk,
     whole,
 )
+from ckb_node.rpc.http_connection import Connection, Left
+from ckb_node.rpc.listening import ACCEPTED_AT_ONCE, listen_deeper
 from ckb_node.rpc.origin import OriginPolicy, Standing
+from ckb_node.rpc.subscriptions import Hub
+from ckb_node.rpc.websocket import NotUpgradedError, serve_websocket
 from ckb_node.runtime.tasks import Tasks
 
 log = structlog.get_logger("rpc")
@@ -44,12 +48,6 @@ CHUNK_BYTES = 256 << 10
 
 LARGE_BODY_BYTES = 16 << 10
 """Requests from this size on (batches, blocks) begin in turns."""
-
-ACCEPTED_AT_ONCE = 8
-"""New connections that the event loop takes before it does something else; asyncio lets as many wait, too few."""
-
-BACKLOG = 256
-"""New connections that may wait; in a flood of them each waits behind all before it."""
 
 KNOWN_CALLERS = 1024
 """Pairs of Origin and Host whose standing is remembered."""
@@ -92,8 +90,11 @@ class _RefusedError(Exception):
 class HttpServer:
     """Listens, and answers. Use `serving`."""
 
-    def __init__(self, dispatcher: Dispatcher | None, limits: HttpLimits, policy: OriginPolicy) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher | None, limits: HttpLimits, policy: OriginPolicy, hub: Hub | None = None
+    ) -> None:
         self._dispatcher: Final = dispatcher
+        self._hub: Final = hub
         self.limits: Final = limits
         self.guard: Final = Guard(limits)
         self.routes: Final[dict[tuple[str, str], Handler]] = {("GET", "/ping"): _ping}
@@ -117,9 +118,7 @@ class HttpServer:
         self._server = await loop.create_server(
             lambda: Connection(self.guard, self._manager), host, port, backlog=ACCEPTED_AT_ONCE
         )
-        for listener in self._server.sockets:
-            with listener.dup() as same:
-                same.listen(BACKLOG)
+        listen_deeper(self._server)
 
     async def close(self) -> None:
         """Stop listening, give answers on the way a moment, and drop all connections."""
@@ -144,10 +143,16 @@ class HttpServer:
                 connection.work()
                 is_kept = True
                 return await route(request)
+            elif request.method == "GET" and self._dispatcher is not None and self._hub is not None:
+                is_foreign = standing is Standing.FOREIGN
+                return await serve_websocket(request, connection, self._dispatcher, self._hub, is_foreign=is_foreign)
             else:
                 is_kept = await _answer_other(request, connection)
         except _RefusedError as refused:
             connection.refuse(refused.status, refused.text)
+            return Left()
+        except NotUpgradedError as refused:
+            connection.refuse(400, str(refused))
             return Left()
         except ConnectionError:
             connection.drop()  # the client is gone
@@ -245,10 +250,12 @@ async def serving(
     port: int,
     limits: HttpLimits | None = None,
     policy: OriginPolicy | None = None,
+    hub: Hub | None = None,
 ) -> AsyncIterator[HttpServer]:
-    """A server that listens while the context lasts; without a dispatcher it has `routes` alone. `tasks`, which end
-    later, watch the time of its connections. Raises OSError or UnicodeError when the address cannot be had."""
-    server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy())
+    """A server that listens while the context lasts; without a dispatcher it has `routes` alone, with a hub it serves
+    WebSockets too. `tasks`, which end later, watch the time of its connections. Raises OSError or UnicodeError when the
+    address cannot be had."""
+    server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy(), hub)
     await server.listen(host, port)
     tasks.start_restartable(f"time limits of connections to port {server.address[1]}", server.guard.watch)
     try:

@@ -49,8 +49,6 @@ HIDDEN_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RI
 """Methods of these modules do not exist while the module is off; all others say how to switch it on."""
 
 NOT_BUILT = {
-    "subscribe": Module.SUBSCRIPTION,
-    "unsubscribe": Module.SUBSCRIPTION,
     "jemalloc_profiling_dump": Module.DEBUG,
     "update_main_logger": Module.DEBUG,
     "set_extra_logger": Module.DEBUG,

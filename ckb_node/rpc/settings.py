@@ -15,6 +15,8 @@ class RpcSection(Section, frozen=True):
     this machine, `allowed_hosts` the node's own names besides addresses and `localhost`."""
 
     listen_address: str = "127.0.0.1:8114"
+    tcp_listen_address: str | None = None
+    ws_listen_address: str | None = None
     max_request_body_size: Positive = 10 << 20
     rpc_batch_limit: Positive = DEFAULT_BATCH_LIMIT
     modules: list[Module] = msgspec.field(
@@ -24,6 +26,7 @@ class RpcSection(Section, frozen=True):
             Module.MINER,
             Module.CHAIN,
             Module.STATS,
+            Module.SUBSCRIPTION,
             Module.EXPERIMENT,
             Module.INDEXER,
         ]

@@ -7,10 +7,12 @@ import io
 import logging
 import re
 import sys
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
 import structlog
 from structlog.typing import ExcInfo
 
@@ -123,6 +125,52 @@ def _rendering(handler: logging.Handler, *, colors: bool) -> logging.Handler:
         )
     )
     return handler
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """A line of the log, as programs get it. `target` is the part of the node that wrote it."""
+
+    message: str
+    level: str
+    target: str
+    date: str
+
+
+class LogEntries(logging.Handler):
+    """Gives each line that the filter lets pass to `sink`, as the JSON of a LogEntry, in the thread that wrote it."""
+
+    def __init__(self, sink: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._sink = sink
+        processors: tuple[structlog.types.Processor, ...] = (
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            bounded,
+            _entry_text,
+        )
+        self.setFormatter(structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=_SHARED))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging."""
+        self._sink(self.format(record).encode())
+
+    def switch(self, is_on: bool) -> None:
+        """Begin or end."""
+        root = logging.getLogger()
+        if is_on:
+            root.addHandler(self)
+        else:
+            root.removeHandler(self)
+
+
+def _entry_text(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:
+    date, level, target = (str(event.pop(key, "")) for key in ("timestamp", "level", "logger"))
+    said = str(event.pop("event", ""))
+    message = " ".join([said, *(f"{key}={value}" for key, value in event.items() if key not in _UNSHOWN)])
+    return msgspec.json.encode(LogEntry(message, _LEVEL_NAMES.get(level, level), target, date)).decode()
+
+
+_UNSHOWN = frozenset({"exc_info", "stack_info", "exception"})
+_LEVEL_NAMES = {"warning": "warn", "critical": "error"}
 
 
 def _traceback(out: TextIO, exc_info: ExcInfo) -> None:

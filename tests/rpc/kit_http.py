@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -141,6 +143,11 @@ class Client:
                 return await self.reader.read(1) == b""
         except ConnectionError:
             return True
+
+
+def no_lingering(writer: asyncio.StreamWriter) -> None:
+    """The end of the connection is a reset."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @dataclass

@@ -278,9 +278,6 @@ async def test_a_module_that_is_off_or_not_built_is_named(dispatcher: Dispatcher
     code, text = await message_of(dispatcher, "unheard")
     assert code == -32601
     assert text.startswith("Method not found: `unheard` is in the module `Subscription`. Add the module")
-    code, text = await message_of(dispatcher, "subscribe")
-    assert code == -32601
-    assert "Method not found: `subscribe` is in the module `Subscription`, which this version" in text
     everything = dispatcher_of(NoMiner(), tuple(Module), [METHODS])
     for method, module in (("get_overview", "Terminal"), ("set_extra_logger", "Debug")):
         for each in (dispatcher, everything):

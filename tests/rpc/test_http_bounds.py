@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import socket
-import struct
 import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, suppress
@@ -16,12 +14,8 @@ from structlog.testing import capture_logs
 
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.http import CHUNK_BYTES
-from tests.rpc.kit_http import Client, post, rpc, running, until
-
-
-def no_lingering(client: Client) -> None:
-    """Its end is a reset."""
-    client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+from ckb_node.rpc.http_connection import Connection
+from tests.rpc.kit_http import Client, no_lingering, post, rpc, running, until
 
 
 def pause_reading(client: Client) -> None:
@@ -232,7 +226,7 @@ async def test_a_call_is_stopped_when_its_client_is_gone(is_reset: bool) -> None
             await client.send(post(rpc("wait", "a transaction")))
             await node.services.has_started.wait()
             if is_reset:
-                no_lingering(client)
+                no_lingering(client.writer)
         await node.services.was_cancelled.wait()
         assert not node.services.done
         await until(lambda: not node.server.guard.connections)
@@ -304,7 +298,7 @@ async def test_clients_that_leave_are_not_worth_a_line() -> None:
                 for _ in range(10):
                     async with node.client() as attacker:
                         await attacker.send(text)
-                        no_lingering(attacker)
+                        no_lingering(attacker.writer)
             async with asyncio.timeout(5), node.client() as client:
                 await client.send(post(rpc("echo", "next")))
                 assert (await client.answer()).json()["result"] == "next"
@@ -322,6 +316,7 @@ async def test_a_refusal_to_a_client_that_resets_meanwhile_is_not_worth_a_line(m
         async with running() as node, node.client() as client:
             await until(lambda: bool(node.server.guard.connections))
             (connection,) = node.server.guard.connections
+            assert isinstance(connection, Connection)
             monkeypatch.setattr(connection.transport, "write_eof", is_gone)
             await client.send(b"nonsense\r\n\r\n")
             await until(lambda: not node.server.guard.connections)

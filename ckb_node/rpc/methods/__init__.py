@@ -16,6 +16,7 @@ from ckb_node.rpc.methods import (
     net,
     pool,
     stats,
+    subscription,
 )
 from ckb_node.rpc.registry import Methods
 
@@ -31,5 +32,6 @@ OWN_MODULES: Iterable[Methods] = (
     experiment.METHODS,
     integration_test.METHODS,
     alert.METHODS,
+    subscription.METHODS,
 )
 """Always registered; `ckb_node.node` adds the methods of the indexer."""
