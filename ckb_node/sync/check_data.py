@@ -5,41 +5,46 @@ The rules of a transaction say all of this again; here it is what makes the whol
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
-from typing import Final
 
 from consensus.codec.block_layout import trusted_bounds
-from consensus.codec.layout import CELL_DEP_SIZE, NUMBER_SIZE, OUTPUT_LOCK_AND_TYPE, SCRIPT_HASH_TYPE_AT, U32
+from consensus.codec.layout import (
+    CELL_DEP_SIZE,
+    NUMBER_SIZE,
+    OUTPUT_LOCK_AND_TYPE,
+    SCRIPT_HASH_TYPE_AT,
+    SHORT_ID_SIZE,
+    U32,
+)
 from consensus.codec.tx_layout import TxLayout
+from consensus.params import Consensus
 from consensus.rules.hardfork import is_hash_type
-from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, TX_LAYOUTS, Block, Transaction
+from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, TX_LAYOUTS, Block
 
-__all__ = ["block_is_sound", "layout_is_sound", "transactions_are_sound"]
+__all__ = ["block_is_sound", "max_block_size", "transaction_is_sound"]
 
 
-LARGE: Final = 4096
-"""Bytes of a transaction."""
+def max_block_size(consensus: Consensus) -> int:
+    """Bytes that no valid block exceeds: what uncles propose does not count for its limit."""
+    return consensus.max_block_bytes + consensus.max_uncles * consensus.max_block_proposals * SHORT_ID_SIZE
 
 
 def block_is_sound(block: Block) -> bool:
     """Of a block that passed the strict check."""
     return all(
-        _is_sound_by_walk(block.raw, at) if layout is None else layout_is_sound(layout)
+        _is_sound_by_walk(block.raw, at) if layout is None else _layout_is_sound(layout)
         for at, _, layout in block.checked_transactions
     )
 
 
-def transactions_are_sound(transactions: Iterable[Transaction]) -> bool:
-    """Of transactions that passed the strict check."""
-    return all(
-        _is_sound_by_walk(tx.raw, 0) if tx.raw_size > LARGE else layout_is_sound(TX_LAYOUTS.of(tx.raw, 0, tx.raw_size))
-        for tx in transactions
-    )
+def transaction_is_sound(raw: bytes, start: int, end: int) -> bool:
+    """Of the transaction raw[start:end], which passed the strict check."""
+    layout = TX_LAYOUTS.known(raw, start, end)
+    return _is_sound_by_walk(raw, start) if layout is None else _layout_is_sound(layout)
 
 
 def _is_sound_by_walk(raw: bytes, at: int) -> bool:
-    """Of a large transaction, whose layout costs ten times as much to find out; `raw` passed the strict check."""
+    """Of a transaction whose layout is not known, which would cost ten times as much to find out."""
     _, deps, _, _, outputs, data, _ = trusted_bounds(raw, at + U32.unpack_from(raw, at + NUMBER_SIZE)[0])
     spans = trusted_bounds(raw, outputs)
     if len(spans) != len(trusted_bounds(raw, data)):
@@ -57,7 +62,7 @@ def _is_sound_by_walk(raw: bytes, at: int) -> bool:
     return all(map(is_hash_type, hash_types))
 
 
-def layout_is_sound(layout: TxLayout) -> bool:
+def _layout_is_sound(layout: TxLayout) -> bool:
     """As many data as outputs, hash types and kinds of deps that exist; decided once for all of one structure."""
     verdict = layout.verdicts.get(_is_sound)
     if verdict is None:

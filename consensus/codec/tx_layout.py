@@ -6,12 +6,13 @@ that passed the plain check, and a later one of the same length whose structural
 bytes that say which rules apply (version, kinds of deps, hash types) count as structure too: what they decide is then
 decided once for all transactions of the layout.
 
-TxKept layouts are bounded; transactions with ever new layouts cost as much as the plain walk.
+Kept layouts are bounded. To derive one costs twice as much as the plain walk, so of one vector no more than
+MAX_LEARNT are derived: a peer that sends ever new ones makes little work by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -24,6 +25,9 @@ Check = Callable[[bytes, int, int, bool], None]
 Span = tuple[int, int]
 
 _FEW_INPUTS: Final = 128
+
+MAX_LEARNT: Final = 128
+"""Layouts that are derived of one vector of transactions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,14 +94,21 @@ class TxLayouts:
 
     def of(self, buf: bytes, start: int, end: int) -> TxLayout:
         """The layout of the transaction buf[start:end]; MoleculeError when it is not strictly well formed."""
-        for layout in self._by_size.get(end - start, ()):
-            if layout.structure.unpack_from(buf, start) == layout.expected:
-                return layout
+        layout = self.known(buf, start, end)
+        if layout is not None:
+            return layout
         self._check(buf, start, end, False)
         layout = learn_layout(buf[start:end])
         if layout.size <= self._largest and layout.parts <= self._most_parts:
             self._keep(layout)
         return layout
+
+    def known(self, buf: bytes, start: int, end: int) -> TxLayout | None:
+        """The layout of buf[start:end] if it is kept: then it is a transaction, and well formed."""
+        for layout in self._by_size.get(end - start, ()):
+            if layout.structure.unpack_from(buf, start) == layout.expected:
+                return layout
+        return None
 
     def check(self, buf: bytes, start: int, end: int) -> TxLayout | None:
         """Check the transaction buf[start:end] strictly: MoleculeError. Returns its layout.
@@ -106,6 +117,28 @@ class TxLayouts:
         """
         if end - start <= self._largest:
             return self.of(buf, start, end)
+        self._check(buf, start, end, False)
+        return None
+
+    def check_all(self, buf: bytes, bounds: Sequence[int]) -> list[tuple[int, int, TxLayout | None]]:
+        """Check the transactions between these bounds: MoleculeError. Each with its layout, None for large ones and
+        for those beyond the first MAX_LEARNT of unknown layouts."""
+        found: list[tuple[int, int, TxLayout | None]] = []
+        left, known = MAX_LEARNT, self._by_size
+        for start, end in pairwise(bounds):
+            for layout in known.get(end - start, ()):
+                if layout.structure.unpack_from(buf, start) == layout.expected:
+                    found.append((start, end, layout))
+                    break
+            else:
+                found.append((start, end, self._check_new(buf, start, end, may_learn=left > 0)))
+                left -= 1
+                known = self._by_size
+        return found
+
+    def _check_new(self, buf: bytes, start: int, end: int, *, may_learn: bool) -> TxLayout | None:
+        if may_learn:
+            return self.check(buf, start, end)
         self._check(buf, start, end, False)
         return None
 

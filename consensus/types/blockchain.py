@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from struct import Struct as ByteStruct
 from typing import Generic, Self, TypeVar, overload
 
@@ -209,8 +208,8 @@ class TransactionVecKind(DynVecKind[Transaction]):
             self.checked(buf, start, end)
 
     def checked(self, buf: bytes, start: int, end: int) -> list[tuple[int, int, TxLayout | None]]:
-        """Bounds of each transaction and its layout, see `TxLayouts.check`; MoleculeError."""
-        return [(a, b, TX_LAYOUTS.check(buf, a, b)) for a, b in pairwise(part_bounds(self.name, buf, start, end))]
+        """Bounds of each transaction and its layout, see `TxLayouts.check_all`; MoleculeError."""
+        return TX_LAYOUTS.check_all(buf, part_bounds(self.name, buf, start, end))
 
 
 TRANSACTION_VEC = TransactionVecKind(kind(Transaction))

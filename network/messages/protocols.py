@@ -91,24 +91,6 @@ SYNC_MESSAGE = UnionKind("SyncMessage", {0: GetHeaders, 1: SendHeaders, 2: GetBl
 # --- relay ---
 
 
-class IndexTransaction(Table):
-    """A transaction with its place in its block."""
-
-    index: Field[int] = field(UINT32)
-    transaction: Field[Transaction] = field(kind(Transaction))
-
-
-class CompactBlock(Table):
-    """A block by the short ids of its transactions; with the extension it is the schema's `CompactBlockV1`."""
-
-    header: Field[Header] = field(kind(Header))
-    short_ids: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
-    prefilled_transactions: Field[Sequence[IndexTransaction]] = field(vector(kind(IndexTransaction)))
-    uncles: Field[Sequence[bytes]] = field(BYTE32_VEC)
-    proposals: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
-    extension: Field[bytes | None] = trailing(BYTES, default=None)
-
-
 class _KnownLayouts(CompositeKind[Transaction]):
     """A transaction, checked by its layout where one is known: it costs a tenth."""
 
@@ -121,6 +103,24 @@ class _KnownLayouts(CompositeKind[Transaction]):
     @property
     def checker(self) -> Check:
         return self.check
+
+
+class IndexTransaction(Table):
+    """A transaction with its place in its block."""
+
+    index: Field[int] = field(UINT32)
+    transaction: Field[Transaction] = field(_KnownLayouts(Transaction))
+
+
+class CompactBlock(Table):
+    """A block by the short ids of its transactions; with the extension it is the schema's `CompactBlockV1`."""
+
+    header: Field[Header] = field(kind(Header))
+    short_ids: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
+    prefilled_transactions: Field[Sequence[IndexTransaction]] = field(vector(kind(IndexTransaction)))
+    uncles: Field[Sequence[bytes]] = field(BYTE32_VEC)
+    proposals: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
+    extension: Field[bytes | None] = trailing(BYTES, default=None)
 
 
 class RelayTransaction(Table):

@@ -27,6 +27,9 @@ class Notes:
         self.calls: list[tuple[str, object]] = []
         self.sizes: list[int] = []
         self.peers: set[int] = set()
+        self.max_size = 10_000
+        self.is_waiting = True
+        self.awaited: list[bytes] = []
 
     def opened(self, peer: SyncPeer) -> None:
         self.calls.append(("opened", peer.session_id))
@@ -43,6 +46,10 @@ class Notes:
 
     def received_in_ibd(self, peer: SyncPeer) -> None:
         self.calls.append(("in ibd", None))
+
+    def awaits(self, peer: SyncPeer, block_hash: bytes) -> bool:
+        self.awaited.append(block_hash)
+        return self.is_waiting
 
     def received_block(self, peer: SyncPeer, block: Block, size: int) -> None:
         self.calls.append(("block", block.raw))
@@ -101,6 +108,30 @@ def test_a_block_is_not_kept_with_its_message() -> None:
     payload = SYNC_MESSAGE.pack(SendBlock(block=BLOCK))
     case.receive(payload)
     assert case.notes.sizes == [len(payload)]
+
+
+def test_of_a_block_that_nobody_asked_for_only_the_header_is_read() -> None:
+    case = Case()
+    case.notes.is_waiting = False
+    for payload in (SYNC_MESSAGE.pack(SendBlock(block=BLOCK)), send_block(BLOCK.raw[:-1])):
+        assert case.receive(payload) == []
+    assert case.notes.awaited == [BLOCK.hash] * 2
+    assert not case.peer.has_ended
+
+
+def test_a_block_that_is_too_large_is_not_read() -> None:
+    case = Case()
+    payload = SYNC_MESSAGE.pack(SendBlock(block=BLOCK))
+    case.notes.max_size = len(payload) - 13
+    assert case.receive(payload) == []
+    assert case.peer.banned is not None
+    assert case.peer.banned[1].startswith("400")
+
+
+def test_of_too_many_headers_one_more_than_allowed_is_read() -> None:
+    case = Case()
+    (call,) = case.receive(SYNC_MESSAGE.pack(SendHeaders(headers=[HEADER] * 5000)))
+    assert call == ("headers", [HEADER] * 2001)
 
 
 def with_more_fields(raw: bytes, *fields: bytes) -> bytes:

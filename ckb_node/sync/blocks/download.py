@@ -18,6 +18,7 @@ from ckb_node.sync.blocks.feeder import Feeder, Received
 from ckb_node.sync.blocks.in_flight import Request
 from ckb_node.sync.blocks.waiting import AfterFault, ForBlock, ForHeaders, ForNothing, ForPeers, ForWriter, Waiting
 from ckb_node.sync.chain import KnownTip, SyncChain
+from ckb_node.sync.check_data import max_block_size
 from ckb_node.sync.peers import SyncPeer, SyncPeers
 from consensus.types.blockchain import Block
 from network.peer import Scheduler, Timer
@@ -201,6 +202,15 @@ class BlockDownload:
         self._press()
 
     # --- what comes ---
+
+    @property
+    def max_size(self) -> int:
+        """Bytes that no valid block exceeds."""
+        return max_block_size(self._chain.consensus)
+
+    def awaits(self, peer: SyncPeer, block_hash: bytes) -> bool:
+        """The peer was asked for this block, and has not given it yet."""
+        return block_hash in self._asking.in_flight.of_peer(peer.session_id)
 
     def received_block(self, peer: SyncPeer, block: Block, size: int) -> None:
         """A peer has sent a block. One that it was not asked for is ignored, without a penalty."""

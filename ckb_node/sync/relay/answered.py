@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from ckb_node.sync.check_data import layout_is_sound
+from ckb_node.sync.check_data import transaction_is_sound
 from ckb_node.sync.relay.compact import Sketch, tx_hashes
 from ckb_node.sync.relay.status import RelayFault
+from ckb_node.sync.relay.unread import field_bounds
 from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.layout import SHORT_ID_SIZE
-from consensus.types.blockchain import TX_LAYOUTS
 from network.messages.protocols import BlockTransactions
 from network.peers.penalties import Misbehaviour
 
-__all__ = ["Answer", "Asked", "read_answer", "verify_data"]
+__all__ = ["Answer", "Asked", "block_of_answer", "read_answer", "verify_data"]
 
 
 class Asked(NamedTuple):
@@ -33,10 +33,16 @@ class Answer(NamedTuple):
     proposals: Sequence[bytes]
 
 
+def block_of_answer(payload: bytes) -> bytes:
+    """The hash of the block of a BlockTransactions in its union. Raises MoleculeError."""
+    first, second = field_bounds("BlockTransactions", payload, 3)[:2]
+    return payload[first:second]
+
+
 def verify_data(message: BlockTransactions) -> None:
-    """400: what is checked of the transactions whether they were asked for or not."""
+    """400: what is checked of the transactions before it is looked whether they are those that were asked for."""
     raw, bounds = _transactions(message)
-    if not all(layout_is_sound(TX_LAYOUTS.of(raw, start, end)) for start, end in pairwise(bounds)):
+    if not all(transaction_is_sound(raw, start, end) for start, end in pairwise(bounds)):
         raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, "a transaction is malformed")
 
 

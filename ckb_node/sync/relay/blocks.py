@@ -18,15 +18,24 @@ from ckb_node.chain.events import BlockDecided, ChainChanged, Verdict
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.sync.blame import is_senders_fault
 from ckb_node.sync.chain import BlockTaken, HeadersTaken, KnownTip, SyncChain
+from ckb_node.sync.check_data import max_block_size
 from ckb_node.sync.peers import SyncPeer, SyncPeers
 from ckb_node.sync.relay.announce import Announcer
-from ckb_node.sync.relay.answered import Asked, read_answer, verify_data
+from ckb_node.sync.relay.answered import Asked, block_of_answer, read_answer, verify_data
 from ckb_node.sync.relay.block_answers import BlockAnswers
-from ckb_node.sync.relay.compact import Sketch, is_stale, read_compact, verify_counts
+from ckb_node.sync.relay.compact import (
+    MORE_THAN_A_BLOCK,
+    Sketch,
+    is_stale,
+    read_compact,
+    read_header,
+    verify_counts,
+)
 from ckb_node.sync.relay.headers import parent_of, verify_announced
 from ckb_node.sync.relay.pending import Offer, PendingBlock, PendingBlocks
 from ckb_node.sync.relay.reconstruct import FoundUncles, Places, TransactionsAtHand, build_block, find_uncles
 from ckb_node.sync.relay.status import RelayFault, RelayStatus
+from consensus.codec.layout import NUMBER_SIZE
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.errors import CkbError, HeaderError
 from consensus.rules.header import TemporaryHeaderError
@@ -139,10 +148,11 @@ class BlockRelay:
 
     # ------------------------------------------------------------ a compact block
 
-    def received_compact(self, peer: Peer, message: CompactBlock) -> RelayStatus:
-        """Raises RelayFault, ChainDataError, StorageError."""
-        verify_counts(self._chain.consensus, message)
-        header = Header.trusted(message.header.raw)
+    def received_compact(self, peer: Peer, payload: bytes) -> RelayStatus:
+        """Only the header is looked at until it is known to be worth more.
+
+        Raises RelayFault, MoleculeError, ChainDataError, StorageError."""
+        header = read_header(self._chain.consensus, payload)
         tip = self._chain.tip().header
         if is_stale(tip, header):
             return RelayStatus.STALE
@@ -157,6 +167,8 @@ class BlockRelay:
                 return RelayStatus.ALREADY_PENDING
             if not self._is_valid(header, parent.header, view):
                 return RelayStatus.IGNORED
+            message = CompactBlock.parse(payload[NUMBER_SIZE:])
+            verify_counts(self._chain.consensus, message)
             sketch = read_compact(message, header)
             known = KnownTip(header, parent.total_difficulty + compact_to_difficulty(header.compact_target))
             self._note_known(peer, known)
@@ -283,13 +295,17 @@ class BlockRelay:
 
     # ------------------------------------------------------------ answers
 
-    def received_block_transactions(self, peer: Peer, message: BlockTransactions) -> RelayStatus:
-        """Raises RelayFault, ChainDataError, StorageError."""
-        verify_data(message)
-        pending = self._pending.get(message.block_hash)
+    def received_block_transactions(self, peer: Peer, payload: bytes) -> RelayStatus:
+        """What nobody asked for is not even decoded. Raises RelayFault, MoleculeError, ChainDataError, StorageError."""
+        most = max_block_size(self._chain.consensus) + MORE_THAN_A_BLOCK
+        if len(payload) > most:
+            raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"transactions of a block in {len(payload)} bytes")
+        pending = self._pending.get(block_of_answer(payload))
         offer = None if pending is None else pending.offers.get(peer.session_id)
         if pending is None or offer is None or not offer.is_asked:
             return RelayStatus.IGNORED
+        message = BlockTransactions.parse(payload[NUMBER_SIZE:])
+        verify_data(message)
         try:
             answer = read_answer(message, offer.sketch, offer.lacks)
             places = offer.places.copy()

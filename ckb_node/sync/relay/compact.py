@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 from typing import Final
 
 from ckb_node.sync.relay.status import RelayFault
+from ckb_node.sync.relay.unread import field_bounds
 from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.layout import NUMBER_SIZE, SHORT_ID_SIZE, TRANSACTION_HEAD, U32
 from consensus.codec.molecule import pack_parts
@@ -30,6 +31,9 @@ _TRANSACTION_AT: Final = _INDEX_AT + NUMBER_SIZE
 MORE_THAN_A_BLOCK: Final = 64
 """Bytes that a compact block's heads of tables may take more than the block's own, besides those of its prefilled
 transactions."""
+
+MOST_HEADS: Final = 1.25
+"""Times as large as its block is a compact block whose transactions are all prefilled, and as small as they can be."""
 
 
 def compact_message(block: Block) -> bytes:
@@ -88,6 +92,15 @@ class Sketch:
 
 
 # ---------------------------------------------------------------- rules, in the order in which they are asked
+
+
+def read_header(consensus: Consensus, payload: bytes) -> Header:
+    """The header of a CompactBlock in its union, in bytes of its own, before the rest is decoded. Raises MoleculeError,
+    and RelayFault 400 when it is larger than `verify_counts` ever allows."""
+    if len(payload) > consensus.max_block_bytes * MOST_HEADS + MORE_THAN_A_BLOCK:
+        raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"a compact block of {len(payload)} bytes")
+    first, second = field_bounds("CompactBlock", payload, 5)[:2]
+    return Header.parse(payload[first:second])
 
 
 def verify_counts(consensus: Consensus, message: CompactBlock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from ckb_node.runtime.bounded import BoundedMap
@@ -10,6 +11,7 @@ from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.answers import PacedAnswers
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
+from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
 from consensus.params import Consensus
 from consensus.types.blockchain import Transaction
 from network.budget import Allowances
@@ -53,7 +55,12 @@ class ProposalRelay:
         """By session: what a peer asked for and was not there."""
         self._answers: Final = PacedAnswers(scheduler, self._find, _pack)
         self._paces: Final[Allowances[int]] = Allowances(IDS_PER_S, IDS_AT_ONCE, max_keys=MAX_PACED)
+        self._reading: Final = Reading(scheduler, self._is_there)
         self._timer: Timer | None = None
+
+    def _is_there(self, peer: Peer) -> bool:
+        known = self._peers.get(peer.session_id)
+        return known is not None and known.peer is peer
 
     # ------------------------------------------------------------ time
 
@@ -95,20 +102,24 @@ class ProposalRelay:
         height = self._asked.get(short_id)
         return -1 if height is None else height
 
-    def received_block_proposal(self, peer: Peer, message: BlockProposal) -> None:
-        """What was asked for goes to the pool, whoever sends it; the rest is dropped."""
-        transactions = message.transactions
+    def received_block_proposal(self, peer: Peer, payload: bytes) -> None:
+        """A BlockProposal that is not decoded yet. What was asked for goes to the pool, whoever sends it; the rest is
+        dropped. Nobody looks at it when nothing was asked for. Raises MoleculeError."""
+        self._forget_old()
+        if not len(self._asked) or len(payload) > MAX_CONTENT:
+            return
+        transactions = Unread(Transaction, payload)
         if len(transactions) > self._max_ids:
             detail = f"{len(transactions)} proposed transactions"
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, detail)
             return
-        self._forget_old()
-        if not len(self._asked):
-            return
-        for transaction in transactions:
-            if transaction.hash not in self._known and self._asked.pop(transaction.short_id) is not None:
-                self._known.add(transaction.hash)
-                self._pool.submit_proposed(transaction, peer.session_id)
+        self._reading.read(peer, transactions, partial(self._take, peer))
+
+    def _take(self, peer: Peer, transaction: Transaction) -> bool:
+        if transaction.hash not in self._known and self._asked.pop(transaction.short_id) is not None:
+            self._known.add(transaction.hash)
+            self._pool.submit_proposed(transaction, peer.session_id)
+        return True
 
     def _forget_old(self) -> None:
         """The blocks that proposed them are so far back that nobody can commit them any more."""
@@ -119,13 +130,15 @@ class ProposalRelay:
     # ------------------------------------------------------------ answering
 
     def received_get_block_proposal(self, peer: Peer, message: GetBlockProposal) -> None:
-        ids = dict.fromkeys(message.proposals)
-        if len(message.proposals) > self._max_ids:
-            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{len(message.proposals)} proposals asked for")
-        elif len(ids) != len(message.proposals):
-            apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a proposal")
-        elif self._is_paced(peer, len(ids)):
-            self._answer(peer, ids)
+        count = len(message.proposals)
+        if count > self._max_ids:
+            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{count} proposals asked for")
+        elif self._is_paced(peer, count):
+            ids = dict.fromkeys(message.proposals)
+            if len(ids) != count:
+                apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a proposal")
+            else:
+                self._answer(peer, ids)
 
     def _answer(self, peer: Peer, ids: dict[bytes, None]) -> None:
         found = self._pool.by_short_ids(ids)

@@ -6,6 +6,7 @@ While the node downloads the chain nothing is looked at: blocks and transactions
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import structlog
@@ -58,7 +59,8 @@ class RelayTransactionsOfPeers(Protocol):
 
     def received_get_transactions(self, peer: Peer, message: GetRelayTransactions) -> None: ...
 
-    def received_transactions(self, peer: Peer, message: RelayTransactions) -> None: ...
+    def received_transactions(self, peer: Peer, payload: bytes) -> None:
+        """A message that is not decoded yet. Raises MoleculeError."""
 
     def closed(self, peer: Peer) -> None: ...
 
@@ -68,7 +70,8 @@ class RelayProposals(Protocol):
 
     def received_get_block_proposal(self, peer: Peer, message: GetBlockProposal) -> None: ...
 
-    def received_block_proposal(self, peer: Peer, message: BlockProposal) -> None: ...
+    def received_block_proposal(self, peer: Peer, payload: bytes) -> None:
+        """A message that is not decoded yet. Raises MoleculeError."""
 
     def closed(self, peer: Peer) -> None: ...
 
@@ -93,6 +96,13 @@ class RelayProtocol:
         self._blocks: Final = blocks
         self._transactions: Final = transactions
         self._proposals: Final = proposals
+        self._heavy: Final[Mapping[type[Composite] | None, Callable[[Peer, bytes], RelayStatus | None]]] = {
+            CompactBlock: blocks.received_compact,
+            RelayTransactions: transactions.received_transactions,
+            BlockTransactions: blocks.received_block_transactions,
+            BlockProposal: proposals.received_block_proposal,
+        }
+        """Messages that hold transactions are decoded by who knows whether they are wanted."""
         self._allowances: Final[dict[int, dict[int, Allowance]]] = {}
         """By session and kind of message."""
         self.counts: Final[Counter[str]] = Counter()
@@ -123,9 +133,7 @@ class RelayProtocol:
             self.counts[TOO_MANY] += 1
             return RelayStatus.TOO_MANY_REQUESTS
         try:
-            message = RELAY_MESSAGE.parse(payload)
-            self.counts[type(message).__name__] += 1
-            return self._dispatch(peer, message)
+            return self._dispatch(peer, payload)
         except MoleculeError as error:
             self.counts[UNDECODABLE] += 1
             apply_penalty(peer, Misbehaviour.RELAY_UNDECODABLE, str(error))
@@ -156,27 +164,21 @@ class RelayProtocol:
         allowance.spend(1.0, now)
         return True
 
-    def _dispatch(self, peer: Peer, message: Composite) -> RelayStatus | None:
+    def _dispatch(self, peer: Peer, payload: bytes) -> RelayStatus:
+        kind = RELAY_MESSAGE.item_class(payload)
+        heavy = self._heavy.get(kind)
+        if kind is not None and heavy is not None:
+            self.counts[kind.__name__] += 1
+            return heavy(peer, payload) or RelayStatus.OK
+        message = RELAY_MESSAGE.parse(payload)
+        self.counts[type(message).__name__] += 1
         match message:
-            case CompactBlock():
-                return self._blocks.received_compact(peer, message)
-            case BlockTransactions():
-                return self._blocks.received_block_transactions(peer, message)
             case GetBlockTransactions():
                 return self._blocks.received_get_block_transactions(peer, message)
-            case _:
-                self._dispatch_transactions(peer, message)
-                return RelayStatus.OK
-
-    def _dispatch_transactions(self, peer: Peer, message: Composite) -> None:
-        match message:
             case RelayTransactionHashes():
                 self._transactions.received_hashes(peer, message)
             case GetRelayTransactions():
                 self._transactions.received_get_transactions(peer, message)
-            case RelayTransactions():
-                self._transactions.received_transactions(peer, message)
             case GetBlockProposal():
                 self._proposals.received_get_block_proposal(peer, message)
-            case BlockProposal():
-                self._proposals.received_block_proposal(peer, message)
+        return RelayStatus.OK

@@ -10,17 +10,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 
 from ckb_node.runtime.bounded import BoundedMap
-from ckb_node.sync.check_data import transactions_are_sound
+from ckb_node.sync.check_data import transaction_is_sound
 from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.announcements import MAX_HASHES, Announcements
-from ckb_node.sync.relay.answers import MAX_BATCH_BYTES, PacedAnswers
+from ckb_node.sync.relay.answers import PacedAnswers
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
+from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
 from ckb_node.sync.relay.wanted import WantedTransactions
 from ckb_node.txpool.blame import is_final, is_malformed
 from ckb_node.txpool.events import ParentsMissing, RelayNews, RemoteRefused, TransactionAccepted
@@ -64,11 +66,8 @@ FIRST_SIZE: Final = 2048
 """Bytes that a transaction is thought to have before any came."""
 SIZE_WEIGHT: Final = 1 / 64
 
-MAX_CONTENT: Final = 2 * MAX_BATCH_BYTES
-"""Bytes of a message of transactions; honest ones have one batch, or one transaction."""
-TAKEN_AT_ONCE: Final = 256
 WANTED_AT_ONCE: Final = 4096
-"""Transactions of a message, and hashes of one, before the event loop may do something else."""
+"""Hashes of a message, before the event loop may do something else."""
 
 MAX_HELD: Final = 50_000
 """Transactions that came and are not judged yet, whose other announcers are remembered."""
@@ -96,6 +95,7 @@ class TransactionRelay:
         self._answers: Final = PacedAnswers(scheduler, self._find, _pack)
         self._paces: Final[Allowances[int]] = Allowances(HASHES_PER_S, HASHES_AT_ONCE, max_keys=MAX_PACED)
         self._others: Final[BoundedMap[bytes, tuple[int, ...]]] = BoundedMap(max_count=MAX_HELD)
+        self._reading: Final = Reading(scheduler, lambda peer: self._peer(peer.session_id) is peer)
         self._size = float(FIRST_SIZE)
         self._timers: Final[dict[Callable[[], None], Timer]] = {}
         self._unlisten: Callable[[], None] | None = None
@@ -202,30 +202,24 @@ class TransactionRelay:
         tx_hashes = message.tx_hashes
         if len(tx_hashes) > MAX_HASHES:
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{len(tx_hashes)} transaction hashes")
-        elif len({each[:SHORT_ID_SIZE] for each in tx_hashes}) != len(tx_hashes):
-            apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a transaction")
         elif self._is_paced(peer, len(tx_hashes)):
-            self._answers.ask(peer, tx_hashes)
+            if len({each[:SHORT_ID_SIZE] for each in tx_hashes}) != len(tx_hashes):
+                apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a transaction")
+            else:
+                self._answers.ask(peer, tx_hashes)
 
-    def received_transactions(self, peer: Peer, message: RelayTransactions) -> None:
-        """Checks their content, too."""
-        entries = message.transactions
-        if not transactions_are_sound(each.transaction for each in entries):
-            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, "transactions whose content makes no sense")
-        elif self._wanted.outstanding(peer.session_id) and message.raw_size <= MAX_CONTENT:
-            self._take_some(peer, entries, 0)
-
-    def _take_some(self, peer: Peer, entries: Sequence[RelayTransaction], first: int) -> None:
-        last = first + TAKEN_AT_ONCE
-        for entry in entries[first:last]:
-            if not self._take(peer, entry):
-                return
-        if last < len(entries):
-            self._later(peer, lambda: self._take_some(peer, entries, last))
+    def received_transactions(self, peer: Peer, payload: bytes) -> None:
+        """A RelayTransactions that is not decoded yet; nobody looks at it if the peer was asked for nothing. Checks its
+        content, too. Raises MoleculeError."""
+        if self._wanted.outstanding(peer.session_id) and len(payload) <= MAX_CONTENT:
+            self._reading.read(peer, Unread(RelayTransaction, payload), partial(self._take, peer))
 
     def _take(self, peer: Peer, entry: RelayTransaction) -> bool:
         """Give one to the pool, if this peer was asked for it; False when the peer is banned."""
         transaction, session = entry.transaction, peer.session_id
+        if not transaction_is_sound(transaction.raw, 0, transaction.raw_size):
+            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, "a transaction whose content makes no sense")
+            return False
         tx_hash = transaction.hash
         if tx_hash in self._known or not self._wanted.is_asked_of(tx_hash, session):
             return True

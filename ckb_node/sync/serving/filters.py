@@ -5,7 +5,7 @@ Lists end where the main chain or the built filters end; of a height beyond both
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Final
 
@@ -37,6 +37,8 @@ INTERVAL: Final = 2000
 """Of check points."""
 MAX_CHECK_POINTS: Final = 2000
 
+QUESTIONS: Final = (GetBlockFilters, GetBlockFilterHashes, GetBlockFilterCheckPoints)
+
 PRICE: Final = 0.02
 """Seconds for any of the answers, about."""
 _SIZE: Final = 4
@@ -60,6 +62,9 @@ class FilterServer:
         """Clients ask first."""
 
     def received(self, peer: Peer, payload: bytes) -> None:
+        kind = BLOCK_FILTER_MESSAGE.item_class(payload)
+        if kind is not None and kind not in QUESTIONS:
+            return  # an answer that nobody asked for is left, as in the reference; not decoded: it may be large
         try:
             message = BLOCK_FILTER_MESSAGE.parse(payload, compatible=True)
         except MoleculeError:
@@ -67,14 +72,14 @@ class FilterServer:
             return
         match message:
             case GetBlockFilters():
-                work = partial(answer_filters, self._filters, message.start_number)
+                self._ask(peer, answer_filters, message.start_number)
             case GetBlockFilterHashes():
-                work = partial(answer_filter_hashes, self._filters, message.start_number)
+                self._ask(peer, answer_filter_hashes, message.start_number)
             case GetBlockFilterCheckPoints():
-                work = partial(answer_check_points, self._filters, message.start_number)
-            case _:  # an answer that nobody asked for is left, as in the reference
-                return
-        self._answers.ask(peer, FILTER, work, PRICE)
+                self._ask(peer, answer_check_points, message.start_number)
+
+    def _ask(self, peer: Peer, answer: Callable[[FilterStore, int, ChainState], Answer], start: int) -> None:
+        self._answers.ask(peer, FILTER, partial(answer, self._filters, start), PRICE)
 
     def closed(self, peer: Peer) -> None:
         self._answers.closed(peer, FILTER)

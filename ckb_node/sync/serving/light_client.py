@@ -45,6 +45,8 @@ __all__ = ["LightClientServer"]
 
 log = structlog.get_logger("serving")
 
+QUESTIONS: Final = (GetLastState, GetLastStateProof, GetBlocksProof, GetTransactionsProof)
+
 PUSH_SECONDS: Final = 0.2
 """Between two tips that subscribers are told. Of many blocks at once they hear of the last."""
 
@@ -79,6 +81,10 @@ class LightClientServer:
         """Clients ask first."""
 
     def received(self, peer: Peer, payload: bytes) -> None:
+        kind = LIGHT_CLIENT_MESSAGE.item_class(payload)
+        if kind is not None and kind not in QUESTIONS:  # not decoded: it may be large
+            apply_penalty(peer, Misbehaviour.LIGHT_CLIENT_401_UNEXPECTED, kind.__name__)
+            return
         try:
             message = LIGHT_CLIENT_MESSAGE.parse(payload)
         except MoleculeError:
@@ -117,8 +123,6 @@ class LightClientServer:
                 refuse_excess(message)
                 price = len(message.tx_hashes) * TRANSACTION_PRICE
                 self._work(peer, partial(transactions_proof, question=message), price)
-            case _:
-                raise RefusedQuestion(Misbehaviour.LIGHT_CLIENT_401_UNEXPECTED, type(message).__name__)
 
     def _work(self, peer: Peer, answer: Callable[[ChainView], Generator[None, None, Any]], price: float) -> None:
         self._answers.ask(peer, LIGHT_CLIENT, _packed(answer), price)

@@ -303,6 +303,10 @@ class UnionKind(Kind[Composite]):
             raise MoleculeError(self.name, f"unknown item id {item_id}")
         self.classes[item_id].check(buf, start + NUMBER_SIZE, end, compatible)
 
+    def item_class(self, payload: bytes) -> type[Composite] | None:
+        """What a message says that it is, before anything else of it is looked at; None when it is none of these."""
+        return self.classes.get(U32.unpack_from(payload)[0]) if len(payload) >= NUMBER_SIZE else None
+
     def read(self, buf: bytes, start: int, end: int) -> Composite:
         item_id = U32.unpack_from(buf, start)[0]
         return self.classes[item_id].view(buf, start + NUMBER_SIZE, end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import accumulate, pairwise
 from random import Random
 from struct import Struct
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from consensus.codec.tx_layout import TxLayout, TxLayouts, learn_layout
+from consensus.codec.tx_layout import MAX_LEARNT, TxLayout, TxLayouts, learn_layout
 from consensus.crypto.hashing import ckb_hash
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import (
@@ -233,6 +234,20 @@ def passes(check: Callable[[bytes], object], raw: bytes) -> bool:
     except MoleculeError:
         return False
     return True
+
+
+def test_of_one_vector_not_all_new_layouts_are_derived() -> None:
+    layouts = TxLayouts(Transaction.check)
+    plain = a_transaction([an_input(bytes(36))], [an_output(1)])
+    raws = [Transaction(body=plain.body, witnesses=[bytes(size)]).raw for size in range(MAX_LEARNT + 20)]
+    bounds = list(accumulate(map(len, raws), initial=0))
+    found = layouts.check_all(b"".join(raws), bounds)
+    assert [(start, end) for start, end, _ in found] == list(pairwise(bounds))
+    assert [layout is not None for _, _, layout in found] == [True] * MAX_LEARNT + [False] * 20
+    again = layouts.check_all(b"".join(raws), bounds)
+    assert all(layout is not None for _, _, layout in again), "the rest is derived the next time"
+    with pytest.raises(MoleculeError):
+        layouts.check_all(b"".join([*raws[:-1], raws[-1][:-4]]), [*bounds[:-1], bounds[-1] - 4])
 
 
 @pytest.mark.fuzz

@@ -260,8 +260,11 @@ class FakeTransactions:
         del peer
         self.received.append(message)
 
-    received_hashes = received_get_transactions = received_transactions = note
-    received_get_block_proposal = received_block_proposal = note
+    def read(self, peer: object, payload: bytes) -> None:
+        self.note(peer, RELAY_MESSAGE.parse(payload))
+
+    received_hashes = received_get_transactions = received_get_block_proposal = note
+    received_transactions = received_block_proposal = read
 
 
 class Case:

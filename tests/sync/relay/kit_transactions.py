@@ -95,7 +95,7 @@ class Relays:
 
     def deliver(self, peer: FakePeer, *transactions: Transaction, cycles: int = 1000) -> None:
         entries = [RelayTransaction(cycles=cycles, transaction=each) for each in transactions]
-        self.transactions.received_transactions(peer, RelayTransactions(transactions=entries))
+        self.transactions.received_transactions(peer, RELAY_MESSAGE.pack(RelayTransactions(transactions=entries)))
 
     def asked(self, peer: FakePeer) -> list[bytes]:
         """What a peer was asked for since the last look."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ckb_node.sync.relay.unread import MAX_CONTENT
 from consensus.types.blockchain import Transaction
-from network.messages.protocols import BlockProposal, GetBlockProposal
+from network.limits import RELAY
+from network.messages.protocols import RELAY_MESSAGE, BlockProposal, GetBlockProposal
 from tests.support.network.peers import FakePeer
 from tests.sync.relay.kit_transactions import Relays, a_transaction, taken
 
@@ -22,7 +24,7 @@ def asked(peer: FakePeer) -> list[bytes]:
 
 
 def give(relays: Relays, peer: FakePeer, *transactions: Transaction) -> None:
-    relays.proposals.received_block_proposal(peer, BlockProposal(transactions=transactions))
+    relays.proposals.received_block_proposal(peer, RELAY_MESSAGE.pack(BlockProposal(transactions=transactions)))
 
 
 def question(relays: Relays, peer: FakePeer, short_ids: Sequence[bytes]) -> None:
@@ -91,9 +93,34 @@ def test_waiting_ends_ten_blocks_back() -> None:
 def test_400_for_too_many_transactions() -> None:
     relays = Relays()
     peer = relays.peer()
-    give(relays, peer, *[a_transaction(1)] * (MOST + 1))
+    tx = a_transaction(1)
+    give(relays, peer, *[tx] * (MOST + 1))
+    assert peer.banned is None, "nothing was asked for: it is not looked at"
+    relays.proposals.ask(peer, BLOCK, [tx.short_id])
+    give(relays, peer, *[tx] * (MOST + 1))
     assert peer.banned is not None
     assert peer.banned[1].startswith("400")
+
+
+def test_a_long_message_is_read_in_slices_and_its_sender_waits() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    txs = [a_transaction(serial) for serial in range(300)]
+    relays.proposals.ask(peer, BLOCK, [each.short_id for each in txs])
+    give(relays, peer, *txs)
+    assert 0 < len(relays.pool.submitted) < 300
+    assert RELAY in peer.held
+    relays.clock.advance(0.01)
+    assert [each[0] for each in relays.pool.submitted] == txs
+    assert RELAY not in peer.held
+
+
+def test_what_is_larger_than_any_honest_message_is_not_looked_at() -> None:
+    relays = Relays()
+    peer, tx = relays.peer(), a_transaction(1)
+    relays.proposals.ask(peer, BLOCK, [tx.short_id])
+    give(relays, peer, tx, a_transaction(2, size=MAX_CONTENT))
+    assert relays.pool.submitted == []
 
 
 # --------------------------------------------------------------------- answering

@@ -88,8 +88,36 @@ def test_a_compact_block_may_have_one_more_field_and_no_second() -> None:
     assert len(parts_of(without)) == 5
     peer = case.peer()
     assert case.protocol.process(peer, U32.pack(0) + pack_parts(base)) is RelayStatus.OK
-    case.protocol.process(peer, U32.pack(0) + pack_parts([*base, U32.pack(0)]))
+    other = Case(story().transfers)
+    peer = other.peer()
+    other.protocol.process(peer, U32.pack(0) + pack_parts([*base, U32.pack(0)]))
     assert ban_of(peer) == "relay"
+
+
+def test_of_a_compact_block_that_is_here_only_the_header_is_read() -> None:
+    """Eight megabytes of transactions take seconds to decode, and compressed they are a few kilobytes."""
+    case, block = Case(), story().base[-1]
+    peer = case.peer()
+    fields = parts_of(compact(block))
+    fields[2] = b"what nobody reads"
+    assert case.protocol.process(peer, U32.pack(0) + pack_parts(fields)) is RelayStatus.ALREADY_STORED
+    assert not peer.has_ended
+
+
+@pytest.mark.parametrize("kind", [0, 5])
+def test_what_is_larger_than_a_block_can_be_is_malformed_before_it_is_read(kind: int) -> None:
+    case = Case()
+    peer = case.peer()
+    case.protocol.process(peer, U32.pack(kind) + bytes(800_000))
+    assert ban_of(peer) == "400"
+
+
+def test_transactions_of_a_block_that_nobody_asked_for_are_not_read() -> None:
+    case = Case()
+    peer = case.peer()
+    payload = U32.pack(5) + pack_parts([story().block.hash, b"what nobody reads", b""])
+    assert case.protocol.process(peer, payload) is RelayStatus.IGNORED
+    assert not peer.has_ended
 
 
 def test_the_extension_of_a_compact_block_must_be_bytes() -> None:

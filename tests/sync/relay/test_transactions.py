@@ -21,9 +21,13 @@ from ckb_node.txpool.rejects import (
     ResolveFailed,
     VerificationFailed,
 )
+from consensus.codec.layout import U32
+from consensus.codec.molecule import pack_parts
+from consensus.errors import MoleculeError
 from consensus.rules.resolve import DeadOutPointError, TooManyDepsError
 from consensus.script.errors import ARGV_TOO_LONG_TEXT, VmInternalError
-from network.messages.protocols import GetRelayTransactions, RelayTransactionHashes
+from network.limits import RELAY
+from network.messages.protocols import GetRelayTransactions, RelayTransaction, RelayTransactionHashes
 from network.peer import SessionKind
 from tests.support.network.peers import FakePeer
 from tests.sync.relay.kit_transactions import CONSENSUS, Relays, a_transaction, some_hashes, taken
@@ -261,7 +265,13 @@ def test_only_what_this_peer_was_asked_for_counts() -> None:
 def test_unsound_content_is_400() -> None:
     relays = Relays()
     peer = relays.peer()
-    relays.deliver(peer, a_transaction(1, outputs_data=2))
+    bad = a_transaction(1, outputs_data=2)
+    relays.deliver(peer, bad)
+    assert peer.banned is None, "nothing was asked for: it is not looked at"
+    relays.announce(peer, bad.hash)
+    relays.clock.advance(0.1)
+    relays.deliver(peer, bad)
+    assert relays.pool.submitted == []
     assert peer.banned is not None
     assert peer.banned[1].startswith("400")
 
@@ -290,6 +300,32 @@ def test_a_long_message_is_taken_in_slices() -> None:
     assert 0 < len(relays.pool.submitted) < 600
     relays.clock.advance(0.01)
     assert [each[0] for each in relays.pool.submitted] == txs
+
+
+def test_who_sends_an_item_that_cannot_be_read_is_banned_though_others_before_it_are_fine() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    txs = [a_transaction(serial) for serial in range(100)]
+    relays.announce(peer, *(each.hash for each in txs))
+    relays.clock.advance(0.1)
+    entries = [RelayTransaction(cycles=1, transaction=each).raw for each in txs]
+    entries[80] = entries[80][:-1] + b"more"
+    relays.transactions.received_transactions(peer, U32.pack(1) + pack_parts([pack_parts(entries)]))
+    assert peer.banned is None, "it is read in slices"
+    relays.clock.advance(0.01)
+    assert peer.banned is not None
+    assert peer.banned[1].startswith("relay: undecodable")
+    assert [each[0] for each in relays.pool.submitted] == txs[:80]
+    assert RELAY not in peer.held
+
+
+@pytest.mark.parametrize("vector", [b"", U32.pack(4) + b"more", pack_parts([b"", b""])[:-1]])
+def test_a_broken_vector_of_transactions_is_undecodable(vector: bytes) -> None:
+    relays = Relays()
+    peer = relays.peer()
+    relays.wanted_from(peer)
+    with pytest.raises(MoleculeError):
+        relays.transactions.received_transactions(peer, U32.pack(1) + pack_parts([vector]))
 
 
 def script_failure(text: str) -> Reject:
