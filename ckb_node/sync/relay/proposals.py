@@ -105,15 +105,16 @@ class ProposalRelay:
     def received_block_proposal(self, peer: Peer, payload: bytes) -> None:
         """A BlockProposal that is not decoded yet. What was asked for goes to the pool, whoever sends it; the rest is
         dropped. Nobody looks at it when nothing was asked for. Raises MoleculeError."""
-        self._forget_old()
-        if not len(self._asked) or len(payload) > MAX_CONTENT:
+        if len(payload) > MAX_CONTENT:
             return
         transactions = Unread(Transaction, payload)
         if len(transactions) > self._max_ids:
             detail = f"{len(transactions)} proposed transactions"
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, detail)
             return
-        self._reading.read(peer, transactions, partial(self._take, peer))
+        self._forget_old()
+        if len(self._asked):
+            self._reading.read(peer, transactions, partial(self._take, peer))
 
     def _take(self, peer: Peer, transaction: Transaction) -> bool:
         if transaction.hash not in self._known and self._asked.pop(transaction.short_id) is not None:

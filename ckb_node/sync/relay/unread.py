@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
-from consensus.codec.layout import NUMBER_SIZE
+from consensus.codec.layout import NUMBER_SIZE, U32
 from consensus.codec.molecule import Composite
 from consensus.codec.molecule.kinds import part_bounds
 from consensus.errors import MoleculeError
@@ -24,6 +24,8 @@ T = TypeVar("T", bound=Composite)
 
 MAX_CONTENT: Final = 2 << 20
 """Bytes of a message of transactions; honest ones have a batch of a megabyte, or one transaction."""
+MIN_ITEM: Final = 64
+"""Bytes; no transaction is smaller. So few offsets need be looked at."""
 ITEMS_AT_ONCE: Final = 64
 BYTES_AT_ONCE: Final = 32 << 10
 """That are read, before the event loop may do something else; one item at least."""
@@ -37,6 +39,11 @@ def field_bounds(name: str, payload: bytes, count: int) -> Sequence[int]:
     return bounds
 
 
+def _offsets_size(payload: bytes, start: int, end: int) -> int:
+    """What a vector says of the bytes of its head; nothing is checked."""
+    return int(U32.unpack_from(payload, start + NUMBER_SIZE)[0]) if end - start >= 2 * NUMBER_SIZE else 0
+
+
 class Unread(Generic[T]):
     """The items of a union's item that has one field, a vector of tables. None of them is checked yet."""
 
@@ -46,6 +53,8 @@ class Unread(Generic[T]):
         bounds = field_bounds(name, payload, 1)
         if len(bounds) != 2:
             raise MoleculeError(name, f"{len(bounds) - 1} fields, expected 1")
+        if _offsets_size(payload, *bounds) // NUMBER_SIZE * MIN_ITEM > len(payload) + MIN_ITEM:
+            raise MoleculeError(name, "more items than its bytes can hold")
         self._kind: Final = kind
         self._payload: Final = payload
         self._spans: Final = list(pairwise(part_bounds(name, payload, *bounds)))

@@ -57,6 +57,11 @@ def test_there_is_one_field() -> None:
     assert len(unread()) == 0
 
 
+def test_a_head_of_offsets_alone_is_not_read() -> None:
+    with pytest.raises(MoleculeError, match="more items"):
+        unread(*[b""] * 10_000)
+
+
 def test_few_small_items_are_taken_at_once() -> None:
     case = Case(*SMALL[:ITEMS_AT_ONCE])
     assert case.taken == SMALL[:ITEMS_AT_ONCE]
