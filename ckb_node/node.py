@@ -45,6 +45,7 @@ from ckb_node.runtime.events import EventBus
 from ckb_node.runtime.interpreter import stay_responsive
 from ckb_node.runtime.key_file import load_or_create_identity
 from ckb_node.runtime.lane import Lane
+from ckb_node.runtime.log_control import LogControl
 from ckb_node.runtime.logs import LogEntries, set_up_logs
 from ckb_node.runtime.loop_faults import LoopFaults
 from ckb_node.runtime.metrics import DELAY_SECONDS, Metrics, watch_loop_delay
@@ -56,7 +57,7 @@ from ckb_node.sync.chain_access import ChainAccess
 from ckb_node.sync.pool_access import PoolAccess
 from ckb_node.sync.relay.blocks import RelayFigures
 from ckb_node.sync.service import SyncService
-from ckb_node.txpool.recent_rejects import open_rejects
+from ckb_node.txpool.recent_rejects import RecentRejects, open_rejects
 from ckb_node.txpool.refused import RefusedTransactions
 from ckb_node.txpool.service import PoolService
 from ckb_node.verification.scripts import ScriptService
@@ -115,8 +116,9 @@ def _faults(tasks: Tasks, progress: ProgressTeller) -> Sequence[Fault]:
 
 
 @contextmanager
-def open_node(config: Config) -> Iterator[Node]:
-    """Everything but listening: usable from Python as it is, inside an event loop."""
+def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
+    """Everything but listening: usable from Python as it is, inside an event loop. `logs` are those of the process, if
+    they are the node's to command."""
     with ExitStack() as stack:
         consensus, store, writer = stack.enter_context(open_chain(config))
         clock = SystemClock()
@@ -125,7 +127,7 @@ def open_node(config: Config) -> Iterator[Node]:
         stack.callback(chain.close)
         settings = config.file
         events = EventBus()
-        pool = _open_pool(config, chain, writer.scripts, clock, events, stack)
+        pool, rejects = _open_pool(config, chain, writer.scripts, clock, events, stack)
         network, script, onion = _open_network(config, consensus, clock.now_ms)
         keys = alert_keys(settings.alert_signature)
         filters, indexer = _open_filters(config, chain, stack), _open_indexer(config, chain, stack)
@@ -149,7 +151,7 @@ def open_node(config: Config) -> Iterator[Node]:
         if miner_config is not None:
             assembler = BlockAssembler(chain, pool.pool, miner_config, clock.now_ms, lane)
         chain.listen(publish_blocks(events))
-        news = _open_news(lane, stack)
+        news = _open_news(lane, logs, stack)
         news.listen(events)
         chain.listen(news.on_change)
         chain.listen_submitted(protocols.announce)
@@ -164,6 +166,9 @@ def open_node(config: Config) -> Iterator[Node]:
             extra_well_known=config.extra_well_known(),
             indexer=indexer,
             lane=lane,
+            version=VERSION,
+            logs=logs,
+            rejected_count=rejects.count,
         )
         stack.callback(lane.close)
         stack.callback(writer.scripts.end_runs)
@@ -195,7 +200,7 @@ def open_node(config: Config) -> Iterator[Node]:
 
 def _open_pool(
     config: Config, chain: ChainService, scripts: ScriptService, clock: SystemClock, events: EventBus, stack: ExitStack
-) -> PoolService:
+) -> tuple[PoolService, RecentRejects]:
     settings = config.file.tx_pool
     workers = settings.max_tx_verify_workers
     executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
@@ -203,7 +208,7 @@ def _open_pool(
     stack.callback(rejects.close)
     pool = PoolService(chain, settings.limits(), scripts, executor, clock.now_ms, workers, rejects, events=events)
     pool.refused = RefusedTransactions(config.data_dir / REFUSED_DIRECTORY, rpc_url(config))
-    return pool
+    return pool, rejects
 
 
 def _miner_config(config: Config, consensus: Consensus) -> MinerConfig | None:
@@ -260,7 +265,7 @@ def _open_indexer(config: Config, chain: ChainService, stack: ExitStack) -> Inde
     return indexer
 
 
-def _open_news(lane: Lane, stack: ExitStack) -> News:
+def _open_news(lane: Lane, logs: LogControl | None, stack: ExitStack) -> News:
     """What clients may subscribe to. Lines of the log come from any thread."""
     loop = asyncio.get_running_loop()
 
@@ -269,8 +274,13 @@ def _open_news(lane: Lane, stack: ExitStack) -> News:
             loop.call_soon_threadsafe(news.on_log, text)
 
     entries = LogEntries(tell)
-    news = News(Hub({Topic.LOG: entries.switch}), lane)
-    stack.callback(entries.switch, False)
+
+    def switch(is_on: bool) -> None:
+        if logs is not None:
+            (logs.listen if is_on else logs.unlisten)(entries)
+
+    news = News(Hub({Topic.LOG: switch}), lane)
+    stack.callback(switch, False)
     return news
 
 
@@ -395,12 +405,14 @@ def _dev_miner(node: Node) -> DevMiner:
     return DevMiner(node.chain, node.assembler, node.config.file.miner.interval_millis / 1000)
 
 
-async def serve(config: Config, signals: StopSignals, connections: int, *, mine: bool) -> None:
+async def serve(
+    config: Config, signals: StopSignals, connections: int, logs: LogControl | None = None, *, mine: bool
+) -> None:
     """Open, print the banner, and run until a signal. Raises the error of a vital task."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(LoopFaults())
-    with open_node(config) as node:
+    with open_node(config, logs) as node:
         signals.opened(partial(_set_from_thread, loop, stop))
         async with running(node, connections, mine=mine) as (host, port):
             stay_responsive()
@@ -435,12 +447,12 @@ def _say(text: str) -> None:
 def run_node(config: Config, *, mine: bool) -> int:
     """`ckb-node run` and `dev`: 0 when the node was told to stop. Raises the errors of opening, and StorageError when
     the chain cannot be written any more."""
-    set_up_logs(config.file.logger, config.log_dir, "run")
+    logs = set_up_logs(config.file.logger, config.log_dir, "run")
     obtain_consensus(config, configured_peers(config, _say), _say)
     connections = connections_within(raise_descriptor_limit())
     try:
         with crash_trace(config), StopSignals() as signals:
-            asyncio.run(serve(config, signals, connections, mine=mine))
+            asyncio.run(serve(config, signals, connections, logs, mine=mine))
     except ExceptionGroup as group:
         raise first_error(group) from group
     return 0

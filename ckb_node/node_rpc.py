@@ -24,6 +24,7 @@ from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
 from ckb_node.rpc.metrics import serving_metrics
 from ckb_node.rpc.news import News
+from ckb_node.rpc.openrpc import discovery
 from ckb_node.rpc.registry import MISSING_MODULES, Registry
 from ckb_node.rpc.services import Services
 from ckb_node.rpc.stream import CONNECTIONS, CONNECTIONS_PER_ADDRESS
@@ -63,7 +64,7 @@ def build_dispatcher(parts: RpcParts, tasks: asyncio.TaskGroup) -> Dispatcher:
     for module in MISSING_MODULES.intersection(settings.modules):
         log.warning("rpc.modules names a module that this version does not have", module=module.value)
     registry = Registry(parts.services, settings.modules, with_deprecated=settings.enable_deprecated_rpc)
-    for methods in (*OWN_MODULES, INDEXER_METHODS):
+    for methods in (*OWN_MODULES, INDEXER_METHODS, discovery(lambda: registry)):
         registry.add(methods)
     calls = None if parts.metrics is None else CallMetrics(parts.metrics, [method.name for method in registry])
     limit = settings.rpc_batch_limit or DEFAULT_BATCH_LIMIT

@@ -53,4 +53,5 @@ def _remote_node(layer: PeerLayer, peer: Session, sync_state: PeerSyncState | No
         last_ping_duration=None if entry is None else entry.ping_ms,
         sync_state=sync_state,
         protocols=[(protocol.id, version) for protocol, version in peer.versions.items()],
+        session_id=peer.session_id,
     )

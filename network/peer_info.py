@@ -60,6 +60,7 @@ class RemoteNode:
     last_ping_duration: int | None
     sync_state: PeerSyncState | None
     protocols: Sequence[tuple[int, str]]
+    session_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -43,6 +44,7 @@ __all__ = ["ChainState"]
 T = TypeVar("T")
 
 _NUMBER_END: Final = 1 << 64
+MAX_COUNTED_CELLS: Final = 2000
 
 
 class ChainState:
@@ -65,6 +67,17 @@ class ChainState:
     def path(self) -> Path:
         """The store's directory, for messages."""
         return self._path
+
+    def estimated_live_cells(self) -> int:
+        """About how many cells are live: exact when they are fewer than MAX_COUNTED_CELLS.
+
+        Out points begin with a hash, so the first of them tell how dense all are.
+        """
+        keys = [key for key, _ in islice(self._reader.iterator(prefix=CELL), MAX_COUNTED_CELLS)]
+        if len(keys) < MAX_COUNTED_CELLS:
+            return len(keys)
+        share = int.from_bytes(keys[-1][1:9], "big") + 1
+        return (len(keys) << 64) // share
 
     # Stored blocks, on the main chain or not
 

@@ -214,23 +214,15 @@ def module_is_disabled(module: str) -> RpcError:
     )
 
 
-def module_is_missing(module: str) -> RpcError:
-    """-4 for a module of the interface that this version does not have."""
-    return RpcError(Code.RPCModuleIsDisabled, f"This RPC method is in the module `{module}`, {_NOT_BUILT}")
-
-
-def method_not_found(name: str, *, closed: str | None = None, missing: str | None = None) -> RpcError:
-    """-32601. `closed`: the module that would have the method if it were on; `missing`: one that is not built."""
+def method_not_found(name: str, *, closed: str | None = None) -> RpcError:
+    """-32601. `closed`: the module that would have the method if it were on."""
     text = f"Method not found: `{name[:MAX_NAME]}`"
     if closed is not None:
         text += f" is in the module `{closed}`. Add the module to `rpc.modules` in config.toml and restart the node."
-    if missing is not None:
-        text += f" is in the module `{missing}`, {_NOT_BUILT}"
     return RpcError(Code.MethodNotFound, text)
 
 
 MAX_NAME = 80
-_NOT_BUILT = "which this version of ckb-node does not have."
 
 
 def method_is_deprecated(instead: str) -> RpcError:

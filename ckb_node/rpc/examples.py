@@ -15,6 +15,62 @@ class Example:
     result: Any
 
 
+_OVERVIEW = {
+    "sys": {
+        "global": {
+            "total_memory": 8589934592,
+            "used_memory": 4294967296,
+            "global_cpu_usage": 150.0,
+            "disks": [{"total_space": 1000000000000, "available_space": 500000000000, "is_removable": False}],
+            "networks": [
+                {
+                    "interface_name": "eth0",
+                    "received": 1048576,
+                    "total_received": 1073741824,
+                    "transmitted": 524288,
+                    "total_transmitted": 536870912,
+                }
+            ],
+        },
+        "cpu_usage": 25.5,
+        "disk_usage": {
+            "total_written_bytes": 536870912,
+            "written_bytes": 524288,
+            "total_read_bytes": 1073741824,
+            "read_bytes": 1048576,
+        },
+        "memory": 134217728,
+        "virtual_memory": 268435456,
+    },
+    "mining": {"difficulty": "0x1e083126", "hash_rate": "0x174876e800"},
+    "pool": {
+        "pending": "0x64",
+        "proposed": "0x32",
+        "orphan": "0x5",
+        "committing": "0x1f",
+        "total_recent_reject_num": "0x3",
+        "total_tx_size": "0x100000",
+        "total_tx_cycles": "0x2dc6c",
+        "max_tx_pool_size": "0xaba9500",
+        "last_txs_updated_at": "0x187b3d137a1",
+    },
+    "cells": {"estimate_live_cells_num": "0x989680", "total_occupied_capacities": "0x15f1e59b76c000"},
+    "network": {
+        "connected_peers": "0x1",
+        "outbound_peers": "0x1",
+        "inbound_peers": "0x0",
+        "peers": [
+            {
+                "peer_id": 0,
+                "is_outbound": True,
+                "latency_ms": "0x98",
+                "address": "/ip4/203.0.113.7/tcp/8115",
+            }
+        ],
+    },
+    "version": "0.1.0",
+}
+
 _BLOCK_HASH = "0xa5f5c85987a15de25661e5a214f2c1449cd803f071acc7999820f25246471f40"
 _PARENT_HASH = "0xae003585fa15309b30b31aed3dcf385e9472c3c3e93746a6c4540629a6a1ed2d"
 _TX_HASH = "0xa0ef4eb5f4ceeb08a4c8524d84c5da95dce2f608e0ca2ec8091191b0f330c6e3"
@@ -275,6 +331,11 @@ _NET = {
     "add_node": Example(["QmXwUgF48ULy6hkgfqrEwEfuHW7WyWyWauueRDAYQHNDfN", "/ip4/192.0.2.8/tcp/8115"], None),
     "remove_node": Example(["QmXwUgF48ULy6hkgfqrEwEfuHW7WyWyWauueRDAYQHNDfN"], None),
     "ping_peers": Example([], None),
+    "jemalloc_profiling_dump": Example([], "ckb-jeprof.1700000000.heap"),
+    "update_main_logger": Example([{"filter": "info,ckb-rpc=debug"}], None),
+    "set_extra_logger": Example(["extra", {"filter": "debug"}], None),
+    "get_overview": Example([None], _OVERVIEW),
+    "rpc.discover": Example([], {"openrpc": "1.2.6", "info": {}, "methods": [], "components": {}}),
     "subscribe": Example(["new_tip_header"], "0x7e0c1f2a3b4d5e6f708192a3b4c5d6e7"),
     "unsubscribe": Example(["0x7e0c1f2a3b4d5e6f708192a3b4c5d6e7"], True),
     "ping": Example([], "pong"),

@@ -344,3 +344,18 @@ def sync_state_json(state: SyncState) -> SyncStateJson:
         normal_time=uint_text(state.normal_time),
         low_time=uint_text(state.low_time),
     )
+
+
+class MainLoggerJson(Struct, frozen=True):
+    """Changes of the main log; what is null stays."""
+
+    filter: str | None = None
+    to_stdout: bool | None = None
+    to_file: bool | None = None
+    color: bool | None = None
+
+
+class ExtraLoggerJson(Struct, frozen=True):
+    """A log file of its own."""
+
+    filter: str

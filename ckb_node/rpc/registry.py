@@ -20,7 +20,6 @@ from ckb_node.rpc.errors import (
     method_is_deprecated,
     method_not_found,
     module_is_disabled,
-    module_is_missing,
 )
 from ckb_node.rpc.param_faults import fault_text
 from ckb_node.rpc.params import Codec
@@ -48,18 +47,12 @@ class Module(Enum):
 HIDDEN_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RICH_INDEXER})
 """Methods of these modules do not exist while the module is off; all others say how to switch it on."""
 
-NOT_BUILT = {
-    "jemalloc_profiling_dump": Module.DEBUG,
-    "update_main_logger": Module.DEBUG,
-    "set_extra_logger": Module.DEBUG,
-    "get_overview": Module.TERMINAL,
-}
-"""Methods of the interface that this version does not have."""
-
-MISSING_MODULES = frozenset({*NOT_BUILT.values(), Module.RICH_INDEXER})
+MISSING_MODULES = frozenset({Module.RICH_INDEXER})
 """Modules that `rpc.modules` may name, but that have no methods here."""
 
-OWNERS_MODULES = frozenset({Module.NET, Module.MINER, Module.INTEGRATION_TEST, Module.DEBUG, Module.ALERT})
+OWNERS_MODULES = frozenset(
+    {Module.NET, Module.MINER, Module.INTEGRATION_TEST, Module.DEBUG, Module.ALERT, Module.TERMINAL}
+)
 """Modules that command the node or show its inside: web pages of other machines do not get them."""
 
 IS_CROSS_ORIGIN: Final[ContextVar[bool]] = ContextVar("is_foreign", default=False)
@@ -121,6 +114,8 @@ class Method:
     """It changes something: once begun, it is finished although its caller has left."""
     owner_only: bool = False
     """Web pages of other machines do not get it."""
+    is_always_open: bool = False
+    """Whether its module is on or not."""
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
         """Values for the handler from the request's `params`: array, object, or nothing."""
@@ -184,6 +179,8 @@ class Methods:
         price: Price | None = None,
         is_change: bool = False,
         owner_only: bool = False,
+        name: str | None = None,
+        is_always_open: bool = False,
     ) -> Callable[[F], F]: ...
     def method(
         self,
@@ -193,14 +190,17 @@ class Methods:
         price: Price | None = None,
         is_change: bool = False,
         owner_only: bool = False,
+        name: str | None = None,
+        is_always_open: bool = False,
     ) -> F | Callable[[F], F]:
-        """Register a function `(services, …) -> result` under its own name; its docstring is the documentation."""
+        """Register a function `(services, …) -> result` under its own name, or `name` where that is no identifier; its
+        docstring is the documentation."""
 
         def register(function: F) -> F:
             params = _params_of(function)
             self._methods.append(
                 Method(
-                    name=function.__name__,
+                    name=name or function.__name__,
                     module=self.module,
                     handler=function,
                     params=params,
@@ -211,6 +211,7 @@ class Methods:
                     price=price,
                     is_change=is_change,
                     owner_only=owner_only or self.module in OWNERS_MODULES,
+                    is_always_open=is_always_open,
                 )
             )
             return function
@@ -266,15 +267,22 @@ class Registry:
 
     def not_found(self, name: str) -> RpcError:
         """What to answer to the name of no method."""
-        missing, closed = NOT_BUILT.get(name), self._unheard.get(name)
-        if missing is not None and missing not in HIDDEN_WHEN_DISABLED:
-            return module_is_missing(missing.value)
-        return method_not_found(name, closed=closed and closed.value, missing=missing and missing.value)
+        closed = self._unheard.get(name)
+        return method_not_found(name, closed=closed and closed.value)
 
-    def refusal(self, method: Method) -> RpcError | None:
-        """Why a method is closed, by the configuration or to this caller."""
-        if method.module not in self._enabled or (method.module is Module.MINER and self.services.miner is None):
+    def closed(self, method: Method) -> RpcError | None:
+        """Why the configuration closes a method."""
+        is_on = method.module in self._enabled and (
+            method.module is not Module.MINER or self.services.miner is not None
+        )
+        if not is_on and not method.is_always_open:
             return module_is_disabled(method.module.value)
         if method.deprecated is not None and not self._with_deprecated:
             return method_is_deprecated(method.deprecated)
+        return None
+
+    def refusal(self, method: Method) -> RpcError | None:
+        """Why a method is closed, by the configuration or to this caller."""
+        if (closed := self.closed(method)) is not None:
+            return closed
         return foreign_page(method.name) if method.owner_only and IS_CROSS_ORIGIN.get() else None

@@ -15,7 +15,9 @@ from typing import Final, ParamSpec, Protocol, Self, TypeVar
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.outputs_validator import WellKnownScripts
+from ckb_node.rpc.overview import Overview
 from ckb_node.runtime.lane import Lane, Slices
+from ckb_node.runtime.log_control import LogControl
 from ckb_node.sync.state import SyncState
 from ckb_node.txpool.views import (
     Accepted,
@@ -58,6 +60,10 @@ class ChainView(ChainReader, Protocol):
 
     def epoch_by_number(self, number: int) -> EpochExt | None:
         """An epoch of the main chain."""
+        ...
+
+    def estimated_live_cells(self) -> int:
+        """About how many there are; exact while they are few."""
         ...
 
     def block_size(self, block_hash: bytes) -> int:
@@ -287,5 +293,13 @@ class Services:
     indexer: IndexerService | None = None
     lane: Lane = field(default_factory=lambda: Lane("rpc", READERS))
     """Runs calls that would block the event loop. The maker closes it."""
+    version: str = ""
+    """Of this program, as peers see it."""
+    logs: LogControl | None = None
+    """None where they are not the node's to command."""
+    rejected_count: Callable[[], int] = lambda: 0
+    """About how many transactions are remembered as refused."""
+    overview: Overview = field(default_factory=Overview)
+    """Of module Terminal."""
     room: AnswerRoom = field(default_factory=AnswerRoom)
     """For answers that clients have not taken yet."""

@@ -29,6 +29,7 @@ class RpcSection(Section, frozen=True):
             Module.SUBSCRIPTION,
             Module.EXPERIMENT,
             Module.INDEXER,
+            Module.TERMINAL,
         ]
     )
     cors_origins: list[str] = msgspec.field(default_factory=list)

@@ -16,17 +16,9 @@ import msgspec
 import structlog
 from structlog.typing import ExcInfo
 
+from ckb_node.runtime.log_control import LogControl
 from ckb_node.runtime.log_text import bounded, shown, shown_traceback
-from ckb_node.runtime.settings import LoggerSection, parse_filter
-
-LEVELS = {
-    "off": logging.CRITICAL + 10,
-    "error": logging.ERROR,
-    "warn": logging.WARNING,
-    "info": logging.INFO,
-    "debug": logging.DEBUG,
-    "trace": logging.DEBUG - 5,
-}
+from ckb_node.runtime.settings import LoggerSection
 
 _SHARED: tuple[structlog.types.Processor, ...] = (
     structlog.stdlib.add_logger_name,
@@ -85,21 +77,10 @@ def _forget_older(path: Path, files: int) -> None:
             each.unlink(missing_ok=True)
 
 
-def set_up_logs(section: LoggerSection, directory: Path, command: str) -> None:
+def set_up_logs(section: LoggerSection, directory: Path, command: str) -> LogControl:
     """Send the logs of this process where `[logger]` says; files go into `directory`. OSError when the file cannot be
     opened.
     """
-    general, parts = parse_filter(section.filter)
-    root = logging.getLogger()
-    root.setLevel(LEVELS[general])
-    for name, level in parts.items():
-        logging.getLogger(part_of(name)).setLevel(LEVELS[level])
-    if section.log_to_stdout:
-        is_colored = section.color and sys.stdout.isatty()
-        root.addHandler(_rendering(Terminal(), colors=is_colored))
-    if section.log_to_file:
-        path = directory / f"{command}.log"
-        root.addHandler(_rendering(LogFile(path, section.max_file_size, section.max_files), colors=False))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -110,10 +91,13 @@ def set_up_logs(section: LoggerSection, directory: Path, command: str) -> None:
         cache_logger_on_first_use=True,
     )
 
+    def terminal(color: bool) -> logging.Handler:
+        return _rendering(Terminal(), colors=color and sys.stdout.isatty())
 
-def part_of(name: str) -> str:
-    """A part of the node by our name or by the reference's: `ckb-tx-pool` is txpool."""
-    return name.removeprefix("ckb-").replace("-", "") if name.startswith("ckb-") else name
+    def file(path: Path) -> logging.Handler:
+        return _rendering(LogFile(path, section.max_file_size, section.max_files), colors=False)
+
+    return LogControl(section, directory, command, terminal, file)
 
 
 def _rendering(handler: logging.Handler, *, colors: bool) -> logging.Handler:
@@ -152,14 +136,6 @@ class LogEntries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Called by logging."""
         self._sink(self.format(record).encode())
-
-    def switch(self, is_on: bool) -> None:
-        """Begin or end."""
-        root = logging.getLogger()
-        if is_on:
-            root.addHandler(self)
-        else:
-            root.removeHandler(self)
 
 
 def _entry_text(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:

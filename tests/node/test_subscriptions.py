@@ -16,6 +16,8 @@ import aiohttp
 from ckb_node.config import Config, parse_config
 from ckb_node.node import Node, open_node, running
 from ckb_node.rpc.subscriptions import Topic
+from ckb_node.runtime.log_control import LogControl
+from ckb_node.runtime.settings import LoggerSection
 from tests.support.asking import as_json
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
 from tests.support.nodes.process import free_port
@@ -46,12 +48,17 @@ def config_of(path: Path, tcp: int, ws: int) -> Config:
     )
 
 
+def _no_handler(_: object) -> logging.Handler:
+    return logging.NullHandler()
+
+
 @asynccontextmanager
 async def served(path: Path) -> AsyncIterator[tuple[Node, list[Speaker]]]:
     """A node, and a client of each kind."""
     tcp, ws = free_port(), free_port()
+    logs = LogControl(LoggerSection(log_to_file=False, log_to_stdout=False), path, "run", _no_handler, _no_handler)
     async with asyncio.timeout(60), AsyncExitStack() as stack:
-        node = stack.enter_context(open_node(config_of(path, tcp, ws)))
+        node = stack.enter_context(open_node(config_of(path, tcp, ws), logs))
         await stack.enter_async_context(running(node, 2000, mine=False))
         reader, writer = await asyncio.open_connection("127.0.0.1", tcp, limit=1 << 24)
         stack.callback(writer.close)

@@ -274,16 +274,10 @@ async def test_an_unknown_method_is_named(dispatcher: Dispatcher) -> None:
     assert (code, len(text) < 120) == (-32601, True)
 
 
-async def test_a_module_that_is_off_or_not_built_is_named(dispatcher: Dispatcher) -> None:
+async def test_a_module_that_is_off_is_named(dispatcher: Dispatcher) -> None:
     code, text = await message_of(dispatcher, "unheard")
     assert code == -32601
     assert text.startswith("Method not found: `unheard` is in the module `Subscription`. Add the module")
-    everything = dispatcher_of(NoMiner(), tuple(Module), [METHODS])
-    for method, module in (("get_overview", "Terminal"), ("set_extra_logger", "Debug")):
-        for each in (dispatcher, everything):
-            code, text = await message_of(each, method)
-            assert code == -4
-            assert f"This RPC method is in the module `{module}`, which this version of ckb-node does not have" in text
 
 
 async def test_a_method_of_a_disabled_module_says_what_to_do(dispatcher: Dispatcher) -> None:

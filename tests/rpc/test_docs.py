@@ -12,11 +12,10 @@ import pytest
 
 from ckb_node.rpc.calls import EncodedJson, LoopStream, ThreadStream
 from ckb_node.rpc.examples import EXAMPLES
-from ckb_node.rpc.methods import OWN_MODULES
-from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
 from ckb_node.rpc.registry import Method
+from tests.rpc.kit_docs import DOCS, METHODS, openrpc_text, table_text
+from tests.rpc.kit_reference import NOTES, OWN
 
-METHODS = [method for methods in (*OWN_MODULES, INDEXER_METHODS) for method in methods]
 TESTS = Path(__file__).parents[1]
 
 
@@ -31,10 +30,14 @@ def fits(value: Any, kind: Any) -> bool:
         return isinstance(value, list) and all(fits(each, items[0]) for each in value)
     if origin is tuple:
         return isinstance(value, list) and len(value) == len(items) and all(map(fits, value, items))
+    if kind is Any:
+        return True
     if origin is dict:
         return isinstance(value, dict) and all(fits(each, items[1]) for each in value.values())
     if origin is typing.Literal:
         return value in items
+    if kind is None:
+        return value is None
     if issubclass(kind, msgspec.Struct):
         return fits_struct(value, kind)
     return type(value) is kind
@@ -42,7 +45,8 @@ def fits(value: Any, kind: Any) -> bool:
 
 def fits_struct(value: Any, kind: type[msgspec.Struct]) -> bool:
     """Every member is there, but those that may be unset."""
-    types = typing.get_type_hints(kind)
+    hints, fields = typing.get_type_hints(kind), msgspec.structs.fields(kind)
+    types = {field.encode_name: hints[field.name] for field in fields}
     if not isinstance(value, dict) or value.keys() - types.keys():
         return False
     missing = types.keys() - value.keys()
@@ -53,6 +57,17 @@ def fits_struct(value: Any, kind: type[msgspec.Struct]) -> bool:
 
 def test_examples_are_of_methods_that_exist() -> None:
     assert set(EXAMPLES) == {method.name for method in METHODS}
+
+
+def test_the_committed_documents_are_those_of_the_methods() -> None:
+    """`make rpc-docs` renews them."""
+    assert (DOCS / "openrpc.json").read_text(encoding="utf-8") == openrpc_text()
+    assert (DOCS / "RPC.md").read_text(encoding="utf-8") == table_text()
+
+
+def test_notes_are_of_methods_that_exist() -> None:
+    names = {method.name for method in METHODS}
+    assert not (NOTES.keys() | OWN.keys()) - names
 
 
 def test_names_are_unique() -> None:

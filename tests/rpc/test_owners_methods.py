@@ -13,15 +13,16 @@ from ckb_node.rpc.registry import Module
 from tests.rpc.kit import rpc_chain
 from tests.support.asking import as_json
 
+OWNERS = (Module.NET, Module.MINER, Module.INTEGRATION_TEST, Module.ALERT, Module.DEBUG, Module.TERMINAL)
 REMOVES = {"remove_transaction", "clear_tx_pool", "clear_tx_verify_queue"}
 
 
 def test_which_they_are() -> None:
-    """All of Net, Miner, IntegrationTest and Alert, and of the pool what removes; nothing that wallets need."""
+    """All of Net, Miner, IntegrationTest, Alert, Debug and Terminal, and of the pool what removes; nothing that wallets
+    need."""
     for methods in (*OWN_MODULES, INDEXER_METHODS):
         for method in methods:
-            commands = method.module in (Module.NET, Module.MINER, Module.INTEGRATION_TEST, Module.ALERT)
-            assert method.owner_only == (commands or method.name in REMOVES), method.name
+            assert method.owner_only == (method.module in OWNERS or method.name in REMOVES), method.name
 
 
 @pytest.mark.parametrize("is_batch", [False, True])

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ckb_node.runtime.logs import part_of
+from ckb_node.runtime.log_control import part_of
 
 CONFIG = """
 [chain]

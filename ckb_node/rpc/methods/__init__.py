@@ -10,6 +10,7 @@ from ckb_node.rpc.methods import (
     chain_proofs,
     chain_rewards,
     chain_transactions,
+    debug,
     experiment,
     integration_test,
     miner,
@@ -17,6 +18,7 @@ from ckb_node.rpc.methods import (
     pool,
     stats,
     subscription,
+    terminal,
 )
 from ckb_node.rpc.registry import Methods
 
@@ -33,5 +35,7 @@ OWN_MODULES: Iterable[Methods] = (
     integration_test.METHODS,
     alert.METHODS,
     subscription.METHODS,
+    debug.METHODS,
+    terminal.METHODS,
 )
 """Always registered; `ckb_node.node` adds the methods of the indexer."""

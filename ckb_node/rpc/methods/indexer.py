@@ -167,7 +167,14 @@ class IndexerGroupedTxJson(Struct, frozen=True):
 class TransactionsPageJson(Struct, frozen=True):
     """A page of transactions."""
 
-    objects: list[IndexerTxJson] | list[IndexerGroupedTxJson]
+    objects: list[IndexerTxJson]
+    last_cursor: str
+
+
+class GroupedTransactionsPageJson(Struct, frozen=True):
+    """A page of transactions, each once."""
+
+    objects: list[IndexerGroupedTxJson]
     last_cursor: str
 
 
@@ -279,7 +286,7 @@ async def get_transactions(
     order: OrderParam,
     limit: Uint32,
     after: CursorParam | None = None,
-) -> ThreadStream[TransactionsPageJson]:
+) -> ThreadStream[TransactionsPageJson] | ThreadStream[GroupedTransactionsPageJson]:
     """Transactions with an input or output of a script, in pages; `group_by_transaction` gathers a transaction's."""
     count = _checked_limit(limit)
     texts = _grouped_texts if search_key.is_grouped else _transaction_texts

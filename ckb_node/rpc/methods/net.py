@@ -136,7 +136,7 @@ def ping_peers(services: Services) -> None:
     services.net.ping_peers()
 
 
-@METHODS.method
+@METHODS.method(is_always_open=True)
 def ping(services: Services) -> str:
     """`pong`: the node answers."""
     del services

@@ -1,0 +1,40 @@
+"""What the reference answers otherwise, for docs/RPC.md."""
+
+from __future__ import annotations
+
+EVERYWHERE = (
+    "Parameters may be given by name (an object); the reference takes arrays only.",
+    "Refusals of parameters name the parameter and what would be right; the codes are the same. An unknown method is "
+    "named in the text of -32601, behind the reference's words.",
+    "JSON that is no request object (`1`, `[]`) is -32600 as JSON-RPC says; the reference says -32700.",
+    "Web pages of other machines are refused unless `cors_origins` lists them, and never get what commands the node or "
+    "shows its inside; the reference answers to every page.",
+    "Requests are bounded by `max_request_body_size` on all transports (the reference: 2 MB), a batch by "
+    "`rpc_batch_limit` on all transports (the reference: HTTP only, and no default).",
+    "Requests of one connection are answered in their order; the reference works on four at a time by TCP and "
+    "WebSocket, and answers as they are ready.",
+    "A subscriber that reads too slowly finds the number of lost events as `dropped` beside the next `result`; the "
+    "reference tells nobody. `log` is the name of the topic, here and there: `logs` in its README is a slip.",
+)
+
+NOTES = {
+    "get_block_template": "`work_id` counts differently; the order of `proposals` is free",
+    "add_node": "words about a bad address",
+    "remove_node": "words about a bad peer id",
+    "get_banned_addresses": "a network that is banned with host bits set keeps them here, as the reference stores it",
+    "local_node_info": "own version, keys and addresses",
+    "process_block_without_verify": "`broadcast` makes no difference: peers hear of any new tip",
+    "jemalloc_profiling_dump": "always -32603 `unsupported`, as the reference built without profiling",
+    "update_main_logger": "a filter that makes no sense is -32603; the reference ignores what it does not understand",
+    "set_extra_logger": "as `update_main_logger`; at most 16, and the main log's own name is refused",
+    "get_overview": "without `[block_assembler]` `committing` is 0; the reference fails. `estimate_live_cells_num` is "
+    "exact on small chains",
+    "subscribe": "`dropped`, see above; at most 32 subscriptions of a connection; web pages of other machines do not "
+    "get `log`",
+    "get_transactions": "`last_cursor` is opaque and differs",
+    "get_cells": "`last_cursor` is opaque and differs",
+}
+
+OWN = {
+    "rpc.discover": "the OpenRPC document of the methods that are open",
+}
