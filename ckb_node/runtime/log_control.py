@@ -169,10 +169,10 @@ class LogControl:
         """Each handler gets its filter; loggers let pass what any of them wants."""
         for handler in (self._terminal, self._file, *self._listeners):
             if handler is not None:
-                handler.filters[:] = [self._main]
+                _give(handler, self._main)
         filters = [self._main]
         for level_filter, handler in self._extra.values():
-            handler.filters[:] = [level_filter]
+            _give(handler, level_filter)
             filters.append(level_filter)
         named = {name for each in filters for name in each.parts}
         for name in self._named - named:
@@ -181,6 +181,11 @@ class LogControl:
             logging.getLogger(name).setLevel(min(each.level_of(name) for each in filters))
         logging.getLogger().setLevel(min(each.general for each in filters))
         self._named = named
+
+
+def _give(handler: logging.Handler, chosen: LevelFilter) -> None:
+    """Filters of others stay."""
+    handler.filters[:] = [chosen, *(each for each in handler.filters if not isinstance(each, LevelFilter))]
 
 
 def part_of(name: str) -> str:
