@@ -116,10 +116,11 @@ def processing(
     config: Config, consensus: Consensus, store: ChainStore, script_processes: int | None
 ) -> Iterator[ChainWriter]:
     """The writer of an open store, with all that runs its scripts."""
+    for_pool = config.file.tx_pool.max_tx_verify_workers
     with (
         _engines_directory(config.data_dir.absolute()) as directory,
         _engines(directory) as engines,
-        closing(ParallelScriptService(consensus, engines, directory, script_processes)) as scripts,
+        closing(ParallelScriptService(consensus, engines, directory, script_processes, for_pool)) as scripts,
     ):
         assume_valid = AssumeValid(config.assume_valid_targets(consensus))
         yield ChainWriter(consensus, store, scripts, SystemClock().now_ms, assume_valid)

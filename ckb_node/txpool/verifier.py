@@ -14,10 +14,18 @@ from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rejects import Invalidated, PutOff, VerificationFailed
 from ckb_node.txpool.verify_queue import PendingVerification
 from ckb_node.verification.scripts import ScriptService
+from ckb_node.verification.short_runs import ShortRun
 from ckb_node.verification.stopping import ScriptsStopped, Stop
+from ckb_node.verification.worker_handle import WorkerDiedError
 from consensus.context import ChainReader
 from consensus.errors import CkbError
-from consensus.rules.verify_transaction import Cycles, RunScripts, verify_transaction
+from consensus.rules.verify_transaction import (
+    Cycles,
+    RunScripts,
+    verify_transaction,
+    verify_transaction_after_scripts,
+    verify_transaction_contextual,
+)
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction
@@ -28,6 +36,9 @@ _Run = Callable[[ChainReader, ResolvedTransaction, TxEnv, int, Stop], T]
 Check = Callable[[KnownCells | None], Checked]
 """The cheap rules at the pool's present tip. Raises Reject."""
 
+WORTH_PROCESSES: Final = 6
+"""Transactions at a time for which processes are started; until they are ready, and for few, threads do."""
+
 
 class PoolVerifier:
     """`workers` run the scripts of `parallel` transactions, and of one besides that takes long."""
@@ -37,23 +48,33 @@ class PoolVerifier:
         self._scripts: Final = scripts
         self._workers: Final = workers
         self._slots: Final = FairSlots(parallel)
+        self._processes: Final = scripts.short_runs
+        self._process_slots: Final = FairSlots(1 if self._processes is None else self._processes.depth)
+        self._busy = 0
         self._long_slot: Final = FairSlots(1)
         self._in_long_slot: PendingVerification | None = None
 
     async def verify(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """What the checks found and the cycles of the scripts, under the rules of the next block. Raises Reject."""
-        while True:
-            checked, cycles = await self._verify_once(pending, check, max_cycles)
-            if checked.vm_version == self._pool.vm_version:  # else a hardfork came while the scripts ran
-                return checked, cycles
+        self._busy += 1
+        try:
+            while True:
+                checked, cycles = await self._verify_once(pending, check, max_cycles)
+                if checked.vm_version == self._pool.vm_version:  # else a hardfork came while the scripts ran
+                    return checked, cycles
+        finally:
+            self._busy -= 1
 
     async def _verify_once(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
         is_large = pending.transaction.raw_size > CHECKED_AT_ONCE
         checked = None if is_large else check(None)
-        async with self._slots.turn():
-            checked = await self._check_again(pending, check, checked)
-            cycles = await self._in_worker(self._run_short, pending, checked, max_cycles)
+        try:
+            checked, cycles = await self._in_process(pending, check, checked, max_cycles)
+        except WorkerDiedError:
+            async with self._slots.turn():
+                checked = await self._check_again(pending, check, checked)
+                cycles = await self._in_worker(self._run_short, pending, checked, max_cycles)
         if cycles is None:
             self._put_off(pending)
             async with self._long_slot.turn():
@@ -65,6 +86,43 @@ class PoolVerifier:
                     self._in_long_slot = None
         pending.verify_wanted()
         return checked, cycles
+
+    async def _in_process(
+        self, pending: PendingVerification, check: Check, checked: Checked | None, max_cycles: int
+    ) -> tuple[Checked, int | None]:
+        """As `_in_worker` with `_run_short`, in a process. Raises WorkerDiedError when there is none that could tell;
+        they are started when there is enough to do. A large transaction (not checked yet) would hold others up."""
+        processes = self._processes
+        if processes is None or not processes.is_ready or checked is None:
+            if processes is not None and self._busy >= WORTH_PROCESSES:
+                processes.want()
+            raise WorkerDiedError
+        async with self._process_slots.turn():
+            checked = await self._check_again(pending, check, checked)
+            run = self._short_run(pending, checked, max_cycles)
+            try:
+                cycles = await processes.run(run)
+                if cycles is not None:
+                    verify_transaction_after_scripts(self._pool.consensus, checked.rtx)
+            except CkbError as error:
+                raise VerificationFailed(error) from error
+            except ScriptsStopped:
+                pending.verify_wanted()
+                raise Invalidated("the node stops") from None
+        return checked, cycles
+
+    def _short_run(self, pending: PendingVerification, checked: Checked, max_cycles: int) -> ShortRun:
+        consensus, scripts = self._pool.consensus, self._scripts
+        env, reader, rtx = self._pool.env(checked.status), self._pool.reader, checked.rtx
+
+        def before() -> int | None:
+            verify_transaction_contextual(consensus, rtx, env, reader)
+            return scripts.verified.known(scripts.cache_key(rtx, env), max_cycles)
+
+        def passed(cycles: int) -> None:
+            scripts.verified.put(scripts.cache_key(rtx, env), cycles)
+
+        return ShortRun(reader, rtx, env.epoch_without_proposal_window, max_cycles, pending.stop, before, passed)
 
     def _put_off(self, pending: PendingVerification) -> None:
         """Clients of this node do not wait for a peer's long scripts."""

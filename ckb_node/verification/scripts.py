@@ -9,6 +9,7 @@ from threading import Lock
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.verification.debug_output import Prints
 from ckb_node.verification.script_log import is_enabled, log_run
+from ckb_node.verification.short_runs import ShortRuns
 from ckb_node.verification.stopping import Gate, PoolPause, Stop, TimeExceeded
 from consensus.context import ChainReader
 from consensus.errors import ScriptError
@@ -56,11 +57,16 @@ class VerifiedTransactions:
 
         Raises what `run` raises, ExceededMaximumCycles.
         """
-        cycles = self.get(key)
+        cycles = self.known(key, max_cycles)
         if cycles is None:
             cycles = run()
             self.put(key, cycles)
-        elif cycles > max_cycles:
+        return cycles
+
+    def known(self, key: CacheKey, max_cycles: int) -> int | None:
+        """The cycles, if they are known. Raises ExceededMaximumCycles."""
+        cycles = self.get(key)
+        if cycles is not None and cycles > max_cycles:
             raise ExceededMaximumCycles(max_cycles)
         return cycles
 
@@ -91,6 +97,11 @@ class ScriptService:
     def worker_count(self) -> int:
         """Processes that run scripts; none here."""
         return 0
+
+    @property
+    def short_runs(self) -> ShortRuns | None:
+        """Processes for the pool's short transactions, which `run_short` runs else; none here."""
+        return None
 
     def warm_up(self) -> None:
         """Prepare for many blocks: return when scripts can run at full speed. Raises ScriptsStopped."""

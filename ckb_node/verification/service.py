@@ -13,7 +13,8 @@ import structlog
 from ckb_node.verification.long_runs import LongRuns
 from ckb_node.verification.messages import Setup
 from ckb_node.verification.script_log import is_enabled
-from ckb_node.verification.scripts import ScriptService, pool_seconds
+from ckb_node.verification.scripts import SHORT_RUN_S, ScriptService, pool_seconds
+from ckb_node.verification.short_runs import ShortRuns
 from ckb_node.verification.stopping import Stop
 from ckb_node.verification.worker_handle import Work, WorkerDiedError
 from ckb_node.verification.worker_pool import BlockWorkerPool
@@ -32,11 +33,16 @@ LONG_RUN_NICENESS: Final = 5
 
 
 class ParallelScriptService(ScriptService):
-    """Verdicts are those of ScriptService. Processes start when there is work for them, at most `block_processes` and
-    one more; they share the compiled programs in `engines_directory`."""
+    """Verdicts are those of ScriptService. Processes start when there is work for them, at most `block_processes`,
+    `pool_processes` and two more; they share the compiled programs in `engines_directory`."""
 
     def __init__(
-        self, consensus: Consensus, engines: Engines, engines_directory: Path, block_processes: int | None = None
+        self,
+        consensus: Consensus,
+        engines: Engines,
+        engines_directory: Path,
+        block_processes: int | None = None,
+        pool_processes: int = 2,
     ) -> None:
         super().__init__(consensus, engines.create_machine)
         hardforks, directory = asdict(consensus.hardforks), str(engines_directory)
@@ -44,11 +50,18 @@ class ParallelScriptService(ScriptService):
         self.blocks = BlockWorkerPool(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
         pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_enabled(), own_niceness=LONG_RUN_NICENESS)
         self.long_runs, self.estimate_runs = LongRuns(pool_setup), LongRuns(pool_setup)
+        self._short_runs = ShortRuns(pool_setup, pool_processes, SHORT_RUN_S, self.gate, self.stop)
 
     @property
     def worker_count(self) -> int:
         """As ScriptService."""
-        return len(self.blocks) + self.long_runs.is_started + self.estimate_runs.is_started
+        one_each = self.long_runs.is_started + self.estimate_runs.is_started
+        return len(self.blocks) + self._short_runs.process_count + one_each
+
+    @property
+    def short_runs(self) -> ShortRuns:
+        """As ScriptService."""
+        return self._short_runs
 
     def warm_up(self) -> None:
         """As ScriptService: starts the processes for blocks."""
@@ -132,6 +145,7 @@ class ParallelScriptService(ScriptService):
     def close(self) -> None:
         """End all processes. Call it when no thread runs scripts any more."""
         self.blocks.close()
+        self._short_runs.close()
         self.long_runs.close()
         self.estimate_runs.close()
 

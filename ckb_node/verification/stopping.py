@@ -62,6 +62,11 @@ class Gate:
         self._blocks, self._lock = 0, Lock()
         self._open = Event()
         self._open.set()
+        self._listeners: list[Callable[[bool], None]] = []
+
+    def listen(self, listener: Callable[[bool], None]) -> None:
+        """`listener` hears, in any thread, that it is open, or is not any more. It must return at once."""
+        self._listeners.append(listener)
 
     @property
     def is_open(self) -> bool:
@@ -72,7 +77,9 @@ class Gate:
         """A block is verified while the context lasts."""
         with self._lock:
             self._blocks += 1
-            self._open.clear()
+            if self._blocks == 1:
+                self._open.clear()
+                self._tell(is_open=False)
         try:
             yield
         finally:
@@ -80,6 +87,11 @@ class Gate:
                 self._blocks -= 1
                 if not self._blocks:
                     self._open.set()
+                    self._tell(is_open=True)
+
+    def _tell(self, *, is_open: bool) -> None:
+        for listener in self._listeners:
+            listener(is_open)
 
     def wait(self, stop: Stop) -> None:
         """Return when no block is verified. Raises ScriptsStopped."""

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -88,6 +88,7 @@ class WorkerHandle:
             raise WorkerDiedError from error
         self._frames = Frames(MAX_FROM_PROCESS)
         self._working: dict[int, _Assigned] = {}
+        self._jobs = JobMaker()
         self._next_id = 1
         self._sent_bytes = 0
         self._unsent = bytearray()
@@ -113,11 +114,11 @@ class WorkerHandle:
 
     def assign(self, work: Sequence[Work], chain: ScriptChain) -> None:
         """Send more work, which is done in this order. Does not block. Raises WorkerDiedError."""
-        first, jobs, maker = self._next_id, [], JobMaker()
+        first, jobs = self._next_id, []
         if not self._working:
             self._watch.begin()
         for each in work:
-            jobs.append(maker.make(self._next_id, each.rtx, each.epoch, each.max_cycles, each.seconds))
+            jobs.append(self._jobs.make(self._next_id, each.rtx, each.epoch, each.max_cycles, each.seconds))
             self._next_id += 1
         share = self._send(Jobs(jobs)) // len(jobs)
         for job_id, each in enumerate(work, start=first):
@@ -249,7 +250,21 @@ def _start() -> tuple[socket.socket, Control, subprocess.Popen[bytes]]:
         raise
 
 
-def readable(processes: Sequence[WorkerHandle], wait_s: float) -> list[WorkerHandle]:
+class Pollable(Protocol):
+    """What `readable` waits for; a WorkerHandle is one."""
+
+    @property
+    def has_unsent(self) -> bool: ...
+
+    def fileno(self) -> int: ...
+
+    def send_on(self) -> None: ...
+
+
+P = TypeVar("P", bound=Pollable)
+
+
+def readable(processes: Sequence[P], wait_s: float) -> list[P]:
     """Workers that have sent something, or are gone; waits `wait_s` for one, and sends on what waits to be sent.
 
     Not by `select`, which takes no descriptors from 1024 on: a node with many peers has them. Raises WorkerDiedError.

@@ -173,8 +173,7 @@ class _Run:
     parent: int
 
     def __post_init__(self) -> None:
-        seconds = self.job.seconds
-        self._end = None if seconds is None else time.process_time() + seconds
+        self._end: float | None = None
 
     def header(self, block_hash: bytes) -> Header | None:
         raw = self._ask(Subject.HEADER, block_hash)
@@ -199,15 +198,25 @@ class _Run:
         return answer.content
 
     def pause(self) -> None:
-        """See consensus.script.scheduler.Pause."""
+        """See consensus.script.scheduler.Pause. Time counts from the first one on: an engine that is compiled before
+        costs the transaction nothing."""
+        self.wait()
+        if self.job.seconds is None:
+            return
+        now = time.process_time()
+        if self._end is None:
+            self._end = now + self.job.seconds
+        elif now > self._end:
+            raise _OutOfTimeError
+
+    def wait(self) -> None:
+        """While a block is verified."""
         self._check_wanted()
         self.control.beat()
         while self.control.is_paused:
             time.sleep(PAUSE_S)
             self.control.beat()
             self._check_wanted()
-        if self._end is not None and time.process_time() > self._end:
-            raise _OutOfTimeError
 
     def _check_wanted(self) -> None:
         if self.job.id < self.control.first_wanted:
@@ -260,7 +269,7 @@ class WorkerMain:
             return Done(job.id, Ending.BROKEN)
 
     def _verify(self, run: _Run) -> int:
-        run.pause()
+        run.wait()
         job = run.job
         rtx = resolved_of(job, run.data_of)
         try:

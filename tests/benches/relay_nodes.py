@@ -38,15 +38,15 @@ def start_nodes(stack: ExitStack, directory: Path, spec: Path, reference: Path |
     """Two of the reference, if there is one, stand among `ours` of this program; with none of ours, it is alone."""
     nodes: list[Node] = []
     for number in range(ours):
-        nodes.append(_start_ours(stack, directory / f"ours-{number}", spec))
+        nodes.append(start_one_of_ours(stack, directory / f"ours-{number}", spec))
         if reference is not None and number in (ours // 3, 2 * ours // 3):
-            nodes.append(_start_reference(stack, reference, directory / f"reference-{number}", spec))
+            nodes.append(start_one_of_theirs(stack, reference, directory / f"reference-{number}", spec))
     if reference is not None and not ours:
-        nodes += [_start_reference(stack, reference, directory / f"reference-{at}", spec) for at in range(ALONE)]
+        nodes += [start_one_of_theirs(stack, reference, directory / f"reference-{at}", spec) for at in range(ALONE)]
     return nodes
 
 
-def _start_ours(stack: ExitStack, directory: Path, spec: Path) -> OurNode:
+def start_one_of_ours(stack: ExitStack, directory: Path, spec: Path) -> OurNode:
     port = init_ours(directory, spec)
     config = directory / "config.toml"
     text = config.read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def _kill(node: OurNode) -> None:
         node.kill()
 
 
-def _start_reference(stack: ExitStack, binary: Path, directory: Path, spec: Path) -> ReferenceNode:
+def start_one_of_theirs(stack: ExitStack, binary: Path, directory: Path, spec: Path) -> ReferenceNode:
     node = ReferenceNode(binary, directory, spec)
     stack.callback(node.stop)
     node.start()
@@ -100,7 +100,7 @@ def _relays(peer: dict[str, object], wanted: str) -> bool:
     return peer["node_id"] == wanted and any(int(each["id"], 16) == RELAY.id for each in protocols)
 
 
-class _Answers:
+class SyncAnswers:
     """Sync, as far as peers want an answer to stay."""
 
     protocol: ProtocolSpec = SYNC
@@ -160,7 +160,7 @@ async def listening(directory: Path, network_name: str, nodes: Sequence[Node]) -
     settings = ServiceSettings(listen=(), peers=PeerLayerSettings(local=local))
     service = NetworkService(Identity(b"\x77" * 32), files, settings, lambda: time.time_ns() // 1_000_000)
     listener = Listener()
-    async with service.running(lambda _: [_Answers(), listener], 256) as layer:
+    async with service.running(lambda _: [SyncAnswers(), listener], 256) as layer:
         for node in nodes:
             peer_id, address = await asyncio.to_thread(address_of, node)
             layer.switch.dial(Multiaddr.parse(f"{address}/p2p/{peer_id}"))
