@@ -38,7 +38,7 @@ from consensus.codec.layout import (
 )
 from consensus.codec.molecule import BYTES, pack_parts
 from consensus.crypto.hashing import HASH_SIZE
-from consensus.types.blockchain import PROPOSAL_SHORT_ID_VEC, Block
+from consensus.types.blockchain import PROPOSAL_SHORT_ID_VEC, Block, Transaction
 
 _SCRIPT_OFFSETS = (SCRIPT_CODE_HASH_AT, SCRIPT_HASH_TYPE_AT, SCRIPT_ARGS_AT)
 _NONCE_SIZE = 16
@@ -72,6 +72,11 @@ def transaction_bytes(transaction: TransactionJson) -> bytes:
         return _transaction(transaction)
     except _UNUSUAL:
         return read_transaction(transaction).raw
+
+
+def transaction_of(transaction: TransactionJson) -> Transaction:
+    """The transaction that `jsontypes.read_transaction` gives. Raises BadTextError, MoleculeError."""
+    return Transaction.trusted(transaction_bytes(transaction))
 
 
 def _number(text: str) -> int:

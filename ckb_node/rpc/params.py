@@ -15,7 +15,7 @@ import msgspec
 from ckb_node.jsonrpc_types import chain as jsontypes
 from ckb_node.jsonrpc_types import hex_text as hextext
 from ckb_node.jsonrpc_types.alert import AlertJson, read_alert
-from ckb_node.jsonrpc_types.fast_read import block_of
+from ckb_node.jsonrpc_types.fast_read import block_of, transaction_of
 from ckb_node.mining import template_json as templatejson
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc import chain_results as chainresults
@@ -59,7 +59,7 @@ H256 = Annotated[bytes, Codec("H256", str, hextext.parse_hash)]
 Hashes = Annotated[list[bytes], Codec("Array<H256>", list[str], _read_hashes)]
 ScriptParam = Annotated[Script, Codec("Script", jsontypes.ScriptJson, jsontypes.read_script)]
 OutPointParam = Annotated[OutPoint, Codec("OutPoint", jsontypes.OutPointJson, jsontypes.read_out_point)]
-TransactionParam = Annotated[Transaction, Codec("Transaction", jsontypes.TransactionJson, jsontypes.read_transaction)]
+TransactionParam = Annotated[Transaction, Codec("Transaction", jsontypes.TransactionJson, transaction_of)]
 BlockParam = Annotated[Block, Codec("Block", jsontypes.BlockJson, block_of)]
 ValidatorParam = Annotated[OutputsValidator, Codec("OutputsValidator", OutputsValidator, _itself)]
 PriorityParam = Annotated[FeePriority, Codec("EstimateMode", FeePriority, _itself)]

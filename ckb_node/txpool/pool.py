@@ -18,6 +18,7 @@ from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.known import KnownCells
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
 from ckb_node.txpool.proposal_window import ProposalReader, ProposalTable
+from ckb_node.txpool.quick import SharedDeps, is_sound_alone
 from ckb_node.txpool.rbf import verify_replacement
 from ckb_node.txpool.recent_rejects import RecentRejects, RejectLimits
 from ckb_node.txpool.rejects import (
@@ -106,6 +107,7 @@ class TxPool:
     def _set_reader(self, reader: ChainReader) -> None:
         """Move to another state of the chain; entries change their status in the two-step commit."""
         self.reader = reader
+        self._deps = SharedDeps()
         self.tip = reader.tip_header()
         self.vm_version = type_script_vm_version(self.consensus, self.env(Status.PENDING).epoch_without_proposal_window)
         before, self.proposals = self.proposals, self._proposal_reader.table(reader)
@@ -154,10 +156,11 @@ class TxPool:
 
     def verify_non_contextual(self, tx: Transaction) -> None:
         """The rules that need neither chain nor pool. Raises Reject."""
-        try:
-            verify_transaction_non_contextual(self.consensus, tx)
-        except CkbError as error:
-            raise VerificationFailed(error) from error
+        if tx.size_in_block > self.consensus.max_block_bytes or not is_sound_alone(tx):
+            try:
+                verify_transaction_non_contextual(self.consensus, tx)
+            except CkbError as error:
+                raise VerificationFailed(error) from error
         if tx.size_in_block > TRANSACTION_SIZE_LIMIT:
             raise TooLarge(tx.size_in_block, TRANSACTION_SIZE_LIMIT)
         if tx.is_cellbase:
@@ -169,7 +172,7 @@ class TxPool:
 
     def _resolve(self, tx: Transaction, cells: PoolCells, spent: Container[bytes]) -> ResolvedTransaction:
         try:
-            return resolve_transaction(tx, cells, self.reader, spent)
+            return resolve_transaction(tx, cells, self.reader, spent, self._deps.resolve)
         except DeadOutPointError:
             raise
         except ResolveError as error:

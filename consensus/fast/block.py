@@ -74,7 +74,7 @@ def fast_verify_block_body(consensus: Consensus, block: Block) -> None:
         return verify_block_body(consensus, block)
     if not _has_ordinary_frame(consensus, block) or not _is_ordinary_cellbase(slices[0], block.number):
         return verify_block_body(consensus, block)
-    if not _commits_to(block, slices) or not all(map(_is_sound, slices[1:])):
+    if not _commits_to(block, slices) or not all(map(is_sound, slices[1:])):
         return verify_block_body(consensus, block)
     return None
 
@@ -140,7 +140,7 @@ def _names_a_miner(witness: bytes) -> bool:
     return is_cellbase_witness(witness)
 
 
-def _is_sound(transaction: TxSlice) -> bool:
+def is_sound(transaction: TxSlice) -> bool:
     """Of a transaction that is in a block of a good size and not the first: the rules of
     `verify_transaction_non_contextual` hold, and it is no cellbase."""
     layout = transaction.layout

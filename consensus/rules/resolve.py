@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +14,13 @@ from consensus.types.core import CellMeta, ResolvedTransaction, TransactionInfo
 
 MAX_DEP_EXPANSION = 2048
 """Most code cells that a transaction may name, by itself or through dep groups."""
+
+
+ResolvedDeps = tuple[list[CellMeta], list[CellMeta]]
+"""Code cells, and cells of the dep groups."""
+
+ResolveDeps = Callable[[Transaction, CellProvider, Container[bytes]], ResolvedDeps]
+"""As `resolve_cell_deps`."""
 
 
 class HeaderChecker(Protocol):
@@ -74,13 +81,18 @@ class TooManyDepsError(ResolveError):
 
 
 def resolve_transaction(
-    transaction: Transaction, cells: CellProvider, headers: HeaderChecker, spent: Container[bytes]
+    transaction: Transaction,
+    cells: CellProvider,
+    headers: HeaderChecker,
+    spent: Container[bytes],
+    resolve_deps: ResolveDeps | None = None,
 ) -> ResolvedTransaction:
     """RFC 22 "Value Storage", "Header Deps": inputs and cell deps are live, header deps are on the main chain.
 
     `spent` are out points that earlier transactions of the block or pool spend; the caller adds the inputs when it
     takes the transaction. A cellbase has no input cells, but its deps count. A cell may be input and dep of one
-    transaction. Raises a ResolveError.
+    transaction. `resolve_deps` knows deps that others have too; it must give what `resolve_cell_deps` gives. Raises a
+    ResolveError.
     """
     inputs: list[CellMeta] = []
     if not transaction.is_cellbase:
@@ -91,16 +103,14 @@ def resolve_transaction(
                 raise DeadOutPointError(out_point)
             seen.add(out_point)
             inputs.append(_live_cell(out_point, cells, spent))
-    cell_deps, dep_groups = resolve_cell_deps(transaction, cells, spent)
+    cell_deps, dep_groups = (resolve_deps or resolve_cell_deps)(transaction, cells, spent)
     for block_hash in transaction.body.header_deps:
         if not headers.is_main(block_hash):
             raise InvalidHeaderDepError(block_hash)
     return ResolvedTransaction(transaction, inputs, cell_deps, dep_groups)
 
 
-def resolve_cell_deps(
-    transaction: Transaction, cells: CellProvider, spent: Container[bytes]
-) -> tuple[list[CellMeta], list[CellMeta]]:
+def resolve_cell_deps(transaction: Transaction, cells: CellProvider, spent: Container[bytes]) -> ResolvedDeps:
     """RFC 22 "Dep Group", RFC 38: cell deps expand to at most 2048 live code cells.
 
     Returns code cells with those that dep groups list, in order; and the cells of the dep groups. Groups do not nest.
