@@ -64,8 +64,10 @@ bench-kernels: setup
 ## A reorganisation of 1,000 blocks on a running node, and how long RPC is held up by it.
 bench-reorg: setup
 	$(BIN)/python -m tests.benches.reorg
-## Memory of the pool for each byte that it counts.
+## The pool: transactions a second by RPC and by relay, templates, memory for each byte that it counts. With REFERENCE=<path of a ckb
+## binary> CELLS=<directory with the official ELF files> the reference stands beside it.
 bench-pool: setup
+	$(BIN)/python -m tests.benches.pool $(if $(REFERENCE),--reference $(abspath $(REFERENCE)) --cells $(abspath $(CELLS)))
 	$(BIN)/python -m tests.benches.pool_memory $(COUNT)
 
 ## The wire of peers on loopback: rates by size of messages, handshakes, memory of an idle session.

@@ -22,8 +22,8 @@ from consensus.errors import CkbError
 from consensus.rules.verify_transaction import (
     Cycles,
     RunScripts,
+    after_scripts,
     verify_transaction,
-    verify_transaction_after_scripts,
     verify_transaction_contextual,
 )
 from consensus.tx_env import TxEnv
@@ -103,7 +103,7 @@ class PoolVerifier:
             try:
                 cycles = await processes.run(run)
                 if cycles is not None:
-                    verify_transaction_after_scripts(self._pool.consensus, checked.rtx)
+                    after_scripts(self._pool.consensus, checked.rtx)
             except CkbError as error:
                 raise VerificationFailed(error) from error
             except ScriptsStopped:

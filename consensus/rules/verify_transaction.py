@@ -91,11 +91,11 @@ def verify_transaction(
     verify_transaction_contextual(consensus, rtx, env, headers)
     cycles = run(rtx, env, max_cycles)
     if cycles is not None:
-        verify_transaction_after_scripts(consensus, rtx)
+        after_scripts(consensus, rtx)
     return cycles
 
 
-def verify_transaction_after_scripts(consensus: Consensus, rtx: ResolvedTransaction) -> None:
+def after_scripts(consensus: Consensus, rtx: ResolvedTransaction) -> None:
     """What `verify_transaction` asks last, for who runs the scripts elsewhere. Raises TransactionError."""
     verify_dao_lock_sizes(consensus, rtx)
 
