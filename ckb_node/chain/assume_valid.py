@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -26,13 +26,28 @@ class KnownHeaders(Protocol):
 
     def header(self, block_hash: bytes) -> Header | None: ...
 
-    def ancestor_hash(self, block_hash: bytes, number: int) -> bytes | None:
-        """Hash of the ancestor at a height, the block itself at its own; None when it is not known."""
+    def branch_hashes(self, block_hash: bytes, first: int, last: int) -> list[bytes] | None:
+        """Hashes of the ancestors at the heights from `first` to `last`, lowest first; None when they are not known."""
         ...
 
     def best_header(self) -> Header:
         """Of the known chain with the most work."""
         ...
+
+
+STRETCH: Final = 512
+"""Ancestors of a target that are read at once: blocks come in the order of their heights."""
+
+
+class _Stretch(NamedTuple):
+    """Hashes of ancestors of a target, from height `first` on. They are the same on whatever chain is read."""
+
+    first: int
+    hashes: Sequence[bytes]
+
+    def at(self, number: int) -> bytes | None:
+        at = number - self.first
+        return self.hashes[at] if 0 <= at < len(self.hashes) else None
 
 
 class AssumeValid:
@@ -46,6 +61,8 @@ class AssumeValid:
         self._waiting = list(named)
         self._found: list[Header] = []
         self._headers: KnownHeaders | None = None
+        self._stretches: dict[bytes, _Stretch] = {}
+        """By target."""
         self._lock = Lock()
 
     @property
@@ -101,14 +118,24 @@ class AssumeValid:
             headers, found = self._headers, self._found
         if headers is None:
             return False
-        return any(
-            header.number <= target.number and headers.ancestor_hash(target.hash, header.number) == header.hash
-            for target in reversed(found)
-        )
+        return any(self._ancestor_of(target, header.number, headers) == header.hash for target in reversed(found))
+
+    def _ancestor_of(self, target: Header, number: int, headers: KnownHeaders) -> bytes | None:
+        """Hash of the target's ancestor at a height; None when there is none."""
+        if number > target.number:
+            return None
+        stretch = self._stretches.get(target.hash)
+        known = None if stretch is None else stretch.at(number)
+        if known is None:
+            hashes = headers.branch_hashes(target.hash, number, min(number + STRETCH - 1, target.number))
+            stretch = self._stretches[target.hash] = _Stretch(number, hashes or ())
+            known = stretch.at(number)
+        return known
 
     def _leave_behind(self, target: bytes) -> None:
         with self._lock:
             self._waiting = [each for each in self._waiting if each != target]
             self._found = [each for each in self._found if each.hash != target]
+            self._stretches = {}
             ahead = len(self._waiting)
         log.info("an assume-valid target is reached", target=f"0x{target.hex()}", ahead=ahead)

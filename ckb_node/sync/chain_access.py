@@ -190,9 +190,9 @@ class StoreHeaders:
         with self._known() as known:
             return known.header(block_hash)
 
-    def ancestor_hash(self, block_hash: bytes, number: int) -> bytes | None:
+    def branch_hashes(self, block_hash: bytes, first: int, last: int) -> list[bytes] | None:
         with self._known() as known:
-            return known.ancestor_hash(block_hash, number)
+            return known.branch_hashes(block_hash, first, last)
 
     def best_header(self) -> Header:
         with self._known() as known:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ckb_node.chain.assume_valid import AssumeValid
+from ckb_node.chain.assume_valid import STRETCH, AssumeValid
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
 from ckb_node.chain.events import Verdict
 from ckb_node.chain.initial_download import (
@@ -35,15 +35,18 @@ class Headers:
     """A chain of headers, as sync keeps it."""
 
     chain: list[Header] = field(default_factory=list)
+    read: int = 0
+    """How often hashes of a branch were read."""
 
     def header(self, block_hash: bytes) -> Header | None:
         return next((each for each in self.chain if each.hash == block_hash), None)
 
-    def ancestor_hash(self, block_hash: bytes, number: int) -> bytes | None:
+    def branch_hashes(self, block_hash: bytes, first: int, last: int) -> list[bytes] | None:
         of = self.header(block_hash)
-        if of is None or number > of.number:
+        if of is None or last > of.number:
             return None
-        return next((each.hash for each in self.chain if each.number == number), None)
+        self.read += 1
+        return [each.hash for each in self.chain if first <= each.number <= last]
 
     def best_header(self) -> Header:
         return self.chain[-1]
@@ -74,6 +77,18 @@ def test_ancestors_of_a_known_target_are_trusted() -> None:
     assert [policy.trusts(header) for header in headers.chain] == [True] * 5 + [False] * 6
     policy.follow(headers, LONG_AFTER)
     assert [policy.trusts(header) for header in headers.chain] == [True] * 8 + [False] * 3, "not the last target itself"
+
+
+def test_hashes_are_read_for_many_blocks_at_once() -> None:
+    headers = header_chain(3 * STRETCH)
+    policy = AssumeValid([headers.chain[-2].hash, headers.chain[-1].hash])
+    policy.follow(headers, 2 * MAX_TIP_AGE_MS)
+    headers.read = 0
+    assert all(map(policy.trusts, headers.chain[1:-1]))
+    assert 3 <= headers.read <= 6
+    assert policy.trusts(headers.chain[5]), "a height below those that were read last"
+    policy.note_stored([headers.chain[-2].hash])
+    assert policy.trusts(headers.chain[-2]), "by the other target"
 
 
 def test_who_is_no_ancestor_is_not_trusted() -> None:

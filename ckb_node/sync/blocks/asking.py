@@ -8,10 +8,13 @@ no more.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
+import structlog
+
 from ckb_node.sync.blocks import limits
-from ckb_node.sync.blocks.branch import Ask, Branch
+from ckb_node.sync.blocks.branch import Ask, Branch, Load
 from ckb_node.sync.blocks.branches import Branches
 from ckb_node.sync.blocks.budget import TimeClasses
 from ckb_node.sync.blocks.downloaders import Downloader, Lead
@@ -27,6 +30,8 @@ from storage.chain_store import ChainView
 
 __all__ = ["Asking"]
 
+log = structlog.get_logger("sync")
+
 
 class Asking:
     """The requests of block download."""
@@ -41,8 +46,10 @@ class Asking:
         *,
         is_ibd: Callable[[], bool],
         is_put_off: Callable[[bytes], bool],
+        on_loaded: Callable[[], None],
     ) -> None:
-        """A block that `is_put_off` is not asked for yet, but in the initial download."""
+        """A block that `is_put_off` is not asked for yet, but in the initial download. `on_loaded`: more of a branch is
+        known."""
         self._chain: Final = chain
         self._peers: Final = peers
         self._scheduler: Final = scheduler
@@ -50,6 +57,7 @@ class Asking:
         self._feeder: Final = feeder
         self._is_ibd: Final = is_ibd
         self._is_put_off: Final = is_put_off
+        self._on_loaded: Final = on_loaded
         self.classes: Final = TimeClasses()
         self.in_flight: Final = InFlight()
         self.downloaders: Final[dict[int, Downloader]] = {}
@@ -190,9 +198,10 @@ class Asking:
 
     def _ask(self, downloader: Downloader, branch: Branch, most: int) -> int:
         """How many blocks of a branch the peer was asked for."""
-        if branch.wants_more:
-            with self._chain.view() as view:
-                branch.load(view)
+        if branch.wants_more and not branch.is_loading:
+            branch.is_loading = True
+            load = branch.next_load
+            self._chain.read(load.read, partial(self._loaded, branch, load))
         if not branch.has_wanted or (lead := self._lead(downloader, branch)) < branch.first:
             return 0
         is_ibd = self._is_ibd()
@@ -205,6 +214,16 @@ class Asking:
             return Ask.YES
 
         return self._send(downloader, branch.take_wanted(most, lead, may_ask))
+
+    def _loaded(self, branch: Branch, load: Load, found: list[bytes] | Exception | None) -> None:
+        branch.is_loading = False
+        if isinstance(found, Exception):
+            log.warning("hashes of headers could not be read", reason=str(found))
+            return
+        with self._chain.view() as view:
+            is_good = branch.note_loaded(load, found, view)
+        if is_good:
+            self._on_loaded()
 
     def _lead(self, downloader: Downloader, branch: Branch) -> int:
         tip = downloader.peer.best_known

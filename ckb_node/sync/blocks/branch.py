@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckb_node.sync.blocks import limits
 from ckb_node.sync.chain import KnownTip
 from storage.chain_store import ChainView
 
-__all__ = ["Ask", "Branch"]
+__all__ = ["Ask", "Branch", "Load"]
 
 _IDS: Final = count(1)
 
@@ -25,6 +25,19 @@ class Ask(Enum):
     """Not of this one, or not yet."""
     NO_NEED = auto()
     """It is here, or asked for already."""
+
+
+class Load(NamedTuple):
+    """Hashes that are to be read: of the ancestors of a header, at the heights from `first` to `last`."""
+
+    target: bytes
+    first: int
+    last: int
+
+    def read(self, view: ChainView) -> list[bytes] | None:
+        """None when the target is not known any more. Some of the reads wait for the interpreter, hundreds of them for
+        a tenth of a second."""
+        return view.known_headers().branch_hashes(self.target, self.first, self.last)
 
 
 class Branch:
@@ -49,6 +62,8 @@ class Branch:
         self._again: list[int] = []
         """Heights to be handed out again: a heap, each once."""
         self._is_again: Final[set[int]] = set()
+        self.is_loading = False
+        """More hashes are being read."""
 
     @property
     def loaded(self) -> int:
@@ -85,14 +100,27 @@ class Branch:
     def _end(self) -> int:
         return min(self.cap, self.target.number, self.first + limits.WINDOW - 1)
 
-    def load(self, view: ChainView) -> bool:
-        """Read more hashes; False when the target is not known any more."""
-        if not self.wants_more:
+    @property
+    def next_load(self) -> Load:
+        """What is to be read next."""
+        most = limits.LOAD if self._hashes else limits.FIRST_LOAD
+        return Load(self.target.hash, self.loaded + 1, min(self._end, self.loaded + most))
+
+    def load_first(self, view: ChainView) -> bool:
+        """Read a few hashes when there are none; False when the target is not known any more."""
+        if self._hashes or not self.wants_more:
             return True
-        last = min(self._end, self.loaded + limits.LOAD)
-        hashes = view.known_headers().branch_hashes(self.target.hash, self.loaded + 1, last)
-        if hashes is None:
+        load = self.next_load
+        return self.note_loaded(load, load.read(view), view)
+
+    def note_loaded(self, load: Load, hashes: Sequence[bytes] | None, view: ChainView) -> bool:
+        """What was read; False when it does not lead on to the target, which may be another one by now."""
+        if not hashes or load.first != self.loaded + 1:
             return False
+        if load.target != self.target.hash:
+            known = view.known_headers()
+            if known.ancestor_hash(self.target.hash, load.last) != hashes[-1]:
+                return False
         self._hashes += hashes
         return True
 

@@ -52,7 +52,7 @@ class Branches:
                     break
                 if not _is_on_one_of(chosen, head, view) and (branch := self._branch_to(head, view, chosen)):
                     branch.cap = min(head.number, gate.number) if isinstance(gate, FetchTo) else head.number
-                    if not branch.is_done and branch.load(view):
+                    if not branch.is_done and branch.load_first(view):
                         chosen.append(branch)
         self._branches = chosen
         self._targets = [branch.target for branch in chosen]

@@ -57,6 +57,7 @@ class BlockDownload:
             self._feeder,
             is_ibd=self._is_ibd,
             is_put_off=self._is_rebuilt_soon,
+            on_loaded=self._work,
         )
         self._gate: FetchGate | None = None
         self._is_stale = True

@@ -9,7 +9,9 @@ MIB: Final = 1 << 20
 WINDOW: Final = 8192
 """Heights above the last taken block that may be asked for (reference)."""
 LOAD: Final = 1024
-"""Hashes that are read of a branch at once."""
+"""Hashes that are read of a branch at once, by another thread."""
+FIRST_LOAD: Final = 256
+"""Likewise of a new branch, by the thread that needs them."""
 MAX_BRANCHES: Final = 4
 """Branches that are downloaded beside each other: the best one, and those of peers that do not have it."""
 

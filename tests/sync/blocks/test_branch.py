@@ -6,6 +6,7 @@ import pytest
 
 from ckb_node.sync.blocks import limits
 from ckb_node.sync.blocks.branch import Ask, Branch
+from storage.chain_store import ChainView
 from tests.support.chains.branches import branch as branch_of
 from tests.support.chains.devchain import dev_consensus
 from tests.support.chains.step_chain import StepChain
@@ -30,8 +31,15 @@ def opened(chain: StepChain, count: int) -> Branch:
         first = view.known_headers().first_missing(target.hash)
         assert first is not None
         branch = Branch(target, first, 0.0)
-        assert branch.load(view)
+        assert branch.load_first(view)
     return branch
+
+
+def read_more(branch: Branch, view: ChainView) -> None:
+    """What is to be read now."""
+    if branch.wants_more:
+        load = branch.next_load
+        assert branch.note_loaded(load, load.read(view), view)
 
 
 @pytest.mark.parametrize("stored", [0, 1, 7, 40])
@@ -76,21 +84,42 @@ def test_what_is_here_is_not_handed_out_and_what_may_not_be_asked_stays() -> Non
 
 def test_hashes_are_read_piece_by_piece_and_not_beyond_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LOAD", 8)
+    monkeypatch.setattr(limits, "FIRST_LOAD", 8)
     monkeypatch.setattr(limits, "WINDOW", 20)
     chain = chain_with(40)
     branch = opened(chain, 40)
     assert branch.loaded == 8
     with chain.view() as view:
-        branch.load(view)
+        read_more(branch, view)
         assert branch.loaded == 8  # enough is left
         for loaded in (16, 20, 20):
             branch.take_wanted(8, 40, yes)
-            branch.load(view)
+            read_more(branch, view)
             assert branch.loaded == loaded
         branch.advance_to(11)
-        branch.load(view)
+        read_more(branch, view)
         assert branch.loaded == 28
         assert branch.hash_at(28) == empty_chain(40)[27].hash
+
+
+async def test_what_was_read_meanwhile_is_taken_only_if_it_leads_to_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FIRST_LOAD", 4)
+    base = empty_chain(40)[:6]
+    other = await branch_of(b"other", 9, base)
+    chain = chain_with(40)
+    chain.know([block.header for block in other])
+    branch = opened(chain, 20)
+    to_other = Branch(chain.known(other[-1].header), 5, 0.0)
+    with chain.view() as view:
+        load = branch.next_load
+        assert (load.first, load.last) == (5, 20)
+        found = load.read(view)
+        assert not branch.note_loaded(load, None, view), "the target was not known"
+        assert not to_other.note_loaded(load, found, view), "of another branch"
+        assert branch.follow(chain.known(empty_chain(40)[29].header), view)
+        assert branch.note_loaded(load, found, view), "on the way to the new target, too"
+        assert branch.loaded == 20
+        assert not branch.note_loaded(load, found, view), "once"
 
 
 async def test_what_a_peer_has_ends_where_its_chain_leaves_the_branch() -> None:
@@ -118,4 +147,4 @@ async def test_it_follows_the_header_that_it_leads_to_and_no_other() -> None:
         assert branch.target.number == 30
         assert not branch.follow(chain.known(other[-1].header), view)
         assert branch.target.number == 30
-        assert branch.load(view)
+        read_more(branch, view)
