@@ -44,7 +44,12 @@ class SyncService:
         self.peers: Final = SyncPeers()
         self.headers: Final = HeaderSync(chain, self.peers, scheduler, ibd, self._on_progress)
         self.blocks: Final = BlockDownload(
-            chain, self.peers, scheduler, ibd, is_pending_compact=lambda each: self.relay.blocks.pending_since(each)
+            chain,
+            self.peers,
+            scheduler,
+            ibd,
+            is_pending_compact=lambda each: self.relay.blocks.pending_since(each),
+            are_headers_rushing_in=lambda: self.headers.are_rushing_in,
         )
         self.answers: Final = BlockAnswers(chain, scheduler, upload)
         self.refusals: Final = Refusals(chain, self.peers)

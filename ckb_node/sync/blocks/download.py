@@ -31,7 +31,8 @@ _HOLDER: Final = "blocks"
 
 class BlockDownload:
     """Belongs to the network's thread. `is_pending_compact`: seconds since a compact block of that hash waits for
-    transactions, None when none does."""
+    transactions, None when none does. While `are_headers_rushing_in`, far behind, no blocks are asked for or taken:
+    the headers show what is worth taking, and come three times as fast alone."""
 
     def __init__(
         self,
@@ -41,12 +42,14 @@ class BlockDownload:
         ibd: InitialDownload,
         *,
         is_pending_compact: Callable[[bytes], float | None],
+        are_headers_rushing_in: Callable[[], bool],
     ) -> None:
         self._chain: Final = chain
         self._peers: Final = peers
         self._scheduler: Final = scheduler
         self._ibd: Final = ibd
         self._is_pending_compact: Final = is_pending_compact
+        self._are_headers_rushing_in: Final = are_headers_rushing_in
         self._feeder: Final = Feeder(chain, scheduler, self)
         self._branches: Final = Branches(scheduler)
         self._asking: Final = Asking(
@@ -198,8 +201,9 @@ class BlockDownload:
         """Do all that can be done now."""
         if self._is_stale:
             self._choose()
-        self._pump()
-        self._asking.fill_all()
+        if not self._is_put_off:
+            self._pump()
+            self._asking.fill_all()
         self._press()
 
     # --- what comes ---
@@ -221,11 +225,12 @@ class BlockDownload:
             return
         self._asking.note_size(size)
         self._feeder.put(block, size, session_id)
-        for branch in self._branches:
-            if branch.hash_at(branch.to_write) == block_hash:
-                self._pump()
-                break
-        self._asking.fill_again(session_id)
+        if not self._is_put_off:
+            for branch in self._branches:
+                if branch.hash_at(branch.to_write) == block_hash:
+                    self._pump()
+                    break
+            self._asking.fill_again(session_id)
         self._press()
 
     def closed(self, peer: SyncPeer) -> None:
@@ -287,6 +292,11 @@ class BlockDownload:
             return True
         best = self._branches.best
         return best is not None and best.target.number - self._chain.tip().number > limits.FAR_BEHIND
+
+    @property
+    def _is_put_off(self) -> bool:
+        """Headers come first."""
+        return self._are_headers_rushing_in() and self._in_bulk
 
     @property
     def _is_withheld(self) -> bool:

@@ -24,6 +24,7 @@ from ckb_node.sync.headers.limits import (
     MAX_UNJUDGED,
     MAX_UNJUDGED_PEER,
     REPEAT_SECONDS,
+    RUSH_SECONDS,
     SAME_QUESTION_SECONDS,
     SILENCE_SECONDS,
     SUSPEND_SECONDS,
@@ -72,6 +73,8 @@ class HeaderSync:
         self._answers: Final = HeaderAnswers(chain, scheduler, self._is_in_ibd, self._note_nothing_new)
         self._stale: Final = StaleTip(chain.consensus.min_chain_work, scheduler.now())
         self._unjudged = 0
+        self._grew_at = -RUSH_SECONDS
+        """When the best header was moved last."""
         self._timer: Timer | None = None
         self._ticked_at = scheduler.now()
         self.taken = 0
@@ -93,6 +96,13 @@ class HeaderSync:
     def unjudged(self) -> int:
         """Batches that are being judged."""
         return self._unjudged
+
+    @property
+    def are_rushing_in(self) -> bool:
+        """The best header moves on every moment and more headers are under way: what is not urgent may wait."""
+        if self._scheduler.now() - self._grew_at >= RUSH_SECONDS:
+            return False
+        return self._unjudged > 0 or any(asked.asked_at is not None for asked in self._asked.values())
 
     def waits_for(self) -> HeaderWait:
         """What stands between this node and more headers."""
@@ -257,6 +267,8 @@ class HeaderSync:
         was_weighed, asked.is_weighed = asked.is_weighed, taken.last is None or taken.last.hash != headers[-1].hash
         if taken.last is not None:
             self.taken += valid
+            if taken.last.hash == self._chain.best_header().hash:
+                self._grew_at = self._scheduler.now()
             asked.peer.note_known(taken.last)
             self._on_progress()
         if taken.again_from is not None:

@@ -86,11 +86,18 @@ class Node:
         self.clock: Final = FakeScheduler()
         self.peers: Final = SyncPeers()
         self.pending: Final[dict[bytes, float]] = {}
+        self.is_rush = False
+        """Headers rush in."""
         ibd = InitialDownload()
         if not is_ibd:
             ibd.is_on(self.chain.wall_ms, self.chain.wall_ms)
         self.download: Final = BlockDownload(
-            self.chain, self.peers, self.clock, ibd, is_pending_compact=lambda each: self.pending.get(each)
+            self.chain,
+            self.peers,
+            self.clock,
+            ibd,
+            is_pending_compact=lambda each: self.pending.get(each),
+            are_headers_rushing_in=lambda: self.is_rush,
         )
         Refusals(self.chain, self.peers)
         self.download.start()

@@ -40,6 +40,34 @@ def test_a_chain_comes_in_order_and_each_block_is_asked_for_once() -> None:
     assert isinstance(node.download.waits_for(), ForNothing)
 
 
+def test_headers_that_rush_in_come_first() -> None:
+    node, blocks = Node(), empty_chain(CHAIN)
+    giver = node.giver(blocks)
+    node.is_rush = True
+    node.wake()
+    assert not giver.asked()
+    node.is_rush = False
+    node.run([giver], 0.2)
+    node.is_rush = True
+    node.chain.work()
+    height = node.height
+    node.run([giver], 1.0)
+    assert not giver.owed, "what was asked for is given"
+    assert node.height <= height + limits.RUN_BLOCKS, "and kept"
+    node.is_rush = False
+    node.run([giver])
+    assert node.height == CHAIN
+    assert given(node) == [block.hash for block in blocks], "each once"
+
+
+def test_near_the_tip_blocks_do_not_wait_for_headers() -> None:
+    node, blocks = Node(is_ibd=False), empty_chain(limits.FAR_BEHIND)
+    giver = node.giver(blocks)
+    node.is_rush = True
+    node.run([giver])
+    assert node.height == len(blocks)
+
+
 def test_all_peers_are_asked_each_for_another_part() -> None:  # 10, 20
     node, blocks = Node(), empty_chain(CHAIN)
     givers = [node.giver(blocks, seed) for seed in range(8)]

@@ -10,6 +10,7 @@ from ckb_node.sync.headers.limits import (
     MAX_UNJUDGED_PEER,
     PATIENCE_SECONDS,
     REPEAT_SECONDS,
+    RUSH_SECONDS,
     SILENCE_SECONDS,
     SUSPEND_SECONDS,
     UNASKED_AT_ONCE,
@@ -84,11 +85,24 @@ def test_batch_after_batch_without_waiting_for_judgement() -> None:
     case.chain.is_paused = False
     case.chain.work()
     case.send(peer, batch(2))
+    assert case.sync.are_rushing_in
     case.send(peer, LONG[3 * MAX_HEADERS :])
+    assert not case.sync.are_rushing_in, "these were the last"
     assert case.chain.best_header().header == LONG[-1]
     assert peer.best_known == case.chain.best_header()
     assert peer.chain_sync is ChainSync.TIP_SYNCED
     assert case.sync.taken == len(LONG)
+
+
+def test_headers_that_come_slowly_do_not_rush_in() -> None:
+    case = Case()
+    assert not case.sync.are_rushing_in
+    peer = case.connect(1)
+    assert not case.sync.are_rushing_in, "none has come yet"
+    case.send(peer, batch(0))
+    assert case.sync.are_rushing_in, "the next are under way"
+    case.clock.advance(RUSH_SECONDS)
+    assert not case.sync.are_rushing_in
 
 
 def test_nothing_is_downloaded_twice_after_a_restart() -> None:
