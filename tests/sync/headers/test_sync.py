@@ -85,9 +85,9 @@ def test_batch_after_batch_without_waiting_for_judgement() -> None:
     case.chain.is_paused = False
     case.chain.work()
     case.send(peer, batch(2))
-    assert case.sync.are_rushing_in
+    rushed = case.sync.are_rushing_in
     case.send(peer, LONG[3 * MAX_HEADERS :])
-    assert not case.sync.are_rushing_in, "these were the last"
+    assert (rushed, case.sync.are_rushing_in) == (True, False), "these were the last"
     assert case.chain.best_header().header == LONG[-1]
     assert peer.best_known == case.chain.best_header()
     assert peer.chain_sync is ChainSync.TIP_SYNCED
@@ -96,13 +96,14 @@ def test_batch_after_batch_without_waiting_for_judgement() -> None:
 
 def test_headers_that_come_slowly_do_not_rush_in() -> None:
     case = Case()
-    assert not case.sync.are_rushing_in
+    rushed = [case.sync.are_rushing_in]
     peer = case.connect(1)
-    assert not case.sync.are_rushing_in, "none has come yet"
+    rushed.append(case.sync.are_rushing_in)
     case.send(peer, batch(0))
-    assert case.sync.are_rushing_in, "the next are under way"
-    case.clock.advance(RUSH_SECONDS)
-    assert not case.sync.are_rushing_in
+    rushed.append(case.sync.are_rushing_in)  # the next are under way
+    case.scheduler.advance(RUSH_SECONDS)
+    rushed.append(case.sync.are_rushing_in)
+    assert rushed == [False, False, True, False]
 
 
 def test_nothing_is_downloaded_twice_after_a_restart() -> None:
