@@ -158,10 +158,13 @@ def _least_hash_rate(consensus: Consensus, length: int, compact_target: int) -> 
 
 
 def _least_difficulty(compact_target: int) -> int:
-    """The least of all difficulties that have this compact target: it keeps three bytes of the target."""
+    """The least of all difficulties that have this compact target: it keeps three bytes of the target.
+
+    The easiest target of all is that of difficulty 1, too, whose own would be one more than 256 bits hold.
+    """
     exponent, target = compact_target >> 24, compact_to_target(compact_target)
     next_target = target + (1 << 8 * max(0, exponent - _MANTISSA_BYTES))
-    return HASH_SPACE // next_target + 1
+    return HASH_SPACE // next_target + 1 if next_target < HASH_SPACE else 1
 
 
 def _least(low: int, high: int, condition: Callable[[int], bool]) -> int:

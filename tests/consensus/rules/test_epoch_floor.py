@@ -66,7 +66,7 @@ def test_no_valid_chain_is_refused(data: st.DataObject) -> None:
     longest = max(consensus.max_epoch_length, consensus.min_epoch_length)
     ext = epoch(
         data.draw(st.integers(1, longest)),
-        data.draw(st.integers(1, 1 << 70) | st.integers(1, 1 << 14)),
+        data.draw(st.integers(1, 1 << 70) | st.integers(1, 1 << 14) | st.integers(1, 3)),
         data.draw(st.integers(0, 1 << 70) | st.integers(0, 100)),
     )
     facts = EpochFacts(ext.length, ext.compact_target, data.draw(st.integers(0, ext.previous_epoch_hash_rate)))
@@ -84,6 +84,13 @@ def test_no_valid_chain_is_refused(data: st.DataObject) -> None:
         assert stateless.hash_rate <= ext.previous_epoch_hash_rate
         if data.draw(st.booleans()):
             facts = stateless  # as after a restart
+
+
+def test_an_epoch_of_difficulty_1_shows_no_hash_rate() -> None:
+    """What is less is rounded up to 1."""
+    consensus = make_consensus(epoch_duration_target_s=80)
+    assert facts_of(consensus, 806, difficulty_to_compact(1)).hash_rate == 0
+    assert facts_of(consensus, 806, difficulty_to_compact(2)).hash_rate > 0
 
 
 D = 1 << 50
