@@ -44,6 +44,8 @@ class ChainAccess:
         self._now_ms: Final = now_ms
         self._judge: Final = HeaderJudge(chain.consensus, now_ms, chain.view)
         self._headers: Final = StoreHeaders(chain)
+        self._writing: asyncio.Future[None] | None = None
+        """The last batch of headers that was given to the writer."""
         self._tip, self._best_header = self._read_tips()
         self._follow_targets()
         chain.listen(self._on_change)
@@ -72,19 +74,27 @@ class ChainAccess:
     # --- headers ---
 
     def take_headers(self, headers: Sequence[Header], done: Callable[[HeadersTaken], None]) -> None:
-        """Batches are judged in the order in which they come, each while the one before is written."""
+        """Batches are judged in the order in which they come, each while the one before is written, and told in it:
+        what stands on a refused header lacks its parent, and that is not what the sender did wrong."""
         if self._chain.is_closed:
             return
         judged = self._chain.start_judging(lambda: self._judge.judge(headers))
-        _then(judged, partial(self._headers_judged, done), lambda fault: done(_headers_fault(fault)))
+        _then(judged, partial(self._headers_judged, done), lambda fault: self._tell(done, _headers_fault(fault)))
+
+    def _tell(self, done: Callable[[HeadersTaken], None], taken: HeadersTaken) -> None:
+        """After what is told of the batches that are being written."""
+        if self._writing is None:
+            done(taken)
+        else:  # also when it is done: its own callbacks may not have run yet
+            self._writing.add_done_callback(lambda ended: None if ended.cancelled() else done(taken))
 
     def _headers_judged(self, done: Callable[[HeadersTaken], None], batch: JudgedBatch) -> None:
         if not batch.new:
-            done(HeadersTaken(batch.judged, batch.last, batch.again_from))
+            self._tell(done, HeadersTaken(batch.judged, batch.last, batch.again_from))
             return
         if self._chain.is_closed:
             return
-        written = self._chain.start_store_headers(batch.new)
+        written = self._writing = self._chain.start_store_headers(batch.new)
         written.add_done_callback(lambda _: self._judge.note_written(batch.new))
         _then(written, lambda _: self._headers_written(batch, done), lambda fault: done(_headers_fault(fault)))
 

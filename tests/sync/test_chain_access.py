@@ -13,7 +13,7 @@ from ckb_node.chain.assume_valid import AssumeValid
 from ckb_node.chain.events import BlockDecided, ChainChanged, Verdict
 from ckb_node.sync.chain import BlockTaken, BulkTaken, HeadersTaken
 from ckb_node.sync.chain_access import ChainAccess
-from consensus.rules.header import UnknownParentError
+from consensus.rules.header import BlockVersionError, UnknownParentError
 from consensus.types.blockchain import Block, Header
 from storage.chain_store import ChainView
 from storage.errors import StorageError
@@ -151,6 +151,22 @@ async def test_a_gap_and_a_fault_are_told_apart_from_a_rule(monkeypatch: pytest.
         for fault in (bulk.fault, one.fault, batch.fault):
             assert isinstance(fault, StorageError)
         assert (bulk.taken, one.verdict, batch.judged.valid, batch.last) == (0, None, 0, None)
+
+
+async def test_batches_are_told_in_order() -> None:
+    """The second stands on a header of the first that was refused: who sent both is told why, not that it is lost."""
+    headers = [block.header for block in await branch(b"ours", 6)]
+    bad = headers[3].with_fields(version=1)
+    async with dev_chain() as dev:
+        told: list[HeadersTaken] = []
+        access = access_to(dev)
+        access.take_headers([*headers[:3], bad], told.append)
+        access.take_headers(headers[4:], told.append)
+        async with asyncio.timeout(30):
+            while len(told) < 2:  # noqa: ASYNC110 - callbacks of the chain
+                await asyncio.sleep(0)
+        assert [each.judged.valid for each in told] == [3, 0]
+        assert [type(each.judged.error) for each in told] == [BlockVersionError, UnknownParentError]
 
 
 async def test_reads_have_a_view_and_tell_their_errors() -> None:
