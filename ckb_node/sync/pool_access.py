@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from ckb_node.sync.relay.pool import PooledTransaction
+from ckb_node.txpool.at_hand import Proposed
 from ckb_node.txpool.events import ParentsMissing, RelayNews, RemoteRefused, TransactionAccepted
 from ckb_node.txpool.service import PoolService
 from consensus.types.blockchain import Transaction
@@ -27,6 +28,12 @@ class PoolAccess:
 
     def unknown_of(self, short_ids: Iterable[bytes]) -> list[bytes]:
         return self._pool.at_hand.unknown_of(short_ids)
+
+    def proposed(self, short_ids: Iterable[bytes]) -> Proposed:
+        return self._pool.at_hand.proposed(short_ids)
+
+    def parents_first(self, tx_hashes: Iterable[bytes]) -> Sequence[bytes]:
+        return self._pool.pool.graph.parents_first(tx_hashes)
 
     def pooled(self, tx_hash: bytes) -> PooledTransaction | None:
         entry = self._pool.pool.graph.by_hash(tx_hash)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckb_node.txpool.pool import TxPool
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.types.blockchain import Transaction
 
-__all__ = ["TransactionsAtHand"]
+__all__ = ["Proposed", "TransactionsAtHand"]
 
 Find = Callable[[bytes], Transaction | None]
 """By short id."""
+
+
+class Proposed(NamedTuple):
+    """What is at hand of transactions that a block proposes. `alone`, by short id, need no other that is on its way
+    into a block; `dependent` are hashes of pooled ones that do, parents first."""
+
+    alone: Mapping[bytes, Transaction]
+    dependent: Sequence[bytes]
 
 
 class TransactionsAtHand:
@@ -39,6 +47,22 @@ class TransactionsAtHand:
         """Those, each once, that are neither in the pool nor on their way there."""
         entries = self._pool.graph.entries
         return [each for each in dict.fromkeys(short_ids) if each not in entries and _first(self._coming, each) is None]
+
+    def proposed(self, short_ids: Iterable[bytes]) -> Proposed:
+        """Those that others may have now. What is not verified and needs one that is here is left out for the time."""
+        graph, alone, dependent = self._pool.graph, dict[bytes, Transaction](), list[bytes]()
+        for short_id in short_ids:
+            entry = graph.entries.get(short_id)
+            if entry is not None and entry.parents:
+                dependent.append(entry.hash)
+                continue
+            found = _first(self._all, short_id)
+            if found is not None and (entry is not None or not self._needs_another(found)):
+                alone[short_id] = found
+        return Proposed(alone, graph.parents_first(dependent))
+
+    def _needs_another(self, transaction: Transaction) -> bool:
+        return any(self.holds(each.previous_output.tx_hash) for each in transaction.body.inputs)
 
     def _in_pool(self, short_id: bytes) -> Transaction | None:
         entry = self._pool.graph.entries.get(short_id)

@@ -92,6 +92,15 @@ class PoolGraph:
         """All that must be committed before it."""
         return _closure(self.parents(short_id), self._parents)
 
+    def parents_first(self, tx_hashes: Iterable[bytes]) -> list[bytes]:
+        """The same hashes, each after those that must be committed before it; the unknown ones first."""
+        return sorted(tx_hashes, key=self._ancestor_count)
+
+    def _ancestor_count(self, tx_hash: bytes) -> int:
+        """With itself; 0 when it is not here. More than any of its ancestors has."""
+        entry = self.by_hash(tx_hash)
+        return 0 if entry is None else entry.ancestors.count
+
     def descendants(self, short_id: bytes) -> set[bytes]:
         """All that need it."""
         entry = self.entries.get(short_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
 pytestmark = pytest.mark.timeout(300)
 
 PURSES, LENGTH = 40, 5
+ROUNDS = 40
 
 
 @pytest.fixture(params=["ours", "reference"])
@@ -84,3 +86,21 @@ def test_what_either_gets_both_have_and_either_commits(pair: Pair, dialler: str,
         info = node.rpc.call("tx_pool_info")
         assert (info["pending"], info["proposed"], info["orphan"]) == ("0x0", "0x0", "0x0")
     COUNTS["relayed transactions"] += len(everything)
+
+
+def test_what_a_block_of_ours_proposes_at_once_is_refused_by_nobody(pair: Pair) -> None:
+    """Wallets spend their change at once, and the next block proposes what the reference has not heard of yet."""
+    mirror, rng = mirror_of(pair, "ours"), Random(ROUNDS)
+    mirror.mine(2)
+    connect(pair, "ours")
+    everything: list[Transaction] = []
+    for _ in range(ROUNDS):
+        chain = transfers(mirror, [mirror.alice], rng.randrange(1, 5))
+        submit(pair.ours, chain)
+        everything += chain
+        block_hash = pair.ours.rpc.call("generate_block")
+        wait_until(lambda block_hash=block_hash: pair.reference.rpc.call("get_tip_header")["hash"] == block_hash)
+        assert "rejected" not in statuses(pair.reference, everything[-20:])
+    wait_until(lambda: statuses(pair.reference, everything) <= {"pending", "proposed", "committed"})
+    assert bad_lines(pair.reference) == bad_lines(pair.ours) == []
+    COUNTS["transfers proposed at once"] += len(everything)

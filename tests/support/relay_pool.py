@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ckb_node.sync.relay.pool import PooledTransaction
+from ckb_node.txpool.at_hand import Proposed
 from ckb_node.txpool.events import RelayNews
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.types.blockchain import Transaction
@@ -47,6 +48,22 @@ class FakePool:
     def unknown_of(self, short_ids: Iterable[bytes]) -> list[bytes]:
         known = self.by_short_ids(short_ids)
         return [each for each in dict.fromkeys(short_ids) if each not in known]
+
+    def proposed(self, short_ids: Iterable[bytes]) -> Proposed:
+        found = self.by_short_ids(short_ids)
+        dependent = [each.hash for each in found.values() if self._depth(each.hash) > 1]
+        alone = {short_id: each for short_id, each in found.items() if self._depth(each.hash) <= 1}
+        return Proposed(alone, self.parents_first(dependent))
+
+    def parents_first(self, tx_hashes: Iterable[bytes]) -> Sequence[bytes]:
+        return sorted(tx_hashes, key=self._depth)
+
+    def _depth(self, tx_hash: bytes) -> int:
+        """Entries in the longest line of parents that ends with it."""
+        entry = self.entries.get(tx_hash)
+        if entry is None:
+            return 0
+        return 1 + max(self._depth(each.previous_output.tx_hash) for each in entry.transaction.body.inputs)
 
     def pooled(self, tx_hash: bytes) -> PooledTransaction | None:
         return self.entries.get(tx_hash)

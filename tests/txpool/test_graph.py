@@ -309,3 +309,15 @@ def work_of_a_popular_cell(readers: int) -> int:
 def test_many_readers_of_one_cell() -> None:
     """An attacker's popular cell dep: spending it must not take quadratic work."""
     assert work_of_a_popular_cell(2500) < 4.5 * work_of_a_popular_cell(625)
+
+
+def test_hashes_come_parents_first() -> None:
+    graph = PoolGraph(1000)
+    chain = a_chain(graph, [1, 50, 2, 70])
+    single = an_entry()
+    graph.add(single)
+    unknown = bytes(32)
+    hashes = [entry.hash for entry in chain]
+    found = graph.parents_first([*reversed(hashes), single.hash, unknown])
+    assert sorted(found) == sorted([*hashes, single.hash, unknown])
+    assert [each for each in found if each in hashes] == hashes

@@ -48,21 +48,30 @@ class Announcements:
         """All are to be told of it but the peers that have it."""
         self._news.append(_News(tx_hash, skipped))
 
+    def add_for(self, session: int, tx_hashes: Sequence[bytes]) -> None:
+        """One peer is to be told of these."""
+        self._line(session).waiting.extend(tx_hashes)
+
     def take(self, sessions: Collection[int]) -> dict[int, Sequence[bytes]]:
         """What to tell these peers now. With no peers the news wait."""
         if not sessions:
             return {}
         now = self._scheduler.now()
-        for session in sessions:
-            if session not in self._lines:
-                self._lines[session] = _Line(Allowance(HASHES_PER_S, HASHES_AT_ONCE, now))
+        lines = {session: self._line(session) for session in sessions}
         while self._news:
             tx_hash, skipped = self._news.popleft()
-            for session in sessions:
+            for session, line in lines.items():
                 if session not in skipped:
-                    self._lines[session].waiting.append(tx_hash)
-        taken = {session: self._take(self._lines[session], now) for session in sessions}
+                    line.waiting.append(tx_hash)
+        taken = {session: self._take(line, now) for session, line in lines.items()}
         return {session: hashes for session, hashes in taken.items() if hashes}
+
+    def _line(self, session: int) -> _Line:
+        line = self._lines.get(session)
+        if line is None:
+            allowance = Allowance(HASHES_PER_S, HASHES_AT_ONCE, self._scheduler.now())
+            line = self._lines[session] = _Line(allowance)
+        return line
 
     def _take(self, line: _Line, now: float) -> Sequence[bytes]:
         count = min(len(line.waiting), MAX_HASHES, int(line.allowance.left(now)))

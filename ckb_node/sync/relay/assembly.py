@@ -49,7 +49,9 @@ class Relay:
             consensus.max_block_cycles,
             lambda: ibd.is_on(chain.tip().header.timestamp, chain.now_ms()),
         )
-        self.proposals: Final = ProposalRelay(pool, peers, scheduler, known, consensus, lambda: chain.tip().number)
+        self.proposals: Final = ProposalRelay(
+            pool, peers, scheduler, known, consensus, lambda: chain.tip().number, self.transactions.announce_to
+        )
         neighbours = RelayNeighbours(
             ask_headers=ask_headers,
             ask_proposals=self.proposals.ask,

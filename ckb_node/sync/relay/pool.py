@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from ckb_node.txpool.at_hand import Proposed
 from ckb_node.txpool.events import RelayNews
 from consensus.types.blockchain import Transaction
 
@@ -30,6 +31,12 @@ class RelayPool(Protocol):
 
     def unknown_of(self, short_ids: Iterable[bytes]) -> list[bytes]:
         """Those, each once, that are neither in the pool nor on their way there."""
+
+    def proposed(self, short_ids: Iterable[bytes]) -> Proposed:
+        """What peers may be given of those that a block proposes."""
+
+    def parents_first(self, tx_hashes: Iterable[bytes]) -> Sequence[bytes]:
+        """The same hashes, none before one of them that it needs."""
 
     def pooled(self, tx_hash: bytes) -> PooledTransaction | None:
         """A verified transaction of the pool."""

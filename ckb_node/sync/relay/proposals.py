@@ -1,4 +1,9 @@
-"""Relay of proposals: transactions that a new block proposes and that are not here are asked for, and given."""
+"""Relay of proposals: transactions that a new block proposes and that are not here are asked for, and given.
+
+A transaction that needs another one of the pool is not given but announced by its hash. The reference verifies proposed
+transactions first, before those that were relayed and side by side with each other, and refuses one for good whose
+parent it has not verified yet; one that it was told of and has asked for waits for its parents instead.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from ckb_node.sync.relay.answers import PacedAnswers
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
+from ckb_node.txpool.at_hand import Proposed
+from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.params import Consensus
 from consensus.types.blockchain import Transaction
 from network.budget import Allowances
@@ -44,7 +51,10 @@ class ProposalRelay:
         known: KnownTransactions,
         consensus: Consensus,
         tip_number: Callable[[], int],
+        announce_to: Callable[[Peer, Sequence[bytes]], None],
     ) -> None:
+        """`announce_to` tells a peer of transactions by their hashes."""
+        self._announce_to: Final = announce_to
         self._pool, self._peers, self._scheduler, self._tip_number = pool, peers, scheduler, tip_number
         self._known: Final = known
         self._max_ids: Final = consensus.max_block_proposals * consensus.max_uncles
@@ -78,9 +88,8 @@ class ProposalRelay:
         self._missing.clear()
         for session, ids in missing.items():
             peer = self._peers.get(session)
-            found = self._pool.by_short_ids(ids)
-            if peer is not None and found:
-                self._answers.ask(peer.peer, list(found))
+            if peer is not None:
+                self._give(peer.peer, self._pool.proposed(ids))
         self._answers.tick()
 
     # ------------------------------------------------------------ asking
@@ -142,12 +151,18 @@ class ProposalRelay:
                 self._answer(peer, ids)
 
     def _answer(self, peer: Peer, ids: dict[bytes, None]) -> None:
-        found = self._pool.by_short_ids(ids)
-        self._answers.ask(peer, list(found))
+        proposed = self._pool.proposed(ids)
+        self._give(peer, proposed)
+        dependent = {each[:SHORT_ID_SIZE] for each in proposed.dependent}
         missing = self._missing.setdefault(peer.session_id, {})
         for short_id in ids:
-            if short_id not in found and len(missing) < self._max_ids:
+            if short_id not in proposed.alone and short_id not in dependent and len(missing) < self._max_ids:
                 missing[short_id] = None
+
+    def _give(self, peer: Peer, proposed: Proposed) -> None:
+        if proposed.alone:
+            self._answers.ask(peer, list(proposed.alone))
+        self._announce_to(peer, proposed.dependent)
 
     def _is_paced(self, peer: Peer, count: int) -> bool:
         """Looking up so many ids is worth while."""

@@ -3,7 +3,7 @@
 | message | what happens |
 |---|---|
 | RelayTransactionHashes | those that are not known become wanted; the first announcer is asked, after 30 s the next |
-| GetRelayTransactions | those of the pool are sent with their cycles, in batches |
+| GetRelayTransactions | those of the pool are sent with their cycles, in batches, parents before children |
 | RelayTransactions | what this peer was asked for goes to the pool; the rest is dropped |
 """
 
@@ -206,7 +206,7 @@ class TransactionRelay:
             if len({each[:SHORT_ID_SIZE] for each in tx_hashes}) != len(tx_hashes):
                 apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a transaction")
             else:
-                self._answers.ask(peer, tx_hashes)
+                self._answers.ask(peer, self._pool.parents_first(tx_hashes))
 
     def received_transactions(self, peer: Peer, payload: bytes) -> None:
         """A RelayTransactions that is not decoded yet; nobody looks at it if the peer was asked for nothing. Checks its
@@ -231,6 +231,11 @@ class TransactionRelay:
         self._known.add(tx_hash)
         self._pool.submit(transaction, entry.cycles, session)
         return True
+
+    def announce_to(self, peer: Peer, tx_hashes: Sequence[bytes]) -> None:
+        """Tell a peer that has missed them of transactions of the pool."""
+        if tx_hashes and _is_told(peer):
+            self._announcements.add_for(peer.session_id, tx_hashes)
 
     def closed(self, peer: Peer) -> None:
         """Relay is closed, or the connection has ended."""

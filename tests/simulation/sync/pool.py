@@ -11,7 +11,7 @@ from ckb_node.chain.events import ChainChanged
 from ckb_node.mining.uncles import CandidateUncles
 from ckb_node.runtime.events import EventBus
 from ckb_node.sync.relay.pool import PooledTransaction
-from ckb_node.txpool.at_hand import TransactionsAtHand
+from ckb_node.txpool.at_hand import Proposed, TransactionsAtHand
 from ckb_node.txpool.blame import is_malformed, lacks_cells
 from ckb_node.txpool.events import (
     ParentsMissing,
@@ -89,6 +89,12 @@ class SimPool:
 
     def unknown_of(self, short_ids: Iterable[bytes]) -> list[bytes]:
         return self._at_hand.unknown_of(short_ids)
+
+    def proposed(self, short_ids: Iterable[bytes]) -> Proposed:
+        return self._at_hand.proposed(short_ids)
+
+    def parents_first(self, tx_hashes: Iterable[bytes]) -> Sequence[bytes]:
+        return self.pool.graph.parents_first(tx_hashes)
 
     def pooled(self, tx_hash: bytes) -> PooledTransaction | None:
         entry = self.pool.graph.by_hash(tx_hash)

@@ -69,8 +69,9 @@ class Relays:
         self.transactions = TransactionRelay(
             self.pool, self.peers, self.clock, self.known, CONSENSUS.max_block_cycles, lambda: self.is_downloading
         )
+        tell = self.transactions.announce_to
         self.proposals = ProposalRelay(
-            self.pool, self.peers, self.clock, self.known, CONSENSUS, lambda: self.tip_number
+            self.pool, self.peers, self.clock, self.known, CONSENSUS, lambda: self.tip_number, tell
         )
         self.transactions.start()
         self.proposals.start()

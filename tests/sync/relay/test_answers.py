@@ -27,6 +27,15 @@ def test_pool_entries_are_sent_with_their_cycles_and_others_left_out() -> None:
     assert taken(peer, RelayTransactions) == []
 
 
+def test_parents_come_before_children_whatever_was_asked_first() -> None:
+    relays = Relays()
+    peer, parent = relays.peer(), a_transaction(1)
+    child = a_transaction(2, parent=parent.hash)
+    relays.pool.add(child, parent)
+    relays.ask(peer, child.hash, parent.hash)
+    assert batches(taken(peer, RelayTransactions)) == [[parent.hash, child.hash]]
+
+
 def test_two_equal_short_ids_are_418() -> None:
     relays = Relays()
     peer = relays.peer()

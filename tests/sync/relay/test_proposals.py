@@ -8,6 +8,7 @@ from ckb_node.sync.relay.unread import MAX_CONTENT
 from consensus.types.blockchain import Transaction
 from network.limits import RELAY
 from network.messages.protocols import RELAY_MESSAGE, BlockProposal, GetBlockProposal
+from network.peer import SessionKind
 from tests.support.network.peers import FakePeer
 from tests.sync.relay.kit_transactions import Relays, a_transaction, taken
 
@@ -130,6 +131,26 @@ def test_what_is_here_is_given_verified_or_not() -> None:
     relays.pool.coming[waiting.short_id] = waiting
     question(relays, peer, [pooled.short_id, waiting.short_id])
     assert answers(peer) == [pooled.hash, waiting.hash]
+
+
+def test_what_needs_another_is_announced_instead_parents_first() -> None:
+    """The reference refuses a proposed transaction for good whose parent it has not verified yet."""
+    relays = Relays()
+    peer, quiet = relays.peer(), relays.peer(kind=SessionKind.BLOCK_RELAY_ONLY)
+    parent = a_transaction(1)
+    child = a_transaction(2, parent=parent.hash)
+    grandchild = a_transaction(3, parent=child.hash)
+    relays.pool.add(parent, child, grandchild)
+    for each in (peer, quiet):
+        question(relays, each, [grandchild.short_id, child.short_id, parent.short_id])
+    messages = [RELAY_MESSAGE.parse(payload) for payload in peer.take(RELAY)]
+    assert [type(each) for each in messages] == [BlockProposal]
+    assert answers(quiet) == [parent.hash]
+    relays.clock.advance(0.3)
+    assert relays.told(peer) == [child.hash, grandchild.hash]
+    assert relays.told(quiet) == []
+    relays.clock.advance(1)
+    assert peer.take(RELAY) == [], "all were found"
 
 
 def test_what_is_not_here_is_looked_for_once_more() -> None:
