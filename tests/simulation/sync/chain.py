@@ -56,6 +56,7 @@ class SimFuture(Generic[T]):
         self._callbacks: list[Callable[[SimFuture[T]], None]] = []
         self._result: T | None = None
         self._error: Exception | None = None
+        self._is_done = False
 
     def cancelled(self) -> bool:
         return False
@@ -67,10 +68,14 @@ class SimFuture(Generic[T]):
         return cast(T, self._result)
 
     def add_done_callback(self, call: Callable[[SimFuture[T]], None]) -> None:
-        self._callbacks.append(call)
+        if self._is_done:
+            call(self)
+        else:
+            self._callbacks.append(call)
 
     def finish(self, result: T | Exception) -> None:
         """Call all who wait."""
+        self._is_done = True
         if isinstance(result, Exception):
             self._error = result
         else:
