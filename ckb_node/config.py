@@ -14,6 +14,7 @@ import msgspec
 
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
 from ckb_node.filters.settings import FiltersSection
+from ckb_node.indexer.settings import IndexerSection
 from ckb_node.jsonrpc_types.chain import parse_hash_type, read_script
 from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.mining.assembler import MinerConfig
@@ -70,6 +71,7 @@ class FileConfig(Section, frozen=True):
     tx_pool: PoolSection = PoolSection()
     block_assembler: AssemblerSection | None = None
     block_filters: FiltersSection = FiltersSection()
+    indexer_v2: IndexerSection = IndexerSection()
     network: NetworkSection = NetworkSection()
     notify: NotifySection = NotifySection()
     alert_signature: AlertSignatureSection | None = None
@@ -307,6 +309,8 @@ def _check(file: FileConfig) -> None:
     _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)
     _check_texts("rpc.extra_well_known_type_scripts", file.rpc.extra_well_known_type_scripts, read_script)
     check_network(file.network)
+    file.indexer_v2.filters()
+    file.indexer_v2.init_tip()
     if file.alert_signature is not None:
         alert_keys(file.alert_signature)
     sync = file.network.sync

@@ -24,7 +24,8 @@ from ckb_node.config import Config
 from ckb_node.filters.service import FilterService
 from ckb_node.genesis.from_peers import configured_peers
 from ckb_node.genesis.obtain import obtain_consensus
-from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerService, open_index
+from ckb_node.indexer.query import Terms
+from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerOptions, IndexerService, open_index
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.net.alert_script import AlertScript
@@ -130,7 +131,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         pool, rejects = _open_pool(config, chain, writer.scripts, clock, events, stack)
         network, script, onion = _open_network(config, consensus, clock.now_ms)
         keys = alert_keys(settings.alert_signature)
-        filters, indexer = _open_filters(config, chain, stack), _open_indexer(config, chain, stack)
+        filters, indexer = _open_filters(config, chain, stack), _open_indexer(config, chain, pool, stack)
         stored_filters = None if filters is None else filters.store
         access, ibd, figures = ChainAccess(chain, clock.now_ms), InitialDownload(), RelayFigures()
         protocols = NodeProtocols(
@@ -256,11 +257,11 @@ def _open_filters(config: Config, chain: ChainService, stack: ExitStack) -> Filt
     return filters
 
 
-def _open_indexer(config: Config, chain: ChainService, stack: ExitStack) -> IndexerService | None:
+def _open_indexer(config: Config, chain: ChainService, pool: PoolService, stack: ExitStack) -> IndexerService | None:
     if Module.INDEXER not in config.file.rpc.modules:
         return None
     index = open_index(config.data_dir / INDEXER_DIRECTORY)
-    indexer = IndexerService(chain, index, index.reopen)
+    indexer = IndexerService(chain, index, index.reopen, _indexer_options(config, pool))
     stack.callback(indexer.close)
     return indexer
 
@@ -282,6 +283,14 @@ def _open_news(lane: Lane, logs: LogControl | None, stack: ExitStack) -> News:
     news = News(Hub({Topic.LOG: switch}), lane)
     stack.callback(switch, False)
     return news
+
+
+def _indexer_options(config: Config, pool: PoolService) -> IndexerOptions:
+    section = config.file.indexer_v2
+    is_spent = pool.pool.is_spent if section.index_tx_pool else None
+    return IndexerOptions(
+        section.filters(), section.init_tip(), section.request_limit, Terms(section.timeout_limit, is_spent)
+    )
 
 
 def _measure(node: Node) -> None:

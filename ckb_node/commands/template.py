@@ -97,6 +97,18 @@ modules = [$modules]
 # Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows, are built behind the tip,
 # where network.support_protocols has Filter; `enabled`, true or false, decides otherwise.
 
+[indexer_v2]
+# Of the module Indexer. Cells that waiting transactions spend are left out:
+# index_tx_pool = false
+# Only these blocks and cells are indexed; docs/INDEXER.md has the language. A change builds the index anew.
+# block_filter = 'block.header.number.to_uint() >= "0x0".to_uint()'
+# cell_filter = 'let script = output.type; script != () && script.args == "0x"'
+# Indexing begins behind this block.
+# init_tip_hash = "0x…"
+# Most objects of one answer; by default any number. Seconds that one search may work.
+# request_limit = 400  # or another number
+# timeout_limit = 10
+
 # Figures of the node for Prometheus at http://<listen_address>/metrics; without this section nothing is measured.
 # [metrics.exporter.prometheus]
 # target = { type = "prometheus", listen_address = "127.0.0.1:8100" }

@@ -1,35 +1,36 @@
-"""The index of the main chain: append a block, or roll the last one back."""
+"""The index of the main chain: append blocks, or roll the last one back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
+from typing import NamedTuple
 
+from ckb_node.indexer.changes import Changes, Totals, big_endian
+from ckb_node.indexer.custom_filters import CustomFilters
 from ckb_node.indexer.keys import (
     BLOCK,
     CELL,
-    CELL_BY_LOCK,
-    CELL_BY_TYPE,
-    CELL_TAIL,
+    CELL_HEAD,
     CLEARING,
     FORMAT,
     FORMAT_NOW,
+    INIT,
     IO_INPUT,
     IO_OUTPUT,
-    TX_BY_LOCK,
-    TX_BY_TYPE,
-    TX_TAIL,
+    REPEATS,
+    TX_PLACE,
     UNDO,
-    IndexedCell,
     UndoneTx,
     number_key,
     pack_undo,
-    script_bytes,
+    scripts_of,
+    spent_cell,
     unpack_undo,
 )
-from consensus.types.blockchain import Block, CellOutput, Transaction, out_point_key
+from ckb_node.indexer.parts import Cell, transaction_parts
+from consensus.types.blockchain import Block
 from storage.kv import KeyValueStore, Pair, Reader
-from storage.overlay import Overlay
 
 KEPT_UNDO = 10_000
 """Blocks that can be rolled back; after a deeper reorganisation the index is rebuilt."""
@@ -50,12 +51,25 @@ class IndexTooOldError(Exception):
         self.number = number
 
 
+class _Place(NamedTuple):
+    """A transaction in the chain."""
+
+    number: int
+    tx_index: int
+    tx_hash: bytes
+
+
 class Index:
     """The tables of keys.py over one key-value store. One writer; readers take snapshots."""
 
-    def __init__(self, store: KeyValueStore) -> None:
+    def __init__(self, store: KeyValueStore, filters: CustomFilters | None = None) -> None:
         self.store = store
+        self._filters = filters or CustomFilters()
+        self._format = FORMAT_NOW + self._filters.digest
+        self._totals = Totals(store)
         self._tip = self.tip_of(store)
+        repeats = store.get(REPEATS)
+        self._repeats_from = None if repeats is None else int.from_bytes(repeats, "big")
 
     def tip(self) -> tuple[int, bytes] | None:
         """Height and hash of the last indexed block.
@@ -72,39 +86,92 @@ class Index:
         return None
 
     def is_sound(self, blocks: int) -> bool:
-        """Whether the index can be used: its format is that of this program, no `clear` was interrupted, and the last
-        `blocks` indexed blocks have heights without a gap, which a power cut may leave: not every write is synced."""
-        if self.store.get(CLEARING) is not None or (self._tip is not None and self.store.get(FORMAT) != FORMAT_NOW):
+        """Whether the index can be used: its format and filters are those of this program, no `clear` was interrupted,
+        and the last `blocks` indexed blocks have heights without a gap, which a power cut may leave: not every write is
+        synced. Only `begin_behind` makes a gap."""
+        if self.store.get(CLEARING) is not None or (self._tip is not None and self.store.get(FORMAT) != self._format):
             return False
+        first = self.first()
         numbers = [int.from_bytes(key[1:], "big") for key, _ in islice(self._blocks_down(), blocks)]
-        has_gap = any(high != low + 1 for high, low in pairwise(numbers))
-        reaches_genesis = not numbers or numbers[-1] == 0
-        return not has_gap and (len(numbers) == blocks or reaches_genesis)
+        has_gap = any(high != low + 1 and high != first for high, low in pairwise(numbers))
+        reaches_first = not numbers or numbers[-1] in (0, first)
+        return not has_gap and (len(numbers) == blocks or reaches_first)
+
+    def first(self) -> int:
+        """Height of the block that indexing began behind; 0 when it began with the genesis block."""
+        return int.from_bytes(self.store.get(INIT) or b"", "big")
 
     def _blocks_down(self) -> Iterator[Pair]:
         return self.store.iterator(prefix=BLOCK, reverse=True)
 
-    def append(self, block: Block, *, sync: bool = False) -> None:
-        """Index the block after the tip. With `sync` it and all before it are on the disk afterwards."""
-        overlay = Overlay(self.store)
-        undo = [_append_tx(overlay, block.number, index, tx) for index, tx in enumerate(block.transactions)]
-        overlay.put(number_key(BLOCK, block.number), block.hash)
-        overlay.put(number_key(UNDO, block.number), pack_undo(undo))
-        if block.number == 0:
-            overlay.put(FORMAT, FORMAT_NOW)
-        self._forget_undo(overlay, block.number)
-        overlay.commit(self.store, sync=sync)
-        self._tip = block.number, block.hash
+    def begin_behind(self, number: int, block_hash: bytes) -> None:
+        """Take this block, above the tip, as the tip, without having indexed what comes up to it."""
+        changes = [(number_key(BLOCK, number), block_hash), (INIT, number.to_bytes(8, "big")), (FORMAT, self._format)]
+        self.store.write_batch(changes, sync=True)
+        self._tip = number, block_hash
 
-    def _forget_undo(self, overlay: Overlay, number: int) -> None:
-        """Delete the undo records that a tip at this height makes too old: of the block KEPT_UNDO below it, and of the
-        block KEPT_BIG_UNDO below it when that record is large."""
-        if number >= KEPT_UNDO:
-            overlay.delete(number_key(UNDO, number - KEPT_UNDO))
-        if number >= KEPT_BIG_UNDO:
-            key = number_key(UNDO, number - KEPT_BIG_UNDO)
-            if len(self.store.get(key) or b"") > BIG_UNDO:
-                overlay.delete(key)
+    def append(self, block: Block) -> None:
+        """Index the block after the tip."""
+        self.append_run([block], block.number)
+
+    def append_run(self, blocks: Sequence[Block], tip: int, *, sync: bool = False) -> None:
+        """Index the blocks after the tip, one or more, all or none; the chain's tip is at height `tip`. With `sync`
+        they and all before them are on the disk afterwards."""
+        changes = Changes(self.store, self._totals)
+        rows = changes.rows
+        for block in blocks:
+            number = block.number
+            undo = self._append_block(changes, block)
+            rows[number_key(BLOCK, number)] = block.hash
+            _keep_undo(changes, number, undo, tip)
+            if number == 0:
+                rows[FORMAT] = self._format
+        changes.commit(self.store, sync=sync)
+        self._tip = blocks[-1].number, blocks[-1].hash
+
+    def _append_block(self, changes: Changes, block: Block) -> list[UndoneTx]:
+        if not self._filters.takes_block(block):
+            return []
+        undo, number = [], block.number
+        for index, tx in enumerate(transaction_parts(block)):
+            place = _Place(number, index, tx.hash)
+            undone = UndoneTx(tx.hash, len(tx.outputs), [], [])
+            if index:
+                _consume(changes, place, tx.points, undone)
+                if self._repeats_from is None and len(undone.consumed) != len(tx.points):
+                    self._expect_repeats(changes, number)
+            self._create(changes, place, tx.outputs, undone)
+            undo.append(undone)
+        return undo
+
+    def _create(self, changes: Changes, place: _Place, cells: Sequence[Cell], undone: UndoneTx) -> None:
+        """A transaction makes cells; an unverified block may repeat one, whose cells are overwritten."""
+        number, tx_index, tx_hash = place
+        begin = TX_PLACE.pack(number, tx_index)
+        takes = self._filters.takes_cell if self._filters.has_cell_filter else None
+        may_repeat = tx_index == 0 or self._repeats_from is not None
+        for io_index, (output, data) in enumerate(cells):
+            if takes is not None and not takes(output, data):
+                continue
+            out_point = tx_hash + io_index.to_bytes(4, "little")
+            before = changes.get(CELL + out_point) if may_repeat else None
+            if before is not None:
+                undone.displaced.append((out_point, before))
+                changes.remove_cell(out_point, *spent_cell(before, out_point))
+                self._expect_repeats(changes, number)
+            scripts, tail = scripts_of(output), begin + big_endian(io_index)
+            changes.put_cell(out_point, CELL_HEAD.pack(number, tx_index, len(output)) + output + data, scripts, tail)
+            changes.set_tx_rows(scripts, tail + IO_OUTPUT, tx_hash)
+
+    def _expect_repeats(self, changes: Changes, number: int) -> None:
+        """From now on look whether a transaction has been here before, which costs a read for each output.
+
+        Only blocks that nobody verified repeat one. In a verified chain each input is a cell that is there, so the
+        first repeated transaction, whose inputs are spent, is preceded by an unknown input or a repeated cellbase.
+        """
+        if self._repeats_from is None:
+            self._repeats_from = number
+            changes.rows[REPEATS] = number.to_bytes(8, "big")
 
     def rollback(self) -> None:
         """Roll the last indexed block back, if there is one. Raises IndexTooOldError."""
@@ -114,21 +181,24 @@ class Index:
         packed = self.store.get(number_key(UNDO, number))
         if packed is None:
             raise IndexTooOldError(number)
-        overlay = Overlay(self.store)
+        changes = Changes(self.store, self._totals)
         transactions = unpack_undo(packed)
         for tx_index in range(len(transactions) - 1, -1, -1):
-            _undo_tx(overlay, number, tx_index, transactions[tx_index])
-        overlay.delete(number_key(BLOCK, number))
-        overlay.delete(number_key(UNDO, number))
+            _undo_tx(changes, number, tx_index, transactions[tx_index])
+        rows = changes.rows
+        rows[number_key(BLOCK, number)] = rows[number_key(UNDO, number)] = None
         if number == 0:
-            overlay.delete(FORMAT)
-        overlay.commit(self.store, sync=False)
+            rows[FORMAT] = None
+        if self._repeats_from == number:
+            self._repeats_from = rows[REPEATS] = None
+        changes.commit(self.store, sync=False)
         parent = self.store.get(number_key(BLOCK, number - 1)) if number else None
         self._tip = None if parent is None else (number - 1, parent)
 
     def clear(self) -> None:
         """Delete everything. If it is interrupted, the index is not sound."""
-        self._tip = None
+        self._tip = self._repeats_from = None
+        self._totals.forget()
         self.store.write_batch([(CLEARING, b"")], sync=True)
         rows = (key for key, _ in self.store.iterator() if key != CLEARING)
         while keys := list(islice(rows, CLEARED_AT_ONCE)):
@@ -136,77 +206,48 @@ class Index:
         self.store.write_batch([(CLEARING, None)], sync=True)
 
 
-def _append_tx(overlay: Overlay, number: int, tx_index: int, tx: Transaction) -> UndoneTx:
-    """Index a transaction: remove the cells that it spends, then add those that it makes, which it cannot spend itself.
-
-    Returns what `_undo_tx` needs.
-    """
-    undo = UndoneTx(tx.hash, [], [], [])
-    for io_index, cell_input in enumerate(tx.body.inputs):
-        out_point = cell_input.previous_output.raw
-        packed = overlay.get(CELL + out_point)
-        if packed is not None:  # a cellbase has no previous output, and an unverified block may spend unknown cells
-            undo.consumed.append((io_index, out_point, packed))
-            cell = IndexedCell.unpack(packed)
-            _remove_cell(overlay, out_point, cell)
-            _put_tx(overlay, cell.output, TX_TAIL.pack(number, tx_index, io_index, IO_INPUT), tx.hash)
-    for io_index, (output, data) in enumerate(zip(tx.body.outputs, tx.body.outputs_data, strict=True)):
-        out_point = out_point_key(tx.hash, io_index)
-        packed = overlay.get(CELL + out_point)
-        if packed is not None:
-            undo.displaced.append((out_point, packed))
-            _remove_cell(overlay, out_point, IndexedCell.unpack(packed))
-        undo.outputs.append(output.raw)
-        _put_cell(overlay, out_point, IndexedCell(number, tx_index, output, data))
-        _put_tx(overlay, output, TX_TAIL.pack(number, tx_index, io_index, IO_OUTPUT), tx.hash)
-    return undo
+def _consume(changes: Changes, place: _Place, points: Sequence[bytes], undone: UndoneTx) -> None:
+    """A transaction spends cells. Cells may be unknown: filters left them out, or nobody verified the block."""
+    number, tx_index, tx_hash = place
+    begin = TX_PLACE.pack(number, tx_index)
+    for io_index, out_point in enumerate(points):
+        packed = changes.get(CELL + out_point)
+        if packed is None:
+            continue
+        undone.consumed.append((io_index, out_point, packed))
+        scripts, tail = spent_cell(packed, out_point)
+        changes.remove_cell(out_point, scripts, tail)
+        changes.set_tx_rows(scripts, begin + big_endian(io_index) + IO_INPUT, tx_hash)
 
 
-def _undo_tx(overlay: Overlay, number: int, tx_index: int, undo: UndoneTx) -> None:
-    for io_index, raw in enumerate(undo.outputs):
-        output = CellOutput.trusted(raw)
-        _remove_cell(overlay, out_point_key(undo.hash, io_index), IndexedCell(number, tx_index, output, b""))
-        _remove_tx(overlay, output, TX_TAIL.pack(number, tx_index, io_index, IO_OUTPUT))
+def _undo_tx(changes: Changes, number: int, tx_index: int, undo: UndoneTx) -> None:
+    """Those after it are undone already, so the cells that it made are live."""
+    begin = TX_PLACE.pack(number, tx_index)
+    for io_index in range(undo.outputs):
+        out_point = undo.hash + io_index.to_bytes(4, "little")
+        packed = changes.get(CELL + out_point)
+        if packed is not None:  # the filters took it
+            scripts, tail = spent_cell(packed, out_point)
+            changes.remove_cell(out_point, scripts, tail)
+            changes.set_tx_rows(scripts, tail + IO_OUTPUT, None)
     for out_point, packed in undo.displaced:
-        _put_cell(overlay, out_point, IndexedCell.unpack(packed))
+        changes.put_cell(out_point, packed, *spent_cell(packed, out_point))
     for io_index, out_point, packed in undo.consumed:
-        cell = IndexedCell.unpack(packed)
-        _put_cell(overlay, out_point, cell)
-        _remove_tx(overlay, cell.output, TX_TAIL.pack(number, tx_index, io_index, IO_INPUT))
+        scripts, tail = spent_cell(packed, out_point)
+        changes.put_cell(out_point, packed, scripts, tail)
+        changes.set_tx_rows(scripts, begin + big_endian(io_index) + IO_INPUT, None)
 
 
-def _cell_keys(out_point: bytes, cell: IndexedCell) -> list[bytes]:
-    tail = CELL_TAIL.pack(cell.number, cell.tx_index, int.from_bytes(out_point[32:], "little"))
-    keys = [CELL_BY_LOCK + script_bytes(cell.output.lock) + tail]
-    if cell.output.type_ is not None:
-        keys.append(CELL_BY_TYPE + script_bytes(cell.output.type_) + tail)
-    return keys
-
-
-def _put_cell(overlay: Overlay, out_point: bytes, cell: IndexedCell) -> None:
-    overlay.put(CELL + out_point, cell.pack())
-    for key in _cell_keys(out_point, cell):
-        overlay.put(key, out_point[:32])
-
-
-def _remove_cell(overlay: Overlay, out_point: bytes, cell: IndexedCell) -> None:
-    overlay.delete(CELL + out_point)
-    for key in _cell_keys(out_point, cell):
-        overlay.delete(key)
-
-
-def _tx_keys(output: CellOutput, tail: bytes) -> list[bytes]:
-    keys = [TX_BY_LOCK + script_bytes(output.lock) + tail]
-    if output.type_ is not None:
-        keys.append(TX_BY_TYPE + script_bytes(output.type_) + tail)
-    return keys
-
-
-def _put_tx(overlay: Overlay, output: CellOutput, tail: bytes, tx_hash: bytes) -> None:
-    for key in _tx_keys(output, tail):
-        overlay.put(key, tx_hash)
-
-
-def _remove_tx(overlay: Overlay, output: CellOutput, tail: bytes) -> None:
-    for key in _tx_keys(output, tail):
-        overlay.delete(key)
+def _keep_undo(changes: Changes, number: int, undo: list[UndoneTx], tip: int) -> None:
+    """Keep the block's undo record unless the chain's tip makes it too old already, and delete those that this block
+    makes too old: of the block KEPT_UNDO below it, and of the block KEPT_BIG_UNDO below it when that one is large."""
+    if number > tip - KEPT_UNDO:
+        packed = pack_undo(undo)
+        if number > tip - KEPT_BIG_UNDO or len(packed) <= BIG_UNDO:
+            changes.rows[number_key(UNDO, number)] = packed
+    if number >= KEPT_UNDO:
+        changes.rows[number_key(UNDO, number - KEPT_UNDO)] = None
+    if number >= KEPT_BIG_UNDO:
+        key = number_key(UNDO, number - KEPT_BIG_UNDO)
+        if len(changes.get(key) or b"") > BIG_UNDO:
+            changes.rows[key] = None

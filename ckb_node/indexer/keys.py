@@ -3,37 +3,52 @@
 | key | value |
 |---|---|
 | `o` out point 36 B | live cell: number u64, tx index u32, length of output u32, output, data |
-| `l` / `t` script bytes, number, tx index, output index | tx hash: live cells by lock / type |
-| `L` / `T` script bytes, number, tx index, io index, io type (0 input, 1 output) | tx hash |
+| 64 / 96, script bytes, number, tx index, output index | tx hash: live cells by lock / type |
+| 128 / 160, script bytes, number, tx index, io index, io type (0 input, 1 output) | tx hash |
+| `c` / `d` script bytes | capacity of all live cells by lock / type, little endian; absent when it is 0 |
 | `b` number | block hash of the indexed chain |
 | `u` number | undo record: what each transaction of the block consumed and created (msgpack) |
-| `v` | version of this layout; there while there are blocks |
+| `i` | number of the block that indexing began behind, where `init_tip_hash` says so |
+| `r` | number of the first block from which on transactions may be repeated, see Index |
+| `v` | version of this layout and hash of the filters; there while there are blocks |
 | `x` | empty; there while the index is being cleared |
 
 Script bytes are code hash, hash type and arguments without lengths: a shorter script's key is a prefix of a longer
-one's, which is what prefix search means.
+one's, which is what prefix search means. Keys of cells and transactions are the cursors that clients get: these are the
+reference's, byte by byte, so a client may go on where it stopped asking a reference.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from consensus.types.blockchain import CellOutput, Script
 
-CELL, BLOCK, UNDO = b"o", b"b", b"u"
-CLEARING = b"x"
-FORMAT, FORMAT_NOW = b"v", b"2"
-CELL_BY_LOCK, CELL_BY_TYPE = b"l", b"t"
-TX_BY_LOCK, TX_BY_TYPE = b"L", b"T"
-IO_INPUT, IO_OUTPUT = 0, 1
+CELL, BLOCK, UNDO, INIT = b"o", b"b", b"u", b"i"
+REPEATS, CLEARING = b"r", b"x"
+FORMAT, FORMAT_NOW = b"v", b"3"
+CELL_BY_LOCK, CELL_BY_TYPE = b"\x40", b"\x60"
+TX_BY_LOCK, TX_BY_TYPE = b"\x80", b"\xa0"
+TOTAL_BY_LOCK, TOTAL_BY_TYPE = b"c", b"d"
+IO_INPUT, IO_OUTPUT = b"\0", b"\1"
 
 CELL_TAIL = Struct(">QII")
 TX_TAIL = Struct(">QIIB")
+TX_PLACE = Struct(">QI")
+"""Begins both tails."""
 _NUMBER = Struct(">Q")
-_CELL_HEAD = Struct("<QII")
+_INDEX = Struct("<I")
+CELL_HEAD = Struct("<QII")
+
+# Where the parts of a serialised CellOutput lie: a table of capacity, lock, type with its header of 16 bytes, and in a
+# script likewise code hash, hash type and arguments. Stored blocks are strictly well formed.
+_TYPE_OFFSET: Final = Struct("<12xI")
+_CAPACITY: Final = Struct("<16xQ")
+_LOCK_AT: Final = 24
+_CODE_AT, _CODE_END, _ARGS_AT = 16, 49, 53
 
 
 def script_bytes(script: Script) -> bytes:
@@ -45,33 +60,65 @@ def number_key(prefix: bytes, number: int) -> bytes:
     return prefix + _NUMBER.pack(number)
 
 
+class Scripts(NamedTuple):
+    """What the index reads of a serialised output: script bytes of lock and type, which may be missing."""
+
+    lock: bytes
+    type_: bytes | None
+    capacity: int
+
+
+def scripts_of(output: bytes) -> Scripts:
+    """Of a serialised CellOutput."""
+    (type_at,) = _TYPE_OFFSET.unpack_from(output)
+    lock = output[_LOCK_AT + _CODE_AT : _LOCK_AT + _CODE_END] + output[_LOCK_AT + _ARGS_AT : type_at]
+    type_ = None
+    if type_at != len(output):
+        type_ = output[type_at + _CODE_AT : type_at + _CODE_END] + output[type_at + _ARGS_AT :]
+    return Scripts(lock, type_, _CAPACITY.unpack_from(output)[0])
+
+
 class IndexedCell(NamedTuple):
-    """A live cell as the index keeps it."""
+    """A live cell as the index keeps it; `raw` is the serialised CellOutput."""
 
     number: int
     tx_index: int
-    output: CellOutput
+    raw: bytes
     data: bytes
 
-    def pack(self) -> bytes:
-        raw = self.output.raw
-        return _CELL_HEAD.pack(self.number, self.tx_index, len(raw)) + raw + self.data
+    @property
+    def output(self) -> CellOutput:
+        """Its output."""
+        return CellOutput.trusted(self.raw)
+
+    @property
+    def capacity(self) -> int:
+        """Shannons."""
+        return int(_CAPACITY.unpack_from(self.raw)[0])
 
     @classmethod
     def unpack(cls, packed: bytes) -> IndexedCell:
-        number, tx_index, length = _CELL_HEAD.unpack_from(packed)
-        at = _CELL_HEAD.size
-        return cls(number, tx_index, CellOutput.trusted(packed[at : at + length]), packed[at + length :])
+        number, tx_index, length = CELL_HEAD.unpack_from(packed)
+        at = CELL_HEAD.size
+        return cls(number, tx_index, packed[at : at + length], packed[at + length :])
+
+
+def spent_cell(packed: bytes, out_point: bytes) -> tuple[Scripts, bytes]:
+    """Scripts of a packed cell, and its place in the chain as keys have it."""
+    number, tx_index, length = CELL_HEAD.unpack_from(packed)
+    at = CELL_HEAD.size
+    tail = CELL_TAIL.pack(number, tx_index, _INDEX.unpack_from(out_point, 32)[0])
+    return scripts_of(packed[at : at + length]), tail
 
 
 class UndoneTx(NamedTuple):
     """What is needed to roll a transaction back; its block may not be stored any more then."""
 
     hash: bytes
+    outputs: int
+    """How many it has; those that the index has are live when it is rolled back."""
     consumed: list[tuple[int, bytes, bytes]]
     """Index of the input, out point, packed cell."""
-    outputs: list[bytes]
-    """Serialised CellOutputs."""
     displaced: list[tuple[bytes, bytes]]
     """Out points and packed cells that this transaction overwrote: only unverified blocks repeat a transaction."""
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
+from ckb_node.indexer.changes import unpack_total
 from ckb_node.indexer.keys import (
     CELL,
     CELL_BY_LOCK,
     CELL_BY_TYPE,
     CELL_TAIL,
+    TOTAL_BY_LOCK,
+    TOTAL_BY_TYPE,
     TX_BY_LOCK,
     TX_BY_TYPE,
     TX_TAIL,
     IndexedCell,
     script_bytes,
+    scripts_of,
 )
-from consensus.types.blockchain import CellOutput, Script, out_point_key
+from consensus.types.blockchain import Script, out_point_key
 from storage.kv import Reader
 
 STEP_ROWS: Final = 64
@@ -28,6 +33,9 @@ STEP_BYTES: Final = 256 << 10
 
 MAX_ROWS: Final = 2_000_000
 """A search that matches none of so many rows is aborted: tens of seconds of work."""
+
+TIMEOUT_S: Final = 10.0
+"""Of a search's own work, unless the configuration says otherwise."""
 
 Range = tuple[int, int]
 """[start, end)"""
@@ -77,10 +85,6 @@ class Search:
     mode: SearchMode = SearchMode.PREFIX
     filter: CellFilter = CellFilter()
 
-    @property
-    def other_type(self) -> ScriptType:
-        return ScriptType.TYPE if self.script_type is ScriptType.LOCK else ScriptType.LOCK
-
 
 @dataclass(frozen=True, slots=True)
 class FoundCell:
@@ -103,27 +107,71 @@ class FoundTransaction:
     cursor: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a search is done: for how long, and which cells are taken for spent, those of the pool."""
+
+    timeout_s: float = TIMEOUT_S
+    is_spent: Callable[[bytes], bool] | None = None
+
+
 def find_cells(
-    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool
+    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool, terms: Terms = Terms()
 ) -> Iterator[FoundCell | None]:
     """Live cells in the order of the index, after a cursor; None where a pause is due. Raises QueryError."""
     prefix = {ScriptType.LOCK: CELL_BY_LOCK, ScriptType.TYPE: CELL_BY_TYPE}[search.script_type]
-    rows = _RowCounter()
+    rows = _RowCounter(terms.timeout_s)
+    is_spent = terms.is_spent
     for key, tx_hash in _scan(reader, prefix, search, CELL_TAIL.size, after, is_descending):
         number, tx_index, index = CELL_TAIL.unpack_from(key, len(key) - CELL_TAIL.size)
         out_point = out_point_key(tx_hash, index)
-        packed = reader.get(CELL + out_point)
+        packed = None if is_spent is not None and is_spent(out_point) else reader.get(CELL + out_point)
         if packed is not None:
             cell = IndexedCell.unpack(packed)
             if (cell.number, cell.tx_index) == (number, tx_index) and _matches(search, cell):
                 rows.note_found()
                 yield FoundCell(out_point, cell, key)
+                rows.go_on()
         if rows.needs_pause(len(packed or b"")):
             yield None
+            rows.go_on()
+
+
+def find_capacity(reader: Reader, search: Search, terms: Terms = Terms()) -> Iterator[int | None]:
+    """Capacities in shannons whose sum is that of all live cells; None where a pause is due. Raises QueryError.
+
+    Without conditions one sum for each script, which the index keeps.
+    """
+    if search.filter != CellFilter() or terms.is_spent is not None:
+        search = _with_inclusive_length(search)
+        for found in find_cells(reader, search, after=None, is_descending=False, terms=terms):
+            yield None if found is None else found.cell.capacity
+        return
+    kind = {ScriptType.LOCK: TOTAL_BY_LOCK, ScriptType.TYPE: TOTAL_BY_TYPE}[search.script_type]
+    key = kind + script_bytes(search.script)
+    if search.mode is SearchMode.EXACT:
+        yield unpack_total(reader.get(key))
+        return
+    rows = _RowCounter(terms.timeout_s)
+    for _, packed in reader.iterator(prefix=key):
+        rows.note_found()
+        yield unpack_total(packed)
+        rows.go_on()
+        if rows.needs_pause(len(packed)):
+            yield None
+            rows.go_on()
+
+
+def _with_inclusive_length(search: Search) -> Search:
+    """The reference takes the end of `script_len_range` as part of it, in sums of capacities alone."""
+    limits = search.filter.script_length
+    if limits is None:
+        return search
+    return replace(search, filter=replace(search.filter, script_length=(limits[0], limits[1] + 1)))
 
 
 def find_transactions(
-    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool
+    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool, terms: Terms = Terms()
 ) -> Iterator[FoundTransaction | None]:
     """Inputs and outputs of transactions in the order of the index; None where a pause is due.
 
@@ -133,7 +181,7 @@ def find_transactions(
     prefix = {ScriptType.LOCK: TX_BY_LOCK, ScriptType.TYPE: TX_BY_TYPE}[search.script_type]
     other = TX_BY_TYPE if search.script_type is ScriptType.LOCK else TX_BY_LOCK
     wanted = search.filter.script
-    rows = _RowCounter()
+    rows = _RowCounter(terms.timeout_s)
     for key, tx_hash in _scan(reader, prefix, search, TX_TAIL.size, after, is_descending):
         tail = key[-TX_TAIL.size :]
         number, tx_index, io_index, io_type = TX_TAIL.unpack(tail)
@@ -142,24 +190,36 @@ def find_transactions(
         ):
             rows.note_found()
             yield FoundTransaction(tx_hash, number, tx_index, io_index, io_type == 1, key)
+            rows.go_on()
         if rows.needs_pause(len(key)):
             yield None
+            rows.go_on()
 
 
 class _RowCounter:
-    """Counts the rows of a search, to pause it in time and to abort one that finds nothing."""
+    """Counts rows and time of a search, to pause it in time and to abort one that takes too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float) -> None:
         self._rows = self._step_rows = self._step_bytes = 0
+        self._left_s = timeout_s
+        self._since = time.perf_counter()
+
+    def go_on(self) -> None:
+        """The search was not working until now."""
+        self._since = time.perf_counter()
 
     def note_found(self) -> None:
-        """Something was found."""
+        """Something was found, and is about to be handed over."""
         self._rows = 0
+        self._left_s -= time.perf_counter() - self._since
 
     def needs_pause(self, size: int) -> bool:
         """Count a row for which `size` bytes were read. Raises SearchTimeoutError."""
         self._rows += 1
-        if self._rows > MAX_ROWS:
+        now = time.perf_counter()
+        self._left_s -= now - self._since
+        self._since = now
+        if self._rows > MAX_ROWS or self._left_s < 0:
             raise SearchTimeoutError
         self._step_rows += 1
         self._step_bytes += size
@@ -180,15 +240,20 @@ def _refuse_cell_filters(conditions: CellFilter) -> None:
             raise QueryError(f"doesn't support search_key.filter.{name} parameter")
 
 
-def _scan(
-    reader: Reader, kind: bytes, search: Search, tail_size: int, after: bytes | None, is_descending: bool
-) -> Iterator[tuple[bytes, bytes]]:
-    """Rows of a script after a cursor; none after the cursor of another search."""
+def refuse_partial(search: Search) -> None:
+    """Scripts can be searched by parts of their arguments in the rich indexer only. Raises QueryError."""
     if search.mode is SearchMode.PARTIAL:
         raise QueryError(
             "the CKB indexer doesn't support search_key.script_search_mode partial search mode, "
             "please use the CKB rich-indexer for such search"
         )
+
+
+def _scan(
+    reader: Reader, kind: bytes, search: Search, tail_size: int, after: bytes | None, is_descending: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    """Rows of a script after a cursor; none after the cursor of another search."""
+    refuse_partial(search)
     prefix = kind + script_bytes(search.script)
     start = stop = None
     if after is not None:
@@ -205,22 +270,17 @@ def _scan(
 
 def _matches(search: Search, cell: IndexedCell) -> bool:
     conditions = search.filter
-    other = _script_of(cell.output, search.other_type)
+    scripts = scripts_of(cell.raw)
+    other = (scripts.type_ or b"") if search.script_type is ScriptType.LOCK else scripts.lock
     if conditions.script is not None and not other.startswith(script_bytes(conditions.script)):
         return False
     return (
         _in_range(len(other), conditions.script_length)
         and _data_matches(cell.data, conditions)
         and _in_range(len(cell.data), conditions.data_length)
-        and _in_range(cell.output.capacity, conditions.capacity)
+        and _in_range(scripts.capacity, conditions.capacity)
         and _in_range(cell.number, conditions.block)
     )
-
-
-def _script_of(output: CellOutput, script_type: ScriptType) -> bytes:
-    """Script bytes; none for a missing type script."""
-    script = output.lock if script_type is ScriptType.LOCK else output.type_
-    return b"" if script is None else script_bytes(script)
 
 
 def _in_range(value: int, limits: Range | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,12 @@ from typing import Final
 import structlog
 
 from ckb_node.chain.follower import ChainFollower, FollowedChain
+from ckb_node.indexer.custom_filters import CustomFilters
 from ckb_node.indexer.index import Index, IndexTooOldError
+from ckb_node.indexer.query import Terms
 from ckb_node.runtime.lane import Slices
 from consensus.lookup import require
+from consensus.types.blockchain import Block
 from storage.chain_store import ChainView
 from storage.kv import KeyValueStore, Snapshot
 from storage.leveldb import LevelDbOptions
@@ -59,6 +63,17 @@ def _keep_open() -> None:
     """For a store that never has to be reopened."""
 
 
+@dataclass(frozen=True, slots=True)
+class IndexerOptions:
+    """What the operator chose; see IndexerSection. `is_spent` tells of an out point (36 bytes) whether a transaction of
+    the pool spends it; any thread may ask."""
+
+    filters: CustomFilters = field(default_factory=CustomFilters)
+    init_tip: bytes | None = None
+    request_limit: int | None = None
+    terms: Terms = field(default_factory=Terms)
+
+
 class IndexerService:
     """Owns the index, and answers searches of it.
 
@@ -66,10 +81,17 @@ class IndexerService:
     again after a failed write; it may raise StorageError.
     """
 
-    def __init__(self, chain: FollowedChain, store: KeyValueStore, reopen: Callable[[], None] = _keep_open) -> None:
+    def __init__(
+        self,
+        chain: FollowedChain,
+        store: KeyValueStore,
+        reopen: Callable[[], None] = _keep_open,
+        options: IndexerOptions | None = None,
+    ) -> None:
+        self.options: Final = options or IndexerOptions()
         self._chain: Final = chain
         self._store: Final = store
-        self._derived: Final = _DerivedIndex(store, reopen)
+        self._derived: Final = _DerivedIndex(store, reopen, self.options)
         self.follower: Final = ChainFollower(chain, self._derived, "indexer tables")
 
     async def run(self) -> None:
@@ -129,10 +151,11 @@ class IndexerService:
 class _DerivedIndex:
     """The index as ckb_node.chain.follower.Derived."""
 
-    def __init__(self, store: KeyValueStore, reopen: Callable[[], None]) -> None:
+    def __init__(self, store: KeyValueStore, reopen: Callable[[], None], options: IndexerOptions) -> None:
         self._store: Final = store
         self._reopen: Final = reopen
-        self.index = Index(store)
+        self._options: Final = options
+        self.index = Index(store, options.filters)
         self._is_checked = False
 
     def step(self, view: ChainView) -> int:
@@ -143,22 +166,36 @@ class _DerivedIndex:
         except IndexTooOldError as error:
             log.warning("the index is built anew", reason=str(error))
             self.index.clear()
+        height = view.tip_header().number
+        if self._waits_for_init_tip(view):
+            return height
         tip = self.index.tip()
-        number = -1 if tip is None else tip[0]
-        end, size = min(number + BATCH, view.tip_header().number), 0
-        while number < end and size < BATCH_BYTES:
-            number += 1
-            block_hash = require(view.main_hash(number), "main-chain block", number)
-            block = require(view.block(block_hash), "block", block_hash)
-            size += len(block.raw)
-            self.index.append(block, sync=number == end or size >= BATCH_BYTES)
-        return number
+        blocks = _blocks_of_step(view, -1 if tip is None else tip[0])
+        if blocks:
+            self.index.append_run(blocks, height, sync=True)
+        tip = self.index.tip()
+        return -1 if tip is None else tip[0]
+
+    def _waits_for_init_tip(self, view: ChainView) -> bool:
+        """Begin behind the configured block, unless the index has come further; True while the main chain has not come
+        to it."""
+        init_tip, tip = self._options.init_tip, self.index.tip()
+        if init_tip is None or (tip is not None and tip[0] >= self.index.first() > 0):
+            return False
+        header = view.header(init_tip)
+        if header is None or view.main_hash(header.number) != init_tip:
+            return True
+        if tip is None or tip[0] < header.number:
+            log.info("indexing begins behind indexer_v2.init_tip_hash", number=header.number)
+            self.index.begin_behind(header.number, init_tip)
+        return False
 
     def _check_once(self) -> None:
         """Each batch ends with a sync, so a power cut leaves gaps near the tip only."""
         if not self._is_checked and not self.index.is_sound(CHECKED_BLOCKS):
             log.warning(
-                "the index is built anew", reason="it is of an older version, or was not closed as it should be"
+                "the index is built anew",
+                reason="it is of an older version, of other filters, or was not closed as it should be",
             )
             self.index.clear()
         self._is_checked = True
@@ -170,8 +207,20 @@ class _DerivedIndex:
     def reopen(self) -> None:
         """See Derived."""
         self._reopen()
-        self.index, self._is_checked = Index(self._store), False
+        self.index, self._is_checked = Index(self._store, self._options.filters), False
 
     def close(self) -> None:
         """See Derived."""
         self._store.close()
+
+
+def _blocks_of_step(view: ChainView, number: int) -> list[Block]:
+    """Blocks of the main chain above a height, as many as one step takes."""
+    blocks: list[Block] = []
+    end, size = min(number + BATCH, view.tip_header().number), 0
+    while number < end and size < BATCH_BYTES:
+        number += 1
+        block_hash = require(view.main_hash(number), "main-chain block", number)
+        blocks.append(require(view.block(block_hash), "block", block_hash))
+        size += len(blocks[-1].raw)
+    return blocks

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, ParamSpec, Protocol, Self, TypeVar
 
+from ckb_node.indexer.service import IndexerOptions
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.outputs_validator import WellKnownScripts
@@ -254,6 +255,11 @@ class NetService(Protocol):
 
 class IndexerService(Protocol):
     """Cells and transactions by script (module Indexer)."""
+
+    @property
+    def options(self) -> IndexerOptions:
+        """What the operator chose."""
+        ...
 
     def tip(self) -> tuple[int, bytes] | None:
         """Number and hash of the last block that is indexed; None before the first."""

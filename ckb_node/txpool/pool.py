@@ -383,6 +383,10 @@ class TxPool:
         self.version += 1
         return True
 
+    def is_spent(self, out_point: bytes) -> bool:
+        """Whether a transaction here spends this cell. Any thread may ask."""
+        return out_point in self.graph.spenders
+
     def clear(self) -> None:
         """Forget everything."""
         self.graph = PoolGraph(self.limits.max_ancestors)

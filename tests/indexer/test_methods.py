@@ -206,13 +206,13 @@ async def test_searches_run_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> Non
     async with funded(1) as funds, indexed(funds.dev) as client:
         client.catch_up()
         threads = []
-        find = query.find_cells
+        find = query.find_capacity
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             threads.append(threading.current_thread())
             return find(*args, **kwargs)
 
-        monkeypatch.setattr("ckb_node.rpc.methods.indexer.find_cells", watched)
+        monkeypatch.setattr("ckb_node.rpc.methods.indexer.find_capacity", watched)
         await asyncio.gather(*(client.call("get_cells_capacity", search_key(ALICE.lock)) for _ in range(4)))
         assert len(threads) == 4
         assert threading.main_thread() not in threads
@@ -400,3 +400,52 @@ async def test_an_index_that_is_opened_again_is_not_searched_before_it_has_follo
         client.indexer.follower._has_failed = True
         assert not client.indexer.follower.step()
         assert (await client.error("get_cells", search_key(ALICE.lock), "asc", "0x1"))[0] == INDEXER_REFUSES
+
+
+async def test_the_operators_limits_and_the_pool_overlay() -> None:
+    async with funded(4) as funds:
+        taken = funds.spend(to=BOB.lock).body.inputs[0].previous_output.raw
+        options = indexer_service.IndexerOptions(request_limit=3, terms=query.Terms(is_spent={taken}.__contains__))
+        indexer = IndexerService(funds.dev.chain, MemoryStore(), options=options)
+        try:
+            client = Client(funds.dev, indexer)
+            client.catch_up()
+            for method in ("get_cells", "get_transactions"):
+                refusal = await client.error(method, search_key(ALICE.lock), "asc", "0x4")
+                assert refusal == (INDEXER_REFUSES, "Indexer: Invalid params limit must be less than 3")
+            page = await client.call("get_cells", search_key(ALICE.lock), "asc", "0x3")
+            points = [each["out_point"] for each in page["objects"]]
+            assert len(points) == 3
+            assert {"tx_hash": "0x" + taken[:32].hex(), "index": hex(taken[32])} not in points
+        finally:
+            indexer.close()
+
+
+async def test_indexing_begins_behind_the_configured_block() -> None:
+    async with funded(4) as funds:
+        view = funds.dev.chain.view()
+        start = view.main_hash(2)
+        assert start is not None
+        options = indexer_service.IndexerOptions(init_tip=start)
+        indexer = IndexerService(funds.dev.chain, MemoryStore(), options=options)
+        try:
+            client = Client(funds.dev, indexer)
+            client.catch_up()
+            assert (await client.call("get_indexer_tip"))["block_number"] == hex(view.tip_header().number)
+            page = await client.call("get_transactions", search_key(ALICE.lock), "asc", "0x64")
+            assert {int(each["block_number"], 16) for each in page["objects"]} <= {3, 4}
+        finally:
+            indexer.close()
+
+
+async def test_indexing_waits_for_a_configured_block_that_is_not_there() -> None:
+    async with funded(1) as funds:
+        indexer = IndexerService(
+            funds.dev.chain, MemoryStore(), options=indexer_service.IndexerOptions(init_tip=bytes(32))
+        )
+        try:
+            client = Client(funds.dev, indexer)
+            client.catch_up()
+            assert indexer.tip() is None
+        finally:
+            indexer.close()

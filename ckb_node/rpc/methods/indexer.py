@@ -17,8 +17,10 @@ from ckb_node.indexer.query import (
     ScriptType,
     Search,
     SearchMode,
+    find_capacity,
     find_cells,
     find_transactions,
+    refuse_partial,
 )
 from ckb_node.indexer.service import IndexBehindError
 from ckb_node.jsonrpc_types.chain import (
@@ -192,10 +194,18 @@ def _indexer(services: Services) -> IndexerService:
     return services.indexer
 
 
-def _checked_limit(limit: int) -> int:
+def _check_limit(limit: int, most: int | None) -> None:
     if limit == 0:
         raise _refused("limit should be greater than 0")
-    return limit
+    if most is not None and limit > most:
+        raise _refused(f"limit must be less than {most}")
+
+
+def _check_mode(search: Search) -> None:
+    try:
+        refuse_partial(search)
+    except QueryError as error:
+        raise _refused(str(error)) from None
 
 
 @METHODS.method
@@ -234,11 +244,14 @@ async def get_cells(
     `search_key`: script, script_type `lock` or `type`, script_search_mode `prefix` (default) or `exact`, filter,
     with_data. `order`: `asc` or `desc` by block. `after`: the `last_cursor` of the page before.
     """
-    count = _checked_limit(limit)
+    options = _indexer(services).options
+    _check_mode(search_key.search)
+    _check_limit(limit, options.request_limit)
 
     def read(snapshot: Snapshot) -> Slices:
-        found = find_cells(snapshot, search_key.search, after=after, is_descending=order == "desc")
-        return _page(_cell_texts(found, with_data=search_key.with_data), count)
+        is_descending = order == "desc"
+        found = find_cells(snapshot, search_key.search, after=after, is_descending=is_descending, terms=options.terms)
+        return _page(_cell_texts(found, with_data=search_key.with_data), limit)
 
     return await _searched(services, read)
 
@@ -288,12 +301,17 @@ async def get_transactions(
     after: CursorParam | None = None,
 ) -> ThreadStream[TransactionsPageJson] | ThreadStream[GroupedTransactionsPageJson]:
     """Transactions with an input or output of a script, in pages; `group_by_transaction` gathers a transaction's."""
-    count = _checked_limit(limit)
+    options = _indexer(services).options
+    _check_limit(limit, options.request_limit)
+    _check_mode(search_key.search)
     texts = _grouped_texts if search_key.is_grouped else _transaction_texts
 
     def read(snapshot: Snapshot) -> Slices:
-        found = find_transactions(snapshot, search_key.search, after=after, is_descending=order == "desc")
-        return _page(texts(found), count)
+        is_descending = order == "desc"
+        found = find_transactions(
+            snapshot, search_key.search, after=after, is_descending=is_descending, terms=options.terms
+        )
+        return _page(texts(found), limit)
 
     return await _searched(services, read)
 
@@ -334,12 +352,14 @@ def _io_type(found: FoundTransaction) -> str:
 @METHODS.method
 async def get_cells_capacity(services: Services, search_key: SearchKeyParam) -> ThreadStream[CellsCapacityJson | None]:
     """Sum of the capacities of all live cells of a script, and the block that it is of."""
+    options = _indexer(services).options
+    _check_mode(search_key.search)
 
     def read(snapshot: Snapshot) -> Slices:
         tip = Index.tip_of(snapshot)
         capacity = 0
-        for each in find_cells(snapshot, search_key.search, after=None, is_descending=False):
-            capacity += 0 if each is None else each.cell.output.capacity
+        for each in find_capacity(snapshot, search_key.search, options.terms):
+            capacity += each or 0
             yield b""
         answer = tip and CellsCapacityJson(uint_text(capacity), bytes_text(tip[1]), uint_text(tip[0]))
         yield encode(answer)
