@@ -2,7 +2,8 @@
 
 Each tick: whitelisted peers that are missing; a few addresses that nobody has verified for days, for a look (feelers);
 and for each outbound session that is missing one that answered lately. Every fourth tick in need, or at once when there
-is nothing else, bootnodes have their turn.
+is nothing else, bootnodes have their turn. Who was of no use a moment ago (network.rests) has none, unless there is
+nobody at all; then one of them has, after growing pauses.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from network.peer import Scheduler, SessionKind, Timer
 from network.peers.bans import BanList
 from network.peers.registry import Registry
 from network.peers.store import PeerStore
+from network.rests import Rests
 
 __all__ = ["Dialler", "OutboundService", "OutboundSettings"]
 
@@ -35,6 +37,10 @@ REFRESH_TICKS: Final = 11
 MAX_DOUBLINGS: Final = 16
 MAX_BACKOFF: Final = 600.0
 """Seconds until a configured address that does not answer is dialled again."""
+MAX_PAUSE: Final = 120.0
+"""Seconds between two dials of peers that were of no use, when there are no others."""
+COMPANY: Final = 60_000
+"""Milliseconds after which an outbound session counts as company."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,7 @@ class Dialler(Protocol):
 
 @dataclass(slots=True)
 class _Patience:
-    """A configured address that did not answer."""
+    """A configured address that did not answer, or nobody who is of use."""
 
     failures: int = 0
     next_at: float = 0.0
@@ -83,16 +89,18 @@ class OutboundService:
         registry: Registry,
         store: PeerStore,
         bans: BanList,
+        rests: Rests,
         scheduler: Scheduler,
         rng: Random,
         settings: OutboundSettings,
     ) -> None:
         self._dialler, self._registry, self._store, self._bans = dialler, registry, store, bans
-        self._scheduler, self._rng = scheduler, rng
+        self._rests, self._scheduler, self._rng = rests, scheduler, rng
         self._settings: Final = settings
         self._patience: Final = {address: _Patience() for address in (*settings.bootnodes, *settings.whitelist)}
         self._rounds_in_need = self._ticks = 0
         self._last_company = scheduler.now()
+        self._alone: Final = _Patience()
         self._timer: Timer | None = None
 
     def start(self, anchors: Sequence[Multiaddr] = ()) -> None:
@@ -100,8 +108,8 @@ class OutboundService:
         sessions only relayed blocks."""
         self._dial_whitelist()
         count = max(self._settings.max_outbound // 2, 1)
-        addresses = [*self._to_attempt(count), *anchors]
-        addresses += self._some_bootnodes(count - len(addresses))
+        addresses = [*self._to_attempt(count, self._may_dial), *anchors]
+        addresses += self._some_bootnodes(count - len(addresses), self._may_dial)
         for address in addresses:
             self._dial(address)
         if self._settings.interval > 0:
@@ -152,34 +160,54 @@ class OutboundService:
             return
         self._rounds_in_need += 1
         if self._rounds_in_need % BOOTNODE_ROUND == 0:
-            addresses = self._some_bootnodes(missing)
-            addresses += self._to_attempt(missing - len(addresses))
+            addresses = self._some_bootnodes(missing, self._is_welcome)
+            addresses += self._to_attempt(missing - len(addresses), self._is_welcome)
         else:
-            addresses = self._to_attempt(missing) or self._some_bootnodes(missing)
-        for address in addresses:
+            addresses = self._to_attempt(missing, self._is_welcome) or self._some_bootnodes(missing, self._is_welcome)
+        for address in addresses or self._of_no_use():
             self._dial(address)
+
+    def _of_no_use(self) -> list[Multiaddr]:
+        """One of those that were of no use when they were dialled last, if there is nobody else and its time has come:
+        perhaps it is now."""
+        now = self._scheduler.now()
+        outbound = [entry for entry in self._registry if not entry.is_inbound]
+        if any(now * 1000 - entry.connected_ms >= COMPANY for entry in outbound):
+            self._alone.failures = 0
+        if outbound or self._dialler.dialling(SessionKind.FULL) or now < self._alone.next_at:
+            return []
+        found = [*self._to_attempt(1, self._may_dial), *self._some_bootnodes(1, self._may_dial)]
+        if found:
+            self._alone.failures += 1
+            self._alone.next_at = now + min(self._pause(self._alone.failures), MAX_PAUSE)
+        return self._rng.sample(found, min(1, len(found)))
+
+    def _may_dial(self, address: Multiaddr) -> bool:
+        patience = self._patience.get(address)
+        is_ready = patience is None or patience.next_at <= self._scheduler.now()
+        return is_ready and self._dialler.may_dial(address)
+
+    def _is_welcome(self, address: Multiaddr) -> bool:
+        """It may be dialled, and was not of no use a moment ago."""
+        return self._may_dial(address) and not self._rests.is_resting(address.peer_id, self._scheduler.now())
 
     def _missing(self) -> int:
         """Outbound sessions that are wanted and neither there nor on their way."""
         return self._registry.missing_outbound - self._dialler.dialling(SessionKind.FULL)
 
-    def _to_attempt(self, count: int) -> list[Multiaddr]:
+    def _to_attempt(self, count: int, can_dial: Callable[[Multiaddr], bool]) -> list[Multiaddr]:
         if count <= 0:
             return []
         now_ms = self._scheduler.wall_ms()
         groups = self._registry.outbound_groups
-        found = self._store.to_attempt(count, now_ms, avoided_groups=groups, can_dial=self._dialler.may_dial)
+        found = self._store.to_attempt(count, now_ms, avoided_groups=groups, can_dial=can_dial)
         for address in found:
             self._store.mark_tried(address, now_ms)
         return found
 
-    def _some_bootnodes(self, count: int) -> list[Multiaddr]:
-        ready = [address for address in self._settings.bootnodes if self._is_ready(address)]
+    def _some_bootnodes(self, count: int, can_dial: Callable[[Multiaddr], bool]) -> list[Multiaddr]:
+        ready = [address for address in self._settings.bootnodes if can_dial(address)]
         return self._rng.sample(ready, min(count, len(ready))) if count > 0 else []
-
-    def _is_ready(self, address: Multiaddr) -> bool:
-        patience = self._patience[address]
-        return patience.next_at <= self._scheduler.now() and self._dialler.may_dial(address)
 
     def _dial(self, address: Multiaddr) -> None:
         patience = self._patience.get(address)
@@ -189,14 +217,23 @@ class OutboundService:
             self._dialler.dial(address, SessionKind.FULL, lambda fault: self._learn(address, patience, fault))
 
     def _learn(self, address: Multiaddr, patience: _Patience, fault: str | None) -> None:
-        """A configured address has answered, or not. After each failure the ticks until the next dial double; half a
-        tick is left out, so that a slow failure does not cost a whole one."""
-        patience.failures = 0 if fault is None else patience.failures + 1
-        ticks = 2 ** min(patience.failures, MAX_DOUBLINGS) / 2 - 0.5 if patience.failures else 0.0
-        wait = min(ticks * self._settings.interval, MAX_BACKOFF)
-        patience.next_at = self._scheduler.now() + wait
-        if fault is not None:
-            log.info("a configured peer does not answer", address=str(address), reason=fault, again_after=round(wait))
+        """A configured address has answered, or not. Answers of a peer whose last sessions were of no use count as
+        failures."""
+        now = self._scheduler.now()
+        if fault is None:
+            patience.failures = self._rests.times(address.peer_id, now)
+            patience.next_at = now + min(self._pause(patience.failures), MAX_PAUSE)
+            return
+        patience.failures += 1
+        wait = min(self._pause(patience.failures), MAX_BACKOFF)
+        patience.next_at = now + wait
+        log.info("a configured peer does not answer", address=str(address), reason=fault, again_after=round(wait))
+
+    def _pause(self, failures: int) -> float:
+        """Seconds until the next dial: ticks that double with each failure; half a tick is left out, so that a slow
+        failure does not cost a whole one."""
+        ticks = 2 ** min(failures, MAX_DOUBLINGS) / 2 - 0.5 if failures else 0.0
+        return ticks * self._settings.interval
 
     def _refresh(self) -> None:
         """An address that has been connected for days must not look as if it had not been seen for days."""

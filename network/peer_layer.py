@@ -25,6 +25,7 @@ from network.protocols.hole_punching import HolePuncher, HolePunchingProtocol
 from network.protocols.identify import IdentifyProtocol, LocalIdentity
 from network.protocols.own_addresses import OwnAddresses
 from network.protocols.ping import INTERVAL, TIMEOUT, PingProtocol
+from network.rests import Rests
 from network.switch import Switch, SwitchSettings
 from network.transport import Link, Receiver, Transport
 
@@ -77,6 +78,7 @@ class PeerLayer:
         self.scheduler: Final = scheduler
         self.tables: Final = tables
         self.registry: Final = Registry(settings.registry, tables.bans, rng)
+        self.rests: Final = Rests()
         self.switch: Final = Switch(
             transport,
             scheduler,
@@ -85,6 +87,7 @@ class PeerLayer:
             store=tables.store,
             bans=tables.bans,
             anchors=tables.anchors,
+            rests=self.rests,
             entropy=entropy,
             settings=settings.switch,
         )
@@ -95,7 +98,7 @@ class PeerLayer:
         for address in (*settings.listening, *settings.public):
             self.switch.dials.add_own(address)
         self.outbound: Final = OutboundService(
-            self.switch, self.registry, tables.store, tables.bans, scheduler, rng, settings.outbound
+            self.switch, self.registry, tables.store, tables.bans, self.rests, scheduler, rng, settings.outbound
         )
         self.ping: Final = PingProtocol(
             scheduler, self.registry, interval=settings.ping_interval, timeout=settings.ping_timeout

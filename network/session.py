@@ -96,6 +96,8 @@ class Session:
         self.identity: PeerIdentity | None = None
         self.has_synced = False
         """Sync was open: it was no feeler, and no stranger that only looked."""
+        self.said_goodbye = False
+        """It has told why it leaves."""
 
     # --- Peer ---
 

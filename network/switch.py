@@ -17,6 +17,7 @@ from network.ckb_wire.connection import WireConnection, WireLimits
 from network.ckb_wire.secio import SecioHandshake
 from network.dialling import Attempt, Dials, NoDial
 from network.gate import HandshakeGate, Ticket, TurnedAway
+from network.held import HeldBytes
 from network.identity import Identity, peer_id_of
 from network.intake import Intake, Work
 from network.limits import FEELER, IDENTIFY, MIB, SYNC, ProtocolSpec
@@ -27,6 +28,7 @@ from network.peers.anchors import Anchors
 from network.peers.bans import Ban, BanList, IpNetwork, network_of
 from network.peers.registry import REFUSAL_TEXT, Refused, Registry
 from network.peers.store import PeerStore
+from network.rests import Rests
 from network.session import Session
 from network.switch_settings import SwitchSettings
 from network.traffic import Cause, Traffic
@@ -73,11 +75,12 @@ class Switch:
         store: PeerStore,
         bans: BanList,
         anchors: Anchors,
+        rests: Rests | None = None,
         entropy: Callable[[int], bytes],
         settings: SwitchSettings | None = None,
     ) -> None:
         """`entropy`: see SecioHandshake."""
-        self._scheduler, self._identity = scheduler, identity
+        self._scheduler, self._identity, self._rests = scheduler, identity, Rests() if rests is None else rests
         self._registry, self._store, self._bans, self._anchors = registry, store, bans, anchors
         self._entropy: Final = entropy
         self._settings: Final = settings or SwitchSettings()
@@ -99,8 +102,7 @@ class Switch:
         self._tickets: Final[dict[int, Ticket]] = {}
         self._attempts: Final[dict[int, Attempt]] = {}
         self._allowances: Final[dict[int, Allowance]] = {}
-        self._held: Final[dict[int, int]] = {}
-        self._held_total = 0
+        self._held: Final = HeldBytes(self._settings.max_held_total)
         self._dirty: Final[dict[int, Session]] = {}
         self._flush_timer: Timer | None = None
         self._last_id = 0
@@ -218,6 +220,7 @@ class Switch:
         """A peer has told why it ends the connection."""
         session = self._sessions.get(peer.session_id)
         if session is not None:
+            session.said_goodbye = True
             session.leave(Cause.CLOSED_BY_PEER, f"it said: {text}", told=False)
 
     def close(self) -> None:
@@ -397,11 +400,10 @@ class Switch:
         self._intake.spend(self._allowances[session.session_id], work.units, now)
 
     def holds(self, session: Session, size: int) -> None:
-        self._held_total += size - self._held.get(session.session_id, 0)
-        self._held[session.session_id] = size
-        if self._held_total > self._settings.max_held_total:
-            largest = self._sessions[max(self._held, key=self._held.__getitem__)]
-            largest.leave(Cause.OVERLOAD, "too many bytes of unfinished messages, most of them of this peer")
+        largest = self._held.note(session.session_id, size)
+        if largest is not None:
+            reason = "too many bytes of unfinished messages, most of them of this peer"
+            self._sessions[largest].leave(Cause.OVERLOAD, reason)
 
     def sent(self, session: Session, protocol: ProtocolSpec | None, size: int) -> None:
         if protocol is None:
@@ -439,12 +441,12 @@ class Switch:
             del self._live[session.peer_id]
             self._registry.remove(session.session_id)
             self.traffic.left[cause] += 1
+            self._rests.left(session, cause, self._scheduler.now())
             self._log.left(session, cause, reason, self._scheduler.now())
         else:
             self._handshake_over(session, f"{cause.value}: {reason}")
-
         self._dirty.pop(session.session_id, None)
-        self._held_total -= self._held.pop(session.session_id, 0)
+        self._held.forget(session.session_id)
 
     def gone(self, session: Session) -> None:
         del self._sessions[session.session_id]

@@ -179,11 +179,11 @@ def check_nothing_left(world: World) -> None:
         switch = node.switch
         numbers = set(switch._sessions)
         assert set(switch._allowances) == numbers
-        assert set(switch._held) <= numbers
+        assert set(switch._held.sizes) <= numbers
         assert set(switch._tickets) <= numbers
         assert set(switch._attempts) <= numbers
         assert switch._gate.at_once == len(switch._tickets)
-        assert sum(switch._held.values()) == switch._held_total
+        assert sum(switch._held.sizes.values()) == switch._held.total
         assert {session.session_id for session in switch._live.values()} <= numbers
         assert {entry.session_id for entry in node.layer.registry} == {peer.session_id for peer in switch.peers()}
         assert len(switch.dials) <= 20

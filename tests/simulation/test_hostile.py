@@ -249,7 +249,7 @@ def test_a_flood_of_pings_is_answered_slowly_and_costs_its_window() -> None:
     client.flush()
     for _ in range(20):
         world.run(1)
-        assert victim.switch._held_total < 1_200_000
+        assert victim.switch._held.total < 1_200_000
     assert victim.switch.traffic.by_protocol[PING].messages_in - before < 200
     assert_honest_unharmed(world, victim)
     assert client.connection.queued_bytes > 1_000_000

@@ -73,7 +73,7 @@ def test_all_together_may_have_so_many_bytes_of_unfinished_messages() -> None:
         client.cut_after(300_000 + 100_000 * number)
         client.send(SYNC, world.rng.randbytes(2_000_000))
         world.run(1)
-        assert node.switch._held_total <= 3_000_000
+        assert node.switch._held.total <= 3_000_000
     assert [client.has_ended for client in clients] == [False] * 4 + [True] * 3 + [False], "those with the most go"
 
 
@@ -92,13 +92,13 @@ def test_messages_that_wait_for_their_handler_are_counted_until_they_are_handled
         client.connection.send(SYNC, bytes(1000), world.clock.now())
     client.flush()
     world.run(1)
-    assert node.switch._held_total >= 99 * 1000
+    assert node.switch._held.total >= 99 * 1000
     session = node.switch.peer_of(client.identity.peer_id)
     assert session is not None
     while len(handled) < 100:
         session.release(SYNC)
         world.run(0.1)
-    assert node.switch._held_total < 1000
+    assert node.switch._held.total < 1000
 
 
 def test_a_loud_peer_is_read_slowly_and_a_quiet_one_at_once() -> None:

@@ -16,6 +16,7 @@ from network.peers.bans import Ban, BanList, network_of
 from network.peers.known import REQUIRED_FLAGS
 from network.peers.registry import Registry, RegistrySettings
 from network.peers.store import PeerStore
+from network.rests import Rests
 from tests.support.network.clock import FakeScheduler
 from tests.support.network.peers import peer_id
 
@@ -74,7 +75,7 @@ class Kit:
         with_feelers: bool = True,
     ) -> None:
         self.clock, self.dialler, rng = FakeScheduler(), NotingDialler(), Random(1)
-        self.bans = BanList()
+        self.bans, self.rests = BanList(), Rests()
         self.store = PeerStore(rng, self.bans)
         self.registry = Registry(RegistrySettings(max_outbound=max_outbound), self.bans, rng)
         settings = OutboundSettings(
@@ -84,7 +85,9 @@ class Kit:
             whitelist=whitelist,
             with_feelers=with_feelers,
         )
-        self.service = OutboundService(self.dialler, self.registry, self.store, self.bans, self.clock, rng, settings)
+        self.service = OutboundService(
+            self.dialler, self.registry, self.store, self.bans, self.rests, self.clock, rng, settings
+        )
 
     def know(self, numbers: range, *, age_ms: int = HOUR_MS, flags: int = REQUIRED_FLAGS) -> list[Multiaddr]:
         """Addresses that were connected some time ago."""
@@ -338,3 +341,35 @@ def test_the_operators_bans_stay() -> None:
     kit.service.start()
     kit.tick(100)
     assert len(kit.bans) == 1
+
+
+def test_who_was_of_no_use_a_moment_ago_is_left_alone() -> None:
+    kit = Kit(BOOTNODES[:1])
+    known = kit.know(range(10, 14))
+    kit.service.start()
+    kit.connect(range(1))  # somebody is there
+    for one in [*known, *BOOTNODES[:1]]:
+        kit.rests.note(one.peer_id or "", 1.0, kit.clock.now())
+    kit.dialler.take()
+    kit.tick(19)
+    assert kit.dialler.take() == []
+    kit.tick(2)
+    assert set(known) <= set(kit.dialler.take())
+
+
+def test_a_node_without_anybody_dials_one_of_them_after_growing_pauses() -> None:
+    kit = Kit(max_outbound=4)
+    known = kit.know(range(10, 14))
+    kit.service.start()
+    for one in known:
+        for _ in range(3):
+            kit.rests.note(one.peer_id or "", 1.0, kit.clock.now())
+    kit.dialler.take()
+    times = []
+    for _ in range(40):
+        kit.tick()
+        dialled = kit.dialler.take()
+        assert len(dialled) <= 1
+        if dialled:
+            times.append(kit.clock.now())
+    assert [round((later - earlier) / 15.0) for earlier, later in pairwise(times)] == [1, 2, 4, 8, 8, 8, 8]
