@@ -12,6 +12,7 @@ from ckb_node.sync.peers import ChainSync
 from ckb_node.sync.progress import Phase, Progress, SyncProgress
 from ckb_node.sync.relay.protocol import TOO_MANY, UNDECODABLE
 from ckb_node.sync.service import SyncService
+from ckb_node.sync.upload import Served, UploadKind
 
 NO_NUMBER: Final = float("nan")
 """The network does not run."""
@@ -39,7 +40,36 @@ def measure_sync(metrics: Metrics, progress: SyncProgress, sync: Callable[[], Sy
     )
     metrics.totals("ckb_sync_taken", "What came and was found valid", "kind", lambda: _taken(facts()))
     metrics.totals("ckb_relay_messages", "Messages of relay that came", "kind", lambda: _relayed(sync()))
+    _measure_serving(metrics, sync)
     _measure_progress(metrics, progress)
+
+
+def _measure_serving(metrics: Metrics, sync: Callable[[], SyncService | None]) -> None:
+    """What peers asked for and got, by protocol and kind of answer."""
+
+    def totals(name: str, text: str, count: Callable[[Served], float]) -> None:
+        def read() -> dict[str, float]:
+            service = sync()
+            served = {} if service is None else service.upload.served
+            return {kind.value: count(each) for kind, each in served.items()}
+
+        metrics.totals(f"ckb_serving_{name}", text, "kind", read)
+
+    totals("asked", "Questions of peers", lambda it: it.asked)
+    totals("refused", "Questions of peers that got no answer", lambda it: it.refused)
+    totals("sent_messages", "Messages with answers", lambda it: it.messages)
+    totals("sent_bytes", "Bytes of answers, before compression", lambda it: it.bytes)
+    metrics.gauges(
+        "ckb_serving_waiting",
+        "Questions, or items of them, that wait for their answer",
+        "kind",
+        {kind.value: partial(_waiting, sync, kind) for kind in UploadKind},
+    )
+
+
+def _waiting(sync: Callable[[], SyncService | None], kind: UploadKind) -> float:
+    service = sync()
+    return NO_NUMBER if service is None else service.upload.served[kind].waiting()
 
 
 def _measure_progress(metrics: Metrics, progress: SyncProgress) -> None:

@@ -19,6 +19,7 @@ from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.serving.service import Serving
 from ckb_node.sync.serving.settings import ServingSection
 from ckb_node.sync.sync_protocol import SyncProtocol
+from ckb_node.sync.upload import Upload
 from network.peer import Handler, Scheduler
 from storage.filters import FilterStore
 
@@ -40,9 +41,9 @@ class SyncService:
     ) -> None:
         """`ibd` and `figures` are of the whole node: what has ended once stays so when the network starts again.
         `filters` are None where they are not built."""
-        upload = serving.upload(scheduler.now())
+        self.upload: Final = Upload(serving.upload(scheduler.now()))
         self.peers: Final = SyncPeers()
-        self.headers: Final = HeaderSync(chain, self.peers, scheduler, ibd, self._on_progress)
+        self.headers: Final = HeaderSync(chain, self.peers, scheduler, ibd, self._on_progress, self.upload)
         self.blocks: Final = BlockDownload(
             chain,
             self.peers,
@@ -51,7 +52,7 @@ class SyncService:
             is_pending_compact=lambda each: self.relay.blocks.pending_since(each),
             are_headers_rushing_in=lambda: self.headers.are_rushing_in,
         )
-        self.answers: Final = BlockAnswers(chain, scheduler, upload)
+        self.answers: Final = BlockAnswers(chain, scheduler, self.upload)
         self.refusals: Final = Refusals(chain, self.peers)
         self.relay: Final = Relay(
             chain,
@@ -63,9 +64,10 @@ class SyncService:
             headers_known=self.blocks.wake,
             find_received=self.blocks.find_received,
             figures=figures,
+            upload=self.upload,
         )
         self.facts: Final = SyncFacts(chain, self.peers, scheduler, ibd, self.headers, self.blocks)
-        self.serving: Final = Serving(chain, scheduler, serving, filters, upload)
+        self.serving: Final = Serving(chain, scheduler, serving, filters, self.upload)
         self._sync: Final = SyncProtocol(self.peers, self.headers, self.blocks, self.answers)
 
     @property

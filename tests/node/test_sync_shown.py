@@ -98,6 +98,8 @@ def test_what_a_node_that_syncs_shows(tmp_path: Path) -> None:
             assert figure(text, "ckb_sync_stalled_seconds") == 0
             assert sum(figure(text, f'ckb_sync_peers{{state="{state}"}}') for state in ("started", "tip_synced")) == 1
             assert figure(text, 'ckb_relay_messages_total{kind="TooMany"}') == 0
+            assert figure(text, 'ckb_serving_asked_total{kind="sync_headers"}') >= 1
+            assert figure(text, 'ckb_serving_waiting{kind="sync_blocks"}') == 0
 
 
 async def test_sync_that_stands_is_a_fault_of_the_node(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import structlog
 from ckb_node.sync.blocks import limits
 from ckb_node.sync.chain import SyncChain
 from ckb_node.sync.peers import SyncPeer
+from ckb_node.sync.upload import Upload, UploadKind
 from network.budget import Allowance
 from network.limits import SYNC
 from network.messages.protocols import GetBlocks
@@ -56,9 +57,10 @@ class _Slice:
 class BlockAnswers:
     """Belongs to the network's thread; blocks are read in another."""
 
-    def __init__(self, chain: SyncChain, scheduler: Scheduler, upload: Allowance | None = None) -> None:
-        """`upload`: bytes, shared with other answers to peers."""
-        self._upload: Final = upload
+    def __init__(self, chain: SyncChain, scheduler: Scheduler, upload: Upload | None = None) -> None:
+        self._upload: Final = upload or Upload()
+        self._served: Final = self._upload.served[UploadKind.BLOCKS]
+        self._served.waiting = lambda: self.queued
         self._chain: Final = chain
         self._scheduler: Final = scheduler
         self._genesis_hash: Final = chain.consensus.genesis_hash
@@ -75,13 +77,17 @@ class BlockAnswers:
     def received_get_blocks(self, peer: SyncPeer, message: GetBlocks) -> None:
         """Queue what is asked for, or punish what may not be asked."""
         hashes = message.block_hashes
+        self._served.asked += 1
         if len(hashes) > limits.MAX_ASKED:
+            self._served.refused += 1
             apply_penalty(peer.peer, Misbehaviour.SYNC_400_MALFORMED, f"{len(hashes)} blocks asked for at once")
             return
         looked_at = list(hashes[: limits.MESSAGE_HASHES])
         if self._genesis_hash in looked_at:
+            self._served.refused += 1
             apply_penalty(peer.peer, Misbehaviour.SYNC_417_GENESIS_ASKED)
         elif len(set(looked_at)) < len(looked_at):
+            self._served.refused += 1
             apply_penalty(peer.peer, Misbehaviour.SYNC_418_ASKED_TWICE)
         elif looked_at:
             self._queue(peer, looked_at)
@@ -129,8 +135,7 @@ class BlockAnswers:
     def _may_have(self, asker: _Asker) -> bool:
         is_full = asker.peer.peer.queued_bytes >= limits.ANSWER_QUEUE_BYTES
         now = self._scheduler.now()
-        may_upload = self._upload is None or self._upload.wait(now) == 0.0
-        return not is_full and may_upload and asker.allowance.wait(now) == 0.0
+        return not is_full and self._upload.wait(now) == 0.0 and asker.allowance.wait(now) == 0.0
 
     def _send(self, asker: _Asker, found: _Slice | Exception) -> None:
         self._is_reading = False
@@ -151,14 +156,14 @@ class BlockAnswers:
             asker.wanted.popleft()
         if found.is_end:
             asker.wanted.clear()
-        cost = limits.ANSWER_PRICE * found.looked_at + sum(map(len, found.messages))
-        asker.allowance.spend(cost, self._scheduler.now())
-        if self._upload is not None:
-            self._upload.spend(cost, self._scheduler.now())
+        now, price = self._scheduler.now(), limits.ANSWER_PRICE * found.looked_at
+        asker.allowance.spend(price + sum(map(len, found.messages)), now)
+        self._upload.spend(price, now)
         for message in found.messages:
             try:
                 if not asker.peer.peer.send(SYNC, message):
                     break
+                self._upload.sent(UploadKind.BLOCKS, len(message), now)
             except MessageTooLarge:
                 log.warning("a block is too large to be sent", bytes=len(message))
 

@@ -24,6 +24,7 @@ from ckb_node.sync.headers.limits import (
     MAX_LOCATOR,
 )
 from ckb_node.sync.peers import SyncPeer
+from ckb_node.sync.upload import Upload, UploadKind
 from consensus.codec.layout import U32
 from network.limits import SYNC
 from network.messages.protocols import SYNC_MESSAGE, GetHeaders, InIBD
@@ -49,8 +50,12 @@ class HeaderAnswers:
         scheduler: Scheduler,
         is_in_ibd: Callable[[], bool],
         on_nothing_new: Callable[[SyncPeer], None],
+        upload: Upload | None = None,
     ) -> None:
         """`on_nothing_new`: during the initial download a peer asked, and its best header is one that is known here."""
+        self._upload: Final = upload or Upload()
+        self._served: Final = self._upload.served[UploadKind.HEADERS]
+        self._served.waiting = lambda: len(self._waiting)
         self._chain: Final = chain
         self._scheduler: Final = scheduler
         self._is_in_ibd: Final = is_in_ibd
@@ -67,12 +72,15 @@ class HeaderAnswers:
     def asked(self, peer: SyncPeer, message: GetHeaders) -> None:
         """A peer wants headers."""
         locator = message.block_locator_hashes
+        self._served.asked += 1
         if len(locator) > MAX_LOCATOR:
+            self._served.refused += 1
             apply_penalty(peer.peer, Misbehaviour.SYNC_400_MALFORMED, f"a locator of {len(locator)} hashes")
         elif self._is_in_ibd():
             self._tell_ibd(peer)
             self._look_at_hints(peer, locator)
         elif not len(locator) or locator[-1] != self._chain.consensus.genesis_hash:
+            self._served.refused += 1
             apply_penalty(peer.peer, Misbehaviour.SYNC_414_NO_COMMON_ANCESTOR)
         else:
             peer.hold(HOLDER)
@@ -106,7 +114,8 @@ class HeaderAnswers:
         """Answer the first who can take an answer."""
         if self._is_reading:
             return
-        for session_id, (peer, message) in list(self._waiting.items()):
+        may_upload = self._upload.wait(self._scheduler.now()) == 0.0
+        for session_id, (peer, message) in list(self._waiting.items()) if may_upload else ():
             if peer.peer.queued_bytes <= MAX_ANSWER_QUEUE:
                 del self._waiting[session_id]
                 self._is_reading = True
@@ -126,6 +135,7 @@ class HeaderAnswers:
         if isinstance(found, Exception):
             log.error("headers for a peer cannot be read", reason=str(found) or type(found).__name__)
         elif peer.peer.send(SYNC, found):
+            self._upload.sent(UploadKind.HEADERS, len(found), self._scheduler.now())
             self.answered += 1
         peer.release(HOLDER)
         self._next()

@@ -35,6 +35,7 @@ from ckb_node.sync.headers.pace import Verdict
 from ckb_node.sync.headers.stale import StaleTip
 from ckb_node.sync.headers.waiting import HeaderWait
 from ckb_node.sync.peers import ChainSync, SyncPeer, SyncPeers
+from ckb_node.sync.upload import Upload
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.fast.header_batch import NotContinuousError, verify_continuous
 from consensus.rules.header import UnknownParentError
@@ -61,6 +62,7 @@ class HeaderSync:
         scheduler: Scheduler,
         ibd: InitialDownload,
         on_progress: Callable[[], None],
+        upload: Upload | None = None,
     ) -> None:
         """`on_progress` is called when there are new headers, and when a peer has said which ones it knows."""
         self._chain: Final = chain
@@ -70,7 +72,7 @@ class HeaderSync:
         self._on_progress: Final = on_progress
         self._asked: Final[dict[int, AskedPeer]] = {}
         self._locators: Final = Locators(chain)
-        self._answers: Final = HeaderAnswers(chain, scheduler, self._is_in_ibd, self._note_nothing_new)
+        self._answers: Final = HeaderAnswers(chain, scheduler, self._is_in_ibd, self._note_nothing_new, upload)
         self._stale: Final = StaleTip(chain.consensus.min_chain_work, scheduler.now())
         self._unjudged = 0
         self._grew_at = -RUSH_SECONDS

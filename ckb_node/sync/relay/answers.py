@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+from ckb_node.sync.upload import Upload, UploadKind
 from consensus.codec.molecule import Table
 from network.budget import Allowance
 from network.limits import RELAY
-from network.peer import Peer, Scheduler
+from network.peer import Peer, Scheduler, Timer
 
 __all__ = ["MAX_BATCH_BYTES", "PacedAnswers"]
 
@@ -29,6 +30,8 @@ MAX_UNSENT_BYTES: Final = 2 << 20
 """With so much to be sent a peer waits for more."""
 BYTES_PER_TICK: Final = 4 << 20
 """To all peers together."""
+KEYS_AT_ONCE: Final = 512
+"""Looked up, and packed, before the event loop may do something else."""
 
 
 @dataclass(slots=True)
@@ -37,20 +40,28 @@ class _Line:
     allowance: Allowance
     keys: deque[bytes] = field(default_factory=deque)
     is_waiting: bool = False
-    """It is in the round of `tick`."""
+    """It is in the round."""
 
 
 class PacedAnswers(Generic[T]):
     """`find` looks an item up by its key, `pack` makes the message of some items."""
 
     def __init__(
-        self, scheduler: Scheduler, find: Callable[[bytes], T | None], pack: Callable[[Sequence[T]], bytes]
+        self,
+        scheduler: Scheduler,
+        find: Callable[[bytes], T | None],
+        pack: Callable[[Sequence[T]], bytes],
+        upload: Upload,
+        kind: UploadKind,
     ) -> None:
         self._scheduler: Final = scheduler
+        self._upload, self._kind = upload, kind
+        upload.served[kind].waiting = lambda: sum(len(line.keys) for line in self._lines.values())
         self._find, self._pack = find, pack
         self._lines: Final[dict[int, _Line]] = {}
         self._waiting: Final[deque[_Line]] = deque()
         self._left = BYTES_PER_TICK
+        self._timer: Timer | None = None
 
     def waiting(self, session: int) -> int:
         """Keys that a peer waits for."""
@@ -64,50 +75,60 @@ class PacedAnswers(Generic[T]):
             allowance = Allowance(MESSAGES_PER_S, MESSAGES_AT_ONCE, self._scheduler.now())
             line = self._lines[peer.session_id] = _Line(peer, allowance)
         line.keys.extend(keys[: MAX_KEYS - len(line.keys)])
-        self._send_some(line)
+        if line.keys and not line.is_waiting:
+            line.is_waiting = True
+            self._waiting.append(line)
+        self._begin()
 
     def tick(self) -> None:
-        """Send what waits, one batch for each peer in turn; who was not served goes first next time."""
-        self._left, idle = BYTES_PER_TICK, 0
-        while self._waiting and self._left > 0 and idle < len(self._waiting):
-            line = self._waiting.popleft()
-            idle = 0 if self._send_batch(line) else idle + 1
-            self._note_waiting(line, was_waiting=True)
+        """Each tick has its bytes."""
+        self._left = BYTES_PER_TICK
+        self._begin()
 
     def closed(self, session: int) -> None:
         line = self._lines.pop(session, None)
         if line is not None:
             line.keys.clear()
 
-    def _note_waiting(self, line: _Line, *, was_waiting: bool) -> None:
-        if line.keys and (was_waiting or not line.is_waiting):
-            self._waiting.append(line)
-        line.is_waiting = bool(line.keys) or (line.is_waiting and not was_waiting)
+    def _begin(self) -> None:
+        if self._timer is None:
+            self._turn()
 
-    def _send_some(self, line: _Line) -> None:
-        while line.keys and self._left > 0 and self._send_batch(line):
-            pass
-        self._note_waiting(line, was_waiting=False)
+    def _turn(self) -> None:
+        """One batch, for the first who may have one; the next when the event loop has done something else."""
+        self._timer = None
+        for _ in range(len(self._waiting)):
+            if self._left <= 0:
+                return
+            line = self._waiting.popleft()
+            may_have_it = bool(line.keys) and self._send_batch(line)
+            line.is_waiting = bool(line.keys)
+            if line.is_waiting:
+                self._waiting.append(line)
+            if may_have_it and self._waiting:
+                self._timer = self._scheduler.call_later(0.0, self._turn)
+                return
 
     def _send_batch(self, line: _Line) -> bool:
         """Whether the peer may have another now."""
         now = self._scheduler.now()
         peer = line.peer
-        if line.allowance.left(now) < 1 or peer.queued_bytes > MAX_UNSENT_BYTES:
+        if line.allowance.left(now) < 1 or peer.queued_bytes > MAX_UNSENT_BYTES or self._upload.wait(now) > 0.0:
             return False
         items = self._next_batch(line.keys)
         if items:
             line.allowance.spend(1, now)
             message = self._pack(items)
             self._left -= len(message)
-            peer.send(RELAY, message)
+            if peer.send(RELAY, message):
+                self._upload.sent(self._kind, len(message), now)
         return True
 
     def _next_batch(self, keys: deque[bytes]) -> Sequence[T]:
         """Items of MAX_BATCH_BYTES at most, or one that is larger."""
         items: list[T] = []
         size = 0
-        while keys:
+        for _ in range(min(len(keys), KEYS_AT_ONCE)):
             item = self._find(keys[0])
             if item is not None:
                 size += item.raw_size

@@ -15,6 +15,7 @@ from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.relay.proposals import ProposalRelay
 from ckb_node.sync.relay.protocol import RelayProtocol
 from ckb_node.sync.relay.transactions import TransactionRelay
+from ckb_node.sync.upload import Upload
 from consensus.types.blockchain import Block
 from network.peer import Scheduler
 
@@ -36,6 +37,7 @@ class Relay:
         headers_known: Callable[[], None],
         find_received: Callable[[bytes], Block | None],
         figures: RelayFigures | None = None,
+        upload: Upload | None = None,
     ) -> None:
         """The callables are as in RelayNeighbours; `figures` are those of the whole run."""
         consensus = chain.consensus
@@ -48,9 +50,17 @@ class Relay:
             known,
             consensus.max_block_cycles,
             lambda: ibd.is_on(chain.tip().header.timestamp, chain.now_ms()),
+            upload,
         )
         self.proposals: Final = ProposalRelay(
-            pool, peers, scheduler, known, consensus, lambda: chain.tip().number, self.transactions.announce_to
+            pool,
+            peers,
+            scheduler,
+            known,
+            consensus,
+            lambda: chain.tip().number,
+            self.transactions.announce_to,
+            upload,
         )
         neighbours = RelayNeighbours(
             ask_headers=ask_headers,
@@ -58,7 +68,7 @@ class Relay:
             headers_known=headers_known,
             find_received=find_received,
         )
-        self.blocks: Final = BlockRelay(chain, peers, scheduler, pool, self.announcer, neighbours, figures)
+        self.blocks: Final = BlockRelay(chain, peers, scheduler, pool, self.announcer, neighbours, figures, upload)
         self.protocol: Final = RelayProtocol(
             chain, scheduler, ibd, self.announcer, self.blocks, self.transactions, self.proposals
         )

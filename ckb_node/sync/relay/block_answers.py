@@ -12,13 +12,14 @@ import structlog
 from ckb_node.sync.chain import SyncChain
 from ckb_node.sync.relay.announce import Announcer
 from ckb_node.sync.relay.status import RelayFault, RelayStatus
+from ckb_node.sync.upload import Upload, UploadKind
 from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.layout import NUMBER_SIZE, U32
 from consensus.codec.molecule import pack_parts
 from consensus.types.blockchain import Block
 from network.limits import RELAY
 from network.messages.protocols import GetBlockTransactions
-from network.peer import Peer
+from network.peer import Peer, Scheduler
 from network.peers.penalties import Misbehaviour
 from storage.chain_store import ChainView
 
@@ -36,27 +37,38 @@ MAX_READS: Final = 8
 class BlockAnswers:
     """Blocks that were announced lately are at hand; others are read beside the event loop."""
 
-    def __init__(self, chain: SyncChain, announcer: Announcer) -> None:
+    def __init__(
+        self, chain: SyncChain, announcer: Announcer, scheduler: Scheduler, upload: Upload | None = None
+    ) -> None:
+        self._scheduler: Final = scheduler
+        self._upload: Final = upload or Upload()
+        self._served: Final = self._upload.served[UploadKind.BLOCK_TRANSACTIONS]
+        self._served.waiting = lambda: sum(self._reads.values())
         self._chain: Final = chain
         self._announcer: Final = announcer
         self._reads: Final[Counter[int]] = Counter()
 
     def received(self, peer: Peer, message: GetBlockTransactions) -> RelayStatus:
         """Any stored block; silence when there is none. Raises RelayFault 400."""
+        self._served.asked += 1
+        self._check(message)
+        recent, now = self._announcer.recent(message.block_hash), self._scheduler.now()
+        if recent is not None and self._upload.is_urgent_allowed(now):
+            return self._send(peer, block_transactions(recent, *read_indexes(message)))
+        if recent is not None or self._reads[peer.session_id] >= MAX_READS or self._upload.wait(now) > 0.0:
+            self._served.refused += 1
+            return RelayStatus.IGNORED
+        self._reads[peer.session_id] += 1
+        self._chain.read(lambda view: _answer(view, message), lambda answer: self._read(peer, answer))
+        return RelayStatus.OK
+
+    def _check(self, message: GetBlockTransactions) -> None:
         indexes, uncles = len(message.indexes), len(message.uncle_indexes)
         if indexes > MAX_INDEXES:
             raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"{indexes} indexes, at most {MAX_INDEXES}")
         if uncles > self._chain.consensus.max_uncles:
             most = self._chain.consensus.max_uncles
             raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"{uncles} indexes of uncles, at most {most}")
-        recent = self._announcer.recent(message.block_hash)
-        if recent is not None:
-            return self._send(peer, block_transactions(recent, *read_indexes(message)))
-        if self._reads[peer.session_id] >= MAX_READS:
-            return RelayStatus.IGNORED
-        self._reads[peer.session_id] += 1
-        self._chain.read(lambda view: _answer(view, message), lambda answer: self._read(peer, answer))
-        return RelayStatus.OK
 
     def closed(self, peer: Peer) -> None:
         self._reads.pop(peer.session_id, None)
@@ -73,8 +85,10 @@ class BlockAnswers:
 
     def _send(self, peer: Peer, answer: bytes | None) -> RelayStatus:
         if answer is None:
+            self._served.refused += 1
             return RelayStatus.IGNORED
-        peer.send(RELAY, answer)
+        if peer.send(RELAY, answer):
+            self._upload.sent(UploadKind.BLOCK_TRANSACTIONS, len(answer), self._scheduler.now())
         return RelayStatus.OK
 
 

@@ -35,6 +35,7 @@ from ckb_node.sync.relay.headers import parent_of, verify_announced
 from ckb_node.sync.relay.pending import Offer, PendingBlock, PendingBlocks
 from ckb_node.sync.relay.reconstruct import FoundUncles, Places, TransactionsAtHand, build_block, find_uncles
 from ckb_node.sync.relay.status import RelayFault, RelayStatus
+from ckb_node.sync.upload import Upload
 from consensus.codec.layout import NUMBER_SIZE
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.errors import CkbError, HeaderError
@@ -106,6 +107,7 @@ class BlockRelay:
         announcer: Announcer,
         neighbours: RelayNeighbours,
         figures: RelayFigures | None = None,
+        upload: Upload | None = None,
     ) -> None:
         """`figures` of the whole run, should the network have been started before."""
         self._chain: Final = chain
@@ -114,7 +116,7 @@ class BlockRelay:
         self._transactions: Final = transactions
         self._announcer: Final = announcer
         self._neighbours: Final = neighbours
-        self._answers: Final = BlockAnswers(chain, announcer)
+        self._answers: Final = BlockAnswers(chain, announcer, scheduler, upload)
         self._pending: Final = PendingBlocks()
         self._verifying: Final = _given_blocks()
         self._orphans: Final = _given_blocks()

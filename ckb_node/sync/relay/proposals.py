@@ -17,6 +17,7 @@ from ckb_node.sync.relay.answers import PacedAnswers
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
+from ckb_node.sync.upload import Upload, UploadKind
 from ckb_node.txpool.at_hand import Proposed
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.params import Consensus
@@ -52,6 +53,7 @@ class ProposalRelay:
         consensus: Consensus,
         tip_number: Callable[[], int],
         announce_to: Callable[[Peer, Sequence[bytes]], None],
+        upload: Upload | None = None,
     ) -> None:
         """`announce_to` tells a peer of transactions by their hashes."""
         self._announce_to: Final = announce_to
@@ -63,7 +65,9 @@ class ProposalRelay:
         """The height of the tip when an id was asked for."""
         self._missing: Final[dict[int, dict[bytes, None]]] = {}
         """By session: what a peer asked for and was not there."""
-        self._answers: Final = PacedAnswers(scheduler, self._find, _pack)
+        upload = upload or Upload()
+        self._served: Final = upload.served[UploadKind.PROPOSALS]
+        self._answers: Final = PacedAnswers(scheduler, self._find, _pack, upload, UploadKind.PROPOSALS)
         self._paces: Final[Allowances[int]] = Allowances(IDS_PER_S, IDS_AT_ONCE, max_keys=MAX_PACED)
         self._reading: Final = Reading(scheduler, self._is_there)
         self._timer: Timer | None = None
@@ -141,14 +145,16 @@ class ProposalRelay:
 
     def received_get_block_proposal(self, peer: Peer, message: GetBlockProposal) -> None:
         count = len(message.proposals)
+        self._served.asked += 1
         if count > self._max_ids:
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{count} proposals asked for")
         elif self._is_paced(peer, count):
             ids = dict.fromkeys(message.proposals)
-            if len(ids) != count:
-                apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a proposal")
-            else:
+            if len(ids) == count:
                 self._answer(peer, ids)
+                return
+            apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a proposal")
+        self._served.refused += 1
 
     def _answer(self, peer: Peer, ids: dict[bytes, None]) -> None:
         proposed = self._pool.proposed(ids)

@@ -24,6 +24,7 @@ from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
 from ckb_node.sync.relay.wanted import WantedTransactions
+from ckb_node.sync.upload import Upload, UploadKind
 from ckb_node.txpool.blame import is_final, is_malformed
 from ckb_node.txpool.events import ParentsMissing, RelayNews, RemoteRefused, TransactionAccepted
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, PeerDropped, Reject
@@ -85,6 +86,7 @@ class TransactionRelay:
         known: KnownTransactions,
         max_block_cycles: int,
         is_downloading: Callable[[], bool],
+        upload: Upload | None = None,
     ) -> None:
         """`is_downloading`: this node is in its initial download, and relays nothing."""
         self._pool, self._peers, self._scheduler = pool, peers, scheduler
@@ -92,7 +94,9 @@ class TransactionRelay:
         self._max_block_cycles, self._is_downloading = max_block_cycles, is_downloading
         self._wanted: Final = WantedTransactions()
         self._announcements: Final = Announcements(scheduler)
-        self._answers: Final = PacedAnswers(scheduler, self._find, _pack)
+        upload = upload or Upload()
+        self._served: Final = upload.served[UploadKind.TRANSACTIONS]
+        self._answers: Final = PacedAnswers(scheduler, self._find, _pack, upload, UploadKind.TRANSACTIONS)
         self._paces: Final[Allowances[int]] = Allowances(HASHES_PER_S, HASHES_AT_ONCE, max_keys=MAX_PACED)
         self._others: Final[BoundedMap[bytes, tuple[int, ...]]] = BoundedMap(max_count=MAX_HELD)
         self._reading: Final = Reading(scheduler, lambda peer: self._peer(peer.session_id) is peer)
@@ -200,13 +204,15 @@ class TransactionRelay:
 
     def received_get_transactions(self, peer: Peer, message: GetRelayTransactions) -> None:
         tx_hashes = message.tx_hashes
+        self._served.asked += 1
         if len(tx_hashes) > MAX_HASHES:
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{len(tx_hashes)} transaction hashes")
         elif self._is_paced(peer, len(tx_hashes)):
-            if len({each[:SHORT_ID_SIZE] for each in tx_hashes}) != len(tx_hashes):
-                apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a transaction")
-            else:
+            if len({each[:SHORT_ID_SIZE] for each in tx_hashes}) == len(tx_hashes):
                 self._answers.ask(peer, self._pool.parents_first(tx_hashes))
+                return
+            apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a transaction")
+        self._served.refused += 1
 
     def received_transactions(self, peer: Peer, payload: bytes) -> None:
         """A RelayTransactions that is not decoded yet; nobody looks at it if the peer was asked for nothing. Checks its

@@ -22,9 +22,9 @@ import structlog
 from ckb_node.sync.serving.chain import ReadChain
 from ckb_node.sync.serving.errors import RefusedQuestion, UnansweredQuestion
 from ckb_node.sync.serving.pace import Answer, Line, PaceLimits, Question, Work, spend_ms
+from ckb_node.sync.upload import Upload, UploadKind
 from consensus.lookup import ChainDataError
-from network.budget import Allowance
-from network.limits import ProtocolSpec
+from network.limits import FILTER, ProtocolSpec
 from network.peer import MessageTooLarge, Peer, Scheduler, Timer
 from network.peers.penalties import apply_penalty
 from storage.chain_store import ChainView
@@ -49,14 +49,17 @@ class Answers:
     """Shared by the handlers of protocols that are served alike. All is called on the network's thread but `_work`."""
 
     def __init__(
-        self, chain: ReadChain, scheduler: Scheduler, limits: PaceLimits, upload: Allowance | None = None
+        self, chain: ReadChain, scheduler: Scheduler, limits: PaceLimits, upload: Upload | None = None
     ) -> None:
-        """`upload`: an allowance of bytes that is shared with others."""
+        """`upload` is shared with others."""
         now = scheduler.now()
         self._chain, self._scheduler, self._limits = chain, scheduler, limits
         self._lines: Final[dict[int, Line]] = {}
         self._time: Final = limits.time_of_all(now)
-        self._bytes: Final = [limits.bytes_of_all(now), *([] if upload is None else [upload])]
+        self._bytes: Final = limits.bytes_of_all(now)
+        self._upload: Final = upload or Upload()
+        for kind in (UploadKind.FILTER, UploadKind.LIGHT_CLIENT):
+            self._upload.served[kind].waiting = partial(self._waiting_of, kind)
         self._working: Line | None = None
         self._timer: Timer | None = None
         self._used = 0.0
@@ -70,6 +73,9 @@ class Answers:
         """Those that wait, and those that are in work."""
         return sum(len(line.questions) for line in self._lines.values())
 
+    def _waiting_of(self, kind: UploadKind) -> int:
+        return sum(_kind_of(each.protocol) is kind for line in self._lines.values() for each in line.questions)
+
     def ask(self, peer: Peer, protocol: ProtocolSpec, work: Work, price: float) -> None:
         """Work out a message and send it to the peer. `price`: seconds that it will take, about."""
         if self._is_stopped:
@@ -80,6 +86,7 @@ class Answers:
             self._lines[peer.session_id] = line
         elif not line.questions:
             line.used = max(line.used, self._used)
+        self._upload.served[_kind_of(protocol)].asked += 1
         line.protocols.add(protocol)
         line.questions.append(Question(protocol, work, price))
         if len(line.questions) >= self._limits.max_questions and protocol not in line.held:
@@ -127,7 +134,7 @@ class Answers:
             return
         self._cancel_timer()
         now = self._scheduler.now()
-        pause = max(allowance.wait(now) for allowance in (self._time, *self._bytes))
+        pause = max(self._time.wait(now), self._bytes.wait(now), self._upload.wait(now))
         waiting = [line for line in self._lines.values() if line.questions]
         if not waiting:
             return
@@ -192,6 +199,7 @@ class Answers:
 
     def _finish(self, line: Line, question: Question, result: _Slice) -> None:
         if result.error is not None:
+            self._upload.served[_kind_of(question.protocol)].refused += 1
             self._tell(line.peer, question.protocol, result.error)
         elif result.message is not None:
             self._send(line, question.protocol, result.message)
@@ -207,8 +215,8 @@ class Answers:
         self.sent_bytes += len(message)
         now = self._scheduler.now()
         line.spend_bytes(len(message), now)
-        for allowance in self._bytes:
-            allowance.spend(len(message), now)
+        self._bytes.spend(len(message), now)
+        self._upload.sent(_kind_of(protocol), len(message), now)
 
     def _tell(self, peer: Peer, protocol: ProtocolSpec, error: Exception) -> None:
         if isinstance(error, RefusedQuestion):
@@ -229,3 +237,7 @@ class Answers:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _kind_of(protocol: ProtocolSpec) -> UploadKind:
+    return UploadKind.FILTER if protocol is FILTER else UploadKind.LIGHT_CLIENT

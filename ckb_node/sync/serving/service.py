@@ -10,7 +10,7 @@ from ckb_node.sync.serving.chain import ServedChain
 from ckb_node.sync.serving.filters import FilterServer
 from ckb_node.sync.serving.light_client import LightClientServer
 from ckb_node.sync.serving.settings import ServingSection
-from network.budget import Allowance
+from ckb_node.sync.upload import Upload
 from network.peer import Handler, Scheduler
 from storage.filters import FilterStore
 
@@ -26,9 +26,8 @@ class Serving:
         scheduler: Scheduler,
         section: ServingSection,
         filters: FilterStore | None,
-        upload: Allowance | None = None,
+        upload: Upload | None = None,
     ) -> None:
-        """`upload`: see ServingSection.upload."""
         self.answers: Final = Answers(chain, scheduler, section.light_client_limits(), upload)
         self.light_clients: Final = LightClientServer(chain, scheduler, self.answers)
         self._filters: Final = None if filters is None else FilterServer(filters, self.answers)

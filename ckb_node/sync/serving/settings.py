@@ -21,8 +21,8 @@ PERCENT: Final = 100
 class ServingSection(Section, frozen=True):
     """[network.serving]: what others get of this node. Rates are bytes a second of messages before compression.
 
-    `max_upload_rate` is of blocks, filters and proofs that peers ask for, 0 for no limit. The other three are of light
-    clients: all of them, each of them, and the percentage of one processor core for all.
+    `max_upload_rate` is of all that peers ask for (headers, blocks, transactions, filters, proofs), 0 for no limit. The
+    other three are of light clients: all of them, each of them, and the percentage of one processor core for all.
     """
 
     max_upload_rate: Count = 0

@@ -8,6 +8,7 @@ import pytest
 from ckb_node.sync.blocks import limits
 from ckb_node.sync.blocks.answers import BlockAnswers, packed_block
 from ckb_node.sync.peers import SyncPeers
+from ckb_node.sync.upload import Upload
 from consensus.types.blockchain import Block
 from network.budget import Allowance
 from network.limits import SYNC
@@ -21,7 +22,7 @@ from tests.sync.blocks.kit import empty_chain
 
 
 class Server:
-    def __init__(self, stored: int = 200, upload: Allowance | None = None) -> None:
+    def __init__(self, stored: int = 200, upload: Upload | None = None) -> None:
         self.chain, self.clock, self.peers = StepChain(dev_consensus()), FakeScheduler(), SyncPeers()
         self.blocks = empty_chain(200)[:stored]
         for block in self.blocks:
@@ -149,7 +150,7 @@ def test_bytes_are_paced(monkeypatch: pytest.MonkeyPatch) -> None:  # complaint 
 
 def test_all_uploads_share_a_limit() -> None:  # complaint 19
     upload = Allowance(10_000.0, 1000.0, 1000.0)
-    server = Server(upload=upload)
+    server = Server(upload=Upload(upload))
     fake, begun = server.peer(), server.clock.now()
     server.ask(fake, *(block.hash for block in server.blocks[:32]))
     server.work()

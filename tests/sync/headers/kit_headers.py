@@ -14,6 +14,7 @@ from ckb_node.sync.chain import BlockTaken, BulkTaken, HeadersTaken, KnownTip
 from ckb_node.sync.headers.sync import HeaderSync
 from ckb_node.sync.judging import HeaderJudge
 from ckb_node.sync.peers import SyncPeer, SyncPeers
+from ckb_node.sync.upload import Upload
 from ckb_node.verification.scripts import ScriptService
 from consensus.fast.header_batch import HeadersJudged
 from consensus.params import Consensus
@@ -176,13 +177,13 @@ def _known_tip(known: KnownHeaders, head: Header) -> KnownTip:
 class Case:
     """Header sync of a node whose clock stands. `now_ms` is the wall clock's time at the beginning."""
 
-    def __init__(self, now_ms: int = WALL_MS) -> None:
+    def __init__(self, now_ms: int = WALL_MS, upload: Upload | None = None) -> None:
         self.scheduler: Final = FakeScheduler(wall_ms=now_ms)
         self.chain: Final = FakeChain(self.scheduler)
         self.peers: Final = SyncPeers()
         self.ibd: Final = InitialDownload()
         self.progress = 0
-        self.sync: Final = HeaderSync(self.chain, self.peers, self.scheduler, self.ibd, self._on_progress)
+        self.sync: Final = HeaderSync(self.chain, self.peers, self.scheduler, self.ibd, self._on_progress, upload)
         self.sync.start()
 
     def _on_progress(self) -> None:

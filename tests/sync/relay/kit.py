@@ -22,6 +22,7 @@ from ckb_node.sync.relay.announce import Announcer
 from ckb_node.sync.relay.blocks import BlockRelay, RelayNeighbours
 from ckb_node.sync.relay.protocol import RelayProtocol
 from ckb_node.sync.relay.status import RelayStatus
+from ckb_node.sync.upload import Upload
 from ckb_node.verification.scripts import ScriptService, VerifiedTransactions
 from consensus.codec.molecule import Composite
 from consensus.errors import CkbError
@@ -270,7 +271,12 @@ class FakeTransactions:
 class Case:
     """One node with the blocks of the story's base, and what its relay asked of the other parts of sync."""
 
-    def __init__(self, transactions: Iterable[Transaction] = (), blocks: Sequence[Block] | None = None) -> None:
+    def __init__(
+        self,
+        transactions: Iterable[Transaction] = (),
+        blocks: Sequence[Block] | None = None,
+        upload: Upload | None = None,
+    ) -> None:
         self.scheduler = FakeScheduler()
         self.chain = RelayChain(self.scheduler, story().base if blocks is None else blocks)
         self.ibd = InitialDownload()
@@ -290,7 +296,9 @@ class Case:
             headers_known=self._note_headers,
             find_received=self.received.get,
         )
-        self.relay = BlockRelay(self.chain, self.peers, self.scheduler, self.pool, self.announcer, neighbours)
+        self.relay = BlockRelay(
+            self.chain, self.peers, self.scheduler, self.pool, self.announcer, neighbours, upload=upload
+        )
         self.transactions = FakeTransactions()
         self.protocol = RelayProtocol(
             self.chain,

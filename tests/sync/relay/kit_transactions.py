@@ -10,6 +10,7 @@ from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.proposals import ProposalRelay
 from ckb_node.sync.relay.transactions import TransactionRelay
+from ckb_node.sync.upload import Upload
 from consensus.codec.molecule import Composite
 from consensus.types.blockchain import CellInput, CellOutput, OutPoint, RawTransaction, Script, Transaction
 from network.limits import RELAY, SYNC
@@ -63,15 +64,29 @@ class Relays:
     peers: SyncPeers = field(default_factory=SyncPeers)
     is_downloading: bool = False
     tip_number: int = 100
+    upload: Upload = field(default_factory=Upload)
 
     def __post_init__(self) -> None:
         self.known = KnownTransactions(self.clock)
         self.transactions = TransactionRelay(
-            self.pool, self.peers, self.clock, self.known, CONSENSUS.max_block_cycles, lambda: self.is_downloading
+            self.pool,
+            self.peers,
+            self.clock,
+            self.known,
+            CONSENSUS.max_block_cycles,
+            lambda: self.is_downloading,
+            self.upload,
         )
         tell = self.transactions.announce_to
         self.proposals = ProposalRelay(
-            self.pool, self.peers, self.clock, self.known, CONSENSUS, lambda: self.tip_number, tell
+            self.pool,
+            self.peers,
+            self.clock,
+            self.known,
+            CONSENSUS,
+            lambda: self.tip_number,
+            tell,
+            self.upload,
         )
         self.transactions.start()
         self.proposals.start()
@@ -93,6 +108,11 @@ class Relays:
 
     def ask(self, peer: FakePeer, *hashes: bytes) -> None:
         self.transactions.received_get_transactions(peer, GetRelayTransactions(tx_hashes=hashes))
+
+    def ask_at_once(self, peer: FakePeer, *hashes: bytes) -> None:
+        """And let time go on as far as the answer is made in slices."""
+        self.ask(peer, *hashes)
+        self.clock.advance(0.0)
 
     def deliver(self, peer: FakePeer, *transactions: Transaction, cycles: int = 1000) -> None:
         entries = [RelayTransaction(cycles=cycles, transaction=each) for each in transactions]

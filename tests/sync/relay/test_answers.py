@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckb_node.sync.relay.answers import KEYS_AT_ONCE
 from network.messages.protocols import RelayTransactions
 from tests.support.network.peers import FakePeer
 from tests.sync.relay.kit_transactions import Relays, a_transaction, batches, some_hashes, taken
@@ -57,7 +58,7 @@ def test_answers_are_batches_of_a_megabyte() -> None:
     peer = relays.peer()
     txs = [a_transaction(serial, size=400_000) for serial in range(5)]
     relays.pool.add(*txs)
-    relays.ask(peer, *(each.hash for each in txs))
+    relays.ask_at_once(peer, *(each.hash for each in txs))
     messages = taken(peer, RelayTransactions)
     assert batches(messages) == [[each.hash for each in part] for part in (txs[:2], txs[2:4], txs[4:])]
     assert all(len(each.raw) <= 1 << 20 for each in messages)
@@ -68,7 +69,7 @@ def test_a_transaction_larger_than_a_batch_goes_alone() -> None:
     peer = relays.peer()
     txs = [a_transaction(0), a_transaction(1, size=1_100_000), a_transaction(2)]
     relays.pool.add(*txs)
-    relays.ask(peer, *(each.hash for each in txs))
+    relays.ask_at_once(peer, *(each.hash for each in txs))
     assert batches(taken(peer, RelayTransactions)) == [[each.hash] for each in txs]
 
 
@@ -77,7 +78,7 @@ def test_answers_are_slower_than_a_peer_drops_them() -> None:
     peer = relays.peer()
     txs = [a_transaction(serial, size=1_000_000) for serial in range(60)]
     relays.pool.add(*txs)
-    relays.ask(peer, *(each.hash for each in txs))
+    relays.ask_at_once(peer, *(each.hash for each in txs))
     counts = []
     for _ in range(40):
         counts.append(len(taken(peer, RelayTransactions)))
@@ -110,3 +111,24 @@ def test_one_peers_questions_do_not_starve_anothers() -> None:
     relays.ask(modest, txs[0].hash)
     relays.clock.advance(0.2)
     assert len(taken(modest, RelayTransactions)) == 1
+
+
+def test_a_long_answer_is_made_in_slices() -> None:
+    relays = Relays()
+    peer = relays.peer()
+    txs = [a_transaction(serial) for serial in range(2 * KEYS_AT_ONCE + 1)]
+    relays.pool.add(*txs)
+    relays.ask(peer, *(each.hash for each in txs))
+    assert batches(taken(peer, RelayTransactions)) == [[each.hash for each in txs[:KEYS_AT_ONCE]]]
+    relays.clock.advance(0.0)
+    assert [len(each.transactions) for each in taken(peer, RelayTransactions)] == [KEYS_AT_ONCE, 1]
+
+
+def test_what_is_not_there_costs_slices_too() -> None:
+    relays = Relays()
+    peer, tx = relays.peer(), a_transaction(1)
+    relays.pool.add(tx)
+    relays.ask(peer, *some_hashes(KEYS_AT_ONCE), tx.hash)
+    assert taken(peer, RelayTransactions) == []
+    relays.clock.advance(0.0)
+    assert batches(taken(peer, RelayTransactions)) == [[tx.hash]]

@@ -11,6 +11,7 @@ import pytest
 from ckb_node.sync.serving.answers import Answers
 from ckb_node.sync.serving.errors import RefusedQuestion, UnansweredQuestion
 from ckb_node.sync.serving.pace import PaceLimits, Work
+from ckb_node.sync.upload import Upload
 from network.budget import Allowance
 from network.limits import FILTER, LIGHT_CLIENT
 from network.peers.penalties import Misbehaviour
@@ -31,7 +32,7 @@ def stored() -> StoredChain:
 class Kit:
     """Answers over a clock that a test moves."""
 
-    def __init__(self, stored: StoredChain, limits: PaceLimits = LIMITS, upload: Allowance | None = None) -> None:
+    def __init__(self, stored: StoredChain, limits: PaceLimits = LIMITS, upload: Upload | None = None) -> None:
         self.scheduler = FakeScheduler()
         self.chain = FakeChain(stored, self.scheduler)
         self.answers = Answers(self.chain, self.scheduler, limits, upload)
@@ -170,7 +171,7 @@ def test_bytes_are_limited(stored: StoredChain, is_of_each: bool) -> None:
 
 
 def test_uploads_of_all_kinds_share_an_allowance(stored: StoredChain) -> None:
-    upload = Allowance(1000, 3000, 1000.0)
+    upload = Upload(Allowance(1000, 3000, 1000.0))
     kit, peer = Kit(stored, upload=upload), a_peer()
     other = Answers(kit.chain, kit.scheduler, LIMITS, upload)
     other.ask(peer, FILTER, kit.work(bytes(3000)), 0.001)
