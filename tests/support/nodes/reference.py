@@ -22,7 +22,19 @@ CELLS = os.environ.get("CKB_CELLS", "")
 
 MINER_ARG = "0xc8328aabcd9b9e8e64fbc566c4385c3bdeb219d7"
 START_S = 60.0
-MODULES = ("Net", "Pool", "Miner", "Chain", "Stats", "Experiment", "IntegrationTest", "Indexer")
+MODULES = (
+    "Net",
+    "Pool",
+    "Miner",
+    "Chain",
+    "Stats",
+    "Experiment",
+    "IntegrationTest",
+    "Indexer",
+    "Subscription",
+    "Terminal",
+)
+TCP_LINE = '# tcp_listen_address = "127.0.0.1:18114"'
 ASSEMBLER_CODE_HASH = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
 
 
@@ -49,7 +61,7 @@ class ReferenceNode:
     def __init__(self, binary: Path, directory: Path, spec: Path) -> None:
         self.directory, self.binary = directory, binary
         self.log_path = directory.with_suffix(".log")
-        port, p2p_port = free_port(), free_port()
+        port, p2p_port, self.tcp_port = free_port(), free_port(), free_port()
         self.rpc = RpcClient(port)
         arguments = ["init", "-C", str(directory), "-c", "dev", "--import-spec", str(spec), "--log-to", "stdout"]
         arguments += ["--rpc-port", str(port), "--p2p-port", str(p2p_port), "--ba-arg", MINER_ARG]
@@ -65,6 +77,7 @@ class ReferenceNode:
         modules = ", ".join(f'"{module}"' for module in (*MODULES, "Debug"))
         text, count = re.subn(r"^modules = .*$", f"modules = [{modules}]", text, count=1, flags=re.MULTILINE)
         assert count == 1
+        text = _replaced(text, TCP_LINE, f'tcp_listen_address = "127.0.0.1:{self.tcp_port}"')
         assert "bootnodes = []" in text
         path.write_text(text)
 
@@ -102,6 +115,8 @@ def init_ours(directory: Path, spec: Path) -> int:
     arguments = ["init", "-C", str(directory), "-c", "dev", "--import-spec", str(spec)]
     made = run_command(*arguments, "--rpc-port", str(port), "--p2p-port", "0", "--ba-arg", MINER_ARG)
     assert made.returncode == 0, made.stdout + made.stderr
+    path = directory / "config.toml"
+    path.write_text(_replaced(path.read_text(), TCP_LINE, f'tcp_listen_address = "127.0.0.1:{free_port()}"'))
     return port
 
 
@@ -112,6 +127,16 @@ class OurNode(NodeProcess):
 
     def __init__(self, directory: Path, port: int, *options: str) -> None:
         super().__init__(directory, "run", *options, port=port)
+
+    @property
+    def tcp_port(self) -> int:
+        """Where it speaks JSON-RPC in lines."""
+        found = re.search(r'^tcp_listen_address = "127.0.0.1:(\d+)"$', self._config(), re.MULTILINE)
+        assert found is not None
+        return int(found[1])
+
+    def _config(self) -> str:
+        return (self.directory / "config.toml").read_text()
 
 
 @dataclass
