@@ -184,7 +184,7 @@ class ConsensusJson(Struct, frozen=True):
 
     id: str
     genesis_hash: str
-    dao_type_hash: str | None
+    dao_type_hash: str
     secp256k1_blake160_sighash_all_type_hash: str | None
     secp256k1_blake160_multisig_all_type_hash: str | None
     initial_primary_epoch_reward: str
@@ -331,7 +331,7 @@ def consensus_json(consensus: Consensus) -> ConsensusJson:
     return ConsensusJson(
         id=consensus.id,
         genesis_hash=bytes_text(consensus.genesis_hash),
-        dao_type_hash=optional_hash(consensus.dao_type_hash),
+        dao_type_hash=bytes_text(consensus.dao_type_hash or bytes(32)),
         secp256k1_blake160_sighash_all_type_hash=optional_hash(consensus.secp256k1_blake160_sighash_all_type_hash),
         secp256k1_blake160_multisig_all_type_hash=optional_hash(consensus.secp256k1_blake160_multisig_all_type_hash),
         initial_primary_epoch_reward=uint_text(consensus.initial_primary_epoch_reward),
