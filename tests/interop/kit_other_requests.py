@@ -17,6 +17,7 @@ def other_requests(facts: Facts) -> Iterator[Request]:
         for fallback in ((), (True,), (False,), (None,)):
             yield "estimate_fee_rate", [mode, *fallback]
     yield "estimate_fee_rate", []
+    yield from _subscription_requests()
     yield from _dao_requests(facts)
     yield from _net_requests()
     yield from _template_requests()
@@ -28,11 +29,18 @@ def other_requests(facts: Facts) -> Iterator[Request]:
         "get_transactions_by_lock_hash",
         "subscribe",
         "unsubscribe",
-        "rpc.discover",
         "truncate",
         "calculate_dao_field",
     ):
         yield method, []
+
+
+def _subscription_requests() -> Iterator[Request]:
+    """By HTTP."""
+    for topic in ("new_tip_header", "weather", 1, None):
+        yield "subscribe", [topic]
+    yield "unsubscribe", ["0x0"]
+    yield "unsubscribe", [0]
 
 
 def _net_requests() -> Iterator[Request]:
