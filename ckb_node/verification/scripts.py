@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -89,9 +89,11 @@ class ScriptService:
         return CachedRunner(self, reader, pause or self.stop.check)
 
     def run_block(self, reader: ChainReader, prepared: PreparedBlock) -> list[int]:
-        """Cycles of `prepared.with_scripts`; the pool waits meanwhile. Raises BlockTransactionError, ScriptsStopped."""
+        """Cycles of each transaction but the cellbase; the pool waits meanwhile. Raises BlockTransactionError,
+        ScriptsStopped."""
+        known = beginning_of(map(self.verified.get, self.block_keys(prepared)), self.consensus.max_block_cycles)
         with self.gate.block():
-            return run_scripts(self.consensus, prepared, self.runner(reader))
+            return run_scripts(self.consensus, prepared, self.runner(reader), known)
 
     @property
     def worker_count(self) -> int:
@@ -141,16 +143,30 @@ class ScriptService:
 
     def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:
         """The key of a transaction in the cache."""
-        return self.cache_keys([rtx], env)[0]
+        return rtx.transaction.witness_hash, self._vm_version(env)
 
-    def cache_keys(self, transactions: Sequence[ResolvedTransaction], env: TxEnv) -> list[CacheKey]:
-        """The keys of the transactions of one block."""
-        version = type_script_vm_version(self.consensus, env.epoch_without_proposal_window)
-        return [(rtx.transaction.witness_hash, version) for rtx in transactions]
+    def block_keys(self, prepared: PreparedBlock) -> list[CacheKey]:
+        """The keys of the transactions of a block but the cellbase."""
+        version = self._vm_version(prepared.env)
+        return [(witness_hash, version) for witness_hash in prepared.witness_hashes]
+
+    def _vm_version(self, env: TxEnv) -> int:
+        return type_script_vm_version(self.consensus, env.epoch_without_proposal_window)
 
     def end_runs(self) -> None:
         """End all runs, also later ones, at their next pause; their callers get ScriptsStopped."""
         self.stop.set()
+
+
+def beginning_of(cycles: Iterable[int | None], limit: int) -> list[int]:
+    """The cycles of the first transactions that are known and together fit the limit."""
+    beginning: list[int] = []
+    for each in cycles:
+        if each is None or each > limit:
+            break
+        limit -= each
+        beginning.append(each)
+    return beginning
 
 
 def pool_seconds(max_cycles: int) -> float:

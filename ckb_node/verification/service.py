@@ -13,7 +13,7 @@ import structlog
 from ckb_node.verification.long_runs import LongRuns
 from ckb_node.verification.messages import Setup
 from ckb_node.verification.script_log import is_enabled
-from ckb_node.verification.scripts import SHORT_RUN_S, ScriptService, pool_seconds
+from ckb_node.verification.scripts import SHORT_RUN_S, ScriptService, beginning_of, pool_seconds
 from ckb_node.verification.short_runs import ShortRuns
 from ckb_node.verification.stopping import Stop
 from ckb_node.verification.worker_handle import Work, WorkerDiedError
@@ -105,7 +105,7 @@ class ParallelScriptService(ScriptService):
             for (run, index), cycles in zip(unknown, found, strict=False):
                 self.verified.put(run.keys[index], cycles)
                 run.cycles[index] = cycles
-        return [_beginning(run.cycles, limit) for run in runs]
+        return [beginning_of(run.cycles, limit) for run in runs]
 
     def run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
         """As ScriptService, but in a process of its own, so that no thread of the node is busy."""
@@ -154,23 +154,12 @@ class _BlockScripts:
     """The scripts of a block's transactions: their keys in the cache, and the cycles that are known."""
 
     def __init__(self, service: ScriptService, number: int, prepared: PreparedBlock) -> None:
-        self._number, self._transactions = number, prepared.with_scripts
+        self._number, self._prepared = number, prepared
         self._epoch = prepared.env.epoch_without_proposal_window
         self._limit = service.consensus.max_block_cycles
-        self.keys = service.cache_keys(self._transactions, prepared.env)
+        self.keys = service.block_keys(prepared)
         self.cycles = [service.verified.get(key) for key in self.keys]
 
     def work(self, index_of_work: int, index: int) -> Work:
         """One transaction for the processes."""
-        return Work(index_of_work, self._transactions[index], self._epoch, self._limit, block=self._number)
-
-
-def _beginning(cycles: list[int | None], limit: int) -> list[int]:
-    """The first transactions that are known and together fit the limit."""
-    beginning: list[int] = []
-    for each in cycles:
-        if each is None or each > limit:
-            break
-        limit -= each
-        beginning.append(each)
-    return beginning
+        return Work(index_of_work, self._prepared.with_scripts(index), self._epoch, self._limit, block=self._number)

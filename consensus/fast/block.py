@@ -209,7 +209,8 @@ def _prepare(consensus: Consensus, block: Block, reader: ChainReader) -> Prepare
     ):
         raise NotOrdinary
     sizes = [transaction.layout.size + BLOCK_ENTRY_SIZE for transaction in slices[1:]]
-    return PreparedBlock(_Resolved(block, scan.found), scan.fees, scan.env, epoch, sizes)
+    witness_hashes = [transaction.witness_hash for transaction in slices[1:]]
+    return PreparedBlock(_Resolved(block, scan.found), scan.fees, scan.env, epoch, sizes, witness_hashes)
 
 
 def _is_of_epoch(header: Header, epoch: EpochExt) -> bool:
@@ -232,7 +233,7 @@ def _require_proposals(consensus: Consensus, block: Block, parent: Header, reade
 
 
 class _Resolved(Sequence[ResolvedTransaction]):
-    """Resolved transactions, created on access: with assume-valid nobody accesses them."""
+    """Resolved transactions, created on access: nobody accesses those whose scripts need not run."""
 
     def __init__(self, block: Block, found: Sequence[Found]) -> None:
         self._block, self._found = block, found

@@ -55,11 +55,12 @@ class PreparedBlock(NamedTuple):
     epoch: EpochExt
     sizes: Sequence[int]
     """Bytes that each transaction but the cellbase takes in the block."""
+    witness_hashes: Sequence[bytes]
+    """Of each transaction but the cellbase."""
 
-    @property
-    def with_scripts(self) -> Sequence[ResolvedTransaction]:
-        """The transactions whose scripts must run: all but the cellbase."""
-        return self.resolved[1:]
+    def with_scripts(self, index: int) -> ResolvedTransaction:
+        """One of the transactions whose scripts must run: all but the cellbase, which does not count."""
+        return self.resolved[index + 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +87,18 @@ def verify_block(consensus: Consensus, block: Block, reader: ChainReader, script
 def run_scripts(
     consensus: Consensus, prepared: PreparedBlock, scripts: ScriptRunner, done: Sequence[int] = ()
 ) -> list[int]:
-    """RFC 22 "Lock Script", "Type Script": all scripts of `prepared.with_scripts` succeed.
+    """RFC 22 "Lock Script", "Type Script": all scripts of the block succeed.
 
     Each runs with the cycles that those before it left. `done` are the cycles of the first transactions, where they are
     known already. Returns the cycles of all.
     """
     cycles = list(done)
     budget = max(consensus.max_block_cycles - sum(cycles), 0)
-    for rtx in prepared.with_scripts[len(cycles) :]:
+    for index in range(len(cycles), len(prepared.fees)):
         try:
-            cycles.append(scripts.run(rtx, prepared.env, budget))
+            cycles.append(scripts.run(prepared.with_scripts(index), prepared.env, budget))
         except CkbError as error:
-            raise BlockTransactionError(len(cycles) + 1, error) from error
+            raise BlockTransactionError(index + 1, error) from error
         budget = max(budget - cycles[-1], 0)
     return cycles
 
@@ -121,7 +122,8 @@ def prepare_block(consensus: Consensus, block: Block, reader: ChainReader) -> Pr
     env = TxEnv.committed(block.header)
     fees = verify_block_transactions(consensus, resolved, env, parent, HeadersWith(block.header, reader))
     sizes = [rtx.transaction.size_in_block for rtx in resolved[1:]]
-    return PreparedBlock(resolved, fees, env, epoch, sizes)
+    witness_hashes = [rtx.transaction.witness_hash for rtx in resolved[1:]]
+    return PreparedBlock(resolved, fees, env, epoch, sizes, witness_hashes)
 
 
 def verify_block_transactions(
@@ -144,7 +146,7 @@ def verify_block_transactions(
 def finish_block(consensus: Consensus, prepared: PreparedBlock, cycles: Sequence[int]) -> BlockVerified:
     """RFC 14 "Consensus Change": the scripts of a block take at most `max_block_cycles`; BlockCyclesError otherwise.
 
-    `cycles` are those of `prepared.with_scripts`.
+    `cycles` are those of each transaction but the cellbase.
     """
     total = sum(cycles)
     if total > consensus.max_block_cycles:

@@ -54,6 +54,7 @@ def prepared_block(dev: DevChain, view: ChainView, transfers: Sequence[bytes]) -
         env=TxEnv.committed(view.tip_header()),
         epoch=dev.consensus.genesis_epoch,
         sizes=none,
+        witness_hashes=[each.transaction.witness_hash for each in resolved],
     )
 
 

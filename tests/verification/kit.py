@@ -70,7 +70,12 @@ def a_block(consensus: Consensus, transactions: Sequence[ResolvedTransaction]) -
     cellbase = resolve(make_transaction())
     none = [0] * len(transactions)
     return PreparedBlock(
-        resolved=[cellbase, *transactions], fees=none, env=ENV, epoch=consensus.genesis_epoch, sizes=none
+        resolved=[cellbase, *transactions],
+        fees=none,
+        env=ENV,
+        epoch=consensus.genesis_epoch,
+        sizes=none,
+        witness_hashes=[each.transaction.witness_hash for each in transactions],
     )
 
 

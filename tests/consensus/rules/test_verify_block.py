@@ -347,7 +347,9 @@ def test_the_sum_of_cycles_is_limited(chain: ValidChain) -> None:
         check(chain, block, FakeRunner(cycles=1_750_000_001))
     assert (caught.value.limit, caught.value.actual) == (3_500_000_000, 3_500_000_002)
     prepared = prepare_block(chain.consensus, block, chain)
-    assert [rtx.hash for rtx in prepared.with_scripts] == [tx.hash for tx in transactions]
+    with_scripts = [prepared.with_scripts(index).hash for index in range(len(prepared.fees))]
+    assert with_scripts == [tx.hash for tx in transactions]
+    assert list(prepared.witness_hashes) == [tx.witness_hash for tx in transactions]
     with pytest.raises(BlockCyclesError):
         finish_block(chain.consensus, prepared, [3_500_000_000, 1])
 
