@@ -42,6 +42,7 @@ from consensus.errors import CkbError, HeaderError
 from consensus.rules.header import TemporaryHeaderError
 from consensus.types.blockchain import Block, Header
 from consensus.types.core import epoch_number
+from network.budget import Allowances
 from network.limits import RELAY
 from network.messages.protocols import RELAY_MESSAGE, BlockTransactions, CompactBlock, GetBlockTransactions
 from network.peer import Peer, Scheduler
@@ -56,6 +57,13 @@ PATIENCE: Final = 0.5
 """Seconds that peers have to answer before another one is asked as well."""
 MAX_AHEAD: Final = 32
 """Blocks that are this much higher than the tip are not put together: Sync fetches those before them first."""
+BLOCKS_PER_S: Final = 10
+BLOCKS_AT_ONCE: Final = 50
+"""Compact blocks with sound headers that are looked at, of one peer; others are left to Sync."""
+MAX_VERIFYING: Final = 4
+"""Blocks of one peer that wait for their verdict."""
+MAX_PACED: Final = 1024
+"""Peers whose pace is remembered."""
 MAX_GIVEN: Final = 128
 MAX_GIVEN_BYTES: Final = 64 << 20
 """Blocks that wait for their verdict, or in the chain for their parent."""
@@ -118,6 +126,7 @@ class BlockRelay:
         self._neighbours: Final = neighbours
         self._answers: Final = BlockAnswers(chain, announcer, scheduler, upload)
         self._pending: Final = PendingBlocks()
+        self._paces: Final[Allowances[int]] = Allowances(BLOCKS_PER_S, BLOCKS_AT_ONCE, max_keys=MAX_PACED)
         self._verifying: Final = _given_blocks()
         self._orphans: Final = _given_blocks()
         self.figures: Final = figures or RelayFigures()
@@ -169,10 +178,12 @@ class BlockRelay:
                 return RelayStatus.ALREADY_PENDING
             if not self._is_valid(header, parent.header, view):
                 return RelayStatus.IGNORED
+            known = KnownTip(header, parent.total_difficulty + compact_to_difficulty(header.compact_target))
+            if self._has_given_too_many(peer):
+                return self._leave_to_sync(known)
             message = CompactBlock.parse(payload[NUMBER_SIZE:])
             verify_counts(self._chain.consensus, message)
             sketch = read_compact(message, header)
-            known = KnownTip(header, parent.total_difficulty + compact_to_difficulty(header.compact_target))
             self._note_known(peer, known)
             if header.number > tip.number + MAX_AHEAD:
                 self._keep_header(header)
@@ -224,6 +235,22 @@ class BlockRelay:
         sync_peer = self._peers.get(peer.session_id)
         if sync_peer is not None:
             sync_peer.note_known(known)
+
+    def _has_given_too_many(self, peer: Peer) -> bool:
+        """Putting a block together, and its verdict, take milliseconds: each peer has its pace, though each block costs
+        its miner work."""
+        now, session = self._scheduler.now(), peer.session_id
+        verifying = sum(given.giver.session_id == session for _, given in self._verifying.items())
+        if verifying >= MAX_VERIFYING or self._paces.left(session, now) < 1.0:
+            return True
+        self._paces.spend(session, 1.0, now)
+        return False
+
+    def _leave_to_sync(self, known: KnownTip) -> RelayStatus:
+        """If it is worth while."""
+        if known.total_difficulty > self._chain.best_header().total_difficulty:
+            self._keep_header(known.header)
+        return RelayStatus.TOO_MANY_REQUESTS
 
     def _keep_header(self, header: Header) -> None:
         """So that Sync can fetch the block."""

@@ -32,6 +32,9 @@ MORE_THAN_A_BLOCK: Final = 64
 """Bytes that a compact block's heads of tables may take more than the block's own, besides those of its prefilled
 transactions."""
 
+MIN_TRANSACTION: Final = 200
+"""Bytes that a transaction with an input and an output takes of a block at least; only cellbases have less."""
+
 MOST_HEADS: Final = 1.25
 """Times as large as its block is a compact block whose transactions are all prefilled, and as small as they can be."""
 
@@ -104,14 +107,18 @@ def read_header(consensus: Consensus, payload: bytes) -> Header:
 
 
 def verify_counts(consensus: Consensus, message: CompactBlock) -> None:
-    """400: not more uncles, proposals and bytes than a block may have. Each short id stands for more bytes than it has,
-    so that a compact block is hardly larger than its block. The reference asks the first two only."""
+    """400: not more uncles, proposals, transactions and bytes than a block may have. Each short id stands for more
+    bytes than it has, so that a compact block is hardly larger than its block. The reference asks the first two only.
+    """
     uncles, proposals = len(message.uncles), len(message.proposals)
     if uncles > consensus.max_uncles:
         raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"{uncles} uncles, at most {consensus.max_uncles}")
     if proposals > consensus.max_block_proposals:
         most = consensus.max_block_proposals
         raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"{proposals} proposals, at most {most}")
+    most = consensus.max_block_bytes // MIN_TRANSACTION
+    if len(message.short_ids) > most:
+        raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"{len(message.short_ids)} short ids, at most {most}")
     heads = MORE_THAN_A_BLOCK + _TRANSACTION_AT * len(message.prefilled_transactions)
     if message.raw_size > consensus.max_block_bytes + heads:
         raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"a compact block of {message.raw_size} bytes")

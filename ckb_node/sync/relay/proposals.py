@@ -16,6 +16,7 @@ from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.answers import PacedAnswers
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
+from ckb_node.sync.relay.rounds import Rounds
 from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
 from ckb_node.sync.upload import Upload, UploadKind
 from ckb_node.txpool.at_hand import Proposed
@@ -69,7 +70,7 @@ class ProposalRelay:
         self._served: Final = upload.served[UploadKind.PROPOSALS]
         self._answers: Final = PacedAnswers(scheduler, self._find, _pack, upload, UploadKind.PROPOSALS)
         self._paces: Final[Allowances[int]] = Allowances(IDS_PER_S, IDS_AT_ONCE, max_keys=MAX_PACED)
-        self._reading: Final = Reading(scheduler, self._is_there)
+        self._reading: Final = Reading(Rounds(scheduler), self._is_there)
         self._timer: Timer | None = None
 
     def _is_there(self, peer: Peer) -> bool:

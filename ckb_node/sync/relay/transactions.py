@@ -22,6 +22,7 @@ from ckb_node.sync.relay.announcements import MAX_HASHES, Announcements
 from ckb_node.sync.relay.answers import PacedAnswers
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
+from ckb_node.sync.relay.rounds import Rounds
 from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
 from ckb_node.sync.relay.wanted import WantedTransactions
 from ckb_node.sync.upload import Upload, UploadKind
@@ -67,8 +68,9 @@ FIRST_SIZE: Final = 2048
 """Bytes that a transaction is thought to have before any came."""
 SIZE_WEIGHT: Final = 1 / 64
 
-WANTED_AT_ONCE: Final = 4096
-"""Hashes of a message, before the event loop may do something else."""
+WANTED_AT_ONCE: Final = 512
+FORGOTTEN_AT_ONCE: Final = 1024
+"""Hashes of a message, and of a peer that has gone, before the event loop may do something else."""
 
 MAX_HELD: Final = 50_000
 """Transactions that came and are not judged yet, whose other announcers are remembered."""
@@ -99,7 +101,8 @@ class TransactionRelay:
         self._answers: Final = PacedAnswers(scheduler, self._find, _pack, upload, UploadKind.TRANSACTIONS)
         self._paces: Final[Allowances[int]] = Allowances(HASHES_PER_S, HASHES_AT_ONCE, max_keys=MAX_PACED)
         self._others: Final[BoundedMap[bytes, tuple[int, ...]]] = BoundedMap(max_count=MAX_HELD)
-        self._reading: Final = Reading(scheduler, lambda peer: self._peer(peer.session_id) is peer)
+        self._rounds: Final = Rounds(scheduler)
+        self._reading: Final = Reading(self._rounds, lambda peer: self._peer(peer.session_id) is peer)
         self._size = float(FIRST_SIZE)
         self._timers: Final[dict[Callable[[], None], Timer]] = {}
         self._unlisten: Callable[[], None] | None = None
@@ -141,6 +144,8 @@ class TransactionRelay:
 
     def _room_of(self, session: int) -> int:
         """How many more transactions a peer may be asked for now."""
+        if self._peer(session) is None:
+            return 0
         most = min(MAX_ASKED, max(MIN_ASKED, int(ASKED_BYTES / self._size)), self._pool.room_for(session))
         return most - self._wanted.outstanding(session)
 
@@ -180,7 +185,7 @@ class TransactionRelay:
             if self._peer(peer.session_id) is peer:
                 call()
 
-        self._scheduler.call_later(0.0, call_if_there)
+        self._rounds.later(call_if_there)
 
     def _want(self, session: int, tx_hashes: Sequence[bytes]) -> None:
         """Those that are not here; of those that are being verified, note who else has them."""
@@ -246,10 +251,14 @@ class TransactionRelay:
     def closed(self, peer: Peer) -> None:
         """Relay is closed, or the connection has ended."""
         session = peer.session_id
-        self._wanted.forget(session)
+        self._forget(session)
         self._announcements.closed(session)
         self._answers.closed(session)
         self._pool.closed(session)
+
+    def _forget(self, session: int) -> None:
+        if self._wanted.forget(session, FORGOTTEN_AT_ONCE):
+            self._rounds.later(lambda: self._forget(session))
 
     def _is_paced(self, peer: Peer, count: int) -> bool:
         """Looking at so many hashes is worth while."""

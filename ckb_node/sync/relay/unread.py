@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
+from ckb_node.sync.relay.rounds import Rounds
 from consensus.codec.layout import NUMBER_SIZE, U32
 from consensus.codec.molecule import Composite
 from consensus.codec.molecule.kinds import part_bounds
 from consensus.errors import MoleculeError
 from network.limits import RELAY
-from network.peer import Peer, Scheduler
+from network.peer import Peer
 from network.peers.penalties import Misbehaviour, apply_penalty
 
 __all__ = ["MAX_CONTENT", "Reading", "Unread", "field_bounds"]
@@ -86,9 +87,9 @@ class Reading:
     """Hands on the items of messages in slices. While a message is read its peer has to wait: there is one of each peer
     at a time."""
 
-    def __init__(self, scheduler: Scheduler, is_there: Callable[[Peer], bool]) -> None:
+    def __init__(self, rounds: Rounds, is_there: Callable[[Peer], bool]) -> None:
         """`is_there`: the peer is still connected."""
-        self._scheduler: Final = scheduler
+        self._rounds: Final = rounds
         self._is_there: Final = is_there
 
     def read(self, peer: Peer, items: Unread[T], take: Callable[[T], bool]) -> None:
@@ -105,7 +106,7 @@ class Reading:
             else:
                 peer.release(RELAY)
 
-        self._scheduler.call_later(0.0, go_on)
+        self._rounds.later(go_on)
 
     def _read_slice(self, peer: Peer, items: Unread[T], first: int, take: Callable[[T], bool]) -> bool:
         """Whether more is to be read."""

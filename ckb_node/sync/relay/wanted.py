@@ -12,6 +12,8 @@ __all__ = ["ASK_NEXT_AFTER", "MAX_ANNOUNCEMENTS", "WantedTransactions"]
 
 ASK_NEXT_AFTER: Final = 30.0
 """Seconds that a peer has to send what it was asked for."""
+ASKED_AT_ONCE: Final = 4096
+"""Of all peers together; as many are given up at once. Each costs some microseconds."""
 MAX_ANNOUNCEMENTS: Final = 4 * 32_768
 """Of all peers together, one for each hash and peer; the newest of whoever has most are forgotten."""
 
@@ -76,13 +78,16 @@ class WantedTransactions:
                 self._withdraw(heaviest, next(reversed(self._announced[heaviest])))
 
     def ask(self, now: float, room_of: Callable[[int], int]) -> Mapping[int, Sequence[bytes]]:
-        """Whom to ask for what, and note that they were asked. `room_of` a session: how many it may be asked for."""
+        """Whom to ask for what, and note that they were asked: of all together no more than ASKED_AT_ONCE, in turn.
+        `room_of` a session: how many it may be asked for."""
         self._give_up_late(now)
-        asked = {}
+        asked: dict[int, Sequence[bytes]] = {}
+        left = ASKED_AT_ONCE
         for session in list(self._to_ask):
-            room = room_of(session)
+            room = min(left, room_of(session))
             if room > 0:
                 asked[session] = self._ask(session, room, now)
+                left -= len(asked[session])
         return asked
 
     def _ask(self, session: int, room: int, now: float) -> Sequence[bytes]:
@@ -92,15 +97,15 @@ class WantedTransactions:
             del line[tx_hash]
             self._wanted[tx_hash].is_asked = True
             self._asked_at[tx_hash] = now
-        if not line:
-            del self._to_ask[session]
+        del self._to_ask[session]
+        if line:  # behind the others
+            self._to_ask[session] = line
         self._outstanding[session] += len(chosen)
         return chosen
 
     def _give_up_late(self, now: float) -> None:
         """Whoever did not send in time is not asked for it again."""
-        while self._asked_at:
-            tx_hash, asked_at = next(iter(self._asked_at.items()))
+        for tx_hash, asked_at in list(islice(self._asked_at.items(), ASKED_AT_ONCE)):
             if now - asked_at < ASK_NEXT_AFTER:
                 return
             self._withdraw(self._wanted[tx_hash].announcers[0], tx_hash)
@@ -115,10 +120,12 @@ class WantedTransactions:
             self._withdraw(session, tx_hash)
         return others
 
-    def forget(self, session: int) -> None:
-        """A peer has gone: the next ones are asked at once."""
-        for tx_hash in list(self._announced.get(session, ())):
+    def forget(self, session: int, most: int) -> bool:
+        """A peer has gone: the next ones are asked at once. Forgets so many of its announcements; whether there are
+        more."""
+        for tx_hash in list(islice(self._announced.get(session, ()), most)):
             self._withdraw(session, tx_hash)
+        return session in self._announced
 
     def _withdraw(self, session: int, tx_hash: bytes) -> None:
         """One announcement less."""

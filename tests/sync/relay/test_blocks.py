@@ -6,6 +6,7 @@ import pytest
 
 from ckb_node.sync.relay.blocks import MAX_AHEAD, PATIENCE
 from ckb_node.sync.relay.status import RelayStatus
+from consensus.types.blockchain import Block, Script
 from network.peer import Direction
 from tests.sync.relay.kit import Case, Maker, answer, asked, ban_of, compact, grown, messages, spoilt, story
 
@@ -352,6 +353,51 @@ def test_compact_blocks_that_never_complete_are_bounded() -> None:
     case.run()
     assert case.relay.pending_count <= 32
     assert not peer.has_ended
+
+
+def siblings(count: int) -> list[Block]:
+    """Valid blocks on the tip, by dummy proof of work."""
+    maker = Maker(story().base)
+    return [maker.make(miner=Script(code_hash=bytes(32), hash_type=0, args=bytes([at]))) for at in range(count)]
+
+
+def test_of_one_peer_few_blocks_wait_for_their_verdict() -> None:
+    """Thousands of valid blocks on one parent held the honest tip up."""
+    case = Case()
+    peer, other = case.peer(), case.peer(2)
+    blocks = siblings(6)
+    statuses = [case.say(peer, compact(each)) for each in blocks[:5]]
+    assert statuses == [RelayStatus.OK] * 4 + [RelayStatus.TOO_MANY_REQUESTS]
+    assert case.say(other, compact(blocks[5])) is RelayStatus.OK
+    case.run()
+    assert case.say(peer, compact(blocks[4])) is RelayStatus.OK, "the others have their verdicts"
+
+
+def test_compact_blocks_of_one_peer_have_their_pace() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+
+    def said(number: int) -> RelayStatus | None:
+        header = block.header.with_fields(timestamp=block.header.timestamp + number)
+        return case.say(peer, compact(block).replace(header=header))
+
+    assert [said(number) for number in range(51)].count(RelayStatus.TOO_MANY_REQUESTS) == 1
+    case.run()
+    assert case.headers_known == 51, "its header is kept: Sync may fetch it"
+    case.scheduler.advance(0.11)
+    assert said(51) is RelayStatus.REQUIRES_TRANSACTIONS
+    assert not peer.has_ended
+
+
+def test_400_for_more_short_ids_than_a_block_has_room_for_transactions() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    ids = [number.to_bytes(10, "big") for number in range(2986)]
+    assert case.say(peer, compact(block).replace(short_ids=ids[:-1])) is RelayStatus.REQUIRES_TRANSACTIONS
+    case = Case()
+    peer = case.peer()
+    case.say(peer, compact(block).replace(short_ids=ids))
+    assert ban_of(peer) == "400"
 
 
 def test_the_bytes_of_the_message_are_not_kept_alive() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ckb_node.sync.relay.rounds import Rounds
 from ckb_node.sync.relay.unread import BYTES_AT_ONCE, ITEMS_AT_ONCE, Reading, Unread, field_bounds
 from consensus.codec.layout import U32
 from consensus.codec.molecule import pack_parts
@@ -24,7 +25,7 @@ class Case:
         self.clock, self.peer, self.is_there = FakeScheduler(), FakePeer(1, protocols=[RELAY]), True
         self.taken: list[bytes] = []
         self.most = len(raws)
-        Reading(self.clock, lambda _: self.is_there).read(self.peer, unread(*raws), self.take)
+        Reading(Rounds(self.clock), lambda _: self.is_there).read(self.peer, unread(*raws), self.take)
 
     def take(self, transaction: Transaction) -> bool:
         self.taken.append(transaction.raw)

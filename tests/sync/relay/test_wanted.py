@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckb_node.sync.relay.wanted import ASK_NEXT_AFTER, WantedTransactions
+from ckb_node.sync.relay.wanted import ASK_NEXT_AFTER, ASKED_AT_ONCE, WantedTransactions
 from tests.support.fuzz import examples
 
 
@@ -87,9 +87,31 @@ def test_sums_are_those_of_a_look_at_all(trail: list[tuple[str, int, int, int]])
         elif step == "take":
             wanted.take(pool[which])
         else:
-            wanted.forget(session)
+            while wanted.forget(session, 3):
+                pass
         assert sum(wanted.count(each) for each in (1, 2, 3)) <= 8
         assert (len(wanted) == 0) == (sum(wanted.count(each) for each in (1, 2, 3)) == 0)
         for each in (1, 2, 3):
             assert wanted.outstanding(each) == sum(wanted.is_asked_of(tx_hash, each) for tx_hash in pool)
             assert wanted.outstanding(each) <= wanted.count(each)
+
+
+def test_not_more_than_so_many_are_asked_for_at_once_and_peers_take_turns() -> None:
+    wanted = WantedTransactions()
+    for session in (1, 2):
+        wanted.announce(session, hashes(5000, session))
+    asked = [wanted.ask(now, lambda _: 10_000) for now in (0.0, 0.1, 0.2)]
+    counts = [{session: len(chosen) for session, chosen in each.items()} for each in asked]
+    assert counts == [{1: ASKED_AT_ONCE}, {2: ASKED_AT_ONCE}, {1: 904, 2: 904}]
+    assert wanted.ask(40.0, anything) == {}
+    assert len(wanted) == 10_000 - ASKED_AT_ONCE, "they are given up as slowly"
+
+
+def test_a_peer_that_has_gone_is_forgotten_piece_by_piece() -> None:
+    wanted = WantedTransactions()
+    wanted.announce(1, hashes(10, 1))
+    wanted.announce(2, hashes(10, 1))
+    assert wanted.forget(1, 6)
+    assert wanted.ask(0.0, lambda session: 100 if session == 2 else 0) == {2: hashes(10, 1)[:6]}
+    assert not wanted.forget(1, 6)
+    assert wanted.ask(0.0, anything) == {2: hashes(10, 1)[6:]}
