@@ -59,6 +59,7 @@ class WantedTransactions:
 
     def announce(self, session: int, tx_hashes: Iterable[bytes]) -> None:
         """A peer has these."""
+        heaviest: int | None = None
         for tx_hash in tx_hashes:
             announced = self._announced.get(session)
             if announced is None:
@@ -74,7 +75,8 @@ class WantedTransactions:
             else:
                 wanted.announcers.append(session)
             if self._count > self._max_announcements:
-                heaviest = max(self._announced, key=self.count)
+                if heaviest != session:  # only this one grows here
+                    heaviest = max(self._announced, key=self.count)
                 self._withdraw(heaviest, next(reversed(self._announced[heaviest])))
 
     def ask(self, now: float, room_of: Callable[[int], int]) -> Mapping[int, Sequence[bytes]]:
