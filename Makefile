@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-wire scripts scripts-check rpc-docs rpc-readme lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -155,6 +155,10 @@ scripts-check:
 
 setup:
 	@contrib/setup.sh $(VENV) $(PYTHON)
+
+## A thousand subscribers by WebSocket and a block a second; REFERENCE=<binary> CELLS=<directory> beside the reference.
+bench-subscribers:
+	$(BIN)/python -m tests.benches.subscribers $(if $(REFERENCE),--reference $(REFERENCE) --cells $(CELLS))
 
 ## The examples of the reference's rpc/README.md against this node, on the chain they were made on. SOURCE: the directory of
 ## the reference's source.

@@ -15,6 +15,7 @@ import msgspec
 from ckb_node.jsonrpc_types.hex_text import BadTextError
 from ckb_node.rpc.errors import (
     BadParameterError,
+    Code,
     RpcError,
     foreign_page,
     method_is_deprecated,
@@ -24,6 +25,7 @@ from ckb_node.rpc.errors import (
 from ckb_node.rpc.param_faults import fault_text
 from ckb_node.rpc.params import Codec
 from ckb_node.rpc.services import Services
+from ckb_node.rpc.subscriptions import SESSION
 
 
 class Module(Enum):
@@ -116,6 +118,8 @@ class Method:
     """Web pages of other machines do not get it."""
     is_always_open: bool = False
     """Whether its module is on or not."""
+    needs_session: bool = False
+    """Only connections that stay have it: TCP and WebSocket."""
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
         """Values for the handler from the request's `params`: array, object, or nothing."""
@@ -181,6 +185,7 @@ class Methods:
         owner_only: bool = False,
         name: str | None = None,
         is_always_open: bool = False,
+        needs_session: bool = False,
     ) -> Callable[[F], F]: ...
     def method(
         self,
@@ -192,6 +197,7 @@ class Methods:
         owner_only: bool = False,
         name: str | None = None,
         is_always_open: bool = False,
+        needs_session: bool = False,
     ) -> F | Callable[[F], F]:
         """Register a function `(services, …) -> result` under its own name, or `name` where that is no identifier; its
         docstring is the documentation."""
@@ -212,6 +218,7 @@ class Methods:
                     is_change=is_change,
                     owner_only=owner_only or self.module in OWNERS_MODULES,
                     is_always_open=is_always_open,
+                    needs_session=needs_session,
                 )
             )
             return function
@@ -285,4 +292,6 @@ class Registry:
         """Why a method is closed, by the configuration or to this caller."""
         if (closed := self.closed(method)) is not None:
             return closed
+        if method.needs_session and SESSION.get() is None:
+            return RpcError(Code.MethodNotFound, "Method not found")
         return foreign_page(method.name) if method.owner_only and IS_CROSS_ORIGIN.get() else None

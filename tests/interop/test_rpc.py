@@ -217,3 +217,23 @@ def _parsed(answer: bytes) -> Json:
         return json.loads(answer)
     except ValueError:
         return answer.decode(errors="replace")
+
+
+def test_the_overview_has_the_same_members(scene: tuple[Mirror, Facts]) -> None:
+    """Its figures are of two processes at two moments; those of the chain are equal."""
+    theirs, ours = scene[0].pair.both("get_overview", 31)
+    assert _shape(theirs) == _shape(ours)
+    assert theirs["mining"] == ours["mining"]
+    assert theirs["cells"]["total_occupied_capacities"] == ours["cells"]["total_occupied_capacities"]
+    counts = ("pending", "proposed", "orphan", "total_tx_size", "total_tx_cycles", "max_tx_pool_size")
+    assert {name: theirs["pool"][name] for name in counts} == {name: ours["pool"][name] for name in counts}
+
+
+def _shape(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {name: _shape(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_shape(each) for each in value[:1]]
+    if isinstance(value, str):
+        return "hex" if value.startswith("0x") else "text"
+    return "flag" if isinstance(value, bool) else "number"

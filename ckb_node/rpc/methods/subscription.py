@@ -15,7 +15,7 @@ METHODS = Methods(Module.SUBSCRIPTION)
 TopicParam = Annotated[Topic, Codec("Topic", Topic, lambda topic: topic)]
 
 
-@METHODS.method
+@METHODS.method(needs_session=True)
 def subscribe(services: Services, topic: TopicParam) -> str:
     """Hear of every event of a topic from now on; the id of the subscription.
 
@@ -26,8 +26,7 @@ def subscribe(services: Services, topic: TopicParam) -> str:
     events; `dropped` beside `result` says how many before this one. HTTP has no such method (-32601).
     """
     session = SESSION.get()
-    if session is None:
-        raise RpcError(Code.MethodNotFound, "Method not found")
+    assert session is not None  # noqa: S101 - the registry has looked
     if topic is Topic.LOG and IS_CROSS_ORIGIN.get():
         raise foreign_page("subscribe")
     try:

@@ -35,6 +35,7 @@ MODULES = (
     "Terminal",
 )
 TCP_LINE = '# tcp_listen_address = "127.0.0.1:18114"'
+WS_LINE = '# ws_listen_address = "127.0.0.1:28114"'
 ASSEMBLER_CODE_HASH = "0x9bd7e06f3ecf4be0f2fcd2188b23f1b9fcc88e5d4b65a8637b17723bbda3cce8"
 
 
@@ -61,7 +62,7 @@ class ReferenceNode:
     def __init__(self, binary: Path, directory: Path, spec: Path) -> None:
         self.directory, self.binary = directory, binary
         self.log_path = directory.with_suffix(".log")
-        port, p2p_port, self.tcp_port = free_port(), free_port(), free_port()
+        port, p2p_port, self.tcp_port, self.ws_port = (free_port() for _ in range(4))
         self.rpc = RpcClient(port)
         arguments = ["init", "-C", str(directory), "-c", "dev", "--import-spec", str(spec), "--log-to", "stdout"]
         arguments += ["--rpc-port", str(port), "--p2p-port", str(p2p_port), "--ba-arg", MINER_ARG]
@@ -78,6 +79,7 @@ class ReferenceNode:
         text, count = re.subn(r"^modules = .*$", f"modules = [{modules}]", text, count=1, flags=re.MULTILINE)
         assert count == 1
         text = _replaced(text, TCP_LINE, f'tcp_listen_address = "127.0.0.1:{self.tcp_port}"')
+        text = _replaced(text, WS_LINE, f'ws_listen_address = "127.0.0.1:{self.ws_port}"')
         assert "bootnodes = []" in text
         path.write_text(text)
 
@@ -116,7 +118,8 @@ def init_ours(directory: Path, spec: Path) -> int:
     made = run_command(*arguments, "--rpc-port", str(port), "--p2p-port", "0", "--ba-arg", MINER_ARG)
     assert made.returncode == 0, made.stdout + made.stderr
     path = directory / "config.toml"
-    path.write_text(_replaced(path.read_text(), TCP_LINE, f'tcp_listen_address = "127.0.0.1:{free_port()}"'))
+    text = _replaced(path.read_text(), TCP_LINE, f'tcp_listen_address = "127.0.0.1:{free_port()}"')
+    path.write_text(_replaced(text, WS_LINE, f'ws_listen_address = "127.0.0.1:{free_port()}"'))
     return port
 
 
@@ -131,12 +134,18 @@ class OurNode(NodeProcess):
     @property
     def tcp_port(self) -> int:
         """Where it speaks JSON-RPC in lines."""
-        found = re.search(r'^tcp_listen_address = "127.0.0.1:(\d+)"$', self._config(), re.MULTILINE)
+        return self._port("tcp_listen_address")
+
+    @property
+    def ws_port(self) -> int:
+        """Where it speaks JSON-RPC by WebSocket."""
+        return self._port("ws_listen_address")
+
+    def _port(self, key: str) -> int:
+        text = (self.directory / "config.toml").read_text()
+        found = re.search(rf'^{key} = "127.0.0.1:(\d+)"$', text, re.MULTILINE)
         assert found is not None
         return int(found[1])
-
-    def _config(self) -> str:
-        return (self.directory / "config.toml").read_text()
 
 
 @dataclass
