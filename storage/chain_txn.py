@@ -187,7 +187,7 @@ class ChainTxn(ChainState):
         self.header_rows.replace(header)
         if proposals := block.union_proposal_ids():
             put(PROPOSALS + block_hash, b"".join(sorted(proposals)))
-        self._fresh_headers[block_hash] = header
+        self._fresh_headers[block_hash] = header.apart()  # it stays in the cache, where the block must not
         self._recent.blocks.put(block_hash, block)
         self._recent.proposals.put(block_hash, frozenset(proposals))
 

@@ -311,6 +311,14 @@ class Header(Struct):
             made.append(self)
         return made
 
+    def apart(self) -> Header:
+        """The same header with bytes of its own: it does not keep the block in memory that it was read from."""
+        if len(self._buf) == HEADER_SIZE:
+            return self
+        made = Header.trusted(self.raw)
+        made.__dict__["hash"] = self.hash
+        return made
+
     def with_fields(self, **changes: object) -> Header:
         """A copy with fields of the raw header, or the nonce, changed."""
         nonce = changes.pop("nonce", self.nonce)
@@ -356,7 +364,7 @@ class Block(Table):
             return super().parse(data, compatible=compatible)
         checked = TRANSACTION_VEC.checked(data, bounds[2], bounds[3])
         self = cls.view(data, 0, len(data))
-        header = Header.view(data, bounds[0], bounds[1])
+        header = Header.view(data[bounds[0] : bounds[1]], 0, HEADER_SIZE)
         self.__dict__.update(_raw=data, bounds=bounds, header=header, checked_transactions=checked)
         return self
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from random import Random
 from threading import Thread
 
 import pytest
 
+from consensus.codec.layout import HEADER_SIZE
 from consensus.types.core import VALID
 from storage.archive import Location
 from storage.chain_store import ChainStore
@@ -111,6 +113,15 @@ def test_a_discarded_transaction_leaves_nothing(store: ChainStore) -> None:
     with store.view() as view:
         assert view.header(new.block.hash) is None
         assert view.spec_hash() == b"s" * 32
+
+
+def test_headers_that_are_kept_do_not_keep_their_blocks(store: ChainStore) -> None:
+    nodes = grow(store, 3)
+    for node in nodes:
+        with store.view() as view:
+            kept = view.header(node.block.hash)
+        assert kept == node.block.header
+        assert not any(len(each) > HEADER_SIZE for each in gc.get_referents(kept.__dict__) if isinstance(each, bytes))
 
 
 def test_a_transaction_that_saves_goes_on(store: ChainStore) -> None:

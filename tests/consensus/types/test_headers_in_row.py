@@ -25,6 +25,14 @@ def test_the_same_as_one_by_one(raws: list[bytes]) -> None:
         assert one.with_fields(number=7) == other.with_fields(number=7)
 
 
+def test_a_header_apart_is_the_same() -> None:
+    within = Header.view(bytes(range(256)), 8, 216)
+    apart = within.apart()
+    assert apart == within
+    assert (apart.hash, apart.number, apart.nonce) == (within.hash, within.number, within.nonce)
+    assert apart.apart() is apart
+
+
 def test_half_a_header_is_none() -> None:
     with pytest.raises(struct.error):
         Header.in_row(bytes(209))
