@@ -278,6 +278,21 @@ async def test_a_request_for_no_socket_is_refused() -> None:
             assert await answer.text() == "pong"
 
 
+async def test_closing_takes_a_moment_whatever_clients_do(transport: str) -> None:
+    async with AsyncExitStack() as stack:
+        async with streams() as node:
+            listening = await stack.enter_async_context(node.speaker(transport))
+            await subscribed(listening, HEADER)
+            busy = await stack.enter_async_context(node.speaker(transport))
+            await busy.send(rpc("wait", "x"))
+            await node.services.has_started.wait()
+            await stack.enter_async_context(node.speaker(transport))
+            started = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - started < 5
+        assert not node.guards[transport].connections
+        assert node.hub.count == 0
+
+
 async def test_many_subscribers_hear_every_event() -> None:
     async with streams(connections=400, connections_per_address=400) as node, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(node.speaker("tcp")) for _ in range(200)]
