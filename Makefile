@@ -171,7 +171,7 @@ rpc-docs:
 
 ## Renew requirements.lock from pyproject.toml (needs uv).
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev --no-header \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev --all-extras --no-header \
 		--output-file requirements.lock pyproject.toml contrib/build-requirements.in
 
 clean:

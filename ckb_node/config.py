@@ -124,9 +124,16 @@ class Config:
         return replace(self, spec_check=check)
 
     def with_indexer(self) -> Config:
-        """The same with module Indexer on."""
-        modules = list(dict.fromkeys([*self.file.rpc.modules, Module.INDEXER]))
-        return self._with_rpc(modules=modules)
+        """The same with module Indexer on, instead of RichIndexer."""
+        return self._with_module(Module.INDEXER, Module.RICH_INDEXER)
+
+    def with_rich_indexer(self) -> Config:
+        """The same with module RichIndexer on, instead of Indexer."""
+        return self._with_module(Module.RICH_INDEXER, Module.INDEXER)
+
+    def _with_module(self, wanted: Module, instead_of: Module) -> Config:
+        modules = [each for each in self.file.rpc.modules if each not in (wanted, instead_of)]
+        return self._with_rpc(modules=[*modules, wanted])
 
     def with_rpc_port(self, port: int) -> Config:
         """The same with RPC at another port of the configured host."""
@@ -309,6 +316,8 @@ def _check(file: FileConfig) -> None:
     _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)
     _check_texts("rpc.extra_well_known_type_scripts", file.rpc.extra_well_known_type_scripts, read_script)
     check_network(file.network)
+    if {Module.INDEXER, Module.RICH_INDEXER} <= set(file.rpc.modules):
+        raise ConfigError("rpc.modules: Indexer and RichIndexer have the same methods; name one of them")
     file.indexer_v2.filters()
     file.indexer_v2.init_tip()
     if file.alert_signature is not None:

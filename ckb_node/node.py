@@ -11,6 +11,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -24,8 +25,7 @@ from ckb_node.config import Config
 from ckb_node.filters.service import FilterService
 from ckb_node.genesis.from_peers import configured_peers
 from ckb_node.genesis.obtain import obtain_consensus
-from ckb_node.indexer.query import Terms
-from ckb_node.indexer.service import INDEXER_DIRECTORY, IndexerOptions, IndexerService, open_index
+from ckb_node.indexer.service import IndexerService
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.net.alert_script import AlertScript
@@ -35,6 +35,7 @@ from ckb_node.net.onion import OnionPublisher
 from ckb_node.net.progress import ProgressTeller, progress_teller
 from ckb_node.net.sync_metrics import measure_sync
 from ckb_node.net.view import NetView
+from ckb_node.node_indexers import open_indexer, open_rich_indexer
 from ckb_node.node_rpc import RpcParts, rpc_url, serving_figures, serving_rpc
 from ckb_node.opening import open_chain
 from ckb_node.rpc.news import News
@@ -72,6 +73,9 @@ from storage.filters import FILTERS_DIRECTORY, FilterStore
 
 __all__ = ["ListenError", "Node", "open_node", "run_node", "running", "serve"]
 
+if TYPE_CHECKING:
+    from ckb_node.rich_indexer.service import RichIndexerService
+
 log = structlog.get_logger("node")
 
 KEY_FILE = "network/secret_key"
@@ -101,6 +105,7 @@ class Node:
     filters: FilterService | None
     assembler: BlockAssembler | None
     indexer: IndexerService | None
+    rich_indexer: RichIndexerService | None
     services: Services
     news: News
     events: EventBus
@@ -131,7 +136,8 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         pool, rejects = _open_pool(config, chain, writer.scripts, clock, events, stack)
         network, script, onion = _open_network(config, consensus, clock.now_ms)
         keys = alert_keys(settings.alert_signature)
-        filters, indexer = _open_filters(config, chain, stack), _open_indexer(config, chain, pool, stack)
+        filters, indexer = _open_filters(config, chain, stack), open_indexer(config, chain, pool, stack)
+        rich_indexer = open_rich_indexer(config, chain, pool, stack)
         stored_filters = None if filters is None else filters.store
         access, ibd, figures = ChainAccess(chain, clock.now_ms), InitialDownload(), RelayFigures()
         protocols = NodeProtocols(
@@ -166,6 +172,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
             testing=chain if _has_test_methods(config, consensus) else None,
             extra_well_known=config.extra_well_known(),
             indexer=indexer,
+            rich_indexer=rich_indexer,
             lane=lane,
             version=VERSION,
             logs=logs,
@@ -190,6 +197,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
             filters=filters,
             assembler=assembler,
             indexer=indexer,
+            rich_indexer=rich_indexer,
             services=services,
             news=news,
             events=events,
@@ -257,15 +265,6 @@ def _open_filters(config: Config, chain: ChainService, stack: ExitStack) -> Filt
     return filters
 
 
-def _open_indexer(config: Config, chain: ChainService, pool: PoolService, stack: ExitStack) -> IndexerService | None:
-    if Module.INDEXER not in config.file.rpc.modules:
-        return None
-    index = open_index(config.data_dir / INDEXER_DIRECTORY)
-    indexer = IndexerService(chain, index, index.reopen, _indexer_options(config, pool))
-    stack.callback(indexer.close)
-    return indexer
-
-
 def _open_news(lane: Lane, logs: LogControl | None, stack: ExitStack) -> News:
     """What clients may subscribe to. Lines of the log come from any thread."""
     loop = asyncio.get_running_loop()
@@ -285,14 +284,6 @@ def _open_news(lane: Lane, logs: LogControl | None, stack: ExitStack) -> News:
     return news
 
 
-def _indexer_options(config: Config, pool: PoolService) -> IndexerOptions:
-    section = config.file.indexer_v2
-    is_spent = pool.pool.is_spent if section.index_tx_pool else None
-    return IndexerOptions(
-        section.filters(), section.init_tip(), section.request_limit, Terms(section.timeout_limit, is_spent)
-    )
-
-
 def _measure(node: Node) -> None:
     metrics = node.metrics
     if metrics is None:
@@ -306,6 +297,8 @@ def _measure(node: Node) -> None:
     node_metrics.measure_relay(metrics, node.relay_figures)
     if node.indexer is not None:
         node_metrics.measure_indexer(metrics, node.indexer)
+    elif node.rich_indexer is not None:
+        node_metrics.measure_indexer(metrics, node.rich_indexer)
 
 
 @asynccontextmanager
@@ -357,6 +350,8 @@ def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:
         tasks.start_restartable("block filters", node.filters.run)
     if node.indexer is not None:
         tasks.start_restartable("indexer", node.indexer.run)
+    if node.rich_indexer is not None:
+        tasks.start_restartable("rich indexer", node.rich_indexer.run)
     if miner is not None:
         tasks.start_restartable("dev miner", miner.run)
     if node.metrics is not None:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
-from ckb_node.indexer.service import IndexerService
 from ckb_node.runtime.events import EventBus
 from ckb_node.runtime.metrics import Metrics
 from ckb_node.runtime.tasks import Fault
@@ -100,7 +100,15 @@ def measure_relay(metrics: Metrics, figures: RelayFigures) -> None:
     metrics.gauge(collisions, "Short ids that meant another transaction here", lambda: figures.collisions)
 
 
-def measure_indexer(metrics: Metrics, indexer: IndexerService) -> None:
+class MeasuredIndexer(Protocol):
+    """Either indexer."""
+
+    def tip(self) -> tuple[int, bytes] | None: ...
+
+    def blocks_behind(self) -> int: ...
+
+
+def measure_indexer(metrics: Metrics, indexer: MeasuredIndexer) -> None:
     """How far the indexer has followed the chain."""
     metrics.gauge("ckb_indexer_tip", "Number of the last indexed block", lambda: (indexer.tip() or (-1, b""))[0])
     metrics.gauge(

@@ -22,10 +22,11 @@ from ckb_node.rpc.http import serving
 from ckb_node.rpc.lines import serving_lines
 from ckb_node.rpc.methods import OWN_MODULES
 from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
+from ckb_node.rpc.methods.rich_indexer import METHODS as RICH_INDEXER_METHODS
 from ckb_node.rpc.metrics import serving_metrics
 from ckb_node.rpc.news import News
 from ckb_node.rpc.openrpc import discovery
-from ckb_node.rpc.registry import MISSING_MODULES, Registry
+from ckb_node.rpc.registry import Module, Registry
 from ckb_node.rpc.services import Services
 from ckb_node.rpc.stream import CONNECTIONS, CONNECTIONS_PER_ADDRESS
 from ckb_node.runtime.metrics import CallMetrics, Metrics
@@ -61,10 +62,9 @@ def rpc_url(config: Config) -> str:
 def build_dispatcher(parts: RpcParts, tasks: asyncio.TaskGroup) -> Dispatcher:
     """The RPC methods that the configuration opens. Changes run in `tasks`: they end though their caller leaves."""
     settings = parts.config.file.rpc
-    for module in MISSING_MODULES.intersection(settings.modules):
-        log.warning("rpc.modules names a module that this version does not have", module=module.value)
     registry = Registry(parts.services, settings.modules, with_deprecated=settings.enable_deprecated_rpc)
-    for methods in (*OWN_MODULES, INDEXER_METHODS, discovery(lambda: registry)):
+    indexer = RICH_INDEXER_METHODS if Module.RICH_INDEXER in settings.modules else INDEXER_METHODS
+    for methods in (*OWN_MODULES, indexer, discovery(lambda: registry)):
         registry.add(methods)
     calls = None if parts.metrics is None else CallMetrics(parts.metrics, [method.name for method in registry])
     limit = settings.rpc_batch_limit or DEFAULT_BATCH_LIMIT

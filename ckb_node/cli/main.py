@@ -121,6 +121,7 @@ def _warn(text: str) -> None:
 @main.command()
 @directory_option
 @click.option("--ba-advanced", is_flag=True, help="Allow any lock as block assembler.")
+@click.option("--rich-indexer", is_flag=True, help="Open the RPC module RichIndexer instead of Indexer.")
 @click.option("--indexer", is_flag=True, help="Open the RPC module Indexer, whatever the configuration says.")
 @spec_check_options
 @assume_valid_option
@@ -129,6 +130,7 @@ def _warn(text: str) -> None:
 def run(
     context: click.Context,
     ba_advanced: bool,
+    rich_indexer: bool,
     indexer: bool,
     skip_spec_check: bool,
     overwrite_spec: bool,
@@ -139,6 +141,8 @@ def run(
     config = load_config(root_of(context)).with_spec_check(spec_check_of(skip_spec_check, overwrite_spec))
     if indexer:
         config = config.with_indexer()
+    if rich_indexer:
+        config = config.with_rich_indexer()
     if assume_valid_target is not None:
         config = config.with_assume_valid_targets(assume_valid_target)
     if sources := genesis.sources(config):

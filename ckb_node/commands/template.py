@@ -98,7 +98,7 @@ modules = [$modules]
 # where network.support_protocols has Filter; `enabled`, true or false, decides otherwise.
 
 [indexer_v2]
-# Of the module Indexer. Cells that waiting transactions spend are left out:
+# Of the modules Indexer and RichIndexer. Cells that waiting transactions spend are left out:
 # index_tx_pool = false
 # Only these blocks and cells are indexed; docs/INDEXER.md has the language. A change builds the index anew.
 # block_filter = 'block.header.number.to_uint() >= "0x0".to_uint()'
@@ -108,6 +108,15 @@ modules = [$modules]
 # Most objects of one answer; by default any number. Seconds that one search may work.
 # request_limit = 400  # or another number
 # timeout_limit = 10
+
+# Where the module RichIndexer keeps its tables, see docs/RICH-INDEXER.md; without this section in SQLite.
+# [indexer_v2.rich_indexer]
+# db_type = "postgres"
+# db_name = "ckb-rich-indexer"
+# db_host = "127.0.0.1"
+# db_port = 5432
+# db_user = "postgres"
+# db_password = ""
 
 # Figures of the node for Prometheus at http://<listen_address>/metrics; without this section nothing is measured.
 # [metrics.exporter.prometheus]

@@ -105,6 +105,8 @@ class FoundTransaction:
     io_index: int
     is_output: bool
     cursor: bytes
+    is_match: bool = True
+    """The filter takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,8 @@ def find_transactions(
 ) -> Iterator[FoundTransaction | None]:
     """Inputs and outputs of transactions in the order of the index; None where a pause is due.
 
-    Filters: block range, other script.
+    Filters: block range, other script. What they do not take comes too, marked so: a page of grouped transactions
+    ends behind it.
     """
     _refuse_cell_filters(search.filter)
     prefix = {ScriptType.LOCK: TX_BY_LOCK, ScriptType.TYPE: TX_BY_TYPE}[search.script_type]
@@ -185,11 +188,13 @@ def find_transactions(
     for key, tx_hash in _scan(reader, prefix, search, TX_TAIL.size, after, is_descending):
         tail = key[-TX_TAIL.size :]
         number, tx_index, io_index, io_type = TX_TAIL.unpack(tail)
-        if _in_range(number, search.filter.block) and (
+        is_match = _in_range(number, search.filter.block) and (
             wanted is None or reader.get(other + script_bytes(wanted) + tail) is not None
-        ):
+        )
+        if is_match:
             rows.note_found()
-            yield FoundTransaction(tx_hash, number, tx_index, io_index, io_type == 1, key)
+        yield FoundTransaction(tx_hash, number, tx_index, io_index, io_type == 1, key, is_match)
+        if is_match:
             rows.go_on()
         if rows.needs_pause(len(key)):
             yield None

@@ -170,7 +170,7 @@ class _DerivedIndex:
         if self._waits_for_init_tip(view):
             return height
         tip = self.index.tip()
-        blocks = _blocks_of_step(view, -1 if tip is None else tip[0])
+        blocks = blocks_of_step(view, -1 if tip is None else tip[0], BATCH, BATCH_BYTES)
         if blocks:
             self.index.append_run(blocks, height, sync=True)
         tip = self.index.tip()
@@ -214,11 +214,11 @@ class _DerivedIndex:
         self._store.close()
 
 
-def _blocks_of_step(view: ChainView, number: int) -> list[Block]:
-    """Blocks of the main chain above a height, as many as one step takes."""
+def blocks_of_step(view: ChainView, number: int, most: int, most_bytes: int) -> list[Block]:
+    """Blocks of the main chain above a height, as many as one step takes: up to `most`, or few more bytes."""
     blocks: list[Block] = []
-    end, size = min(number + BATCH, view.tip_header().number), 0
-    while number < end and size < BATCH_BYTES:
+    end, size = min(number + most, view.tip_header().number), 0
+    while number < end and size < most_bytes:
         number += 1
         block_hash = require(view.main_hash(number), "main-chain block", number)
         blocks.append(require(view.block(block_hash), "block", block_hash))

@@ -49,9 +49,6 @@ class Module(Enum):
 HIDDEN_WHEN_DISABLED = frozenset({Module.SUBSCRIPTION, Module.INDEXER, Module.RICH_INDEXER})
 """Methods of these modules do not exist while the module is off; all others say how to switch it on."""
 
-MISSING_MODULES = frozenset({Module.RICH_INDEXER})
-"""Modules that `rpc.modules` may name, but that have no methods here."""
-
 OWNERS_MODULES = frozenset(
     {Module.NET, Module.MINER, Module.INTEGRATION_TEST, Module.DEBUG, Module.ALERT, Module.TERMINAL}
 )

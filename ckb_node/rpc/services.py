@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, ParamSpec, Protocol, Self, TypeVar
 
+from ckb_node.indexer.query import Search
 from ckb_node.indexer.service import IndexerOptions
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.answer_room import AnswerRoom
@@ -278,6 +279,72 @@ class IndexerService(Protocol):
         ...
 
 
+class RichCellRow(Protocol):
+    """A live cell as the rich indexer has it; scripts are (code hash, hash type, arguments)."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def tx_hash(self) -> bytes: ...
+    @property
+    def output_index(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def tx_index(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def lock(self) -> tuple[bytes, int, bytes]: ...
+    @property
+    def type_(self) -> tuple[bytes, int, bytes] | None: ...
+    @property
+    def data(self) -> bytes | None: ...
+
+
+class RichTxRow(Protocol):
+    """An input or output as the rich indexer has it."""
+
+    @property
+    def tx_id(self) -> int: ...
+    @property
+    def tx_hash(self) -> bytes: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def tx_index(self) -> int: ...
+    @property
+    def is_output(self) -> bool: ...
+    @property
+    def io_index(self) -> int: ...
+
+
+class RichIndexerService(Protocol):
+    """Cells and transactions by script or part of one (module RichIndexer). Searches raise QueryError and
+    IndexBehindError."""
+
+    @property
+    def options(self) -> IndexerOptions: ...
+
+    def tip(self) -> tuple[int, bytes] | None: ...
+
+    async def follow(self) -> None: ...
+
+    async def cells(
+        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool, with_data: bool
+    ) -> Sequence[RichCellRow]: ...
+
+    async def transactions(
+        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool
+    ) -> Sequence[RichTxRow]: ...
+
+    async def grouped(
+        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool
+    ) -> Sequence[Sequence[RichTxRow]]: ...
+
+    async def capacity(self, wanted: Search) -> tuple[int, int, bytes] | None: ...
+
+
 class Clock(Protocol):
     """The only source of time, so that tests own it."""
 
@@ -297,6 +364,7 @@ class Services:
     testing: TestingService | None = None
     extra_well_known: WellKnownScripts = field(default_factory=WellKnownScripts)
     indexer: IndexerService | None = None
+    rich_indexer: RichIndexerService | None = None
     lane: Lane = field(default_factory=lambda: Lane("rpc", READERS))
     """Runs calls that would block the event loop. The maker closes it."""
     version: str = ""

@@ -40,7 +40,7 @@ def find_transactions(
 ) -> Iterator[FoundTransaction]:
     """Without the pauses."""
     found = query.find_transactions(reader, search, after=after, is_descending=is_descending)
-    return (each for each in found if each is not None)
+    return (each for each in found if each is not None and each.is_match)
 
 
 @pytest.fixture(scope="module")

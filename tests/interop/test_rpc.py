@@ -34,7 +34,6 @@ VOLATILE = (
     r".*\.(time_added_to_pool|timestamp_added|last_txs_updated_at)",
     r"get_raw_tx_pool .*\.timestamp",
     r"get_pool_tx_detail_info .*\.timestamp",
-    r"get_(cells|transactions) .*\.last_cursor",
     r"get_block_template .*\.(work_id|current_time|cellbase\.data\.witnesses\[0\])",
     r"local_node_info .*\.(version|node_id|addresses|protocols).*",  # compared by test_network
     r"sync_state .*\.best_known_block_(number|timestamp)",

@@ -93,11 +93,11 @@ def _read_search_key(key: SearchKeyJson) -> SearchKey:
 def _read_short_script(script: ScriptJson, place: str) -> Script:
     found = read_script(script)
     if len(found.args) > MAX_ARGS:
-        raise _refused(f"{place}.args len should be less than {MAX_ARGS}")
+        raise refused(f"{place}.args len should be less than {MAX_ARGS}")
     return found
 
 
-def _refused(text: str) -> RpcError:
+def refused(text: str) -> RpcError:
     """-1200: the indexer does not do this."""
     return RpcError(Code.Indexer, f"Invalid params {text}")
 
@@ -194,18 +194,19 @@ def _indexer(services: Services) -> IndexerService:
     return services.indexer
 
 
-def _check_limit(limit: int, most: int | None) -> None:
+def check_limit(limit: int, most: int | None) -> None:
+    """Objects that an answer may have. Raises RpcError."""
     if limit == 0:
-        raise _refused("limit should be greater than 0")
+        raise refused("limit should be greater than 0")
     if most is not None and limit > most:
-        raise _refused(f"limit must be less than {most}")
+        raise refused(f"limit must be less than {most}")
 
 
 def _check_mode(search: Search) -> None:
     try:
         refuse_partial(search)
     except QueryError as error:
-        raise _refused(str(error)) from None
+        raise refused(str(error)) from None
 
 
 @METHODS.method
@@ -226,7 +227,7 @@ async def _searched(services: Services, read: Callable[[Snapshot], Slices]) -> T
         try:
             yield from found
         except QueryError as error:
-            raise _refused(str(error)) from None
+            raise refused(str(error)) from None
 
     return ThreadStream(pieces())
 
@@ -246,7 +247,7 @@ async def get_cells(
     """
     options = _indexer(services).options
     _check_mode(search_key.search)
-    _check_limit(limit, options.request_limit)
+    check_limit(limit, options.request_limit)
 
     def read(snapshot: Snapshot) -> Slices:
         is_descending = order == "desc"
@@ -302,50 +303,59 @@ async def get_transactions(
 ) -> ThreadStream[TransactionsPageJson] | ThreadStream[GroupedTransactionsPageJson]:
     """Transactions with an input or output of a script, in pages; `group_by_transaction` gathers a transaction's."""
     options = _indexer(services).options
-    _check_limit(limit, options.request_limit)
+    check_limit(limit, options.request_limit)
     _check_mode(search_key.search)
-    texts = _grouped_texts if search_key.is_grouped else _transaction_texts
 
     def read(snapshot: Snapshot) -> Slices:
         is_descending = order == "desc"
         found = find_transactions(
             snapshot, search_key.search, after=after, is_descending=is_descending, terms=options.terms
         )
-        return _page(texts(found), limit)
+        return _grouped_page(found, limit) if search_key.is_grouped else _page(_transaction_texts(found), limit)
 
     return await _searched(services, read)
 
 
 def _transaction_texts(found: Iterator[FoundTransaction | None]) -> Iterator[Text | None]:
     for each in found:
-        if each is None:
+        if each is None or not each.is_match:
             yield None
             continue
         tx_hash, number = bytes_text(each.tx_hash), uint_text(each.number)
-        row = IndexerTxJson(tx_hash, number, uint_text(each.tx_index), uint_text(each.io_index), _io_type(each))
+        row = IndexerTxJson(tx_hash, number, uint_text(each.tx_index), uint_text(each.io_index), io_type(each))
         yield encode(row), each.cursor
 
 
-def _grouped_texts(found: Iterator[FoundTransaction | None]) -> Iterator[Text | None]:
-    """Rows of one transaction stand together, except under a prefix that several of its scripts share."""
+def _grouped_page(found: Iterator[FoundTransaction | None], count: int) -> Slices:
+    """The JSON of up to `count` transactions. As the reference's, the page ends behind the last row that it looked at,
+    taken by the filter or not.
+
+    Rows of one transaction stand together, except under a prefix that several of its scripts share.
+    """
     group: IndexerGroupedTxJson | None = None
     cursor = last_hash = b""
+    before, left = b'{"objects":[', count
     for each in found:
         if each is None:
-            yield None
+            yield b""
+            continue
+        if not left and each.tx_hash != last_hash:
+            break
+        cursor = each.cursor
+        if not each.is_match:
             continue
         if group is None or each.tx_hash != last_hash:
             if group is not None:
-                yield encode(group), cursor
-            last_hash = each.tx_hash
+                yield before + encode(group)
+                before = b","
+            last_hash, left = each.tx_hash, left - 1
             group = IndexerGroupedTxJson(bytes_text(each.tx_hash), uint_text(each.number), uint_text(each.tx_index), [])
-        group.cells.append((_io_type(each), uint_text(each.io_index)))
-        cursor = each.cursor
-    if group is not None:
-        yield encode(group), cursor
+        group.cells.append((io_type(each), uint_text(each.io_index)))
+    text = b"" if group is None else encode(group)
+    yield b'%b%b],"last_cursor":"0x%b"}' % (before, text, cursor.hex().encode())
 
 
-def _io_type(found: FoundTransaction) -> str:
+def io_type(found: FoundTransaction) -> str:
     return "output" if found.is_output else "input"
 
 
