@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -70,6 +70,9 @@ bench-pool: setup
 	$(BIN)/python -m tests.benches.pool $(if $(REFERENCE),--reference $(abspath $(REFERENCE)) --cells $(abspath $(CELLS)))
 	$(BIN)/python -m tests.benches.pool_memory $(COUNT)
 
+## Both indexers: build rate, answers, disk; REFERENCE=<its binary> beside; CELLS=<directory of the official system cells>.
+bench-indexer: setup
+	$(BIN)/python -m tests.benches.indexing --cells $(abspath $(CELLS)) $(if $(REFERENCE),--reference $(abspath $(REFERENCE))) $(if $(TRANSACTIONS),--transactions $(TRANSACTIONS))
 ## The wire of peers on loopback: rates by size of messages, handshakes, memory of an idle session.
 bench-wire: setup
 	$(BIN)/python -m tests.benches.wire

@@ -187,7 +187,8 @@ $discovery_local_address
 # min_chain_work = "0x0"
 
 # [network.serving]
-# Bytes a second, before compression, of blocks, filters and proofs that peers ask for; 0 for no limit.
+# Bytes a second, before compression, of headers, blocks, transactions, filters and proofs that peers ask for; 0 for no
+# limit.
 # max_upload_rate = 0
 # Of those to light clients: of all of them, and of each; and how many per cent of one processor core they may use.
 # light_client_rate = 4194304

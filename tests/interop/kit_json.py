@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from consensus.types.blockchain import Block, CellOutput, OutPoint, Script, Transaction
+from tests.support.nodes.process import RpcClient
 
 HASH_TYPES = {0: "data", 1: "type"} | {number << 1: f"data{number}" for number in range(1, 128)}
 DEP_TYPES = ("code", "dep_group")
@@ -86,3 +88,9 @@ def differences(theirs: Json, ours: Json, path: str = "$") -> Iterator[str]:
 def _short(value: Json) -> str:
     text = repr(value)
     return text if len(text) < 300 else f"{text[:300]}… ({len(text)})"
+
+
+def ask(rpc: RpcClient, method: str, params: Any) -> Json:
+    """The whole answer to a call: a result or an error."""
+    body = {"jsonrpc": "2.0", "id": 7, "method": method} | ({} if params is None else {"params": params})
+    return json.loads(rpc.post(json.dumps(body).encode()))

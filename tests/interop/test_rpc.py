@@ -17,12 +17,11 @@ from tests.interop.kit_chain_requests import chain_requests
 from tests.interop.kit_dao import Deposit
 from tests.interop.kit_facts import Facts, Request
 from tests.interop.kit_indexer_requests import indexer_requests
-from tests.interop.kit_json import Json, differences, hexed, sent_block, transaction_json
+from tests.interop.kit_json import Json, ask, differences, hexed, sent_block, transaction_json
 from tests.interop.kit_mirror import assert_same_filters, tip_hash
 from tests.interop.kit_other_requests import other_requests
 from tests.interop.kit_transaction_requests import pool_requests, proof_checks, send_requests, transaction_requests
 from tests.support.builders.wallet import CKB
-from tests.support.nodes.process import RpcClient
 from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
 
 pytestmark = pytest.mark.timeout(600)
@@ -44,11 +43,6 @@ ACCEPTED = (
     r"(add|remove)_node ",  # the library's words about a bad address
 )
 PARAMETERS_REFUSED = re.compile(r"Invalid param|Missing required parameter")
-
-
-def ask(rpc: RpcClient, method: str, params: Any) -> Json:
-    body = {"jsonrpc": "2.0", "id": 7, "method": method} | ({} if params is None else {"params": params})
-    return json.loads(rpc.post(json.dumps(body).encode()))
 
 
 def disagreements(pair: Pair, method: str, params: Any) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ckb_node.indexer.query import QueryError
 from ckb_node.indexer.service import IndexBehindError
@@ -15,6 +15,7 @@ from ckb_node.rpc.methods.indexer import (
     CellsCapacityJson,
     CellsPageJson,
     CursorParam,
+    GroupedTransactionsPageJson,
     IndexerCellJson,
     IndexerGroupedTxJson,
     IndexerTipJson,
@@ -81,7 +82,7 @@ async def get_cells(
     return await _encoded(services, lambda: CellsPageJson([_cell_json(cell) for cell in cells], cursor))
 
 
-async def _encoded(services: Services, page: Callable[[], T]) -> EncodedJson[T]:
+async def _encoded(services: Services, page: Callable[[], object]) -> EncodedJson[Any]:
     """A page may be long, so its JSON is made beside the event loop."""
     return EncodedJson(await services.lane.run(lambda: encode(page())))
 
@@ -108,7 +109,7 @@ async def get_transactions(
     order: OrderParam,
     limit: Uint32,
     after: CursorParam | None = None,
-) -> EncodedJson[TransactionsPageJson]:
+) -> EncodedJson[TransactionsPageJson] | EncodedJson[GroupedTransactionsPageJson]:
     """Transactions with an input or output of a script, in pages; all conditions of cells may be given."""
     indexer = _indexer(services)
     check_limit(limit, indexer.options.request_limit)
@@ -122,9 +123,8 @@ async def get_transactions(
     return await _encoded(services, lambda: TransactionsPageJson([_tx_json(row) for row in rows], bytes_text(cursor)))
 
 
-def _grouped_page(groups: Sequence[Sequence[RichTxRow]], cursor: bytes) -> TransactionsPageJson:
-    objects: list[IndexerTxJson] | list[IndexerGroupedTxJson] = [_grouped_json(group) for group in groups]
-    return TransactionsPageJson(objects, bytes_text(cursor))
+def _grouped_page(groups: Sequence[Sequence[RichTxRow]], cursor: bytes) -> GroupedTransactionsPageJson:
+    return GroupedTransactionsPageJson([_grouped_json(group) for group in groups], bytes_text(cursor))
 
 
 def _tx_cursor(rows: Sequence[RichTxRow], after: bytes | None) -> bytes:

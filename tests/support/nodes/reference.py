@@ -59,7 +59,7 @@ class ReferenceNode:
 
     name = "reference"
 
-    def __init__(self, binary: Path, directory: Path, spec: Path) -> None:
+    def __init__(self, binary: Path, directory: Path, spec: Path, indexer: str = "Indexer") -> None:
         self.directory, self.binary = directory, binary
         self.log_path = directory.with_suffix(".log")
         port, p2p_port, self.tcp_port, self.ws_port = (free_port() for _ in range(4))
@@ -68,14 +68,16 @@ class ReferenceNode:
         arguments += ["--rpc-port", str(port), "--p2p-port", str(p2p_port), "--ba-arg", MINER_ARG]
         made = subprocess.run([binary, *arguments], capture_output=True, text=True, check=False, timeout=60)
         assert made.returncode == 0, made.stdout + made.stderr
-        self._configure(p2p_port)
+        self._configure(p2p_port, indexer)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def _configure(self, p2p_port: int) -> None:
+    def _configure(self, p2p_port: int, indexer: str) -> None:
         path = self.directory / "ckb.toml"
         text = path.read_text()
         text = _replaced(text, f"/ip4/0.0.0.0/tcp/{p2p_port}", f"/ip4/127.0.0.1/tcp/{p2p_port}")
-        modules = ", ".join(f'"{module}"' for module in (*MODULES, "Debug"))
+        modules = ", ".join(
+            f'"{module}"' for module in (*(each for each in MODULES if each != "Indexer"), indexer, "Debug")
+        )
         text, count = re.subn(r"^modules = .*$", f"modules = [{modules}]", text, count=1, flags=re.MULTILINE)
         assert count == 1
         text = _replaced(text, TCP_LINE, f'tcp_listen_address = "127.0.0.1:{self.tcp_port}"')
@@ -162,15 +164,18 @@ class Pair:
 
 
 @contextmanager
-def pair_of_nodes(directory: Path, text: str) -> Iterator[Pair]:
-    """Both nodes running on the spec `text`, with the same genesis."""
+def pair_of_nodes(directory: Path, text: str, *, rich: bool = False) -> Iterator[Pair]:
+    """Both nodes running on the spec `text`, with the same genesis; `rich`: with module RichIndexer."""
     spec_path = directory / "spec.toml"
     spec_path.write_text(text)
     with ExitStack() as stack:
-        reference = ReferenceNode(Path(REFERENCE), directory / "reference", spec_path)
+        reference = ReferenceNode(
+            Path(REFERENCE), directory / "reference", spec_path, "RichIndexer" if rich else "Indexer"
+        )
         stack.callback(reference.stop)
         reference.start()
-        ours = OurNode(directory / "ours", init_ours(directory / "ours", spec_path))
+        options = ("--rich-indexer",) if rich else ()
+        ours = OurNode(directory / "ours", init_ours(directory / "ours", spec_path), *options)
         stack.callback(_stop_ours, ours)
         ours.wait_until_ready()
         pair = Pair(reference, ours, spec_path)

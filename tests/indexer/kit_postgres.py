@@ -37,8 +37,8 @@ def postgres_server(programs: Path, directory: Path) -> Iterator[URL]:
     data.mkdir(mode=0o700)
     if account is not None:
         os.chown(data, account.pw_uid, account.pw_gid)
-        for parent in data.parents[:3]:
-            if parent.stat().st_uid == 0 and str(parent) != "/tmp":  # noqa: S108
+        for parent in data.parents:
+            if parent.stat().st_mode & 0o011 != 0o011:
                 parent.chmod(parent.stat().st_mode | 0o011)
     user = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     made = subprocess.run(
