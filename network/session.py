@@ -8,16 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from network.ckb_wire.connection import WireConnection
-from network.ckb_wire.events import (
-    Ended,
-    EndReason,
-    Established,
-    Event,
-    Opened,
-    ProtocolClosed,
-    Received,
-    Refused,
-)
+from network.ckb_wire.events import Ended, EndReason, Established, Event, Opened, ProtocolClosed, Received, Refused
 from network.ckb_wire.secio import HandshakeFault
 from network.intake import Work
 from network.limits import DISCONNECT_MESSAGE, ProtocolSpec
@@ -27,6 +18,7 @@ from network.session_owner import Owner, Stage
 from network.traffic import Cause
 from network.transport import Link
 from network.turns import Turns
+from network.waiting import WaitingMessages
 
 __all__ = ["MAX_REASON", "Session", "Stage"]
 
@@ -84,11 +76,10 @@ class Session:
         self._stage = Stage.HANDSHAKE
         self._versions: Final[dict[ProtocolSpec, str]] = {}
         self._held: Final[dict[ProtocolSpec, None]] = {}
-        self._waiting: Final[dict[ProtocolSpec, deque[bytes]]] = {}
-        """Messages that came before the connection knew of a hold. It holds until these are handled."""
-        self._waiting_bytes = 0
+        self._waiting: Final = WaitingMessages()
         self._events: Final[deque[Event]] = deque()
         self._is_dispatching = self._is_feeding = self._is_to_flush = self._is_put_off = self._is_parked = False
+        self._is_proceeding = False  # messages that have waited are handed on in a later turn
         self._unread = bytearray()
         self._is_at_end = False
         self._timer: Timer | None = None
@@ -168,8 +159,7 @@ class Session:
     def hold(self, protocol: ProtocolSpec) -> None:
         if self._stage is Stage.LIVE and protocol in self._versions and protocol not in self._held:
             self._held[protocol] = None
-            if protocol not in self._waiting:
-                self._waiting[protocol] = deque()
+            if self._waiting.begin(protocol):
                 self._connection.hold(protocol)
 
     def release(self, protocol: ProtocolSpec) -> None:
@@ -256,18 +246,23 @@ class Session:
         begun = now = self._scheduler.now()
         events = 0
         self._is_feeding = True
-        while (data or self._connection.is_behind) and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
+        while (data or self._is_behind) and self._stage in (Stage.HANDSHAKE, Stage.LIVE):
             wait = self._owner.wait(self, now)
             if wait > 0.0 or events >= MAX_TURN or not self._has_turn(begun, now):
                 self._put_off(data, wait)
                 break
-            size = 0 if self._connection.is_behind else min(self._turns.slice_size, self._owner.slice_size(now))
+            size = 0 if self._is_behind else min(self._turns.slice_size, self._owner.slice_size(now))
             events += self._feed_slice(data[:size], now)
             data = data[size:]
             now = self._turns.spend(self._time, now)
         self._is_feeding = False
         self.flush()
         self._turns.spend(self._time, now)
+
+    @property
+    def _is_behind(self) -> bool:
+        """Events, or what becomes some, wait: nothing more is to be read before."""
+        return (bool(self._events) and not self._is_parked) or self._connection.is_behind
 
     def _has_turn(self, begun: float, now: float) -> bool:
         """When there is much to do, who costs little goes first, and strangers go last."""
@@ -281,7 +276,7 @@ class Session:
         frames, delivered = connection.work_done
         connection.limit_events(self._turns.max_events)
         try:
-            events = connection.receive(data, now) if data else connection.proceed(now)
+            events = connection.receive(data, now) if data else () if self._events else connection.proceed(now)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must end no more than this connection
             self._owner.fault(self, "receive", error)
             return 0
@@ -312,31 +307,46 @@ class Session:
 
     def _proceed(self) -> None:
         """Messages of a protocol that is held no more: first those that have waited here. A handler may hold again."""
-        for protocol in [protocol for protocol in self._waiting if protocol not in self._held]:
-            waiting = self._waiting.get(protocol, ())
-            while waiting and protocol not in self._held and self._stage is Stage.LIVE:
-                payload = waiting.popleft()
-                self._waiting_bytes -= len(payload)
-                self._owner.received(self, protocol, payload)
-            if protocol not in self._held and self._stage is Stage.LIVE:
-                self._waiting.pop(protocol, None)
-                self._take(self._connection.release(protocol, self._scheduler.now()))
-        if self._connection.is_behind and not self._is_put_off:
+        until = self._scheduler.now() + self._turns.seconds
+        self._is_proceeding = False
+        for protocol in self._waiting.protocols - self._held.keys():
+            self._hand_waiting(protocol, until)
+        if self._is_behind and not self._is_put_off:
             self._put_off(memoryview(b""), 0.0)
         self._tell_held()
         self._flush_soon()
+        if self._is_at_end:
+            self.end_of_stream()
+
+    def _hand_waiting(self, protocol: ProtocolSpec, until: float) -> None:
+        """In turns: thousands may have waited."""
+        now = self._scheduler.now()
+        while self._waiting.has(protocol) and protocol not in self._held and self._stage is Stage.LIVE:
+            if now >= until and not self._is_proceeding:
+                self._is_proceeding = True
+                self._turns.put_off(self._proceed, 0.0)
+            if self._is_proceeding:
+                return
+            self._owner.received(self, protocol, self._waiting.take(protocol))
+            now = self._turns.spend(self._time, now)
+        if protocol not in self._held and self._stage is Stage.LIVE:
+            self._waiting.end(protocol)
+            self._take(self._connection.release(protocol, self._scheduler.now()))
 
     def _tell_held(self) -> None:
         if self._stage in (Stage.HANDSHAKE, Stage.LIVE):
-            self._owner.holds(self, self._connection.held_bytes + self._waiting_bytes)
+            self._owner.holds(self, self._connection.held_bytes + self._waiting.size)
 
     def end_of_stream(self) -> None:
         if self._stage is Stage.LEAVING:
             self._close()
-        elif self._is_put_off:
+        elif self._is_put_off or self._is_proceeding:
             self._is_at_end = True
         elif self._stage is not Stage.GONE:
             self._take(self._connection.end_of_stream(self._scheduler.now()))
+            if self._is_put_off:
+                self._is_at_end = True
+                return
             self.leave(Cause.CLOSED_BY_PEER, "the peer has closed the connection", told=False)
 
     def lost(self, reason: str) -> None:
@@ -365,7 +375,8 @@ class Session:
             self._owner.flush_later(self)
 
     def _take(self, events: Sequence[Event]) -> None:
-        """Handle events in order, after those that wait. A handler that causes more of them returns first."""
+        """Handle events in order, after those that wait, as far as there is time; the others in a later turn. A handler
+        that causes more of them returns first."""
         self._events.extend(events)
         if self._is_parked:
             self._look_at_parked(events)
@@ -373,11 +384,16 @@ class Session:
         if self._is_dispatching:
             return
         self._is_dispatching = True
+        until = self._scheduler.now() + self._turns.seconds
         try:
             while self._events and self._stage in (Stage.HANDSHAKE, Stage.LIVE) and not self._is_parked:
                 self._dispatch(self._events.popleft())
+                if self._events and self._scheduler.now() >= until:
+                    break
         finally:
             self._is_dispatching = False
+        if self._events and not self._is_parked and not self._is_feeding and not self._is_put_off:
+            self._put_off(memoryview(b""), 0.0)
 
     def _look_at_parked(self, events: Sequence[Event]) -> None:
         """Only the end matters now, and that not too much is waiting."""
@@ -396,18 +412,14 @@ class Session:
     def _dispatch(self, event: Event) -> None:
         match event:
             case Received(protocol, payload):
-                waiting = self._waiting.get(protocol)
-                if waiting is not None:
-                    waiting.append(payload)
-                    self._waiting_bytes += len(payload)
-                elif protocol in self._versions:
+                if not self._waiting.add(protocol, payload) and protocol in self._versions:
                     self._owner.received(self, protocol, payload)
             case Opened(protocol, version):
                 self._versions[protocol] = version
                 self._owner.opened(self, protocol)
             case ProtocolClosed(protocol):
                 self._held.pop(protocol, None)
-                self._waiting_bytes -= sum(map(len, self._waiting.pop(protocol, ())))
+                self._waiting.end(protocol)
                 if self._versions.pop(protocol, None) is not None:
                     self._owner.closed(self, protocol)
             case Established(public_key):
@@ -433,7 +445,6 @@ class Session:
         self._events.clear()
         self._held.clear()
         self._waiting.clear()
-        self._waiting_bytes = 0
         open_protocols = list(self._versions)
         self._versions.clear()
         self._owner.left(self, cause, reason)

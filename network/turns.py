@@ -18,6 +18,8 @@ RATE: Final = 0.004
 """Of this node's time, so much is a modest part for one peer: of all peers together, half of it."""
 BURST: Final = 0.005
 """Seconds that it may cost at once and still be modest."""
+SHORT: Final = 0.001
+"""Seconds of a modest peer after the end of a round."""
 SLICE: Final = 256 * 1024
 SHORT_SLICE: Final = 4 * 1024
 MANY_EVENTS: Final = 512
@@ -46,6 +48,11 @@ class Turns:
     def share(self) -> float:
         """Seconds of a round for each of those who wait."""
         return ROUND / (1 + len(self._waiting))
+
+    @property
+    def seconds(self) -> float:
+        """For the handlers of what is there, before others are thought of."""
+        return SHORT if self.is_over else min(self._left, self.share)
 
     @property
     def slice_size(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -170,3 +172,47 @@ def test_a_handlers_fault_ends_the_session_that_it_served_and_no_other() -> None
     assert pair.two.switch.traffic.faults == 1
     assert pair.two.switch.traffic.left[Cause.FAULT] == 1
     assert [peer.peer_id for peer in pair.two.switch.peers()] == [third.identity.peer_id]
+
+
+MESSAGES = [str(number).encode() for number in range(500)]
+
+
+def working(pair: Pair, seconds: float) -> Counter[int]:
+    """Each message costs so much; how many are handled in each call of the event loop."""
+    turns = Counter[int]()
+
+    def work(peer: Peer, payload: bytes) -> None:
+        del peer, payload
+        turns[pair.world.clock.calls] += 1
+        pair.world.clock.work(seconds)
+
+    pair.two_notes.on_received = work
+    return turns
+
+
+def test_messages_that_take_long_are_handled_in_turns() -> None:
+    pair = Pair()
+    turns = working(pair, 0.001)
+    for payload in MESSAGES:
+        pair.one_peer.send(RELAY, payload)
+    pair.world.run(5)
+    assert pair.two_notes.payloads == MESSAGES
+    assert max(turns.values()) <= 6, "a round has five milliseconds"
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_messages_that_have_waited_are_handled_in_turns(is_cut: bool) -> None:
+    """Those that are here before the peer has gone are handled all the same."""
+    pair = Pair()
+    pair.two_notes.on_received = lambda peer, _: peer.hold(RELAY)
+    for number in range(30):  # all come before the hold is known
+        pair.one_peer.send(RELAY, MESSAGES[number])
+    pair.world.run(1)
+    turns = working(pair, 0.001)
+    pair.two_peer.release(RELAY)
+    if is_cut:
+        pair.world.clock.call_later(0.002, pair.two_peer.end_of_stream)
+    pair.world.run(1)
+    assert pair.two_notes.payloads == MESSAGES[:30]
+    assert max(turns.values()) <= 6
+    assert (not pair.two.switch.peers()) is is_cut
