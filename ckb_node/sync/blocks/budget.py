@@ -52,6 +52,8 @@ class PeerBudget:
         """Blocks a second while it is asked for some; 0.0 before that is known."""
         self.round_trip = 0.0
         """Shortest time to the first block of a question, as seen lately."""
+        self.has_answered = False
+        """`round_trip` is known."""
         self._first_asked_at: float | None = None
         self._since = 0.0
         self._count = 0
@@ -94,5 +96,5 @@ class PeerBudget:
         self.rate /= 2
 
     def _note_round_trip(self, seconds: float) -> None:
-        known = self.round_trip
+        known, self.has_answered = self.round_trip, True
         self.round_trip = seconds if not known else min(seconds, known + (seconds - known) / 8)

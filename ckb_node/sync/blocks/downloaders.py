@@ -59,6 +59,8 @@ class Downloader:
     @property
     def patience(self) -> float:
         """It may think for so long before others are asked, whatever they can."""
+        if not self.budget.has_answered:
+            return limits.FIRST_ANSWER_SECONDS
         slow = 4 / self.budget.rate if self.budget.rate else 0.0
         return max(limits.HEDGE_SECONDS, 2 * self.budget.round_trip, min(slow, limits.STALL_SECONDS / 4))
 

@@ -57,6 +57,8 @@ LOOK_SECONDS: Final = 1.0
 
 HEDGE_SECONDS: Final = 0.3
 """The next block is asked of a second peer when the first has had this time, and twice what the second needs."""
+FIRST_ANSWER_SECONDS: Final = 1.5
+"""A peer that has not answered yet has this time: on a slow line 0.3 s are less than a round trip."""
 HEDGE_BLOCKS: Final = 16
 """That many at once."""
 STALL_SECONDS: Final = 4.0

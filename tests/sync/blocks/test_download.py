@@ -480,3 +480,21 @@ def test_what_people_are_told_of_blocks_on_their_way() -> None:
     assert (node.download.buffered_count, node.download.unverified_tip) == (3, None)
     giver.give(1)
     assert node.download.unverified_tip == (4, blocks[3].hash)
+
+
+def test_on_a_slow_line_no_second_peer_is_asked_before_the_first_can_have_answered() -> None:
+    node, blocks = Node(), empty_chain(CHAIN)
+    slow, other = node.giver(blocks, 1), node.giver(blocks, 2)
+    node.wake()
+    slow.asked()
+    waited_for = set(slow.owed)
+    assert blocks[0].hash in waited_for
+    times = []
+    for turn in range(50):
+        other.asked()
+        times += [turn * 0.05] * bool(waited_for & set(other.owed))
+        other.give()
+        node.chain.work()
+        node.clock.advance(0.05)
+    assert times, "somebody must give it"
+    assert 1.4 < times[0] < 2.0
