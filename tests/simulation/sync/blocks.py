@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import count
 from typing import Final
 
 from ckb_node.verification.scripts import ScriptService, VerifiedTransactions
@@ -17,12 +18,14 @@ from consensus.crypto.hashing import data_hash
 from consensus.params import Consensus, PowFunc
 from consensus.rules.dao import genesis_dao_field
 from consensus.rules.epoch import genesis_block_issuance, genesis_epoch_ext
+from consensus.rules.pow import first_without_work
 from consensus.rules.verify_block import PreparedBlock
 from consensus.types.blockchain import (
     HASH_TYPE_DATA1,
     NULL_OUT_POINT,
     Block,
     CellbaseWitness,
+    Header,
     OutPoint,
     Script,
     Transaction,
@@ -67,7 +70,9 @@ LOCKED_LOCK: Final = Script(code_hash=data_hash(FAILS), hash_type=HASH_TYPE_DATA
 
 
 @cache
-def sim_consensus(age: float = 3600.0, *, adjusts: bool = False, min_chain_work: int = 0) -> Consensus:
+def sim_consensus(
+    age: float = 3600.0, *, adjusts: bool = False, min_chain_work: int = 0, pow_func: PowFunc = PowFunc.DUMMY
+) -> Consensus:
     """A chain whose genesis block is `age` seconds old when a simulation begins: older than a day, and a node that
     knows no more is in its initial download. `adjusts`: the difficulty follows the blocks' times."""
     genesis = _genesis(START_WALL_MS - int(age * 1000))
@@ -76,7 +81,7 @@ def sim_consensus(age: float = 3600.0, *, adjusts: bool = False, min_chain_work:
         id="ckb_sim",
         genesis_block=genesis,
         genesis_epoch=genesis_epoch_ext(_PRIMARY, COMPACT_TARGET, EPOCH_LENGTH, duration, Fraction(1, 40)),
-        pow_func=PowFunc.DUMMY,
+        pow_func=pow_func,
         epoch_duration_target_s=duration,
         min_epoch_length=EPOCH_LENGTH,
         max_epoch_length=EPOCH_LENGTH,
@@ -168,4 +173,17 @@ def build_block(
     """A valid child of the tip, if the transactions and uncles are. `now_ms`: its time, unless the tip is as late."""
     timestamp = max(now_ms, reader.tip_header().timestamp + 1)
     body = [next_cellbase(consensus, reader, miner_lock(miner)), *transactions]
-    return next_block(consensus, reader, body, proposals=proposals, uncles=uncles, timestamp=timestamp)
+    block = next_block(consensus, reader, body, proposals=proposals, uncles=uncles, timestamp=timestamp)
+    return with_work(consensus, block)
+
+
+def with_work(consensus: Consensus, block: Block, *, is_bad: bool = False) -> Block:
+    """The block with a nonce that is a solution, or with one that is none (`is_bad`)."""
+    if consensus.pow_func is PowFunc.DUMMY:
+        return block
+    nonces = (block.header.with_fields(nonce=nonce) for nonce in count())
+    return block.replace(header=next(each for each in nonces if has_work(consensus, each) is not is_bad))
+
+
+def has_work(consensus: Consensus, header: Header) -> bool:
+    return first_without_work(consensus, [header.raw]) is None
