@@ -344,7 +344,7 @@ class Session:
             self._is_at_end = True
         elif self._stage is not Stage.GONE:
             self._take(self._connection.end_of_stream(self._scheduler.now()))
-            if self._is_put_off:
+            if self._events and not self._is_parked:  # those are handled first
                 self._is_at_end = True
                 return
             self.leave(Cause.CLOSED_BY_PEER, "the peer has closed the connection", told=False)
@@ -392,7 +392,7 @@ class Session:
                     break
         finally:
             self._is_dispatching = False
-        if self._events and not self._is_parked and not self._is_feeding and not self._is_put_off:
+        if self._events and not self._is_feeding and not self._is_put_off:
             self._put_off(memoryview(b""), 0.0)
 
     def _look_at_parked(self, events: Sequence[Event]) -> None:
