@@ -56,6 +56,10 @@ class Offer:
         return self.sketch.size + self.places.size + _PLACE_SIZE * len(self.sketch.ids)
 
 
+def _is_inbound(offer: Offer) -> bool:
+    return offer.is_inbound
+
+
 @dataclass(slots=True, eq=False)
 class PendingBlock:
     """A block that was announced, by session of who offers it."""
@@ -77,8 +81,14 @@ class PendingBlock:
         return len(asked) < MAX_ASKED and not (offer.is_inbound and inbound >= MAX_INBOUND_ASKED)
 
     def next_to_ask(self) -> Offer | None:
-        """The first that was not asked yet."""
-        return next((offer for offer in self.offers.values() if not offer.is_asked), None)
+        """The first that was not asked yet; those that we have dialled come before those that have dialled us."""
+        return min((offer for offer in self.offers.values() if not offer.is_asked), key=_is_inbound, default=None)
+
+    def last_to_ask(self) -> Offer | None:
+        """Of those that have dialled us and were not asked yet the last."""
+        return next(
+            (offer for offer in reversed(self.offers.values()) if offer.is_inbound and not offer.is_asked), None
+        )
 
     def like(self, sketch: Sketch) -> Offer | None:
         """The same compact block from another peer."""
@@ -116,10 +126,14 @@ class PendingBlocks:
         return self._blocks.get(block_hash)
 
     def add(self, known: KnownTip, offer: Offer, now: float) -> PendingBlock | None:
-        """Keep an offer of a block; None when there are enough of this block, or it is larger than may be kept."""
+        """Keep an offer of a block; None when there are enough of this block, or it is larger than may be kept. A peer
+        that we have dialled takes the place of one that has dialled us: anybody may do that, many times."""
         pending = self._blocks.get(known.hash)
         if pending is not None and len(pending.offers) >= MAX_OFFERS and offer.peer.session_id not in pending.offers:
-            return None
+            last = None if offer.is_inbound else pending.last_to_ask()
+            if last is None:
+                return None
+            self.remove_offer(pending, last.peer.session_id)
         pending = pending or PendingBlock(known, now)
         before = pending.size
         pending.offers[offer.peer.session_id] = offer

@@ -355,6 +355,19 @@ def test_compact_blocks_that_never_complete_are_bounded() -> None:
     assert not peer.has_ended
 
 
+def test_who_we_have_dialled_is_asked_however_many_have_dialled_us_and_do_not_answer() -> None:
+    """Sixteen of them took all places, and the block waited for Sync."""
+    case, block = Case(), story().block
+    for seed in range(20):
+        case.say(case.peer(seed, Direction.INBOUND), compact(block, extension=bytes([seed])))
+    honest = case.peer(30)
+    assert case.say(honest, compact(block)) is RelayStatus.REQUIRES_TRANSACTIONS
+    places, _ = asked(honest)
+    case.say(honest, answer(block, places))
+    case.run()
+    assert case.tip() == block.hash
+
+
 def siblings(count: int) -> list[Block]:
     """Valid blocks on the tip, by dummy proof of work."""
     maker = Maker(story().base)
