@@ -85,7 +85,7 @@ bench-relay: setup
 fuzz: setup
 	CKB_FUZZ_FACTOR=$${FUZZ_FACTOR:-50} $(PYTEST) -q -n $(JOBS) -m fuzz
 
-## Attacks on the RPC of a mining node, one after the other, with four honest clients: who waits, memory, SIGTERM.
+## Attacks on the RPC of a mining node and by peers, one after the other, with four honest clients: who waits, memory, SIGTERM.
 ## ATTACKS="f03 upload" picks some by parts of their names; SECONDS (default 8) is the length of each.
 hostile: setup
 	$(BIN)/python -m tests.hostile $(ATTACKS) --seconds $(or $(SECONDS),8)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.hostile.chain import Target
 from tests.hostile.light_clients import light_clients
+from tests.hostile.peers import block_questions, flood_from, monsters, never_complete, unknown_hashes
 from tests.hostile.wire import batch, call, connect, held, post, streams, visits
 from tests.support.nodes.process import RpcClient
 
@@ -315,6 +316,26 @@ def templates(target: Target) -> None:
 @attack("200 light clients at their limits")
 def many_light_clients(target: Target) -> None:
     light_clients(target.port)
+
+
+@attack("peers: unasked messages of 8 MB")
+def peers_monsters(target: Target) -> None:
+    flood_from(target.port, 4, monsters)
+
+
+@attack("peers: compact blocks that never complete")
+def peers_never_complete(target: Target) -> None:
+    flood_from(target.port, 4, never_complete)
+
+
+@attack("peers: hashes of transactions that never come")
+def peers_hashes(target: Target) -> None:
+    flood_from(target.port, 8, unknown_hashes)
+
+
+@attack("peers: the chain's blocks, again and again")
+def peers_blocks(target: Target) -> None:
+    flood_from(target.port, 4, block_questions)
 
 
 @attack("half-closed calls")
