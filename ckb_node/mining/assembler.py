@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,29 +12,27 @@ import structlog
 
 from ckb_node.chain.events import BlockDecided, ChainChanged
 from ckb_node.chain.service import ChainService
+from ckb_node.mining.committable import committable
+from ckb_node.mining.settled import SettledMoves
 from ckb_node.mining.template import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.mining.uncles import MAX_CANDIDATES, CandidateUncles, choose_uncles
 from ckb_node.runtime.lane import Lane
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool
-from ckb_node.txpool.selector import Candidate, candidates_of, select_for_block
-from consensus.codec.layout import U64_MAX
+from ckb_node.txpool.selector import Proposed, proposed_of, select_for_block
 from consensus.context import ChainReader
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.errors import CkbError
 from consensus.lookup import require
 from consensus.params import BLOCK_VERSION, Consensus
-from consensus.rules.dao import dao_field, dao_field_in_epoch, transaction_maximum_withdraw
+from consensus.rules.dao import dao_field, dao_field_after
 from consensus.rules.epoch import next_epoch_ext
 from consensus.rules.hardfork import chain_root_is_required
 from consensus.rules.header import median_time
 from consensus.rules.mmr import chain_root_hash
-from consensus.rules.resolve import BlockCells, DeadOutPointError, resolve_transaction
+from consensus.rules.resolve import BlockCells, resolve_transaction
 from consensus.rules.reward import block_reward
-from consensus.rules.since import ImmatureError
-from consensus.rules.transaction import CellbaseImmatureError, verify_time_relative
 from consensus.rules.uncles import UncleError
-from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
     NULL_OUT_POINT,
     Block,
@@ -68,9 +65,11 @@ class _TemplateInputs:
 
     reader: ChainReader
     pending: Sequence[bytes]
-    candidates: Sequence[Candidate]
+    candidates: Sequence[Proposed]
     uncles: Sequence[UncleBlock]
     work_id: int
+    may_reuse: bool
+    """The pool has followed the chain, and no block was refused since the last template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +96,8 @@ class BlockAssembler:
         self._pause_waiting = nullcontext if waiting is None else waiting.paused
         self.uncles = CandidateUncles()
         self._work_id = 0
+        self._settled = SettledMoves()
+        self._was_refused = False
         self._building = asyncio.Lock()
         self._state: tuple[int, int] | None = None
         self._template: BlockTemplate | None = None
@@ -118,7 +119,8 @@ class BlockAssembler:
         self.uncles.add(block)
 
     def _on_decided(self, decided: BlockDecided) -> None:
-        """Uncles that a block was refused for are no candidates any more."""
+        """Uncles that a block was refused for are no candidates any more; its transactions are looked at anew."""
+        self._was_refused |= decided.error is not None
         if isinstance(decided.error, UncleError):
             for uncle in decided.block.uncles:
                 self.uncles.drop(uncle)
@@ -143,14 +145,16 @@ class BlockAssembler:
     def _inputs(self) -> _TemplateInputs:
         """The pool's own view of the chain, so that what it offers is of that very state."""
         self._work_id += 1
+        was_refused, self._was_refused = self._was_refused, False
         pending = self._pool.graph.by_score((Status.PENDING,))
         enough = self._chain.consensus.max_block_proposals * (1 + self._chain.consensus.max_uncles)
         return _TemplateInputs(
             reader=self._pool.reader,
             pending=[entry.short_id for entry in islice(pending, enough)],
-            candidates=candidates_of(self._pool.graph),
+            candidates=proposed_of(self._pool.graph),
             uncles=self.uncles.lowest_first(),
             work_id=self._work_id,
+            may_reuse=not (self._pool.is_moving or was_refused),
         )
 
     def _build_or_empty(self, inputs: _TemplateInputs) -> _Built:
@@ -181,7 +185,10 @@ class BlockAssembler:
         )
         room = consensus.max_block_bytes - base.size_without_uncle_proposals()
         entries = select_for_block(inputs.candidates, room, consensus.max_block_cycles)
-        entries, resolved, impossible = committable(consensus, base, entries, reader)
+        self._settled.move_to(reader)
+        if not inputs.may_reuse:
+            self._settled.clear()
+        entries, moves, impossible = committable(consensus, base, entries, reader, self._settled)
         template = BlockTemplate(
             version=draft.version,
             compact_target=draft.compact_target,
@@ -197,7 +204,7 @@ class BlockAssembler:
             proposals=base.proposals,
             cellbase=CellbaseTemplate(cellbase),
             work_id=inputs.work_id,
-            dao=dao_field_in_epoch(consensus, resolved, parent, epoch, reader),
+            dao=dao_field_after(consensus, parent, epoch, moves),
             extension=base.extension,
         )
         return _Built(template, impossible)
@@ -278,61 +285,14 @@ def build_extension(consensus: Consensus, parent: Header, reader: ChainReader) -
     return chain_root_hash(reader, parent.number)
 
 
-def committable(
-    consensus: Consensus, base: Block, entries: Sequence[PoolEntry], reader: ChainReader
-) -> tuple[list[PoolEntry], list[ResolvedTransaction], list[tuple[PoolEntry, CkbError]]]:
-    """Of the chosen entries those that the chain's state allows; all resolved, the cellbase first; and those that
-    it does not allow. Immature entries are skipped and not reported: they may become valid.
-
-    The pool is right nearly always; a block with one bad transaction would be worth nothing.
-    """
-    cellbase = base.transactions[0]
-    transactions = [entry.tx for entry in entries]
-    block = base.replace(transactions=[cellbase, *transactions])
-    cells = BlockCells(block, reader)
-    env = TxEnv.committed(base.header)
-    spent: set[bytes] = set()
-    taken = {cellbase.hash}
-    chosen: list[PoolEntry] = []
-    impossible: list[tuple[PoolEntry, CkbError]] = []
-    total_worth = 0
-    resolved = [resolve_transaction(cellbase, cells, reader, spent)]
-    for entry, transaction in zip(entries, transactions, strict=True):
-        try:
-            rtx = resolve_transaction(transaction, cells, reader, spent)
-            verify_time_relative(consensus, rtx, env, reader)
-            worth = transaction_maximum_withdraw(consensus, rtx, reader)
-        except (CellbaseImmatureError, ImmatureError):
-            continue
-        except CkbError as error:
-            if not (isinstance(error, DeadOutPointError) and error.out_point in spent):  # spent by this very block
-                impossible.append((entry, error))
-            log.info("left out of the template", hash=f"0x{entry.hash.hex()}", reason=str(error))
-            continue
-        # All inputs of a block together are a number of 64 bits in the sums for its dao field, or the block is invalid.
-        if total_worth + worth > U64_MAX or not _parents_are_taken(rtx, block.hash, taken):
-            continue
-        total_worth += worth
-        spent.update(cell.out_point for cell in rtx.inputs)
-        taken.add(entry.hash)
-        chosen.append(entry)
-        resolved.append(rtx)
-    return chosen, resolved, impossible
-
-
-def _parents_are_taken(rtx: ResolvedTransaction, block_hash: bytes, taken: AbstractSet[bytes]) -> bool:
-    """Cells that it uses come from the chain, or from earlier transactions of the block that were not left out."""
-    used = (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups)
-    of_block = (cell for cell in used if cell.info is not None and cell.info.block_hash == block_hash)
-    return all(cell.tx_hash in taken for cell in of_block)
-
-
 def transaction_templates(entries: Sequence[PoolEntry]) -> list[TransactionTemplate]:
     """With the positions of what each needs."""
     positions = {entry.hash: position for position, entry in enumerate(entries)}
-    templates = []
-    for entry in entries:
-        used = {key[:32] for key in (*entry.input_keys, *entry.dep_keys)}
-        depends = sorted(positions[parent] for parent in used if parent in positions)
-        templates.append(TransactionTemplate(entry.tx, cycles=entry.cycles, depends=depends or None))
-    return templates
+    return [TransactionTemplate(entry.tx, entry.cycles, _depends(entry, positions)) for entry in entries]
+
+
+def _depends(entry: PoolEntry, positions: Mapping[bytes, int]) -> Sequence[int] | None:
+    if not entry.parents:
+        return None
+    used = {key[:32] for key in (*entry.input_keys, *entry.dep_keys)}
+    return sorted(positions[parent] for parent in used if parent in positions) or None

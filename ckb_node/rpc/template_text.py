@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from threading import Lock
 from typing import Final
 
+from ckb_node.jsonrpc_types.fast_write import transaction_json
 from ckb_node.jsonrpc_types.hex_text import uint_text
-from ckb_node.mining.template import BlockTemplate
+from ckb_node.mining.template import BlockTemplate, TransactionTemplate
 from ckb_node.mining.template_json import BlockTemplateJson, template_json
 from ckb_node.rpc.calls import EncodedJson, encode
+from ckb_node.runtime.bounded import BoundedMap
 
 _TIME: Final = b'"current_time":"'
+_NO_TRANSACTIONS: Final = b'"transactions":[]'
+
+MAX_TEXT_BYTES: Final = 16 << 20
+"""Of transactions: one template follows the other with nearly the same ones."""
+
+
+class TransactionTexts:
+    """JSON of transactions by their bytes; the least recently used leave. Any thread."""
+
+    def __init__(self, max_bytes: int = MAX_TEXT_BYTES) -> None:
+        self._texts: Final[BoundedMap[bytes, bytes]] = BoundedMap(max_bytes=max_bytes, size_of=len)
+        self._lock: Final = Lock()
+
+    def of(self, template: TransactionTemplate) -> bytes:
+        """The JSON of a TransactionTemplateJson."""
+        transaction, depends = template.transaction, template.depends
+        raw = transaction.raw
+        with self._lock:
+            data = self._texts.use(raw)
+        if data is None:
+            data = encode(transaction_json(transaction))
+            with self._lock:
+                self._texts.put(raw, data)
+        return b'{"hash":"0x%b","required":%b,"cycles":%b,"depends":%b,"data":%b}' % (
+            transaction.hash.hex().encode(),
+            b"true" if template.required else b"false",
+            b"null" if template.cycles is None else b'"%#x"' % template.cycles,
+            b"null" if depends is None else encode([uint_text(each) for each in depends]),
+            data,
+        )
+
+
+_TEXTS: Final = TransactionTexts()
 
 
 def is_written(template: BlockTemplate) -> bool:
@@ -21,7 +58,10 @@ def template_text(template: BlockTemplate) -> EncodedJson[BlockTemplateJson]:
     """The text of a template. Takes long for one that `is_written` says no of. From any thread."""
     if not template.text:
         # The members before it are numbers in hex, so the first such text is the member.
-        head, _, rest = encode(template_json(template)).partition(_TIME)
+        bare = encode(template_json(replace(template, transactions=())))
+        before, _, behind = bare.partition(_NO_TRANSACTIONS)  # uncles, which stand before it, have no such member
+        texts = b",".join(map(_TEXTS.of, template.transactions))
+        head, _, rest = (b'%b"transactions":[%b]%b' % (before, texts, behind)).partition(_TIME)
         template.text[:] = [head + _TIME, rest[rest.index(b'"') :]]
     head, rest = template.text
     return EncodedJson(head + uint_text(template.current_time).encode() + rest)

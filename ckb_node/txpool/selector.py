@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ckb_node.txpool.entry import PackageTotals, PoolEntry, Status, score
 from ckb_node.txpool.graph import NOBODY, PoolGraph
@@ -16,10 +17,7 @@ MAX_CONSECUTIVE_FAILURES = 4000
 
 @dataclass(slots=True)
 class Candidate:
-    """A proposed entry that is not stale.
-
-    `package` sums it and its ancestors not yet taken.
-    """
+    """`package` sums an entry and its ancestors not yet taken."""
 
     entry: PoolEntry
     package: PackageTotals
@@ -27,18 +25,27 @@ class Candidate:
     children: list[bytes] = field(default_factory=list)
 
 
-def candidates_of(graph: PoolGraph) -> list[Candidate]:
-    """The proposed entries, as a copy that the pool's changes do not touch. It is made on the event loop, so it is no
-    more than that."""
+class Proposed(NamedTuple):
+    """A proposed entry that is not stale. Without parents it is its own package."""
+
+    entry: PoolEntry
+    package: PackageTotals | None
+    parents: AbstractSet[bytes]
+
+
+def proposed_of(graph: PoolGraph) -> list[Proposed]:
+    """The proposed entries, the best paying first, as a copy that the pool's changes do not touch. It is made on the
+    event loop, so it is no more than that."""
     return [
-        Candidate(entry, entry.package(), frozenset(entry.parents) if entry.parents else NOBODY)
+        Proposed(entry, entry.package(), frozenset(entry.parents)) if entry.parents else Proposed(entry, None, NOBODY)
         for entry in graph.by_score((Status.PROPOSED,))
         if not entry.needs_reverification
     ]
 
 
-def _linked(candidates: Iterable[Candidate]) -> dict[bytes, Candidate]:
+def _linked(proposed: Iterable[Proposed]) -> dict[bytes, Candidate]:
     """Those whose ancestors are all there, parents first; each knows its children."""
+    candidates = [Candidate(entry, package or entry.alone, parents) for entry, package, parents in proposed]
     found: dict[bytes, Candidate] = {}
     for each in sorted(candidates, key=lambda each: each.package.count):
         if all(parent in found for parent in each.parents):
@@ -51,10 +58,31 @@ def _linked(candidates: Iterable[Candidate]) -> dict[bytes, Candidate]:
 _Place = tuple[int, int, bytes]
 
 
-def select_for_block(proposed: Iterable[Candidate], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
-    """Entries in an order that a block may have, within limits of bytes and cycles. Uses the candidates up.
+def select_for_block(proposed: Sequence[Proposed], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
+    """Entries in an order that a block may have, within limits of bytes and cycles. `proposed`: best paying first."""
+    if any(each.parents for each in proposed):
+        return _select_packages(proposed, size_limit, cycles_limit)
+    return _select_singles(proposed, size_limit, cycles_limit)
 
-    When a package is taken, it leaves the packages of its descendants, whose scores change. The heap is lazy: an
+
+def _select_singles(proposed: Iterable[Proposed], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
+    """No entry needs another one, so their order is final."""
+    taken: list[PoolEntry] = []
+    failures = 0
+    for entry, _, _ in proposed:
+        if entry.size > size_limit or entry.cycles > cycles_limit:
+            failures += 1
+            if failures > MAX_CONSECUTIVE_FAILURES:
+                break
+            continue
+        failures = 0
+        size_limit, cycles_limit = size_limit - entry.size, cycles_limit - entry.cycles
+        taken.append(entry)
+    return taken
+
+
+def _select_packages(proposed: Iterable[Proposed], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
+    """When a package is taken, it leaves the packages of its descendants, whose scores change. The heap is lazy: an
     improved score is pushed again at once, a worse one is corrected when its entry is popped.
     """
     candidates = _linked(proposed)

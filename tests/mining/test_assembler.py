@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from ckb_node.mining.assembler import build_cellbase, choose_proposals, committable, transaction_templates
+from ckb_node.mining.assembler import build_cellbase, choose_proposals, transaction_templates
+from ckb_node.mining.committable import committable
+from ckb_node.mining.settled import SettledMoves
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.rejects import Reject
 from consensus.crypto.hashing import ckb_hash
-from consensus.rules.dao import share
+from consensus.rules.dao import capacity_moves, share
 from consensus.rules.mmr import chain_root_hash
-from consensus.rules.resolve import resolve_transaction
+from consensus.rules.resolve import resolve_block, resolve_transaction
 from consensus.types.blockchain import Block, CellbaseWitness, OutPoint, Transaction, UncleBlock
 from consensus.types.core import CellMeta, EpochFraction
 from tests.support.builders.pool_entries import an_entry
@@ -254,9 +256,14 @@ async def left_in(funds: Funds, transactions: Sequence[Transaction]) -> list[byt
     template: BlockTemplate = await funds.dev.assembler.block_template()
     empty = template.to_block()
     entries = [entry_of(tx, funds) for tx in transactions]
-    chosen, resolved, _ = committable(funds.dev.consensus, empty, entries, funds.dev.chain.view())
-    assert [entry.hash for entry in chosen] == [rtx.hash for rtx in resolved[1:]]
-    assert resolved[0].is_cellbase
+    view, settled = funds.dev.chain.view(), SettledMoves()
+    chosen, moves, _ = committable(funds.dev.consensus, empty, entries, view, settled)
+    resolved = resolve_block(
+        empty.replace(transactions=[*empty.transactions, *(each.tx for each in chosen)]), view, view
+    )
+    assert moves == capacity_moves(funds.dev.consensus, resolved, view)
+    again = committable(funds.dev.consensus, empty, entries, view, settled)
+    assert again[:2] == (chosen, moves), "what is settled changes nothing"
     return [entry.hash for entry in chosen]
 
 

@@ -11,7 +11,7 @@ import pytest
 from ckb_node.txpool import selector
 from ckb_node.txpool.entry import PackageTotals, PoolEntry, Status, score, weight
 from ckb_node.txpool.graph import PoolGraph
-from ckb_node.txpool.selector import candidates_of, select_for_block
+from ckb_node.txpool.selector import proposed_of, select_for_block
 from tests.support.builders.pool_entries import OUTPUTS, a_chain, an_entry, chain_cell, output_of
 from tests.support.work import calls_of
 
@@ -20,7 +20,7 @@ PROPOSED = Status.PROPOSED
 
 
 def select(graph: PoolGraph, size: int = NO_LIMIT, cycles: int = NO_LIMIT) -> list[PoolEntry]:
-    chosen = select_for_block(candidates_of(graph), size, cycles)
+    chosen = select_for_block(proposed_of(graph), size, cycles)
     assert_block(graph, chosen, size, cycles)
     return chosen
 
@@ -176,7 +176,7 @@ def test_gives_up_after_many_failures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_pool_may_change_while_a_thread_selects() -> None:
     graph = PoolGraph(1000)
     chain = a_chain(graph, [1, 2, 3], status=PROPOSED)
-    candidates = candidates_of(graph)
+    candidates = proposed_of(graph)
     graph.remove_committed([chain[0].hash])
     graph.remove_with_descendants((chain[1].short_id,))
     assert select_for_block(candidates, NO_LIMIT, NO_LIMIT) == chain
@@ -186,7 +186,7 @@ def work_of_falling_fees(length: int) -> int:
     """Calls of selecting a chain in which each child pays less than its parent."""
     graph = PoolGraph(length)
     chain = a_chain(graph, range(length * 1000, 0, -1000), status=PROPOSED)
-    candidates = candidates_of(graph)
+    candidates = proposed_of(graph)
     chosen: list[PoolEntry] = []
     work = calls_of(lambda: chosen.extend(select_for_block(candidates, NO_LIMIT, NO_LIMIT)))
     assert chosen == chain

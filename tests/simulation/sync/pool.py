@@ -34,7 +34,7 @@ from ckb_node.txpool.rejects import (
     VerificationFailed,
 )
 from ckb_node.txpool.remote_queue import DEPARTED, RemoteQueue, RemoteTransaction
-from ckb_node.txpool.selector import candidates_of, select_for_block
+from ckb_node.txpool.selector import proposed_of, select_for_block
 from ckb_node.txpool.spares import SpareTransactions
 from ckb_node.verification.stopping import Stop
 from consensus.errors import CkbError
@@ -256,5 +256,5 @@ class SimPool:
 
     def to_commit(self) -> Sequence[Transaction]:
         """What the next block may commit, parents first."""
-        chosen = select_for_block(candidates_of(self.pool.graph), MAX_BLOCK_BYTES, MAX_BLOCK_CYCLES)
+        chosen = select_for_block(proposed_of(self.pool.graph), MAX_BLOCK_BYTES, MAX_BLOCK_CYCLES)
         return [entry.tx for entry in chosen]
