@@ -29,7 +29,7 @@ from ckb_node.rpc.settings import RpcSection
 from ckb_node.runtime.settings import ConfigError, LoggerSection, MetricsSection, Section, parse_filter
 from ckb_node.runtime.text_file import TextFileError, read_text
 from ckb_node.specs import bundled_text, cell_file, files_of
-from ckb_node.txpool.settings import PoolSection
+from ckb_node.txpool.settings import FeeEstimatorSection, PoolSection
 from consensus.chainspec.genesis_build import LoadCellFile
 from consensus.chainspec.spec import ChainSpec, parse_spec
 from consensus.crypto.hashing import ZERO_HASH
@@ -69,6 +69,7 @@ class FileConfig(Section, frozen=True):
     logger: LoggerSection = LoggerSection()
     rpc: RpcSection = RpcSection()
     tx_pool: PoolSection = PoolSection()
+    fee_estimator: FeeEstimatorSection = FeeEstimatorSection()
     block_assembler: AssemblerSection | None = None
     block_filters: FiltersSection = FiltersSection()
     indexer_v2: IndexerSection = IndexerSection()

@@ -59,6 +59,7 @@ from ckb_node.sync.chain_access import ChainAccess
 from ckb_node.sync.pool_access import PoolAccess
 from ckb_node.sync.relay.blocks import RelayFigures
 from ckb_node.sync.service import SyncService
+from ckb_node.txpool.fee_estimate import FeeEstimates
 from ckb_node.txpool.recent_rejects import RecentRejects, open_rejects
 from ckb_node.txpool.refused import RefusedTransactions
 from ckb_node.txpool.service import PoolService
@@ -140,6 +141,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         rich_indexer = open_rich_indexer(config, chain, pool, stack)
         stored_filters = None if filters is None else filters.store
         access, ibd, figures = ChainAccess(chain, clock.now_ms), InitialDownload(), RelayFigures()
+        pool.fee_estimates = _fee_estimates(config, chain, pool, lambda: _is_downloading(chain, ibd, clock))
         protocols = NodeProtocols(
             enabled_protocols(settings.network, with_filters=config.builds_filters),
             VERSION,
@@ -218,6 +220,20 @@ def _open_pool(
     pool = PoolService(chain, settings.limits(), scripts, executor, clock.now_ms, workers, rejects, events=events)
     pool.refused = RefusedTransactions(config.data_dir / REFUSED_DIRECTORY, rpc_url(config))
     return pool, rejects
+
+
+def _is_downloading(chain: ChainService, ibd: InitialDownload, clock: SystemClock) -> bool:
+    with chain.view() as view:
+        return ibd.is_on(view.tip_header().timestamp, clock.now_ms())
+
+
+def _fee_estimates(
+    config: Config, chain: ChainService, pool: PoolService, is_downloading: Callable[[], bool]
+) -> FeeEstimates:
+    """What the configured algorithm learns from pool and chain from now on."""
+    estimates = FeeEstimates(pool.pool, config.file.fee_estimator.algorithm, is_downloading)
+    estimates.listen(pool.events, chain)
+    return estimates
 
 
 def _miner_config(config: Config, consensus: Consensus) -> MinerConfig | None:

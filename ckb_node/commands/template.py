@@ -93,6 +93,11 @@ modules = [$modules]
 # keep_rejected_tx_hashes_days = 7
 # keep_rejected_tx_hashes_count = 1000000
 
+[fee_estimator]
+# What estimate_fee_rate learns from the chain: ConfirmationFraction or WeightUnitsFlow. Without one, and until it has
+# learnt enough, it tells what the pool holds now.
+# algorithm = "WeightUnitsFlow"
+
 [block_filters]
 # Filters of all blocks (RFC 45), which light clients ask for and RPC get_block_filter shows, are built behind the tip,
 # where network.support_protocols has Filter; `enabled`, true or false, decides otherwise.

@@ -21,7 +21,7 @@ from ckb_node.txpool import views
 from ckb_node.txpool.at_hand import TransactionsAtHand
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.events import TransactionAccepted
-from ckb_node.txpool.fee_estimate import estimate_fee_rate
+from ckb_node.txpool.fee_estimate import FeeEstimates
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import SavedPool, save_transactions
 from ckb_node.txpool.pool import TxPool
@@ -88,6 +88,7 @@ class PoolService:
         self.refused: RefusedTransactions | None = None
         """Where those whose scripts fail are kept."""
         self._is_ready = False
+        self.fee_estimates = FeeEstimates(self.pool, None, lambda: False)
         chain.listen(self._on_change)
         chain.listen_decided(self._reverification.on_decided)
 
@@ -476,8 +477,8 @@ class PoolService:
         return views.CellLookup(views.CellState.LIVE, cell)
 
     async def estimate_fee_rate(self, priority: views.FeePriority, *, fallback: bool) -> int:
-        """Shannons per 1000 weight units, from what the pool holds. Raises FeeEstimateError."""
-        return await estimate_fee_rate(self.pool, self._chain.consensus, priority, fallback=fallback)
+        """Shannons per 1000 weight units. Raises FeeEstimateError."""
+        return await self.fee_estimates.estimate_or_fall_back(priority, fallback=fallback)
 
 
 def _entry_info(entry: PoolEntry) -> views.EntryInfo:

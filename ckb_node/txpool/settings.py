@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ckb_node.runtime.settings import Count, Positive, Section
+from ckb_node.txpool.fee_estimators import Algorithm
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.recent_rejects import RejectLimits
 
@@ -37,3 +38,9 @@ class PoolSection(Section, frozen=True):
 
     def reject_limits(self) -> RejectLimits:
         return RejectLimits(self.keep_rejected_tx_hashes_days, self.keep_rejected_tx_hashes_count)
+
+
+class FeeEstimatorSection(Section, frozen=True):
+    """[fee_estimator]: without an algorithm estimates come from what the pool holds now."""
+
+    algorithm: Algorithm | None = None

@@ -1,0 +1,184 @@
+"""Fee estimators: by hand and by the reference's own examples, what is learnt and forgotten, readiness, the fallback."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckb_node.txpool.fee_estimate import FeeEstimates
+from ckb_node.txpool.fee_estimators import (
+    BLOCK_BYTES,
+    LACK_DATA,
+    LOWEST_FEE_RATE,
+    NO_RATE,
+    NOT_READY,
+    Algorithm,
+    ConfirmationFraction,
+    Paying,
+    WeightUnitsFlow,
+    bucket_of,
+    lowest_rate_of,
+)
+from ckb_node.txpool.views import FeeEstimateError, FeePriority
+from tests.support.chains.funded_pool import funded
+
+TARGET = 5
+HISTORY = 2 * TARGET
+
+
+def bounds() -> list[int]:
+    found, rate = list[int](), 1000
+    while rate < 5000:
+        found.append(rate)
+        rate = int(1.1 * rate)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("blocks", "samples", "rate"),
+    [(5, 3, 3000), (10, 1, 1500), (10, 3, 2050), (10, 4, 2050), (15, 2, 1000), (15, 3, 1200)],
+)
+def test_median_of_what_was_committed_in_time(blocks: int, samples: int, rate: int) -> None:
+    learnt = ConfirmationFraction(bounds())
+    for paid, after in (
+        (2500, 5),
+        (3000, 5),
+        (3500, 5),
+        (1500, 10),
+        (2000, 10),
+        (2100, 10),
+        (2200, 10),
+        (1200, 15),
+        (1000, 15),
+    ):
+        learnt.note(after, paid)
+    assert learnt.median(blocks, samples, 1.0) == rate
+
+
+def test_a_median_needs_time_and_samples() -> None:
+    learnt = ConfirmationFraction(bounds())
+    for blocks, samples, why in ((2, 1, LACK_DATA), (5, 0, LACK_DATA), (5, 1, NO_RATE)):
+        with pytest.raises(FeeEstimateError, match=why):
+            learnt.median(blocks, samples, 1.0)
+
+
+def confirmed(learnt: ConfirmationFraction, count: int, *, rate: int, after: int, at: int) -> None:
+    hashes = [b"%d %d" % (at, each) for each in range(count)]
+    learnt.committed(at, [])
+    for tx_hash in hashes:
+        learnt.accepted(tx_hash, Paying(rate, 500))
+    for number in range(at + 1, at + after):
+        learnt.committed(number, [])
+    learnt.committed(at + after, hashes)
+
+
+def test_fraction_of_those_that_came_in_time() -> None:
+    """Twenty samples (a few more, since each block lets them fade) of which 85 of 100 were committed in time."""
+    learnt = ConfirmationFraction()
+    confirmed(learnt, 19, rate=2000, after=3, at=1)
+    with pytest.raises(FeeEstimateError, match=NO_RATE):
+        learnt.estimate(TARGET)
+    confirmed(learnt, 5, rate=2000, after=3, at=4)
+    assert 1990 <= learnt.estimate(TARGET) <= 2000
+
+
+def test_what_is_given_up_counts_against_its_rate() -> None:
+    learnt = ConfirmationFraction()
+    confirmed(learnt, 40, rate=2000, after=3, at=1)
+    late = [b"late %d" % each for each in range(20)]
+    learnt.committed(6, [])
+    for tx_hash in late:
+        learnt.accepted(tx_hash, Paying(2000, 500))
+    for number in range(7, 7 + TARGET):
+        learnt.committed(number, [])
+    assert learnt.estimate(TARGET)
+    for tx_hash in late:
+        learnt.rejected(tx_hash)
+    with pytest.raises(FeeEstimateError, match=NO_RATE):
+        learnt.estimate(TARGET)
+
+
+def test_blocks_that_take_the_place_of_others_teach_nothing() -> None:
+    learnt = ConfirmationFraction()
+    learnt.committed(10, [])
+    learnt.accepted(b"tx", Paying(2000, 500))
+    learnt.committed(10, [b"tx"])
+    learnt.rejected(b"tx")
+    assert not learnt._tracked
+    assert not any(learnt._counts)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "rate"),
+    [(0, 0), (1, 1_000), (10, 10_000), (11, 12_000), (30, 50_000), (31, 55_000), (60, 200_000), (61, 210_000),
+     (90, 500_000), (91, 520_000), (115, 1_000_000), (116, 1_050_000), (135, 2_000_000), (136, 2_100_000)],
+)  # fmt: skip
+def test_buckets(bucket: int, rate: int) -> None:
+    assert (lowest_rate_of(bucket), bucket_of(rate)) == (rate, bucket)
+    if rate:
+        assert bucket_of(rate - 1) == bucket - 1
+
+
+def grown(blocks: int) -> WeightUnitsFlow:
+    flow = WeightUnitsFlow()
+    for number in range(1, blocks + 2):
+        flow.committed(number, [])
+    return flow
+
+
+def test_flow_needs_twice_the_target() -> None:
+    with pytest.raises(FeeEstimateError, match=LACK_DATA):
+        grown(HISTORY - 1).estimate(TARGET, [])
+    assert grown(HISTORY).estimate(TARGET, []) == LOWEST_FEE_RATE
+
+
+def test_flow_takes_the_cheapest_bucket_that_has_room() -> None:
+    room = BLOCK_BYTES * 85 // 100 * TARGET
+    flow = grown(HISTORY)
+    assert flow.estimate(TARGET, [Paying(3000, room), Paying(1000, 1)]) == 2000
+    assert flow.estimate(TARGET, [Paying(3000, room + 1), Paying(4000, 0)]) == 4000
+    with pytest.raises(FeeEstimateError, match=NO_RATE):
+        flow.estimate(TARGET, [Paying(3000, room + 1)])
+    flow.accepted(b"", Paying(2500, HISTORY))
+    assert flow.estimate(TARGET, [Paying(3000, room)]) == 3000, "what flows in at 2000 and more has no room"
+
+
+def test_what_flowed_in_long_ago_is_forgotten() -> None:
+    flow = grown(HISTORY)
+    flow.accepted(b"", Paying(3000, 10 * BLOCK_BYTES * HISTORY))
+    with pytest.raises(FeeEstimateError):
+        flow.estimate(TARGET, [Paying(3000, 1)])
+    for number in range(HISTORY + 2, 4 * 128):
+        flow.committed(number, [])
+    assert flow.estimate(TARGET, [Paying(3000, 1)]) == 1000
+    assert not flow._flowed
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+async def test_pool_and_chain_are_heard(algorithm: Algorithm) -> None:
+    async with funded(30) as funds:
+        is_downloading = True
+        pool = funds.pool
+        pool.fee_estimates = FeeEstimates(pool.pool, algorithm, lambda: is_downloading)
+        pool.fee_estimates.listen(pool.events, funds.dev.chain)
+        with pytest.raises(FeeEstimateError, match=NOT_READY):
+            await pool.estimate_fee_rate(FeePriority.HIGH_PRIORITY, fallback=False)
+        assert await pool.estimate_fee_rate(FeePriority.HIGH_PRIORITY, fallback=True) == 1000
+        is_downloading = False
+        await funds.dev.mine()
+        transactions = [funds.spend(fee=2_000) for _ in range(29)]
+        await funds.submit(*transactions)
+        await funds.dev.mine(12)
+        assert funds.is_committed(transactions[0])
+        rate = 2_000 * 1000 // transactions[0].size_in_block
+        found = await pool.estimate_fee_rate(FeePriority.HIGH_PRIORITY, fallback=False)
+        expected = range(LOWEST_FEE_RATE, LOWEST_FEE_RATE + 1)
+        if algorithm is Algorithm.CONFIRMATION_FRACTION:
+            expected = range(rate - 30, rate + 1)
+        assert found in expected
+
+
+async def test_without_an_algorithm_there_is_only_the_fallback() -> None:
+    async with funded() as funds:
+        with pytest.raises(FeeEstimateError, match="dummy fee estimator is used"):
+            await funds.pool.estimate_fee_rate(FeePriority.NO_PRIORITY, fallback=False)
+        assert await funds.pool.estimate_fee_rate(FeePriority.NO_PRIORITY, fallback=True) == 1000
