@@ -276,8 +276,8 @@ class WeightUnitsFlow:
         room = BLOCK_BYTES * share // whole * target
         highest = max(waiting)
         above = zip(_from_above(waiting, highest), _from_above(flowed, highest), strict=True)
-        for bucket, (waits, came) in enumerate(above):
-            if bucket and waits + came // blocks * target <= room:
+        for bucket, (waits, flows) in enumerate(above):
+            if bucket and waits + flows // blocks * target <= room:
                 return lowest_rate_of(bucket)
         raise FeeEstimateError(NO_RATE)
 

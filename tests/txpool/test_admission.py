@@ -280,7 +280,7 @@ async def test_fee_rate_estimate_walks_the_pool() -> None:
         transactions = [funds.spend(fee=FEE * times) for times in range(1, 7)]
         await funds.submit(*transactions)
         small_blocks = replace(funds.dev.consensus, max_block_bytes=transactions[0].size_in_block)
-        funds.dev.writer.consensus = small_blocks
+        funds.pool.pool.consensus = small_blocks
         rates = [entry.fee_rate for entry in funds.pool.pool.graph.by_score(Status)]
         assert await funds.pool.estimate_fee_rate(views.FeePriority.HIGH_PRIORITY, fallback=True) == rates[2]
         assert await funds.pool.estimate_fee_rate(views.FeePriority.LOW_PRIORITY, fallback=True) == least

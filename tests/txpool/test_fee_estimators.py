@@ -1,4 +1,4 @@
-"""Fee estimators: by hand and by the reference's own examples, what is learnt and forgotten, readiness, the fallback."""
+"""Fee estimators: the reference's own examples and others, what is learnt and forgotten, readiness, the fallback."""
 
 from __future__ import annotations
 
