@@ -51,6 +51,13 @@ def _lines() -> Iterator[str]:
             yield "| method | parameters | as the reference | |"
             yield "|---|---|---|---|"
             yield from (_row(method) for method in own)
+        if module is Module.RICH_INDEXER:
+            yield from (
+                "",
+                f"## {module.value}",
+                "",
+                "The four methods of module Indexer, answered from its own database.",
+            )
 
 
 def _row(method: Method) -> str:
