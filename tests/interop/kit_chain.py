@@ -16,7 +16,7 @@ from consensus.types.blockchain import CellDep, CellInput, CellOutput, OutPoint,
 from tests.interop.kit_json import Json, hexed, transaction_json
 from tests.interop.kit_mirror import assert_same_block, assert_same_tip, copy_block, fresh_template
 from tests.interop.kit_sign import Signer, Single, signed
-from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell, sighash_dep
+from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell, sighash_dep
 from tests.support.nodes.process import RpcClient, RpcFailure
 from tests.support.nodes.reference import Pair
 
@@ -158,6 +158,15 @@ def committed(transaction: Transaction) -> Json:
         "depends": None,
         "data": transaction_json(transaction),
     }
+
+
+def purses(mirror: Mirror, count: int) -> list[Purse]:
+    """Cells of Alice's that do not depend on each other, on the chain."""
+    lock = mirror.alice.wallet.lock
+    splitting = mirror.spend(mirror.alice, [CellOutput(capacity=10_000 * CKB, lock=lock, type_=None)] * count)
+    mirror.commit(splitting)
+    points = (OutPoint(tx_hash=splitting.hash, index=index) for index in range(count))
+    return [Purse(mirror.alice.wallet, point, 10_000 * CKB) for point in points]
 
 
 def mirror_of(pair: Pair, direction: str) -> Mirror:

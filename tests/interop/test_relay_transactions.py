@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from consensus.types.blockchain import CellOutput, OutPoint, Transaction
-from tests.interop.kit_chain import COUNTS, Mirror, Purse, mirror_of, wait_until
+from consensus.types.blockchain import Transaction
+from tests.interop.kit_chain import COUNTS, Mirror, Purse, mirror_of, purses, wait_until
 from tests.interop.kit_json import hexed, transaction_json
 from tests.interop.kit_network import Node, bad_lines, connect, gone
 from tests.support.builders.wallet import CKB
@@ -31,15 +31,6 @@ def dialler(request: pytest.FixtureRequest) -> str:
 def pair(tmp_path: Path) -> Iterator[Pair]:
     with pair_of_nodes(tmp_path, spec_text(Path(CELLS))) as nodes:
         yield nodes
-
-
-def purses(mirror: Mirror, count: int) -> list[Purse]:
-    """Cells of Alice's that do not depend on each other, on the chain."""
-    lock = mirror.alice.wallet.lock
-    splitting = mirror.spend(mirror.alice, [CellOutput(capacity=10_000 * CKB, lock=lock, type_=None)] * count)
-    mirror.commit(splitting)
-    points = (OutPoint(tx_hash=splitting.hash, index=index) for index in range(count))
-    return [Purse(mirror.alice.wallet, point, 10_000 * CKB) for point in points]
 
 
 def transfers(mirror: Mirror, some: Sequence[Purse], length: int) -> list[Transaction]:
