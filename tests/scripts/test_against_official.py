@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,46 @@ def test_dao_with_many_outputs(official: Cells, wasm: MachineFactory, count: int
     end = dao_end(mock, OURS, wasm)
     assert end == dao_end(mock, official, wasm)
     assert (end == "-18") == (count > 64)
+
+
+@pytest.mark.parametrize("at", [0, 62, 63, 64, 65, 66, 130])
+@pytest.mark.parametrize("kind", ["request", "no request", "withdrawal", "mixed"])
+def test_dao_with_many_inputs(official: Cells, wasm: MachineFactory, kind: str, at: int) -> None:
+    """A DAO cell among inputs, so far back that a request has no place among the outputs that are looked at."""
+    blocks = [header(1554, 1 << 40), header(1555, 1 << 40 | 1)]
+    deposit = Cell(type_=DAO_TYPE, data=bytes(8), header=blocks[0])
+    withdrawing = replace(deposit, data=(1554).to_bytes(8, "little"))
+    due = replace(withdrawing, since=0x20 << 56 | 1 << 40 | 180, header=blocks[1])
+    inputs, outputs = [Cell(capacity=0)] * at, [Cell(capacity=0)] * at
+    witnesses = [b""] * at
+    if kind in ("withdrawal", "mixed"):
+        inputs.append(due)
+        witnesses.append(witness(b"", bytes(8)))
+        outputs = outputs[:60]
+    if kind in ("request", "mixed", "no request"):
+        inputs.append(deposit)
+        while len(outputs) + 1 < len(inputs):
+            outputs.append(Cell(capacity=0))
+        outputs.append(Cell(capacity=0) if kind == "no request" else withdrawing)
+    mock = Mock(inputs, outputs, witnesses, deps=named_deps([DAO]), header_deps=blocks)
+    end = dao_end(mock, OURS, wasm)
+    assert end == dao_end(mock, official, wasm)
+    assert (end == "0") == (kind == "withdrawal" or (kind != "no request" and len(outputs) <= 64))
+
+
+@pytest.mark.parametrize("count", [2, 64, 65, 256, 300])
+@pytest.mark.parametrize("named", [0, 63, 64, 255, 256, 299, 300])
+def test_dao_with_many_header_deps(official: Cells, wasm: MachineFactory, count: int, named: int) -> None:
+    """The deposit's header is the one that the witness names, among the first 256: of its number one byte counts."""
+    deposit, request = header(1554, 1 << 40), header(1555, 1 << 40 | 1)
+    blocks = [request, *[header(10_000 + number, 1 << 40) for number in range(count - 2)]]
+    place = min(named, len(blocks))
+    blocks.insert(place, deposit)
+    cell = Cell(type_=DAO_TYPE, data=(1554).to_bytes(8, "little"), since=0x20 << 56 | 1 << 40 | 180, header=request)
+    mock = Mock([cell], [Cell()], [witness(b"", named.to_bytes(8, "little"))], named_deps([DAO]), blocks)
+    end = dao_end(mock, OURS, wasm)
+    assert end == dao_end(mock, official, wasm)
+    assert (end == "0") == (place == named % 256)
 
 
 @pytest.mark.parametrize("rate", [0, 1, RATE, 2**63, 2**64 - 1])
