@@ -141,13 +141,15 @@ fuzz-sync: setup
 	$(BIN)/python -m tests.simulation sync --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
 
 ## The same chains, blocks and requests to the reference node and to this one, both on loopback. Not part of `make test`:
-## it needs a built reference (REFERENCE=path of its `ckb`) and the official system scripts (CELLS=directory of the ELFs).
+## it needs a built reference (REFERENCE=path of its `ckb`) and the official system scripts (CELLS=directory of the ELFs);
+## LIGHT_CLIENT=<path of a ckb-light-client binary> tries that program with each as its server, too.
 interop: setup
 ifeq ($(and $(REFERENCE),$(CELLS)),)
 	@echo "SKIPPED: the node was NOT COMPARED with the reference." \
 		"Say: make interop REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files>"
 else
-	CKB_REFERENCE=$(abspath $(REFERENCE)) CKB_CELLS=$(abspath $(CELLS)) $(PYTEST) -q tests/interop
+	CKB_REFERENCE=$(abspath $(REFERENCE)) CKB_CELLS=$(abspath $(CELLS)) \
+		$(if $(LIGHT_CLIENT),CKB_LIGHT_CLIENT=$(abspath $(LIGHT_CLIENT))) $(PYTEST) -q -rs tests/interop
 endif
 
 ## Rebuild the on-chain scripts of the dev chain (needs riscv64-unknown-elf-gcc); `scripts-check` proves they are unchanged.
