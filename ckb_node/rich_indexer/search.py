@@ -205,7 +205,7 @@ def _conditions(
     if conditions.script_length is not None:
         has_script = case((other.c.id.is_(None), 0), else_=SCRIPT_HEAD)
         yield from _within(has_script + coalesce(func.length(other.c.args), 0), conditions.script_length)
-    if conditions.data is not None:
+    if conditions.data is not None and (conditions.data or conditions.data_mode is SearchMode.EXACT):
         yield _data_condition(connection, conditions.data, conditions.data_mode)
     if conditions.data_length is not None:
         yield from _within(func.length(OUTPUTS.c.data), conditions.data_length)

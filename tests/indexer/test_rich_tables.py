@@ -75,7 +75,7 @@ def searches() -> Iterator[Search]:
         CellFilter(data=b"a"),
         CellFilter(data=b"ab", data_mode=SearchMode.EXACT),
         CellFilter(data=b"b", data_mode=SearchMode.PARTIAL),
-        CellFilter(data=b"", data_mode=SearchMode.PARTIAL),
+        *(CellFilter(data=b"", data_mode=mode) for mode in SearchMode),
         CellFilter(data_length=(1, 3)),
         CellFilter(capacity=(200 * CKB, 400 * CKB)),
         CellFilter(block=(5, 15)),
@@ -83,7 +83,8 @@ def searches() -> Iterator[Search]:
     for script in [*SCRIPTS, Script(code_hash=CODES[0], hash_type=0, args=bytes(1))]:
         for kind in ScriptType:
             for mode in SearchMode:
-                yield Search(script=script, script_type=kind, mode=mode, filter=rng.choice(filters))
+                for conditions in rng.sample(filters, 3):
+                    yield Search(script=script, script_type=kind, mode=mode, filter=conditions)
 
 
 def expected_cells(model: Model, wanted: Search) -> list[Row]:

