@@ -2,7 +2,8 @@
 
 Each row has the total difficulty of its header, so that the branch with the most work is known before any body is. A
 row stands on a stored block or on another row. It leaves when its block is stored, and when it or an ancestor turns
-out to be invalid. A row on which no other stands is a leaf; leaves are kept in order of their work.
+out to be invalid, or when its branch has been lost for long. A row on which no other stands is a leaf; leaves are kept
+in order of their work.
 
 What stands on a deleted row is deleted in slices, since millions of rows may stand on it. What is left to do is a row
 itself (META_HEADER_CUT), which `ChainStore.finish_header_cut` works off, also at the next open.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from consensus.codec.layout import HEADER_SIZE
@@ -202,6 +204,12 @@ class KnownHeaders:
         last = next(self._reader.iterator(prefix=HEADER_LEAF, reverse=True), None)
         return None if last is None else self.row(last[0][1 + _WORK_SIZE :])
 
+    def poorest_leaves(self, work: int, most: int) -> list[HeaderRow]:
+        """Leaves with less work than that, those with the least first; so many at most."""
+        keys = self._reader.iterator(prefix=HEADER_LEAF, stop=_leaf_key(work, b""))
+        found = (self.row(key[1 + _WORK_SIZE :]) for key, _ in islice(keys, most))
+        return [row for row in found if row is not None]
+
 
 class HeaderRows(KnownHeaders):
     """The rows as the open transaction sees and changes them; for `storage.chain_txn`."""
@@ -254,6 +262,18 @@ class HeaderRows(KnownHeaders):
             self._make_leaf(header.parent_hash)
         if header.number < self._highest_row():
             self._to_cut.append(_cut_entry(header.number, header.hash))
+
+    def prune(self, block_hash: bytes, most: int) -> HeaderRow | None:
+        """Delete a leaf, then what is one by that, and so on down to where the branch begins; so many rows at most. The
+        row that is left to go on with, None at the end."""
+        row = self.row(block_hash)
+        for _ in range(most):
+            if row is None or not self.has_leaf(row):
+                return None
+            self._remove(row)
+            self._make_leaf(row.header.parent_hash)
+            row = self.row(row.header.parent_hash)
+        return row if row is not None and self.has_leaf(row) else None
 
     @property
     def has_cut(self) -> bool:

@@ -37,6 +37,7 @@ from ckb_node.chain.events import (
     Verdict,
     WriterListener,
 )
+from ckb_node.chain.lost_headers import LostHeaders
 from ckb_node.chain.orphans import Orphan, OrphanPool
 from ckb_node.chain.reorg import BadBlock, BranchVerifier, Switch, is_heavier, switch_unverified
 from ckb_node.chain.side_sources import SideSources
@@ -75,6 +76,7 @@ class ChainWriter:
         self._verifier = BranchVerifier(consensus, scripts, self.assume_valid)
         self.orphans = OrphanPool()
         self._side_sources = SideSources()
+        self._lost_headers = LostHeaders()
         self._orphans_seen_epoch = 0
         self._listeners: list[WriterListener] = []
 
@@ -206,6 +208,7 @@ class ChainWriter:
             self._publish(SideBlockStored(block))
             return Verdict.SIDE
         self.publish_change(switch, block.header, block)
+        self._lost_headers.look(self.store, block.header, self.now_ms())
         return Verdict.BEST
 
     def _expire_orphans(self, epoch: int) -> None:

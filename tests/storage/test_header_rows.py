@@ -288,3 +288,66 @@ def test_rows_see_what_an_overlay_has_not_saved(store: ChainStore) -> None:
     model = Model(genesis)
     model.insert(headers)
     assert_rows(store, model)
+
+
+# --- lost branches ---
+
+
+def prune(store: ChainStore, block_hash: bytes, most: int) -> bytes | None:
+    with store.begin() as txn:
+        left = txn.header_rows.prune(block_hash, most)
+        txn.commit(sync=False)
+    return None if left is None else left.header.hash
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pruned_trees_agree_with_the_model(store: ChainStore, seed: int) -> None:
+    rng = Random(seed)
+    (genesis,) = grow(store, 1, seed)
+    model = Model(genesis)
+    for _ in range(12):
+        below = rng.choice([genesis.block.header, *model.rows.values()])
+        known = [model.rows[each] for each in [below.hash] if each in model.rows]
+        new = branch(rng, below, rng.randrange(1, 8))
+        write(store, [*known, *new])
+        model.insert(new)
+    while model.rows:
+        leaf: bytes | None = rng.choice(sorted(model.leaves))
+        while leaf is not None:
+            at, most = leaf, rng.randrange(1, 4)
+            leaf = prune(store, leaf, most)
+            for _ in range(most):
+                if at not in model.leaves:
+                    break
+                at = model.rows.pop(at).parent_hash
+            assert leaf == (at if at in model.leaves else None)
+            assert_rows(store, model)
+            with store.view() as view:
+                assert header_row_faults(view) == []
+
+
+def test_what_others_stand_on_and_stored_blocks_stay(store: ChainStore) -> None:
+    genesis, stored = grow(store, 2)
+    model = Model(genesis)
+    model.work[stored.block.hash] = stored.ext.total_difficulty
+    rows = branch(Random(5), stored.block.header, 3)
+    write(store, rows)
+    model.insert(rows)
+    for each in (stored.block.hash, rows[0].hash, bytes(32)):
+        assert prune(store, each, 10) is None
+    assert_rows(store, model)
+
+
+def test_leaves_in_the_order_of_their_work(store: ChainStore) -> None:
+    (genesis,) = grow(store, 1)
+    model, rng = Model(genesis), Random(3)
+    for count in (5, 1, 3):
+        rows = branch(rng, genesis.block.header, count)
+        write(store, rows)
+        model.insert(rows)
+    works = sorted(model.work[each] for each in model.leaves)
+    with store.view() as view:
+        known = view.known_headers()
+        assert [row.total_difficulty for row in known.poorest_leaves(works[2], 10)] == works[:2]
+        assert [row.total_difficulty for row in known.poorest_leaves(works[2] + 1, 10)] == works
+        assert [row.total_difficulty for row in known.poorest_leaves(works[2] + 1, 1)] == works[:1]
