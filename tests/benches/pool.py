@@ -31,7 +31,7 @@ from tests.support.report import BENCH_DIR, Report
 COUNT = 3000
 CELL = 200 * CKB
 FEE = 100_000
-WARM = 200
+WARM = 1000
 """Transfers before the clock runs: a node that was just started translates the lock first."""
 TIPS = 5
 REPEATS = 20
