@@ -68,7 +68,7 @@ FIRST_SIZE: Final = 2048
 """Bytes that a transaction is thought to have before any came."""
 SIZE_WEIGHT: Final = 1 / 64
 
-WANTED_AT_ONCE: Final = 512
+WANTED_AT_ONCE: Final = 128
 FORGOTTEN_AT_ONCE: Final = 1024
 """Hashes of a message, and of a peer that has gone, before the event loop may do something else."""
 
