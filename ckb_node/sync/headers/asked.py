@@ -54,6 +54,8 @@ class AskedPeer:
     is_gone: bool = False
     pace: Pace = field(default_factory=Pace)
     behind: Behind = field(default_factory=Behind)
+    is_to_be_asked: bool = False
+    """Once more when it has answered: it has told of more meanwhile."""
     _asked: Final[BoundedMap[bytes, float]] = field(default_factory=_questions)
     """When it was asked from where."""
 

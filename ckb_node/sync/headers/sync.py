@@ -171,10 +171,15 @@ class HeaderSync:
             self._end(asked)
 
     def ask(self, peer: SyncPeer) -> None:
-        """Ask a peer for what it has above the better of tip and best header, though it is not its turn."""
+        """Ask a peer for what it has above the better of tip and best header, though it is not its turn; when it has
+        answered, if it is asked now: its answer may be older than what it has told of."""
         asked = self._asked.get(peer.session_id)
-        if asked is not None and asked.asked_at is None:
+        if asked is None:
+            return
+        if asked.asked_at is None:
             self._ask_from(asked, self._better())
+        else:
+            asked.is_to_be_asked = True
 
     # --- asking ---
 
@@ -290,6 +295,10 @@ class HeaderSync:
     def _end(self, asked: AskedPeer) -> None:
         """The peer has no more headers, and all that it sent are judged."""
         asked.rest(ChainSync.TIP_SYNCED, self._scheduler.now() + REPEAT_SECONDS)
+        if asked.is_to_be_asked:
+            asked.is_to_be_asked = False
+            if self._ask_from(asked, self._better()):
+                return
         peer = asked.peer
         best = self._chain.best_header()
         if peer.best_known is None or peer.best_known.total_difficulty <= best.total_difficulty:

@@ -180,7 +180,7 @@ class BlockRelay:
                 return RelayStatus.IGNORED
             known = KnownTip(header, parent.total_difficulty + compact_to_difficulty(header.compact_target))
             if self._has_given_too_many(peer):
-                return self._leave_to_sync(known)
+                return self._leave_to_sync(peer, known)
             message = CompactBlock.parse(payload[NUMBER_SIZE:])
             verify_counts(self._chain.consensus, message)
             sketch = read_compact(message, header)
@@ -246,9 +246,10 @@ class BlockRelay:
         self._paces.spend(session, 1.0, now)
         return False
 
-    def _leave_to_sync(self, known: KnownTip) -> RelayStatus:
-        """If it is worth while."""
+    def _leave_to_sync(self, peer: Peer, known: KnownTip) -> RelayStatus:
+        """If it is worth while. The peer may be the only one that has it."""
         if known.total_difficulty > self._chain.best_header().total_difficulty:
+            self._note_known(peer, known)
             self._keep_header(known.header)
         return RelayStatus.TOO_MANY_REQUESTS
 

@@ -186,6 +186,19 @@ def test_relay_asks_out_of_turn() -> None:
     assert questions(peer) == []
 
 
+def test_who_tells_of_more_while_it_is_asked_is_asked_once_more() -> None:
+    case, later = synced(), branch(RECENT[-1], 2, first_ms=WALL_MS - 9 * INTERVAL_MS)
+    peer = case.connect(1)
+    assert len(questions(peer)) == 1
+    case.sync.ask(peer)  # a block came whose parent is not known
+    assert questions(peer) == []
+    case.send(peer, later[:1])  # what it had when it was asked
+    assert [question[0] for question in questions(peer)] == [RECENT[-1].hash]
+    case.send(peer, later)
+    assert questions(peer) == []
+    assert case.chain.best_header().header == later[-1]
+
+
 # --- answers that cost something ---
 
 
