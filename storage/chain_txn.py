@@ -370,6 +370,12 @@ class ChainTxn(ChainState):
             self._on_end()
             self._on_end = None
             self._overlay.discard()
+            # Cells know the transaction that they are read by, so it lives until the garbage collector comes by.
+            self._recent.clear()
+            self._cells.clear()
+            self._nodes.clear()
+            self._fresh_headers.clear()
+            self._saved = {}, []
 
     def _write(self, *, sync: bool) -> None:
         self._add_commit_facts()

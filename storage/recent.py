@@ -5,7 +5,7 @@ The transaction is the only writer and updates these entries with every change.
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from consensus.types.blockchain import Block
 from consensus.types.core import BlockExt, EpochExt
@@ -48,6 +48,10 @@ class Recent(Generic[T]):
         self._values.pop(block_hash, None)
         self._older.pop(block_hash, None)
 
+    def clear(self) -> None:
+        """Nothing is kept any more."""
+        self._values, self._older = {}, {}
+
 
 class RecentFacts:
     """Of blocks on whatever branch. Bodies are few, since each may be big: those that the reward of the next block
@@ -62,5 +66,13 @@ class RecentFacts:
 
     def forget(self, block_hash: bytes) -> None:
         """The block is deleted."""
-        for facts in (self.blocks, self.records, self.exts, self.epochs, self.proposals):
+        for facts in self._all():
             facts.forget(block_hash)
+
+    def clear(self) -> None:
+        """Nothing is kept any more."""
+        for facts in self._all():
+            facts.clear()
+
+    def _all(self) -> tuple[Recent[Any], ...]:
+        return self.blocks, self.records, self.exts, self.epochs, self.proposals

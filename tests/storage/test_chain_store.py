@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from random import Random
 from threading import Thread
 
@@ -364,3 +365,20 @@ def test_a_save_that_nobody_waited_for_is_known_to_readers(store: ChainStore) ->
         txn.save()
     with store.view() as view:
         assert view.header(stale.block.hash) is None
+
+
+def test_an_ended_transaction_keeps_no_block(store: ChainStore) -> None:
+    """Nothing waits for the garbage collector, which comes by seldom: each may hold dozens of megabytes."""
+    node = child(Random(1), None)
+    gc.disable()
+    try:
+        with store.begin() as txn:
+            move_tip(txn, None, node)
+            stored = txn.block(node.block.hash)
+            assert stored is not None
+            kept = weakref.ref(stored)
+            txn.commit(sync=False)
+        del stored, node
+        assert kept() is None, f"{txn} itself is still there"
+    finally:
+        gc.enable()
