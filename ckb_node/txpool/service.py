@@ -194,7 +194,8 @@ class PoolService:
             return
         # What comes from now on is checked at the new tip. While nothing is here, only transactions that relay may be
         # asked for are of interest: not those of the thousands of blocks of an initial download.
-        attached = change.attached[-SPARE_BLOCKS:] if self._is_empty else change.attached
+        spares = 0 if self._chain.is_taking_runs else SPARE_BLOCKS
+        attached = change.attached if not self._is_empty else change.attached[max(0, len(change.attached) - spares) :]
         yield
         self.remote.tip_moved()
         for block in attached:

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
-from consensus.codec.layout import CAPACITY_AT, CELL_DEP_SIZE, INPUT_FORMAT, SCRIPT_CONTENT_SIZE, U32
+from consensus.codec.layout import CAPACITY_AT, CELL_DEP_SIZE, INPUT_FORMAT, NUMBER_SIZE, U32
+from consensus.codec.output_layout import OutputLayouts
+from consensus.codec.walk import OutputFacts, Span, Walk, struct_of
 
 Check = Callable[[bytes, int, int, bool], None]
-Span = tuple[int, int]
-
 _FEW_INPUTS: Final = 128
+_NOTHING: Final = Struct("")
 
 MAX_LEARNT: Final = 128
 """Layouts that are derived of one vector of transactions."""
@@ -152,7 +153,39 @@ class TxLayouts:
 
 def learn_layout(raw: bytes) -> TxLayout:
     """The layout of a transaction that passed the strict check."""
-    walk = _Walk(raw)
+    return _layout_by(Walk(raw), raw)
+
+
+def read_layout(raw: bytes, outputs: OutputLayouts) -> TxLayout:
+    """As `learn_layout`, of a transaction whose layout is not kept: it fits nothing. Much quicker for a large one."""
+    return _layout_by(_Glance(raw, outputs), raw)
+
+
+class _Glance(Walk):
+    """Notes no structure, and reads outputs by their layouts."""
+
+    def __init__(self, raw: bytes, outputs: OutputLayouts) -> None:
+        super().__init__(raw)
+        self._outputs: Final = outputs
+
+    def run(self, at: int, size: int) -> None:
+        """Not noted."""
+
+    def bytes_spans(self, at: int) -> Iterator[Span]:
+        """Contents of a vector of bytes."""
+        return ((start + NUMBER_SIZE, end) for start, end in pairwise(self.table(at)))
+
+    def output(self, span: Span) -> OutputFacts:
+        """A CellOutput."""
+        known = self._outputs.known(self._raw, *span)
+        return super().output(span) if known is None else known.facts
+
+    def structure(self) -> tuple[Struct, tuple[bytes, ...]]:
+        """What no bytes equal."""
+        return _NOTHING, (b"",)
+
+
+def _layout_by(walk: Walk, raw: bytes) -> TxLayout:
     body_at, witnesses_at = walk.table(0)[:2]
     version_at, deps_at, headers_at, inputs_at, outputs_at, data_at, body_end = walk.table(body_at)
     walk.run(version_at, 4)
@@ -178,94 +211,13 @@ def learn_layout(raw: bytes) -> TxLayout:
         inputs_at=inputs_at + 4,
         input_count=input_count,
         outputs=outputs,
-        capacities=_struct_of((start + CAPACITY_AT, "Q", 8) for start, _ in outputs),
+        capacities=struct_of((start + CAPACITY_AT, "Q", 8) for start, _ in outputs),
         occupied_bytes=tuple(part.occupied + size for part, size in zip(parts, sizes, strict=False)),
         lock_hash_types=tuple(part.lock_hash_type for part in parts),
         type_hash_types=tuple(part.type_hash_type for part in parts if part.type_hash_type is not None),
         data=data,
         witnesses=witnesses,
     )
-
-
-class _Output(NamedTuple):
-    occupied: int
-    lock_hash_type: int
-    type_hash_type: int | None
-
-
-class _Walk:
-    """Goes over a well formed transaction and notes its structural bytes."""
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw
-        self._runs: list[Span] = []
-
-    def run(self, at: int, size: int) -> None:
-        """These bytes are structure."""
-        self._runs.append((at, at + size))
-
-    def byte(self, at: int) -> int:
-        """A structural byte."""
-        self.run(at, 1)
-        return self._raw[at]
-
-    def count(self, at: int) -> int:
-        """The item count of a fixvec, or the length of bytes."""
-        self.run(at, 4)
-        count: int = U32.unpack_from(self._raw, at)[0]
-        return count
-
-    def table(self, at: int) -> list[int]:
-        """Bounds of the parts of a table or dynvec, the end included; of an empty one only the end."""
-        size = self.count(at)
-        if size == 4:
-            return [at + size]
-        first = self.count(at + 4)
-        self.run(at + 4, first - 4)
-        offsets = Struct(f"<{first // 4 - 1}I").unpack_from(self._raw, at + 4)
-        return [*(at + offset for offset in offsets), at + size]
-
-    def bytes_spans(self, at: int) -> Iterator[Span]:
-        """Contents of a vector of bytes."""
-        for start, end in pairwise(self.table(at)):
-            self.count(start)
-            yield start + 4, end
-
-    def output(self, span: Span) -> _Output:
-        """A CellOutput."""
-        capacity_at, lock_at, type_at, end = self.table(span[0])
-        lock_size, lock_hash_type = self._script(lock_at)
-        occupied = lock_at - capacity_at + lock_size
-        if type_at == end:
-            return _Output(occupied, lock_hash_type, None)
-        type_size, type_hash_type = self._script(type_at)
-        return _Output(occupied + type_size, lock_hash_type, type_hash_type)
-
-    def _script(self, at: int) -> tuple[int, int]:
-        """Bytes of capacity that a script takes, and its hash type."""
-        _, hash_type_at, args_at, end = self.table(at)
-        self.count(args_at)
-        return SCRIPT_CONTENT_SIZE + end - args_at - 4, self.byte(hash_type_at)
-
-    def structure(self) -> tuple[Struct, tuple[bytes, ...]]:
-        """A reader of all structural bytes, and what it reads here."""
-        runs: list[Span] = []
-        for start, end in sorted(self._runs):
-            if runs and start <= runs[-1][1]:
-                runs[-1] = runs[-1][0], max(end, runs[-1][1])
-            else:
-                runs.append((start, end))
-        reader = _struct_of((start, f"{end - start}s", end - start) for start, end in runs)
-        return reader, reader.unpack_from(self._raw, 0)
-
-
-def _struct_of(items: Iterator[tuple[int, str, int]]) -> Struct:
-    """A reader of (offset, format, size) in ascending order, skipping what lies between."""
-    parts, at = ["<"], 0
-    for start, form, size in items:
-        parts.append(f"{start - at}x{form}")
-        at = start + size
-    return Struct("".join(parts))
 
 
 def _inputs_struct(count: int) -> Struct:

@@ -38,7 +38,8 @@ from consensus.codec.molecule import (
     trailing,
     vector,
 )
-from consensus.codec.tx_layout import TxLayout, TxLayouts, learn_layout
+from consensus.codec.output_layout import OutputLayouts
+from consensus.codec.tx_layout import TxLayout, TxLayouts, read_layout
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
 from consensus.crypto.merkle import merkle_root
 from consensus.lazy import lazy
@@ -145,6 +146,20 @@ class CellDep(Struct):
     dep_type: Field[int] = field(BYTE)
 
 
+OUTPUT_LAYOUTS = OutputLayouts(CellOutput.check)
+"""Of all outputs that this process meets."""
+
+
+class CellOutputVecKind(DynVecKind[CellOutput]):
+    """vector <CellOutput>, checked by layout where one is known."""
+
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
+        if compatible:
+            super().check(buf, start, end, compatible)
+        else:
+            OUTPUT_LAYOUTS.check_all(buf, part_bounds(self.name, buf, start, end))
+
+
 class RawTransaction(Table):
     """A transaction without witnesses: what its hash covers."""
 
@@ -152,7 +167,7 @@ class RawTransaction(Table):
     cell_deps: Field[Sequence[CellDep]] = field(vector(kind(CellDep)))
     header_deps: Field[Sequence[bytes]] = field(BYTE32_VEC)
     inputs: Field[Sequence[CellInput]] = field(vector(kind(CellInput)))
-    outputs: Field[Sequence[CellOutput]] = field(vector(kind(CellOutput)))
+    outputs: Field[Sequence[CellOutput]] = field(CellOutputVecKind(kind(CellOutput)))
     outputs_data: Field[Sequence[bytes]] = field(BYTES_VEC)
 
 
@@ -389,7 +404,10 @@ class Block(Table):
     def tx_slices(self) -> Sequence[TxSlice]:
         """Its transactions without objects for their parts. MoleculeError if one is not strictly well formed."""
         raw = self.raw
-        return [TxSlice(raw, a, b, layout or learn_layout(raw[a:b])) for a, b, layout in self.checked_transactions]
+        return [
+            TxSlice(raw, a, b, layout or read_layout(raw[a:b], OUTPUT_LAYOUTS))
+            for a, b, layout in self.checked_transactions
+        ]
 
     @lazy
     def bounds(self) -> Sequence[int]:
