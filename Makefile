@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -139,6 +139,11 @@ fuzz-chain: setup
 ## (default: the clock).
 fuzz-sync: setup
 	$(BIN)/python -m tests.simulation sync --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
+
+## Random walks of a pool (transactions, blocks, reorganisations, restarts) held against plain rules, for SECONDS
+## (default 120), from SEED (default: the clock).
+fuzz-pool: setup
+	$(BIN)/python -m tests.pool_walk --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
 
 ## The same chains, blocks and requests to the reference node and to this one, both on loopback. Not part of `make test`:
 ## it needs a built reference (REFERENCE=path of its `ckb`) and the official system scripts (CELLS=directory of the ELFs);

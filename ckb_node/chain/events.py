@@ -38,7 +38,8 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ChainChanged:
-    """The tip moved. `detached` is newest first, `attached` oldest first; one of them may be empty.
+    """The tip moved. `detached` is newest first, `attached` oldest first; one of them may be empty, and both are when
+    the chain is cut back to its tip.
 
     `is_cut`: by hand. The detached blocks are not stored any more, nor is any other that stood on the new tip.
     """

@@ -275,7 +275,10 @@ class ChainWriter:
         return verdict
 
     def truncate(self, block_hash: bytes) -> None:
-        """Make a main-chain block the tip again and forget all blocks that came after it, on whatever branch."""
+        """Make a main-chain block the tip again and forget all blocks that came after it, on whatever branch.
+
+        It is told even if that block is the tip: the pool is cleared, as after every cut.
+        """
         with self.store.begin() as txn:
             target, old_tip = txn.header(block_hash), txn.tip_header()
             if target is None or not txn.is_main(block_hash):
@@ -291,8 +294,7 @@ class ChainWriter:
         self.store.finish_header_cut()
         self._publish_dropped(self.orphans.drop_above(target.number))
         self._orphans_seen_epoch = epoch_number(target.epoch)
-        if detached:
-            self._publish(ChainChanged(old_tip, target, StoredBlocks(before, detached), [], is_cut=True))
+        self._publish(ChainChanged(old_tip, target, StoredBlocks(before, detached), [], is_cut=True))
 
     def start(self, spec_hash: bytes) -> None:
         """Put the genesis block into an empty store."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
+from ckb_node.txpool.bridges import Bridges
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.links import Links, with_link, without_link
 from ckb_node.txpool.pool_index import PoolIndex
@@ -61,6 +62,7 @@ class PoolGraph:
         self._with_header_dep: dict[bytes, set[bytes]] = {}
         self._parents = _Relatives(self.entries, attrgetter("parents"))
         self._children = _Relatives(self.entries, attrgetter("children"))
+        self._users = _Relatives(self.entries, self._users_among_children)
         self._orders = PoolIndex()
 
     # ------------------------------------------------------------ looking
@@ -308,6 +310,18 @@ class PoolGraph:
         """Remove entries and all that need them, parents first."""
         return self._take_out(self._with_descendants(short_ids))
 
+    def remove_with_users(self, short_ids: Iterable[bytes]) -> list[PoolEntry]:
+        """Remove entries and all that use their cells, parents first. Who spends what one of them only reads stays: it
+        need not wait for it any more."""
+        return self._take_out(_closure((each for each in short_ids if each in self.entries), self._users))
+
+    def _users_among_children(self, entry: PoolEntry) -> Links[bytes]:
+        return tuple(each for each in entry.children if entry.short_id in self._creators_of(each))
+
+    def _creators_of(self, short_id: bytes) -> set[bytes]:
+        entry = self.entries[short_id]
+        return self.creators((*entry.input_keys, *entry.dep_keys))
+
     def remove_committed(self, tx_hashes: Iterable[bytes]) -> list[PoolEntry]:
         """Remove what a block committed; what needs it stays and needs it no more."""
         found = (self.by_hash(each) for each in tx_hashes)
@@ -316,9 +330,10 @@ class PoolGraph:
     def _take_out(self, gone: AbstractSet[bytes]) -> list[PoolEntry]:
         """Remove entries together, and return them parents first. Totals of the others do not count them any more."""
         order = sorted((self.entries[each] for each in gone), key=lambda entry: entry.ancestors.count)
-        above, below = set[bytes](), set[bytes]()
+        above, below, before = dict[bytes, AbstractSet[bytes]](), set[bytes](), set[bytes]()
         for entry, outside in _outside(order, gone, self._parents):
-            above |= outside
+            above[entry.short_id] = outside
+            before |= outside
             alone = entry.alone
             for each in outside:
                 self.entries[each].drop_descendant(alone)
@@ -327,9 +342,12 @@ class PoolGraph:
             alone = entry.alone
             for each in outside:
                 self.entries[each].drop_ancestor(alone)
+        bridges = Bridges(self.entries, above, before, below) if before and below else None
         for entry in order:
             self._unlink(entry)
-        for each in above:
+        if bridges is not None:
+            bridges.part(_closure(below, self._parents))
+        for each in before:
             self._orders.rank_by_eviction(self.entries[each])
         for each in below:
             self._orders.rank_by_score(self.entries[each])

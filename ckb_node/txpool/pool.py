@@ -122,6 +122,10 @@ class TxPool:
         if is_news:
             self._events.publish(TransactionProposed(entry))
 
+    def proposed_at(self, short_id: bytes) -> list[int]:
+        """Heights of the blocks of the window that propose it."""
+        return self._proposal_reader.numbers_of(self.reader, short_id)
+
     @property
     def updated_at(self) -> int:
         """When the newest entry came, ms; 0 while there is none."""
@@ -311,12 +315,16 @@ class TxPool:
         self.rejected.put(tx.hash, reason.kind, str(reason))
         self._events.publish(TransactionRejected(tx, reason, entry))
 
+    def reject_without_room(self, tx_slice: TxSlice) -> None:
+        """One that left the chain cannot return: others that did fill the pool."""
+        self.reject(Transaction.trusted(tx_slice.raw), PoolFull("others that left the chain fill it"))
+
     def _reject_entry(self, entry: PoolEntry, reason: Reject) -> None:
         self.reject(entry.tx, reason, entry)
 
     def drop(self, short_ids: Iterable[bytes], reason: Reject) -> None:
-        """Entries and all that need them leave, for one reason."""
-        for entry in self.graph.remove_with_descendants(short_ids):
+        """Entries and all that use their cells leave, for one reason."""
+        for entry in self.graph.remove_with_users(short_ids):
             self.version += 1
             self._reject_entry(entry, reason)
 
@@ -375,11 +383,11 @@ class TxPool:
     # ------------------------------------------------------------ by hand
 
     def remove(self, tx_hash: bytes) -> bool:
-        """Take a transaction and its descendants out."""
+        """Take a transaction out, and all that use its cells."""
         entry = self.graph.by_hash(tx_hash)
         if entry is None:
             return False
-        self.graph.remove_with_descendants((entry.short_id,))
+        self.graph.remove_with_users((entry.short_id,))
         self.version += 1
         return True
 

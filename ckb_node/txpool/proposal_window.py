@@ -50,3 +50,10 @@ class ProposalReader:
             (proposed if number in counting else gap).update(known)
         self._ids = ids
         return ProposalTable(frozenset(proposed), frozenset(gap - proposed))
+
+    def numbers_of(self, reader: ChainReader, short_id: bytes) -> list[int]:
+        """Heights of the blocks that propose it, of those that the last table was made of."""
+        next_number = reader.tip_header().number + 1
+        start = window_numbers(self._window, next_number).start
+        hashes = ((number, reader.main_hash(number) or b"") for number in range(start, next_number))
+        return [number for number, block_hash in hashes if short_id in self._ids.get(block_hash, ())]

@@ -22,10 +22,9 @@ def verify_replacement(graph: PoolGraph, entry: PoolEntry, chain: ChainReader, l
     if not conflicts:
         return conflicts
     verify_no_new_unconfirmed_inputs(graph, entry, conflicts, chain)
-    replaced = set(conflicts)
-    for each in conflicts:
-        replaced |= graph.descendants(each)
-    verify_replaced_count(replaced)
+    below = [graph.descendants(each) for each in conflicts]
+    verify_replaced_count(len(conflicts) + sum(map(len, below)))
+    replaced = conflicts.union(*below)
     verify_does_not_need(graph, entry, replaced)
     verify_fee(graph, entry, replaced, limits)
     return conflicts
@@ -41,12 +40,11 @@ def verify_no_new_unconfirmed_inputs(
             raise RbfRejected("new Tx contains unconfirmed inputs")
 
 
-def verify_replaced_count(replaced: set[bytes]) -> None:
-    """At most MAX_REPLACED entries are replaced, descendants included."""
-    if len(replaced) > MAX_REPLACED:
-        raise RbfRejected(
-            f"Tx conflict with too many txs, conflict txs count: {len(replaced)}, expect <= {MAX_REPLACED}"
-        )
+def verify_replaced_count(count: int) -> None:
+    """At most MAX_REPLACED entries are replaced, descendants included; one that stands on several conflicts counts for
+    each of them, as in ckb."""
+    if count > MAX_REPLACED:
+        raise RbfRejected(f"Tx conflict with too many txs, conflict txs count: {count}, expect <= {MAX_REPLACED}")
 
 
 def verify_does_not_need(graph: PoolGraph, entry: PoolEntry, replaced: set[bytes]) -> None:

@@ -21,7 +21,7 @@ class PoolSection(Section, frozen=True):
     max_tx_verify_cycles: Positive = 70_000_000
     max_ancestors_count: Positive = 1000
     max_tx_verify_workers: Annotated[int, Meta(ge=1, le=256)] = 2
-    expiry_hours: Positive = 12
+    expiry_hours: Count = 12
     persisted_data: str = "tx_pool/persisted_data.v1"
     keep_rejected_tx_hashes_days: Annotated[int, Meta(ge=1, le=3650)] = 7
     keep_rejected_tx_hashes_count: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000

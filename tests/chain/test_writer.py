@@ -249,14 +249,15 @@ async def test_a_view_from_before_does_not_bring_back_what_was_cut_off() -> None
             await dev.chain.submit_block(made[2])
 
 
-async def test_truncate_to_the_tip_changes_nothing() -> None:
+async def test_truncate_to_the_tip_is_told_though_no_block_goes() -> None:
+    """The pool is cleared, as in ckb."""
     made = await branch(b"ours", 2)
     async with dev_chain() as dev:
         await submit_all(dev, made)
         changes: list[ChainChanged] = []
         dev.chain.listen(changes.append)
         await dev.chain.truncate(made[-1].hash)
-        assert changes == []
+        assert [(change.is_cut, list(change.detached), change.attached) for change in changes] == [(True, [], [])]
         assert tip_of(dev) == made[-1].hash
 
 

@@ -173,3 +173,20 @@ async def test_expiry_does_not_care_for_a_clock_that_is_set(jump_hours: int) -> 
 async def stand_again(funds: Funds) -> None:
     """As after a block that neither commits nor proposes anything."""
     funds.pool.pool.set_tip(funds.dev.chain.view())
+
+
+async def test_a_spender_outlives_those_who_only_read_what_it_spends() -> None:
+    """They had to be committed before it; they leave, and it is as good as before."""
+    async with funded() as funds:
+        common = blocks_of(funds, 1)
+        header = (await funds.dev.mine()).hash
+        cell = funds.cells.pop()
+        reader = funds.spend(reads=[cell[0]], header_deps=[header])
+        child = funds.spend(cell_of(reader))
+        spender = funds.spend(cell)
+        await funds.submit(reader, child, spender)
+        assert (await funds.pool.detail(spender.hash)).ancestors_count == 1
+        await submit_all(funds.dev, await branch(b"other", 2, common))
+        await funds.dev.settle_pool()
+        assert await funds.statuses(reader, child, spender) == ["unknown", "unknown", "pending"]
+        assert (await funds.pool.detail(spender.hash)).ancestors_count == 0

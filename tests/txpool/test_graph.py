@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ckb_node.txpool.entry import PoolEntry, Status, evict_key, fee_rate, weight
 from ckb_node.txpool.graph import Departed, PoolGraph
 from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
+from consensus.codec.layout import SHORT_ID_SIZE
 from tests.support.builders.pool_entries import (
     a_chain,
     an_entry,
@@ -56,6 +57,26 @@ class GraphMachine(RuleBasedStateMachine):
         assert ids(before) | {entry.short_id} == set(self.graph.entries) | ids(departed.crowded_out)
         assert not departed.replaced
         return departed
+
+    @precondition(lambda self: len(self.graph) > 0)
+    @rule(data=st.data())
+    def remove_with_users(self, data: st.DataObject) -> None:
+        """What spends a cell that one which leaves only reads stays."""
+        entry = self._existing(data)
+        gone = {entry.short_id}
+        while more := {each.short_id for each in self.graph if _uses(each, gone)} - gone:
+            gone |= more
+        assert ids(self.graph.remove_with_users((entry.short_id,))) == gone
+
+    @precondition(lambda self: len(self.graph) > 0)
+    @rule(data=st.data())
+    def commit_alone(self, data: st.DataObject) -> None:
+        """A block holds an entry with those whose cells it uses, but not those that read what it spends."""
+        entry = self._existing(data)
+        block = {entry.short_id}
+        while more := {each for one in block for each in _used_by(self.graph, self.graph.entries[one])} - block:
+            block |= more
+        self.gone += self.graph.remove_committed([self.graph.entries[each].hash for each in block])
 
     @precondition(lambda self: len(self.graph) > 0)
     @rule(data=st.data())
@@ -128,6 +149,14 @@ class GraphMachine(RuleBasedStateMachine):
             assert (found.status, evict_key(found)) == (first.status, evict_key(first))
 
 
+def _used_by(graph: PoolGraph, entry: PoolEntry) -> set[bytes]:
+    return graph.creators((*entry.input_keys, *entry.dep_keys))
+
+
+def _uses(entry: PoolEntry, short_ids: set[bytes]) -> bool:
+    return any(key[:SHORT_ID_SIZE] in short_ids for key in (*entry.input_keys, *entry.dep_keys))
+
+
 TestGraphMachine = GraphMachine.TestCase
 TestGraphMachine.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
@@ -174,6 +203,22 @@ def test_a_dep_is_an_ancestor_and_readers_come_before_the_spender() -> None:
     assert graph.parents(spender.short_id) == {creator.short_id, reader.short_id}
     assert spender.ancestors.count == 3
     assert_consistent(graph)
+
+
+def test_a_block_may_commit_the_spender_without_the_reader() -> None:
+    """Who came before the reader is no ancestor of what stands on the spender any more."""
+    graph = PoolGraph(MAX_ANCESTORS)
+    before = an_entry()
+    cell = chain_cell("read and spent")
+    reader = an_entry(reads=[cell], spends=[output_of(before)])
+    spender = an_entry(spends=[cell])
+    child = an_entry(spends=[output_of(spender)])
+    for entry in (before, reader, spender, child):
+        graph.add(entry)
+    assert child.ancestors.count == 4
+    graph.remove_committed([spender.hash])
+    assert_consistent(graph)
+    assert (child.ancestors.count, before.descendants.count) == (1, 2)
 
 
 def test_the_cheapest_readers_give_way_to_the_spender() -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -52,6 +52,15 @@ def spec_text(cells: Path, **params: object) -> str:
 def _replaced(text: str, old: str, new: str) -> str:
     assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times"
     return text.replace(old, new)
+
+
+def set_pool(config: Path, limits: Mapping[str, int]) -> None:
+    """Limits of section [tx_pool] in the configuration of either program."""
+    text = config.read_text()
+    for key, value in limits.items():
+        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
+        text = _replaced(text, "[tx_pool]\n", f"[tx_pool]\n{key} = {value}\n")
+    config.write_text(text)
 
 
 class ReferenceNode:
@@ -164,8 +173,10 @@ class Pair:
 
 
 @contextmanager
-def pair_of_nodes(directory: Path, text: str, *, rich: bool = False) -> Iterator[Pair]:
-    """Both nodes running on the spec `text`, with the same genesis; `rich`: with module RichIndexer."""
+def pair_of_nodes(
+    directory: Path, text: str, *, rich: bool = False, pool: Mapping[str, int] | None = None
+) -> Iterator[Pair]:
+    """Both nodes running on the spec `text`, with the same genesis; `rich`: with module RichIndexer; `pool`: limits."""
     spec_path = directory / "spec.toml"
     spec_path.write_text(text)
     with ExitStack() as stack:
@@ -173,9 +184,12 @@ def pair_of_nodes(directory: Path, text: str, *, rich: bool = False) -> Iterator
             Path(REFERENCE), directory / "reference", spec_path, "RichIndexer" if rich else "Indexer"
         )
         stack.callback(reference.stop)
+        set_pool(reference.directory / "ckb.toml", pool or {})
         reference.start()
         options = ("--rich-indexer",) if rich else ()
-        ours = OurNode(directory / "ours", init_ours(directory / "ours", spec_path), *options)
+        port = init_ours(directory / "ours", spec_path)
+        set_pool(directory / "ours" / "config.toml", pool or {})
+        ours = OurNode(directory / "ours", port, *options)
         stack.callback(_stop_ours, ours)
         ours.wait_until_ready()
         pair = Pair(reference, ours, spec_path)
