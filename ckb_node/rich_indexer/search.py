@@ -213,6 +213,22 @@ def _conditions(
         yield from _within(OUTPUTS.c.capacity, conditions.capacity)
 
 
+def find_spender(connection: Connection, tx_hash: bytes, index: int) -> bytes | None:
+    """The hash of the transaction that spends an output, by keys alone; None when it is live or not here."""
+    creator, spender = TRANSACTIONS.alias("creator"), TRANSACTIONS.alias("spender")
+    query = (
+        select(spender.c.hash)
+        .select_from(creator)
+        .join(OUTPUTS, OUTPUTS.c.id == creator.c.first_output + index)
+        .join(spender, spender.c.id == OUTPUTS.c.spent_tx_id)
+        .where(creator.c.hash == tx_hash, creator.c.output_count > index)
+        .order_by(creator.c.id.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).scalar()
+    return None if found is None else bytes(found)
+
+
 def _script_ids(connection: Connection, script: Script, mode: SearchMode) -> Any:
     """A query of the ids of the scripts that are searched."""
     if mode is SearchMode.EXACT:

@@ -120,6 +120,10 @@ class RichIndexerService:
         """Sum of capacities, height and hash of the block; None without cells. Raises QueryError, IndexBehindError."""
         return await self._search(lambda connection: search.find_capacity(connection, wanted, self.options.terms))
 
+    async def spender(self, tx_hash: bytes, index: int) -> bytes | None:
+        """The hash of the transaction that spends an output. Raises QueryError, IndexBehindError."""
+        return await self._search(lambda connection: search.find_spender(connection, tx_hash, index))
+
     async def _search(self, read: Callable[[Connection], T]) -> T:
         await self._be_current()
 

@@ -188,6 +188,36 @@ _ECONOMIC_STATE = {
     "finalized_at": "0xa5f5c85987a15de25661e5a214f2c1449cd803f071acc7999820f25246471f41",
 }
 
+_SPENDER = {
+    "tx_hash": _TX_HASH,
+    "input_index": "0x0",
+    "state": "committed",
+    "block_number": "0x400",
+    "block_hash": _BLOCK_HASH,
+    "tx_index": "0x1",
+}
+_TX_FATE: dict[str, Any] = {
+    "state": "gap",
+    "summary": "Block 1024 proposed it, blocks 1026 to 1034 may commit it; 2 of 7 pay better.",
+    "waits_for": [],
+    "conflicts": [],
+    "time_locks": [],
+    "queue": None,
+    "fee_place": {
+        "ahead": "0x2",
+        "bytes_ahead": "0x3a4",
+        "cycles_ahead": "0x32aa8e",
+        "competing": "0x7",
+        "fee_rate": "0x5a6b",
+        "package_rate": "0x5a6b",
+        "size": "0x1d2",
+        "cycles": "0x195547",
+    },
+    "proposal": {"block_number": "0x400", "first_commit": "0x402", "last_commit": "0x40a"},
+    "rejection": None,
+    "committed": None,
+}
+
 _CHAIN = {
     "get_block": Example([_BLOCK_HASH], _BLOCK_VIEW),
     "get_block_by_number": Example(["0x400", "0x2", True], {"block": _BLOCK_VIEW, "cycles": []}),
@@ -204,6 +234,8 @@ _CHAIN = {
     "get_consensus": Example([], _CONSENSUS),
     "get_transaction": Example([_TX_HASH], _TX_WITH_STATUS),
     "get_live_cell": Example([_OUT_POINT, True], _LIVE_CELL),
+    "explain.transaction": Example([_TX_HASH], _TX_FATE),
+    "explain.cell": Example([_OUT_POINT], {"status": "spent", "spender": _SPENDER}),
     "estimate_cycles": Example([_TX], {"cycles": "0x219"}),
     "get_block_economic_state": Example([_BLOCK_HASH], _ECONOMIC_STATE),
     "get_fee_rate_statistics": Example(["0x15"], {"mean": "0xe79d", "median": "0x14a8"}),

@@ -21,6 +21,7 @@ from ckb_node.rpc.overview import Overview
 from ckb_node.runtime.lane import Lane, Slices
 from ckb_node.runtime.log_control import LogControl
 from ckb_node.sync.state import SyncState
+from ckb_node.txpool.explain import Explainer
 from ckb_node.txpool.views import (
     Accepted,
     CellLookup,
@@ -180,6 +181,11 @@ class PoolService(Protocol):
 
     async def live_cell(self, out_point: bytes) -> CellLookup:
         """A cell as seen after all transactions of the pool: DEAD when one of them spends it."""
+        ...
+
+    @property
+    def explainer(self) -> Explainer:
+        """Tells how far transactions are."""
         ...
 
     async def estimate_fee_rate(self, priority: FeePriority, *, fallback: bool) -> int:
@@ -343,6 +349,10 @@ class RichIndexerService(Protocol):
     ) -> Sequence[Sequence[RichTxRow]]: ...
 
     async def capacity(self, wanted: Search) -> tuple[int, int, bytes] | None: ...
+
+    async def spender(self, tx_hash: bytes, index: int) -> bytes | None:
+        """The hash of the transaction that spends an output; None when the tables do not have it."""
+        ...
 
 
 class Clock(Protocol):

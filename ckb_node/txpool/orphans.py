@@ -8,6 +8,7 @@ from typing import Final
 
 from ckb_node.runtime.shares import Shares
 from ckb_node.txpool.remote_queue import DEPARTED, RemoteTransaction
+from consensus.codec.layout import SHORT_ID_SIZE
 
 __all__ = ["MAX_ORPHANS", "MAX_ORPHAN_BYTES", "ORPHAN_LIFE_S", "Orphan", "OrphanTransactions"]
 
@@ -46,6 +47,11 @@ class OrphanTransactions:
     def get(self, short_id: bytes) -> RemoteTransaction | None:
         orphan = self._orphans.get(short_id)
         return None if orphan is None else orphan.item
+
+    def find(self, tx_hash: bytes) -> Orphan | None:
+        """The orphan that is exactly this transaction."""
+        orphan = self._orphans.get(tx_hash[:SHORT_ID_SIZE])
+        return orphan if orphan is not None and orphan.item.hash == tx_hash else None
 
     def add(
         self, item: RemoteTransaction, owner: int, parents: Collection[bytes], now: float

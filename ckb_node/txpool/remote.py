@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -59,6 +59,14 @@ Admit = Callable[[PendingVerification, Check, int | None], Awaitable[None]]
 """Verify and insert a transaction that takes these cycles exactly, None: as many as a block may. Raises Reject."""
 
 
+class RemotePlace(NamedTuple):
+    """A transaction of a peer, its place among what waits of that peer, from 1, and how many those are."""
+
+    transaction: Transaction
+    place: int
+    length: int
+
+
 class RemoteTransactions:
     """Belongs to the event loop. `parallel`: how many of one peer's are verified at a time."""
 
@@ -92,6 +100,14 @@ class RemoteTransactions:
         """One that waits, or is verified now, or is an orphan."""
         item = self.queue.get(short_id) or self.orphans.get(short_id)
         return self.verifying.get(short_id) if item is None else item.transaction
+
+    def place(self, short_id: bytes) -> RemotePlace | None:
+        """Where one is that waits for verification, or is verified now. Whose line it is in does not show."""
+        item, found = self.queue.get(short_id), self.queue.place(short_id)
+        if item is not None and found is not None:
+            return RemotePlace(item.transaction, *found)
+        transaction = self.verifying.get(short_id)
+        return None if transaction is None else RemotePlace(transaction, 1, 1)
 
     # ------------------------------------------------------------ what peers give
 

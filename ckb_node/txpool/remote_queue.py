@@ -78,6 +78,14 @@ class RemoteQueue:
         queued = self._queued.get(short_id)
         return None if queued is None else queued.item
 
+    def place(self, short_id: bytes) -> tuple[int, int] | None:
+        """Where one is in its owner's line, from 1, and how long that is."""
+        queued = self._queued.get(short_id)
+        if queued is None:
+            return None
+        line = self._lines[queued.owner]
+        return next(place for place, each in enumerate(line, start=1) if each == short_id), len(line)
+
     def owners(self) -> Sequence[int]:
         """Whose transactions wait."""
         return list(self._lines)

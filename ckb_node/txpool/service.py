@@ -21,6 +21,7 @@ from ckb_node.txpool import views
 from ckb_node.txpool.at_hand import TransactionsAtHand
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.events import TransactionAccepted
+from ckb_node.txpool.explain import Explainer
 from ckb_node.txpool.fee_estimate import FeeEstimates
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
 from ckb_node.txpool.persist import SavedPool, save_transactions
@@ -83,8 +84,8 @@ class PoolService:
         self._returning: asyncio.Queue[ReadmissionBatch] = asyncio.Queue()
         self.pool.away = self._readmission = ReadmissionQueue()
         """What is to return, from blocks, after a replacement, or from a former run."""
-        self._saved = SavedPool()
-        self._generation = 0
+        self.explainer = Explainer(self.pool, self._verify_queue, self.remote, self._readmission, spares)
+        self._saved, self._generation = SavedPool(), 0
         self.refused: RefusedTransactions | None = None
         """Where those whose scripts fail are kept."""
         self._is_ready = False
@@ -252,6 +253,8 @@ class PoolService:
                 self._readmission.add(ReadmissionEntry.of_block(tx_slice, position, ext, self.pool.now_ms()))
                 returning.hashes.append(tx_slice.hash)
                 taken += tx_slice.layout.size
+            elif position > 0:
+                self.pool.reject_without_room(tx_slice)
         return taken
 
     def _return_later(self, returning: ReadmissionBatch) -> None:

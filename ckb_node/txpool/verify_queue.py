@@ -54,6 +54,10 @@ class VerifyQueue:
         pending = self._pending.get(short_id)
         return None if pending is None else pending.transaction
 
+    def place(self, short_id: bytes) -> int | None:
+        """Where one is in the order of arrival, from 1."""
+        return next((place for place, each in enumerate(self._pending, start=1) if each == short_id), None)
+
     def outside(self, transaction: Transaction) -> PendingVerification:
         """A verification outside of the queue: not counted, and it cannot be withdrawn."""
         return PendingVerification(transaction, Stop(self._stop))

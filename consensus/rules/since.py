@@ -104,7 +104,7 @@ def require_sinces_passed(
 
 
 def absolute_since_has_passed(
-    consensus: Consensus, since: Since, cell: CellMeta, env: TxEnv, headers: HeaderProvider
+    consensus: Consensus, since: Since, cell: CellMeta | None, env: TxEnv, headers: HeaderProvider
 ) -> bool:
     """The chain has reached a height, an epoch or a median time. `cell` has no part in it."""
     match since.metric:

@@ -61,5 +61,7 @@ FREE = {
 replaces the same ones. It does not run those about fees, nor those of the indexers, which are of public chains."""
 
 OWN = {
+    "explain.transaction": "why a transaction is not committed yet: its state, what it waits for, who pays better",
+    "explain.cell": "what spent a cell and where; needs module Indexer or RichIndexer for cells that blocks spent",
     "rpc.discover": "the OpenRPC document of the methods that are open",
 }

@@ -216,3 +216,5 @@ async def test_reorganisations_in_a_row_take_back_no_more_than_the_pool_holds() 
         await submit_all(funds.dev, await branch(b"other", 5, common))
         assert not funds.is_committed(first)
         assert funds.pool._readmission.total_size == 2 * size
+        (without_room,) = [tx for tx in (first, second) if tx.hash not in funds.pool._readmission]
+        assert (await funds.why_gone(without_room)).kind == "Full"
