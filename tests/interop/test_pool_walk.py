@@ -54,9 +54,13 @@ class Walk:
 
     # -------------------------------------------------------- blocks
 
+    def set_clock(self) -> None:
+        """The maker's shows the time of the others."""
+        self.maker.clock.time_ms = max(self.maker.clock.time_ms, int(time.time() * 1000) - 1000)
+
     async def mine(self) -> Block:
         """On the maker's tip, now."""
-        self.maker.clock.time_ms = max(self.maker.clock.time_ms, int(time.time() * 1000) - 1000)
+        self.set_clock()
         return await self.maker.mine()
 
     def feed(self, *blocks: Block) -> None:
@@ -73,12 +77,14 @@ class Walk:
                 continue
 
     async def fund(self) -> None:
+        self.set_clock()
         big = issued_cell(self.maker.consensus, ALICE)
         rest = big[1] - VALUE * CELLS_OF_ALICE - 100_000
         outputs = [(ALICE.lock, VALUE)] * CELLS_OF_ALICE
         splitting = ALICE.transfer(self.maker.consensus, [big], [*outputs, (ALICE.lock, rest)])
         await self.maker.pool.submit(splitting)
         self.feed(*[await self.mine() for _ in range(4)])
+        assert self.maker.chain.view().transaction_info(splitting.hash) is not None
         self.cells = [cell_of(splitting, index) for index in range(CELLS_OF_ALICE)]
 
     # -------------------------------------------------------- transactions
