@@ -434,8 +434,8 @@ async def serve(
     loop.set_exception_handler(LoopFaults())
     with open_node(config, logs) as node:
         signals.opened(partial(_set_from_thread, loop, stop))
+        stay_responsive()  # before anyone may call: it holds the loop for a while
         async with running(node, connections, mine=mine) as (host, port):
-            stay_responsive()
             address = shown_address(host, port)
             with node.chain.view() as view:
                 tip = view.tip_header()
