@@ -214,7 +214,7 @@ def _open_pool(
 ) -> tuple[PoolService, RecentRejects]:
     settings = config.file.tx_pool
     workers = settings.max_tx_verify_workers
-    executor = stack.enter_context(ThreadPoolExecutor(workers + 1, thread_name_prefix="scripts"))
+    executor = stack.enter_context(ThreadPoolExecutor(workers + 2, thread_name_prefix="scripts"))
     rejects = open_rejects(config.data_dir / REJECTS_DIRECTORY, settings.reject_limits(), clock.now_ms)
     stack.callback(rejects.close)
     pool = PoolService(chain, settings.limits(), scripts, executor, clock.now_ms, workers, rejects, events=events)

@@ -177,9 +177,10 @@ class PoolGraph:
 
         A reorg can bring a parent back after such a child came.
         """
-        below = _closure(self._users_of_outputs(entry), self._children)
-        if not below:
-            return below
+        users = self._users_of_outputs(entry)
+        if not users:
+            return users
+        below = _closure(users, self._children)
         before = self.creators((*entry.input_keys, *entry.dep_keys)) | self._readers_of(entry.input_keys)
         ancestors = _closure(before, self._parents)
         spent = set(entry.input_keys).union(*(self.entries[each].input_keys for each in ancestors - below))
@@ -265,7 +266,7 @@ class PoolGraph:
     def _count_in(self, entry: PoolEntry, *, joins: bool) -> None:
         """Bring the sums up to date. An entry that `joins` its ancestors with descendants makes them each other's."""
         alone = entry.alone
-        ancestors = [self.entries[each] for each in self.ancestors(entry.short_id)]
+        ancestors = [self.entries[each] for each in self.ancestors(entry.short_id)] if entry.parents else []
         for ancestor in ancestors:
             entry.add_ancestor(ancestor.alone)
             if not joins:
@@ -329,6 +330,8 @@ class PoolGraph:
 
     def _take_out(self, gone: AbstractSet[bytes]) -> list[PoolEntry]:
         """Remove entries together, and return them parents first. Totals of the others do not count them any more."""
+        if not gone:
+            return []
         order = sorted((self.entries[each] for each in gone), key=lambda entry: entry.ancestors.count)
         above, below, before = dict[bytes, AbstractSet[bytes]](), set[bytes](), set[bytes]()
         for entry, outside in _outside(order, gone, self._parents):
@@ -378,6 +381,8 @@ def _closure(start: Iterable[bytes], relatives: _Relatives, known: AbstractSet[b
     """Everything that can be reached from `start`, itself included, without what is `known` and what that leads to."""
     entries, links = relatives
     seen = set(start) - known
+    if not seen:
+        return seen
     stack = list(seen)
     while stack:
         for each in links(entries[stack.pop()]):

@@ -18,7 +18,7 @@ from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.known import KnownCells
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
 from ckb_node.txpool.proposal_window import ProposalReader, ProposalTable
-from ckb_node.txpool.quick import SharedDeps, is_sound_alone
+from ckb_node.txpool.quick import UsualRules, sound_slice
 from ckb_node.txpool.rbf import verify_replacement
 from ckb_node.txpool.recent_rejects import RecentRejects, RejectLimits
 from ckb_node.txpool.rejects import (
@@ -62,6 +62,7 @@ class Checked:
     """A transaction that passed all rules but its scripts.
 
     `tip_hash` is the tip at which it was checked, `vm_version` that on which scripts of hash type `type` run.
+    `is_usual`: at that tip it also keeps the rules of its context and those that come after scripts.
     """
 
     rtx: ResolvedTransaction
@@ -69,6 +70,7 @@ class Checked:
     status: Status
     tip_hash: bytes
     vm_version: int
+    is_usual: bool = False
 
 
 class TxPool:
@@ -107,8 +109,8 @@ class TxPool:
     def _set_reader(self, reader: ChainReader) -> None:
         """Move to another state of the chain; entries change their status in the two-step commit."""
         self.reader = reader
-        self._deps = SharedDeps()
         self.tip = reader.tip_header()
+        self._usual = UsualRules(self.consensus, reader, self.env(Status.PENDING).epoch)
         self.vm_version = type_script_vm_version(self.consensus, self.env(Status.PENDING).epoch_without_proposal_window)
         before, self.proposals = self.proposals, self._proposal_reader.table(reader)
         for short_id in self.proposals.changed_since(before):
@@ -137,6 +139,8 @@ class TxPool:
         """All rules but the scripts'; Reject when one is broken. `known`: those of the transaction by itself were
         checked, and its cells looked up in the pool's state of the chain."""
         if known is None:
+            if (usual := self._check_usual(tx)) is not None:
+                return usual
             self.verify_non_contextual(tx)
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
@@ -146,6 +150,21 @@ class TxPool:
         except DeadOutPointError as dead:
             rtx = self._resolve_as_replacement(tx, cells, dead)
         return self._checked(rtx)
+
+    def _check_usual(self, tx: Transaction) -> Checked | None:
+        """`check`, by cheaper means, if it is a usual transaction and keeps all rules."""
+        if tx.size_in_block > self._size_limit:
+            return None
+        usual = self._usual.judge(tx, self.graph)
+        if usual is None or usual.fee < fee_at(self.limits.min_fee_rate, tx.size_in_block):
+            return None
+        status = self.proposals.status(tx.short_id)
+        return Checked(usual.rtx, usual.fee, status, self.tip.hash, self.vm_version, is_usual=True)
+
+    @property
+    def _size_limit(self) -> int:
+        """Bytes in a block."""
+        return min(self.consensus.max_block_bytes, TRANSACTION_SIZE_LIMIT)
 
     def check_entry(self, entry: PoolEntry) -> Checked:
         """`check` for an entry of the pool. Raises Reject when it does not belong there any more."""
@@ -160,7 +179,7 @@ class TxPool:
 
     def verify_non_contextual(self, tx: Transaction) -> None:
         """The rules that need neither chain nor pool. Raises Reject."""
-        if tx.size_in_block > self.consensus.max_block_bytes or not is_sound_alone(tx):
+        if tx.size_in_block > self.consensus.max_block_bytes or sound_slice(tx) is None:
             try:
                 verify_transaction_non_contextual(self.consensus, tx)
             except CkbError as error:
@@ -176,7 +195,7 @@ class TxPool:
 
     def _resolve(self, tx: Transaction, cells: PoolCells, spent: Container[bytes]) -> ResolvedTransaction:
         try:
-            return resolve_transaction(tx, cells, self.reader, spent, self._deps.resolve)
+            return resolve_transaction(tx, cells, self.reader, spent, self._usual.deps.resolve)
         except DeadOutPointError:
             raise
         except ResolveError as error:

@@ -143,10 +143,3 @@ class PeerDropped(Invalidated):
 
     def __init__(self) -> None:
         super().__init__("the peer that gave it was banned")
-
-
-class PutOff(Invalidated):
-    """Its scripts take long, and one that does not make way came: it is verified later."""
-
-    def __init__(self) -> None:
-        super().__init__("verified later")

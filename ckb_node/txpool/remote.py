@@ -29,7 +29,7 @@ from ckb_node.txpool.events import (
 from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
 from ckb_node.txpool.orphans import OrphanTransactions
 from ckb_node.txpool.pool import Checked, TxPool
-from ckb_node.txpool.rejects import Duplicated, Invalidated, PeerDropped, PoolFull, PutOff, Reject, ResolveFailed
+from ckb_node.txpool.rejects import Duplicated, Invalidated, PeerDropped, PoolFull, Reject, ResolveFailed
 from ckb_node.txpool.remote_queue import DEPARTED, RemoteQueue, RemoteTransaction
 from ckb_node.txpool.spares import SpareTransactions
 from ckb_node.txpool.verifier import Check
@@ -234,9 +234,6 @@ class RemoteTransactions:
                 pending.makes_way = True
                 check = await self._check_in_turn(item.transaction)
                 await self._admit(pending, check, item.declared)
-        except PutOff:
-            del self._givers[item.short_id]
-            self._enqueue(item, self._owner_of(item), is_first=True)
         except Reject as reason:
             if not self._stop.is_set:  # else it says no more than that the node stops
                 self._refuse(item, reason)

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from ckb_node.runtime.fair_queue import FairSlots
 from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
 from ckb_node.txpool.pool import Checked, TxPool
-from ckb_node.txpool.rejects import Invalidated, PutOff, VerificationFailed
+from ckb_node.txpool.rejects import Invalidated, VerificationFailed
 from ckb_node.txpool.verify_queue import PendingVerification
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.short_runs import ShortRun
@@ -41,7 +41,8 @@ WORTH_PROCESSES: Final = 6
 
 
 class PoolVerifier:
-    """`workers` run the scripts of `parallel` transactions, and of one besides that takes long."""
+    """`workers` run the scripts of `parallel` transactions, and of two besides that take long: one that makes way, and
+    one that does not."""
 
     def __init__(self, pool: TxPool, scripts: ScriptService, workers: Executor, parallel: int) -> None:
         self._pool: Final = pool
@@ -52,7 +53,7 @@ class PoolVerifier:
         self._process_slots: Final = FairSlots(1 if self._processes is None else self._processes.depth)
         self._busy = 0
         self._long_slot: Final = FairSlots(1)
-        self._in_long_slot: PendingVerification | None = None
+        self._yielding_slot: Final = FairSlots(1)
 
     async def verify(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """What the checks found and the cycles of the scripts, under the rules of the next block. Raises Reject."""
@@ -76,14 +77,10 @@ class PoolVerifier:
                 checked = await self._check_again(pending, check, checked)
                 cycles = await self._in_worker(self._run_short, pending, checked, max_cycles)
         if cycles is None:
-            self._put_off(pending)
-            async with self._long_slot.turn():
+            slot, run = self._long_way(pending)
+            async with slot.turn():
                 checked = await self._check_again(pending, check, checked)
-                self._in_long_slot = pending
-                try:
-                    cycles = await self._in_worker(self._run_long, pending, checked, max_cycles)
-                finally:
-                    self._in_long_slot = None
+                cycles = await self._in_worker(run, pending, checked, max_cycles)
         pending.verify_wanted()
         return checked, cycles
 
@@ -102,7 +99,7 @@ class PoolVerifier:
             run = self._short_run(pending, checked, max_cycles)
             try:
                 cycles = await processes.run(run)
-                if cycles is not None:
+                if cycles is not None and not checked.is_usual:
                     after_scripts(self._pool.consensus, checked.rtx)
             except CkbError as error:
                 raise VerificationFailed(error) from error
@@ -116,7 +113,8 @@ class PoolVerifier:
         env, reader, rtx = self._pool.env(checked.status), self._pool.reader, checked.rtx
 
         def before() -> int | None:
-            verify_transaction_contextual(consensus, rtx, env, reader)
+            if not checked.is_usual:
+                verify_transaction_contextual(consensus, rtx, env, reader)
             return scripts.verified.known(scripts.cache_key(rtx, env), max_cycles)
 
         def passed(cycles: int) -> None:
@@ -124,11 +122,11 @@ class PoolVerifier:
 
         return ShortRun(reader, rtx, env.epoch_without_proposal_window, max_cycles, pending.stop, before, passed)
 
-    def _put_off(self, pending: PendingVerification) -> None:
-        """Clients of this node do not wait for a peer's long scripts."""
-        running = self._in_long_slot
-        if running is not None and running.makes_way and not pending.makes_way:
-            running.withdraw(PutOff())
+    def _long_way(self, pending: PendingVerification) -> tuple[FairSlots, _Run[int]]:
+        """Clients of this node do not wait for a peer's long scripts: these stand still meanwhile."""
+        if pending.makes_way:
+            return self._yielding_slot, self._run_yielding
+        return self._long_slot, self._run_long
 
     async def _check_again(self, pending: PendingVerification, check: Check, checked: Checked | None) -> Checked:
         """What has become of a transaction while it waited. None: it is to be checked for the first time."""
@@ -165,6 +163,11 @@ class PoolVerifier:
 
     def _run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
         return self._verify(partial(self._scripts.run_long, reader, stop=stop), reader, rtx, env, max_cycles)
+
+    def _run_yielding(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        return self._verify(partial(self._scripts.run_yielding, reader, stop=stop), reader, rtx, env, max_cycles)
 
     def _verify(
         self, run: RunScripts[Cycles], reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int

@@ -18,7 +18,7 @@ MAX_WAITING_BYTES = 256_000_000
 @dataclass(slots=True, eq=False)
 class PendingVerification:
     """A transaction in the queue. `withdrawn` is why its verdict is not wanted any more; `stop` ends its scripts.
-    `makes_way`: when they take long they are put off for others that do, see PutOff."""
+    `makes_way`: when they take long they stand still while others do that take long."""
 
     transaction: Transaction
     stop: Stop

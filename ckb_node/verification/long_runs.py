@@ -30,10 +30,11 @@ GRACE_S = 5.0
 
 
 class LongRuns:
-    """Owns the worker, which is started at the first use. Any thread may use it."""
+    """Owns the worker, which is started at the first use, and stands still while the gate is shut. Any thread may use
+    it."""
 
-    def __init__(self, setup: Setup) -> None:
-        self._setup, self._lock = setup, Lock()
+    def __init__(self, setup: Setup, gate: Gate) -> None:
+        self._setup, self._gate, self._lock = setup, gate, Lock()
         self._process: WorkerHandle | None = None
         self._pauses = StartPauses()
 
@@ -42,20 +43,20 @@ class LongRuns:
         """There is a process, at work or not."""
         return self._process is not None
 
-    def run(self, work: Work, chain: ScriptChain, stop: Stop, gate: Gate) -> int:
+    def run(self, work: Work, chain: ScriptChain, stop: Stop) -> int:
         """Cycles of a transaction. Raises ScriptError, BudgetExceeded, ScriptsStopped; WorkerDiedError when each worker
         dies that runs it."""
         while not self._lock.acquire(timeout=POLL_S):
             stop.check()
         try:
-            return self._run(work, chain, stop, gate, ATTEMPTS)
+            return self._run(work, chain, stop, ATTEMPTS)
         finally:
             self._lock.release()
 
-    def _run(self, work: Work, chain: ScriptChain, stop: Stop, gate: Gate, attempts: int) -> int:
+    def _run(self, work: Work, chain: ScriptChain, stop: Stop, attempts: int) -> int:
         process = self._usable()
         try:
-            done = _follow(process, work, chain, stop, gate)
+            done = _follow(process, work, chain, stop, self._gate)
         except WorkerDiedError:
             self.close()
             if not process.is_ready:
@@ -63,7 +64,7 @@ class LongRuns:
             if attempts == 1:
                 log.warning("a script process died twice over one transaction", transaction=f"0x{work.rtx.hash.hex()}")
                 raise
-            return self._run(work, chain, stop, gate, attempts - 1)
+            return self._run(work, chain, stop, attempts - 1)
         except BudgetExceeded:
             self.close()
             raise

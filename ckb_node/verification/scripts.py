@@ -82,6 +82,8 @@ class ScriptService:
         self.consensus, self.machine_factory = consensus, machine_factory
         self.verified = VerifiedTransactions()
         self.stop, self.gate = Stop(), Gate()
+        self.yielding_gate = Gate(self.gate)
+        """Shut also while `run_long` runs."""
 
     def runner(self, reader: ChainReader, pause: Pause | None = None) -> CachedRunner:
         """Runs scripts that read headers of this state of the chain. Also raises what `pause` raises; the default
@@ -92,7 +94,7 @@ class ScriptService:
         """Cycles of each transaction but the cellbase; the pool waits meanwhile. Raises BlockTransactionError,
         ScriptsStopped."""
         known = beginning_of(map(self.verified.get, self.block_keys(prepared)), self.consensus.max_block_cycles)
-        with self.gate.block():
+        with self.gate.shut():
             return run_scripts(self.consensus, prepared, self.runner(reader), known)
 
     @property
@@ -126,7 +128,16 @@ class ScriptService:
     def run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
         """Cycles of a transaction of the pool. Raises ScriptError, ScriptsStopped; TimeExceeded when it works longer
         than `pool_seconds`, BudgetExceeded when it takes too much memory."""
-        return self.run_estimate(reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+        with self.yielding_gate.shut():
+            return self.run_estimate(reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+
+    def run_yielding(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        """As `run_long`, but it stands still, and later goes on where it was, while a `run_long` runs."""
+        seconds = pool_seconds(max_cycles)
+        pause = PoolPause(stop, self.yielding_gate, seconds, lambda: TimeExceeded(seconds))
+        return self.runner(reader, pause).run(rtx, env, max_cycles)
 
     def run_estimate(
         self,

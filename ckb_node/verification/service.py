@@ -50,7 +50,9 @@ class ParallelScriptService(ScriptService):
         # Niceness 0, or the translator starves behind the scripts that it should speed up.
         self.blocks = BlockWorkerPool(Setup(hardforks, directory, niceness=0), block_processes or os.cpu_count() or 1)
         pool_setup = Setup(hardforks, directory, DEFAULT_NICENESS, prints=is_enabled(), own_niceness=LONG_RUN_NICENESS)
-        self.long_runs, self.estimate_runs = LongRuns(pool_setup), LongRuns(pool_setup)
+        self.long_runs = LongRuns(pool_setup, self.gate)
+        self.yielding_runs = LongRuns(pool_setup, self.yielding_gate)
+        self.estimate_runs = LongRuns(pool_setup, self.gate)
         # Like the node's own threads: on a busy machine clients would wait three times as long for nicer ones.
         short_setup = msgspec.structs.replace(pool_setup, own_niceness=0)
         self._short_runs = ShortRuns(short_setup, pool_processes, SHORT_RUN_S, self.gate, self.stop)
@@ -58,8 +60,8 @@ class ParallelScriptService(ScriptService):
     @property
     def worker_count(self) -> int:
         """As ScriptService."""
-        one_each = self.long_runs.is_started + self.estimate_runs.is_started
-        return len(self.blocks) + self._short_runs.process_count + one_each
+        started = sum(each.is_started for each in (self.long_runs, self.yielding_runs, self.estimate_runs))
+        return len(self.blocks) + self._short_runs.process_count + started
 
     @property
     def short_runs(self) -> ShortRuns:
@@ -77,7 +79,7 @@ class ParallelScriptService(ScriptService):
 
     def run_blocks(self, reader: ChainReader, blocks: Sequence[PreparedBlock]) -> Iterator[list[int]]:
         """As ScriptService, the transactions of all blocks side by side."""
-        with self.gate.block():
+        with self.gate.shut():
             done = 0
             while done < len(blocks):
                 for beginning in self._run_in_processes(reader, blocks[done:]):
@@ -112,7 +114,14 @@ class ParallelScriptService(ScriptService):
 
     def run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
         """As ScriptService, but in a process of its own, so that no thread of the node is busy."""
-        return self._run_in(self.long_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+        with self.yielding_gate.shut():
+            return self._run_in(self.long_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+
+    def run_yielding(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        """As ScriptService, in a process of its own: it stands still with its scripts in it."""
+        return self._run_in(self.yielding_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
 
     def run_estimate(
         self,
@@ -139,7 +148,7 @@ class ParallelScriptService(ScriptService):
         def run() -> int:
             work = Work(0, rtx, env.epoch_without_proposal_window, max_cycles, seconds)
             try:
-                return runs.run(work, reader, stop, self.gate)
+                return runs.run(work, reader, stop)
             except WorkerDiedError:
                 return super(ParallelScriptService, self).run_estimate(reader, rtx, env, max_cycles, stop, seconds)
 
@@ -149,8 +158,8 @@ class ParallelScriptService(ScriptService):
         """End all processes. Call it when no thread runs scripts any more."""
         self.blocks.close()
         self._short_runs.close()
-        self.long_runs.close()
-        self.estimate_runs.close()
+        for each in (self.long_runs, self.yielding_runs, self.estimate_runs):
+            each.close()
 
 
 class _BlockScripts:

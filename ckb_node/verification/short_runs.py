@@ -41,6 +41,8 @@ log = structlog.get_logger("scripts")
 
 DEPTH: Final = 4
 """Transactions that a process has at hand. What comes later waits for these, so they are few."""
+AHEAD: Final = 3
+"""Transactions for each process that wait here: it gets them as soon as it tells of others, without the event loop."""
 SLOW_S: Final = 0.02
 """A process gets no more while its oldest one takes longer."""
 IDLE_S: Final = 60.0
@@ -133,7 +135,7 @@ class ShortRuns:
     @property
     def depth(self) -> int:
         """Runs that are of use at a time."""
-        return self._count * DEPTH
+        return self._count * (DEPTH + AHEAD)
 
     @property
     def process_count(self) -> int:

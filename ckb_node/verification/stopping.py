@@ -56,36 +56,41 @@ class Stop:
 
 
 class Gate:
-    """While a block is verified, the pool's scripts wait."""
+    """While it is shut, for a block that is verified or for other work that goes first, scripts wait.
 
-    def __init__(self) -> None:
-        self._blocks, self._lock = 0, Lock()
+    It is shut also while its `parent` is.
+    """
+
+    def __init__(self, parent: Gate | None = None) -> None:
+        self._parent = parent
+        self._shutters, self._lock = 0, Lock()
         self._open = Event()
         self._open.set()
         self._listeners: list[Callable[[bool], None]] = []
 
     def listen(self, listener: Callable[[bool], None]) -> None:
-        """`listener` hears, in any thread, that it is open, or is not any more. It must return at once."""
+        """`listener` hears, in any thread, that this one, not its parent, is open, or is not any more. It must return at
+        once."""
         self._listeners.append(listener)
 
     @property
     def is_open(self) -> bool:
-        return self._open.is_set()
+        return self._open.is_set() and (self._parent is None or self._parent.is_open)
 
     @contextmanager
-    def block(self) -> Iterator[None]:
-        """A block is verified while the context lasts."""
+    def shut(self) -> Iterator[None]:
+        """Work that goes first is done while the context lasts."""
         with self._lock:
-            self._blocks += 1
-            if self._blocks == 1:
+            self._shutters += 1
+            if self._shutters == 1:
                 self._open.clear()
                 self._tell(is_open=False)
         try:
             yield
         finally:
             with self._lock:
-                self._blocks -= 1
-                if not self._blocks:
+                self._shutters -= 1
+                if not self._shutters:
                     self._open.set()
                     self._tell(is_open=True)
 
@@ -94,8 +99,10 @@ class Gate:
             listener(is_open)
 
     def wait(self, stop: Stop) -> None:
-        """Return when no block is verified. Raises ScriptsStopped."""
-        while not self._open.wait(POLL_S):
+        """Return when it is open. Raises ScriptsStopped."""
+        while not self.is_open:
+            if self._open.wait(POLL_S) and self._parent is not None:
+                self._parent.wait(stop)
             stop.check()
 
 

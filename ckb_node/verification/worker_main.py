@@ -54,7 +54,11 @@ KEPT_BYTES = 16 << 20
 """Of cells' data, mostly code."""
 MAX_REPORTS = 7
 """Endings of jobs that are kept to be sent with the next one's."""
+LAST_JOBS = 1
+"""When no more are left, endings are sent: while these run the node gives the next."""
 PAUSE_S = 0.005
+LOOK_S = 0.001
+"""Between two looks at the clock of processor time and at what the node wants: short scripts pause ten times."""
 _U64 = 1 << 64
 
 
@@ -121,10 +125,23 @@ class _Channel:
 
     def report(self, done: Done) -> None:
         """Send an ending, several at once while there are more jobs: waking the node costs a tenth of a transaction."""
-        if (self.jobs or self._messages) and len(self._reports) < MAX_REPORTS and done.ending is Ending.PASSED:
+        if len(self._reports) < MAX_REPORTS and done.ending is Ending.PASSED and self._has_more_jobs():
             self._reports.append(encode(done))
         else:
             self.send(done)
+
+    def _has_more_jobs(self) -> bool:
+        """There are more than the last few, those included that have come meanwhile."""
+        if len(self.jobs) <= LAST_JOBS:
+            self._receive_what_is_there()
+        return len(self.jobs) > LAST_JOBS
+
+    def _receive_what_is_there(self) -> None:
+        """Jobs only: while none waits for an answer the node sends nothing else."""
+        with contextlib.suppress(BlockingIOError):
+            self._receive(socket.MSG_DONTWAIT)
+        while self._messages:
+            self._keep_jobs(self._messages.popleft())
 
     def setup(self) -> Setup:
         message = self._next()
@@ -151,11 +168,15 @@ class _Channel:
 
     def _next(self) -> ToProcess:
         while not self._messages:
-            data = self._connection.recv(RECEIVE_SIZE)
-            if not data:
-                raise NodeGoneError
-            self._messages += map(DECODE_TO_PROCESS, self._frames.feed(data))
+            self._receive(0)
         return self._messages.popleft()
+
+    def _receive(self, flags: int) -> None:
+        """Raises NodeGoneError, and BlockingIOError if the flags forbid to wait."""
+        data = self._connection.recv(RECEIVE_SIZE, flags)
+        if not data:
+            raise NodeGoneError
+        self._messages += map(DECODE_TO_PROCESS, self._frames.feed(data))
 
 
 _Contents = BoundedMap[bytes, bytes]
@@ -174,6 +195,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self._end: float | None = None
+        self._next_look = 0.0
 
     def header(self, block_hash: bytes) -> Header | None:
         raw = self._ask(Subject.HEADER, block_hash)
@@ -200,7 +222,10 @@ class _Run:
     def pause(self) -> None:
         """See consensus.script.scheduler.Pause. Time counts from the first one on: an engine that is compiled before
         costs the transaction nothing."""
+        if time.monotonic() < self._next_look:
+            return
         self.wait()
+        self._next_look = time.monotonic() + LOOK_S
         if self.job.seconds is None:
             return
         now = time.process_time()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ckb_node.chain import publisher
-from ckb_node.txpool import service
+from ckb_node.txpool import following
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.rejects import Reject, ResolveFailed
 from consensus.types.blockchain import Block, Transaction
@@ -21,7 +21,7 @@ from tests.support.chains.long_chain import ChainMaker
 
 async def test_a_big_block_is_followed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "SLICE_S", 0.0)
-    monkeypatch.setattr(service, "TXS_PER_SLICE", 8)
+    monkeypatch.setattr(following, "TXS_PER_SLICE", 8)
     maker = ChainMaker()
     cells = maker.cells(30)
     transfers = list(maker.transfers(cells))

@@ -116,7 +116,7 @@ async def test_what_was_not_read_yet_is_not_overwritten(tmp_path: Path) -> None:
 async def test_a_load_that_is_cut_short_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    monkeypatch.setattr("ckb_node.txpool.service.TXS_PER_SLICE", 2)
+    monkeypatch.setattr("ckb_node.txpool.returning.TXS_PER_SLICE", 2)
     path = tmp_path / "pool.v1"
     async with funded(9) as funds:
         saved = [funds.spend() for _ in range(9)]
@@ -175,14 +175,14 @@ async def test_a_transaction_that_the_chain_cannot_be_read_for_fails_alone(
     async with funded() as funds:
         bad, good = funds.spend(), funds.spend()
         save_transactions(path, [bad, good])
-        submit = funds.pool._submit
+        submit = funds.pool.returning._submit
 
         async def fail_for_one(transaction: Transaction, max_cycles: int) -> None:
             if transaction == bad:
                 raise StorageCorrupt("db", "a checksum differs")
             await submit(transaction, max_cycles)
 
-        monkeypatch.setattr(funds.pool, "_submit", fail_for_one)
+        monkeypatch.setattr(funds.pool.returning, "_submit", fail_for_one)
         assert await funds.pool.load(path) == 1
         assert "cannot be read" in (await funds.why_gone(bad)).description
         assert await funds.status(good) == "pending"

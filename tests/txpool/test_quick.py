@@ -6,13 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from ckb_node.txpool.quick import MAX_BYTES, SharedDeps, is_sound_alone
-from ckb_node.txpool.rejects import ResolveFailed, VerificationFailed
+from ckb_node.txpool.quick import MAX_BYTES, SharedDeps, sound_slice
+from ckb_node.txpool.pool import TxPool
+from ckb_node.txpool.rejects import LowFeeRate, Reject, ResolveFailed, VerificationFailed
 from consensus.errors import CkbError
 from consensus.rules.resolve import DeadOutPointError, UnknownOutPointError, resolve_cell_deps
 from consensus.rules.transaction import TransactionSizeError
-from consensus.rules.verify_transaction import verify_transaction_non_contextual
+from consensus.rules.verify_transaction import (
+    after_scripts,
+    verify_transaction_contextual,
+    verify_transaction_non_contextual,
+)
 from consensus.types.blockchain import NULL_OUT_POINT, CellInput, OutPoint, Transaction
+from consensus.types.core import ResolvedTransaction
+from tests.support.builders.wallet import BOB_KEY, Wallet
 from tests.support.chains.devchain import dev_consensus
 from tests.support.chains.funded_pool import Funds, cell_of, funded
 
@@ -48,9 +55,9 @@ async def test_what_is_sound_keeps_the_rules() -> None:
                 is_good = not plain.is_cellbase and len(plain.raw) <= MAX_BYTES
             except CkbError:
                 is_good = False
-            assert is_sound_alone(Transaction.parse(tx.raw)) is is_good
+            assert (sound_slice(Transaction.parse(tx.raw)) is not None) is is_good
         usual = Transaction.parse(found[0].raw)
-        assert is_sound_alone(usual)
+        assert sound_slice(usual) is not None
         assert (usual.hash, usual.witness_hash) == (found[0].hash, found[0].witness_hash)
 
 
@@ -73,7 +80,7 @@ def reading(funds: Funds, out_point: OutPoint) -> Transaction:
 
 async def test_shared_deps_are_looked_up_once() -> None:
     async with funded() as funds:
-        cells, deps = funds.pool.pool.cells(), SharedDeps()
+        cells, deps = funds.pool.pool.cells(), SharedDeps(lambda _: True)
         first, second = funds.spend(), funds.spend()
         resolved = deps.resolve(first, cells, ())
         assert [cell.out_point for cell in resolved[0]] == [
@@ -117,3 +124,89 @@ async def test_deps_of_the_pools_own_cells_are_not_shared() -> None:
         await funds.submit(reading(funds, out_point))
         assert await funds.pool.remove(parent.hash)
         assert isinstance(await funds.refusal(reading(funds, out_point)), ResolveFailed)
+
+
+Verdict = tuple[int, list[bytes]]
+"""Fee, and the out points of all cells that it uses."""
+
+
+def verdict_of(rtx: ResolvedTransaction, fee: int) -> Verdict:
+    return fee, [cell.out_point for cell in (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups)]
+
+
+def plain_verdict(pool: TxPool, raw: bytes, monkeypatch: pytest.MonkeyPatch) -> Verdict | None:
+    """By the plain rules, those of the context and those after scripts included; None when one is broken."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_check_usual", lambda _: None)
+        try:
+            checked = pool.check(Transaction.parse(raw))
+            verify_transaction_contextual(pool.consensus, checked.rtx, pool.env(checked.status), pool.reader)
+            after_scripts(pool.consensus, checked.rtx)
+        except (Reject, CkbError):
+            return None
+    return verdict_of(checked.rtx, checked.fee)
+
+
+async def in_context(funds: Funds) -> dict[str, Transaction]:
+    """Usual ones, those that the plain rules let pass all the same, and one for each rule that it may break."""
+    await funds.dev.mine(14)  # there are rewards, and the deps are known
+    reward = funds.dev.chain.view().block(funds.dev.chain.view().main_hash(16) or b"")
+    assert reward is not None
+    parent, spender, taken, target = (funds.cells.pop() for _ in range(4))
+    pooled, reading_target = funds.spend(parent), funds.spend(reads=[target[0]])
+    await funds.submit(pooled, funds.spend(spender), funds.spend(target), funds.spend())
+    unknown = OutPoint(tx_hash=b"\7" * 32, index=0)
+    genesis = funds.dev.consensus.genesis_block.hash
+    return {
+        "usual": funds.spend(),
+        "usual with two inputs": funds.spend(funds.cells[0], funds.cells[1], outputs=3),
+        "of the pool": funds.spend(cell_of(pooled)),
+        "of a cellbase": funds.spend(cell_of(reward.transactions[0]), signer=Wallet(BOB_KEY)),
+        "names a header": funds.spend(taken, header_deps=[genesis]),
+        "waits": funds.spend(taken, since=10_000),
+        "names a header that is unknown": funds.spend(taken, header_deps=[bytes(32)]),
+        "creates capacity": funds.spend(taken, fee=-1),
+        "too small outputs": funds.spend(taken, outputs=20),
+        "spent in the pool": funds.spend(spender, fee=1),
+        "unknown": funds.spend((unknown, taken[1])),
+        "spends twice": funds.spend(taken, taken),
+        "reads what is spent": reading_target,
+        "reads what is unknown": funds.spend(taken, reads=[unknown]),
+        "pooled": pooled,
+    }
+
+
+async def test_what_is_usual_keeps_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found by cheaper means is what the plain rules find; nothing that breaks one counts as usual."""
+    async with funded(20) as funds:
+        pool = funds.pool.pool
+        usual, good = set(), set()
+        for name, tx in (await in_context(funds)).items():
+            found = pool._usual.judge(Transaction.parse(tx.raw), pool.graph)
+            plain = plain_verdict(pool, tx.raw, monkeypatch)
+            if plain is not None:
+                good.add(name)
+            if found is not None:
+                usual.add(name)
+                assert verdict_of(*found) == plain
+        assert usual == {"usual", "usual with two inputs"}
+        assert good == usual | {"of the pool", "of a cellbase", "names a header"}
+
+
+async def test_a_usual_transaction_must_pay_too() -> None:
+    async with funded() as funds:
+        await funds.submit(funds.spend())
+        assert funds.pool.pool.check(funds.spend()).is_usual
+        assert isinstance(await funds.refusal(funds.spend(fee=1)), LowFeeRate)
+
+
+async def test_immature_deps_are_not_usual() -> None:
+    async with funded() as funds:
+        cells, tx = funds.pool.pool.cells(), funds.spend()
+        packed = b"".join(dep.raw for dep in tx.body.cell_deps)
+        for are_mature in (True, False):
+            deps = SharedDeps(lambda _, are_mature=are_mature: are_mature)  # type: ignore[misc]
+            assert deps.mature(packed, ()) is None, "not known yet"
+            found = deps.resolve(tx, cells, ())
+            assert deps.mature(packed, ()) is (found if are_mature else None)
+            assert deps.mature(packed, {found[1][0].out_point}) is None

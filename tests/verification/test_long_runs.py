@@ -177,11 +177,35 @@ def test_a_block_goes_first(tmp_path: Path) -> None:
     with parallel(tmp_path) as service, ThreadPoolExecutor(1) as thread:
         run = thread.submit(patiently, service, a_transaction(LONG))
         pid = process_at_work(service)
-        with service.gate.block():
+        with service.gate.shut():
             wait_for(partial(_stands_still, pid))
             assert not run.done()
         assert run.result(timeout=60) > 600_000_000
         assert process_pid(service) == pid
+
+
+def test_what_yields_stands_still_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    with parallel(tmp_path) as service, ThreadPoolExecutor(2) as threads:
+        own_stop, others = Stop(service.stop), service.yielding_runs
+        peers = threads.submit(
+            service.run_yielding,
+            Chain(),  # type: ignore[arg-type]
+            a_transaction(LONG),
+            ENV,
+            LIMIT,
+            Stop(service.stop),
+        )
+        wait_for(lambda: others._process is not None and bool(others._process._working))
+        assert others._process is not None
+        pid = others._process.process.pid
+        own = threads.submit(patiently, service, a_transaction(endless()), own_stop)
+        wait_for(partial(_stands_still, pid))
+        assert not peers.done()
+        own_stop.set()
+        with pytest.raises(ScriptsStopped):
+            own.result(timeout=60)
+        assert peers.result(timeout=60) > 600_000_000
+        assert others._process.process.pid == pid
 
 
 def test_a_quick_run_ends_when_it_takes_long() -> None:

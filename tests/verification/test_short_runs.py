@@ -95,7 +95,7 @@ async def test_rules_that_come_first_decide(tmp_path: Path) -> None:
 async def test_a_process_dies_at_work(tmp_path: Path) -> None:
     """The one that it was at may be the cause, and takes the way of long ones; all others get their verdict."""
     async with started(tmp_path) as service:
-        with service.gate.block():
+        with service.gate.shut():
             transactions = [a_transaction(GOOD) for _ in range(4 * DEPTH)]
             runs = [asyncio.get_running_loop().create_task(short(service, each)) for each in transactions]
             await until(lambda: all(len(each.runs) == DEPTH for each in workers(service)))
@@ -107,7 +107,7 @@ async def test_a_process_dies_at_work(tmp_path: Path) -> None:
 
 async def test_blocks_come_first(tmp_path: Path) -> None:
     async with started(tmp_path) as service:
-        with service.gate.block():
+        with service.gate.shut():
             run = asyncio.get_running_loop().create_task(short(service, a_transaction(GOOD)))
             await until(lambda: any(each.runs for each in workers(service)))
             await asyncio.sleep(0.3)
@@ -117,7 +117,7 @@ async def test_blocks_come_first(tmp_path: Path) -> None:
 
 async def test_the_node_stops(tmp_path: Path) -> None:
     async with started(tmp_path) as service:
-        with service.gate.block():
+        with service.gate.shut():
             runs = [
                 asyncio.get_running_loop().create_task(short(service, a_transaction(GOOD))) for _ in range(4 * DEPTH)
             ]

@@ -120,7 +120,7 @@ async def funded(
     async with dev_chain(consensus, limits=limits, message=message) as dev:
         big = issued_cell(dev.consensus, ALICE)
         outputs = [(ALICE.lock, CELL)] * count
-        change = (ALICE.lock, big[1] - CELL * count - 10 * FEE)
+        change = (ALICE.lock, big[1] - CELL * count - max(10, count) * FEE)
         splitting = ALICE.transfer(dev.consensus, [big], [*outputs, change])
         await dev.pool.submit(splitting)
         await dev.mine(4)
