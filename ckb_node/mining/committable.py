@@ -71,7 +71,7 @@ class _Choice:
         # All inputs of a block together are a number of 64 bits in the sums for its dao field, or the block is invalid.
         if moves is None or self._totals.worth + moves.worth > U64_MAX:
             return False
-        self._totals = CapacityMoves(*map(sum, zip(self._totals, moves, strict=True)))
+        self._totals = _sum_of(self._totals, moves)
         self._spent.update(entry.input_keys)
         self._taken.add(entry.hash)
         return True
@@ -96,6 +96,12 @@ class _Choice:
             return None
         self._settled.note(rtx, moves, self._base.hash)
         return moves
+
+
+def _sum_of(one: CapacityMoves, other: CapacityMoves) -> CapacityMoves:
+    return CapacityMoves(
+        one.added + other.added, one.freed + other.freed, one.worth + other.worth, one.capacity + other.capacity
+    )
 
 
 def _parents_are_taken(rtx: ResolvedTransaction, block_hash: bytes, taken: AbstractSet[bytes]) -> bool:

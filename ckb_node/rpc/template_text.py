@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Final
@@ -20,29 +21,39 @@ MAX_TEXT_BYTES: Final = 16 << 20
 """Of transactions: one template follows the other with nearly the same ones."""
 
 
+_Key = tuple[bytes, int | None, bool, tuple[int, ...] | None]
+"""Bytes of the transaction, cycles, whether it is required, what it depends on."""
+
+
 class TransactionTexts:
-    """JSON of transactions by their bytes; the least recently used leave. Any thread."""
+    """JSON of transactions of templates; the least recently used leave. Any thread."""
 
     def __init__(self, max_bytes: int = MAX_TEXT_BYTES) -> None:
-        self._texts: Final[BoundedMap[bytes, bytes]] = BoundedMap(max_bytes=max_bytes, size_of=len)
+        self._texts: Final[BoundedMap[_Key, bytes]] = BoundedMap(max_bytes=max_bytes, size_of=len)
         self._lock: Final = Lock()
 
-    def of(self, template: TransactionTemplate) -> bytes:
-        """The JSON of a TransactionTemplateJson."""
-        transaction, depends = template.transaction, template.depends
-        raw = transaction.raw
+    def of(self, templates: Sequence[TransactionTemplate]) -> list[bytes]:
+        """The JSON of a TransactionTemplateJson, of each."""
         with self._lock:
-            data = self._texts.use(raw)
-        if data is None:
-            data = encode(transaction_json(transaction))
-            with self._lock:
-                self._texts.put(raw, data)
+            return [self._of(each) for each in templates]
+
+    def _of(self, template: TransactionTemplate) -> bytes:
+        depends = None if template.depends is None else tuple(template.depends)
+        key = template.transaction.raw, template.cycles, template.required, depends
+        text = self._texts.use(key)
+        if text is None:
+            text = self._write(template)
+            self._texts.put(key, text)
+        return text
+
+    def _write(self, template: TransactionTemplate) -> bytes:
+        transaction, depends = template.transaction, template.depends
         return b'{"hash":"0x%b","required":%b,"cycles":%b,"depends":%b,"data":%b}' % (
             transaction.hash.hex().encode(),
             b"true" if template.required else b"false",
             b"null" if template.cycles is None else b'"%#x"' % template.cycles,
             b"null" if depends is None else encode([uint_text(each) for each in depends]),
-            data,
+            encode(transaction_json(transaction)),
         )
 
 
@@ -60,7 +71,7 @@ def template_text(template: BlockTemplate) -> EncodedJson[BlockTemplateJson]:
         # The members before it are numbers in hex, so the first such text is the member.
         bare = encode(template_json(replace(template, transactions=())))
         before, _, behind = bare.partition(_NO_TRANSACTIONS)  # uncles, which stand before it, have no such member
-        texts = b",".join(map(_TEXTS.of, template.transactions))
+        texts = b",".join(_TEXTS.of(template.transactions))
         head, _, rest = (b'%b"transactions":[%b]%b' % (before, texts, behind)).partition(_TIME)
         template.text[:] = [head + _TIME, rest[rest.index(b'"') :]]
     head, rest = template.text

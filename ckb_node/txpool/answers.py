@@ -120,6 +120,7 @@ class PoolAnswers:
             return views.CellLookup(views.CellState.UNKNOWN)
         return views.CellLookup(views.CellState.LIVE, cell)
 
+
 def _entry_info(entry: PoolEntry) -> views.EntryInfo:
     return views.EntryInfo(
         cycles=entry.cycles,

@@ -34,7 +34,7 @@ bytes of these data in all."""
 
 
 def sound_slice(transaction: Transaction) -> TxSlice | None:
-    """Its parts, when it keeps the rules that need nothing but itself, and is no cellbase. Its hashes are known then."""
+    """Its parts, when it keeps the rules that need nothing but itself and is no cellbase. Its hashes are known then."""
     raw = transaction.raw
     if len(raw) > MAX_BYTES:
         return None

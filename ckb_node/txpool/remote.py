@@ -68,12 +68,13 @@ class RemotePlace(NamedTuple):
 
 
 class RemoteTransactions:
-    """Belongs to the event loop. `parallel`: how many of one peer's are verified at a time."""
+    """Belongs to the event loop. `at_once`: how many of one peer's are verified at a time, as far as there is room for
+    them: the workers are shared fairly by peer."""
 
     def __init__(
-        self, pool: TxPool, admit: Admit, stop: Stop, parallel: int, events: EventBus, spares: SpareTransactions
+        self, pool: TxPool, admit: Admit, stop: Stop, at_once: int, events: EventBus, spares: SpareTransactions
     ) -> None:
-        self._pool, self._admit, self._stop, self._parallel = pool, admit, stop, parallel
+        self._pool, self._admit, self._stop, self._at_once = pool, admit, stop, at_once
         self._events: Final = events
         self._spares: Final = spares
         self.queue: Final = RemoteQueue(pool.consensus.max_block_cycles)
@@ -196,7 +197,7 @@ class RemoteTransactions:
                 await self._wake.wait()
                 self._wake.clear()
                 for owner in self.queue.owners():
-                    for _ in range(min(self._parallel - self._workers[owner], self.queue.count(owner))):
+                    for _ in range(min(self._at_once - self._workers[owner], self.queue.count(owner))):
                         self._workers[owner] += 1
                         group.create_task(self._work_off(owner))
 

@@ -1,4 +1,4 @@
-"""Brings transactions back to the pool: those of detached blocks, of conflicts that ended, and of a former run's file."""
+"""Brings transactions back to the pool: those of detached blocks, of conflicts that ended, of a former run's file."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class PoolService(PoolAnswers):
         pool = TxPool(chain.consensus, limits, chain.view(), now_ms, rejected, age_ms, self.events)
         self._verifier = PoolVerifier(pool, scripts, workers, parallel)
         verify_queue, spares = VerifyQueue(scripts.stop), SpareTransactions()
-        remote = RemoteTransactions(pool, self._admit, scripts.stop, parallel, self.events, spares)
+        remote = RemoteTransactions(pool, self._admit, scripts.stop, self._verifier.at_once, self.events, spares)
         self._reverification = Reverification(pool, self._verifier, verify_queue)
         self.returning = Returning(pool, self._reverification, self._submit, self._tell_peers, scripts.stop)
         super().__init__(pool, self.returning.queue, verify_queue, remote)
@@ -71,9 +71,7 @@ class PoolService(PoolAnswers):
         self.refused: RefusedTransactions | None = None
         """Where those whose scripts fail are kept."""
         self.fee_estimates = FeeEstimates(pool, None, lambda: False)
-        following = Following(
-            chain, pool, verify_queue, remote, self.returning, self._reverification, self._forget_all
-        )
+        following = Following(chain, pool, verify_queue, remote, self.returning, self._reverification, self._forget_all)
         chain.listen(following.on_change)
         chain.listen_decided(self._reverification.on_decided)
 

@@ -48,12 +48,18 @@ class PoolVerifier:
         self._pool: Final = pool
         self._scripts: Final = scripts
         self._workers: Final = workers
+        self._parallel: Final = parallel
         self._slots: Final = FairSlots(parallel)
         self._processes: Final = scripts.short_runs
         self._process_slots: Final = FairSlots(1 if self._processes is None else self._processes.depth)
         self._busy = 0
         self._long_slot: Final = FairSlots(1)
         self._yielding_slot: Final = FairSlots(1)
+
+    @property
+    def at_once(self) -> int:
+        """Transactions of one client that are of use at a time."""
+        return self._parallel if self._processes is None else max(self._parallel, self._processes.depth)
 
     async def verify(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """What the checks found and the cycles of the scripts, under the rules of the next block. Raises Reject."""

@@ -128,6 +128,8 @@ class ShortRuns:
         self._looked = self._worked = 0.0
         self._numbers = count()
         self._lock = threading.Lock()
+        self._is_hungry = False
+        """The thread waits, and some process has room: else it looks at what was given when a process has told."""
         self.is_ready = False
         """There is a process that takes work."""
         gate.listen(self._on_gate)
@@ -157,7 +159,8 @@ class ShortRuns:
             if not self.is_ready:
                 raise WorkerDiedError
             self._given.append(run)
-            if len(self._given) == 1:
+            if self._is_hungry:
+                self._is_hungry = False
                 self._wake.set()
         return await run.answer
 
@@ -189,15 +192,24 @@ class ShortRuns:
 
     def _go_round(self) -> None:
         self._start()
-        while self._given:
-            self._waiting.append(self._given.popleft())
+        self._take_given()
         now = time.monotonic()
-        for worker in self._workers:
+        for worker in list(self._workers):
             self._fill(worker, now)
         self._tell()
+        with self._lock:
+            self._is_hungry = any(worker.room(now) for worker in self._workers)
+            if self._is_hungry and self._given:
+                return
         self._wait()
         self._look_after()
         self._tell()
+
+    def _take_given(self) -> None:
+        with self._lock:
+            self._is_hungry = False
+            self._waiting.extend(self._given)
+            self._given.clear()
 
     def _wait(self) -> None:
         """For messages of processes and for new runs."""

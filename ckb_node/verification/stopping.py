@@ -69,8 +69,8 @@ class Gate:
         self._listeners: list[Callable[[bool], None]] = []
 
     def listen(self, listener: Callable[[bool], None]) -> None:
-        """`listener` hears, in any thread, that this one, not its parent, is open, or is not any more. It must return at
-        once."""
+        """`listener` hears, in any thread, that this one (not its parent) is open, or is not any more. It must return
+        at once."""
         self._listeners.append(listener)
 
     @property

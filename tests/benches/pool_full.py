@@ -83,7 +83,9 @@ async def _full_pool(report: Report, pool_bytes: int) -> AsyncIterator[DevChain]
         pool.version += 1
         gc.collect()
         held = resident() - before
-        report.add("held_per_counted", held / pool.graph.total_size, f"{held >> 20} MiB, {len(pool.graph)} transactions")
+        report.add(
+            "held_per_counted", held / pool.graph.total_size, f"{held >> 20} MiB, {len(pool.graph)} transactions"
+        )
         yield funds.dev
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ckb_node.txpool.quick import MAX_BYTES, SharedDeps, sound_slice
 from ckb_node.txpool.pool import TxPool
+from ckb_node.txpool.quick import MAX_BYTES, SharedDeps, sound_slice
 from ckb_node.txpool.rejects import LowFeeRate, Reject, ResolveFailed, VerificationFailed
 from consensus.errors import CkbError
 from consensus.rules.resolve import DeadOutPointError, UnknownOutPointError, resolve_cell_deps
