@@ -42,6 +42,9 @@ _REFILLED: Final = bytes(flag & ~FLAGS_WRITTEN | FLAG_COPIED for flag in range(2
 _STALE_MARKS: Final = bytes(flag & (FLAG_COPIED | FLAG_DIRTY) != FLAG_COPIED for flag in range(256))
 _WITH_FLAGS: Final = [bytes(flag | more for flag in range(256)) for more in range(FLAG_EXECUTABLE + FLAG_FREEZED + 1)]
 _DIRTY_MARKS: Final = bytes(bool(flag & FLAGS_WRITTEN) for flag in range(256))
+_UNTOUCHED_FLAGS: Final = bytes(
+    flag for flag in range(256) if flag & (FLAG_COPIED | FLAG_DIRTY | FLAG_EXECUTABLE) == FLAG_COPIED
+)
 _EXECUTABLE_MARKS: Final = bytes(bool(flag & FLAG_EXECUTABLE) for flag in range(256))
 
 
@@ -156,10 +159,15 @@ class Memory:
             return
         if (address & _OFFSET_MASK) + size <= PAGE_SIZE:
             self._claim_page(address >> PAGE_SHIFT)
+            self.data[address : address + size] = data
         else:
-            pages = _pages(address, size)
-            self.flags[pages] = self._writable_flags(pages).translate(_DIRTIED)
-        self.data[address : address + size] = data
+            self._store_pages(address, data)
+
+    def _store_pages(self, address: int, data: bytes | memoryview) -> None:
+        """`store_bytes` over the end of a page. Engines may know a faster way."""
+        pages = _pages(address, len(data))
+        self.flags[pages] = self._writable_flags(pages).translate(_DIRTIED)
+        self.data[address : address + len(data)] = data
 
     def store_again(self, address: int, data: bytes, size: int) -> None:
         """Store the first `size` bytes of `data`, as `store_bytes`, but quickly if the same was stored there before.
@@ -185,6 +193,24 @@ class Memory:
         head, tail = (pages.start + 1) << PAGE_SHIFT, (pages.stop - 1) << PAGE_SHIFT
         self.store_bytes(address, content[: head - address])
         self.store_bytes(tail, content[tail - address : size])
+
+    def untouched_copy(self) -> tuple[bytes, int, slice] | None:
+        """What `store_again` has filled, its address, and the pages between the first and the last, if none of them was
+        written since."""
+        if self._copied is None:
+            return None
+        data, address = self._copied
+        pages = slice((address >> PAGE_SHIFT) + 1, (address + len(data) - 1) >> PAGE_SHIFT)
+        if pages.stop <= pages.start or bytes(self.flags[pages]).translate(None, delete=_UNTOUCHED_FLAGS):
+            return None
+        return data, address, pages
+
+    def mark_copied(self, data: bytes, address: int, pages: slice) -> None:
+        """These whole pages have what `store_again` of the data at the address would store there."""
+        if self._copied is None or self._copied[0] is not data or self._copied[1] != address:
+            self.flags[:] = bytes(self.flags).translate(_FORGOTTEN)
+            self._copied = data, address
+        self.flags[pages] = bytes(self.flags[pages]).translate(_REFILLED)
 
     def fill_zero(self, address: int, size: int) -> None:
         """Store `size` zero bytes."""

@@ -117,14 +117,15 @@ class PoolVerifier:
     def _short_run(self, pending: PendingVerification, checked: Checked, max_cycles: int) -> ShortRun:
         consensus, scripts = self._pool.consensus, self._scripts
         env, reader, rtx = self._pool.env(checked.status), self._pool.reader, checked.rtx
+        key = scripts.cache_key(rtx, env)
 
         def before() -> int | None:
             if not checked.is_usual:
                 verify_transaction_contextual(consensus, rtx, env, reader)
-            return scripts.verified.known(scripts.cache_key(rtx, env), max_cycles)
+            return scripts.verified.known(key, max_cycles)
 
         def passed(cycles: int) -> None:
-            scripts.verified.put(scripts.cache_key(rtx, env), cycles)
+            scripts.verified.put(key, cycles)
 
         return ShortRun(reader, rtx, env.epoch_without_proposal_window, max_cycles, pending.stop, before, passed)
 

@@ -10,6 +10,7 @@ from vm.constants import FLAG_EXECUTABLE, FLAGS_WRITTEN, PAGE_COUNT, PAGE_SHIFT,
 from vm.machine import MachineState
 from vm.translator.runtime import HostedRuntime
 from vm.wasm import layout as at
+from vm.wasm.aside import Aside
 from vm.wasm.machine import Views
 
 _MAX_IDLE: Final = 8  # instances, of all programs, that wait for their next use
@@ -101,6 +102,7 @@ class LoadedInstance:
         self._executable = self._flags.translate(_EXECUTABLE)
         self.resident = 0
         self._to_clean: list[tuple[int, int]] = []
+        self._aside = views.memory.aside = Aside()
         self._written = [(start, bytes(views.memory.data[start:end])) for start, end in _ranges_to_clean(self._flags)]
 
     def inspect(self) -> bool:
@@ -111,8 +113,11 @@ class LoadedInstance:
         flags = bytes(self.views.memory.flags)
         if flags.translate(_EXECUTABLE) != self._executable or self.views.words[_ARENA_WORD] > _MAX_ARENA:
             return False
+        moved = self._aside.put(self.views.memory)
+        if moved is not None:
+            flags = flags[: moved.start] + bytes(moved.stop - moved.start) + flags[moved.stop :]
         self._to_clean = _ranges_to_clean(flags)
-        self.resident = max(self.resident, sum(end - start for start, end in self._to_clean))
+        self.resident = max(self.resident, self._aside.size + sum(end - start for start, end in self._to_clean))
         return True
 
     def refresh(self) -> None:

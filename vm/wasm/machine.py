@@ -21,6 +21,7 @@ from vm.segments import PackedActions
 from vm.wasm import layout as at
 from vm.wasm import segments
 from vm.wasm.arguments import OUT_OF_BOUND
+from vm.wasm.aside import MIN_BYTES, Aside
 from vm.wasm.programs import parse_program
 from vm.wasm.runtime import ExportedFunction, Runtime, release
 from vm.wasm.status import Status
@@ -59,6 +60,16 @@ class LinearMemory(Memory):
     def __init__(self, linear: memoryview, words: ExportedFunction) -> None:
         super().__init__(linear[at.GUEST : at.GUEST + MEMORY_SIZE], linear[at.FLAGS : at.FLAGS + PAGE_COUNT])
         self._linear, self._words = linear, words
+        self.aside: Aside | None = None
+        """Of a memory that is used again and again."""
+
+    def _store_pages(self, address: int, data: bytes | memoryview) -> None:
+        """As in the parent; what is stored in each run need not be copied each time."""
+        if self.aside is None or len(data) < MIN_BYTES or not isinstance(data, bytes):
+            super()._store_pages(address, data)
+            return
+        self.aside.take(self, data, address)
+        self.store_again(address, data, len(data))
 
     def has_zero_word(self, address: int) -> bool:
         """As `Memory.has_zero_word`, by generated code."""
