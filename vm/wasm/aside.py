@@ -87,7 +87,8 @@ class Aside:
 
 
 def _place_of(memory: Memory, held: _Held) -> int:
-    return _address_of(memory.data) + (held.pages.start << PAGE_SHIFT)
+    first: int = held.pages.start
+    return _address_of(memory.data) + (first << PAGE_SHIFT)
 
 
 def _address_of(buffer: memoryview) -> int:
