@@ -8,7 +8,7 @@ from enum import Enum
 
 from ckb_node.txpool.links import Links
 from consensus.codec.layout import SHORT_ID_SIZE
-from consensus.types.blockchain import Transaction, out_point_key
+from consensus.types.blockchain import TX_LAYOUTS, Transaction, out_point_key
 from consensus.types.core import ResolvedTransaction
 
 BYTES_PER_CYCLE = 0.000_170_571_4
@@ -102,12 +102,11 @@ class PoolEntry:
         self.short_id = self.hash[:SHORT_ID_SIZE]
         self.raw = tx.raw
         """Its own bytes: the view that came may hold a whole block in memory."""
-        self.input_keys = tuple(cell_input.previous_output.raw for cell_input in tx.body.inputs)
+        self.input_keys = tuple(cell.out_point for cell in rtx.inputs)
         """36-byte out points of the cells that it spends."""
         self.dep_keys = tuple(dict.fromkeys(cell.out_point for cell in (*rtx.cell_deps, *rtx.dep_groups)))
         """36-byte out points of all cells that it reads: expanded deps and group cells."""
-        self.header_deps = tuple(tx.body.header_deps)
-        self.output_count = len(tx.body.outputs)
+        self.header_deps, self.output_count = _header_deps_and_outputs(tx)
         self.fee = fee
         self.cycles = cycles
         self.status = status
@@ -210,6 +209,14 @@ class PoolEntry:
         self.cycles = cycles
 
 
+def _header_deps_and_outputs(tx: Transaction) -> tuple[tuple[bytes, ...], int]:
+    """Hashes, and how many outputs there are; most structures are known."""
+    layout = TX_LAYOUTS.known(tx.raw, 0, len(tx.raw))
+    if layout is not None and not layout.header_deps:
+        return (), len(layout.outputs)
+    return tuple(tx.body.header_deps), len(tx.body.outputs)
+
+
 Score = tuple[int, int]
 """Fee rate (fixed point, shannons per weight unit) that a miner can count on, and the ancestors' weight for ties."""
 
@@ -218,6 +225,8 @@ def score(entry: PoolEntry, ancestors: PackageTotals) -> Score:
     """The lower of the entry's own fee rate and that of it with its ancestors."""
     ancestors_weight = ancestors.weight
     own = (entry.fee << _RATE_BITS) // entry.weight
+    if ancestors.count == 1:  # itself
+        return own, ancestors_weight
     return min(own, (ancestors.fee << _RATE_BITS) // ancestors_weight), ancestors_weight
 
 
@@ -227,4 +236,6 @@ EvictKey = tuple[int, int, int]
 def evict_key(entry: PoolEntry) -> EvictKey:
     """Order of eviction from a full pool: lowest fee rate with descendants, fewest descendants, oldest."""
     down = entry.descendants
+    if down.count == 1:  # itself
+        return entry.fee_rate, 1, entry.timestamp
     return max(entry.fee_rate, fee_rate(down.fee, down.weight)), down.count, entry.timestamp

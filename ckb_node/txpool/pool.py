@@ -110,6 +110,7 @@ class TxPool:
         """Move to another state of the chain; entries change their status in the two-step commit."""
         self.reader = reader
         self.tip = reader.tip_header()
+        self._envs = {status: self._env_of(status) for status in Status}
         self._usual = UsualRules(self.consensus, reader, self.env(Status.PENDING).epoch)
         self.vm_version = type_script_vm_version(self.consensus, self.env(Status.PENDING).epoch_without_proposal_window)
         before, self.proposals = self.proposals, self._proposal_reader.table(reader)
@@ -229,6 +230,9 @@ class TxPool:
 
     def env(self, status: Status) -> TxEnv:
         """The block in which a transaction of this status would be committed: environment of its scripts."""
+        return self._envs[status]
+
+    def _env_of(self, status: Status) -> TxEnv:
         if status is Status.PENDING:
             return TxEnv.submitted(self.tip)
         return TxEnv.proposed(self.tip, 0 if status is Status.GAP else PROPOSED_FOR)
@@ -238,7 +242,7 @@ class TxPool:
         tx = checked.rtx.transaction
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
-        if checked.tip_hash != self.tip.hash or self._has_lost_parent(checked.rtx):
+        if checked.tip_hash != self.tip.hash or (not checked.is_usual and self._has_lost_parent(checked.rtx)):
             checked = self.check(tx)
             try:
                 verify_time_relative(self.consensus, checked.rtx, self.env(checked.status), self.reader)
@@ -276,10 +280,12 @@ class TxPool:
 
     def _verify_reads_are_unspent(self, rtx: ResolvedTransaction, conflicts: set[bytes]) -> None:
         """A cell that it reads may have been spent while its scripts ran."""
-        inputs = {cell.out_point for cell in rtx.inputs}
+        spenders = self.graph.spenders
         for cell in (*rtx.cell_deps, *rtx.dep_groups):
-            spender = self.graph.spenders.get(cell.out_point)
-            if spender is not None and spender not in conflicts and cell.out_point not in inputs:
+            spender = spenders.get(cell.out_point)
+            if spender is None or spender in conflicts:
+                continue
+            if not any(cell.out_point == each.out_point for each in rtx.inputs):
                 raise ResolveFailed(DeadOutPointError(cell.out_point))
 
     def _insert(self, entry: PoolEntry, conflicts: set[bytes]) -> None:

@@ -1,7 +1,8 @@
 """Pages that wait beside a guest's memory for the next run that stores the same at the same place.
 
-Most locks load a table of a megabyte first. To copy it for each run, and to clear the memory behind it, costs as much as
-half of the run itself. Pages are moved instead, which leaves zeros where they were; a run finds what it would find anyway.
+Most locks load a table of a megabyte first. To copy it for each run, and to clear the memory behind it, costs as much
+as half of the run itself. Pages are moved instead, which leaves zeros where they were: a run finds what it would find
+anyway.
 """
 
 from __future__ import annotations
