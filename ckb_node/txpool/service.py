@@ -71,8 +71,10 @@ class PoolService(PoolAnswers):
         self.refused: RefusedTransactions | None = None
         """Where those whose scripts fail are kept."""
         self.fee_estimates = FeeEstimates(pool, None, lambda: False)
-        following = Following(chain, pool, verify_queue, remote, self.returning, self._reverification, self._forget_all)
-        chain.listen(following.on_change)
+        self.following = Following(
+            chain, pool, verify_queue, remote, self.returning, self._reverification, self._forget_all
+        )
+        chain.listen(self.following.on_change)
         chain.listen_decided(self._reverification.on_decided)
 
     def tasks(self) -> Mapping[str, Run]:

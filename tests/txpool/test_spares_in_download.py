@@ -9,7 +9,7 @@ import pytest
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
-from ckb_node.txpool.service import SPARE_BLOCKS
+from ckb_node.txpool.following import SPARE_BLOCKS
 from consensus.types.blockchain import Block
 from tests.support.chains.devchain import dev_chain
 
@@ -43,6 +43,6 @@ async def test_blocks_of_a_download_are_not_read_for_relay(monkeypatch: pytest.M
             block = view.block(tip.hash)
         assert block is not None
         attached = Looked(block, range(100), [])
-        for _ in dev.pool._on_change(ChainChanged(tip, tip, [], attached)):
+        for _ in dev.pool.following.on_change(ChainChanged(tip, tip, [], attached)):
             pass
     assert attached.at == ([] if takes_runs else list(range(100 - SPARE_BLOCKS, 100)))
