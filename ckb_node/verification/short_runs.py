@@ -1,18 +1,17 @@
-"""Worker processes for the pool's short transactions: each always has the next ones at hand, and none waits for the
-event loop between two.
+"""Worker processes for the pool's short transactions: each always has the next ones at hand.
 
-A thread of its own talks to them, so that the loop is woken once for several verdicts. Processes start when there is
-enough to do and end when there is nothing for a while; without them the pool's threads run short scripts.
+The event loop talks to them itself: a thread in between would wait for the interpreter lock at each of its system
+calls. Processes start when there is enough to do and end when there is nothing for a while; without them the pool's
+threads run short scripts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count, groupby
@@ -20,33 +19,28 @@ from typing import Final
 
 import structlog
 
-from ckb_node.verification.messages import Done, Ending, Setup
+from ckb_node.verification.messages import Answer, Ask, Done, Ending, Setup
 from ckb_node.verification.script_log import log_run
 from ckb_node.verification.stopping import POLL_S, Gate, ScriptsStopped, Stop
 from ckb_node.verification.transfer import unpack_error
 from ckb_node.verification.watch import StartPauses
-from ckb_node.verification.worker_handle import (
-    MAX_RESIDENT_BYTES,
-    RETIRE_BYTES,
-    Pollable,
-    Work,
-    WorkerDiedError,
-    WorkerHandle,
-    readable,
-)
+from ckb_node.verification.worker_handle import MAX_RESIDENT_BYTES, RETIRE_BYTES, Work, WorkerDiedError, WorkerHandle
 from consensus.context import ChainReader
 from consensus.types.core import ResolvedTransaction
 
 log = structlog.get_logger("scripts")
 
-DEPTH: Final = 4
-"""Transactions that a process has at hand. What comes later waits for these, so they are few."""
+DEPTH: Final = 6
+"""Transactions that a process has at hand: it must not wait for the event loop. What comes later waits for these, so
+they are few."""
 AHEAD: Final = 3
-"""Transactions for each process that wait here: it gets them as soon as it tells of others, without the event loop."""
+"""Transactions for each process that wait here: it gets them as soon as it tells of others."""
 SLOW_S: Final = 0.02
 """A process gets no more while its oldest one takes longer."""
 IDLE_S: Final = 60.0
 """Processes without work for so long end."""
+SIZES_EVERY: Final = 5
+"""Looks at the processes' memory are rarer than others."""
 
 Verdict = int | Exception | None
 """Cycles, the error, or None when it takes long."""
@@ -54,8 +48,8 @@ Verdict = int | Exception | None
 
 @dataclass(eq=False, slots=True)
 class ShortRun:
-    """A transaction to run. `before` are rules that come first, in the thread: its verdict if it is known then, else
-    None; `passed` notes the cycles."""
+    """A transaction to run. `before` are rules that come first: its verdict if it is known then, else None; `passed`
+    notes the cycles."""
 
     reader: ChainReader
     rtx: ResolvedTransaction
@@ -66,34 +60,14 @@ class ShortRun:
     passed: Callable[[int], None]
     answer: asyncio.Future[int | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-
-class _Wake:
-    """Ends a poll."""
-
-    has_unsent = False
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-
-    def fileno(self) -> int:
-        return self._read
-
-    def send_on(self) -> None:
-        """Nothing is ever to be sent."""
-
-    def set(self) -> None:
-        with suppress(BlockingIOError):  # full: it is set
-            os.write(self._write, b"\0")
-
-    def clear(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._read, 4096)
-
-    def close(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
+    def end(self, verdict: Verdict) -> None:
+        """Tell its caller, unless he has left."""
+        if self.answer.done():
+            return
+        if isinstance(verdict, Exception):
+            self.answer.set_exception(verdict)
+        else:
+            self.answer.set_result(verdict)
 
 
 @dataclass(eq=False)
@@ -111,25 +85,22 @@ class _Worker:
 
 
 class ShortRuns:
-    """So many processes. `run`, `want` and `is_ready` belong to the event loop; all else to the thread."""
+    """So many processes. Belongs to the event loop; `close` may come after the loop's end."""
 
     def __init__(self, setup: Setup, processes: int, seconds: float, gate: Gate, stop: Stop) -> None:
         """Each run may take so many seconds of work; while the gate is shut all wait."""
         self._setup, self._count, self._seconds, self._gate, self._stop = setup, processes, seconds, gate, stop
-        self._given: Final[deque[ShortRun]] = deque()
         self._waiting: Final[deque[ShortRun]] = deque()
         self._workers: list[_Worker] = []
         self._pauses = StartPauses()
-        self._verdicts: list[tuple[ShortRun, Verdict]] = []
-        self._wake = _Wake()
-        self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_closing = False
-        self._looked = self._worked = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="short-scripts")
+        """Reads what scripts ask for, and waits for the end of processes."""
+        self._is_filling = self._is_closing = False
+        self._worked = 0.0
+        self._looks = count()
         self._numbers = count()
-        self._lock = threading.Lock()
-        self._is_hungry = False
-        """The thread waits, and some process has room: else it looks at what was given when a process has told."""
         self.is_ready = False
         """There is a process that takes work."""
         gate.listen(self._on_gate)
@@ -145,103 +116,49 @@ class ShortRuns:
 
     def want(self) -> None:
         """There is much to do: start, if nothing runs yet."""
-        if self._is_closing or (self._thread is not None and self._thread.is_alive()):
+        if self._is_closing or (self._task is not None and not self._task.done()):
             return
         self._loop = asyncio.get_running_loop()
         self._worked = time.monotonic()
-        self._thread = threading.Thread(target=self._serve, name="short-scripts", daemon=True)
-        self._thread.start()
+        self._start()
+        self._task = self._loop.create_task(self._look_after(), name="short scripts")
 
     async def run(self, run: ShortRun) -> int | None:
         """Cycles; None when it takes long. Raises what `before` raises, ScriptError, ScriptsStopped; WorkerDiedError
         when the processes cannot tell."""
-        with self._lock:
-            if not self.is_ready:
-                raise WorkerDiedError
-            self._given.append(run)
-            if self._is_hungry:
-                self._is_hungry = False
-                self._wake.set()
+        if not self.is_ready:
+            raise WorkerDiedError
+        run.stop.check()
+        known = run.before()
+        if known is not None:
+            return known
+        self._waiting.append(run)
+        self._fill_soon()
         return await run.answer
 
-    # ------------------------------------------------------------ the thread
+    # ------------------------------------------------------------ giving
 
-    def _serve(self) -> None:
-        try:
-            while not self._is_closing and time.monotonic() - self._worked < IDLE_S:
-                self._go_round()
-        except Exception:
-            log.exception("short scripts run in the node's own threads for a while")
-        finally:
-            self._give_up()
+    def _fill_soon(self) -> None:
+        """What comes in the same round of the loop is given together."""
+        if not self._is_filling and self._loop is not None:
+            self._is_filling = True
+            self._loop.call_soon(self._fill)
 
-    def _give_up(self) -> None:
-        """What is not decided yet takes the other way."""
-        with self._lock:
-            self.is_ready = False
-            left = [*self._waiting, *self._given]
-            self._waiting.clear()
-            self._given.clear()
-        while self._workers:
-            worker = self._workers.pop()
-            left += worker.runs.values()
-            worker.handle.close()
-        verdict = ScriptsStopped() if self._stop.is_set else WorkerDiedError()
-        self._verdicts += [(run, verdict) for run in left]
-        self._tell()
-
-    def _go_round(self) -> None:
-        self._start()
-        self._take_given()
+    def _fill(self) -> None:
+        self._is_filling = False
         now = time.monotonic()
         for worker in list(self._workers):
-            self._fill(worker, now)
-        self._tell()
-        with self._lock:
-            self._is_hungry = any(worker.room(now) for worker in self._workers)
-            if self._is_hungry and self._given:
-                return
-        self._wait()
-        self._look_after()
-        self._tell()
+            self._fill_one(worker, now)
 
-    def _take_given(self) -> None:
-        with self._lock:
-            self._is_hungry = False
-            self._waiting.extend(self._given)
-            self._given.clear()
-
-    def _wait(self) -> None:
-        """For messages of processes and for new runs."""
-        polled: list[Pollable] = [self._wake, *(worker.handle for worker in self._workers)]
-        is_idle = self.is_ready and not any(worker.runs for worker in self._workers)
-        try:
-            found = readable(polled, 10 * POLL_S if is_idle else POLL_S)
-        except WorkerDiedError:
-            for worker in [each for each in self._workers if each.handle.has_unsent]:
-                self._lose(worker)
-            return
-        if self._wake in found:
-            self._wake.clear()
-        for worker in [each for each in self._workers if each.handle in found]:
-            self._receive(worker)
-
-    def _start(self) -> None:
-        """Have all processes, as far as the system has room."""
-        if len(self._workers) < self._count and self._pauses.is_over:
-            try:
-                self._workers.append(_Worker(WorkerHandle(self._setup)))
-            except WorkerDiedError:
-                self._pauses.failed()
-        self.is_ready = any(worker.handle.is_ready for worker in self._workers)
-
-    def _fill(self, worker: _Worker, now: float) -> None:
-        """Give a process as much as it has room for; the event loop hears of the rest."""
+    def _fill_one(self, worker: _Worker, now: float) -> None:
+        """Give a process as much as it has room for."""
         runs: list[ShortRun] = []
-        room = worker.room(now)
+        room = worker.room(now) if self._waiting else 0
         while self._waiting and len(runs) < room:
             run = self._waiting.popleft()
-            if self._is_wanted(run):
+            if run.stop.is_set:
+                run.end(ScriptsStopped())
+            elif not run.answer.done():
                 runs.append(run)
         if not runs:
             return
@@ -255,36 +172,64 @@ class ShortRuns:
                 self._assign(worker, list(together))
         except WorkerDiedError:
             self._lose(worker)
+        else:
+            self._send_when_it_takes_more(worker)
 
     def _assign(self, worker: _Worker, runs: Sequence[tuple[int, ShortRun]]) -> None:
         """What their scripts ask is answered from the state of the chain that all of them were checked at."""
         work = [Work(number, run.rtx, run.epoch, run.max_cycles, self._seconds) for number, run in runs]
         worker.handle.assign(work, runs[0][1].reader)
 
-    def _is_wanted(self, run: ShortRun) -> bool:
-        """Rules and cache do not decide it."""
-        verdict: Verdict
-        try:
-            run.stop.check()
-            verdict = run.before()
-        except Exception as error:  # noqa: BLE001 - its caller gets it
-            verdict = error
-        if verdict is None:
-            return True
-        self._verdicts.append((run, verdict))
-        return False
+    def _send_when_it_takes_more(self, worker: _Worker) -> None:
+        """What its socket has no room for."""
+        if worker.handle.has_unsent and self._loop is not None:
+            self._loop.add_writer(worker.handle.fileno(), self._send_on, worker)
 
-    def _receive(self, worker: _Worker) -> None:
+    def _send_on(self, worker: _Worker) -> None:
         try:
-            finished = worker.handle.receive()
+            worker.handle.send_on()
         except WorkerDiedError:
             self._lose(worker)
             return
+        if not worker.handle.has_unsent and self._loop is not None:
+            self._loop.remove_writer(worker.handle.fileno())
+            self._fill_soon()
+
+    # ------------------------------------------------------------ what processes tell
+
+    def _receive(self, worker: _Worker) -> None:
+        try:
+            finished, asks = worker.handle.read()
+        except WorkerDiedError:
+            self._lose(worker)
+            return
+        self.is_ready = self.is_ready or worker.handle.is_ready
         for work, done in finished:
             run = worker.runs.pop(work.index)
-            self._verdicts.append((run, _verdict_of(run, done)))
+            run.end(_verdict_of(run, done))
+        now = time.monotonic()
         if finished:
-            worker.since = time.monotonic()
+            worker.since = now
+        for ask in asks:
+            self._answer_later(worker, ask)
+        self._fill_one(worker, now)
+
+    def _answer_later(self, worker: _Worker, ask: Ask) -> None:
+        """What a script asks is read beside the loop: it may be a block."""
+        assert self._loop is not None  # noqa: S101 - there are processes
+        reading = self._loop.run_in_executor(self._threads, worker.handle.answer, ask)
+        reading.add_done_callback(lambda done: self._answer(worker, done))
+
+    def _answer(self, worker: _Worker, read: asyncio.Future[Answer]) -> None:
+        if worker not in self._workers or read.cancelled():
+            return
+        try:
+            worker.handle.send(read.result())
+        except Exception as error:  # noqa: BLE001 - the chain cannot be read: who waits for it tells
+            log.error("what a script asks for cannot be read", reason=str(error))  # noqa: TRY400
+            self._lose(worker)
+        else:
+            self._send_when_it_takes_more(worker)
 
     def _lose(self, worker: _Worker) -> None:
         """A process is gone. The one that it was at may be to blame, and takes the other way; the others come first."""
@@ -292,61 +237,108 @@ class ShortRuns:
             self._pauses.worked()
         else:
             self._pauses.failed()
-        worker.handle.close()
-        self._workers.remove(worker)
+        self._drop(worker)
         first, *others = worker.runs.values() or (None,)
         if first is not None:
-            self._verdicts.append((first, None))
+            first.end(None)
         self._waiting.extendleft(reversed(others))
         worker.runs.clear()
+        self._fill_soon()
 
-    def _look_after(self) -> None:
-        """Now and then: cancel when the node stops, replace what hangs or holds too much."""
-        now = time.monotonic()
-        if now - self._looked < POLL_S:
-            return
-        self._looked = now
+    def _drop(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        self.is_ready = any(each.handle.is_ready for each in self._workers)
+        self._forget(worker)
+        self._threads.submit(worker.handle.close)
+
+    def _forget(self, worker: _Worker) -> None:
+        with suppress(RuntimeError, ValueError, OSError):  # the loop is closed, or the socket
+            if self._loop is not None:
+                self._loop.remove_reader(worker.handle.fileno())
+                self._loop.remove_writer(worker.handle.fileno())
+
+    # ------------------------------------------------------------ looking after them
+
+    def _start(self) -> None:
+        """Have all processes, as far as the system has room."""
+        assert self._loop is not None  # noqa: S101 - of `want`
+        while len(self._workers) < self._count and self._pauses.is_over:
+            try:
+                worker = _Worker(WorkerHandle(self._setup))
+            except WorkerDiedError:
+                self._pauses.failed()
+                return
+            self._workers.append(worker)
+            self._loop.add_reader(worker.handle.fileno(), self._receive, worker)
+
+    async def _look_after(self) -> None:
+        """Cancel when the node stops, replace what hangs or holds too much; end when there is nothing to do."""
+        try:
+            while time.monotonic() - self._worked < IDLE_S:
+                is_idle = self.is_ready and not self._waiting and not any(worker.runs for worker in self._workers)
+                await asyncio.sleep(10 * POLL_S if is_idle else POLL_S)
+                self._look()
+        except Exception:
+            log.exception("short scripts run in the node's own threads for a while")
+        finally:
+            self._give_up()
+
+    def _look(self) -> None:
         if self._stop.is_set:
             self._cancel()
+        looks_at_sizes = next(self._looks) % SIZES_EVERY == 0
         for worker in list(self._workers):
             worker.handle.control.is_paused = not self._gate.is_open
             try:
                 worker.handle.check_progress()
-                held = worker.handle.resident_bytes()
-                is_too_large = held > MAX_RESIDENT_BYTES or (held > RETIRE_BYTES and not worker.runs)
-                if is_too_large or worker.handle.is_stuck or worker.handle.process.poll() is not None:
-                    self._lose(worker)
             except WorkerDiedError:
                 self._lose(worker)
+                continue
+            if worker.handle.is_stuck or (looks_at_sizes and _is_too_large(worker)):
+                self._lose(worker)
+        self._start()
+        if self._waiting:
+            self._fill_soon()
 
     def _cancel(self) -> None:
         for worker in self._workers:
             self._waiting.extend(worker.runs.values())
             worker.runs.clear()
             worker.handle.forget_work()
-        self._verdicts += [(run, ScriptsStopped()) for run in self._waiting]
-        self._waiting.clear()
+        while self._waiting:
+            self._waiting.popleft().end(ScriptsStopped())
 
-    def _tell(self) -> None:
-        """The event loop hears of all verdicts at once."""
-        if self._verdicts and self._loop is not None:
-            verdicts, self._verdicts = self._verdicts, []
+    def _give_up(self) -> None:
+        """What is not decided yet takes the other way."""
+        left = list(self._waiting)
+        self._waiting.clear()
+        for worker in list(self._workers):
+            left += worker.runs.values()
+            self._drop(worker)
+        for run in left:
             with suppress(RuntimeError):  # the loop is closed, so nobody waits
-                self._loop.call_soon_threadsafe(_answer, verdicts)
+                run.end(ScriptsStopped() if self._stop.is_set else WorkerDiedError())
 
     # ------------------------------------------------------------ from other threads
 
     def _on_gate(self, is_open: bool) -> None:
-        for worker in self._workers:
+        for worker in list(self._workers):
             worker.handle.control.is_paused = not is_open
 
     def close(self) -> None:
-        """End the thread and its processes."""
+        """End all processes, and return when they are gone."""
         self._is_closing = True
-        if self._thread is not None:
-            self._wake.set()
-            self._thread.join()
-        self._wake.close()
+        if self._task is not None:
+            with suppress(RuntimeError):  # the loop is closed, and the task with it
+                self._task.cancel()
+        self._give_up()
+        self._threads.shutdown()
+
+
+def _is_too_large(worker: _Worker) -> bool:
+    held = worker.handle.resident_bytes()
+    is_gone = worker.handle.process.poll() is not None
+    return is_gone or held > MAX_RESIDENT_BYTES or (held > RETIRE_BYTES and not worker.runs)
 
 
 def _verdict_of(run: ShortRun, done: Done) -> Verdict:
@@ -358,13 +350,3 @@ def _verdict_of(run: ShortRun, done: Done) -> Verdict:
         return error
     run.passed(done.cycles)
     return done.cycles
-
-
-def _answer(verdicts: Iterable[tuple[ShortRun, Verdict]]) -> None:
-    for run, verdict in verdicts:
-        if run.answer.done():  # its task was cancelled
-            continue
-        if isinstance(verdict, Exception):
-            run.answer.set_exception(verdict)
-        else:
-            run.answer.set_result(verdict)

@@ -96,7 +96,7 @@ class WorkerHandle:
         self._started = time.monotonic()
         self._watch = Watch(self.process.pid, lambda: self.control.beats)
         self.is_ready = False
-        self._send(setup)
+        self.send(setup)
 
     def fileno(self) -> int:
         """For selectors."""
@@ -120,7 +120,7 @@ class WorkerHandle:
         for each in work:
             jobs.append(self._jobs.make(self._next_id, each.rtx, each.epoch, each.max_cycles, each.seconds))
             self._next_id += 1
-        share = self._send(Jobs(jobs)) // len(jobs)
+        share = self.send(Jobs(jobs)) // len(jobs)
         for job_id, each in enumerate(work, start=first):
             self._working[job_id] = _Assigned(each, chain, share)
             self._sent_bytes += share
@@ -141,14 +141,22 @@ class WorkerHandle:
             raise WorkerDiedError from error
 
     def receive(self) -> list[tuple[Work, Done]]:
-        """Wait for messages of the worker; the work that has ended, cancelled work left out. WorkerDiedError."""
+        """Wait for messages of the worker, and answer what it asks; the work that has ended, cancelled work left out.
+        WorkerDiedError."""
+        finished, asks = self.read()
+        for ask in asks:
+            self.send(self.answer(ask))
+        return finished
+
+    def read(self) -> tuple[list[tuple[Work, Done]], list[Ask]]:
+        """The same for who answers what it asks by `answer` and `send`."""
         try:
             data = self._connection.recv(RECEIVE_SIZE)
         except OSError as error:
             raise WorkerDiedError from error
         if not data:
             raise WorkerDiedError
-        finished = []
+        finished, asks = list[tuple[Work, Done]](), list[Ask]()
         try:
             messages = [DECODE_FROM_PROCESS(body) for body in self._frames.feed(data)]
         except (msgspec.DecodeError, FrameTooLarge) as error:
@@ -158,20 +166,21 @@ class WorkerHandle:
                 case Ready():
                     self.is_ready = True
                 case Ask():
-                    self._send(self._answer(message))
+                    asks.append(message)
                 case Done():
                     given = self._working.pop(message.job, None)
                     if given is not None:
                         self._sent_bytes -= given.size
                         finished.append((given.work, message))
-        return finished
+        return finished, asks
 
     def poll_ready(self) -> None:
         """Find out whether it is ready by now. Raises WorkerDiedError."""
         if readable([self], 0):
             self.receive()
 
-    def _answer(self, ask: Ask) -> Answer:
+    def answer(self, ask: Ask) -> Answer:
+        """From the chain that came with the work."""
         given = self._working.get(ask.job)
         if given is None:
             return Answer(None, is_wanted=False)
@@ -187,8 +196,8 @@ class WorkerHandle:
                 cells = (*work.rtx.inputs, *work.rtx.cell_deps)
                 return Answer(next((cell.data for cell in cells if cell.data_hash == ask.key), None))
 
-    def _send(self, message: ToProcess) -> int:
-        """Send a message, or keep it until the socket has room; its size in bytes."""
+    def send(self, message: ToProcess) -> int:
+        """Send a message, or keep it until the socket has room; its size in bytes. Raises WorkerDiedError."""
         data = encode(message)
         self._unsent += data
         self.send_on()
