@@ -69,6 +69,7 @@ bench-reorg: setup
 bench-pool: setup
 	$(BIN)/python -m tests.benches.pool $(if $(REFERENCE),--reference $(abspath $(REFERENCE)) --cells $(abspath $(CELLS)))
 	$(BIN)/python -m tests.benches.pool_memory $(COUNT)
+	$(BIN)/python -m tests.benches.pool_full
 
 ## Both indexers: build rate, answers, disk; REFERENCE=<its binary> beside; CELLS=<directory of the official system cells>.
 bench-indexer: setup

@@ -70,9 +70,9 @@ def template_text(template: BlockTemplate) -> EncodedJson[BlockTemplateJson]:
     if not template.text:
         # The members before it are numbers in hex, so the first such text is the member.
         bare = encode(template_json(replace(template, transactions=())))
-        before, _, behind = bare.partition(_NO_TRANSACTIONS)  # uncles, which stand before it, have no such member
+        head, _, rest = bare.partition(_TIME)
+        before, _, behind = rest[rest.index(b'"') :].partition(_NO_TRANSACTIONS)  # uncles have no such member
         texts = b",".join(_TEXTS.of(template.transactions))
-        head, _, rest = (b'%b"transactions":[%b]%b' % (before, texts, behind)).partition(_TIME)
-        template.text[:] = [head + _TIME, rest[rest.index(b'"') :]]
+        template.text[:] = [head + _TIME, b'%b"transactions":[%b]%b' % (before, texts, behind)]
     head, rest = template.text
     return EncodedJson(head + uint_text(template.current_time).encode() + rest)

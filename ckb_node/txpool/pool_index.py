@@ -7,7 +7,7 @@ four times its memory.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 
 from ckb_node.txpool.entry import PoolEntry, Status, evict_key, score
@@ -38,13 +38,11 @@ class PoolIndex:
 
     def by_score(self, statuses: Iterable[Status]) -> Iterator[bytes]:
         """Short ids of the entries of some statuses, the best paying first; nothing may change meanwhile."""
-        ranked = heapq.merge(*(reversed(self._by_score[status]) for status in statuses), reverse=True)
-        return map(_short_id, ranked)
+        return map(_short_id, _merged([reversed(self._by_score[status]) for status in statuses]))
 
     def by_score_as_now(self, statuses: Iterable[Status]) -> Iterator[bytes]:
         """The same, of those that are there at the time of the call, whatever changes meanwhile."""
-        ranked = heapq.merge(*(self._by_score[status].descending_as_now() for status in statuses), reverse=True)
-        return map(_short_id, ranked)
+        return map(_short_id, _merged([self._by_score[status].descending_as_now() for status in statuses]))
 
     def rank_by_score_among(self, entry: PoolEntry, statuses: Iterable[Status]) -> int:
         """How many entries of some statuses come before one in `by_score`."""
@@ -80,6 +78,11 @@ class PoolIndex:
         self._by_score[_STATUSES[entry.score_place[-1]]].remove(entry.score_place)
         self._by_eviction.remove(entry.evict_place)
         entry.score_place = entry.evict_place = b""
+
+
+def _merged(descending: Sequence[Iterator[bytes]]) -> Iterator[bytes]:
+    """Places of several statuses in one order; of one, which templates ask for, without the cost of that."""
+    return descending[0] if len(descending) == 1 else heapq.merge(*descending, reverse=True)
 
 
 def _short_id(score_place: bytes) -> bytes:
