@@ -441,7 +441,6 @@ async def serve(
                 tip = view.tip_header()
             sys.stdout.write(banner(config, node.consensus, tip, address, peer_addresses(node), mine=mine))
             sys.stdout.flush()
-            log.info("RPC is open", address=f"http://{address}")
             with node.progress.on_terminal():
                 await node.tasks.until(stop)
     log.info("stopped")

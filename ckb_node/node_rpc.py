@@ -90,6 +90,7 @@ async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[Addres
         with _told(parts.config.rpc_address, "RPC"):
             listening = serving(parts.tasks, dispatcher, *parts.config.rpc_address, limits, policy)
             server = await stack.enter_async_context(listening)
+        _log_listening("HTTP", server.address)
         server.routes["GET", "/health"] = health_route(parts.faults)
         guards = {"http": server.guard}
         if ws is not None:
@@ -97,14 +98,19 @@ async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[Addres
                 upgrading = serving(parts.tasks, dispatcher, *ws, wide, policy, hub)
                 sockets = await stack.enter_async_context(upgrading)
             guards["ws"] = sockets.guard
-            log.info("RPC is open by WebSocket", address=f"ws://{shown_address(*sockets.address)}")
+            _log_listening("WebSocket", sockets.address)
         if tcp is not None:
             with _told(tcp, "RPC by TCP"):
                 lines = await stack.enter_async_context(serving_lines(parts.tasks, dispatcher, hub, *tcp, wide))
             guards["tcp"] = lines.guard
-            log.info("RPC is open by TCP", address=shown_address(*lines.address))
+            _log_listening("TCP", lines.address)
         _measure(parts, guards)
         yield server.address
+
+
+def _log_listening(transport: str, address: Address) -> None:
+    """In the reference's words, which tools that start a node wait for."""
+    log.info(f"Listen {transport} RPCServer on address: {shown_address(*address)}")
 
 
 def _measure(parts: RpcParts, guards: dict[str, Guard]) -> None:

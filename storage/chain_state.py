@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from consensus.codec.layout import HEADER_SIZE, SHORT_ID_SIZE, TRANSACTION_HEAD
+from consensus.codec.molecule import BYTES_VEC
 from consensus.crypto.hashing import ckb_hash
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, Header, Transaction
@@ -224,8 +225,13 @@ class ChainState:
         found = self.raw_transaction(tx_hash)
         if found is None:
             return None
+        raw = found[1]
+        size, body, witnesses = TRANSACTION_HEAD.unpack_from(raw)
         try:
-            return Transaction.parse(found[1])
+            if size != len(raw) or body != TRANSACTION_HEAD.size:
+                return Transaction.parse(raw)  # says what is wrong
+            BYTES_VEC.check(raw, witnesses, size, False)
+            return Transaction.trusted(raw)  # the hash has shown that the body is what passed the check before
         except MoleculeError as error:
             raise StorageCorrupt(self._path, f"stored transaction 0x{tx_hash.hex()}: {error}") from error
 

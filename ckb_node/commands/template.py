@@ -72,6 +72,7 @@ listen_address = "127.0.0.1:$rpc_port"
 modules = [$modules]
 # Opens methods that a release has switched off as deprecated; today there are none.
 # enable_deprecated_rpc = false
+# `threads` and `reject_ill_transactions` of the reference may stand here, and change nothing.
 # Scripts that `well_known_scripts_only` of send_transaction lets pass besides the system's.
 # extra_well_known_lock_scripts = [{ code_hash = "0x…", hash_type = "type", args = "0x" }]
 # extra_well_known_type_scripts = []

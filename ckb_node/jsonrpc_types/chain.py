@@ -35,6 +35,7 @@ from consensus.types.blockchain import (
     Script,
     Transaction,
     UncleBlock,
+    out_point_key,
 )
 from consensus.types.core import EpochExt
 
@@ -320,7 +321,7 @@ def read_script(script: ScriptJson) -> Script:
 
 def read_out_point(out_point: OutPointJson) -> OutPoint:
     """An out point."""
-    return OutPoint(tx_hash=parse_hash(out_point.tx_hash), index=parse_uint32(out_point.index))
+    return OutPoint.trusted(out_point_key(parse_hash(out_point.tx_hash), parse_uint32(out_point.index)))
 
 
 def read_cell_input(cell_input: CellInputJson) -> CellInput:

@@ -42,7 +42,7 @@ from consensus.codec.layout import (
     U32,
 )
 from consensus.crypto.hashing import HASH_SIZE
-from consensus.types.blockchain import Block, Transaction
+from consensus.types.blockchain import Block, CellOutput, Transaction
 
 _SINCE_AND_INDEX = ByteStruct("<Q32xI")
 """Of an input, without the transaction hash."""
@@ -56,6 +56,12 @@ def transaction_json(transaction: Transaction) -> TransactionJson:
 def transaction_view_json(transaction: Transaction) -> TransactionViewJson:
     """A transaction with its hash."""
     return TransactionViewJson(*_fields(transaction.raw), "0x" + transaction.hash.hex())
+
+
+def output_json(output: CellOutput) -> CellOutputJson:
+    """An output."""
+    raw = output.raw
+    return _output(raw, raw.hex(), 0, len(raw))
 
 
 _Fields = tuple[
@@ -123,18 +129,13 @@ def _script(raw: bytes, text: str, start: int, end: int) -> ScriptJson:
 
 
 def _outputs(raw: bytes, text: str, at: int) -> list[CellOutputJson]:
-    outputs = []
-    for start, end in _parts(raw, at):
-        _, _, lock, type_, capacity = OUTPUT_HEAD.unpack_from(raw, start)
-        type_script = None if start + type_ == end else _script(raw, text, start + type_, end)
-        outputs.append(
-            CellOutputJson(
-                hex(capacity),
-                _script(raw, text, start + lock, start + type_),
-                type_script,
-            )
-        )
-    return outputs
+    return [_output(raw, text, start, end) for start, end in _parts(raw, at)]
+
+
+def _output(raw: bytes, text: str, start: int, end: int) -> CellOutputJson:
+    _, _, lock, type_, capacity = OUTPUT_HEAD.unpack_from(raw, start)
+    type_script = None if start + type_ == end else _script(raw, text, start + type_, end)
+    return CellOutputJson(hex(capacity), _script(raw, text, start + lock, start + type_), type_script)
 
 
 def _byte_strings(raw: bytes, text: str, at: int) -> list[str]:

@@ -39,6 +39,11 @@ class LoopStream(Generic[T]):
     pieces: Slices
 
 
+def as_json(answer: object) -> bytes:
+    """What a handler returned, as JSON."""
+    return answer.text if isinstance(answer, EncodedJson) else encode(answer)
+
+
 class Calls:
     """Runs the methods of a registry."""
 
@@ -62,8 +67,8 @@ class Calls:
         if isinstance(answer, ThreadStream | LoopStream):
             await services.room.wait(CLIENT.get())
             return services.lane.stream(answer.pieces) if isinstance(answer, ThreadStream) else in_turns(answer.pieces)
-        return answer.text if isinstance(answer, EncodedJson) else encode(answer)
+        return as_json(answer)
 
     def _encoded(self, method: Method, arguments: list[Any]) -> bytes:
         """In a thread."""
-        return encode(method.handler(self._services, *arguments))
+        return as_json(method.handler(self._services, *arguments))

@@ -10,8 +10,8 @@ from ckb_node.jsonrpc_types.chain import (
     BlockViewJson,
     CellOutputJson,
     TransactionViewJson,
-    cell_output_json,
 )
+from ckb_node.jsonrpc_types.fast_write import output_json
 from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, parse_hash, parse_uint32, uint_text
 from ckb_node.txpool.views import CellLookup
 from consensus.crypto.merkle import TreeProof
@@ -255,7 +255,7 @@ class DeploymentsInfoJson(Struct, frozen=True):
 def cell_info_json(cell: CellMeta, *, with_data: bool) -> CellInfoJson:
     """A cell, with its data if that was asked for."""
     data = CellDataJson(bytes_text(cell.data), bytes_text(cell.data_hash)) if with_data else None
-    return CellInfoJson(cell_output_json(cell.output), data)
+    return CellInfoJson(output_json(cell.output), data)
 
 
 def cell_status_json(lookup: CellLookup, *, with_data: bool) -> CellWithStatusJson:

@@ -7,20 +7,31 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import structlog
 
+from ckb_node.rpc.at_once import AtOnce
 from ckb_node.rpc.calls import Calls, encode
-from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception, invalid_params
+from ckb_node.rpc.errors import Code, RpcError, invalid_params
 from ckb_node.rpc.registry import IS_CROSS_ORIGIN, Method, Registry
+from ckb_node.rpc.requests import (
+    BadRequestError,
+    Request,
+    decode_batch,
+    decode_request,
+    failed,
+    failure,
+    id_of,
+    invalid_request,
+    told,
+)
 from ckb_node.rpc.subscriptions import SESSION, Session
 from ckb_node.rpc.turns import Turns
 from ckb_node.runtime.client import CLIENT, NODE
 from ckb_node.runtime.lane import PIECE_BYTES
 from ckb_node.runtime.metrics import CallMetrics
-from ckb_node.verification.stopping import ScriptsStopped
 
 log = structlog.get_logger("rpc")
 
@@ -32,9 +43,6 @@ TURN_S: Final = 0.001
 BATCHES_PER_ROUND: Final = 2
 """Batches that go on in a round of the event loop; a hundred with TURN_S each would hold up all others."""
 
-MOST_VALUES: Final = 1 << 18
-"""Values in a request: to make objects of more would hold up the whole interpreter."""
-
 DECODED_AT_ONCE: Final = 256 << 10
 """Where the parts of larger requests begin is found beside the event loop."""
 
@@ -42,32 +50,6 @@ SHORT_BATCH: Final = 16
 """A batch of so many calls begins at once."""
 
 _WHITE_SPACE = b" \t\r\n"
-
-
-class Request(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
-    """A request object. Without `id` it is a notification."""
-
-    method: str
-    jsonrpc: Literal["2.0"] | None = None
-    params: msgspec.Raw = msgspec.Raw(b"null")
-    id: int | str | msgspec.UnsetType | None = msgspec.UNSET
-
-
-class _IdOnly(msgspec.Struct, frozen=True):
-    """What can still be read of a bad request object."""
-
-    id: int | str | None = None
-
-
-class _ErrorObject(msgspec.Struct, frozen=True, omit_defaults=True):
-    code: int
-    message: str
-    data: str | msgspec.UnsetType = msgspec.UNSET
-
-
-_REQUEST = msgspec.json.Decoder(Request)
-_ID_ONLY = msgspec.json.Decoder(_IdOnly)
-_BATCH = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class AnswerCutError(Exception):
@@ -94,6 +76,7 @@ class Dispatcher:
         self._tasks = tasks
         self.room: Final = registry.services.room
         self._calls = Calls(registry)
+        self._at_once = AtOnce(registry, metrics)
         self._turns: Turns | None = None
         self._metrics = metrics
 
@@ -102,6 +85,22 @@ class Dispatcher:
     ) -> bytes:
         """The whole answer; empty when nothing is to be answered (notifications)."""
         return b"".join([part async for part in self.parts(body, client, is_foreign=is_foreign, session=session)])
+
+    def at_once(
+        self, body: bytes, client: str = NODE, *, is_foreign: bool = False, session: Session | None = None
+    ) -> bytes | None:
+        """The whole answer to a single call that needs no waiting; None for all else, which is left to `parts`.
+
+        Most of what clients ask: the steps of `parts` take longer than the answer.
+        """
+        if body[:1] != b"{":
+            return None
+        try:
+            request = decode_request(body)
+        except BadRequestError:
+            return None
+        _called_by(client, session, is_foreign=is_foreign)
+        return self._at_once.response(request, self._registry.get(request.method))
 
     async def parts(
         self, body: bytes, client: str = NODE, *, is_foreign: bool = False, session: Session | None = None
@@ -112,9 +111,7 @@ class Dispatcher:
         is worked out for it then stops, but not a call that changes something. `is_foreign` says that it is a web page
         of another machine, `session` is that of a connection that can have subscriptions. Raises AnswerCutError.
         """
-        SESSION.set(session)
-        CLIENT.set(client)
-        IS_CROSS_ORIGIN.set(is_foreign)
+        _called_by(client, session, is_foreign=is_foreign)
         if body.lstrip(_WHITE_SPACE)[:1] != b"[":
             response = await self._response_to(body)
             if isinstance(response, bytes) and len(response) <= PIECE_BYTES:
@@ -127,7 +124,7 @@ class Dispatcher:
         try:
             calls = await self._decoded_batch(body)
         except RpcError as error:
-            yield _failure(None, error)
+            yield failure(None, error)
             return
         async with aclosing(self._batch_response(client, calls)) as answers:
             async for part in answers:
@@ -135,7 +132,7 @@ class Dispatcher:
 
     def failure(self, body: bytes, error: RpcError) -> bytes:
         """The error object for a request that cannot be answered otherwise, with its id if there is one."""
-        return _failure(_id_of(body) if len(body) <= DECODED_AT_ONCE else None, error)
+        return failure(id_of(body) if len(body) <= DECODED_AT_ONCE else None, error)
 
     async def _batch_response(self, client: str, calls: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
         """The array of response objects to a batch, part by part."""
@@ -145,7 +142,7 @@ class Dispatcher:
             await turns.take()
         turn_ends = time.perf_counter() + TURN_S
         for call in calls:
-            response = await self._response_to(call)
+            response = await self._response_in_batch(call)
             if response is not None:
                 async with aclosing(self._in_parts(client, response)) as parts:
                     async for part in parts:
@@ -167,11 +164,11 @@ class Dispatcher:
     async def _decoded_batch(self, body: bytes) -> list[msgspec.Raw]:
         """The calls of a batch. Raises RpcError."""
         if len(body) <= DECODED_AT_ONCE:
-            calls = _decode_batch(body)
+            calls = decode_batch(body)
         else:
-            calls = await self._lane.run_alone(partial(_decode_batch, body))
+            calls = await self._lane.run_alone(partial(decode_batch, body))
         if not calls:
-            raise _invalid_request()
+            raise invalid_request()
         if len(calls) > self._batch_limit:
             raise invalid_params(f"batch size is too large, expect it less than: {self._batch_limit}")
         return calls
@@ -192,16 +189,32 @@ class Dispatcher:
                 for start in range(0, len(response), PIECE_BYTES):
                     yield response[start : start + PIECE_BYTES]
 
-    async def _response_to(self, raw: bytes | msgspec.Raw) -> bytes | AsyncGenerator[bytes, None] | None:
+    async def _response_to(self, raw: bytes) -> bytes | AsyncGenerator[bytes, None] | None:
         """The response object of one request object; None for a notification."""
         try:
-            if memoryview(raw).nbytes <= DECODED_AT_ONCE:
-                request = _decode_request(raw)
-            else:
-                request = await self._lane.run_alone(partial(_decode_request, raw))
-        except _BadRequestError as error:
-            return _failure(error.id, error.error)
+            request = await self._decoded(raw)
+        except BadRequestError as error:
+            return failure(error.id, error.error)
+        return await self._response(request, self._registry.get(request.method))
+
+    async def _response_in_batch(self, raw: msgspec.Raw) -> bytes | AsyncGenerator[bytes, None] | None:
+        """The same, at once where that can be."""
+        try:
+            request = await self._decoded(raw)
+        except BadRequestError as error:
+            return failure(error.id, error.error)
         method = self._registry.get(request.method)
+        response = self._at_once.response(request, method)
+        return await self._response(request, method) if response is None else response
+
+    async def _decoded(self, raw: bytes | msgspec.Raw) -> Request:
+        """Raises BadRequestError."""
+        if memoryview(raw).nbytes <= DECODED_AT_ONCE:
+            return decode_request(raw)
+        return await self._lane.run_alone(partial(decode_request, raw))
+
+    async def _response(self, request: Request, method: Method | None) -> bytes | AsyncGenerator[bytes, None] | None:
+        """The response object; None for a notification. Finished, if it changes something, though its caller leaves."""
         if self._tasks is not None and method is not None and method.is_change:
             response = await asyncio.shield(self._tasks.create_task(self._result_or_error(request, method)))
         else:
@@ -216,8 +229,7 @@ class Dispatcher:
             response = await self._result_response(request, method, encode(identity))
             has_failed = False
         except RpcError as error:
-            log.debug("a call failed", method=request.method, code=int(error.code), reason=error.message)
-            response = _failure(identity, error)
+            response = failed(request, error)
         finally:
             if self._metrics is not None:
                 name = None if method is None else method.name
@@ -239,12 +251,15 @@ class Dispatcher:
             return await _begin(request.method, result, b',"id":%b}' % identity)
         except RpcError:
             raise
-        except KNOWN_EXCEPTIONS as error:
-            raise from_exception(error) from error
-        except ScriptsStopped:
-            raise RpcError(Code.InternalError, "The node is stopping") from None
         except Exception as error:
-            raise _fault(method, error) from error
+            raise told(method, error) from error
+
+
+def _called_by(client: str, session: Session | None, *, is_foreign: bool) -> None:
+    """Who asks, for all that is done in this context from now on."""
+    SESSION.set(session)
+    CLIENT.set(client)
+    IS_CROSS_ORIGIN.set(is_foreign)
 
 
 async def _begin(method: str, pieces: AsyncGenerator[bytes, None], tail: bytes) -> bytes | AsyncGenerator[bytes, None]:
@@ -271,72 +286,3 @@ async def _go_on(
         log.warning("an answer was cut short", method=method, reason=str(error))
         raise AnswerCutError(method) from error
     yield tail
-
-
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-class _BadRequestError(Exception):
-    """Bytes that are no request object, with the id if there is one."""
-
-    def __init__(self, identity: int | str | None, error: RpcError) -> None:
-        super().__init__(error.text)
-        self.id, self.error = identity, error
-
-
-def _decode_batch(body: bytes) -> list[msgspec.Raw]:
-    """The calls of a batch. Raises RpcError."""
-    _verify_value_count(body)
-    try:
-        str(body, "utf-8")  # Raw parts are not looked into, so bad text would pass
-        return _BATCH.decode(body)
-    except _UNREADABLE:
-        raise _parse_error() from None
-
-
-def _verify_value_count(body: bytes) -> None:
-    """Each value but the first comes behind a comma; texts of the interface have none."""
-    if len(body) > MOST_VALUES and body.count(b",") > MOST_VALUES:
-        raise RpcError(Code.InvalidRequest, f"The request has more than {MOST_VALUES} values")
-
-
-def _decode_request(raw: bytes | msgspec.Raw) -> Request:
-    try:
-        if isinstance(raw, bytes):
-            _verify_value_count(raw)
-        str(raw, "utf-8")
-        request = _REQUEST.decode(raw)
-    except RpcError as error:
-        raise _BadRequestError(None, error) from None
-    except msgspec.ValidationError:
-        raise _BadRequestError(_id_of(raw), _invalid_request()) from None
-    except _UNREADABLE:
-        raise _BadRequestError(None, _parse_error()) from None
-    if bytes(memoryview(request.params)[:1]) not in b"[{n":
-        raise _BadRequestError(_id_of(raw), _invalid_request())
-    return request
-
-
-def _id_of(raw: bytes | msgspec.Raw) -> int | str | None:
-    try:
-        return _ID_ONLY.decode(raw).id
-    except _UNREADABLE:
-        return None
-
-
-def _failure(identity: int | str | None, error: RpcError) -> bytes:
-    shown = _ErrorObject(int(error.code), error.message, msgspec.UNSET if error.data is None else error.data)
-    return b'{"jsonrpc":"2.0","error":%b,"id":%b}' % (encode(shown), encode(identity))
-
-
-def _parse_error() -> RpcError:
-    return RpcError(Code.ParseError, "Parse error")
-
-
-def _invalid_request() -> RpcError:
-    return RpcError(Code.InvalidRequest, "Invalid request")
-
-
-def _fault(method: Method, error: Exception) -> RpcError:
-    log.error("an RPC method failed", method=method.name, exc_info=error)
-    return RpcError(Code.InternalError, "Internal error")

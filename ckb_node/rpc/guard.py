@@ -6,6 +6,7 @@ When room runs out, the client that has kept the server waiting longest gives wa
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
@@ -68,6 +69,32 @@ class Phase(Enum):
     LEAVING = "its end"
 
 
+class Unsent:
+    """What a client has not taken of its answers, and since when."""
+
+    __slots__ = ("_before", "_deadline", "wire")
+
+    def __init__(self) -> None:
+        self.wire: asyncio.Transport | None = None
+        """To the client, while there is one."""
+        self._before, self._deadline = 0, math.inf
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return 0 if self.wire is None else self.wire.get_write_buffer_size()
+
+    def wait(self, deadline: float) -> None:
+        """The client has to take some of it until then."""
+        self._before, self._deadline = self.size, deadline
+
+    def is_late(self, now: float, seconds: float) -> bool:
+        """Whether the client has taken nothing until the deadline; what it took gives it some seconds more."""
+        if self.size < self._before:
+            self.wait(now + seconds)
+        return now >= self._deadline
+
+
 class Guarded(Protocol):
     """A connection, as the guard sees it."""
 
@@ -87,8 +114,8 @@ class Guarded(Protocol):
         ...
 
     @property
-    def unsent(self) -> int:
-        """Bytes that its client has not taken."""
+    def unsent(self) -> Unsent:
+        """What its client has not taken."""
         ...
 
     def refuse(self, status: int, text: str = "") -> None:
@@ -101,10 +128,6 @@ class Guarded(Protocol):
 
     def end_wait(self) -> None:
         """What it waits for does not come in time."""
-        ...
-
-    def check_progress(self, now: float) -> None:
-        """Drop a client that has taken nothing for too long."""
         ...
 
 
@@ -184,7 +207,8 @@ class Guard:
     def unread(self, connection: Guarded) -> None:
         """A client does not take its answer. Too much unsent in all: the one that takes nothing longest gives way."""
         self._unread[connection] = None
-        while len(self._unread) > 1 and sum(each.unsent for each in self._unread) > self.limits.unsent_bytes:
+        connection.unsent.wait(self.loop.time() + self.limits.write_seconds)
+        while len(self._unread) > 1 and sum(each.unsent.size for each in self._unread) > self.limits.unsent_bytes:
             next(iter(self._unread)).drop()
 
     def read_again(self, connection: Guarded) -> None:
@@ -200,7 +224,8 @@ class Guard:
                 if now >= connection.deadline:
                     connection.end_wait()
             for connection in list(self._unread):
-                connection.check_progress(now)
+                if connection.unsent.is_late(now, self.limits.write_seconds):
+                    connection.drop()
 
     async def close(self) -> None:
         """Admit no more connections; answers on the way have `closing_seconds`, then all are dropped."""

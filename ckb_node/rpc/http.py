@@ -7,7 +7,7 @@ order. A client that leaves stops its request; what changes the node's state is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, HOST, ORIGIN, UPGRADE
-from aiohttp.http import HttpVersion10, HttpVersion11
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
 from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
 from ckb_node.rpc.guard import READ_BYTES, Guard, HttpLimits
@@ -33,7 +33,7 @@ from ckb_node.rpc.http_answers import (
     whole,
 )
 from ckb_node.rpc.http_connection import Connection, Left
-from ckb_node.rpc.listening import ACCEPTED_AT_ONCE, listen_deeper
+from ckb_node.rpc.listening import ACCEPTED_AT_ONCE, address_of, close, listen_deeper
 from ckb_node.rpc.origin import OriginPolicy, Standing
 from ckb_node.rpc.subscriptions import Hub
 from ckb_node.rpc.websocket import NotUpgradedError, serve_websocket
@@ -107,26 +107,19 @@ class HttpServer:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port that it listens on."""
-        if self._server is None:
-            raise RuntimeError("the server does not listen")
-        name = self._server.sockets[0].getsockname()
-        return name[0], name[1]
+        return address_of(self._server)
 
     async def listen(self, host: str, port: int) -> None:
         """Bind; OSError when the address cannot be had. Port 0 takes a free one."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self.guard, self._manager), host, port, backlog=ACCEPTED_AT_ONCE
+            lambda: Connection(self.guard, self._manager, self._answer_at_once), host, port, backlog=ACCEPTED_AT_ONCE
         )
         listen_deeper(self._server)
 
     async def close(self) -> None:
-        """Stop listening, give answers on the way a moment, and drop all connections."""
-        if self._server is not None:
-            self._server.close()
-        await self.guard.close()
-        if self._server is not None:
-            await self._server.wait_closed()
+        """Listen no more, give answers on the way a moment, and drop all connections."""
+        await close(self._server, self.guard)
 
     # ------------------------------------------------------------ answering
 
@@ -136,7 +129,9 @@ class HttpServer:
         is_kept = False
         try:
             await connection.begin()
-            standing = self._standing_of(request)
+            # A target with an authority of its own stands above the header field.
+            host = request.headers.get(HOST) if request.raw_path[:1] in "/*" else request.host
+            standing = self._standing_of(request.headers.getall(ORIGIN, ()), host)
             if request.method == "POST" and self._dispatcher is not None:
                 is_kept = await self._answer_rpc(self._dispatcher, request, connection, standing)
             elif (route := self.routes.get((request.method, request.path))) is not None:
@@ -160,14 +155,29 @@ class HttpServer:
             is_kept = connection.end() and is_kept
         return _KEPT if is_kept else _CLOSED
 
-    def _standing_of(self, request: web.BaseRequest) -> Standing:
+    def _answer_at_once(self, message: RawRequestMessage, body: bytes, client: str) -> bytes | None:
+        """Satisfies `http_connection.AtOnce`: calls of plain requests of HTTP/1.1."""
+        headers = message.headers
+        if (
+            message.method != "POST"
+            or message.version != HttpVersion11
+            or message.should_close
+            or message.path[:1] != "/"
+            or UPGRADE in headers
+            or len(body) > self.limits.body_bytes
+            or self._dispatcher is None
+        ):
+            return None
+        try:
+            standing = self._standing_of(headers.getall(ORIGIN, ()), headers.get(HOST))
+        except _RefusedError:
+            return None
+        answer = self._dispatcher.at_once(body, client, is_foreign=standing is Standing.FOREIGN)
+        return None if answer is None else whole(RESULT, b"", answer)
+
+    def _standing_of(self, origins: Sequence[str], host: str | None) -> Standing:
         """What the caller may ask for; _RefusedError for a page or a host name that is not allowed."""
-        headers = request.headers
-        # A target with an authority of its own stands above the header field.
-        host = headers.get(HOST) if request.raw_path[:1] in "/*" else request.host
-        origin = headers.get(ORIGIN)
-        if origin is not None and len(origins := headers.getall(ORIGIN)) > 1:
-            origin = ", ".join(origins)
+        origin = ", ".join(origins) if origins else None
         standing = self._standing(origin, host)
         if standing is Standing.REFUSED:
             if (now := self.guard.loop.time()) >= self._next_notice:

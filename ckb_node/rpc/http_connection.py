@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
 from aiohttp import web
-from aiohttp.http import HttpRequestParser
+from aiohttp.hdrs import CONTENT_LENGTH
+from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
-from ckb_node.rpc.guard import FREE_BYTES, HASTY_S, Guard, HttpLimits, Phase
+from ckb_node.rpc.guard import FREE_BYTES, HASTY_S, Guard, HttpLimits, Phase, Unsent
 from ckb_node.rpc.http_answers import refusal
 from ckb_node.runtime.client import client_of, site_of
 
@@ -27,6 +29,9 @@ LINGER_HEAD_BYTES: Final = 256 << 10
 HALF_CLOSED_SECONDS: Final = 0.5
 """A client that closed its side may wait for its answer so long. One that is gone looks the same."""
 
+AT_ONCE_BYTES: Final = 1 << 10
+"""Longest body of a request that may be answered as soon as it is read."""
+
 PIPELINED: Final = 4
 """Requests of a connection that are read ahead."""
 
@@ -34,11 +39,15 @@ _HEADER_BYTES = 8 << 10
 _HEADERS = 64
 _BUFFER_BYTES = 1 << 10
 """Of a body in chunks so many bytes, and a sixteenth as many chunks, are taken apart before others have their turn."""
+_HEAD_END = b"\r\n\r\n"
 _MANY_HEADERS = "Too many headers received"
 
 _OFFER = re.compile(rb"(?i)\r\nupgrade:(?![ \t]*websocket[ \t]*\r\n)")
 _IGNORED = b"\r\nx-grade:"
 """As long as the name that it replaces."""
+
+AtOnce = Callable[[RawRequestMessage, bytes, str], bytes | None]
+"""The whole answer to a request with this head and body, of this sharer; None when it needs more than that."""
 
 _SETTINGS: Final[dict[str, Any]] = {
     "access_log": None,
@@ -48,39 +57,18 @@ _SETTINGS: Final[dict[str, Any]] = {
     "max_headers": _HEADERS,
     "max_line_size": _HEADER_BYTES,
     "read_bufsize": _BUFFER_BYTES,
+    "keepalive_timeout": 1e9,  # the guard drops idle connections; the base class does not see all requests
     "tcp_keepalive": False,  # silent connections are dropped long before
 }
 
 
-class Connection(web.RequestHandler, asyncio.BufferedProtocol):
-    """One client."""
+class _Parser(HttpRequestParser):
+    """Keeps what its connection answers at once from the base class, which would queue it for a task."""
 
-    __slots__ = (
-        "_answered_at",
-        "_guard",
-        "_has_ended",
-        "_is_ahead",
-        "_is_sending",
-        "_left_over",
-        "_received",
-        "_taken_deadline",
-        "_unsent_before",
-        "_wire",
-        "client",
-        "counted",
-        "deadline",
-        "is_late",
-        "phase",
-        "sharer",
-        "task",
-    )
-
-    def __init__(self, guard: Guard, manager: web.Server) -> None:
-        super().__init__(manager, loop=guard.loop, **_SETTINGS)
-        # The base class reads 32 requests ahead, whose headers and bodies are not counted.
-        self._parser = HttpRequestParser(
-            self,
-            guard.loop,
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            connection,
+            loop,
             _BUFFER_BYTES,
             max_line_size=_HEADER_BYTES,
             max_field_size=_HEADER_BYTES,
@@ -89,8 +77,49 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             auto_decompress=False,
             max_msg_queue_size=PIPELINED,
         )
+        self._connection: Final = connection
+
+    def feed_data(  # type: ignore[override]  # the compiled one takes no more
+        self, data: bytes
+    ) -> tuple[Sequence[tuple[RawRequestMessage, Any]], bool, bytes]:
+        messages, is_upgraded, tail = super().feed_data(data)
+        if len(messages) == 1 and not is_upgraded and self._connection.answers_at_once(data, messages[0][0]):
+            self.message_consumed()
+            return (), False, tail
+        return messages, is_upgraded, tail
+
+
+class Connection(web.RequestHandler, asyncio.BufferedProtocol):
+    """One client."""
+
+    __slots__ = (
+        "_answered_at",
+        "_at_once",
+        "_guard",
+        "_has_ended",
+        "_has_turn",
+        "_is_ahead",
+        "_is_sending",
+        "_left_over",
+        "_received",
+        "_wire",
+        "client",
+        "counted",
+        "deadline",
+        "is_late",
+        "phase",
+        "sharer",
+        "task",
+        "unsent",
+    )
+
+    def __init__(self, guard: Guard, manager: web.Server, at_once: AtOnce) -> None:
+        super().__init__(manager, loop=guard.loop, **_SETTINGS)
+        # The base class reads 32 requests ahead, whose headers and bodies are not counted.
+        self._parser = _Parser(self, guard.loop)
         self._max_msg_queue_size, self._msg_queue_resume_size = PIPELINED, PIPELINED // 2
-        self._guard = guard
+        self._guard, self._at_once = guard, at_once
+        self.unsent = Unsent()
         self._wire: asyncio.Transport | None = None
         self.client = self.sharer = ""
         """The keys by which connections, and the node's work, are shared out."""
@@ -99,14 +128,14 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._received = self._left_over = 0
         self.phase = Phase.IDLE
         self.deadline = guard.loop.time() + guard.limits.idle_seconds
-        self._taken_deadline, self._unsent_before, self._answered_at = 0.0, 0, 0.0
-        self._is_ahead = self._is_sending = self._has_ended = self.is_late = False
+        self._answered_at = 0.0
+        self._is_ahead = self._is_sending = self._has_ended = self._has_turn = self.is_late = False
 
     # ------------------------------------------------------------ from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
-        self._wire = transport
+        self._wire = self.unsent.wire = transport
         host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
         self.client, self.sharer = site_of(host), client_of(host, port)
         if self._guard.admit(self):
@@ -177,13 +206,38 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._taken_deadline = self._loop.time() + self._guard.limits.write_seconds
-        self._unsent_before = self.unsent
         self._guard.unread(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._guard.read_again(self)
+
+    def answers_at_once(self, data: bytes, message: RawRequestMessage) -> bool:
+        """Whether `data`, just received, is a whole request that needs no waiting; it is answered then. No task is
+        made for it and none of the library's objects, which would take longer than the answer."""
+        body = data[data.find(_HEAD_END) + len(_HEAD_END) :]
+        if (
+            len(body) > AT_ONCE_BYTES
+            or message.headers.get(CONTENT_LENGTH) != str(len(body))
+            or self.phase is not Phase.HEAD
+            or self._received != len(data)
+            or self._messages
+            or self._paused
+            or self._wire is None
+        ):
+            return False
+        now = self._loop.time()
+        if now < self._answered_at + HASTY_S:
+            self._has_turn = self._guard.turns.take_now()
+            if not self._has_turn:
+                return False
+        answer = self._at_once(message, body, self.sharer)
+        if answer is None:
+            return False
+        self._wire.write(answer)
+        self._answered_at, self._received, self._has_turn = now, 0, False
+        self._wait_for(Phase.IDLE, self._guard.limits.idle_seconds)
+        return True
 
     # ------------------------------------------------------------ from the handler
 
@@ -192,7 +246,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self.task = asyncio.current_task()
         self._is_sending = self.is_late = False
         self._wait_for(Phase.BODY, self._guard.limits.request_seconds)
-        if self._loop.time() < self._answered_at + HASTY_S:
+        if self._has_turn:
+            self._has_turn = False
+        elif self._loop.time() < self._answered_at + HASTY_S:
             await self._guard.turns.take()
 
     def work(self, seconds: float = math.inf) -> None:
@@ -260,20 +316,6 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def has_asked(self) -> bool:
         """Whether a request of it was answered before."""
         return self._answered_at > 0
-
-    @property
-    def unsent(self) -> int:
-        """Bytes of answers that the client has not taken."""
-        return 0 if self._wire is None else self._wire.get_write_buffer_size()
-
-    def check_progress(self, now: float) -> None:
-        """Drop a client that has taken nothing of its answer for too long."""
-        unsent = self.unsent
-        if unsent < self._unsent_before:
-            self._unsent_before = unsent
-            self._taken_deadline = now + self._guard.limits.write_seconds
-        elif now >= self._taken_deadline:
-            self.drop()
 
     def refuse(self, status: int, text: str = "") -> None:
         """Say the last word; what the client still sends is read and dropped."""

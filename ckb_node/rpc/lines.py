@@ -13,8 +13,8 @@ import structlog
 
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.errors import Code, RpcError
-from ckb_node.rpc.guard import FREE_BYTES, Guard, HttpLimits
-from ckb_node.rpc.listening import ACCEPTED_AT_ONCE, listen_deeper
+from ckb_node.rpc.guard import FREE_BYTES, Guard, HttpLimits, Unsent
+from ckb_node.rpc.listening import ACCEPTED_AT_ONCE, address_of, close, listen_deeper
 from ckb_node.rpc.stream import IDLE_SECONDS, serve_stream
 from ckb_node.rpc.subscriptions import Hub
 from ckb_node.runtime.client import client_of, site_of
@@ -43,6 +43,7 @@ class LineConnection(asyncio.BufferedProtocol):
         self.task: asyncio.Task[Any] | None = None
         self.has_asked = False
         self._serving: asyncio.Task[None] | None = None
+        self.unsent: Final = Unsent()
         self._wire: asyncio.Transport | None = None
         self._received = bytearray()
         self._searched = 0
@@ -50,14 +51,13 @@ class LineConnection(asyncio.BufferedProtocol):
         self._writable: Final = asyncio.Event()
         self._writable.set()
         self._has_ended = self._is_reading = self._has_line = False
-        self._taken_deadline, self._unsent_before = 0.0, 0
 
     # ------------------------------------------------------------ from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, if there is room."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
-        self._wire = transport
+        self._wire = self.unsent.wire = transport
         host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
         self.client, self.sharer = site_of(host), client_of(host, port)
         if self._guard.admit(self):
@@ -103,8 +103,6 @@ class LineConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The client does not take what is sent."""
         self._writable.clear()
-        self._taken_deadline = self._guard.loop.time() + self._guard.limits.write_seconds
-        self._unsent_before = self.unsent
         self._guard.unread(self)
 
     def resume_writing(self) -> None:
@@ -192,20 +190,6 @@ class LineConnection(asyncio.BufferedProtocol):
 
     # ------------------------------------------------------------ for the guard
 
-    @property
-    def unsent(self) -> int:
-        """Bytes that the client has not taken."""
-        return 0 if self._wire is None else self._wire.get_write_buffer_size()
-
-    def check_progress(self, now: float) -> None:
-        """Drop a client that has taken nothing for too long."""
-        unsent = self.unsent
-        if unsent < self._unsent_before:
-            self._unsent_before = unsent
-            self._taken_deadline = now + self._guard.limits.write_seconds
-        elif now >= self._taken_deadline:
-            self.drop()
-
     def end_wait(self) -> None:
         """Its time is up."""
         self.drop()
@@ -241,10 +225,7 @@ class LineServer:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port that it listens on."""
-        if self._server is None:
-            raise RuntimeError("the server does not listen")
-        name = self._server.sockets[0].getsockname()
-        return name[0], name[1]
+        return address_of(self._server)
 
     async def listen(self, host: str, port: int) -> None:
         """Bind; OSError when the address cannot be had."""
@@ -266,11 +247,7 @@ class LineServer:
 
     async def close(self) -> None:
         """Listen no more, give answers on the way a moment, and drop all connections."""
-        if self._server is not None:
-            self._server.close()
-        await self.guard.close()
-        if self._server is not None:
-            await self._server.wait_closed()
+        await close(self._server, self.guard)
 
 
 @asynccontextmanager

@@ -64,6 +64,8 @@ Handler = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
 Price = Callable[..., int]
 """`(services, …) -> bytes`, cheap itself."""
+AtOnce = Callable[..., bytes | None]
+"""`(services, …) -> JSON`."""
 
 
 def always_expensive(*_: object) -> int:
@@ -117,6 +119,10 @@ class Method:
     """Whether its module is on or not."""
     needs_session: bool = False
     """Only connections that stay have it: TCP and WebSocket."""
+    at_once: AtOnce | None = None
+    """The result of a call that needs no waiting, None for the others, which `handler` answers. Reads nothing long."""
+    is_short: bool = False
+    """`handler` itself never waits, and changes nothing that its caller could leave half done."""
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
         """Values for the handler from the request's `params`: array, object, or nothing."""
@@ -183,6 +189,7 @@ class Methods:
         name: str | None = None,
         is_always_open: bool = False,
         needs_session: bool = False,
+        at_once: AtOnce | None = None,
     ) -> Callable[[F], F]: ...
     def method(
         self,
@@ -195,12 +202,14 @@ class Methods:
         name: str | None = None,
         is_always_open: bool = False,
         needs_session: bool = False,
+        at_once: AtOnce | None = None,
     ) -> F | Callable[[F], F]:
         """Register a function `(services, …) -> result` under its own name, or `name` where that is no identifier; its
         docstring is the documentation."""
 
         def register(function: F) -> F:
             params = _params_of(function)
+            is_async = inspect.iscoroutinefunction(function)
             self._methods.append(
                 Method(
                     name=name or function.__name__,
@@ -208,7 +217,7 @@ class Methods:
                     handler=function,
                     params=params,
                     doc=inspect.getdoc(function) or "",
-                    is_async=inspect.iscoroutinefunction(function),
+                    is_async=is_async,
                     by_name=_by_name(params),
                     deprecated=deprecated,
                     price=price,
@@ -216,6 +225,8 @@ class Methods:
                     owner_only=owner_only or self.module in OWNERS_MODULES,
                     is_always_open=is_always_open,
                     needs_session=needs_session,
+                    at_once=at_once,
+                    is_short=not (is_async or is_change or needs_session or price is not None),
                 )
             )
             return function

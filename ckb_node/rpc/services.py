@@ -16,6 +16,7 @@ from ckb_node.indexer.query import Search
 from ckb_node.indexer.service import IndexerOptions
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.answer_room import AnswerRoom
+from ckb_node.rpc.kept_texts import KeptTexts
 from ckb_node.rpc.outputs_validator import WellKnownScripts
 from ckb_node.rpc.overview import Overview
 from ckb_node.runtime.lane import Lane, Slices
@@ -387,3 +388,5 @@ class Services:
     """Of module Terminal."""
     room: AnswerRoom = field(default_factory=AnswerRoom)
     """For answers that clients have not taken yet."""
+    kept: KeptTexts = field(default_factory=KeptTexts)
+    """Answers that cannot change: blocks by hash, committed transactions by the hashes of block and transaction."""

@@ -94,9 +94,15 @@ async def _answer_all(
 ) -> None:
     while (request := await stream.receive()) is not None:
         stream.attend()
-        async with aclosing(dispatcher.parts(request, stream.sharer, is_foreign=is_foreign, session=session)) as parts:
-            await _answer(stream, parts, dispatcher, request, lock)
-        session.announced()
+        answer = dispatcher.at_once(request, stream.sharer, is_foreign=is_foreign, session=session)
+        if answer is not None:
+            async with lock:
+                await stream.send(answer)
+        else:
+            parts = dispatcher.parts(request, stream.sharer, is_foreign=is_foreign, session=session)
+            async with aclosing(parts):
+                await _answer(stream, parts, dispatcher, request, lock)
+            session.announced()
         stream.await_client(is_subscriber=session.is_subscriber)
 
 

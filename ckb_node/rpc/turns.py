@@ -16,15 +16,24 @@ class Turns:
 
     async def take(self) -> None:
         """Return when it is the caller's turn."""
-        if not self._is_armed:
-            self._is_armed = True
-            self._loop.call_soon(self._next_round)
-        if self._left and not self._waiting:
-            self._left -= 1
+        if self.take_now():
             return
         turn: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(turn)
         await turn
+
+    def take_now(self) -> bool:
+        """Take a turn of this round, if one is left and nobody waits."""
+        self._arm()
+        if not self._left or self._waiting:
+            return False
+        self._left -= 1
+        return True
+
+    def _arm(self) -> None:
+        if not self._is_armed:
+            self._is_armed = True
+            self._loop.call_soon(self._next_round)
 
     def _next_round(self) -> None:
         self._left = self._per_round

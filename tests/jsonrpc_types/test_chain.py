@@ -110,6 +110,11 @@ def test_the_fast_way_writes_the_same(transaction: Transaction) -> None:
     assert fastjson.transaction_view_json(transaction) == js.transaction_view_json(transaction)
 
 
+@given(OUTPUTS)
+def test_outputs_the_fast_way(output: CellOutput) -> None:
+    assert fastjson.output_json(output) == js.cell_output_json(output)
+
+
 @given(headers())
 def test_headers_round_trip(header: Header) -> None:
     assert js.read_header(through_text(js.header_json(header), js.HeaderJson)) == header

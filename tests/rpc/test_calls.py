@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ckb_node.rpc import dispatch as dispatch_module
+from ckb_node.rpc import requests
 from ckb_node.rpc.answer_room import AnswerRoom
 from ckb_node.rpc.calls import EncodedJson, LoopStream, ThreadStream
 from ckb_node.rpc.dispatch import BATCHES_PER_ROUND, AnswerCutError, Dispatcher
@@ -303,7 +304,7 @@ async def test_a_fault_behind_the_first_part_cuts_the_answer(world: World) -> No
 async def test_more_values_than_objects_can_be_made_of_are_refused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch_module, "MOST_VALUES", 1000)
+    monkeypatch.setattr(requests, "MOST_VALUES", 1000)
     dispatcher = dispatcher_over(world)
     for body in (b'{"jsonrpc":"2.0","id":1,"method":"light","params":[%b]}', b'[{"method":"light","params":[%b]}]'):
         answer = json.loads(await dispatcher.dispatch(body % b",".join([b"0"] * 1002)))

@@ -17,7 +17,7 @@ from ckb_node.rpc.subscriptions import Topic
 from tests.rpc.kit_http import Services, no_lingering, post, rpc, until
 from tests.rpc.kit_streams import TRANSPORTS, streams
 from tests.support.asking import ask, dispatcher_of
-from tests.support.nodes.speakers import LineSpeaker, SocketSpeaker, subscribed
+from tests.support.nodes.speakers import LineSpeaker, SocketSpeaker, Speaker, subscribed
 
 HEADER = Topic.NEW_TIP_HEADER
 
@@ -26,6 +26,18 @@ HEADER = Topic.NEW_TIP_HEADER
 def transport(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
+
+
+def transport_of(client: Speaker) -> asyncio.Transport:
+    """The client's end of the connection."""
+    if isinstance(client, LineSpeaker):
+        found: object = client.writer.transport
+    else:
+        assert isinstance(client, SocketSpeaker)
+        assert client.socket._response.connection is not None
+        found = client.socket._response.connection.transport
+    assert isinstance(found, asyncio.Transport)
+    return found
 
 
 async def test_requests_of_a_connection_are_answered_in_order(transport: str) -> None:
@@ -117,11 +129,8 @@ async def test_a_client_that_leaves_stops_its_call(transport: str) -> None:
         if isinstance(client, LineSpeaker):
             no_lingering(client.writer)
             client.writer.close()
-        elif isinstance(client, SocketSpeaker):
-            assert client.socket._response.connection is not None
-            transport_of = client.socket._response.connection.transport
-            assert isinstance(transport_of, asyncio.Transport)
-            transport_of.abort()
+        else:
+            transport_of(client).abort()
         await node.services.was_cancelled.wait()
 
 
@@ -143,8 +152,7 @@ async def test_a_slow_subscriber_loses_the_oldest_and_is_told(transport: str) ->
 async def test_a_subscriber_that_reads_nothing_costs_no_memory_and_is_dropped(transport: str) -> None:
     async with streams(write_seconds=1.0) as node, node.speaker(transport) as client:
         await subscribed(client, HEADER)
-        if isinstance(client, LineSpeaker):
-            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        transport_of(client).pause_reading()
         text = "x" * 100_000
         (connection,) = node.guards[transport].connections
 
@@ -155,10 +163,9 @@ async def test_a_subscriber_that_reads_nothing_costs_no_memory_and_is_dropped(tr
 
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(tell())
-            if transport == "tcp":
-                await until(lambda: connection.unsent > 0)
-                assert connection.unsent < 2_000_000
-                await until(lambda: not node.guards[transport].connections)
+            await until(lambda: connection.unsent.size > 0)
+            assert connection.unsent.size < 2_000_000
+            await until(lambda: not node.guards[transport].connections)
             telling.cancel()
 
 

@@ -11,18 +11,21 @@ from ckb_node.jsonrpc_types.chain import (
 )
 from ckb_node.jsonrpc_types.fast_write import block_view_json
 from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, uint_text
+from ckb_node.rpc.calls import EncodedJson, as_json, encode
 from ckb_node.rpc.chain_results import BlockFilterJson, BlockWithCyclesJson, ConsensusJson, consensus_json
 from ckb_node.rpc.errors import Code, RpcError, bad_verbosity
 from ckb_node.rpc.params import H256, Bool, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import ChainView, Services
 from consensus.rules.header import median_time
-from consensus.types.blockchain import Block, Header
+from consensus.types.blockchain import Header
 
 METHODS = Methods(Module.CHAIN)
 
 HEX, HEADER_JSON, BLOCK_JSON = 0, 1, 2
 """Levels of `verbosity`."""
+
+MainBlockAnswer = EncodedJson[BlockViewJson] | str | EncodedJson[BlockWithCyclesJson] | None
 
 
 def _price_by_hash(services: Services, block_hash: bytes, *_: object) -> int:
@@ -41,12 +44,19 @@ def _price_by_number(services: Services, number: int, *_: object) -> int:
 # ---------------------------------------------------------------- blocks and headers
 
 
-def _block_answer(block: Block, verbosity: int) -> BlockViewJson | str:
-    if verbosity == BLOCK_JSON:
-        return block_view_json(block)
-    if verbosity == HEX:
+def _block_answer(
+    services: Services, view: ChainView, block_hash: bytes, level: int
+) -> EncodedJson[BlockViewJson] | str | None:
+    """A stored block; its JSON is kept."""
+    _check_verbosity(level, BLOCK_JSON)
+    if level == BLOCK_JSON and (kept := services.kept.get(block_hash)) is not None:
+        return None if view.header(block_hash) is None else EncodedJson(kept)
+    block = view.block(block_hash)
+    if block is None:
+        return None
+    if level == HEX:
         return bytes_text(block.raw)
-    raise bad_verbosity(HEX, BLOCK_JSON)
+    return EncodedJson(services.kept.put(block_hash, encode(block_view_json(block))))
 
 
 def _header_answer(header: Header, verbosity: int) -> HeaderViewJson | str:
@@ -64,20 +74,36 @@ def _check_verbosity(verbosity: int, json_level: int) -> None:
 
 
 def _main_block_answer(
-    view: ChainView, block_hash: bytes, verbosity: int | None, *, with_cycles: bool | None
-) -> BlockViewJson | str | BlockWithCyclesJson | None:
+    services: Services, view: ChainView, block_hash: bytes, verbosity: int | None, *, with_cycles: bool | None
+) -> MainBlockAnswer:
     """A main-chain block; None when the store has it not."""
-    level = BLOCK_JSON if verbosity is None else verbosity
-    _check_verbosity(level, BLOCK_JSON)
-    block = view.block(block_hash)
-    if block is None:
-        return None
-    answer = _block_answer(block, level)
-    if not with_cycles:
+    answer = _block_answer(services, view, block_hash, BLOCK_JSON if verbosity is None else verbosity)
+    if answer is None or not with_cycles:
         return answer
     ext = view.block_ext(block_hash)
     cycles = None if ext is None or ext.cycles is None else [uint_text(each) for each in ext.cycles]
-    return BlockWithCyclesJson(answer, cycles)
+    return EncodedJson(b'{"block":%b,"cycles":%b}' % (as_json(answer), encode(cycles)))
+
+
+def _kept_block(
+    services: Services, block_hash: bytes, verbosity: int | None = None, with_cycles: bool | None = None
+) -> bytes | None:
+    """As `get_block`, for blocks whose JSON is kept."""
+    if verbosity not in (None, BLOCK_JSON) or with_cycles or (kept := services.kept.get(block_hash)) is None:
+        return None
+    with services.chain.view() as view:
+        return kept if view.is_main(block_hash) else b"null"
+
+
+def _kept_block_by_number(
+    services: Services, number: int, verbosity: int | None = None, with_cycles: bool | None = None
+) -> bytes | None:
+    """As `get_block_by_number`, for blocks whose JSON is kept."""
+    if verbosity not in (None, BLOCK_JSON) or with_cycles:
+        return None
+    with services.chain.view() as view:
+        block_hash = view.main_hash(number)
+    return None if block_hash is None else services.kept.get(block_hash)
 
 
 def _inconsistent(number: int, block_hash: bytes) -> RpcError:
@@ -87,10 +113,10 @@ def _inconsistent(number: int, block_hash: bytes) -> RpcError:
     )
 
 
-@METHODS.method(price=_price_by_hash)
+@METHODS.method(price=_price_by_hash, at_once=_kept_block)
 def get_block(
     services: Services, block_hash: H256, verbosity: Uint32 | None = None, with_cycles: Bool | None = None
-) -> BlockViewJson | str | BlockWithCyclesJson | None:
+) -> MainBlockAnswer:
     """A block of the main chain by its hash; null when the hash is unknown or not on the main chain.
 
     `verbosity` 2 (default) answers JSON, 0 the serialised block in hex. `with_cycles` wraps either as
@@ -99,19 +125,19 @@ def get_block(
     with services.chain.view() as view:
         if not view.is_main(block_hash):
             return None
-        return _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
+        return _main_block_answer(services, view, block_hash, verbosity, with_cycles=with_cycles)
 
 
-@METHODS.method(price=_price_by_number)
+@METHODS.method(price=_price_by_number, at_once=_kept_block_by_number)
 def get_block_by_number(
     services: Services, block_number: Uint64, verbosity: Uint32 | None = None, with_cycles: Bool | None = None
-) -> BlockViewJson | str | BlockWithCyclesJson | None:
+) -> MainBlockAnswer:
     """A block of the main chain by its number; null above the tip. Parameters as of `get_block`."""
     with services.chain.view() as view:
         block_hash = view.main_hash(block_number)
         if block_hash is None:
             return None
-        answer = _main_block_answer(view, block_hash, verbosity, with_cycles=with_cycles)
+        answer = _main_block_answer(services, view, block_hash, verbosity, with_cycles=with_cycles)
         if answer is None:
             raise _inconsistent(block_number, block_hash)
         return answer
@@ -171,15 +197,14 @@ def get_block_hash(services: Services, block_number: Uint64) -> str | None:
 
 
 @METHODS.method(price=_price_by_hash)
-def get_fork_block(services: Services, block_hash: H256, verbosity: Uint32 | None = None) -> BlockViewJson | str | None:
+def get_fork_block(
+    services: Services, block_hash: H256, verbosity: Uint32 | None = None
+) -> EncodedJson[BlockViewJson] | str | None:
     """A stored block that is not on the main chain; null otherwise. `verbosity` as of `get_block`."""
     with services.chain.view() as view:
         if view.is_main(block_hash):
             return None
-        level = BLOCK_JSON if verbosity is None else verbosity
-        _check_verbosity(level, BLOCK_JSON)
-        block = view.block(block_hash)
-        return None if block is None else _block_answer(block, level)
+        return _block_answer(services, view, block_hash, BLOCK_JSON if verbosity is None else verbosity)
 
 
 @METHODS.method(price=_price_by_hash)

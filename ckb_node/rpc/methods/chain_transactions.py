@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 import msgspec
 
 from ckb_node.jsonrpc_types.chain import TransactionViewJson
 from ckb_node.jsonrpc_types.fast_write import transaction_view_json
 from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_uint, uint_text
+from ckb_node.rpc.calls import encode
 from ckb_node.rpc.chain_results import (
     CellWithStatusJson,
     CyclesJson,
@@ -20,8 +22,9 @@ from ckb_node.rpc.errors import bad_verbosity
 from ckb_node.rpc.params import H256, Bool, OutPointParam, TransactionParam, Uint32
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import ChainView, Services
+from ckb_node.runtime.lane import CHEAP_BYTES
 from ckb_node.txpool.views import CellLookup, CellState, PoolTransaction, RejectedTransaction, TxState
-from consensus.types.blockchain import Transaction
+from consensus.types.blockchain import OutPoint, Transaction
 from consensus.types.core import TransactionInfo
 
 METHODS = Methods(Module.CHAIN)
@@ -29,8 +32,31 @@ METHODS = Methods(Module.CHAIN)
 HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION = 0, 1, 2
 """Levels of `verbosity`."""
 
+_UNKNOWN_CELL: Final = encode(cell_status_json(CellLookup(CellState.UNKNOWN, None), with_data=False))
 
-@METHODS.method
+
+def _small_committed(
+    services: Services, tx_hash: bytes, verbosity: int | None = None, only_committed: bool | None = None
+) -> bytes | None:
+    """As `get_transaction`, for small ones of the main chain with their JSON, which is kept."""
+    if verbosity not in (None, WITH_TRANSACTION):
+        return None
+    with services.chain.view() as view:
+        info = view.transaction_info(tx_hash)
+        if info is None:
+            return None
+        name = info.block_hash + tx_hash
+        if (kept := services.kept.get(name)) is not None:
+            return kept
+        if view.transaction_size(tx_hash) > CHEAP_BYTES:
+            return None
+        answer = _committed(view, tx_hash, WITH_TRANSACTION)
+        if answer is None or (answer.cycles is None and not info.is_cellbase):
+            return None  # cycles that were not kept may come yet
+        return services.kept.put(name, encode(answer))
+
+
+@METHODS.method(at_once=_small_committed)
 async def get_transaction(
     services: Services, tx_hash: H256, verbosity: Uint32 | None = None, only_committed: Bool | None = None
 ) -> TransactionWithStatusJson:
@@ -110,7 +136,22 @@ def _without_transaction(state: TxState, reason: str | None = None) -> Transacti
     return TransactionWithStatusJson(None, None, None, TxStatusJson(state.value, reason=reason), None, None)
 
 
-@METHODS.method
+def _small_cell(
+    services: Services, out_point: OutPoint, with_data: bool, include_tx_pool: bool | None = None
+) -> bytes | None:
+    """As `get_live_cell`, for cells of the chain with little data."""
+    if include_tx_pool:
+        return None
+    with services.chain.view() as view:
+        cell = view.cell(out_point.raw)
+        if cell is None:
+            return _UNKNOWN_CELL
+        if with_data and cell.data_size > CHEAP_BYTES:
+            return None
+        return encode(cell_status_json(CellLookup(CellState.LIVE, cell), with_data=with_data))
+
+
+@METHODS.method(at_once=_small_cell)
 async def get_live_cell(
     services: Services, out_point: OutPointParam, with_data: Bool, include_tx_pool: Bool | None = None
 ) -> CellWithStatusJson:

@@ -1,0 +1,128 @@
+"""JSON-RPC 2.0 objects: requests and batches as bytes, and error objects."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+import structlog
+
+from ckb_node.rpc.calls import encode
+from ckb_node.rpc.errors import KNOWN_EXCEPTIONS, Code, RpcError, from_exception
+from ckb_node.rpc.registry import Method
+from ckb_node.verification.stopping import ScriptsStopped
+
+log = structlog.get_logger("rpc")
+
+MOST_VALUES: Final = 1 << 18
+"""Values in a request: to make objects of more would hold up the whole interpreter."""
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """A request object. Without `id` it is a notification."""
+
+    method: str
+    jsonrpc: Literal["2.0"] | None = None
+    params: msgspec.Raw = msgspec.Raw(b"null")
+    id: int | str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _IdOnly(msgspec.Struct, frozen=True):
+    """What can still be read of a bad request object."""
+
+    id: int | str | None = None
+
+
+class _ErrorObject(msgspec.Struct, frozen=True, omit_defaults=True):
+    code: int
+    message: str
+    data: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_REQUEST = msgspec.json.Decoder(Request)
+_ID_ONLY = msgspec.json.Decoder(_IdOnly)
+_BATCH = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class BadRequestError(Exception):
+    """Bytes that are no request object, with the id if there is one."""
+
+    def __init__(self, identity: int | str | None, error: RpcError) -> None:
+        super().__init__(error.text)
+        self.id, self.error = identity, error
+
+
+def decode_batch(body: bytes) -> list[msgspec.Raw]:
+    """The calls of a batch. Raises RpcError."""
+    _verify_value_count(body)
+    try:
+        str(body, "utf-8")  # Raw parts are not looked into, so bad text would pass
+        return _BATCH.decode(body)
+    except _UNREADABLE:
+        raise _parse_error() from None
+
+
+def _verify_value_count(body: bytes) -> None:
+    """Each value but the first comes behind a comma; texts of the interface have none."""
+    if len(body) > MOST_VALUES and body.count(b",") > MOST_VALUES:
+        raise RpcError(Code.InvalidRequest, f"The request has more than {MOST_VALUES} values")
+
+
+def decode_request(raw: bytes | msgspec.Raw) -> Request:
+    """A request object. Raises BadRequestError."""
+    try:
+        if isinstance(raw, bytes):
+            _verify_value_count(raw)
+        str(raw, "utf-8")
+        request = _REQUEST.decode(raw)
+    except RpcError as error:
+        raise BadRequestError(None, error) from None
+    except msgspec.ValidationError:
+        raise BadRequestError(id_of(raw), invalid_request()) from None
+    except _UNREADABLE:
+        raise BadRequestError(None, _parse_error()) from None
+    if bytes(memoryview(request.params)[:1]) not in b"[{n":
+        raise BadRequestError(id_of(raw), invalid_request())
+    return request
+
+
+def id_of(raw: bytes | msgspec.Raw) -> int | str | None:
+    """The id of what may be no request object, if there is one."""
+    try:
+        return _ID_ONLY.decode(raw).id
+    except _UNREADABLE:
+        return None
+
+
+def failure(identity: int | str | None, error: RpcError) -> bytes:
+    """An error object."""
+    shown = _ErrorObject(int(error.code), error.message, msgspec.UNSET if error.data is None else error.data)
+    return b'{"jsonrpc":"2.0","error":%b,"id":%b}' % (encode(shown), encode(identity))
+
+
+def failed(request: Request, error: RpcError) -> bytes:
+    """The error object of a call."""
+    log.debug("a call failed", method=request.method, code=int(error.code), reason=error.message)
+    return failure(None if request.id is msgspec.UNSET else request.id, error)
+
+
+def _parse_error() -> RpcError:
+    return RpcError(Code.ParseError, "Parse error")
+
+
+def invalid_request() -> RpcError:
+    """No request object."""
+    return RpcError(Code.InvalidRequest, "Invalid request")
+
+
+def told(method: Method, error: Exception) -> RpcError:
+    """What a client is told of what a method raised, when it is no RpcError."""
+    if isinstance(error, KNOWN_EXCEPTIONS):
+        return from_exception(error)
+    if isinstance(error, ScriptsStopped):
+        return RpcError(Code.InternalError, "The node is stopping")
+    log.error("an RPC method failed", method=method.name, exc_info=error)
+    return RpcError(Code.InternalError, "Internal error")
