@@ -28,10 +28,9 @@ from consensus.types.blockchain import Block
 from tests.benches.importing import COMMAND_S, maker_on, write_lines
 from tests.benches.indexing import run_import, until_indexed
 from tests.benches.node import rss_mib
-from tests.benches.rpc_calls import BATCH, Chain, body_of, calls, mixed
+from tests.benches.rpc_calls import BATCH, Chain, body_of, calls, mixed, spoiled
 from tests.benches.rpc_load import CONNECTIONS
 from tests.benches.wrk import SECONDS, Load, is_wrk_there, load
-from tests.rpc.kit_malformed import Malformer
 from tests.support.chains.long_chain import ChainMaker
 from tests.support.chains.mixed_chain import MixedMaker
 from tests.support.nodes.process import run_command
@@ -163,7 +162,7 @@ def measure(
     if {"get_header", "get_transaction", "get_live_cell"} <= bodies.keys():
         rates |= while_importing(report, prefix, node, mixed(bodies), tail)
     if isinstance(node, OurNode):
-        malformed(report, node)
+        malformed(report, node, bodies)
     return rates
 
 
@@ -204,9 +203,9 @@ def while_importing(
     return {"import": idle, "import_loaded": beside}
 
 
-def malformed(report: Report, node: OurNode) -> None:
+def malformed(report: Report, node: OurNode, calls_of_all: Mapping[str, Sequence[bytes]]) -> None:
     """Memory while nonsense comes, first for a while, then for ROUNDS as long again."""
-    bodies = [body for body in Malformer(1).calls(MALFORMED) if b"\n" not in body]
+    bodies = spoiled([each for requests in calls_of_all.values() for each in requests[:50]], MALFORMED)
     load(node.rpc.port, bodies, MALFORMED_S)
     before = rss_mib(node)
     calls_made = sum(load(node.rpc.port, bodies, MALFORMED_S).answers for _ in range(ROUNDS))

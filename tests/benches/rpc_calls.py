@@ -65,6 +65,33 @@ def mixed(bodies: Mapping[str, Sequence[bytes]]) -> list[bytes]:
     return [bodies[kind][number % len(bodies[kind])] for number in range(500) for kind in kinds]
 
 
+def spoiled(bodies: Sequence[bytes], count: int) -> list[bytes]:
+    """Bodies that are cut, changed in some byte, or have something else in the place of their parameters."""
+    choice = Random(11)
+    junk = (
+        "[[]]",
+        "null",
+        '{"a":' * 2000 + "1" + "}" * 2000,
+        "[" * 3000,
+        f'["0x{"f" * 5000}"]',
+        f"[{'9' * 5000}]",
+        "{}",
+    )
+    found = []
+    for _ in range(count):
+        body = choice.choice(bodies)
+        at = choice.randrange(len(body))
+        match choice.randrange(3):
+            case 0:
+                body = body[:at]
+            case 1:
+                body = body[:at] + bytes([choice.randrange(32, 256)]) + body[at + 1 :]
+            case _:
+                body = body.partition(b'"params"')[0] + b'"params":' + choice.choice(junk).encode() + b"}"
+        found.append(body or b"{")
+    return found
+
+
 def _batch(requests: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(islice(requests, BATCH)) + b"]"
 

@@ -69,3 +69,13 @@ async def commit(rpc: RpcChain, transaction: Transaction) -> Block:
         if any(each.hash == transaction.hash for each in block.transactions):
             return block
     raise AssertionError("not committed within ten blocks")
+
+
+async def side_block(rpc: RpcChain) -> Block:
+    """A block beside the tip, stored but not on the main chain."""
+    tip = await rpc.node.mine()
+    template = await rpc.node.assembler.block_template()
+    other = tip.replace(header=tip.header.with_fields(timestamp=tip.header.timestamp + 1, nonce=7))
+    assert template.parent_hash == tip.hash
+    await rpc.node.chain.submit_block(other)
+    return other

@@ -7,16 +7,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 
 from ckb_node.rpc.dispatch import Dispatcher
-from ckb_node.rpc.registry import Module
-from tests.rpc.kit import RpcChain, commit, rpc_chain
+from tests.rpc.kit import RpcChain, commit, rpc_chain, side_block
 from tests.rpc.kit_http import post, running
 from tests.rpc.kit_http import rpc as request_of
-from tests.rpc.test_dispatch import BODIES, METHODS, NET, NoMiner
-from tests.rpc.test_methods_chain import UNKNOWN, side_block
-from tests.support.asking import dispatcher_of, uint_text
+from tests.support.asking import uint_text
+
+UNKNOWN = "0x" + "11" * 32
 
 
 @pytest.fixture
@@ -35,13 +33,6 @@ async def same(dispatcher: Dispatcher, method: str, *params: Any) -> Any:
     at_once = dispatcher.at_once(body)
     assert at_once in (None, await dispatcher.dispatch(body))
     return None if at_once is None else json.loads(at_once)
-
-
-@given(BODIES)
-@settings(max_examples=400)
-async def test_whatever_comes_is_answered_the_same_or_left_to_the_other(body: bytes) -> None:
-    dispatcher = dispatcher_of(NoMiner(), [Module.CHAIN], [METHODS, NET])
-    assert dispatcher.at_once(body) in (None, await dispatcher.dispatch(body))
 
 
 async def test_blocks_are_kept_and_answered_at_once(rpc: RpcChain) -> None:

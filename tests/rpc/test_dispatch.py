@@ -400,6 +400,13 @@ BODIES = st.binary(max_size=50) | (JSON_VALUES | REQUESTS | st.lists(REQUESTS, m
 
 @given(BODIES)
 @settings(max_examples=400)
+async def test_whatever_comes_is_answered_the_same_at_once_or_left_to_the_plain_way(body: bytes) -> None:
+    dispatcher = dispatcher_of(NoMiner(), [Module.CHAIN], [METHODS, NET])
+    assert dispatcher.at_once(body) in (None, await dispatcher.dispatch(body))
+
+
+@given(BODIES)
+@settings(max_examples=400)
 async def test_whatever_comes_is_answered_by_the_standard(body: bytes) -> None:
     answer = await dispatcher_of(NoMiner(), [Module.CHAIN], [METHODS, NET]).dispatch(body)
     if not answer:

@@ -11,7 +11,7 @@ from ckb_node.filters.service import FilterService
 from consensus.rules.block_filter import filter_hash
 from consensus.types.blockchain import Block, Header, OutPoint
 from storage.filters import FilterStore
-from tests.rpc.kit import FEE, RpcChain, commit, rpc_chain
+from tests.rpc.kit import FEE, RpcChain, commit, rpc_chain, side_block
 from tests.support.asking import RpcFailure, as_json, call, dispatcher_of, uint_text
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet, issued_cell
 
@@ -22,16 +22,6 @@ UNKNOWN = "0x" + "11" * 32
 async def rpc() -> AsyncIterator[RpcChain]:
     async with rpc_chain() as chain:
         yield chain
-
-
-async def side_block(rpc: RpcChain) -> Block:
-    """A block beside the tip, stored but not on the main chain."""
-    tip = await rpc.node.mine()
-    template = await rpc.node.assembler.block_template()
-    other = tip.replace(header=tip.header.with_fields(timestamp=tip.header.timestamp + 1, nonce=7))
-    assert template.parent_hash == tip.hash
-    await rpc.node.chain.submit_block(other)
-    return other
 
 
 async def test_blocks_by_hash_and_number_in_each_form(rpc: RpcChain) -> None:
