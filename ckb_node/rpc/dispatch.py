@@ -95,12 +95,8 @@ class Dispatcher:
         """
         if body[:1] != b"{":
             return None
-        try:
-            request = decode_request(body)
-        except BadRequestError:
-            return None
         _called_by(client, session, is_foreign=is_foreign)
-        return self._at_once.response(request, self._registry.get(request.method))
+        return self._short_response(body)
 
     async def parts(
         self, body: bytes, client: str = NODE, *, is_foreign: bool = False, session: Session | None = None
@@ -142,8 +138,11 @@ class Dispatcher:
             await turns.take()
         turn_ends = time.perf_counter() + TURN_S
         for call in calls:
-            response = await self._response_in_batch(call)
-            if response is not None:
+            response = self._short_response(call) or await self._response_to(call)
+            if isinstance(response, bytes) and len(response) <= PIECE_BYTES:
+                yield separator + response
+                separator = b","
+            elif response is not None:
                 async with aclosing(self._in_parts(client, response)) as parts:
                     async for part in parts:
                         yield separator + part
@@ -189,7 +188,7 @@ class Dispatcher:
                 for start in range(0, len(response), PIECE_BYTES):
                     yield response[start : start + PIECE_BYTES]
 
-    async def _response_to(self, raw: bytes) -> bytes | AsyncGenerator[bytes, None] | None:
+    async def _response_to(self, raw: bytes | msgspec.Raw) -> bytes | AsyncGenerator[bytes, None] | None:
         """The response object of one request object; None for a notification."""
         try:
             request = await self._decoded(raw)
@@ -197,15 +196,15 @@ class Dispatcher:
             return failure(error.id, error.error)
         return await self._response(request, self._registry.get(request.method))
 
-    async def _response_in_batch(self, raw: msgspec.Raw) -> bytes | AsyncGenerator[bytes, None] | None:
-        """The same, at once where that can be."""
+    def _short_response(self, raw: bytes | msgspec.Raw) -> bytes | None:
+        """The response object, if its call needs no waiting."""
+        if memoryview(raw).nbytes > DECODED_AT_ONCE:
+            return None
         try:
-            request = await self._decoded(raw)
-        except BadRequestError as error:
-            return failure(error.id, error.error)
-        method = self._registry.get(request.method)
-        response = self._at_once.response(request, method)
-        return await self._response(request, method) if response is None else response
+            request = decode_request(raw)
+        except BadRequestError:
+            return None
+        return self._at_once.response(request, self._registry.get(request.method))
 
     async def _decoded(self, raw: bytes | msgspec.Raw) -> Request:
         """Raises BadRequestError."""

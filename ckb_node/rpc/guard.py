@@ -53,6 +53,8 @@ HASTY_S: Final = 0.005
 HASTY_PER_ROUND: Final = 8
 """Clients that ask again within HASTY_S of an answer wait for each other: so many begin in a round of the event loop.
 All others pass them."""
+SHORT_PER_ROUND: Final = 32
+"""Of their calls that are answered as soon as they are read; what more there are begin as all others."""
 
 _LOOKED_AT = 64
 _WATCH_SECONDS = 0.5
@@ -141,6 +143,7 @@ class Guard:
         self.held_bytes = 0
         self.is_closing = False
         self.turns: Final = Turns(self.loop, HASTY_PER_ROUND)
+        self.short_turns: Final = Turns(self.loop, SHORT_PER_ROUND)
         self.buffer: Final = memoryview(bytearray(READ_BYTES))
         self._of_address: Final[Counter[str]] = Counter()
         self.waiting: Final[dict[Guarded, None]] = {}

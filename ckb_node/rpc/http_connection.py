@@ -97,7 +97,6 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         "_at_once",
         "_guard",
         "_has_ended",
-        "_has_turn",
         "_is_ahead",
         "_is_sending",
         "_left_over",
@@ -129,7 +128,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self.phase = Phase.IDLE
         self.deadline = guard.loop.time() + guard.limits.idle_seconds
         self._answered_at = 0.0
-        self._is_ahead = self._is_sending = self._has_ended = self._has_turn = self.is_late = False
+        self._is_ahead = self._is_sending = self._has_ended = self.is_late = False
 
     # ------------------------------------------------------------ from the transport
 
@@ -170,14 +169,20 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._received += len(data)
             self._hold_received()
             super().data_received(data)
-            return
-        if self.phase is Phase.IDLE:
-            self._wait_for(Phase.HEAD, self._guard.limits.head_seconds)
+        else:
+            self._requests_received(data)
+
+    def _requests_received(self, data: bytes) -> None:
+        is_first = self.phase is Phase.IDLE
+        if is_first:
+            self.phase = Phase.HEAD
             data = _without_offer(data)
         self._received += len(data)
         self._hold_received()
         before = self._request_count
         super().data_received(data)
+        if is_first and self.phase is Phase.HEAD:  # not answered at once
+            self._wait_for(Phase.HEAD, self._guard.limits.head_seconds)
         if self.phase is Phase.ANSWER:
             # What comes ahead of its turn stays in the client.
             self._is_ahead = True
@@ -227,16 +232,15 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         ):
             return False
         now = self._loop.time()
-        if now < self._answered_at + HASTY_S:
-            self._has_turn = self._guard.turns.take_now()
-            if not self._has_turn:
-                return False
+        if now < self._answered_at + HASTY_S and not self._guard.short_turns.take_now():
+            return False
         answer = self._at_once(message, body, self.sharer)
         if answer is None:
             return False
         self._wire.write(answer)
-        self._answered_at, self._received, self._has_turn = now, 0, False
-        self._wait_for(Phase.IDLE, self._guard.limits.idle_seconds)
+        self._answered_at, self._received, self.phase = now, 0, Phase.IDLE
+        self.deadline = now + self._guard.limits.idle_seconds
+        self._guard.await_client(self)
         return True
 
     # ------------------------------------------------------------ from the handler
@@ -246,9 +250,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self.task = asyncio.current_task()
         self._is_sending = self.is_late = False
         self._wait_for(Phase.BODY, self._guard.limits.request_seconds)
-        if self._has_turn:
-            self._has_turn = False
-        elif self._loop.time() < self._answered_at + HASTY_S:
+        if self._loop.time() < self._answered_at + HASTY_S:
             await self._guard.turns.take()
 
     def work(self, seconds: float = math.inf) -> None:

@@ -309,6 +309,29 @@ def test_the_network_of_ckb_toml_is_understood() -> None:
     assert parse_config(CHAIN).network.listens_on == []
 
 
+CKB_TOML_RPC = """
+[rpc]
+listen_address = "127.0.0.1:8114"
+max_request_body_size = 10485760
+modules = ["Net", "Pool", "Miner", "Chain", "Stats", "Subscription", "Experiment", "Debug", "Terminal"]
+tcp_listen_address = "127.0.0.1:18114"
+ws_listen_address = "127.0.0.1:28114"
+reject_ill_transactions = true
+enable_deprecated_rpc = false
+rpc_batch_limit = 2000
+threads = 4
+extra_well_known_lock_scripts = []
+extra_well_known_type_scripts = []
+"""
+
+
+def test_all_keys_of_rpc_in_ckb_toml_are_understood() -> None:
+    rpc = parse_config(CHAIN + CKB_TOML_RPC).rpc
+    assert (rpc.threads, rpc.reject_ill_transactions, rpc.rpc_batch_limit) == (4, True, 2000)
+    with pytest.raises(ConfigError, match="threads"):
+        parse_config(CHAIN + "[rpc]\nthreads = 0")
+
+
 @pytest.mark.parametrize(
     ("text", "trusted"),
     [

@@ -6,12 +6,14 @@ import asyncio
 import itertools
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from structlog.testing import capture_logs
 
 from ckb_node.config import Config, parse_config
 from ckb_node.node import Node, open_node, running
@@ -65,6 +67,16 @@ async def served(path: Path) -> AsyncIterator[tuple[Node, list[Speaker]]]:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         socket = await stack.enter_async_context(session.ws_connect(f"http://127.0.0.1:{ws}/", max_msg_size=0))
         yield node, [LineSpeaker(reader, writer), SocketSpeaker(socket)]
+
+
+async def test_the_log_says_where_rpc_listens_in_the_words_that_tools_wait_for(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with served(tmp_path):
+            pass
+    said = [line["event"] for line in logs if "RPCServer" in line["event"]]
+    assert [re.sub(r":\d+$", ":", each) for each in said] == [
+        f"Listen {transport} RPCServer on address: 127.0.0.1:" for transport in ("HTTP", "WebSocket", "TCP")
+    ]
 
 
 async def call(speaker: Speaker, method: str, *params: Any, heard: list[Any]) -> Any:
