@@ -1,0 +1,1 @@
+"""Accounts: private keys in the files that ckb-cli uses too."""
