@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile hostile-peers interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -95,6 +95,11 @@ fuzz: setup
 ## ATTACKS="f03 upload" picks some by parts of their names; SECONDS (default 8) is the length of each.
 hostile: setup
 	$(BIN)/python -m tests.hostile $(ATTACKS) --seconds $(or $(SECONDS),8)
+
+## Attacks of peers on a node that follows a mining one: floods of transactions of each kind, questions at their limits,
+## headers, bodies and compact blocks that lead nowhere, peers that are slow, deaf or gone. Some 15 s each.
+hostile-peers: setup
+	$(BIN)/python -m tests.hostile.following $(ATTACKS) --seconds $(or $(SECONDS),8)
 
 ## kill -9 at random moments, 50 times, while mining and sending.
 soak-kill: setup

@@ -19,6 +19,14 @@ class MoleculeError(CkbError):
         self.reason = reason
 
 
+class TooManyParts(MoleculeError):  # noqa: N818 - the condition is its name
+    """A table with fields that are not known, or a vector with more items than its schema lets a peer send."""
+
+    def __init__(self, type_name: str, count: int, most: int) -> None:
+        super().__init__(type_name, f"{count} parts, at most {most}")
+        self.count, self.most = count, most
+
+
 class SpecError(CkbError):
     """A chain spec that cannot be used."""
 

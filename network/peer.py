@@ -43,8 +43,8 @@ class PeerIdentity:
 class MessageTooLarge(ValueError):  # noqa: N818 - the condition is its name, as in network.framing
     """A message of our own exceeds what its protocol can carry; bytes. The connection is as before."""
 
-    def __init__(self, protocol: ProtocolSpec, size: int) -> None:
-        super().__init__(f"a message of {size} bytes on {protocol.name}, of at most {protocol.max_frame}")
+    def __init__(self, protocol: ProtocolSpec, size: int, most: int) -> None:
+        super().__init__(f"a message of {size} bytes on {protocol.name}, of at most {most}")
         self.protocol, self.size = protocol, size
 
 

@@ -96,7 +96,7 @@ class ChainState:
 
     def known_headers(self) -> KnownHeaders:
         """Headers of stored blocks, and those whose blocks have not come yet."""
-        return KnownHeaders(self._reader, self)
+        return KnownHeaders(self._reader, self, self._headers.parents)
 
     def block_record(self, block_hash: bytes) -> BlockRecord | None:
         """Header, place and transaction count of a stored block."""

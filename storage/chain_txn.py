@@ -90,7 +90,7 @@ class ChainTxn(ChainState):
         self._overlay: Final = Overlay(store)
         super().__init__(self._overlay, archive, path, headers, serial)
         self._store: Final = store
-        self.header_rows: Final = HeaderRows(store, self._overlay, self)
+        self.header_rows: Final = HeaderRows(store, self._overlay, self, headers.parents)
         self._fresh_headers: Final[dict[bytes, Header]] = {}
         self._deleted: list[bytes] = []
         self._recent: Final = RecentFacts()

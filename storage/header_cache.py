@@ -8,8 +8,12 @@ from itertools import islice
 from typing import Final
 
 from consensus.types.blockchain import Header
+from storage.recent import Recent
 
 __all__ = ["HeaderCache"]
+
+MAX_PARENTS: Final = 16_384
+"""And up to as many older ones, 8 MB: a walk over long forks of headers reads a hundred thousand rows a second."""
 
 
 class HeaderCache:
@@ -25,6 +29,8 @@ class HeaderCache:
         self._headers: Final[dict[bytes, tuple[int, Header]]] = {}
         self._lock: Final = threading.Lock()
         self._last_deletion = 0
+        self.parents: Final = Recent[bytes](MAX_PARENTS)
+        """Of headers by hash, whether their blocks are stored or not. That never changes."""
 
     def get(self, block_hash: bytes, serial: int) -> Header | None:
         """The header, if a view of commit `serial` may see it and it is here."""

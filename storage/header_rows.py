@@ -22,6 +22,7 @@ from consensus.types.blockchain import Header
 from consensus.types.core import BlockExt
 from storage.kv import Reader
 from storage.overlay import Overlay
+from storage.recent import Recent
 from storage.schema import HEADER_LEAF, HEADER_NUMBER, HEADER_ROW, META_HEADER_CUT, number_key
 
 __all__ = ["CUT_SLICE", "HeaderRow", "HeaderRows", "KnownHeaders"]
@@ -75,9 +76,11 @@ class KnownHeaders:
     While a cut is not finished, rows of the branch that is deleted may still be seen.
     """
 
-    def __init__(self, reader: Reader, stored: StoredHeaders) -> None:
+    def __init__(self, reader: Reader, stored: StoredHeaders, parents: Recent[bytes]) -> None:
+        """`parents` of headers by hash, shared by all views of a store: what stands on what never changes."""
         self._reader: Final = reader
         self._stored: Final = stored
+        self._parents: Final = parents
 
     def header(self, block_hash: bytes) -> Header | None:
         """The header, whether its block is stored or not."""
@@ -103,15 +106,30 @@ class KnownHeaders:
         header = self.header(block_hash)
         if header is None or not 0 <= number <= header.number:
             return None
-        above = next((at for at in range(number, header.number) if self._is_alone(at)), header.number)
-        if above < header.number:
-            (block_hash,) = self.hashes(above)
+        above, start = self._alone_above(number, header.number) or (header.number, block_hash)
+        found: bytes | None = start
         for _ in range(number, above):
-            header = self.header(block_hash)
-            if header is None:
-                return None
-            block_hash = header.parent_hash
-        return block_hash
+            found = None if found is None else self._parent_hash(found)
+        return found
+
+    def _alone_above(self, number: int, end: int) -> tuple[int, bytes] | None:
+        """A height from `number` on and below `end` at which one header only is known, with its hash. Not the lowest
+        one: to look at each height of a long fork costs more than to walk twice as far."""
+        at, step = number, 1
+        while at < end:
+            hashes = self.hashes(at)
+            if len(hashes) == 1:
+                return at, hashes[0]
+            at, step = number + step, 2 * step
+        return None
+
+    def _parent_hash(self, block_hash: bytes) -> bytes | None:
+        """Of a known header."""
+        parent = self._parents.get(block_hash)
+        if parent is None and (header := self.header(block_hash)) is not None:
+            parent = header.parent_hash
+            self._parents.put(block_hash, parent)
+        return parent
 
     def branch_hashes(self, block_hash: bytes, first: int, last: int) -> list[bytes] | None:
         """Hashes of the ancestors at the heights from `first` to `last`, lowest first; None when they are not known."""
@@ -125,10 +143,10 @@ class KnownHeaders:
             if len(known) == 1:  # as in `ancestor_hash`
                 above = known[0]
             else:
-                header = self.header(above)
-                if header is None:
+                parent = self._parent_hash(above)
+                if parent is None:
                     return None
-                above = header.parent_hash
+                above = parent
             found.append(above)
         found.reverse()
         return found
@@ -141,7 +159,7 @@ class KnownHeaders:
             return None
         stored, missing = 0, header.number + 1
         tip = self._stored.tip_header().number
-        guesses = [tip + 1, tip]
+        guesses = [tip, tip + 1]
         while missing - stored > 1:
             middle = guesses.pop() if guesses else (stored + missing) // 2
             if not stored < middle < missing:
@@ -150,7 +168,7 @@ class KnownHeaders:
             if ancestor is None:
                 return None
             if self._stored.header(ancestor) is None:
-                missing = middle
+                missing, block_hash = middle, ancestor  # from here the way down is shorter
             else:
                 stored = middle
         return missing
@@ -169,9 +187,6 @@ class KnownHeaders:
         """Height and hash of all rows from height `first` on, in order of height."""
         for key, _ in self._reader.iterator(prefix=HEADER_NUMBER, start=number_key(HEADER_NUMBER, first)):
             yield int.from_bytes(key[1:9], "big"), key[9:]
-
-    def _is_alone(self, number: int) -> bool:
-        return len(self.hashes(number)) == 1
 
     def hashes(self, number: int) -> list[bytes]:
         """Hashes of all known headers at a height."""
@@ -214,8 +229,8 @@ class KnownHeaders:
 class HeaderRows(KnownHeaders):
     """The rows as the open transaction sees and changes them; for `storage.chain_txn`."""
 
-    def __init__(self, committed: Reader, overlay: Overlay, stored: StoredHeaders) -> None:
-        super().__init__(overlay, stored)
+    def __init__(self, committed: Reader, overlay: Overlay, stored: StoredHeaders, parents: Recent[bytes]) -> None:
+        super().__init__(overlay, stored, parents)
         self._committed: Final = committed
         self._overlay: Final = overlay
         self._highest: int | None = None
@@ -241,6 +256,7 @@ class HeaderRows(KnownHeaders):
             row = HeaderRow(header, row.total_difficulty + compact_to_difficulty(header.compact_target))
             put(HEADER_ROW + header.hash, row.pack())
             put(number_key(HEADER_NUMBER, header.number) + header.hash, b"")
+            self._parents.put(header.hash, header.parent_hash)
         if row is not None:
             put(row.leaf_key, b"")
             self._highest = max(self._highest_row(), row.header.number)

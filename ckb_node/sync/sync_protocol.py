@@ -16,6 +16,7 @@ from ckb_node.sync.peers import SyncPeer, SyncPeers
 from consensus.codec.layout import HEADER_SIZE, U32
 from consensus.crypto.hashing import ckb_hash
 from consensus.errors import MoleculeError
+from consensus.kernels.strict import parse_block
 from consensus.types.blockchain import Block, Header
 from network.limits import SYNC, ProtocolSpec
 from network.messages.protocols import SYNC_MESSAGE, GetBlocks, GetHeaders, InIBD
@@ -153,7 +154,7 @@ def decode(payload: bytes) -> object:
         item_id, size, at = _SINGLE.unpack_from(payload)
         if size == len(payload) - 4 and at == _FIELD_AT:
             if item_id == _SEND_BLOCK_ID:
-                return Block.parse(payload[_SINGLE.size :])
+                return parse_block(payload[_SINGLE.size :])
             if item_id == _SEND_HEADERS_ID:
                 return Header.in_row(_vector_content(payload[_SINGLE.size :]))
     message: object = SYNC_MESSAGE.parse(payload)

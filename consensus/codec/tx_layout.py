@@ -24,6 +24,8 @@ from consensus.codec.output_layout import OutputLayouts
 from consensus.codec.walk import OutputFacts, Span, Walk, struct_of
 
 Check = Callable[[bytes, int, int, bool], None]
+_New = Callable[[bytes, int, int, bool], "TxLayout | None"]
+"""What is done with a transaction of unknown layout; the last: whether its layout may be derived."""
 _FEW_INPUTS: Final = 128
 _NOTHING: Final = Struct("")
 
@@ -99,10 +101,7 @@ class TxLayouts:
         if layout is not None:
             return layout
         self._check(buf, start, end, False)
-        layout = learn_layout(buf[start:end])
-        if layout.size <= self._largest and layout.parts <= self._most_parts:
-            self._keep(layout)
-        return layout
+        return self._learn(buf[start:end])
 
     def known(self, buf: bytes, start: int, end: int) -> TxLayout | None:
         """The layout of buf[start:end] if it is kept: then it is a transaction, and well formed."""
@@ -124,6 +123,13 @@ class TxLayouts:
     def check_all(self, buf: bytes, bounds: Sequence[int]) -> list[tuple[int, int, TxLayout | None]]:
         """Check the transactions between these bounds: MoleculeError. Each with its layout, None for large ones and
         for those beyond the first MAX_LEARNT of unknown layouts."""
+        return self._all(buf, bounds, self._check_new)
+
+    def find_all(self, buf: bytes, bounds: Sequence[int]) -> list[tuple[int, int, TxLayout | None]]:
+        """As `check_all`, of transactions that passed the strict check."""
+        return self._all(buf, bounds, self._find_new)
+
+    def _all(self, buf: bytes, bounds: Sequence[int], new: _New) -> list[tuple[int, int, TxLayout | None]]:
         found: list[tuple[int, int, TxLayout | None]] = []
         left, known = MAX_LEARNT, self._by_size
         for start, end in pairwise(bounds):
@@ -132,16 +138,25 @@ class TxLayouts:
                     found.append((start, end, layout))
                     break
             else:
-                found.append((start, end, self._check_new(buf, start, end, may_learn=left > 0)))
+                found.append((start, end, new(buf, start, end, left > 0)))
                 left -= 1
                 known = self._by_size
         return found
 
-    def _check_new(self, buf: bytes, start: int, end: int, *, may_learn: bool) -> TxLayout | None:
-        if may_learn:
-            return self.check(buf, start, end)
+    def _check_new(self, buf: bytes, start: int, end: int, may_learn: bool) -> TxLayout | None:
         self._check(buf, start, end, False)
-        return None
+        return self._find_new(buf, start, end, may_learn)
+
+    def _find_new(self, buf: bytes, start: int, end: int, may_learn: bool) -> TxLayout | None:
+        if not may_learn or end - start > self._largest:
+            return None
+        return self._learn(buf[start:end])
+
+    def _learn(self, raw: bytes) -> TxLayout:
+        layout = learn_layout(raw)
+        if layout.size <= self._largest and layout.parts <= self._most_parts:
+            self._keep(layout)
+        return layout
 
     def _keep(self, layout: TxLayout) -> None:
         if self._count >= self._limit:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from struct import Struct as ByteStruct
 from typing import Generic, Self, TypeVar, overload
 
+from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.frame import ordinary_frame
 from consensus.codec.layout import (
     BLOCK_ENTRY_SIZE,
@@ -226,6 +227,10 @@ class TransactionVecKind(DynVecKind[Transaction]):
         """Bounds of each transaction and its layout, see `TxLayouts.check_all`; MoleculeError."""
         return TX_LAYOUTS.check_all(buf, part_bounds(self.name, buf, start, end))
 
+    def found(self, buf: bytes, start: int) -> list[tuple[int, int, TxLayout | None]]:
+        """The same of a vector that passed the strict check."""
+        return TX_LAYOUTS.find_all(buf, trusted_bounds(buf, start))
+
 
 TRANSACTION_VEC = TransactionVecKind(kind(Transaction))
 
@@ -377,10 +382,21 @@ class Block(Table):
         bounds = None if compatible else ordinary_frame(data)
         if bounds is None:
             return super().parse(data, compatible=compatible)
-        checked = TRANSACTION_VEC.checked(data, bounds[2], bounds[3])
+        return cls._of_parts(data, bounds, TRANSACTION_VEC.checked(data, bounds[2], bounds[3]))
+
+    @classmethod
+    def passed(cls, data: bytes) -> Self:
+        """As `parse`, of bytes that passed the strict check."""
+        bounds = trusted_bounds(data, 0)
+        return cls._of_parts(data, bounds, TRANSACTION_VEC.found(data, bounds[2]))
+
+    @classmethod
+    def _of_parts(
+        cls, data: bytes, bounds: Sequence[int], transactions: Sequence[tuple[int, int, TxLayout | None]]
+    ) -> Self:
         self = cls.view(data, 0, len(data))
         header = Header.view(data[bounds[0] : bounds[1]], 0, HEADER_SIZE)
-        self.__dict__.update(_raw=data, bounds=bounds, header=header, checked_transactions=checked)
+        self.__dict__.update(_raw=data, bounds=bounds, header=header, checked_transactions=transactions)
         return self
 
     @property

@@ -32,13 +32,13 @@ def compress(payload: bytes) -> bytes | None:
     return bytes(compressed) if len(compressed) < len(payload) else None
 
 
-def decompress(compressed: Buffer) -> bytes:
-    """At most MAX_UNCOMPRESSED bytes; the size that the block declares is checked before any memory is taken."""
+def decompress(compressed: Buffer, most: int = MAX_UNCOMPRESSED) -> bytes:
+    """At most so many bytes; the size that the block declares is checked before any memory is taken."""
     try:
         declared = cramjam.snappy.decompress_raw_len(compressed)
     except cramjam.DecompressionError as error:
         raise BrokenCompression(str(error)) from None
-    if declared > MAX_UNCOMPRESSED or declared > MAX_EXPANSION * len(compressed):
+    if declared > most or declared > MAX_EXPANSION * len(compressed):
         raise BrokenCompression(f"{declared} bytes in {len(compressed)}")
     try:
         return bytes(cramjam.snappy.decompress_raw(compressed))

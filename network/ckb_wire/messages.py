@@ -39,9 +39,11 @@ def message_frame(protocol: ProtocolSpec, payload: bytes) -> tuple[bytes, bytes]
     else:
         compressed = compress(payload) if protocol.compresses else None
         body, flag = (payload, b"\x00") if compressed is None else (compressed, b"\x80")
+        if compressed is not None and len(payload) > protocol.max_unpacked:
+            raise MessageTooLarge(protocol, len(payload), protocol.max_unpacked)
         size = FLAG_SIZE + len(body)
     if size > protocol.max_frame:
-        raise MessageTooLarge(protocol, size)
+        raise MessageTooLarge(protocol, size, protocol.max_frame)
     return size.to_bytes(LENGTH_SIZE, "big") + flag, body
 
 
@@ -54,6 +56,7 @@ class MessageReader:
         "_flag",
         "_has_flag",
         "_max_size",
+        "_max_unpacked",
         "_min_size",
         "_missing",
         "_pieces",
@@ -66,6 +69,7 @@ class MessageReader:
         """`deliver` gets each payload, decompressed."""
         self._deliver: Final = deliver
         self._max_size: Final = protocol.max_frame
+        self._max_unpacked: Final = protocol.max_unpacked
         self._has_flag: Final = protocol.has_flag_byte
         self._min_size: Final = FLAG_SIZE + 1 if protocol.has_flag_byte else 0
         self._prefix_size: Final = LENGTH_SIZE + (FLAG_SIZE if protocol.has_flag_byte else 0)
@@ -111,7 +115,7 @@ class MessageReader:
                 self._keep(data, start, end)
                 return end + offset
             if has_flag and data[start - 1] & COMPRESSED:
-                self._deliver(unpacked(memoryview(data)[start:at]))
+                self._deliver(unpacked(memoryview(data)[start:at], self._max_unpacked))
             else:
                 self._deliver(data[start:at])
         self._prefix = data[at:end]
@@ -124,7 +128,7 @@ class MessageReader:
             body = b"".join(self._pieces)
             self._pieces.clear()
             self.held_bytes = 0
-            self._deliver(unpacked(body) if self._flag & COMPRESSED else body)
+            self._deliver(unpacked(body, self._max_unpacked) if self._flag & COMPRESSED else body)
         return stop
 
     def _keep(self, data: bytes, at: int, end: int) -> None:
@@ -148,9 +152,9 @@ class MessageReader:
         return BrokenMessage(ProtocolFault.TOO_SHORT, f"{size} bytes, of at least {self._min_size}")
 
 
-def unpacked(compressed: bytes | memoryview) -> bytes:
-    """The payload of a message with the flag COMPRESSED. Raises BrokenMessage."""
+def unpacked(compressed: bytes | memoryview, most: int) -> bytes:
+    """The payload of a message with the flag COMPRESSED, of so many bytes at most. Raises BrokenMessage."""
     try:
-        return decompress(compressed)
+        return decompress(compressed, most)
     except BrokenCompression as error:
         raise BrokenMessage(ProtocolFault.BAD_COMPRESSION, str(error)) from None

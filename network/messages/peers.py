@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from consensus.codec.molecule import (
     BOOL,
     BYTE,
     BYTES,
-    BYTES_VEC,
     UINT16,
     UINT32,
     UINT64,
@@ -16,12 +16,22 @@ from consensus.codec.molecule import (
     Field,
     Table,
     UnionKind,
+    at_most,
     field,
     kind,
     optional,
     trailing,
     vector,
 )
+
+MAX_NODES: Final = 1000
+"""Nodes in one message."""
+MAX_NODE_ADDRESSES: Final = 3
+"""Addresses of one node."""
+MAX_ROUTE: Final = 6
+"""Peers that pass a hole punching request on."""
+MAX_ADDRESSES: Final = 24
+"""Where an end of hole punching may be reached."""
 
 # --- ping ---
 
@@ -62,7 +72,7 @@ class GetNodes(Table):
 class Node(Table):
     """A node by its multiaddresses; with `flags` it is the schema's `Node2`."""
 
-    addresses: Field[Sequence[bytes]] = field(BYTES_VEC)
+    addresses: Field[Sequence[bytes]] = field(at_most(MAX_NODE_ADDRESSES, BYTES))
     flags: Field[int | None] = trailing(UINT64, default=None)
 
 
@@ -70,7 +80,7 @@ class Nodes(Table):
     """Addresses of nodes; `announce` 1: unasked."""
 
     announce: Field[bytes] = field(BOOL)
-    items: Field[Sequence[Node]] = field(vector(kind(Node)))
+    items: Field[Sequence[Node]] = field(at_most(MAX_NODES, kind(Node)))
 
 
 DISCOVERY_PAYLOAD = UnionKind("DiscoveryPayload", {0: GetNodes, 1: Nodes})
@@ -112,6 +122,9 @@ class Identify(Table):
 
 # --- hole punching ---
 
+ROUTE = at_most(MAX_ROUTE, BYTES)
+FEW_ADDRESSES = at_most(MAX_ADDRESSES, kind(Address))
+
 
 class ConnectionRequest(Table):
     """A node behind a NAT asks another one, over a path of peers, to connect."""
@@ -119,8 +132,8 @@ class ConnectionRequest(Table):
     from_: Field[bytes] = field(BYTES)
     to: Field[bytes] = field(BYTES)
     max_hops: Field[int] = field(BYTE)
-    route: Field[Sequence[bytes]] = field(BYTES_VEC)
-    listen_addrs: Field[Sequence[Address]] = field(ADDRESS_VEC)
+    route: Field[Sequence[bytes]] = field(ROUTE)
+    listen_addrs: Field[Sequence[Address]] = field(FEW_ADDRESSES)
 
 
 class ConnectionRequestDelivered(Table):
@@ -128,9 +141,9 @@ class ConnectionRequestDelivered(Table):
 
     from_: Field[bytes] = field(BYTES)
     to: Field[bytes] = field(BYTES)
-    route: Field[Sequence[bytes]] = field(BYTES_VEC)
-    sync_route: Field[Sequence[bytes]] = field(BYTES_VEC)
-    listen_addrs: Field[Sequence[Address]] = field(ADDRESS_VEC)
+    route: Field[Sequence[bytes]] = field(ROUTE)
+    sync_route: Field[Sequence[bytes]] = field(ROUTE)
+    listen_addrs: Field[Sequence[Address]] = field(FEW_ADDRESSES)
 
 
 class ConnectionSync(Table):
@@ -138,7 +151,7 @@ class ConnectionSync(Table):
 
     from_: Field[bytes] = field(BYTES)
     to: Field[bytes] = field(BYTES)
-    route: Field[Sequence[bytes]] = field(BYTES_VEC)
+    route: Field[Sequence[bytes]] = field(ROUTE)
 
 
 HOLE_PUNCHING_MESSAGE = UnionKind(

@@ -22,7 +22,9 @@ from consensus.codec.molecule import (
     UINT256,
     UINT256_VEC,
     CompositeKind,
+    DynVecKind,
     Field,
+    Kind,
     Struct,
     Table,
     UnionKind,
@@ -31,8 +33,9 @@ from consensus.codec.molecule import (
     trailing,
     vector,
 )
-from consensus.codec.molecule.kinds import Check
+from consensus.codec.molecule.kinds import Check, T
 from consensus.crypto.hashing import ckb_hash
+from consensus.kernels.strict import Strict, verify_strict
 from consensus.types.blockchain import (
     PROPOSAL_SHORT_ID_VEC,
     TRANSACTION_VEC,
@@ -91,12 +94,18 @@ SYNC_MESSAGE = UnionKind("SyncMessage", {0: GetHeaders, 1: SendHeaders, 2: GetBl
 # --- relay ---
 
 
-class _KnownLayouts(CompositeKind[Transaction]):
+LARGE = 4096
+"""Bytes from which on transactions are checked by generated code: thousands of parts would keep the event loop."""
+
+
+class _PeersTransaction(CompositeKind[Transaction]):
     """A transaction, checked by its layout where one is known: it costs a tenth."""
 
     def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         if compatible:
             super().check(buf, start, end, compatible)
+        elif end - start > LARGE:
+            verify_strict(Strict.TRANSACTION, buf, start, end)
         else:
             TX_LAYOUTS.check(buf, start, end)
 
@@ -105,11 +114,28 @@ class _KnownLayouts(CompositeKind[Transaction]):
         return self.check
 
 
+class _StrictVec(DynVecKind[T]):
+    """A vector that is checked as a whole."""
+
+    def __init__(self, item: Kind[T], what: Strict) -> None:
+        super().__init__(item)
+        self._what = what
+
+    def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
+        if compatible:
+            super().check(buf, start, end, compatible)
+        else:
+            verify_strict(self._what, buf, start, end)
+
+
+PEERS_TRANSACTION = _PeersTransaction(Transaction)
+
+
 class IndexTransaction(Table):
     """A transaction with its place in its block."""
 
     index: Field[int] = field(UINT32)
-    transaction: Field[Transaction] = field(_KnownLayouts(Transaction))
+    transaction: Field[Transaction] = field(PEERS_TRANSACTION)
 
 
 class CompactBlock(Table):
@@ -117,7 +143,9 @@ class CompactBlock(Table):
 
     header: Field[Header] = field(kind(Header))
     short_ids: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
-    prefilled_transactions: Field[Sequence[IndexTransaction]] = field(vector(kind(IndexTransaction)))
+    prefilled_transactions: Field[Sequence[IndexTransaction]] = field(
+        _StrictVec(kind(IndexTransaction), Strict.PREFILLED)
+    )
     uncles: Field[Sequence[bytes]] = field(BYTE32_VEC)
     proposals: Field[Sequence[bytes]] = field(PROPOSAL_SHORT_ID_VEC)
     extension: Field[bytes | None] = trailing(BYTES, default=None)
@@ -127,7 +155,10 @@ class RelayTransaction(Table):
     """A transaction with the cycles that its sender counted."""
 
     cycles: Field[int] = field(UINT64)
-    transaction: Field[Transaction] = field(_KnownLayouts(Transaction))
+    transaction: Field[Transaction] = field(PEERS_TRANSACTION)
+
+
+RELAY_TRANSACTION = kind(RelayTransaction)
 
 
 class RelayTransactions(Table):
@@ -160,7 +191,7 @@ class BlockTransactions(Table):
     """What a compact block lacked, in the order of the question."""
 
     block_hash: Field[bytes] = field(BYTE32)
-    transactions: Field[Sequence[Transaction]] = field(TRANSACTION_VEC)
+    transactions: Field[Sequence[Transaction]] = field(_StrictVec(kind(Transaction), Strict.TRANSACTIONS))
     uncles: Field[Sequence[UncleBlock]] = field(UNCLE_BLOCK_VEC)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -15,8 +15,10 @@ from consensus.types.core import INVALID, BlockExt
 from storage import header_rows
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
+from storage.header_cache import HeaderCache
 from storage.header_check import header_row_faults
 from storage.header_rows import KnownHeaders
+from storage.kv import Reader
 from storage.schema import HEADER_LEAF, HEADER_NUMBER, HEADER_ROW, META_HEADER_CUT
 from tests.storage.kit_chain import OPTIONS, engine, grow
 from tests.support.chains.stored import Node, child, header
@@ -151,6 +153,42 @@ def test_random_trees_agree_with_the_model(store: ChainStore, seed: int, monkeyp
         assert_rows(store, model)
         with store.view() as view:
             assert header_row_faults(view) == []
+
+
+class CountingReader:
+    """Satisfies storage.kv.Reader."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self.reads = reader, 0
+
+    def get(self, key: bytes) -> bytes | None:
+        self.reads += 1
+        return self._reader.get(key)
+
+    def iterator(
+        self, *, prefix: bytes = b"", start: bytes | None = None, stop: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        self.reads += 1
+        return self._reader.iterator(prefix=prefix, start=start, stop=stop, reverse=reverse)
+
+
+def test_where_long_forks_begin_is_found_with_few_reads(store: ChainStore) -> None:
+    """At each of their heights more than one header is known. A read takes microseconds of the event loop, and now and
+    then waits for the interpreter: a second for two thousand headers."""
+    tip = grow(store, 5)[-1].block.header
+    forks = [branch(Random(seed), tip, 300) for seed in range(3)]
+    for fork in forks:
+        write(store, fork)
+    with store.view() as view:
+        reader = CountingReader(engine(store))
+        known = KnownHeaders(reader, view, HeaderCache().parents)
+        assert known.first_missing(forks[0][-1].hash) == 5
+        assert reader.reads < 5 * 300, "each header is read once, the other reads look where there are no forks"
+        reader.reads = 0
+        for fork in forks[:1] * 10:
+            assert known.first_missing(fork[-1].hash) == 5
+            assert known.ancestor_hash(fork[-1].hash, 100) == fork[95].hash
+        assert reader.reads < 10 * 300
 
 
 def test_a_stored_block_takes_the_place_of_its_row(store: ChainStore) -> None:

@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 
 def block_of_answer(payload: bytes) -> bytes:
     """The hash of the block of a BlockTransactions in its union. Raises MoleculeError."""
-    first, second = field_bounds("BlockTransactions", payload, 3)[:2]
+    first, second = field_bounds("BlockTransactions", payload, 3, 3)[:2]
     return payload[first:second]
 
 

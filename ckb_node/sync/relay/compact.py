@@ -66,7 +66,8 @@ def tx_hashes(transaction: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sketch:
-    """What a compact block says of a block. `ids` are short ids by place, None where a transaction is prefilled.
+    """What a compact block says of a block. `ids` are short ids by place, None where a transaction is prefilled: its
+    place, bytes, hash and witness hash.
 
     `proposals` and `extension` are serialised vectors. `digest` is of the whole compact block: peers mostly send equal
     ones. `size` in bytes.
@@ -74,7 +75,7 @@ class Sketch:
 
     header: Header
     ids: Sequence[bytes | None]
-    prefilled: Sequence[tuple[int, bytes]]
+    prefilled: Sequence[tuple[int, bytes, bytes, bytes]]
     uncles: Sequence[bytes]
     proposals: bytes
     extension: bytes | None
@@ -102,7 +103,7 @@ def read_header(consensus: Consensus, payload: bytes) -> Header:
     and RelayFault 400 when it is larger than `verify_counts` ever allows."""
     if len(payload) > consensus.max_block_bytes * MOST_HEADS + MORE_THAN_A_BLOCK:
         raise RelayFault(Misbehaviour.SYNC_400_MALFORMED, f"a compact block of {len(payload)} bytes")
-    first, second = field_bounds("CompactBlock", payload, 5)[:2]
+    first, second = field_bounds("CompactBlock", payload, 5, 6)[:2]
     return Header.parse(payload[first:second])
 
 
@@ -134,15 +135,15 @@ def read_compact(message: CompactBlock, header: Header) -> Sketch:
     raw = message.raw
     bounds = trusted_bounds(raw, 0)
     ids = _fixed_items(raw, bounds[1], SHORT_ID_SIZE)
-    prefilled = [
-        (U32.unpack_from(raw, start + _INDEX_AT)[0], raw[start + _TRANSACTION_AT : end])
-        for start, end in pairwise(trusted_bounds(raw, bounds[2]))
-    ]
-    verify_prefilled_places([place for place, _ in prefilled], len(ids) + len(prefilled))
-    verify_short_ids(ids, [tx_hashes(transaction)[0][:SHORT_ID_SIZE] for _, transaction in prefilled[1:]])
+    spans = list(pairwise(trusted_bounds(raw, bounds[2])))
+    places = [U32.unpack_from(raw, start + _INDEX_AT)[0] for start, _ in spans]
+    verify_prefilled_places(places, len(ids) + len(places))
+    transactions = [raw[start + _TRANSACTION_AT : end] for start, end in spans]
+    prefilled = [(place, each, *tx_hashes(each)) for place, each in zip(places, transactions, strict=True)]
+    verify_short_ids(ids, [tx_hash[:SHORT_ID_SIZE] for _, _, tx_hash, _ in prefilled[1:]])
     return Sketch(
         header=header,
-        ids=_by_place(ids, [place for place, _ in prefilled]),
+        ids=_by_place(ids, places),
         prefilled=prefilled,
         uncles=_fixed_items(raw, bounds[3], HASH_SIZE),
         proposals=raw[bounds[4] : bounds[5]],

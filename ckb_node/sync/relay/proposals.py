@@ -25,7 +25,7 @@ from consensus.params import Consensus
 from consensus.types.blockchain import Transaction
 from network.budget import Allowances
 from network.limits import RELAY
-from network.messages.protocols import RELAY_MESSAGE, BlockProposal, GetBlockProposal
+from network.messages.protocols import PEERS_TRANSACTION, RELAY_MESSAGE, BlockProposal, GetBlockProposal
 from network.peer import Peer, Scheduler, Timer
 from network.peers.penalties import Misbehaviour, apply_penalty
 
@@ -75,7 +75,7 @@ class ProposalRelay:
 
     def _is_there(self, peer: Peer) -> bool:
         known = self._peers.get(peer.session_id)
-        return known is not None and known.peer is peer
+        return known is not None and known.peer is peer and peer.version_of(RELAY) is not None
 
     # ------------------------------------------------------------ time
 
@@ -121,7 +121,7 @@ class ProposalRelay:
         dropped. Nobody looks at it when nothing was asked for. Raises MoleculeError."""
         if len(payload) > MAX_CONTENT:
             return
-        transactions = Unread(Transaction, payload)
+        transactions = Unread(PEERS_TRANSACTION, payload)
         if len(transactions) > self._max_ids:
             detail = f"{len(transactions)} proposed transactions"
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, detail)

@@ -11,11 +11,12 @@ from itertools import compress
 from operator import not_
 from typing import Final, Protocol
 
-from ckb_node.sync.relay.compact import Sketch, tx_hashes
+from ckb_node.sync.relay.compact import Sketch
 from ckb_node.sync.relay.status import RelayFault
 from consensus.codec.molecule import pack_parts
 from consensus.crypto.hashing import ckb_hash
 from consensus.crypto.merkle import merkle_root
+from consensus.kernels.strict import parse_block
 from consensus.types.blockchain import Block, Transaction, UncleBlock
 from network.peers.penalties import Misbehaviour
 from storage.chain_store import ChainView
@@ -44,8 +45,8 @@ class Places:
         self.witness_hashes: Final = [b""] * count
         self.size = 0
         """Bytes of what is found."""
-        for place, raw in sketch.prefilled:
-            self.put(place, raw, *tx_hashes(raw))
+        for prefilled in sketch.prefilled:
+            self.put(*prefilled)
 
     def copy(self) -> Places:
         """To be filled with what only one peer says."""
@@ -111,4 +112,4 @@ def build_block(sketch: Sketch, places: Places, uncles: FoundUncles) -> Block:
     parts = [sketch.header.raw, pack_parts(uncles.found()), pack_parts(places.raws), sketch.proposals]
     if sketch.extension is not None:
         parts.append(sketch.extension)
-    return Block.parse(pack_parts(parts))
+    return parse_block(pack_parts(parts))

@@ -34,6 +34,7 @@ from network.budget import Allowances
 from network.limits import RELAY
 from network.messages.protocols import (
     RELAY_MESSAGE,
+    RELAY_TRANSACTION,
     GetRelayTransactions,
     RelayTransaction,
     RelayTransactionHashes,
@@ -102,7 +103,7 @@ class TransactionRelay:
         self._paces: Final[Allowances[int]] = Allowances(HASHES_PER_S, HASHES_AT_ONCE, max_keys=MAX_PACED)
         self._others: Final[BoundedMap[bytes, tuple[int, ...]]] = BoundedMap(max_count=MAX_HELD)
         self._rounds: Final = Rounds(scheduler)
-        self._reading: Final = Reading(self._rounds, lambda peer: self._peer(peer.session_id) is peer)
+        self._reading: Final = Reading(self._rounds, lambda peer: self._relaying(peer.session_id) is peer)
         self._size = float(FIRST_SIZE)
         self._timers: Final[dict[Callable[[], None], Timer]] = {}
         self._unlisten: Callable[[], None] | None = None
@@ -138,13 +139,13 @@ class TransactionRelay:
         if self._is_downloading():
             return
         for session, tx_hashes in self._wanted.ask(self._scheduler.now(), self._room_of).items():
-            peer = self._peer(session)
+            peer = self._relaying(session)
             if peer is not None:
                 peer.send(RELAY, RELAY_MESSAGE.pack(GetRelayTransactions(tx_hashes=tx_hashes)))
 
     def _room_of(self, session: int) -> int:
         """How many more transactions a peer may be asked for now."""
-        if self._peer(session) is None:
+        if self._relaying(session) is None:
             return 0
         most = min(MAX_ASKED, max(MIN_ASKED, int(ASKED_BYTES / self._size)), self._pool.room_for(session))
         return most - self._wanted.outstanding(session)
@@ -182,13 +183,16 @@ class TransactionRelay:
         """When the event loop has done something else."""
 
         def call_if_there() -> None:
-            if self._peer(peer.session_id) is peer:
+            if self._relaying(peer.session_id) is peer:
                 call()
 
         self._rounds.later(call_if_there)
 
     def _want(self, session: int, tx_hashes: Sequence[bytes]) -> None:
-        """Those that are not here; of those that are being verified, note who else has them."""
+        """Those that are not here; of those that are being verified, note who else has them. Nothing is wanted of
+        a peer that has left, or closed Relay, meanwhile: nobody else would be asked for it."""
+        if self._relaying(session) is None:
+            return
         wanted = []
         for tx_hash in tx_hashes:
             if tx_hash in self._known:
@@ -223,7 +227,7 @@ class TransactionRelay:
         """A RelayTransactions that is not decoded yet; nobody looks at it if the peer was asked for nothing. Checks its
         content, too. Raises MoleculeError."""
         if self._wanted.outstanding(peer.session_id) and len(payload) <= MAX_CONTENT:
-            self._reading.read(peer, Unread(RelayTransaction, payload), partial(self._take, peer))
+            self._reading.read(peer, Unread(RELAY_TRANSACTION, payload), partial(self._take, peer))
 
     def _take(self, peer: Peer, entry: RelayTransaction) -> bool:
         """Give one to the pool, if this peer was asked for it; False when the peer is banned."""
@@ -296,7 +300,7 @@ class TransactionRelay:
 
     def _ask_others(self, tx_hash: bytes, sessions: Sequence[int]) -> None:
         for session in sessions:
-            if self._peers.get(session) is not None:
+            if self._relaying(session) is not None:
                 self._wanted.announce(session, [tx_hash])
 
     def _ban(self, session: int, kind: Misbehaviour, detail: str) -> None:
@@ -309,6 +313,11 @@ class TransactionRelay:
     def _peer(self, session: int) -> Peer | None:
         found = self._peers.get(session)
         return None if found is None else found.peer
+
+    def _relaying(self, session: int) -> Peer | None:
+        """A peer whose Relay is open: it may be closed while Sync goes on."""
+        peer = self._peer(session)
+        return peer if peer is not None and peer.version_of(RELAY) is not None else None
 
     # ------------------------------------------------------------ answers
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
 from ckb_node.sync.relay.rounds import Rounds
-from consensus.codec.layout import NUMBER_SIZE, U32
-from consensus.codec.molecule import Composite
+from consensus.codec.layout import NUMBER_SIZE
+from consensus.codec.molecule import Composite, Kind
 from consensus.codec.molecule.kinds import part_bounds
 from consensus.errors import MoleculeError
 from network.limits import RELAY
@@ -32,33 +32,25 @@ BYTES_AT_ONCE: Final = 32 << 10
 """That are read, before the event loop may do something else; one item at least."""
 
 
-def field_bounds(name: str, payload: bytes, count: int) -> Sequence[int]:
-    """Bounds of the fields of the table in a union's item; at least so many. Raises MoleculeError."""
-    bounds = part_bounds(name, payload, NUMBER_SIZE, len(payload))
-    if len(bounds) <= count:
+def field_bounds(name: str, payload: bytes, least: int, most: int) -> Sequence[int]:
+    """Bounds of the fields of the table in a union's item; at least and at most so many. Raises MoleculeError."""
+    bounds = part_bounds(name, payload, NUMBER_SIZE, len(payload), most)
+    if len(bounds) <= least:
         raise MoleculeError(name, f"{len(bounds) - 1} fields")
     return bounds
-
-
-def _offsets_size(payload: bytes, start: int, end: int) -> int:
-    """What a vector says of the bytes of its head; nothing is checked."""
-    return int(U32.unpack_from(payload, start + NUMBER_SIZE)[0]) if end - start >= 2 * NUMBER_SIZE else 0
 
 
 class Unread(Generic[T]):
     """The items of a union's item that has one field, a vector of tables. None of them is checked yet."""
 
-    def __init__(self, kind: type[T], payload: bytes) -> None:
+    def __init__(self, kind: Kind[T], payload: bytes) -> None:
         """Raises MoleculeError."""
-        name = f"{kind.__name__}s"
-        bounds = field_bounds(name, payload, 1)
-        if len(bounds) != 2:
-            raise MoleculeError(name, f"{len(bounds) - 1} fields, expected 1")
-        if _offsets_size(payload, *bounds) // NUMBER_SIZE * MIN_ITEM > len(payload) + MIN_ITEM:
-            raise MoleculeError(name, "more items than its bytes can hold")
+        name = f"{kind.name}s"
+        start, end = field_bounds(name, payload, 1, 1)
         self._kind: Final = kind
         self._payload: Final = payload
-        self._spans: Final = list(pairwise(part_bounds(name, payload, *bounds)))
+        most = (end - start) // MIN_ITEM
+        self._spans: Final = list(pairwise(part_bounds(name, payload, start, end, most)))
 
     def __len__(self) -> int:
         return len(self._spans)

@@ -204,10 +204,9 @@ class Table(Composite):
 
     @classmethod
     def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
-        bounds = part_bounds(cls.__name__, buf, start, end)
-        count = len(bounds) - 1
-        if count < cls._REQUIRED or (count > len(cls.FIELDS) and not compatible):
-            raise MoleculeError(cls.__name__, f"expected {len(cls.FIELDS)} fields, got {count}")
+        bounds = part_bounds(cls.__name__, buf, start, end, None if compatible else len(cls.FIELDS))
+        if len(bounds) <= cls._REQUIRED:
+            raise MoleculeError(cls.__name__, f"expected {len(cls.FIELDS)} fields, got {len(bounds) - 1}")
         for (size, check_field), a, b in zip(cls._CHECKS, bounds, bounds[1:], strict=False):
             if b - a != size:
                 check_field(buf, a, b, compatible)

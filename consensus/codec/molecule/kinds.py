@@ -10,7 +10,7 @@ from struct import error as struct_error
 from typing import Generic, TypeVar, overload
 
 from consensus.codec.layout import NUMBER_SIZE, U32
-from consensus.errors import MoleculeError
+from consensus.errors import MoleculeError, TooManyParts
 
 T = TypeVar("T")
 Check = Callable[[bytes, int, int, bool], None]
@@ -208,8 +208,11 @@ class FixVecKind(Kind[Sequence[T]]):
         return U32.pack(len(items)) + b"".join(items)
 
 
-def part_bounds(name: str, buf: bytes, start: int, end: int) -> list[int]:
-    """Checked absolute bounds of the parts of a dynvec or table: part i is [result[i], result[i+1]). Empty: [end]."""
+def part_bounds(name: str, buf: bytes, start: int, end: int, most: int | None = None) -> list[int]:
+    """Checked absolute bounds of the parts of a dynvec or table: part i is [result[i], result[i+1]). Empty: [end].
+
+    TooManyParts when there are more than `most`, before any of them is looked at.
+    """
     length = end - start
     if length < 2 * NUMBER_SIZE:
         if length != NUMBER_SIZE or U32.unpack_from(buf, start)[0] != NUMBER_SIZE:
@@ -220,6 +223,8 @@ def part_bounds(name: str, buf: bytes, start: int, end: int) -> list[int]:
         raise MoleculeError(name, f"declares {total} bytes, has {length}")
     if first % NUMBER_SIZE or first < 2 * NUMBER_SIZE or first > length:
         raise MoleculeError(name, f"the first offset {first} is impossible")
+    if most is not None and first > NUMBER_SIZE * (most + 1):
+        raise TooManyParts(name, first // NUMBER_SIZE - 1, most)
     offsets = _numbers("I", first // NUMBER_SIZE - 1).unpack_from(buf, start + NUMBER_SIZE)
     bounds = [start + offset for offset in offsets] if start else list(offsets)
     bounds.append(end)
@@ -249,16 +254,16 @@ class Uint64VecKind(FixVecKind[int]):
 
 
 class DynVecKind(Kind[Sequence[T]]):
-    """A vector of items whose sizes differ."""
+    """A vector of items whose sizes differ; its check raises TooManyParts for more than `most`."""
 
     size = None
 
-    def __init__(self, item: Kind[T]) -> None:
-        self.item, self.name = item, f"{item.name}Vec"
+    def __init__(self, item: Kind[T], most: int | None = None) -> None:
+        self.item, self.name, self.most = item, f"{item.name}Vec", most
 
     def check(self, buf: bytes, start: int, end: int, compatible: bool) -> None:
         check_item = self.item.checker
-        for a, b in itertools.pairwise(part_bounds(self.name, buf, start, end)):
+        for a, b in itertools.pairwise(part_bounds(self.name, buf, start, end, self.most)):
             check_item(buf, a, b, compatible)
 
     def read(self, buf: bytes, start: int, end: int) -> Sequence[T]:
@@ -290,6 +295,11 @@ class OptionKind(Kind[T | None]):
 def optional(item: Kind[T]) -> Kind[T | None]:
     """option item"""
     return OptionKind(item)
+
+
+def at_most(most: int, item: Kind[T]) -> Kind[Sequence[T]]:
+    """vector <item> of items whose sizes differ, of which a peer may send so many: more are not even looked at."""
+    return DynVecKind(item, most)
 
 
 def vector(item: Kind[T]) -> Kind[Sequence[T]]:

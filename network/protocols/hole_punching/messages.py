@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from consensus.errors import MoleculeError
+from consensus.errors import MoleculeError, TooManyParts
 from network.identity import PEER_ID_BYTES, SHA256_MULTIHASH_PREFIX, peer_id_from_bytes
 from network.messages.peers import (
     HOLE_PUNCHING_MESSAGE,
+    MAX_ADDRESSES,
+    MAX_ROUTE,
     Address,
     ConnectionRequest,
     ConnectionRequestDelivered,
@@ -30,8 +32,7 @@ __all__ = [
     "wire_addresses",
 ]
 
-MAX_HOPS: Final = 6
-MAX_ADDRESSES: Final = 24
+MAX_HOPS: Final = MAX_ROUTE
 
 PunchingMessage = ConnectionRequest | ConnectionRequestDelivered | ConnectionSync
 
@@ -45,14 +46,24 @@ class BadPunching(Exception):  # noqa: N818 - the condition is its name
 
 
 def decode(payload: bytes) -> PunchingMessage:
-    """Raises BadPunching for what is no message; what it says is not looked at."""
+    """Raises BadPunching for what is no message, and for routes and lists of addresses that are too long, of which
+    half a megabyte would take a fifth of a second; else what it says is not looked at."""
     try:
         message = HOLE_PUNCHING_MESSAGE.parse(payload)
+    except TooManyParts as error:
+        raise BadPunching(_TOO_MANY.get(error.type_name, Misbehaviour.PUNCHING_UNDECODABLE)) from None
     except MoleculeError:
         raise BadPunching(Misbehaviour.PUNCHING_UNDECODABLE) from None
     if not isinstance(message, ConnectionRequest | ConnectionRequestDelivered | ConnectionSync):
         raise BadPunching(Misbehaviour.PUNCHING_UNDECODABLE)
     return message
+
+
+_TOO_MANY: Final = {
+    "BytesVec": Misbehaviour.PUNCHING_413_BAD_ROUTE,
+    "AddressVec": Misbehaviour.PUNCHING_414_BAD_ADDRESSES,
+}
+"""By the vector that is too long."""
 
 
 def encode(message: PunchingMessage) -> bytes:
@@ -65,7 +76,7 @@ def verify(message: PunchingMessage) -> None:
         raise BadPunching(Misbehaviour.PUNCHING_411_BAD_FROM)
     if not _is_peer_id(message.to):
         raise BadPunching(Misbehaviour.PUNCHING_412_BAD_TO)
-    if not isinstance(message, ConnectionSync) and not 1 <= len(message.listen_addrs) <= MAX_ADDRESSES:
+    if not isinstance(message, ConnectionSync) and not message.listen_addrs:
         raise BadPunching(Misbehaviour.PUNCHING_414_BAD_ADDRESSES)
     if isinstance(message, ConnectionRequest) and message.max_hops > MAX_HOPS:
         raise BadPunching(Misbehaviour.PUNCHING_410_TOO_MANY_HOPS)
@@ -95,7 +106,7 @@ def wire_addresses(addresses: Sequence[Multiaddr]) -> Sequence[Address]:
 
 
 def _verify_route(route: Sequence[bytes]) -> None:
-    if len(route) > MAX_HOPS or not all(map(_is_peer_id, route)):
+    if not all(map(_is_peer_id, route)):
         raise BadPunching(Misbehaviour.PUNCHING_413_BAD_ROUTE)
 
 

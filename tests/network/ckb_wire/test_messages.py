@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import cramjam
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from network.ckb_wire.events import ProtocolFault
 from network.ckb_wire.messages import BrokenMessage, MessageReader, message_frame
 from network.framing import frame
-from network.limits import ALERT, DISCOVERY, FILTER, PING, RELAY, SYNC, ProtocolSpec
+from network.limits import ALERT, DISCOVERY, FILTER, PING, RELAY, SYNC, TIME, ProtocolSpec
 from network.peer import MessageTooLarge
 
 COMPRESSIBLE = b"a block of transactions " * 4000
@@ -66,7 +67,24 @@ def test_a_message_above_the_limit_is_not_sent() -> None:
     assert len(encoded(ALERT, noise[1:])) == ALERT.max_frame + 4
     with pytest.raises(MessageTooLarge):
         message_frame(ALERT, noise)
-    assert message_frame(ALERT, bytes(ALERT.max_frame * 4)), "what counts is the size on the wire"
+    assert message_frame(SYNC, bytes(SYNC.max_frame * 2)), "what counts is the size on the wire"
+
+
+@pytest.mark.parametrize("protocol", [SYNC, TIME, ALERT, FILTER])
+def test_what_becomes_too_large_by_decompression_is_neither_sent_nor_read(protocol: ProtocolSpec) -> None:
+    """Where messages are decoded whole, they may not become twenty times as large as a frame."""
+    for size, is_fine in ((protocol.max_unpacked, True), (protocol.max_unpacked + 1, False)):
+        packed = bytes([0x80]) + bytes(cramjam.snappy.compress_raw(bytes(size)))
+        reader = MessageReader(protocol, lambda _: None)
+        stream = frame(packed)
+        if is_fine:
+            reader.feed(stream, 0, len(stream))
+            continue
+        with pytest.raises(BrokenMessage) as caught:
+            reader.feed(stream, 0, len(stream))
+        assert caught.value.fault is ProtocolFault.BAD_COMPRESSION
+    with pytest.raises(MessageTooLarge):
+        message_frame(protocol, bytes(protocol.max_unpacked + 1))
 
 
 def test_an_empty_message_with_flag_byte_is_not_sent() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.codec.layout import U32
 from consensus.codec.molecule import pack_parts
 from network.limits import DISCOVERY, Flags
 from network.messages.peers import DiscoveryMessage, GetNodes, Node, Nodes
@@ -84,6 +85,12 @@ def raw_nodes(announce: bytes, items: Sequence[Node]) -> bytes:
 def node(*addresses: Multiaddr | bytes, flags: int | None = 0x3F) -> Node:
     raw = [item if isinstance(item, bytes) else item.to_bytes() for item in addresses]
     return Node(addresses=raw, flags=flags)
+
+
+def undecodable_nodes(count: int, addresses: int) -> bytes:
+    """Nodes of addresses of one byte, which are no vectors of bytes."""
+    broken = pack_parts([pack_parts([b"?"] * addresses)])
+    return pack_parts([U32.pack(1) + pack_parts([b"\0", pack_parts([broken] * count)])])
 
 
 def told(peer: FakePeer) -> list[tuple[bool, list[tuple[Multiaddr, int | None]]]]:
@@ -343,6 +350,9 @@ def test_an_announcement_may_come_before_the_answer() -> None:
             raw_nodes(b"\1", [node(*(address(1, port=at) for at in range(1, 5)))]),
             "discovery: too many addresses of a node",
         ),
+        (undecodable_nodes(60_000, 1), "discovery: too many nodes in an answer"),
+        (undecodable_nodes(1, 60_000), "discovery: too many addresses of a node"),
+        (undecodable_nodes(1, 1), "discovery: undecodable message"),
         (raw_nodes(b"\2", []), "discovery: undecodable message"),
         (raw_nodes(b"\0", [node(address(1)), node(b"\x91\x02\x00\x01")]), "discovery: undecodable message"),
         (raw_nodes(b"\0", [node(b"\xff" * 600)]), "discovery: undecodable message"),

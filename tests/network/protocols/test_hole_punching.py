@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.codec.layout import U32
+from consensus.codec.molecule import pack_parts
 from network.messages.peers import (
     HOLE_PUNCHING_MESSAGE,
     ConnectionRequest,
@@ -71,6 +73,19 @@ def test_misuse_is_banned_for_a_day_and_goes_nowhere(message: PunchingMessage | 
     assert peer.banned[0] == 86_400
     assert status in peer.banned[1]
     assert node.sent() == []
+
+
+@pytest.mark.parametrize(("field", "status"), [(3, "413"), (4, "414")])
+def test_of_too_many_none_is_looked_at(field: int, status: str) -> None:
+    """They would be undecodable; half a megabyte of good ones takes a fifth of a second."""
+    whole = request(route=[OTHER])
+    fields = [whole.raw[start:end] for start, end in map(whole.field_span, range(whole.field_count))]
+    fields[field] = pack_parts([b"?"] * 60_000)
+    node = Node()
+    node.connect(1)
+    peer = node.receive(1, U32.pack(0) + pack_parts(fields))
+    assert peer.banned is not None
+    assert status in peer.banned[1]
 
 
 @given(st.binary(max_size=300))

@@ -17,7 +17,7 @@ from network.ckb_wire.secio import SecioHandshake
 from network.identity import new_identity
 from network.limits import DISCOVERY, PING, SYNC
 from network.messages.protocols import SYNC_MESSAGE, GetHeaders
-from tests.soak.peers.talker import Over, Target, connect, ping, talking
+from tests.support.nodes.talker import Over, Target, connect, ping, talking
 
 AGAIN_S = 1.0
 """Before a connection that was refused or lost is made anew."""

@@ -13,7 +13,7 @@ import json
 import time
 
 from network.limits import PING, SYNC
-from tests.soak.peers.talker import Over, Talker, Target, connect, ping, talking
+from tests.support.nodes.talker import Over, Talker, Target, connect, ping, talking
 
 PATIENCE_S = 1.0
 """Before a lost session is begun anew."""

@@ -17,9 +17,9 @@ from typing import Any
 
 from tests.soak.peers.attacks import spread
 from tests.soak.peers.nodes import Node, serve_first
-from tests.soak.peers.talker import Target
 from tests.support.nodes.namespaces import Host
 from tests.support.nodes.process import ROOT
+from tests.support.nodes.talker import Target
 
 SAMPLE_S = 0.25
 RAMP_S = 2.0

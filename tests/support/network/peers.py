@@ -77,7 +77,7 @@ class FakePeer:
         if self.has_ended or protocol not in self.versions:
             return False
         if len(payload) + protocol.has_flag_byte > protocol.max_frame:
-            raise MessageTooLarge(protocol, len(payload))
+            raise MessageTooLarge(protocol, len(payload), protocol.max_frame)
         self.sent.append((protocol, payload))
         return True
 

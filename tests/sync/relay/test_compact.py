@@ -42,7 +42,8 @@ def test_one_is_taken_apart() -> None:
     block = story().nephew
     sketch = read_compact(compact(block), block.header)
     assert sketch.hash == block.hash
-    assert sketch.prefilled == [(0, block.transactions[0].raw)]
+    cellbase = block.transactions[0]
+    assert sketch.prefilled == [(0, cellbase.raw, cellbase.hash, cellbase.witness_hash)]
     assert sketch.ids == [None]
     assert sketch.uncles == [block.uncles[0].hash]
     assert sketch.proposal_ids() == list(block.proposals)
@@ -54,7 +55,7 @@ def test_prefilled_ones_stand_between_short_ids() -> None:
     sketch = read_compact(compact(block, (0, 2, 6)), block.header)
     assert sketch.ids == [None, ids[1], None, ids[3], ids[4], ids[5], None]
     assert sketch.id_places() == [1, 3, 4, 5]
-    assert [raw for _, raw in sketch.prefilled] == [block.transactions[index].raw for index in (0, 2, 6)]
+    assert [raw for _, raw, _, _ in sketch.prefilled] == [block.transactions[index].raw for index in (0, 2, 6)]
 
 
 def test_hashes_of_a_serialised_transaction() -> None:

@@ -7,7 +7,7 @@ import pytest
 from ckb_node.sync.relay.rounds import Rounds
 from ckb_node.sync.relay.unread import BYTES_AT_ONCE, ITEMS_AT_ONCE, Reading, Unread, field_bounds
 from consensus.codec.layout import U32
-from consensus.codec.molecule import pack_parts
+from consensus.codec.molecule import kind, pack_parts
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Transaction
 from network.limits import RELAY
@@ -17,7 +17,7 @@ from tests.sync.relay.kit_transactions import a_transaction
 
 
 def unread(*raws: bytes) -> Unread[Transaction]:
-    return Unread(Transaction, U32.pack(7) + pack_parts([pack_parts(raws)]))
+    return Unread(kind(Transaction), U32.pack(7) + pack_parts([pack_parts(raws)]))
 
 
 class Case:
@@ -47,19 +47,21 @@ def test_items_are_read_when_they_are_asked_for() -> None:
 @pytest.mark.parametrize("payload", [b"", U32.pack(7), U32.pack(7) + pack_parts([]), U32.pack(7) + pack_parts([b"x"])])
 def test_what_has_no_vector_is_undecodable(payload: bytes) -> None:
     with pytest.raises(MoleculeError):
-        Unread(Transaction, payload)
+        Unread(kind(Transaction), payload)
 
 
 def test_there_is_one_field() -> None:
     with pytest.raises(MoleculeError):
-        Unread(Transaction, U32.pack(7) + pack_parts([pack_parts([]), b"more"]))
+        Unread(kind(Transaction), U32.pack(7) + pack_parts([pack_parts([]), b"more"]))
     with pytest.raises(MoleculeError):
-        field_bounds("Any", U32.pack(7) + pack_parts([b"", b""]), 3)
+        field_bounds("Any", U32.pack(7) + pack_parts([b"", b""]), 3, 3)
+    with pytest.raises(MoleculeError):
+        field_bounds("Any", U32.pack(7) + pack_parts([b""] * 4), 3, 3)
     assert len(unread()) == 0
 
 
 def test_a_head_of_offsets_alone_is_not_read() -> None:
-    with pytest.raises(MoleculeError, match="more items"):
+    with pytest.raises(MoleculeError, match="10000 parts"):
         unread(*[b""] * 10_000)
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from network.ckb_wire.connection import WireConnection
@@ -80,6 +80,36 @@ class Talker:
     async def send(self, protocol: ProtocolSpec, payload: bytes) -> None:
         self._wire.send(protocol, payload, time.monotonic())
         await self.flush()
+
+    def encoded(self, protocol: ProtocolSpec, payload: bytes) -> bytes:
+        """What goes over the wire for a message, for `send_raw`."""
+        self._wire.send(protocol, payload, time.monotonic())
+        return b"".join(self._wire.data_to_send())
+
+    async def send_raw(self, data: bytes) -> None:
+        """Bytes of the wire."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close(self, protocol: ProtocolSpec) -> None:
+        """Nothing more on a protocol."""
+        self.open.discard(protocol)
+        self._wire.close_protocol(protocol, time.monotonic())
+        await self.flush()
+
+    async def reopen(self, protocol: ProtocolSpec) -> None:
+        """Close it, and ask for it again."""
+        await self.close(protocol)
+        self._wire.open(protocol, time.monotonic())
+        await self.flush()
+
+    async def read_for(self, seconds: float) -> None:
+        """What comes in so much time."""
+        end = time.monotonic() + seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while time.monotonic() < end:
+                    await self.read()
 
     async def flush(self) -> None:
         data = b"".join(self._wire.data_to_send())
