@@ -186,11 +186,10 @@ class ManyFilters(_Questions):
 
 
 class DiscoveryOfMany(Attack):
-    """Half a megabyte of nodes, or of addresses of one node."""
+    """Half a megabyte of nodes, or of addresses of one node: who sends that is disconnected, as the table says."""
 
     protocols = (SYNC, DISCOVERY)
     rate = 50.0
-    expects_bans = True
 
     @classmethod
     def prepare(cls, lab: Lab) -> None:
