@@ -66,7 +66,7 @@ def _miner_account(config: Config) -> list[str]:
 
 def _mining(config: Config, *, mine: bool) -> str:
     if config.file.block_assembler is None:
-        return "off: config.toml has no [block_assembler]"
+        return "off: no [block_assembler] is configured"
     if not mine:
         return "templates for miners by RPC"
     return f"one block every {config.file.miner.interval_millis / 1000:g} s"

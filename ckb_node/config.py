@@ -1,4 +1,5 @@
-"""config.toml: typed, checked at start, unknown keys refused by name. Names follow ckb.toml where it has them."""
+"""config.toml: typed, checked at start, unknown keys refused by name. Names follow ckb.toml where it has them, and a
+directory that has only a ckb.toml is configured by that."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
+from ckb_node.ckb_toml import CKB_TOML, Unused, as_ours, take_unused
 from ckb_node.filters.settings import FiltersSection
 from ckb_node.indexer.settings import IndexerSection
 from ckb_node.jsonrpc_types.chain import parse_hash_type, read_script
@@ -28,7 +30,7 @@ from ckb_node.rpc.registry import Module
 from ckb_node.rpc.settings import RpcSection
 from ckb_node.runtime.settings import ConfigError, LoggerSection, MetricsSection, Section, parse_filter
 from ckb_node.runtime.text_file import TextFileError, read_text
-from ckb_node.specs import bundled_text, cell_file, files_of
+from ckb_node.specs import bundled_text, cell_file, cells_beside, files_of
 from ckb_node.txpool.settings import FeeEstimatorSection, PoolSection
 from consensus.chainspec.genesis_build import LoadCellFile
 from consensus.chainspec.spec import ChainSpec, parse_spec
@@ -99,6 +101,10 @@ class Config:
 
     spec_check: SpecCheck = SpecCheck.REFUSE
     """`run --skip-spec-check` and `--overwrite-spec`."""
+    unused: Sequence[Unused] = ()
+    """Keys of the file that have no effect."""
+    is_ckb_toml: bool = False
+    """The file is the reference's."""
 
     @property
     def data_dir(self) -> Path:
@@ -211,7 +217,8 @@ class Config:
                 return parse_spec(bundled_text(name[1] if name else source.bundled)), cell_file
             if source.file is not None and source.bundled is None:
                 path = self.root / source.file
-                return parse_spec(_read_text(path)), files_of(path.parent)
+                files = cells_beside if self.is_ckb_toml else files_of
+                return parse_spec(_read_text(path)), files(path.parent)
         except SpecError as error:
             raise ConfigError(f"chain.spec: {error}") from error
         raise ConfigError("chain.spec: give one of `bundled` and `file`")
@@ -263,17 +270,33 @@ class Config:
         )
 
 
+def has_config(root: Path) -> bool:
+    """Whether the directory is one of a node."""
+    return (root / CONFIG_NAME).exists() or (root / CKB_TOML).exists()
+
+
 def load_config(root: Path) -> Config:
-    """Read `config.toml` of a directory. Raises ConfigError with the file and the key."""
-    path = root / CONFIG_NAME
-    return Config(root, parse_config(_read_text(path), str(path)))
+    """Read `config.toml` of a directory, or `ckb.toml` where only that is there. Raises ConfigError with the file and
+    the key."""
+    is_ckb_toml = not (root / CONFIG_NAME).exists() and (root / CKB_TOML).exists()
+    path = root / (CKB_TOML if is_ckb_toml else CONFIG_NAME)
+    file, unused = _parse(_read_text(path), str(path), root if is_ckb_toml else None)
+    return Config(root, file, unused=unused, is_ckb_toml=is_ckb_toml)
 
 
 def parse_config(text: str, name: str = CONFIG_NAME) -> FileConfig:
-    """The file's text, checked. Raises ConfigError."""
+    """The text of a config.toml, checked. Raises ConfigError."""
+    return _parse(text, name, None)[0]
+
+
+def _parse(text: str, name: str, root: Path | None) -> tuple[FileConfig, Sequence[Unused]]:
+    """The file and its keys without effect. `root`: it is the ckb.toml of this directory."""
     try:
         document = tomllib.loads(text)
         _check_for_nul(document)
+        unused = take_unused(document)
+        if root is not None:
+            as_ours(document, root)
         file = msgspec.convert(document, FileConfig)
         _check(file)
     except ConfigError as error:
@@ -284,7 +307,7 @@ def parse_config(text: str, name: str = CONFIG_NAME) -> FileConfig:
         raise ConfigError(f"{name}: not valid TOML: nested too deeply") from None
     except ValueError as error:  # besides TOMLDecodeError that of an integer with too many digits
         raise ConfigError(f"{name}: not valid TOML: {error}") from error
-    return file
+    return file, unused
 
 
 def _check_for_nul(value: object, path: str = "") -> None:
@@ -311,7 +334,8 @@ def _check(file: FileConfig) -> None:
             parse_address(f"rpc.{key}", address)
     if Path(file.tx_pool.persisted_data).name in ("", ".."):
         raise ConfigError(f"tx_pool.persisted_data: {file.tx_pool.persisted_data!r} names no file")
-    parse_filter(file.logger.filter)
+    for text in (file.logger.filter, *(extra.filter for extra in file.logger.extra.values())):
+        parse_filter(text)
     _check_texts("rpc.cors_origins", [each for each in file.rpc.cors_origins if each != EVERYONE], parse_origin)
     _check_texts("rpc.allowed_hosts", file.rpc.allowed_hosts, parse_host)
     _check_texts("rpc.extra_well_known_lock_scripts", file.rpc.extra_well_known_lock_scripts, read_script)

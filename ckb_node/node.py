@@ -20,6 +20,7 @@ from ckb_node.banner import banner, shown_address
 from ckb_node.chain.block_events import publish_blocks
 from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.chain.service import ChainService
+from ckb_node.ckb_toml import tell_unused
 from ckb_node.commands.crash_trace import crash_trace
 from ckb_node.config import Config
 from ckb_node.filters.service import FilterService
@@ -28,10 +29,10 @@ from ckb_node.genesis.obtain import obtain_consensus
 from ckb_node.indexer.service import IndexerService
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
-from ckb_node.net.alert_script import AlertScript
 from ckb_node.net.assembly import NodeProtocols, alert_keys, enabled_protocols, network_service
 from ckb_node.net.figures import measure_network, tell_figures
 from ckb_node.net.onion import OnionPublisher
+from ckb_node.net.operator_scripts import OperatorScripts
 from ckb_node.net.progress import ProgressTeller, progress_teller
 from ckb_node.net.sync_metrics import measure_sync
 from ckb_node.net.view import NetView
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("node")
 
 KEY_FILE = "network/secret_key"
-REJECTS_DIRECTORY = "tx_pool/recent_reject"
+REJECTS_DIRECTORY = "tx_pool/rejects"
 REFUSED_DIRECTORY = "tx_pool/refused"
 
 
@@ -101,7 +102,7 @@ class Node:
     protocols: NodeProtocols
     progress: ProgressTeller
     relay_figures: RelayFigures
-    alert_script: AlertScript | None
+    operator_scripts: OperatorScripts
     onion: OnionPublisher | None
     filters: FilterService | None
     assembler: BlockAssembler | None
@@ -135,7 +136,8 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         settings = config.file
         events = EventBus()
         pool, rejects = _open_pool(config, chain, writer.scripts, clock, events, stack)
-        network, script, onion = _open_network(config, consensus, clock.now_ms)
+        network, onion = _open_network(config, consensus, clock.now_ms)
+        operator_scripts = OperatorScripts(settings.notify)
         keys = alert_keys(settings.alert_signature)
         filters, indexer = _open_filters(config, chain, stack), open_indexer(config, chain, pool, stack)
         rich_indexer = open_rich_indexer(config, chain, pool, stack)
@@ -146,7 +148,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
             enabled_protocols(settings.network, with_filters=config.builds_filters),
             VERSION,
             keys,
-            script,
+            operator_scripts.of_alerts,
             lambda scheduler: SyncService(
                 access, PoolAccess(pool), scheduler, ibd, figures, settings.network.serving, stored_filters
             ),
@@ -163,6 +165,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         news = _open_news(lane, logs, stack)
         news.listen(events)
         chain.listen(news.on_change)
+        chain.listen(operator_scripts.on_change)
         chain.listen_submitted(protocols.announce)
         services = Services(
             chain=chain,
@@ -194,7 +197,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
             protocols=protocols,
             progress=progress,
             relay_figures=figures,
-            alert_script=script,
+            operator_scripts=operator_scripts,
             onion=onion,
             filters=filters,
             assembler=assembler,
@@ -254,9 +257,9 @@ def _has_test_methods(config: Config, consensus: Consensus) -> bool:
 
 def _open_network(
     config: Config, consensus: Consensus, now_ms: Callable[[], int]
-) -> tuple[NetworkService, AlertScript | None, OnionPublisher | None]:
+) -> tuple[NetworkService, OnionPublisher | None]:
     """What is configured of it; nothing listens yet. Raises ConfigError, KeyFileError."""
-    section, notify = config.file.network, config.file.notify
+    section = config.file.network
     identity = load_or_create_identity(config.data_dir / KEY_FILE)
     network = network_service(
         section,
@@ -267,10 +270,8 @@ def _open_network(
         now_ms,
         with_filters=config.builds_filters,
     )
-    name = notify.network_alert_notify_script
-    script = None if name is None else AlertScript(name, notify.script_timeout)
     onion = OnionPublisher(section, config.root, config.data_dir) if section.onion.listen_on_onion else None
-    return network, script, onion
+    return network, onion
 
 
 def _open_filters(config: Config, chain: ChainService, stack: ExitStack) -> FilterService | None:
@@ -389,8 +390,8 @@ async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[
         tasks.start_restartable("addresses of peers", network.save_hourly)
         tasks.start_restartable("figures of the network", lambda: tell_figures(network, layer))
         tasks.start_restartable("progress", node.progress.run)
-        if node.alert_script is not None:
-            tasks.start_restartable("script for network alerts", node.alert_script.run)
+        for script in node.operator_scripts.configured:
+            tasks.start_restartable(script.name, script.run)
         if (onion := node.onion) is not None:
             tasks.start_restartable("onion service", lambda: onion.run(layer))
         yield
@@ -467,6 +468,7 @@ def run_node(config: Config, *, mine: bool) -> int:
     """`ckb-node run` and `dev`: 0 when the node was told to stop. Raises the errors of opening, and StorageError when
     the chain cannot be written any more."""
     logs = set_up_logs(config.file.logger, config.log_dir, "run")
+    tell_unused(config.unused)
     obtain_consensus(config, configured_peers(config, _say), _say)
     connections = connections_within(raise_descriptor_limit())
     try:

@@ -5,18 +5,9 @@ from __future__ import annotations
 from ckb_node.runtime.settings import Section
 
 
-class HeaderMapSection(Section, frozen=True):
-    """[network.sync.header_map] of ckb.toml, which has no effect here: headers are not gathered in memory."""
-
-    primary_limit: int | None = None
-    backend_close_threshold: int | None = None
-    memory_limit: str | int | None = None
-
-
 class SyncSection(Section, frozen=True):
     """[network.sync]: block hashes whose ancestors' scripts need not be run, lowest first; by default those of the
     release, none when it is empty. Least total difficulty of headers before their blocks are fetched, 0x-prefixed."""
 
     assume_valid_targets: list[str] | None = None
     min_chain_work: str | None = None
-    header_map: HeaderMapSection | None = None

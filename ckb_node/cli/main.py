@@ -34,7 +34,7 @@ from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, conf
 from ckb_node.commands.miner import run_miner
 from ckb_node.commands.sdk_scripts import SDK_FORMATS, as_sdk_json
 from ckb_node.commands.template import CHAINS
-from ckb_node.config import CONFIG_NAME, Config, load_config
+from ckb_node.config import Config, has_config, load_config
 from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.genesis.obtain import obtain_consensus
 from ckb_node.net.settings import DEFAULT_P2P_PORT
@@ -176,7 +176,7 @@ def dev(
 ) -> int:
     """Run a dev chain that mines: the directory is made when it is not there."""
     root = root_of(context)
-    if not (root / CONFIG_NAME).exists():
+    if not has_config(root):
         asked = InitOptions(
             root=root,
             chain="dev",

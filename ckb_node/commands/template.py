@@ -48,6 +48,7 @@ log_to_stdout = $log_to_stdout
 # A log file of so many bytes is renamed to .1, .1 to .2 and so on; so many files are kept in all.
 # max_file_size = 16777216
 # max_files = 8
+# A second log, data/logs/<name>.log: [logger.extra.<name>] with a filter of its own.
 
 [rpc]
 # Whoever reaches this address commands the node: keep it to this machine, or to machines that you trust.
@@ -180,8 +181,10 @@ $discovery_local_address
 # Where the service's key is, and so its address; by default data/network/onion_private_key.
 # onion_private_key_path = "…"
 
-# Called with the text of each network alert, and ended after so many milliseconds.
+# Programs that are called, with the hash of each new tip and with the text of each network alert, and ended after so
+# many milliseconds. Of blocks that come faster than the program ends some are left out.
 # [notify]
+# new_block_notify_script = "…"
 # network_alert_notify_script = "…"
 # script_timeout = 30000
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import structlog
 
 from ckb_node.net import addresses
-from ckb_node.net.alert_script import AlertScript
-from ckb_node.net.settings import NO_EFFECT, AlertSignatureSection, NetworkSection
+from ckb_node.net.operator_scripts import OperatorScript
+from ckb_node.net.settings import AlertSignatureSection, NetworkSection
 from ckb_node.runtime.settings import ConfigError
 from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.service import SyncService
@@ -52,7 +52,6 @@ def network_service(
     with_filters: bool = True,
 ) -> NetworkService:
     """Not started yet. Raises ConfigError."""
-    _tell_what_has_no_effect(section)
     enabled = enabled_protocols(section, with_filters=with_filters)
     whitelist = addresses.whitelist(section)
     reuses_port = section.reuse_port_on_linux and section.proxy.proxy_url is None
@@ -78,6 +77,7 @@ def network_service(
                 bootnodes=addresses.bootnodes(section),
                 whitelist=whitelist,
                 with_feelers=FEELER in enabled,
+                with_lookout=not (section.disable_block_relay_only_connection or section.whitelist_only),
             ),
             switch=SwitchSettings(max_send_buffer=section.max_send_buffer),
         ),
@@ -126,14 +126,6 @@ def _public_addresses(section: NetworkSection, identity: Identity) -> list[Multi
     return found
 
 
-def _tell_what_has_no_effect(section: NetworkSection) -> None:
-    for key, instead in NO_EFFECT.items():
-        if getattr(section, key):
-            log.warning("a key of the configuration has no effect", key=f"network.{key}", instead=instead)
-    if section.sync.header_map is not None:
-        log.warning("a key of the configuration has no effect", key="network.sync.header_map")
-
-
 class NodeProtocols:
     """The handlers besides those of the peer layer, made anew whenever the network starts."""
 
@@ -142,7 +134,7 @@ class NodeProtocols:
         enabled: frozenset[ProtocolSpec],
         version: str,
         keys: AlertKeys,
-        script: AlertScript | None,
+        script: OperatorScript | None,
         make_sync: Callable[[Scheduler], SyncService],
     ) -> None:
         self._make_sync = make_sync

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, field
 
 from ckb_node.chain.settings import SyncSection
-from ckb_node.runtime.settings import Count, Positive, Section
+from ckb_node.runtime.settings import Positive, Section
 from ckb_node.sync.serving.settings import ServingSection
 
 DEFAULT_P2P_PORT = 8115
@@ -54,7 +54,8 @@ class OnionSection(Section, frozen=True):
 
 
 class NetworkSection(Section, frozen=True):
-    """[network]: who may connect, whom to dial. The names and defaults are those of ckb.toml."""
+    """[network]: who may connect, whom to dial. The names and defaults are those of ckb.toml, of which
+    `ckb_node/ckb_toml.py` has the rest."""
 
     listen_addresses: list[str] | None = None
     public_addresses: list[str] = field(default_factory=list)
@@ -78,12 +79,6 @@ class NetworkSection(Section, frozen=True):
     onion: OnionSection = OnionSection()
     sync: SyncSection = SyncSection()
     serving: ServingSection = ServingSection()
-    # Keys of ckb.toml that have no effect here, see NO_EFFECT.
-    upnp: bool = False
-    dns_seeds: list[str] = field(default_factory=list)
-    channel_size: Count | None = None
-    discovery_announce_check_interval_secs: Seconds | None = None
-    path: str | None = None
 
     @property
     def listens_on(self) -> list[str]:
@@ -99,20 +94,11 @@ class NetworkSection(Section, frozen=True):
         return self.trusted_proxies
 
 
-NO_EFFECT: dict[str, str] = {
-    "upnp": "forward the port in the router; nodes behind routers are also reached by hole punching",
-    "dns_seeds": "bootnodes and whitelist_peers may name hosts: /dns4/host/tcp/8115/p2p/Qm…",
-    "channel_size": "queues are bounded by bytes, see max_send_buffer",
-    "discovery_announce_check_interval_secs": "addresses of peers are announced once a minute",
-    "path": "the network's files lie in data_dir/network",
-}
-"""Keys that ckb.toml may have and this node takes no notice of, and what to do instead."""
-
-
 class NotifySection(Section, frozen=True):
-    """[notify]: the script is called with the text of each network alert that comes, and ended after `script_timeout`
-    milliseconds."""
+    """[notify]: programs that are called, with the hash of each new tip and with the text of each network alert, and
+    ended after `script_timeout` milliseconds."""
 
+    new_block_notify_script: str | None = None
     network_alert_notify_script: str | None = None
     script_timeout: Annotated[int, Meta(ge=100, le=1 << 40)] | None = None
 

@@ -12,10 +12,7 @@ from ckb_node.runtime.settings import Positive, Section
 
 class RpcSection(Section, frozen=True):
     """[rpc]: sizes in bytes. `modules` names what is open, `cors_origins` the web pages that may call besides those of
-    this machine, `allowed_hosts` the node's own names besides addresses and `localhost`.
-
-    `threads` and `reject_ill_transactions` are there because files of the reference have them, and change nothing: one
-    event loop answers, and the reference itself asks for the second nowhere."""
+    this machine, `allowed_hosts` the node's own names besides addresses and `localhost`."""
 
     listen_address: str = "127.0.0.1:8114"
     tcp_listen_address: str | None = None
@@ -38,7 +35,5 @@ class RpcSection(Section, frozen=True):
     cors_origins: list[str] = msgspec.field(default_factory=list)
     allowed_hosts: list[str] = msgspec.field(default_factory=list)
     enable_deprecated_rpc: bool = False
-    threads: Positive | None = None
-    reject_ill_transactions: bool = False
     extra_well_known_lock_scripts: list[ScriptJson] = msgspec.field(default_factory=list)
     extra_well_known_type_scripts: list[ScriptJson] = msgspec.field(default_factory=list)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from ckb_node.runtime.settings import LoggerSection, parse_filter
+from ckb_node.runtime.settings import ConfigError, LoggerSection, parse_filter
 
 LEVELS: Final = {
     "off": logging.CRITICAL + 10,
@@ -76,6 +76,8 @@ class LogControl:
             if handler is not None:
                 logging.getLogger().addHandler(handler)
         self._apply()
+        for name, extra in section.extra.items():
+            self._begin_extra(name, extra.filter)
 
     @property
     def extra(self) -> Mapping[str, tuple[LevelFilter, logging.Handler]]:
@@ -106,6 +108,13 @@ class LogControl:
         if known is None:
             logging.getLogger().addHandler(handler)
         self._apply()
+
+    def _begin_extra(self, name: str, text: str) -> None:
+        """One that is configured. Raises ConfigError."""
+        try:
+            self.set_extra(name, text)
+        except (LogControlError, ConfigError) as error:
+            raise ConfigError(f"logger.extra.{name[:80]}: {error}") from None
 
     def remove_extra(self, name: str) -> None:
         """End such a log; its file stays. Raises LogControlError."""

@@ -21,6 +21,12 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file."""
 
 
+class ExtraLogSection(Section, frozen=True):
+    """[logger.extra.NAME]: a log file NAME.log beside the main one, with a filter of its own."""
+
+    filter: str
+
+
 class LoggerSection(Section, frozen=True):
     """[logger]: `filter` is a level, and name=level for parts of the node that differ: `info,rpc=debug`. Log files of
     `max_file_size` bytes each; the newest `max_files` are kept."""
@@ -31,6 +37,7 @@ class LoggerSection(Section, frozen=True):
     log_to_stdout: bool = True
     max_file_size: Annotated[int, Meta(ge=10_000, le=(1 << 40))] = 16 << 20
     max_files: Annotated[int, Meta(ge=1, le=1000)] = 8
+    extra: dict[str, ExtraLogSection] = field(default_factory=dict)
 
 
 class PrometheusTarget(Section, frozen=True):

@@ -52,3 +52,22 @@ def files_of(directory: Path) -> LoadCellFile:
         return data
 
     return load
+
+
+def cells_beside(directory: Path) -> LoadCellFile:
+    """How a spec of the reference that lies in `directory` gets its files. The system cells that are part of that
+    program must be in `cells`: ours have other code, and would make another genesis block."""
+    load = files_of(directory)
+
+    def load_beside(name: str) -> bytes:
+        if not name.startswith(CELL_PREFIX):
+            return load(name)
+        try:
+            return load(f"cells/{name.removeprefix(CELL_PREFIX)}")
+        except SpecError:
+            raise SpecError(
+                f"{name}: a ckb.toml means the file that is part of ckb; put those of the crate ckb-system-scripts "
+                f"into {directory / 'cells'}"
+            ) from None
+
+    return load_beside

@@ -67,6 +67,7 @@ def test_the_exporter_for_prometheus_is_written_as_in_ckb_toml() -> None:
             "rpc.extra_well_known_type_scripts: Invalid H256",
         ),
         ('[logger]\nfilter = "loud"', "logger.filter: `loud`"),
+        ('[logger.extra.net]\nfilter = "loud"', "logger.filter: `loud`"),
         ('[logger]\nfilter = "info,=debug"', "logger.filter: `=debug`"),
         ("[miner]\ninterval_millis = 0", "miner.interval_millis"),
         ("[block_assembler]", "block_assembler.code_hash: missing"),
@@ -252,84 +253,6 @@ def test_assume_valid_targets() -> None:
 def test_least_work() -> None:
     assert config(CHAIN).with_overrides(replace(DEV, min_chain_work=7)).min_chain_work == 7
     assert config('[network.sync]\nmin_chain_work = "0x10"').with_overrides(DEV).min_chain_work == 16
-
-
-# The section as `ckb init` of the reference writes it, with what it has as comments opened.
-CKB_TOML = """
-[network]
-listen_addresses = ["/ip4/0.0.0.0/tcp/8115"]
-public_addresses = []
-bootnodes = [
-  "/ip4/192.0.2.7/tcp/8114/p2p/QmaZMemLXSsxKUrYNucjEbPxVX3rBKsGhWW2muWtWxUWyh",
-]
-whitelist_only = false
-whitelist_peers = []
-reuse_port_on_linux = true
-reuse_tcp_with_ws = true
-max_peers = 125
-max_outbound_peers = 8
-ping_interval_secs = 120
-ping_timeout_secs = 1200
-connect_outbound_interval_secs = 15
-upnp = false
-discovery_local_address = false
-bootnode_mode = false
-support_protocols = ["Ping", "Discovery", "Identify", "Feeler", "DisconnectMessage", "Sync", "Relay", "Time", "Alert", "LightClient", "Filter", "HolePunching"]
-trusted_proxies = []
-max_send_buffer = 25165824
-channel_size = 1024
-dns_seeds = []
-discovery_announce_check_interval_secs = 60
-disable_block_relay_only_connection = false
-
-[network.sync.header_map]
-memory_limit = "256MB"
-
-[network.proxy]
-proxy_url = "socks5://127.0.0.1:9050"
-proxy_random_auth = true
-
-[network.onion]
-listen_on_onion = true
-p2p_listen_address = "127.0.0.1:8115"
-onion_server = "127.0.0.1:9050"
-tor_controller = "127.0.0.1:9051"
-tor_password = ""
-onion_external_port = 8115
-
-[notify]
-network_alert_notify_script = "script.sh"
-"""  # noqa: E501
-
-
-def test_the_network_of_ckb_toml_is_understood() -> None:
-    network = parse_config(CKB_TOML).network
-    assert network.onion.listen_on_onion
-    assert [address.peer_id for address in bootnodes(network)] == [PEER]
-    assert parse_config(CHAIN).network.listens_on == []
-
-
-CKB_TOML_RPC = """
-[rpc]
-listen_address = "127.0.0.1:8114"
-max_request_body_size = 10485760
-modules = ["Net", "Pool", "Miner", "Chain", "Stats", "Subscription", "Experiment", "Debug", "Terminal"]
-tcp_listen_address = "127.0.0.1:18114"
-ws_listen_address = "127.0.0.1:28114"
-reject_ill_transactions = true
-enable_deprecated_rpc = false
-rpc_batch_limit = 2000
-threads = 4
-extra_well_known_lock_scripts = []
-extra_well_known_type_scripts = []
-"""
-
-
-def test_all_keys_of_rpc_in_ckb_toml_are_understood() -> None:
-    rpc = parse_config(CHAIN + CKB_TOML_RPC).rpc
-    assert (rpc.threads, rpc.reject_ill_transactions, rpc.rpc_batch_limit) == (4, True, 2000)
-    with pytest.raises(ConfigError, match="threads"):
-        parse_config(CHAIN + "[rpc]\nthreads = 0")
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from ckb_node.config import parse_config
 from ckb_node.net.assembly import alert_keys, enabled_protocols, flags_of, network_service
-from ckb_node.net.settings import NO_EFFECT, AlertSignatureSection, NetworkSection
+from ckb_node.net.settings import AlertSignatureSection, NetworkSection
 from ckb_node.runtime.settings import ConfigError
 from network.identity import Identity
 from network.limits import ALL_PROTOCOLS, FEELER, FILTER, IDENTIFY, PING, SYNC, Flags
@@ -95,24 +94,6 @@ def test_each_key_reaches_its_place() -> None:
 
 def test_more_outbound_peers_than_peers_leave_no_place_for_others() -> None:
     assert network("[network]\nmax_peers = 3").settings.peers.registry.max_inbound == 0
-
-
-def test_what_has_no_effect_is_told() -> None:
-    text = """[network]
-        upnp = true
-        dns_seeds = ["a"]
-        channel_size = 1
-        discovery_announce_check_interval_secs = 1
-        path = "x"
-        [network.sync.header_map]
-        memory_limit = "1MB"
-    """
-    with capture_logs() as logs:
-        network(text)
-    assert [entry["key"] for entry in logs] == [f"network.{key}" for key in NO_EFFECT] + ["network.sync.header_map"]
-    with capture_logs() as logs:
-        network()
-    assert logs == []
 
 
 def test_a_public_address_of_another_node_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""The operator's script for network alerts."""
+"""The operator's scripts for alerts and blocks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ckb_node.net import alert_script
-from ckb_node.net.alert_script import AlertScript
+from ckb_node.chain.events import ChainChanged
+from ckb_node.net import operator_scripts
+from ckb_node.net.operator_scripts import OperatorScript, OperatorScripts
+from ckb_node.net.settings import NotifySection
+from tests.support.builders.blocks import a_header
 
 
 def script(path: Path, text: str) -> str:
@@ -23,7 +26,7 @@ def script(path: Path, text: str) -> str:
 
 
 @asynccontextmanager
-async def running(called: AlertScript) -> AsyncIterator[None]:
+async def running(called: OperatorScript) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         task = group.create_task(called.run())
         yield
@@ -47,7 +50,7 @@ async def until_logged(logs: Sequence[Any], text: str) -> None:
 
 async def test_the_text_is_the_only_argument(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    called = AlertScript(script(tmp_path / "script", f'echo "$#:$1" >> {out}'), None)
+    called = OperatorScript(script(tmp_path / "script", f'echo "$#:$1" >> {out}'), None, "alerts")
     async with running(called):
         called.call("please; touch x && $(update)")
         called.call("nul\0inside")
@@ -56,21 +59,40 @@ async def test_the_text_is_the_only_argument(tmp_path: Path) -> None:
 
 async def test_a_script_that_fails_or_takes_too_long_is_told(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        async with running(called := AlertScript(script(tmp_path / "bad", "exit 3"), None)):
+        async with running(called := OperatorScript(script(tmp_path / "bad", "exit 3"), None, "alerts")):
             called.call("x")
             await until_logged(logs, "has failed")
-        async with running(called := AlertScript(script(tmp_path / "slow", "exec sleep 1000"), 100)):
+        async with running(called := OperatorScript(script(tmp_path / "slow", "exec sleep 1000"), 100, "alerts")):
             called.call("x")
             await until_logged(logs, "takes too long")
-        async with running(called := AlertScript(str(tmp_path / "none"), None)):
+        async with running(called := OperatorScript(str(tmp_path / "none"), None, "alerts")):
             called.call("x")
             await until_logged(logs, "cannot be run")
 
 
 async def test_only_so_many_alerts_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alert_script, "MAX_WAITING", 2)
-    called = AlertScript("script", None)
+    monkeypatch.setattr(operator_scripts, "MAX_WAITING", 2)
+    called = OperatorScript("script", None, "alerts")
     with capture_logs() as logs:
         for _ in range(4):
             called.call("x")
-    assert len(logs) == 2
+    assert [entry["event"] for entry in logs] == [
+        "the script for alerts is too slow; what comes now is not told to it"  # once, of however many
+    ]
+
+
+async def test_each_new_tip_is_told_to_the_script_of_blocks(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    section = NotifySection(new_block_notify_script=script(tmp_path / "script", f'echo "$1" >> {out}'))
+    scripts = OperatorScripts(section)
+    (of_blocks,) = scripts.configured
+    genesis, block = a_header(number=0), a_header(number=1)
+    async with running(of_blocks):
+        scripts.on_change(ChainChanged(genesis, block, detached=[], attached=[]))
+        assert await until_lines(out, 1) == [f"0x{block.hash.hex()}"]
+
+
+def test_without_scripts_nothing_runs() -> None:
+    scripts = OperatorScripts(NotifySection(new_block_notify_script=""))
+    scripts.on_change(ChainChanged(a_header(number=0), a_header(number=1), detached=[], attached=[]))
+    assert scripts.configured == []
