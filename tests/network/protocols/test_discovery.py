@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from random import Random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.codec.layout import U32
 from consensus.codec.molecule import pack_parts
-from network.limits import DISCOVERY, Flags
-from network.messages.peers import DiscoveryMessage, GetNodes, Node, Nodes
+from network.limits import DISCOVERY
+from network.messages.peers import DiscoveryMessage, GetNodes
 from network.multiaddr import Multiaddr
 from network.peer import Direction, SessionKind
 from network.peers.known import KnownAddress
-from network.protocols.discovery import ANNOUNCE_AGAIN, ANNOUNCED_AT_ONCE, MESSAGES_AT_ONCE, TICK, DiscoveryProtocol
-from network.protocols.discovery_messages import nodes
-from network.protocols.own_addresses import OwnAddresses
-from tests.support.network.clock import FakeScheduler
-from tests.support.network.peers import FULL_NODE, FakePeer, address, peer_id
-from tests.support.network.stores import FakeStore
+from network.protocols.discovery import MESSAGES_AT_ONCE, TICK
+from tests.network.protocols.kit_discovery import GET_NODES, Case, get_nodes, node, raw_nodes, told
+from tests.support.network.peers import FULL_NODE, address, peer_id
 
-OWN_ID = peer_id("self")
-GET_NODES = bytes.fromhex(
-    "3000000008000000000000002400000014000000180000001c0000001c00000001000000e80300000e00000000000000"
-)
 GET_NODES_8115 = bytes.fromhex(
     "3200000008000000000000002600000014000000180000001c0000001e00000001000000e8030000b31f0e00000000000000"
 )
@@ -34,75 +24,10 @@ NO_NODES = bytes.fromhex("1d0000000800000001000000110000000c0000000d000000000400
 LOOPBACK = Multiaddr.parse("/ip4/127.0.0.1/tcp/8115")
 
 
-class Case:
-    """A handler with all that it uses."""
-
-    def __init__(
-        self, *, allow_local: bool = False, listening: Sequence[Multiaddr] = (), reuses_port: bool = True
-    ) -> None:
-        self.scheduler, self.store = FakeScheduler(), FakeStore()
-        self.handler = DiscoveryProtocol(
-            own=OwnAddresses(OWN_ID, Random(1), listening=listening),
-            store=self.store,
-            scheduler=self.scheduler,
-            rng=Random(2),
-            allow_local=allow_local,
-            reuses_port=reuses_port,
-        )
-
-    def peer(
-        self,
-        seed: int = 1,
-        direction: Direction = Direction.INBOUND,
-        kind: SessionKind = SessionKind.FULL,
-        at: Multiaddr | None = None,
-    ) -> FakePeer:
-        return FakePeer(seed, direction=direction, kind=kind, at=at, identity=FULL_NODE).connect(self.handler)
-
-    def asked(self, seed: int = 1) -> FakePeer:
-        """A peer that we dialled and have asked."""
-        peer = self.peer(seed, Direction.OUTBOUND)
-        peer.take(DISCOVERY)
-        return peer
-
-    def receive(self, peer: FakePeer, payload: bytes) -> FakePeer:
-        self.handler.received(peer, payload)
-        return peer
-
-    def share(self, *seeds: int, flags: int = 0x3F) -> None:
-        """The store has addresses to tell."""
-        self.store.shared += [KnownAddress(address(seed), flags, last_connected_ms=1) for seed in seeds]
-
-
-def get_nodes(count: int = 1000, port: int | None = None, flags: int | None = 0x0E, version: int = 1) -> bytes:
-    return DiscoveryMessage(payload=GetNodes(version=version, count=count, listen_port=port, required_flags=flags)).raw
-
-
-def raw_nodes(announce: bytes, items: Sequence[Node]) -> bytes:
-    return DiscoveryMessage(payload=Nodes(announce=announce, items=items)).raw
-
-
-def node(*addresses: Multiaddr | bytes, flags: int | None = 0x3F) -> Node:
-    raw = [item if isinstance(item, bytes) else item.to_bytes() for item in addresses]
-    return Node(addresses=raw, flags=flags)
-
-
 def undecodable_nodes(count: int, addresses: int) -> bytes:
     """Nodes of addresses of one byte, which are no vectors of bytes."""
     broken = pack_parts([pack_parts([b"?"] * addresses)])
     return pack_parts([U32.pack(1) + pack_parts([b"\0", pack_parts([broken] * count)])])
-
-
-def told(peer: FakePeer) -> list[tuple[bool, list[tuple[Multiaddr, int | None]]]]:
-    """The `Nodes` that were sent to a peer since the last look: announcement or answer, and what is in it."""
-    found = []
-    for payload in peer.take(DISCOVERY):
-        message = DiscoveryMessage.parse(payload).payload
-        assert isinstance(message, Nodes)
-        items = [(Multiaddr.from_bytes(item.addresses[0]), item.flags) for item in message.items]
-        assert all(len(item.addresses) == 1 for item in message.items)
-        found.append((message.announce == b"\1", items))
-    return found
 
 
 # --- asking ---
@@ -385,112 +310,7 @@ def test_fields_of_the_future_are_read() -> None:
     assert len(told(peer)) == 1
 
 
-# --- gossip ---
-
-
-def test_a_peer_is_announced_to_three_others_at_the_next_tick_but_one() -> None:
-    case = Case()
-    dialled = case.asked(1)
-    others = [case.peer(seed) for seed in range(2, 12)]
-    case.scheduler.advance(TICK)
-    assert [told(other) for other in others] == [[]] * 10
-    case.scheduler.advance(TICK)
-    heard = [messages for messages in map(told, others) if messages]
-    assert heard == [[(True, [(dialled.address, int(FULL_NODE.flags))])]] * 3
-    assert told(dialled) == []
-
-
-def test_once_a_day_and_to_others_than_those_who_know() -> None:
-    case = Case()
-    case.asked(1)
-    others = [case.peer(seed) for seed in range(2, 12)]
-    case.scheduler.advance(2 * TICK)
-    first = {other.session_id for other in others if told(other)}
-    case.scheduler.advance(ANNOUNCE_AGAIN - 2 * TICK)
-    assert not any(told(other) for other in others)
-    case.scheduler.advance(3 * TICK)
-    assert first.isdisjoint(other.session_id for other in others if told(other))
-
-
-def test_who_has_told_an_address_is_not_told_it() -> None:
-    case = Case()
-    dialled, other = case.asked(1), case.peer(2)
-    case.receive(other, raw_nodes(b"\1", [node(dialled.address)]))
-    case.scheduler.advance(3 * TICK)
-    assert told(other) == []
-
-
-def test_who_got_an_address_in_an_answer_is_not_told_it() -> None:
-    case = Case()
-    case.share(1)
-    case.asked(1)
-    other = case.receive(case.peer(2), get_nodes())
-    assert len(told(other)) == 1
-    case.scheduler.advance(3 * TICK)
-    assert told(other) == []
-
-
-def test_ten_are_queued_for_one_peer() -> None:
-    case = Case()
-    listener = case.peer(1)
-    dialled = [case.asked(seed) for seed in range(2, 60)]
-    for peer in dialled:  # so that all of them are announced to the listener
-        case.handler._sessions[peer.session_id].queue = [(address(99), Flags(1))] * 10
-    case.handler._rng = _First(listener.session_id, case.handler)
-    case.scheduler.advance(TICK)
-    case.scheduler.advance(TICK)
-    assert [len(items) for _, items in told(listener)] == [10]
-
-
-class _First(Random):
-    """Chooses a session whenever it may."""
-
-    def __init__(self, session_id: int, handler: DiscoveryProtocol) -> None:
-        super().__init__(1)
-        self._session_id, self._handler = session_id, handler
-
-    def sample(self, population, k, *, counts=None):  # type: ignore[no-untyped-def] # the base class has no types here
-        del counts
-        chosen = [item for item in population if item.peer.session_id == self._session_id]
-        return (chosen + [item for item in population if item not in chosen])[:k]
-
-
-def test_a_peer_that_identifies_itself_later_is_announced_later() -> None:
-    case = Case()
-    late = case.asked(1)
-    late.identity = None
-    other = case.peer(2)
-    case.scheduler.advance(3 * TICK)
-    assert told(other) == []
-    late.identity = FULL_NODE
-    case.scheduler.advance(2 * TICK)
-    assert len(told(other)) == 1
-
-
-@pytest.mark.parametrize("text", ["/ip4/127.0.0.1/tcp/8115", "/dns4/example.org/tcp/8115"])
-def test_what_others_cannot_reach_is_not_announced(text: str) -> None:
-    case = Case()
-    case.peer(1, Direction.OUTBOUND, at=Multiaddr.parse(f"{text}/p2p/{peer_id(1)}"))
-    other = case.peer(2)
-    case.scheduler.advance(3 * TICK)
-    assert told(other) == []
-
-
 # --- floods ---
-
-
-def test_announcements_are_taken_as_fast_as_honest_nodes_send_them() -> None:
-    case = Case()
-    peer = case.peer(1)
-    for start in range(0, 1000, 10):
-        case.receive(peer, nodes([(address(start + at), Flags(0x3F)) for at in range(10)], is_announcement=True))
-    assert len(case.store.told) == ANNOUNCED_AT_ONCE
-    assert DISCOVERY in peer.held
-    assert not peer.has_ended
-    for _ in range(20):
-        case.scheduler.advance(TICK)
-        case.receive(peer, nodes([(address(2000 + at), Flags(0x3F)) for at in range(10)], is_announcement=True))
-    assert len(case.store.told) == ANNOUNCED_AT_ONCE + 200
 
 
 def test_nothing_is_left_of_closed_sessions() -> None:

@@ -20,6 +20,8 @@ from tests.support.chains.step_chain import StepChain
 from tests.support.network.clock import FakeScheduler
 from tests.support.network.peers import FakePeer
 
+CHAIN: Final = 400
+
 
 @cache
 def empty_chain(count: int) -> tuple[Block, ...]:
@@ -130,3 +132,13 @@ class Node:
 
 def peer_of(node: Node, giver: Giver) -> SyncPeer | None:
     return node.peers.get(giver.sync.session_id)
+
+
+def false_body(block: Block) -> Block:
+    """Another body below the same header."""
+    return block.replace(proposals=[bytes(10)])
+
+
+def given(node: Node) -> list[bytes]:
+    """Hashes that the writer was given, in order."""
+    return [block_hash for call in node.chain.given for block_hash in call]

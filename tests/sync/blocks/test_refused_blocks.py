@@ -1,0 +1,142 @@
+"""Blocks that nobody asked for, that are not what they say, or that break a rule: who gave them pays, if it was the
+peer's fault, and the others go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckb_node.chain.errors import KnownInvalidBlockError
+from ckb_node.sync.blocks.waiting import AfterFault, ForPeers
+from consensus.rules.block import ProposalsHashError
+from tests.support.chains.branches import branch_on_bad, with_wrong_dao
+from tests.sync.blocks.kit import CHAIN, Node, empty_chain, false_body
+
+
+def test_blocks_that_nobody_asked_for_are_ignored() -> None:
+    node, blocks = Node(), empty_chain(CHAIN)
+    asked, stranger = node.giver(blocks, 1), node.giver(blocks[:1], 2)
+    node.wake()
+    stranger.asked()
+    for block in blocks:
+        stranger.send(block)
+    assert node.download.buffered_bytes <= blocks[0].raw_size
+    assert not stranger.has_ended
+    node.run([asked])
+    assert node.height == CHAIN
+
+
+@pytest.mark.parametrize("is_ibd", [True, False])
+def test_a_false_body_is_another_block_that_nobody_asked_for(is_ibd: bool) -> None:
+    node, blocks = Node(is_ibd=is_ibd), empty_chain(40)
+    liar = node.giver(blocks, 1)
+    node.wake()
+    assert blocks[4].hash in liar.asked()
+    liar.blocks[blocks[4].hash] = false_body(blocks[4])
+    liar.give()
+    node.chain.work()
+    assert node.height == 4
+    assert not liar.has_ended
+    node.clock.advance(5.0)
+    assert blocks[4].hash not in liar.asked()
+    assert isinstance(node.download.waits_for(), ForPeers)
+    good = node.giver(blocks, 2)
+    node.wake()
+    assert good.asked() == [blocks[4].hash]  # the others are here
+    good.give()
+    node.run([good])
+    assert node.height == 40
+    assert not liar.has_ended
+    assert not good.has_ended
+
+
+@pytest.mark.parametrize("is_ibd", [True, False])
+async def test_who_gives_a_bad_block_is_banned_and_others_go_on(is_ibd: bool) -> None:
+    base, good = empty_chain(5), empty_chain(30)
+    bad = with_wrong_dao(good[5])
+    above = await branch_on_bad(b"above", 30, [*base, bad])
+    node = Node(is_ibd=is_ibd)
+    liar, honest = node.giver([*base, bad, *above], 1), node.giver(good, 2)
+    node.wake()
+    node.run([liar], seconds=1.0)
+    assert liar.fake.banned is not None
+    assert liar.fake.banned[0] == 300
+    assert "401" in liar.fake.banned[1]
+    liar.leave()
+    node.run([honest])
+    assert node.height == 30
+    assert not honest.has_ended
+
+
+async def test_only_who_gave_the_bad_block_is_banned() -> None:
+    base = empty_chain(5)
+    bad = with_wrong_dao(empty_chain(6)[5])
+    above = await branch_on_bad(b"above", 60, [*base, bad])
+    node = Node()
+    givers = [node.giver([*base, bad, *above], seed) for seed in range(3)]
+    node.wake()
+    owing = [bad.hash in giver.asked() for giver in givers]
+    node.run(givers, seconds=2.0)
+    assert [giver.fake.banned is not None for giver in givers] == owing
+    assert node.height == 5
+    assert all(giver.sync.best_known is None for giver in givers)
+
+
+def test_a_fault_of_ours_punishes_nobody_and_nothing_is_asked_for_twice() -> None:  # 7
+    node, blocks = Node(), empty_chain(CHAIN)
+    giver = node.giver(blocks)
+    node.wake()
+    asked = list(giver.asked())
+    giver.give()
+    node.chain.fault = OSError("no space left on device")
+    node.chain.work()
+    waiting = node.download.waits_for()
+    assert isinstance(waiting, AfterFault)
+    assert isinstance(waiting.fault, OSError)
+    for _ in range(100):
+        node.clock.advance(0.1)
+        asked += giver.asked()
+        giver.give()
+        node.chain.work()
+    node.run([giver])
+    assert node.height == CHAIN
+    assert len(asked) == len(set(asked))
+    assert not giver.has_ended
+
+
+def test_after_faults_it_is_tried_again_ever_more_seldom() -> None:
+    node, blocks = Node(), empty_chain(30)
+    giver = node.giver(blocks)
+    node.wake()
+    giver.give()
+    calls = []
+    for _ in range(900):
+        node.chain.fault = OSError()
+        node.chain.work()
+        calls.append(len(node.chain.given))
+        node.clock.advance(0.1)
+    assert 5 <= calls[-1] <= 12
+    node.chain.fault = None
+    node.clock.advance(31.0)
+    node.chain.work()
+    assert node.height == 30
+
+
+def test_a_block_that_was_found_invalid_is_not_asked_for() -> None:
+    node, blocks = Node(), empty_chain(10)
+    bad = with_wrong_dao(blocks[5])
+    for block in blocks[:5]:
+        node.chain.writer.process(block)
+    with pytest.raises(Exception, match="InvalidDAO"):
+        node.chain.writer.process(bad)
+    with pytest.raises(KnownInvalidBlockError):
+        node.chain.writer.process(bad)
+    giver = node.giver(blocks)
+    node.wake()
+    node.run([giver])
+    assert node.height == 10
+
+
+def test_the_false_body_of_this_kit_is_one() -> None:
+    node, blocks = Node(), empty_chain(3)
+    with pytest.raises(ProposalsHashError):
+        node.chain.writer.process(false_body(blocks[0]))
