@@ -3,7 +3,8 @@
 Each tick: whitelisted peers that are missing; a few addresses that nobody has verified for days, for a look (feelers);
 and for each outbound session that is missing one that answered lately. Every fourth tick in need, or at once when there
 is nothing else, bootnodes have their turn. Who was of no use a moment ago (network.rests) has none, unless there is
-nobody at all; then one of them has, after growing pauses.
+nobody at all; then one of them has, after growing pauses. When no session is missing, somebody new is met now and then
+(network.lookout).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from network.lookout import Lookout
 from network.multiaddr import Multiaddr
 from network.peer import Scheduler, SessionKind, Timer
 from network.peers.bans import BanList
@@ -52,6 +54,8 @@ class OutboundSettings:
     bootnodes: Sequence[Multiaddr] = ()
     whitelist: Sequence[Multiaddr] = ()
     with_feelers: bool = True
+    with_lookout: bool = True
+    """Sessions that only relay blocks may be dialled."""
 
 
 class Dialler(Protocol):
@@ -70,6 +74,9 @@ class Dialler(Protocol):
 
     def dialling(self, kind: SessionKind) -> int:
         """Dials for sessions of a kind that go on."""
+
+    def remove_node(self, peer_id: str, reason: str = ...) -> bool:
+        """Disconnect a peer; whether it was there."""
 
 
 @dataclass(slots=True)
@@ -101,6 +108,7 @@ class OutboundService:
         self._rounds_in_need = self._ticks = 0
         self._last_company = scheduler.now()
         self._alone: Final = _Patience()
+        self._lookout: Final = Lookout(dialler, registry, scheduler, rng)
         self._timer: Timer | None = None
 
     def start(self, anchors: Sequence[Multiaddr] = ()) -> None:
@@ -157,6 +165,8 @@ class OutboundService:
         missing = self._missing()
         if missing <= 0:
             self._rounds_in_need = 0
+            if self._settings.with_lookout and self._settings.max_outbound > 0:
+                self._lookout.turn(self._somebody_new)
             return
         self._rounds_in_need += 1
         if self._rounds_in_need % BOOTNODE_ROUND == 0:
@@ -204,6 +214,9 @@ class OutboundService:
         for address in found:
             self._store.mark_tried(address, now_ms)
         return found
+
+    def _somebody_new(self) -> Multiaddr | None:
+        return next(iter(self._to_attempt(1, self._is_welcome)), None)
 
     def _some_bootnodes(self, count: int, can_dial: Callable[[Multiaddr], bool]) -> list[Multiaddr]:
         ready = [address for address in self._settings.bootnodes if can_dial(address)]

@@ -4,7 +4,7 @@ switch, and is the `Peer` that handlers see. No I/O."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from network.ckb_wire.connection import WireConnection
@@ -13,7 +13,8 @@ from network.ckb_wire.secio import HandshakeFault
 from network.intake import Work
 from network.limits import DISCONNECT_MESSAGE, ProtocolSpec
 from network.multiaddr import Multiaddr
-from network.peer import Direction, PeerIdentity, Scheduler, SessionKind, Timer
+from network.one_timer import OneTimer
+from network.peer import Direction, PeerIdentity, Scheduler, SessionKind
 from network.session_owner import Owner, Stage
 from network.traffic import Cause
 from network.transport import Link
@@ -33,9 +34,6 @@ DISCONNECT_WAIT: Final = 0.5
 
 MAX_TURN: Final = 512
 """Events that are handled before other peers have their turn; at most as many more as the connection gives at once."""
-
-MIN_DELAY: Final = 0.001
-"""Seconds before a timer. An event loop's clock may call a little too early."""
 
 CLOSE_WAIT: Final = 1.5
 """Seconds that the last bytes have to leave; then the connection is cut."""
@@ -82,8 +80,7 @@ class Session:
         self._is_proceeding = False  # messages that have waited are handed on in a later turn
         self._unread = bytearray()
         self._is_at_end = False
-        self._timer: Timer | None = None
-        self._timer_at = 0.0
+        self._timer: Final = OneTimer(scheduler)
         self.identity: PeerIdentity | None = None
         self.has_synced = False
         """Sync was open: it was no feeler, and no stranger that only looked."""
@@ -208,7 +205,7 @@ class Session:
             self._write()
         self._end(cause, reason)
         if is_told:
-            self._set_timer(DISCONNECT_WAIT, self._close)
+            self._timer.set(DISCONNECT_WAIT, self._close)
         else:
             self._close()
 
@@ -223,7 +220,7 @@ class Session:
         if self._stage not in (Stage.HANDSHAKE, Stage.LIVE):
             return
         self._write()
-        self._arm()
+        self._timer.set_by(self._connection.next_deadline(), self._advance)
         self._bound_queue()
 
     def flush_if_needed(self) -> None:
@@ -354,7 +351,7 @@ class Session:
             return
         if self._stage is not Stage.LEAVING:
             self._end(Cause.CLOSED_BY_PEER, reason)
-        self._stop_timer()
+        self._timer.stop()
         self._stage = Stage.GONE
         self._owner.gone(self)
 
@@ -440,7 +437,7 @@ class Session:
     def _end(self, cause: Cause, reason: str) -> None:
         """No more events; handlers are told, but not within the call of one."""
         self._stage = Stage.LEAVING
-        self._stop_timer()
+        self._timer.stop()
         self._unread.clear()
         self._events.clear()
         self._held.clear()
@@ -460,7 +457,7 @@ class Session:
         self._connection.close(self._scheduler.now())
         self._write()
         self._link.close()
-        self._set_timer(CLOSE_WAIT, self._link.abort)
+        self._timer.set(CLOSE_WAIT, self._link.abort)
 
     def _write(self) -> None:
         data = self._connection.data_to_send()
@@ -469,7 +466,6 @@ class Session:
             self._link.write(data)
 
     def _advance(self) -> None:
-        self._timer = None
         now = self._scheduler.now()
         try:
             events = self._connection.advance(now)
@@ -478,21 +474,3 @@ class Session:
             return
         self._take(events)
         self.flush()
-
-    def _arm(self) -> None:
-        """A timer for the connection's next deadline. One that is too early stays: setting it anew for each message
-        costs more than its call."""
-        deadline = self._connection.next_deadline()
-        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
-            return
-        self._timer_at = deadline
-        self._set_timer(max(MIN_DELAY, deadline - self._scheduler.now()), self._advance)
-
-    def _set_timer(self, delay: float, call: Callable[[], None]) -> None:
-        self._stop_timer()
-        self._timer = self._scheduler.call_later(delay, call)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

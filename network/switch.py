@@ -31,6 +31,7 @@ from network.peers.store import PeerStore
 from network.rests import Rests
 from network.session import Session
 from network.switch_settings import SwitchSettings
+from network.ties import Ties
 from network.traffic import Cause, Traffic
 from network.transport import Link, Receiver, Transport
 from network.turns import Turns
@@ -44,12 +45,6 @@ OPEN_GRACE: Final = 10.0
 """Seconds after which a session must have Sync open."""
 FEELER_GRACE: Final = 30.0
 """Seconds after which a feeler has found out what it can."""
-
-TIE_WAIT: Final = 1.0
-"""Seconds that the later of two such connections waits: the other end may close one of them."""
-
-TIE_WINDOW: Final = 5.0
-"""Seconds within which two connections between the same peers count as dialled at the same time by both."""
 
 ONION_TIMEOUT: Final = 120.0
 """Seconds; through Tor all takes longer."""
@@ -97,12 +92,11 @@ class Switch:
         """All connections by session id, from the first byte until they are gone."""
         self._live: Final[dict[str, Session]] = {}
         """Those whose peer may stay, by peer id."""
-        self._parked: Final[dict[str, Session]] = {}
-        """By peer id: the later of two connections with one peer, as long as it is open which stays."""
         self._tickets: Final[dict[int, Ticket]] = {}
         self._attempts: Final[dict[int, Attempt]] = {}
         self._allowances: Final[dict[int, Allowance]] = {}
         self._held: Final = HeldBytes(self._settings.max_held_total)
+        self._ties: Final = Ties(scheduler, identity.peer_id, self._live, self._ask_registry)
         self._dirty: Final[dict[int, Session]] = {}
         self._flush_timer: Timer | None = None
         self._last_id = 0
@@ -191,12 +185,12 @@ class Switch:
             return NoDial.BANNED
         return self.dials.obstacle(address)
 
-    def remove_node(self, peer_id: str) -> bool:
+    def remove_node(self, peer_id: str, reason: str = "disconnect manually") -> bool:
         """Disconnect a peer; whether it was there."""
         session = self._live.get(peer_id)
         if session is None:
             return False
-        session.disconnect("disconnect manually")
+        session.disconnect(reason)
         return True
 
     def ban_network(self, network: IpNetwork, until_ms: int, reason: str) -> None:
@@ -288,45 +282,8 @@ class Switch:
         other = self._live.get(peer_id)
         if other is None:
             self._ask_registry(session)
-        elif self._is_tie(other, session):
-            self._parked[peer_id] = session
-            session.park()
-            self._scheduler.call_later(TIE_WAIT, lambda: self._settle_tie(session))
         else:
-            session.leave(Cause.REJECTED, "the peer is connected already")
-
-    def _is_tie(self, other: Session, session: Session) -> bool:
-        """Whether both ends have dialled each other at once, so that each may close the connection that the other
-        keeps."""
-        return (
-            other.direction is not session.direction
-            and self._scheduler.now() - other.connected_at < TIE_WINDOW
-            and SessionKind.FEELER not in (other.kind, session.kind)
-            and session.peer_id not in self._parked
-        )
-
-    def _settle_tie(self, session: Session) -> None:
-        """Neither end has closed one. Both must keep the same: the one that the smaller peer id has dialled. The
-        reference closes what it sees later, whichever that is."""
-        peer_id = session.peer_id
-        if self._parked.get(peer_id) is not session:
-            return
-        del self._parked[peer_id]
-        other, we_dial = self._live.get(peer_id), self._peer_id < peer_id
-        if other is not None and we_dial is not (session.direction is Direction.OUTBOUND):
-            session.leave(Cause.REJECTED, "the peer is connected already")
-            return
-        if other is not None:
-            other.leave(Cause.REJECTED, "the peer is connected twice")
-        self._ask_registry(session)
-
-    def _end_tie(self, session: Session, *, was_live: bool) -> None:
-        """One of two connections with a peer has ended; the other one stays."""
-        parked = self._parked.get(session.peer_id)
-        if parked is session:
-            del self._parked[session.peer_id]
-        elif parked is not None and was_live:
-            self._scheduler.call_later(0.0, lambda: self._settle_tie(parked))
+            self._ties.meet(other, session)
 
     def _ask_registry(self, session: Session) -> None:
         now, wall_ms = self._scheduler.now(), self._scheduler.wall_ms()
@@ -436,7 +393,7 @@ class Switch:
 
     def left(self, session: Session, cause: Cause, reason: str) -> None:
         was_live = self._live.get(session.peer_id) is session
-        self._end_tie(session, was_live=was_live)
+        self._ties.ended(session, was_live=was_live)
         if was_live:
             del self._live[session.peer_id]
             self._registry.remove(session.session_id)

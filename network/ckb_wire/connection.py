@@ -214,8 +214,9 @@ class WireConnection:
         self._look_for_goodbye(streams)
 
     def _look_for_goodbye(self, streams: ProtocolStreams) -> None:
+        """What the peer has said before it said goodbye is handed on first, in as many turns as that takes."""
         code = streams.session.remote_code
-        if code is None:
+        if code is None or (streams.is_behind and self._closing_until is None):
             return
         streams.session.go_away(GoAwayCode.NORMAL)
         if self._closing_until is not None:

@@ -27,7 +27,7 @@ from network.peers.store_files import StoreFiles
 from network.protocols.identify import LocalIdentity
 from network.service import NetworkService, ServiceSettings
 from storage.files import set_aside, write_whole
-from tests.genesis.kit_giver import GENESIS, Giver
+from tests.support.network.genesis_giver import GENESIS, Giver
 from tests.support.nodes.directories import OK, invoke
 from tests.support.nodes.networks import LOOPBACK
 from tests.support.nodes.process import free_port

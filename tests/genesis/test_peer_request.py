@@ -23,8 +23,8 @@ from network.messages.protocols import (
     GetTransactionsProof,
     SendLastState,
 )
-from tests.genesis.kit_giver import GENESIS, Giver, header_on, verifiable
 from tests.support.network.clock import WALL_MS, FakeScheduler
+from tests.support.network.genesis_giver import GENESIS, Giver, header_on, verifiable
 from tests.support.network.peers import FakePeer
 
 HASHES = tuple(tx.hash for tx in GENESIS.transactions)

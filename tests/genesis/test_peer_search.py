@@ -8,8 +8,8 @@ from ckb_node.specs import load_bundled
 from consensus.types.blockchain import Block
 from network.limits import LIGHT_CLIENT, RELAY, SYNC
 from network.messages.protocols import SYNC_MESSAGE, GetHeaders, InIBD
-from tests.genesis.kit_giver import GENESIS, Giver, header_on
 from tests.support.network.clock import FakeScheduler
+from tests.support.network.genesis_giver import GENESIS, Giver, header_on
 from tests.support.network.peers import FULL_NODE, FakePeer
 
 PROTOCOLS = (SYNC, LIGHT_CLIENT, RELAY)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from network.dialling import NoDial
 from network.limits import IDENTIFY, RELAY, SYNC
 from network.multiaddr import Multiaddr
-from network.peer import SessionKind
+from network.peer import Direction, SessionKind
 from network.peers.bans import network_of
 from network.peers.registry import RegistrySettings
 from network.traffic import Cause
@@ -111,7 +111,7 @@ def test_one_session_also_with_a_node_that_closes_what_comes_later(seed: int, mo
     """As the reference does, whose id is the smaller one or the larger one."""
     world = World(seed, Cable(latency=0.05, jitter=0.05))
     one, two = world.add(), world.add()
-    monkeypatch.setattr(two.switch, "_is_tie", lambda *_: False)
+    monkeypatch.setattr(two.switch._ties, "_is_tie", lambda *_: False)
     one.start()
     two.start()
     world.run(1)
@@ -122,6 +122,23 @@ def test_one_session_also_with_a_node_that_closes_what_comes_later(seed: int, mo
     assert seen_by_one.direction is not seen_by_two.direction
     assert one.switch.connections == two.switch.connections == 1
     world.run(60)
+    assert one.syncing == two.syncing == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_feeler_that_meets_a_full_dial_leaves_it_the_place(seed: int) -> None:
+    """Only the end that has dialled it knows that it is a feeler."""
+    world = World(seed, Cable(latency=0.05, jitter=0.05))
+    one, two = world.add(), world.add()
+    one.start()
+    two.start()
+    world.run(1)
+    assert one.switch.dial(two.address, SessionKind.FEELER) is None
+    assert two.switch.dial(one.address) is None
+    world.run(8)
+    (seen_by_one,), (seen_by_two,) = one.switch.peers(), two.switch.peers()
+    assert (seen_by_one.direction, seen_by_two.direction) == (Direction.INBOUND, Direction.OUTBOUND)
+    assert one.switch.connections == two.switch.connections == 1
     assert one.syncing == two.syncing == 1
 
 

@@ -64,14 +64,22 @@ class Downloader:
         slow = 4 / self.budget.rate if self.budget.rate else 0.0
         return max(limits.HEDGE_SECONDS, 2 * self.budget.round_trip, min(slow, limits.STALL_SECONDS / 4))
 
+    def _patience_beside(self, other: PeerBudget) -> float:
+        """Who takes seconds to answer is waited for so long only while others are not known to be much faster: else it
+        would give one block in each of its round trips for ever."""
+        if not other.has_answered:
+            return self.patience
+        return min(self.patience, max(limits.FIRST_ANSWER_SECONDS, 4 * other.round_trip))
+
     def is_overdue(self, request: Request, in_flight: InFlight, other: PeerBudget, now: float) -> bool:
         """Another peer would give a block sooner than this one, which was asked for it."""
-        if self.silent_for(now) >= self.patience:
+        patience = self._patience_beside(other)
+        if self.silent_for(now) >= patience:
             return True
         owed = in_flight.of_peer(self.session_id)
         ahead = sum(1 for _ in takewhile(lambda each: each != request.block_hash, owed))
         if ahead == 0:
-            return now - max(self.head_since, request.asked[self.session_id]) >= self.patience
+            return now - max(self.head_since, request.asked[self.session_id]) >= patience
         if not self.budget.rate:
             return False
         return ahead / self.budget.rate > 2 * other.seconds_for(limits.HEDGE_BLOCKS) + limits.HEDGE_SECONDS

@@ -145,7 +145,15 @@ class BlockRelay:
         pending = self._pending.get(block_hash)
         if pending is not None:
             return self._scheduler.now() - pending.since
-        return None if self._given(block_hash) is None else 0.0
+        if self._verifying.get(block_hash) is not None:
+            return 0.0
+        orphan = self._orphans.get(block_hash)
+        return None if orphan is None or self._is_stored(orphan.block.parent_hash) else 0.0
+
+    def _is_stored(self, block_hash: bytes) -> bool:
+        """An orphan whose parent is stored was not decided then, for a fault of ours: nobody comes back to it."""
+        with self._chain.view() as view:
+            return view.block_ext(block_hash) is not None
 
     def announce(self, block: Block, giver: int | None) -> None:
         """Tell of a verified block; nothing happens when that was done before."""

@@ -174,6 +174,8 @@ class Session:
     def receive(self, data: bytes, now: float) -> None:
         """The next bytes from the peer. YamuxError when it breaks the rules. What many small frames have not had their
         turn in is kept for `proceed`."""
+        if self.remote_code is not None:
+            return
         self._now = now
         self._budget.add_traffic(len(data))
         if len(data) < HEADER_SIZE:
@@ -199,7 +201,7 @@ class Session:
         if self._body_left:
             at = self._body(data, at, end)
         last = self.frames_read + most
-        while end - at >= HEADER_SIZE and self.remote_code is None:
+        while end - at >= HEADER_SIZE:
             if self.frames_read >= last:
                 self._unread.appendleft(data)
                 self._unread_at = at
@@ -216,6 +218,8 @@ class Session:
                 self._ping(flags, length)
             elif kind == GO_AWAY:
                 self.remote_code = length
+                self._unread.clear()
+                return
             else:
                 raise YamuxError(YamuxFault.BAD_HEADER, f"version and kind {kind:#06x}")
         self._rest = data[at:]

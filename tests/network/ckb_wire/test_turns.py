@@ -117,6 +117,26 @@ def test_the_end_of_a_protocol_comes_after_what_waits() -> None:
     assert everything[-1] == ProtocolClosed(SYNC, None)
 
 
+@pytest.mark.parametrize("step", [None, 1000])
+def test_goodbye_comes_after_what_waits(step: int | None) -> None:
+    """A peer that answers with thousands of messages and leaves has said them all."""
+    pair = Pair()
+    pair.open(SYNC)
+    payloads = numbered(COUNT)
+    data = sent(pair, payloads)
+    pair.dialer.connection.close(0.0)
+    data += pair.dialer.sent()
+    everything = [
+        event
+        for at in range(0, len(data), step or len(data))
+        for events in turns(pair, data[at : at + (step or len(data))])
+        for event in events
+    ]
+    assert payloads_of(everything) == payloads
+    assert everything[-1] == Ended(EndReason.PEER_CLOSED, "with code 0")
+    assert pair.accepter.sent().endswith(go_away(GoAwayCode.NORMAL))
+
+
 def test_a_protocol_that_is_closed_meanwhile_gives_nothing_more() -> None:
     pair = Pair()
     pair.open(SYNC)

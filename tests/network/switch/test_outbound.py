@@ -9,12 +9,13 @@ from random import Random
 import pytest
 
 from network.limits import Flags
+from network.lookout import LOOKOUT
 from network.multiaddr import Multiaddr
 from network.outbound import OutboundService, OutboundSettings
 from network.peer import Direction, SessionKind
 from network.peers.bans import Ban, BanList, network_of
 from network.peers.known import REQUIRED_FLAGS
-from network.peers.registry import Registry, RegistrySettings
+from network.peers.registry import Admitted, Registry, RegistrySettings
 from network.peers.store import PeerStore
 from network.rests import Rests
 from tests.support.network.clock import FakeScheduler
@@ -37,6 +38,7 @@ class NotingDialler:
         self.refused: set[Multiaddr] = set()
         self.under_way: dict[SessionKind, int] = {}
         self.on_end: dict[Multiaddr, Callable[[str | None], None]] = {}
+        self.removed: list[tuple[str, str]] = []
 
     def dial(
         self,
@@ -57,6 +59,10 @@ class NotingDialler:
     def dialling(self, kind: SessionKind) -> int:
         return self.under_way.get(kind, 0)
 
+    def remove_node(self, peer_id: str, reason: str = "") -> bool:
+        self.removed.append((peer_id, reason))
+        return True
+
     def take(self, kind: SessionKind = SessionKind.FULL) -> list[Multiaddr]:
         """What was dialled for a kind of session since the last time."""
         taken = [address for address, dialled_kind in self.dialled if dialled_kind is kind]
@@ -73,6 +79,7 @@ class Kit:
         max_outbound: int = 8,
         interval: float = 15.0,
         with_feelers: bool = True,
+        lookout: bool = True,
     ) -> None:
         self.clock, self.dialler, rng = FakeScheduler(), NotingDialler(), Random(1)
         self.bans, self.rests = BanList(), Rests()
@@ -84,6 +91,7 @@ class Kit:
             bootnodes=bootnodes,
             whitelist=whitelist,
             with_feelers=with_feelers,
+            with_lookout=lookout,
         )
         self.service = OutboundService(
             self.dialler, self.registry, self.store, self.bans, self.rests, self.clock, rng, settings
@@ -373,3 +381,64 @@ def test_a_node_without_anybody_dials_one_of_them_after_growing_pauses() -> None
         if dialled:
             times.append(kit.clock.now())
     assert [round((later - earlier) / 15.0) for earlier, later in pairwise(times)] == [1, 2, 4, 8, 8, 8, 8]
+
+
+# --- somebody new ---
+
+
+def meet(kit: Kit, one: Multiaddr, number: int) -> None:
+    """The dial succeeds: the peer asks for its place."""
+    kit.dialler.on_end[one](None)
+    for gone, _ in kit.dialler.removed:
+        session_id = kit.registry.session_of(gone)
+        if session_id is not None:
+            kit.registry.remove(session_id)
+    assert one.peer_id is not None
+    admitted = kit.registry.admit(
+        number, one.peer_id, one, Direction.OUTBOUND, SessionKind.BLOCK_RELAY_ONLY, now_ms=0, wall_ms=0
+    )
+    assert isinstance(admitted, Admitted)
+    assert admitted.kind is SessionKind.BLOCK_RELAY_ONLY
+    kit.dialler.refused.add(one)
+
+
+def test_with_all_sessions_somebody_new_is_met_every_ten_minutes_and_the_oldest_leaves() -> None:
+    kit = Kit(max_outbound=2)
+    kit.connect(range(500, 502))
+    kit.know(range(20))
+    kit.service.start()
+    kit.dialler.take()
+    met = []
+    for number in range(4):
+        before = kit.clock.now()
+        while not (found := kit.dialler.take(SessionKind.BLOCK_RELAY_ONLY)):
+            kit.tick()
+            assert kit.clock.now() - before <= 1.5 * LOOKOUT + 15.0
+        (one,) = found
+        meet(kit, one, 600 + number)
+        met.append(one.peer_id)
+    assert len(set(met)) == 4
+    assert [peer for peer, _ in kit.dialler.removed] == met[:2]
+    assert not kit.dialler.take()
+
+
+def test_sessions_of_blocks_only_that_began_otherwise_are_not_ended_for_it() -> None:
+    kit = Kit(max_outbound=2)
+    kit.connect(range(500, 504))  # two of them found no other place
+    kit.know(range(20))
+    kit.service.start()
+    kit.tick(200)
+    for one in kit.dialler.take(SessionKind.BLOCK_RELAY_ONLY):
+        kit.dialler.on_end[one](None)
+    assert len(kit.dialler.on_end) >= 2
+    kit.dialler.on_end.popitem()[1]("refused")
+    assert all(peer not in {peer_id(number) for number in range(500, 504)} for peer, _ in kit.dialler.removed)
+
+
+def test_while_sessions_are_missing_or_none_are_wanted_nobody_new_is_met() -> None:
+    for kit, connected in ((Kit(max_outbound=2), 1), (Kit(max_outbound=0), 0), (Kit(max_outbound=1, lookout=False), 1)):
+        kit.connect(range(500, 500 + connected))
+        kit.know(range(20))
+        kit.service.start()
+        kit.tick(300)
+        assert not kit.dialler.take(SessionKind.BLOCK_RELAY_ONLY)

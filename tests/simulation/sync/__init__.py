@@ -3,5 +3,5 @@
 `blocks.py` is the chain that they have and how blocks are made, `stores.py` their disks, `chain.py` and `pool.py` what
 sync and relay see of a node, `node.py` such a node, `traffic.py` what is noted of messages, `world.py` many nodes with
 their miners and misfortunes, `checks.py` what must be true in the end; `impostor.py` a peer that can be made to lie,
-`attacks_sync.py` and `attacks_relay.py` its lies, `storm.py` one seed of all of it.
+`attacks.py` and the files beside it its lies, `rules.py` which rules they break, `storm.py` one seed of all of it.
 """

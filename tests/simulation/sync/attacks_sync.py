@@ -10,24 +10,14 @@ from consensus.types.core import EpochFraction
 from network.limits import SYNC
 from network.messages.protocols import GetBlocks, InIBD, SendBlock, SendHeaders
 from network.peer import Peer
-from tests.simulation.sync.attack import LONGER, Attack
+from tests.simulation.sync.attack import LONGER, Attack, hashes, says, sends_raw
 from tests.simulation.sync.blocks import EPOCH_LENGTH, FREE_CELLS, free_cell, locked_cell, spending
 from tests.simulation.sync.forge import Forge
 from tests.simulation.sync.impostor import Impostor, Message, locator
 
-Make = Callable[[Impostor], Message]
-
-
-def _says(make: Make) -> Callable[[Impostor, Peer], None]:
-    return lambda evil, peer: evil.say(peer, make(evil))
-
 
 def _genesis(evil: Impostor) -> bytes:
     return evil.main[0].hash
-
-
-def _some_hashes(count: int) -> list[bytes]:
-    return [number.to_bytes(32, "big") for number in range(1, count + 1)]
 
 
 def _next_header(evil: Impostor, **fields: object) -> Header:
@@ -36,13 +26,6 @@ def _next_header(evil: Impostor, **fields: object) -> Header:
 
 def _headers(*headers: Header) -> SendHeaders:
     return SendHeaders(headers=list(headers))
-
-
-def _raw(payload: bytes) -> Callable[[Impostor, Peer], None]:
-    def strike(evil: Impostor, peer: Peer) -> None:
-        peer.send(SYNC, payload)
-
-    return strike
 
 
 # --- bad branches: headers that are sound, and a block among theirs that is not ---
@@ -155,6 +138,18 @@ def _give_malformed(evil: Impostor, peer: Peer) -> None:
     evil.say(peer, _headers(*(block.header for block in _heavier(evil))))
 
 
+def _give_too_much(evil: Impostor, peer: Peer) -> None:
+    """Gives what it is asked for, with more transactions than any block may have."""
+
+    def answer(to: Peer, message: GetBlocks) -> None:
+        block = next(block for block in evil.main if block.hash == bytes(message.block_hashes[0]))
+        genesis = evil.main[0].transactions[0]
+        evil.say(to, SendBlock(block=block.replace(transactions=[genesis] * 20)))
+
+    evil.on(GetBlocks, answer)
+    evil.say(peer, _headers(*(block.header for block in _heavier(evil))))
+
+
 def _unrequested(evil: Impostor, peer: Peer) -> None:
     """Blocks that nobody has asked for, hundreds of them."""
     blocks = [evil.know(evil.forge.fork(miner=f"u{number}").make()) for number in range(20)]
@@ -190,87 +185,88 @@ def _twice(evil: Impostor) -> Message:
 
 
 ATTACKS: Final = (
-    Attack(name="undecodable", strike=_raw(b"\xff" * 40), reason="sync: undecodable"),
-    Attack(name="empty message", strike=_raw(b"\x00\x00"), reason="sync: undecodable"),
+    Attack(name="sync: undecodable", strike=sends_raw(SYNC, b"\xff" * 40), reason="sync: undecodable"),
+    Attack(name="empty message", strike=sends_raw(SYNC, b"\x00\x00"), reason="sync: undecodable"),
     Attack(
         name="unknown field",
-        strike=_raw(b"\x08\x00\x00\x00\x08\x00\x00\x00\x08\x00\x00\x00"),
+        strike=sends_raw(SYNC, b"\x08\x00\x00\x00\x08\x00\x00\x00\x08\x00\x00\x00"),
         reason="sync: undecodable",
     ),
     Attack(
         name="locator too long",
-        strike=_says(lambda evil: locator(*_some_hashes(101), _genesis(evil))),
+        strike=says(lambda evil: locator(*hashes(101), _genesis(evil))),
         reason="400",
     ),
-    Attack(name="locator empty", strike=_says(lambda _: locator()), ban=LONGER, reason="414"),
+    Attack(name="locator empty", strike=says(lambda _: locator()), ban=LONGER, reason="414"),
     Attack(
         name="locator of another chain",
-        strike=_says(lambda _: locator(*_some_hashes(3))),
+        strike=says(lambda _: locator(*hashes(3))),
         ban=LONGER,
         reason="414",
     ),
     Attack(
         name="too many headers",
-        strike=_says(lambda evil: SendHeaders(headers=[evil.main[0].header] * 2001)),
+        strike=says(lambda evil: SendHeaders(headers=[evil.main[0].header] * 2001)),
         reason="415",
     ),
     Attack(
         name="headers that do not stand on each other",
-        strike=_says(lambda evil: _headers(evil.main[1].header, evil.main[3].header)),
+        strike=says(lambda evil: _headers(evil.main[1].header, evil.main[3].header)),
         reason="415",
     ),
     Attack(
         name="header of a wrong number",
-        strike=_says(lambda evil: _headers(_next_header(evil, number=evil.main[-1].number + 2))),
+        strike=says(lambda evil: _headers(_next_header(evil, number=evil.main[-1].number + 2))),
         reason="415",
     ),
     Attack(
         name="header of another version",
-        strike=_says(lambda evil: _headers(_next_header(evil, version=1))),
+        strike=says(lambda evil: _headers(_next_header(evil, version=1))),
         reason="415",
     ),
     Attack(
         name="header of a wrong epoch",
-        strike=_says(lambda evil: _headers(_next_header(evil, epoch=EpochFraction(99, 1, 40).pack()))),
+        strike=says(lambda evil: _headers(_next_header(evil, epoch=EpochFraction(99, 1, 40).pack()))),
         reason="415",
     ),
     Attack(
         name="header that is too old",
-        strike=_says(lambda evil: _headers(_next_header(evil, timestamp=evil.main[0].header.timestamp))),
+        strike=says(lambda evil: _headers(_next_header(evil, timestamp=evil.main[0].header.timestamp))),
         reason="415",
     ),
     Attack(
         name="header on an unknown one",
-        strike=_says(lambda evil: _headers(_next_header(evil, parent_hash=b"\x07" * 32))),
+        strike=says(lambda evil: _headers(_next_header(evil, parent_hash=b"\x07" * 32))),
         reason="415",
     ),
     Attack(
         name="header from the future",
-        strike=_says(lambda evil: _headers(_next_header(evil, timestamp=evil.clock.wall_ms() + 3_600_000))),
+        strike=says(lambda evil: _headers(_next_header(evil, timestamp=evil.clock.wall_ms() + 3_600_000))),
         ban=0,
     ),
     Attack(name="header flood of low work", strike=_low_work_flood, ban=0),
     Attack(
         name="headers that claim less work than their epoch has",
-        strike=_says(lambda evil: _branch_of_headers(evil, 2000, 0, compact_target=0x20FFFFFF)),
+        strike=says(lambda evil: _branch_of_headers(evil, 2000, 0, compact_target=0x20FFFFFF)),
         reason="415",
     ),
     Attack(
         name="asks for too many blocks",
-        strike=_says(lambda _: GetBlocks(block_hashes=_some_hashes(2001))),
+        strike=says(lambda _: GetBlocks(block_hashes=hashes(2001))),
         reason="400",
     ),
     Attack(
         name="asks for the genesis block",
-        strike=_says(lambda evil: GetBlocks(block_hashes=[_genesis(evil)])),
+        strike=says(lambda evil: GetBlocks(block_hashes=[_genesis(evil)])),
         reason="417",
     ),
-    Attack(name="asks twice for a block", strike=_says(_twice), reason="418"),
+    Attack(name="asks twice for a block", strike=says(_twice), reason="418"),
     Attack(name="unrequested blocks", strike=_unrequested, ban=0),
     Attack(name="withheld blocks", strike=_withhold, ban=0),
     Attack(name="wrong bodies", strike=_give_other_bodies, ban=0),
     Attack(name="malformed block", strike=_give_malformed, reason="400"),
-    Attack(name="says that it is in its initial download", strike=_says(lambda _: InIBD()), ban=0),
+    Attack(name="block too large", strike=_give_too_much, reason="400"),
+    Attack(name="says that it is in its initial download", strike=says(lambda _: InIBD()), ban=0),
     *(
         Attack(
             name=f"bad block: {spoil.__name__[6:]}, fork {back} deep, {at} good below, {above} above",

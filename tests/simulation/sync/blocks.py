@@ -53,6 +53,8 @@ FREE_CELLS: Final = 400
 LOCKED_CELLS: Final = 16
 CELL_CAPACITY: Final = 10_000 * CKB
 FEE: Final = 1_000_000
+CYCLES: Final = 509
+"""What the free lock takes; `test_attacks.py` holds it true."""
 _CODE_CAPACITY: Final = 100_000 * CKB
 _PRIMARY, _SECONDARY = 191_780_821_917_808, 61_369_863_013_698
 

@@ -1,4 +1,4 @@
-"""A hostile peer: a real peer layer with what it likes behind Sync and Relay.
+"""A hostile peer: a real peer layer with what it likes behind the protocols of the chain.
 
 By itself it serves a chain honestly, in the simplest way; an attack replaces some of its answers, or speaks unasked. It
 knows nothing of the handlers that it is used against.
@@ -13,8 +13,10 @@ from consensus.codec.molecule import Composite
 from consensus.crypto.hashing import ZERO_HASH
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import Block, Header, Transaction
-from network.limits import RELAY, SYNC, ProtocolSpec
+from network.limits import FILTER, LIGHT_CLIENT, RELAY, SYNC, ProtocolSpec
 from network.messages.protocols import (
+    BLOCK_FILTER_MESSAGE,
+    LIGHT_CLIENT_MESSAGE,
     RELAY_MESSAGE,
     SYNC_MESSAGE,
     BlockTransactions,
@@ -37,16 +39,28 @@ Message = Composite
 M = TypeVar("M", bound=Message)
 
 MAX_HEADERS: Final = 2000
-_UNIONS: Final = {SYNC: SYNC_MESSAGE, RELAY: RELAY_MESSAGE}
+_UNIONS: Final = {
+    SYNC: SYNC_MESSAGE,
+    RELAY: RELAY_MESSAGE,
+    LIGHT_CLIENT: LIGHT_CLIENT_MESSAGE,
+    FILTER: BLOCK_FILTER_MESSAGE,
+}
 _SPOKEN_ON: Final = {kind: protocol for protocol, union in _UNIONS.items() for kind in union.classes.values()}
 
 
 class Impostor:
-    """Serves `forge`'s chain. `strike` is called with each peer that has both protocols open."""
+    """Serves `forge`'s chain. `strike` is called with each peer that has all protocols open."""
 
-    def __init__(self, clock: Clock, forge: Forge, strike: Callable[[Impostor, Peer], None] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        forge: Forge,
+        strike: Callable[[Impostor, Peer], None] | None = None,
+        protocols: Sequence[ProtocolSpec] = (SYNC, RELAY),
+    ) -> None:
         self.clock: Final = clock
         self.forge = forge
+        self.protocols: Final = protocols
         self.peers: Final[dict[int, Peer]] = {}
         self.got: Final[list[tuple[int, Message]]] = []
         """Session and message."""
@@ -66,7 +80,7 @@ class Impostor:
 
     def handlers(self) -> Iterable[Handler]:
         """For its peer layer."""
-        return [_Mouth(self, protocol) for protocol in (SYNC, RELAY)]
+        return [_Mouth(self, protocol) for protocol in self.protocols]
 
     def follow_forge(self) -> None:
         """Serve the chain that the forge has now; blocks of earlier ones too."""
@@ -83,7 +97,7 @@ class Impostor:
         self.peers[peer.session_id] = peer
         is_open = self._open.setdefault(peer.session_id, set())
         is_open.add(protocol)
-        if len(is_open) == len(_UNIONS) and self._strike is not None:
+        if len(is_open) == len(self.protocols) and self._strike is not None:
             self.has_struck = True
             self._strike(self, peer)
 

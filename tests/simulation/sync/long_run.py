@@ -6,8 +6,7 @@ import gc
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.simulation.sync.attacks_relay import ATTACKS as RELAY_ATTACKS
-from tests.simulation.sync.attacks_sync import ATTACKS as SYNC_ATTACKS
+from tests.simulation.sync.attacks import ATTACKS
 from tests.simulation.sync.blocks import free_cell, spending
 from tests.simulation.sync.checks import check_one_tip, check_sound
 from tests.simulation.sync.forge import Forge
@@ -41,10 +40,10 @@ def sample(world: SyncWorld) -> Sample:
 def churn(world: SyncWorld, hour: int) -> str:
     """An hour with kills, a partition, transactions and a liar; what the liar does."""
     rng = world.rng
-    attack = rng.choice((*SYNC_ATTACKS, *RELAY_ATTACKS))
+    attack = rng.choice(ATTACKS)
     victim = world.nodes[0]
     forge = Forge(world.consensus, victim.store.copied(), f"liar {hour}")
-    liar = world.add_liar(Impostor(world.clock, forge, attack.strike), victim)
+    liar = world.add_liar(Impostor(world.clock, forge, attack.strike, attack.protocols), victim)
     for number in range(6):
         world.run(HOUR / 12)
         node = rng.choice(world.nodes[1:])
@@ -69,7 +68,8 @@ class LongRun:
         self.samples: list[Sample] = []
         self.events: list[str] = []
         self._hours = hours
-        world.add_graph(mesh(4))
+        for number, dials in enumerate(mesh(4)):
+            world.add(dials, with_filters=number == 0)
         world.start()
         world.mine_every(interval)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.initial_download import InitialDownload
+from ckb_node.filters.builder import FilterBuilder
 from ckb_node.sync.relay.blocks import RelayFigures
 from ckb_node.sync.service import SyncService
 from ckb_node.sync.serving.settings import ServingSection
@@ -23,6 +24,7 @@ from network.protocols.identify import LocalIdentity
 from network.session import Session
 from network.traffic import Cause
 from storage.errors import StorageError
+from storage.filters import FilterStore
 from tests.simulation.node import FULL_NODE, NETWORK, SimNode
 from tests.simulation.sync.chain import ChainCosts, SimChain
 from tests.simulation.sync.pool import SimPool
@@ -48,6 +50,8 @@ class NodePlan:
     costs: ChainCosts = field(default_factory=ChainCosts)
     max_inbound: int = 117
     max_outbound: int = 8
+    with_filters: bool = False
+    """It builds block filters, and serves them."""
 
     def layer_settings(self) -> PeerLayerSettings:
         local = LocalIdentity(network_name=NETWORK, client_version=self.name, flags=FULL_NODE)
@@ -57,7 +61,7 @@ class NodePlan:
         return PeerLayerSettings(
             local=local,
             enabled=frozenset(ALL_PROTOCOLS) - finding,
-            outbound=OutboundSettings(with_feelers=False, interval=REDIAL),
+            outbound=OutboundSettings(with_feelers=False, with_lookout=False, interval=REDIAL),
         )
 
     def registry_settings(self) -> RegistrySettings:
@@ -80,6 +84,7 @@ class SyncNode(SimNode):
         """When each block came onto its main chain, for the first time in this life."""
         self.reorgs: Final[list[int]] = []
         """Depths of reorganisations."""
+        self.filters: Final = FilterStore.in_memory() if plan.with_filters else None
         self.chain.listen(self._on_change)
         self.chain.service.on_storage_failure = self._end_soon
         super().__init__(
@@ -98,7 +103,7 @@ class SyncNode(SimNode):
 
     def _handlers(self, layer: PeerLayer) -> Iterable[Handler]:
         self.sync = SyncService(
-            self.chain, self.pool, layer.scheduler, InitialDownload(), RelayFigures(), ServingSection(), None
+            self.chain, self.pool, layer.scheduler, InitialDownload(), RelayFigures(), ServingSection(), self.filters
         )
         return tapped(self.sync.handlers, self.identity.peer_id, self.traffic)
 
@@ -115,6 +120,7 @@ class SyncNode(SimNode):
     def start(self) -> None:
         super().start()
         self.sync.start()
+        self._build_filters()
 
     def stop(self) -> None:
         super().stop()
@@ -155,8 +161,16 @@ class SyncNode(SimNode):
     def height(self) -> int:
         return self.chain.tip().number
 
+    def _build_filters(self) -> None:
+        if self.filters is not None:
+            builder = FilterBuilder(self.filters)
+            with self.chain.view() as view:
+                while not builder.step(view):
+                    pass
+
     def _on_change(self, change: ChainChanged) -> None:
         now = self.wires.clock.now()
+        self._build_filters()
         for block in change.attached:
             self.seen.setdefault(block.hash, now)
         if change.detached:

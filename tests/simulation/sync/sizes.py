@@ -9,6 +9,7 @@ from typing import Final
 
 from storage.chain_state import ChainState
 from storage.chain_store import ChainStore
+from storage.filters import FilterStore
 from storage.kv import BatchWriter
 from tests.simulation.clock import Clock
 from tests.simulation.sync.chain import SimChainService
@@ -18,7 +19,7 @@ from tests.simulation.wires import Wires
 
 _TABLES: Final = (dict, set, list, deque)
 _ATOMS: Final = (str, bytes, int, float, bool, type(None), type, types.FunctionType, types.ModuleType, frozenset)
-_OUTSIDE: Final = (ChainStore, ChainState, BatchWriter, Clock, Wires, Traffic, SimChainService, SyncNode)
+_OUTSIDE: Final = (ChainStore, ChainState, FilterStore, BatchWriter, Clock, Wires, Traffic, SimChainService, SyncNode)
 """What grows with the chain, what all nodes share, and what the simulation itself notes."""
 
 

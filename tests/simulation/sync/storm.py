@@ -3,13 +3,12 @@ come back, disks fill, liars lie; then it is calm, and there must be one tip and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
 from tests.simulation.sync.attack import Attack
-from tests.simulation.sync.attacks_relay import ATTACKS as RELAY_ATTACKS
-from tests.simulation.sync.attacks_sync import ATTACKS as SYNC_ATTACKS
+from tests.simulation.sync.attacks import ATTACKS
 from tests.simulation.sync.blocks import FREE_CELLS, free_cell, output_of, sim_consensus, spending
 from tests.simulation.sync.chain import ChainCosts
 from tests.simulation.sync.checks import check_asked_seldom, check_one_tip, check_sound
@@ -21,6 +20,8 @@ from tests.simulation.wires import Cable
 
 CALM: Final = 420.0
 """Seconds in which a network must find together: bans of liars do not matter, addresses that failed are tried again."""
+CALM_OF_FINDING: Final = 1800.0
+"""If its nodes find each other by discovery, each looks for somebody new every ten minutes, on average."""
 DAY: Final = 86_400.0
 
 
@@ -47,12 +48,27 @@ class Storm:
         self._made = 0
         start = history(consensus, rng.choice((60, 200))) if in_ibd else Forge(consensus)
         count = rng.randint(3, 7)
-        edges = rng.choice((line, ring, star, mesh, lambda count: random_graph(rng, count)))(count)
+        edges: Sequence[Sequence[int] | None]
+        self._is_finding = rng.random() < 0.2
+        if self._is_finding:
+            edges = [None] * count
+        else:
+            edges = rng.choice((line, ring, star, mesh, lambda count: random_graph(rng, count)))(count)
+        max_outbound = rng.choice((1, 2, 4, 8))
         costs = ChainCosts(block=rng.choice((0.002, 0.05)))
         fresh = [0] if in_ibd else []  # who has the history; the others come without
         for number, dials in enumerate(edges):
             store = start.store if number in fresh or rng.random() < 0.5 else None
-            world.add(dials, store=store, costs=costs)
+            bootnodes = [rng.randrange(number)] if number else []
+            with_filters = rng.random() < 0.3
+            world.add(
+                dials,
+                store=store,
+                costs=costs,
+                bootnodes=bootnodes,
+                max_outbound=max_outbound,
+                with_filters=with_filters,
+            )
         world.start(within=10.0)
         world.mine_every(rng.choice((2.0, 8.0, 20.0)))
 
@@ -96,8 +112,9 @@ class Storm:
             if not node.is_running:
                 world.reborn(node).start()
         world.run(5.0)
-        took = world.run_until(self._have_same_work, CALM)
-        assert took is not None, f"after {CALM:.0f} s of calm some are behind: {self._tips()}"
+        calm = CALM_OF_FINDING if self._is_finding else CALM
+        took = world.run_until(self._have_same_work, calm)
+        assert took is not None, f"after {calm:.0f} s of calm some are behind: {self._tips()}"
         world.mine(world.running[0])  # of branches with equal work the first seen stays: one more block decides
         took = world.settle(60.0)
         assert took is not None, f"no one tip: {self._tips()}"
@@ -158,10 +175,10 @@ class Storm:
         node = self._victim()
         if node is None:
             return
-        attack: Attack = self.rng.choice((*SYNC_ATTACKS, *RELAY_ATTACKS))
+        attack: Attack = self.rng.choice(ATTACKS)
         self.events.append(f"{attack.name} against {node.name}")
         forge = Forge(self.world.consensus, node.store.copied(), f"liar {len(self.world.liars)}")
-        self.world.add_liar(Impostor(self.world.clock, forge, attack.strike), node)
+        self.world.add_liar(Impostor(self.world.clock, forge, attack.strike, attack.protocols), node)
 
     def send_transactions(self) -> None:
         """A chain of them, each to another node."""
@@ -179,7 +196,7 @@ class Storm:
         """One node finds many blocks at once; alone if it is parted from the others."""
         node = self._victim()
         if node is not None:
-            self.world.mine(node, count=self.rng.choice((3, 10, 40)))
+            self.world.mine(node, count=self.rng.choice((3, 10, 10, 40, 40, 150)))
 
     def _end(self, end: Callable[[SyncNode], None]) -> None:
         node = self._victim()

@@ -1,4 +1,5 @@
-"""Each rule of Sync and Relay broken once: the liar pays what the table says, and the honest tip goes on."""
+"""Each rule of Sync, Relay, LightClient and Filter broken once: the liar pays what the table says, and the honest tip
+goes on. `rules.py` has which scene breaks which rule."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ from functools import cache
 import pytest
 
 from consensus.types.blockchain import UncleBlock
-from tests.simulation.sync.attack import Attack
-from tests.simulation.sync.attacks_relay import ATTACKS as RELAY_ATTACKS
-from tests.simulation.sync.attacks_relay import CYCLES
-from tests.simulation.sync.attacks_sync import ATTACKS as SYNC_ATTACKS
+from network.messages.protocols import GetBlocks, GetBlockTransactions, GetRelayTransactions, SendHeaders
+from network.peer import Peer
+from tests.simulation.sync.attack import Attack, Strike
+from tests.simulation.sync.attacks import ATTACKS
+from tests.simulation.sync.attacks_blocks import collide
 from tests.simulation.sync.attacks_sync import spoil_dao
-from tests.simulation.sync.blocks import free_cell, sim_consensus, spending
+from tests.simulation.sync.attacks_transactions import withhold
+from tests.simulation.sync.blocks import CYCLES, free_cell, sim_consensus, spending
 from tests.simulation.sync.checks import bans_of, check_followed, check_one_tip, check_sound
 from tests.simulation.sync.forge import Forge, history
 from tests.simulation.sync.impostor import Impostor
@@ -32,7 +35,8 @@ def known_chain() -> Forge:
 def a_world(seed: int) -> SyncWorld:
     """The victim, one that mines, and one behind the victim; all on the same height."""
     world = SyncWorld(seed, Cable(latency=0.02, jitter=0.01))
-    world.add_graph([[1], [], [0]], known_chain().store)
+    world.add([1], store=known_chain().store, with_filters=True)
+    world.add_graph([[], [0]], known_chain().store)
     for at in (1, 0, 2):
         world.nodes[at].start()
     world.run(3.0)
@@ -42,13 +46,13 @@ def a_world(seed: int) -> SyncWorld:
 
 def strike(world: SyncWorld, attack: Attack) -> Impostor:
     """The liar on the victim's chain, connected."""
-    impostor = Impostor(world.clock, known_chain().fork(miner="liar"), attack.strike)
+    impostor = Impostor(world.clock, known_chain().fork(miner="liar"), attack.strike, attack.protocols)
     world.add_liar(impostor, world.nodes[0])
     assert world.run_until(lambda: impostor.has_struck, 10.0) is not None
     return impostor
 
 
-@pytest.mark.parametrize("attack", [*SYNC_ATTACKS, *RELAY_ATTACKS], ids=str)
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_the_liar_pays_and_the_honest_tip_goes_on(attack: Attack) -> None:
     world = a_world(1)
     victim, miner, _ = world.nodes
@@ -104,3 +108,64 @@ def test_the_free_lock_takes_the_cycles_that_liars_declare() -> None:
     node.pool.submit(transaction, CYCLES, 1)
     world.run(1.0)
     assert node.pool.pool.graph.by_hash(transaction.hash) is not None
+
+
+def tells_headers(evil: Impostor, peer: Peer) -> None:
+    evil.say(peer, SendHeaders(headers=[block.header for block in evil.main[HEIGHT:]]))
+
+
+def tells_the_last(evil: Impostor, peer: Peer) -> None:
+    evil.announce(peer, evil.main[-1])
+
+
+def tells_the_bad_one(evil: Impostor, peer: Peer) -> None:
+    evil.announce(peer, evil.main[HEIGHT])
+
+
+@pytest.mark.parametrize(
+    ("lie", "reason"), [(tells_headers, "415"), (tells_the_last, "401"), (tells_the_bad_one, "401")]
+)
+def test_what_stands_on_a_bad_block_is_bad(lie: Strike, reason: str) -> None:
+    """One liar shows the bad block; another one, who comes later, tells of it or of what stands on it."""
+    world = a_world(3)
+    victim = world.nodes[0]
+    bad = known_chain().fork(1, "bad")
+    bad.take_bad(spoil_dao(bad))
+    bad.take_bad(bad.make(after=1.0))
+    bad.take_bad(bad.make(after=1.0))
+    world.add_liar(Impostor(world.clock, bad, tells_headers), victim)
+    assert world.run_until(lambda: len(bans_of(victim)) == 1, 40.0) is not None
+    world.add_liar(Impostor(world.clock, bad, lie), victim)
+    world.run(5.0)
+    ban = bans_of(victim).get(world.liars[1].ip)
+    assert ban is not None
+    assert ban.reason.startswith(reason), ban.reason
+    check_sound(world)
+
+
+def test_a_transaction_that_is_withheld_comes_from_the_next_who_has_it() -> None:
+    world = a_world(4)
+    victim, miner, _ = world.nodes
+    transaction = spending(world.consensus, free_cell(world.consensus, 7))
+    impostor = Impostor(world.clock, known_chain().fork(miner="liar"), withhold(transaction))
+    world.add_liar(impostor, victim)
+    assert world.run_until(lambda: impostor.count(GetRelayTransactions) == 1, 10.0) is not None
+    world.send(miner, transaction)
+    took = world.run_until(lambda: victim.pool.pool.graph.by_hash(transaction.hash) is not None, 60.0)
+    assert took is not None
+    assert took <= 35.0
+    assert not bans_of(victim)
+    check_sound(world)
+
+
+def test_a_block_whose_transaction_has_another_witness_than_the_pools_is_taken() -> None:
+    """Both have one short id; the block's is asked for."""
+    world = a_world(5)
+    victim = world.nodes[0]
+    forge = known_chain().fork(miner="other")
+    other = Impostor(world.clock, forge, collide(is_lie=False))
+    world.add_liar(other, victim)
+    assert world.run_until(lambda: victim.height == HEIGHT + 3, 20.0) is not None
+    assert other.count(GetBlockTransactions) == 1
+    assert other.count(GetBlocks) == 0
+    assert not bans_of(victim)

@@ -116,11 +116,11 @@ def asked_for(evil: Impostor, message: GetBlocks) -> Sequence[Block]:
     ("lie", "limit"),
     [
         (says_it_downloads, 10.0),
-        (is_silent, 30.0),
+        (is_silent, 40.0),
         (has_nothing, 40.0),
         (drips_headers, 60.0),
         (withholds_blocks, 30.0),
-        (drips_blocks, 60.0),
+        (drips_blocks, 30.0),
         (withholds_one, 20.0),
     ],
 )
@@ -166,4 +166,22 @@ def test_a_branch_with_more_work_whose_blocks_never_come_holds_nobody_up() -> No
         world.mine(miner)
         world.run(3.0)
         assert fresh.tip == miner.tip
+    check_sound(world)
+
+
+def test_who_has_less_than_the_node_is_of_no_use_to_it() -> None:
+    """The first four dialled peers are protected: they stay until the node has more than they. The chain has stood for
+    two days, so that the download does not end."""
+    whole = history(sim_consensus(5 * DAY), HEIGHT, age=2 * DAY)
+    world = SyncWorld(1, Cable(latency=0.02), whole.consensus)
+    for forge in (*[whole.fork(50)] * 5, whole):
+        world.add_liar(Impostor(world.clock, forge))
+    fresh = world.add(range(LIARS_FROM, LIARS_FROM + 6))
+    fresh.start()
+    assert world.run_until(lambda: fresh.height == HEIGHT, 120.0) is not None
+    world.run(10.0)
+    reasons = [reason for _, reason in departures(world, fresh)]
+    assert "useless outbound peer in IBD" in reasons
+    assert "sync disconnect: it has less than we have" in reasons
+    assert not bans_of(fresh)
     check_sound(world)

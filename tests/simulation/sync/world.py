@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from ckb_node.chain.events import Verdict
 from ckb_node.mining.uncles import choose_uncles
@@ -15,11 +15,11 @@ from consensus.rules.epoch import next_epoch_ext
 from consensus.types.blockchain import Block, Transaction
 from network.identity import Identity
 from network.multiaddr import Multiaddr
+from network.peer import Handler
 from tests.simulation.clock import Clock
 from tests.simulation.node import PORT, SimNode
 from tests.simulation.sync.blocks import build_block, sim_consensus
 from tests.simulation.sync.chain import ChainCosts
-from tests.simulation.sync.impostor import Impostor
 from tests.simulation.sync.node import NodePlan, SyncNode
 from tests.simulation.sync.stores import SimStore
 from tests.simulation.sync.traffic import Traffic
@@ -28,6 +28,13 @@ from tests.simulation.world import host_ip
 
 LIARS_FROM: Final = 1000
 """Hosts from this number on are liars'."""
+
+
+class Speaker(Protocol):
+    """What a hostile node says: `Impostor` is one."""
+
+    def handlers(self) -> Iterable[Handler]:
+        """For its peer layer."""
 
 
 class SyncWorld:
@@ -64,9 +71,11 @@ class SyncWorld:
         store: SimStore | None = None,
         costs: ChainCosts | None = None,
         bootnodes: Sequence[int] = (),
+        max_outbound: int = 8,
+        with_filters: bool = False,
     ) -> SyncNode:
         """A node more, not started. `dials`: numbers of those whom it dials, that need not be there yet; None: it finds
-        peers by discovery from `bootnodes`. It begins with a copy of `store`."""
+        so many peers by discovery from `bootnodes`. It begins with a copy of `store`."""
         number = len(self.nodes)
         plan = NodePlan(
             name=_name(number),
@@ -76,6 +85,8 @@ class SyncWorld:
             neighbours=None if dials is None else [self.address(each) for each in dials],
             bootnodes=[self.address(each) for each in bootnodes],
             costs=costs or ChainCosts(),
+            max_outbound=max_outbound,
+            with_filters=with_filters,
         )
         copy = SimStore() if store is None else store.copied()
         node = SyncNode(plan, self.wires, self.traffic, copy)
@@ -85,6 +96,14 @@ class SyncWorld:
     def add_graph(self, edges: Sequence[Sequence[int]], store: SimStore | None = None) -> list[SyncNode]:
         """For each node whom it dials."""
         return [self.add(dials, store=store) for dials in edges]
+
+    def add_finding(self, count: int, max_outbound: int = 8, store: SimStore | None = None) -> list[SyncNode]:
+        """Nodes that find each other: each knows one of those before it."""
+        added: list[SyncNode] = []
+        for _ in range(count):
+            bootnodes = [self.nodes.index(self.rng.choice(added))] if added else []
+            added.append(self.add(None, bootnodes=bootnodes, max_outbound=max_outbound, store=store))
+        return added
 
     def start(self, nodes: Iterable[SyncNode] | None = None, within: float = 1.0) -> None:
         """At random moments of the next seconds."""
@@ -106,7 +125,7 @@ class SyncWorld:
 
         self.clock.call_later(after, restart)
 
-    def add_liar(self, impostor: Impostor, target: SyncNode | None = None) -> SimNode:
+    def add_liar(self, impostor: Speaker, target: SimNode | None = None) -> SimNode:
         """A hostile node on a host of its own, started; it dials `target`, if any."""
         number = LIARS_FROM + len(self.liars)
         liar = SimNode(
@@ -226,10 +245,12 @@ def mesh(count: int) -> list[list[int]]:
 
 
 def random_graph(rng: Random, count: int, degree: int = 3) -> list[list[int]]:
-    """Connected: each dials an earlier node and some others."""
+    """Connected: each but the first dials an earlier node, and some others. Who dials nobody cannot download a chain:
+    those who dial it leave it while it has none."""
     edges: list[list[int]] = []
     for number in range(count):
-        dials = {rng.randrange(number)} if number else set()
-        dials |= {each for each in rng.sample(range(count), min(degree - 1, count)) if each != number}
-        edges.append(sorted(each for each in dials if number not in (edges[each] if each < number else [])))
+        first = [rng.randrange(number)] if number else []
+        others = {each for each in rng.sample(range(count), min(degree - 1, count)) if each != number}
+        dials = {*first, *(each for each in others if number not in (edges[each] if each < number else []))}
+        edges.append(sorted(dials))
     return edges

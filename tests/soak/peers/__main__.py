@@ -3,7 +3,8 @@
 They start with one bootnode each and must find eight peers; half of them are killed, and the rest must find others; one
 with a hundred sessions gets Ctrl-C and must be gone within two seconds, and know its peers and bans when it comes back;
 then one is attacked in several ways while honest peers measure their round trips. Without root everything runs on
-loopback, where all nodes are of one network group.
+loopback, where all nodes are of one network group. `--only-nat`: nodes behind routers, that nobody can dial, must meet
+by hole punching, which takes five to fifteen minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.soak.peers.growth import WANTED, Found, wait_for_peers
+from tests.soak.peers.growth import WANTED, Found, wait_for_meetings, wait_for_peers
 from tests.soak.peers.hostile import ATTACKS, FIRST, HONEST_FIRST, PING_MS, Outcome, Scene
 from tests.soak.peers.nodes import Maker, Node, serve_first, without_bootnodes
 from tests.support.nodes.namespaces import Host, Hosts, NoNamespaces
@@ -34,6 +35,10 @@ CROWD = 100
 BANNED = "203.0.113.0/24"
 MEMORY_MIB = 200.0
 """By so much the memory of an attacked node may grow."""
+OPEN, HIDDEN = 5, 5
+"""Nodes of `--only-nat` that anyone can dial, and those that nobody can: fewer than a node wants, so that it looks for
+more."""
+MEETING_S = 1200.0
 PLACES = 110
 """Hosts besides those of nodes have addresses from here on."""
 
@@ -96,6 +101,30 @@ class Soak:
         wanted = 1 if options.only_attacks else min(WANTED, len(self._nodes) - 1)
         found = wait_for_peers(self._nodes, wanted, ready, options.limit, set())
         self._tell("peers", found, {"start_seconds": round(ready - begun, 1)})
+
+    def meet(self, hosts: Hosts) -> None:
+        """Nodes behind routers, of which nobody knows but through others."""
+        print(f"starting {OPEN} nodes, and {HIDDEN} behind routers", flush=True)
+        hidden: list[Node] = []
+        for number in range(1, OPEN + HIDDEN + 1):
+            bootnodes = [node.address for node in self._nodes[: min(number - 1, OPEN)]]
+            if number <= OPEN:
+                self._add(self._maker.ours(self._host(f"ours{number}", number), bootnodes))
+            else:
+                host = hosts.add_hidden(f"hidden{number}", f"45.{number}.0.2")
+                hidden.append(self._add(self._maker.ours(host, bootnodes)))
+        for node in self._nodes:
+            node.start()
+            node.wait_until_ready()
+        found = wait_for_peers(self._nodes, OPEN - 1, time.monotonic(), self._options.limit, set())
+        self._tell("peers", found, {})
+        met = wait_for_meetings(hidden, MEETING_S)
+        for name, count in met.items():
+            print(f"  {name:14} sessions with other hidden nodes: {count}")
+        self.report["met"] = met
+        lonely = [name for name, count in met.items() if not count]
+        if lonely:
+            self._fault(f"have met nobody behind a router: {', '.join(lonely)}")
 
     def mend(self) -> None:
         """kill -9 for half of them."""
@@ -207,6 +236,12 @@ class Soak:
     def run(self) -> None:
         """All phases."""
         options = self._options
+        if options.only_nat:
+            if self._hosts is None:
+                self._fault("there are no routers on loopback")
+            else:
+                self.meet(self._hosts)
+            return
         if options.only_attacks:
             options.nodes = 3
         self.grow()
@@ -259,6 +294,7 @@ def parse() -> argparse.Namespace:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--only-grow", action="store_true", help="only the first phase")
     only.add_argument("--only-attacks", action="store_true", help="only the last phase")
+    only.add_argument("--only-nat", action="store_true", help="another run: nodes behind routers")
     parser.add_argument("--attacks", nargs="*", help="parts of titles of attacks, by default all of them")
     parser.add_argument("--keep", type=Path, help="keep data and logs in this directory, which must not exist")
     options = parser.parse_args()

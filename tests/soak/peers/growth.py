@@ -59,3 +59,18 @@ def _show(found: Collection[Found], wanted: int, since: float) -> None:
     fewest = min(each.inbound + each.outbound for each in found)
     line = f"  {time.monotonic() - since:5.0f} s: {done} of {len(found)} have {wanted} peers, the fewest {fewest}"
     print(line, flush=True)
+
+
+def wait_for_meetings(nodes: Sequence[Node], limit_s: float) -> dict[str, int]:
+    """Until each of `nodes` has a session with another of them, or the time is over: with how many."""
+    ids = {node.identity.peer_id for node in nodes}
+    begun = shown_at = time.monotonic()
+    while True:
+        met = {node.name: len({peer["node_id"] for peer in node.peers()} & ids) for node in nodes}
+        now = time.monotonic()
+        if all(met.values()) or now - begun >= limit_s:
+            return met
+        if now - shown_at >= SHOW_S:
+            shown_at = now
+            print(f"  {now - begun:5.0f} s: {sum(map(bool, met.values()))} of {len(met)} have met", flush=True)
+        time.sleep(POLL_S)

@@ -1,7 +1,7 @@
 """A network of hosts on one machine: a network namespace for each, joined by a router that has no way out.
 
-Needs root and the programs `ip`, `nsenter`, `sysctl`. Hosts have addresses that look public and lie in different
-networks, so that nodes treat them as strangers.
+Needs root and the programs `ip`, `nsenter`, `sysctl`, and `iptables` for hosts behind routers of their own. Hosts have
+addresses that look public and lie in different networks, so that nodes treat them as strangers.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Hosts:
         _remove_abandoned()
         try:
             self._router = self._add_namespace("router")
-            _run("nsenter", f"--net={NAMESPACES / self._router}", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+            _within(self._router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         except subprocess.CalledProcessError as error:
             self.close()
             raise NoNamespaces(f"{' '.join(error.cmd)}: {error.stderr.strip()}") from None
@@ -110,6 +110,29 @@ class Hosts:
             _ip(namespace, "route", "add", "local", network, "dev", "lo")
             _ip(self._router, "route", "add", network, "via", ip)
         return Host(name, ip, namespace)
+
+    def add_hidden(self, name: str, ip: str) -> Host:
+        """A host behind a router of its own, which has the address: what begins inside gets out, and nothing else gets
+        in. Raises NoNamespaces."""
+        if shutil.which("iptables") is None:
+            raise NoNamespaces("there is no program `iptables`")
+        outside = self.add(f"{name}-nat", ip).namespace
+        assert outside is not None
+        inside = self._add_namespace(name)
+        _ip(outside, "link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", inside)
+        for namespace, link, address in ((outside, "eth1", "10.7.0.1/24"), (inside, "eth0", "10.7.0.2/24")):
+            _ip(namespace, "address", "add", address, "dev", link)
+            _ip(namespace, "link", "set", link, "up")
+        _ip(inside, "route", "add", "default", "via", "10.7.0.1")
+        _within(outside, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        for rule in (
+            "-t nat -A POSTROUTING -o eth0 -j MASQUERADE",
+            "-A FORWARD -i eth0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+            "-A FORWARD -i eth0 -j DROP",
+            "-A INPUT -i eth0 -p tcp -j DROP",
+        ):
+            _within(outside, "iptables", *rule.split())
+        return Host(name, ip, inside)
 
     def cut(self, host: Host) -> None:
         """Pull the cable: nothing comes to this host or from it any more."""
@@ -141,6 +164,10 @@ def _remove_abandoned() -> None:
 
 def _ip(namespace: str, *words: str) -> None:
     _run("ip", "-n", namespace, *words)
+
+
+def _within(namespace: str, *command: str) -> None:
+    _run("nsenter", f"--net={NAMESPACES / namespace}", *command)
 
 
 def _run(*command: str) -> None:

@@ -243,6 +243,20 @@ def test_the_child_of_a_pending_block_is_judged_by_its_header() -> None:
     assert case.relay.pending_since(child.hash) is None
 
 
+def test_an_orphan_that_was_not_decided_with_its_parent_is_pending_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the process of scripts dies: nobody would ask for the block as long as it counts as here."""
+    case, block = Case(), story().block
+    child = Maker([*story().base, block]).make()
+    case.say(case.peer(1), compact(block))
+    case.say(case.peer(2), compact(child))
+    case.run()
+    assert case.relay.pending_since(child.hash) == 0.0
+    monkeypatch.setattr(case.chain.writer, "process_orphans_after", lambda _: None)
+    case.chain.process(block)
+    assert case.tip() == block.hash
+    assert case.relay.pending_since(child.hash) is None
+
+
 # ---------------------------------------------------------------- several peers
 
 

@@ -148,7 +148,9 @@ class _Giving:
 
     def opened(self, peer: Peer) -> None:
         if self._protocol is SYNC:
-            peer.send(SYNC, SYNC_MESSAGE.pack(GetHeaders(hash_stop=ZERO, block_locator_hashes=[GENESIS.hash])))
+            peer.send(
+                SYNC, SYNC_MESSAGE.pack(GetHeaders(hash_stop=ZERO, block_locator_hashes=[self._giver.genesis.hash]))
+            )
 
     def received(self, peer: Peer, payload: bytes) -> None:
         if self._protocol is SYNC:

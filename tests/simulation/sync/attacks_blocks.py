@@ -1,55 +1,27 @@
-"""Each rule of Relay, broken once (PROTOCOL-NET 2.17 to 2.19)."""
+"""Each rule of Relay about blocks, broken once (PROTOCOL-NET 2.17 and 2.18)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from consensus.types.blockchain import Block, Transaction, UncleBlock
 from network.limits import RELAY
 from network.messages.protocols import (
-    BlockProposal,
     BlockTransactions,
     CompactBlock,
     GetBlockProposal,
     GetBlockTransactions,
-    GetRelayTransactions,
     IndexTransaction,
-    RelayTransaction,
     RelayTransactionHashes,
-    RelayTransactions,
 )
 from network.peer import Peer
-from tests.simulation.sync.attack import THREE_DAYS, Attack
+from tests.simulation.sync.attack import Strike, attacks, hashes, says, sends_raw, short_ids
 from tests.simulation.sync.attacks_sync import spoil_commit, spoil_dao
-from tests.simulation.sync.blocks import free_cell, locked_cell, spending
+from tests.simulation.sync.blocks import CYCLES, free_cell, spending
 from tests.simulation.sync.forge import Forge
 from tests.simulation.sync.impostor import Impostor, Message, compact
-
-CYCLES: Final = 509
-"""What the free lock takes; `test_attacks.py` holds it true."""
-
-Make = Callable[[Impostor], Message]
-
-
-def _says(make: Make) -> Callable[[Impostor, Peer], None]:
-    return lambda evil, peer: evil.say(peer, make(evil))
-
-
-def _raw(payload: bytes) -> Callable[[Impostor, Peer], None]:
-    def strike(_: Impostor, peer: Peer) -> None:
-        peer.send(RELAY, payload)
-
-    return strike
-
-
-def _hashes(count: int) -> list[bytes]:
-    return [number.to_bytes(32, "big") for number in range(1, count + 1)]
-
-
-def _ids(count: int) -> list[bytes]:
-    return [number.to_bytes(10, "big") for number in range(1, count + 1)]
-
 
 # --- compact blocks ---
 
@@ -102,11 +74,19 @@ def _prefilled_twice(block: Block) -> CompactBlock:
 
 
 def _too_many_uncles(block: Block) -> CompactBlock:
-    return compact(block).replace(uncles=_hashes(3))
+    return compact(block).replace(uncles=hashes(3))
 
 
 def _too_many_proposals(block: Block) -> CompactBlock:
-    return compact(block).replace(proposals=_ids(1501))
+    return compact(block).replace(proposals=short_ids(1501))
+
+
+def _too_many_short_ids(block: Block) -> CompactBlock:
+    return compact(block).replace(short_ids=short_ids(20_000))
+
+
+def _too_large(block: Block) -> CompactBlock:
+    return compact(block).replace(uncles=hashes(100_000))
 
 
 def _wrong_number(block: Block) -> CompactBlock:
@@ -123,6 +103,12 @@ def _stale(evil: Impostor, peer: Peer) -> None:
     """A compact block from an epoch ago."""
     for block in evil.main[1:6]:
         evil.announce(peer, block)
+
+
+def _known(evil: Impostor, peer: Peer) -> None:
+    """What the victim has already."""
+    for _ in range(100):
+        evil.announce(peer, evil.main[-1])
 
 
 def _future(block: Block) -> CompactBlock:
@@ -221,88 +207,60 @@ def _malformed(_: Block, honest: BlockTransactions) -> BlockTransactions:
     return honest.replace(transactions=[strange, *rest])
 
 
+def _very_many(block: Block, honest: BlockTransactions) -> BlockTransactions:
+    return honest.replace(transactions=list(honest.transactions) * 1000)
+
+
+def with_other_witness(transaction: Transaction) -> Transaction:
+    """Of the same hash, and valid: the free lock looks at no witness."""
+    return transaction.replace(witnesses=[b"another"])
+
+
+def _other_witnesses(_: Block, honest: BlockTransactions) -> BlockTransactions:
+    """Those that were asked for by their short ids, but not those of the header."""
+    return honest.replace(transactions=[with_other_witness(each) for each in honest.transactions])
+
+
+def collide(*, is_lie: bool) -> Strike:
+    """Gives a transaction to the pool, and tells of a block that commits it with another witness: both have one short
+    id. Asked for all transactions, it gives those of the block, or those of the pool once more."""
+
+    def strike(evil: Impostor, peer: Peer) -> None:
+        pooled = spending(evil.forge.consensus, free_cell(evil.forge.consensus, 299))
+        evil.transactions[pooled.hash] = (pooled, CYCLES)
+        evil.say(peer, RelayTransactionHashes(tx_hashes=[pooled.hash]))
+        evil.forge.add(proposals=[pooled.short_id], after=1.0)
+        evil.forge.add(after=1.0)
+        block = evil.know(evil.forge.make([with_other_witness(pooled)], after=1.0))
+        evil.follow_forge()
+        if is_lie:
+            answer = BlockTransactions(block_hash=block.hash, transactions=[pooled], uncles=[])
+            evil.on(GetBlockTransactions, lambda to, _: evil.say(to, answer))
+        for below in evil.main[-2:]:
+            evil.clock.call_later(1.0, partial(evil.announce, peer, below))
+        evil.clock.call_later(2.0, lambda: evil.announce(peer, block))
+
+    return strike
+
+
+def _asks(indexes: Sequence[int], uncles: Sequence[int] = ()) -> Callable[[Impostor], Message]:
+    return lambda evil: GetBlockTransactions(
+        block_hash=evil.main[-1].hash, indexes=list(indexes), uncle_indexes=list(uncles)
+    )
+
+
+def _asks_of_nothing(_: Impostor) -> Message:
+    return GetBlockTransactions(block_hash=b"\x07" * 32, indexes=[0], uncle_indexes=[])
+
+
 def _unasked_block_transactions(evil: Impostor) -> Message:
     return BlockTransactions(block_hash=evil.main[-1].hash, transactions=[], uncles=[])
 
 
-# --- transactions ---
-
-
-def _offers(*offered: Callable[[Impostor], tuple[Transaction, int]]) -> Callable[[Impostor, Peer], None]:
-    """Announces transactions, and gives them with these cycles when they are asked for."""
-
-    def strike(evil: Impostor, peer: Peer) -> None:
-        for make in offered:
-            transaction, cycles = make(evil)
-            evil.transactions[transaction.hash] = (transaction, cycles)
-        evil.say(peer, RelayTransactionHashes(tx_hashes=list(evil.transactions)))
-
-    return strike
-
-
-def _good(number: int, cycles: int = CYCLES, fee: int = 1_000_000) -> Callable[[Impostor], tuple[Transaction, int]]:
-    def make(evil: Impostor) -> tuple[Transaction, int]:
-        consensus = evil.forge.consensus
-        return spending(consensus, free_cell(consensus, number), fee=fee), cycles
-
-    return make
-
-
-def _script_fails(evil: Impostor) -> tuple[Transaction, int]:
-    return spending(evil.forge.consensus, locked_cell(evil.forge.consensus, 1)), CYCLES
-
-
-def _creates_money(evil: Impostor) -> tuple[Transaction, int]:
-    return spending(evil.forge.consensus, free_cell(evil.forge.consensus, 250), fee=-1), CYCLES
-
-
-def _without_parents(evil: Impostor) -> tuple[Transaction, int]:
-    consensus = evil.forge.consensus
-    nowhere = free_cell(consensus, 0).replace(tx_hash=b"\x09" * 32)
-    return spending(consensus, nowhere), CYCLES
-
-
-def _unasked_transactions(evil: Impostor) -> Message:
-    offered = [_good(number)(evil) for number in range(260, 270)]
-    return RelayTransactions(
-        transactions=[RelayTransaction(cycles=cycles, transaction=transaction) for transaction, cycles in offered]
-    )
-
-
-def _flood(count: int, every: float, make: Callable[[int], Message]) -> Callable[[Impostor, Peer], None]:
-    """So many messages, some at a time."""
-
-    def strike(evil: Impostor, peer: Peer) -> None:
-        for number in range(count):
-            evil.say_later(number * every, peer, make(number))
-
-    return strike
-
-
-def _fresh_hashes(number: int) -> Message:
-    """Of transactions that nobody has."""
-    return RelayTransactionHashes(tx_hashes=[(number << 64 | at).to_bytes(32, "big") for at in range(30_000)])
-
-
-def _orphan_flood(evil: Impostor, peer: Peer) -> None:
-    """Hundreds of transactions whose parents nobody has."""
-    consensus = evil.forge.consensus
-    for number in range(300):
-        cell = free_cell(consensus, 0).replace(tx_hash=(number + 1).to_bytes(32, "little"))
-        transaction = spending(consensus, cell)
-        evil.transactions[transaction.hash] = (transaction, CYCLES)
-    evil.say(peer, RelayTransactionHashes(tx_hashes=list(evil.transactions)))
-
-
-def _attacks(rows: Sequence[tuple[str, Callable[[Impostor, Peer], None], str]]) -> list[Attack]:
-    """Name, strike, begin of the reason; an empty one: it costs nothing."""
-    return [Attack(name=name, strike=strike, reason=reason, ban=300 if reason else 0) for name, strike, reason in rows]
-
-
 ATTACKS: Final = (
-    *_attacks(
+    *attacks(
         [
-            ("undecodable", _raw(b"\xff" * 40), "relay: undecodable"),
+            ("relay: undecodable", sends_raw(RELAY, b"\xff" * 40), "relay: undecodable"),
             ("compact block without cellbase", _compact_like(_without_cellbase), "404"),
             ("compact block, index out of range", _compact_like(_out_of_range), "407"),
             ("compact block, out of order", _compact_like(_out_of_order), "406"),
@@ -310,10 +268,13 @@ ATTACKS: Final = (
             ("compact block, prefilled twice", _compact_like(_prefilled_twice), "405"),
             ("compact block, too many uncles", _compact_like(_too_many_uncles), "400"),
             ("compact block, too many proposals", _compact_like(_too_many_proposals), "400"),
+            ("compact block, too many short ids", _compact_like(_too_many_short_ids), "400"),
+            ("compact block, too large", _compact_like(_too_large), "400"),
             ("compact block, invalid header", _compact_like(_wrong_number), "402"),
             ("compact block, wrong transactions root", _compact_like(_wrong_root), "409"),
             ("compact block from the future", _compact_like(_future), ""),
             ("stale compact blocks", _stale, ""),
+            ("known compact blocks, again and again", _known, ""),
             ("compact blocks that never complete", _never_complete, ""),
             ("compact blocks without parents", _orphans, ""),
             ("bad compact block: dao", _bad_block(spoil_dao), "401"),
@@ -323,102 +284,25 @@ ATTACKS: Final = (
             ("block transactions, an uncle too many", _answers(_one_uncle_more), "412"),
             ("block transactions, another uncle", _other_uncle, "413"),
             ("block transactions, malformed", _answers(_malformed), "400"),
-            ("block transactions, not asked for", _says(_unasked_block_transactions), ""),
-            (
-                "asks for too many block transactions",
-                _says(
-                    lambda evil: GetBlockTransactions(
-                        block_hash=evil.main[-1].hash, indexes=list(range(32_768)), uncle_indexes=[]
-                    )
-                ),
-                "400",
-            ),
-            (
-                "asks for too many uncles",
-                _says(
-                    lambda evil: GetBlockTransactions(
-                        block_hash=evil.main[-1].hash, indexes=[], uncle_indexes=[0, 1, 2]
-                    )
-                ),
-                "400",
-            ),
-            (
-                "asks for block transactions out of range",
-                _says(
-                    lambda evil: GetBlockTransactions(
-                        block_hash=evil.main[-1].hash, indexes=[0, 7, 1 << 31], uncle_indexes=[9]
-                    )
-                ),
-                "",
-            ),
-            ("too many hashes", _says(lambda _: RelayTransactionHashes(tx_hashes=_hashes(32_768))), "400"),
-            ("hashes without an end", _flood(4, 0.5, _fresh_hashes), "416"),
-            ("asks for too many transactions", _says(lambda _: GetRelayTransactions(tx_hashes=_hashes(32_768))), "400"),
-            (
-                "asks twice for a transaction",
-                _says(lambda _: GetRelayTransactions(tx_hashes=[b"\x01" * 32, b"\x01" * 10 + bytes(22)])),
-                "418",
-            ),
+            ("block transactions, too large", _answers(_very_many), "400"),
+            ("block transactions with other witnesses", _answers(_other_witnesses), "409"),
+            ("block transactions, not asked for", says(_unasked_block_transactions), ""),
+            ("a collision", collide(is_lie=False), ""),
+            ("a collision, and a false answer", collide(is_lie=True), "409"),
+            ("asks for too many block transactions", says(_asks(range(32_768))), "400"),
+            ("asks for too many uncles", says(_asks((), (0, 1, 2))), "400"),
+            ("asks for block transactions out of range", says(_asks((0, 7, 1 << 31), (9,))), ""),
+            ("asks for transactions of no block", says(_asks_of_nothing), ""),
             (
                 "asks for too many proposals",
-                _says(lambda evil: GetBlockProposal(block_hash=evil.main[-1].hash, proposals=_ids(3001))),
+                says(lambda evil: GetBlockProposal(block_hash=evil.main[-1].hash, proposals=short_ids(3001))),
                 "400",
             ),
             (
                 "asks twice for a proposal",
-                _says(lambda evil: GetBlockProposal(block_hash=evil.main[-1].hash, proposals=_ids(1) * 2)),
+                says(lambda evil: GetBlockProposal(block_hash=evil.main[-1].hash, proposals=short_ids(1) * 2)),
                 "418",
             ),
-            (
-                "proposals that nobody asked for",
-                _says(lambda evil: BlockProposal(transactions=[_good(271)(evil)[0]])),
-                "",
-            ),
-            (
-                "too many proposals",
-                _says(lambda evil: BlockProposal(transactions=[_good(271)(evil)[0]] * 3001)),
-                "400",
-            ),
-            ("transactions that nobody asked for", _says(_unasked_transactions), ""),
-            ("transaction with a low fee", _offers(_good(272, fee=1)), ""),
-            ("transaction that conflicts", _offers(_good(273), _good(273, fee=1_000_001)), ""),
-            ("transaction without parents", _offers(_without_parents), ""),
-            ("transactions without parents, hundreds", _orphan_flood, ""),
-            (
-                "questions without an end",
-                _flood(400, 0.01, lambda at: GetRelayTransactions(tx_hashes=[at.to_bytes(32, "big")])),
-                "",
-            ),
         ]
-    ),
-    Attack(
-        name="cycles above the limit",
-        strike=_offers(_good(280, cycles=3_500_000_001)),
-        ban=THREE_DAYS,
-        reason="transaction: declared cycles above",
-    ),
-    Attack(
-        name="wrong cycles",
-        strike=_offers(_good(281, cycles=CYCLES + 1)),
-        ban=THREE_DAYS,
-        reason="transaction: wrong declared cycles",
-    ),
-    Attack(
-        name="too few cycles",
-        strike=_offers(_good(282, cycles=CYCLES - 1)),
-        ban=THREE_DAYS,
-        reason="transaction: ",
-    ),
-    Attack(
-        name="script that fails",
-        strike=_offers(_script_fails),
-        ban=THREE_DAYS,
-        reason="transaction: invalid",
-    ),
-    Attack(
-        name="capacity out of nothing",
-        strike=_offers(_creates_money),
-        ban=THREE_DAYS,
-        reason="transaction: invalid",
     ),
 )
