@@ -329,7 +329,15 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
         async with node.tasks as tasks:
             _start_tasks(node, tasks, mine=mine)
             peers = _peers_share(node.config, connections)
-            rpc = RpcParts(node.config, node.services, node.news, tasks, node.metrics, lambda: node.faults)
+            rpc = RpcParts(
+                node.config,
+                node.services,
+                node.news,
+                tasks,
+                node.metrics,
+                lambda: node.faults,
+                lambda: node.chain.is_at_work,
+            )
             async with (
                 _network(node, tasks, peers),
                 serving_figures(rpc),

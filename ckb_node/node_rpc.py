@@ -51,6 +51,8 @@ class RpcParts:
     tasks: Tasks
     metrics: Metrics | None
     faults: Callable[[], Sequence[Fault]]
+    is_busy: Callable[[], bool]
+    """Blocks are being verified."""
 
 
 def rpc_url(config: Config) -> str:
@@ -88,14 +90,16 @@ async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[Addres
         dispatcher = build_dispatcher(parts, changes)
         parts.tasks.start_restartable("events of subscriptions", parts.news.run)
         with _told(parts.config.rpc_address, "RPC"):
-            listening = serving(parts.tasks, dispatcher, *parts.config.rpc_address, limits, policy)
+            listening = serving(
+                parts.tasks, dispatcher, *parts.config.rpc_address, limits, policy, is_busy=parts.is_busy
+            )
             server = await stack.enter_async_context(listening)
         _log_listening("HTTP", server.address)
         server.routes["GET", "/health"] = health_route(parts.faults)
         guards = {"http": server.guard}
         if ws is not None:
             with _told(ws, "RPC by WebSocket"):
-                upgrading = serving(parts.tasks, dispatcher, *ws, wide, policy, hub)
+                upgrading = serving(parts.tasks, dispatcher, *ws, wide, policy, hub, parts.is_busy)
                 sockets = await stack.enter_async_context(upgrading)
             guards["ws"] = sockets.guard
             _log_listening("WebSocket", sockets.address)

@@ -214,6 +214,11 @@ class ChainService:
         """Blocks are written in bulk, or were a moment ago."""
         return self._runs > 0 or (self._runs_end > 0.0 and time.monotonic() - self._runs_end < RUNS_LINGER_S)
 
+    @property
+    def is_at_work(self) -> bool:
+        """Blocks are being verified or written now."""
+        return bool(self._queued) or self._runs > 0
+
     def start_store_headers(self, headers: Sequence[Header]) -> asyncio.Future[None]:
         """Keep valid headers whose blocks have not come. See `ChainWriter.store_headers`."""
         return self._start(lambda: self._writer.store_headers(headers))

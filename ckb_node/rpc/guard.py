@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -55,6 +56,9 @@ HASTY_PER_ROUND: Final = 8
 All others pass them."""
 SHORT_PER_ROUND: Final = 32
 """Of their calls that are answered as soon as they are read; what more there are begin as all others."""
+
+BUSY_ROUND_S: Final = 0.02
+"""How long such a round is while blocks are verified: programs that ask without end would take what the chain needs."""
 
 _LOOKED_AT = 64
 _WATCH_SECONDS = 0.5
@@ -136,20 +140,25 @@ class Guarded(Protocol):
 class Guard:
     """The connections of a server, and what they hold."""
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, is_busy: Callable[[], bool] = lambda: False) -> None:
+        """`is_busy`: the node has work that goes first."""
         self.limits: Final = limits
+        self._is_busy: Final = is_busy
         self.loop: Final = asyncio.get_running_loop()
         self.connections: Final[set[Guarded]] = set()
         self.held_bytes = 0
         self.is_closing = False
-        self.turns: Final = Turns(self.loop, HASTY_PER_ROUND)
-        self.short_turns: Final = Turns(self.loop, SHORT_PER_ROUND)
+        self.turns: Final = Turns(self.loop, HASTY_PER_ROUND, self._pause_s)
+        self.short_turns: Final = Turns(self.loop, SHORT_PER_ROUND, self._pause_s)
         self.buffer: Final = memoryview(bytearray(READ_BYTES))
         self._of_address: Final[Counter[str]] = Counter()
         self.waiting: Final[dict[Guarded, None]] = {}
         """Those that wait for their client, the longest first."""
         self._unread: Final[dict[Guarded, None]] = {}
         """Those whose client does not take its answer, the longest first."""
+
+    def _pause_s(self) -> float:
+        return BUSY_ROUND_S if self._is_busy() else 0.0
 
     def admit(self, connection: Guarded) -> bool:
         """Take a new connection; at a bound the place of another. False when there is none to give way."""

@@ -91,12 +91,17 @@ class HttpServer:
     """Listens, and answers. Use `serving`."""
 
     def __init__(
-        self, dispatcher: Dispatcher | None, limits: HttpLimits, policy: OriginPolicy, hub: Hub | None = None
+        self,
+        dispatcher: Dispatcher | None,
+        limits: HttpLimits,
+        policy: OriginPolicy,
+        hub: Hub | None = None,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._dispatcher: Final = dispatcher
         self._hub: Final = hub
         self.limits: Final = limits
-        self.guard: Final = Guard(limits)
+        self.guard: Final = Guard(limits, is_busy)
         self.routes: Final[dict[tuple[str, str], Handler]] = {("GET", "/ping"): _ping}
         """By method and path; every POST is JSON-RPC, if there is a dispatcher."""
         self._standing: Final = lru_cache(KNOWN_CALLERS)(policy.standing)
@@ -261,11 +266,12 @@ async def serving(
     limits: HttpLimits | None = None,
     policy: OriginPolicy | None = None,
     hub: Hub | None = None,
+    is_busy: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[HttpServer]:
     """A server that listens while the context lasts; without a dispatcher it has `routes` alone, with a hub it serves
-    WebSockets too. `tasks`, which end later, watch the time of its connections. Raises OSError or UnicodeError when the
-    address cannot be had."""
-    server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy(), hub)
+    WebSockets too. Programs that ask without end give way while it `is_busy`. `tasks`, which end later, watch the time
+    of its connections. Raises OSError or UnicodeError when the address cannot be had."""
+    server = HttpServer(dispatcher, limits or HttpLimits(), policy or OriginPolicy(), hub, is_busy)
     await server.listen(host, port)
     tasks.start_restartable(f"time limits of connections to port {server.address[1]}", server.guard.watch)
     try:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+
+
+def _none() -> float:
+    return 0.0
 
 
 class Turns:
     """Lets so many requests begin in each round of the event loop, in the order in which they came."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, per_round: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, per_round: int, pause_s: Callable[[], float] = _none) -> None:
+        """`pause_s`: how long a round lasts that begins now, at least."""
         self._loop, self._per_round, self._left = loop, per_round, per_round
+        self._pause_s = pause_s
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_armed = False
 
@@ -33,6 +40,13 @@ class Turns:
     def _arm(self) -> None:
         if not self._is_armed:
             self._is_armed = True
+            self._await_next_round()
+
+    def _await_next_round(self) -> None:
+        pause_s = self._pause_s()
+        if pause_s > 0:
+            self._loop.call_later(pause_s, self._next_round)
+        else:
             self._loop.call_soon(self._next_round)
 
     def _next_round(self) -> None:
@@ -44,4 +58,4 @@ class Turns:
                 self._left -= 1
         self._is_armed = bool(self._waiting)
         if self._is_armed:
-            self._loop.call_soon(self._next_round)
+            self._await_next_round()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 from random import Random
 from typing import Any
 
@@ -93,7 +93,7 @@ def spoiled(bodies: Sequence[bytes], count: int) -> list[bytes]:
 
 
 def _batch(requests: Iterable[bytes]) -> bytes:
-    return b"[" + b",".join(islice(requests, BATCH)) + b"]"
+    return b"[" + b",".join(islice(cycle(requests), BATCH)) + b"]"
 
 
 def _hex(data: bytes) -> str:

@@ -168,14 +168,19 @@ class Running:
 
 
 @asynccontextmanager
-async def running(policy: OriginPolicy | None = None, host: str = "127.0.0.1", **limits: Any) -> AsyncIterator[Running]:
+async def running(
+    policy: OriginPolicy | None = None,
+    host: str = "127.0.0.1",
+    is_busy: Callable[[], bool] = lambda: False,
+    **limits: Any,
+) -> AsyncIterator[Running]:
     services = Services()
     dispatcher = dispatcher_of(services, [Module.CHAIN, Module.NET], [METHODS, OWNERS])
     bounds = HttpLimits(**limits)
     async with (
         asyncio.timeout(30),
         Tasks(lambda: 0) as tasks,
-        serving(tasks, dispatcher, host, 0, bounds, policy) as server,
+        serving(tasks, dispatcher, host, 0, bounds, policy, is_busy=is_busy) as server,
     ):
         yield Running(server, services, tasks)
 

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 from structlog.testing import capture_logs
 
+from ckb_node.rpc import guard, http_connection
 from ckb_node.rpc.dispatch import Dispatcher
 from ckb_node.rpc.http import CHUNK_BYTES
 from ckb_node.rpc.http_connection import Connection
@@ -192,6 +193,21 @@ async def test_a_slow_answer_is_not_an_idle_client() -> None:
         await asyncio.sleep(1.5)
         node.services.gate.set()
         assert (await client.answer()).status == 200
+
+
+async def test_who_asks_without_end_waits_while_blocks_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "HASTY_S", 1000.0)
+    monkeypatch.setattr(guard, "BUSY_ROUND_S", 1000.0)
+    async with running(is_busy=lambda: True) as node, node.client() as hasty, node.client() as other:
+        for n in range(1 + guard.SHORT_PER_ROUND + guard.HASTY_PER_ROUND):
+            await hasty.send(post(rpc("echo", str(n))))
+            assert (await hasty.answer()).json()["result"] == str(n)
+        await hasty.send(post(rpc("echo", "more")))
+        await other.send(post(rpc("echo", "first")))
+        assert (await other.answer()).json()["result"] == "first"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await hasty.reader.read(1)
 
 
 async def test_an_answer_that_takes_too_long_is_given_up() -> None:
