@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,12 @@ import pytest
 
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY
 from tests.support.nodes.process import STOP_S, NodeProcess, dev_node
+from tests.support.nodes.pyckb_wallets import pyckb_wallets
 
 CKB = 100_000_000
 AMOUNT = 12_345 * CKB + 678
 FINALIZATION_DELAY = 11
+FRESH_KEY = bytes.fromhex("1234567890abcdef").rjust(32, b"\0")
 
 pytestmark = pytest.mark.slow
 
@@ -27,27 +27,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
         yield running
 
 
-def batched(items: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
-    """itertools.batched of Python 3.12, which pyckb uses."""
-    rest = iter(items)
-    while batch := tuple(itertools.islice(rest, size)):
-        yield batch
-
-
 @pytest.fixture(scope="module")
 def wallets(node: NodeProcess) -> tuple[Any, Any, Any]:
-    """pyckb set to the node: its wallet class for the miner (first account), the second account and a fresh key."""
-    if not hasattr(itertools, "batched"):
-        itertools.batched = batched  # type: ignore[attr-defined]  # lent to the wallet on Python 3.11
-    config = importlib.import_module("pyckb.config")
-    wallet = importlib.import_module("pyckb.wallet")
-    config.upgrade(f"http://127.0.0.1:{node.rpc.port}")
-    config.current.rpc.qps = 1000
-    return (
-        wallet.Wallet(int.from_bytes(ALICE_KEY, "big")),
-        wallet.Wallet(int.from_bytes(BOB_KEY, "big")),
-        wallet.Wallet(0x1234567890ABCDEF),
-    )
+    """The first account, the second one, and a fresh key."""
+    miner, sender, receiver = pyckb_wallets(node.rpc.port, ALICE_KEY, BOB_KEY, FRESH_KEY)
+    return miner, sender, receiver
 
 
 def wait_for_status(node: NodeProcess, tx_hash: str, wanted: str, seen: list[str]) -> dict[str, Any]:
