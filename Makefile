@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile hostile-peers interop conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile hostile-peers interop clients conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -167,6 +167,13 @@ else
 	CKB_REFERENCE=$(abspath $(REFERENCE)) CKB_CELLS=$(abspath $(CELLS)) \
 		$(if $(LIGHT_CLIENT),CKB_LIGHT_CLIENT=$(abspath $(LIGHT_CLIENT))) $(PYTEST) -q -rs tests/interop
 endif
+
+## Wallets and SDKs of others (CCC, Lumos, pyckb) against a dev chain; a part of `make test`, alone and with what each took.
+## npm keeps their packages in CKB_CLIENTS=<directory>, by default in the user's cache. With REFERENCE=<path of a ckb binary>
+## CELLS=<directory with the official ELF files> they meet that node too.
+clients: setup
+	$(if $(REFERENCE),CKB_REFERENCE=$(abspath $(REFERENCE)) CKB_CELLS=$(abspath $(CELLS))) \
+		$(PYTEST) -q -rs --durations=0 --durations-min=1 tests/clients
 
 ## Rebuild the on-chain scripts of the dev chain (needs riscv64-unknown-elf-gcc); `scripts-check` proves they are unchanged.
 scripts:
