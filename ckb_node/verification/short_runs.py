@@ -152,14 +152,7 @@ class ShortRuns:
 
     def _fill_one(self, worker: _Worker, now: float) -> None:
         """Give a process as much as it has room for."""
-        runs: list[ShortRun] = []
-        room = worker.room(now) if self._waiting else 0
-        while self._waiting and len(runs) < room:
-            run = self._waiting.popleft()
-            if run.stop.is_set:
-                run.end(ScriptsStopped())
-            elif not run.answer.done():
-                runs.append(run)
+        runs = self._next_runs(worker.room(now)) if self._waiting else []
         if not runs:
             return
         self._worked = now
@@ -172,8 +165,24 @@ class ShortRuns:
                 self._assign(worker, list(together))
         except WorkerDiedError:
             self._lose(worker)
+        except Exception as error:  # noqa: BLE001 - a cell cannot be read: the other way tells whose
+            log.error("short scripts cannot be given to a process", reason=str(error))  # noqa: TRY400
+            for number, run in numbered:
+                if worker.runs.pop(number, None) is not None:
+                    run.end(WorkerDiedError())
         else:
             self._send_when_it_takes_more(worker)
+
+    def _next_runs(self, room: int) -> list[ShortRun]:
+        """Those that are still wanted."""
+        runs: list[ShortRun] = []
+        while self._waiting and len(runs) < room:
+            run = self._waiting.popleft()
+            if run.stop.is_set:
+                run.end(ScriptsStopped())
+            elif not run.answer.done():
+                runs.append(run)
+        return runs
 
     def _assign(self, worker: _Worker, runs: Sequence[tuple[int, ShortRun]]) -> None:
         """What their scripts ask is answered from the state of the chain that all of them were checked at."""
@@ -205,8 +214,9 @@ class ShortRuns:
             return
         self.is_ready = self.is_ready or worker.handle.is_ready
         for work, done in finished:
-            run = worker.runs.pop(work.index)
-            run.end(_verdict_of(run, done))
+            run = worker.runs.pop(work.index, None)
+            if run is not None:
+                run.end(_verdict_of(run, done))
         now = time.monotonic()
         if finished:
             worker.since = now
@@ -342,6 +352,14 @@ def _is_too_large(worker: _Worker) -> bool:
 
 
 def _verdict_of(run: ShortRun, done: Done) -> Verdict:
+    """What goes wrong here is its caller's, who waits for an answer."""
+    try:
+        return _read_verdict(run, done)
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def _read_verdict(run: ShortRun, done: Done) -> Verdict:
     if done.ending not in (Ending.PASSED, Ending.FAILED):
         return None if done.ending is Ending.OUT_OF_TIME else WorkerDiedError()
     error = None if done.error is None else unpack_error(done.error)

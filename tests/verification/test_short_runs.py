@@ -8,17 +8,20 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ckb_node.verification.messages import Job
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.short_runs import DEPTH, ShortRun, ShortRuns
 from ckb_node.verification.stopping import ScriptsStopped, Stop
-from ckb_node.verification.transfer import pack_error
+from ckb_node.verification.transfer import JobMaker, pack_error
 from ckb_node.verification.worker_handle import WorkerDiedError
 from consensus.errors import ScriptError
 from consensus.types.core import ResolvedTransaction
+from storage.errors import StorageCorrupt
 from tests.support.builders.scripts import Chain
 from tests.verification.kit import ENV, LIMIT, a_transaction, consensus_with, endless, exiting, looping, parallel
 
@@ -136,4 +139,27 @@ async def test_processes_without_work_end_and_start_again(tmp_path: Path, monkey
             await short(service, a_transaction(GOOD))
         monkeypatch.undo()
         await until(lambda: runs.want() is None and runs.is_ready)  # type: ignore[func-returns-value]
+        assert await short(service, a_transaction(GOOD)) is not None
+
+
+async def test_what_cannot_be_given_or_understood_takes_the_other_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell that cannot be read, and an answer that makes no sense: nobody waits for ever, and the others go on."""
+    async with started(tmp_path) as service:
+        make = JobMaker.make
+        unreadable, other = a_transaction(GOOD), a_transaction(GOOD)
+
+        def fail(maker: JobMaker, job_id: int, rtx: ResolvedTransaction, *rest: Any) -> Job:
+            if rtx is unreadable:
+                raise StorageCorrupt(tmp_path, "a cell")
+            return make(maker, job_id, rtx, *rest)
+
+        monkeypatch.setattr(JobMaker, "make", fail)
+        with pytest.raises(WorkerDiedError):
+            await short(service, unreadable)
+        assert await short(service, other) is not None
+        monkeypatch.setattr("ckb_node.verification.short_runs.unpack_error", lambda _: {}["no such error"])
+        with pytest.raises(KeyError):
+            await short(service, a_transaction(exiting(7)))
         assert await short(service, a_transaction(GOOD)) is not None
