@@ -8,11 +8,11 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from ckb_node.verification.messages import Job
+from ckb_node.verification.messages import ErrorData, Job
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.short_runs import DEPTH, ShortRun, ShortRuns
@@ -142,6 +142,10 @@ async def test_processes_without_work_end_and_start_again(tmp_path: Path, monkey
         assert await short(service, a_transaction(GOOD)) is not None
 
 
+def unpack_nothing(data: ErrorData) -> NoReturn:
+    raise LookupError(data.name)
+
+
 async def test_what_cannot_be_given_or_understood_takes_the_other_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +163,7 @@ async def test_what_cannot_be_given_or_understood_takes_the_other_way(
         with pytest.raises(WorkerDiedError):
             await short(service, unreadable)
         assert await short(service, other) is not None
-        monkeypatch.setattr("ckb_node.verification.short_runs.unpack_error", lambda _: {}["no such error"])
-        with pytest.raises(KeyError):
+        monkeypatch.setattr("ckb_node.verification.short_runs.unpack_error", unpack_nothing)
+        with pytest.raises(LookupError):
             await short(service, a_transaction(exiting(7)))
         assert await short(service, a_transaction(GOOD)) is not None
