@@ -38,6 +38,7 @@ from storage.schema import (
     UNCLE,
     number_key,
 )
+from storage.serials import current_serial
 from storage.stored_cell import StoredCell
 
 __all__ = ["ChainState"]
@@ -46,6 +47,7 @@ T = TypeVar("T")
 
 _NUMBER_END: Final = 1 << 64
 MAX_COUNTED_CELLS: Final = 2000
+UNREAD: Final = -1
 
 
 class ChainState:
@@ -55,7 +57,7 @@ class ChainState:
     """
 
     def __init__(self, reader: Reader, archive: Archive, path: Path, headers: HeaderCache, serial: int) -> None:
-        """`serial` numbers the last commit that this state includes."""
+        """`serial` numbers the last commit that this state includes; UNREAD: it is read when it is needed."""
         self._reader: Final = reader
         self._archive: Final = archive
         self._path: Final = path
@@ -84,6 +86,8 @@ class ChainState:
 
     def header(self, block_hash: bytes) -> Header | None:
         """Header of a stored block."""
+        if self._serial == UNREAD:
+            self._serial = current_serial(self._reader)
         cached = self._headers.get(block_hash, self._serial)
         if cached is not None:
             return cached

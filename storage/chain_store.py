@@ -16,7 +16,7 @@ from typing import Final, Self
 from consensus.types.blockchain import Block
 from storage.archive import DEFAULT_SEGMENT_SIZE, Archive, BlockArchive, CommitMark, Location, MemoryArchive
 from storage.archive_scan import check_tail
-from storage.chain_state import ChainState
+from storage.chain_state import UNREAD, ChainState
 from storage.chain_txn import ChainTxn
 from storage.errors import (
     ArchiveUnknown,
@@ -58,7 +58,7 @@ class ChainView(ChainState):
     """The chain at one moment, whatever the writer does meanwhile. Any thread; close it, or use it in `with`."""
 
     def __init__(self, snapshot: Snapshot, archive: Archive, path: Path, headers: HeaderCache) -> None:
-        super().__init__(snapshot, archive, path, headers, current_serial(snapshot))
+        super().__init__(snapshot, archive, path, headers, UNREAD)  # half of all calls ask for no header
         self._snapshot: Final = snapshot
 
     def close(self) -> None:
