@@ -96,7 +96,10 @@ class PoolGraph:
 
     def parents_first(self, tx_hashes: Iterable[bytes]) -> list[bytes]:
         """The same hashes, each after those that must be committed before it; the unknown ones first."""
-        return sorted(tx_hashes, key=self._ancestor_count)
+        unknown, known, entries = list[bytes](), list[bytes](), self.entries
+        for tx_hash in tx_hashes:  # peers ask for thousands that are not here
+            (known if tx_hash[:SHORT_ID_SIZE] in entries else unknown).append(tx_hash)
+        return unknown + sorted(known, key=self._ancestor_count)
 
     def _ancestor_count(self, tx_hash: bytes) -> int:
         """With itself; 0 when it is not here. More than any of its ancestors has."""

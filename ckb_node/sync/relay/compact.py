@@ -19,7 +19,7 @@ from consensus.types.core import EpochFraction
 from network.messages.protocols import CompactBlock
 from network.peers.penalties import Misbehaviour
 
-__all__ = ["Sketch", "compact_message", "is_stale", "read_compact", "tx_hashes", "verify_counts"]
+__all__ = ["Sketch", "compact_message", "fixed_items", "is_stale", "read_compact", "tx_hashes", "verify_counts"]
 
 COMPACT_BLOCK_ID: Final = U32.pack(0)
 """Of the item in a RelayMessage."""
@@ -92,7 +92,7 @@ class Sketch:
 
     def proposal_ids(self) -> list[bytes]:
         """Short ids that the block proposes."""
-        return _fixed_items(self.proposals, 0, SHORT_ID_SIZE)
+        return fixed_items(self.proposals, 0, SHORT_ID_SIZE)
 
 
 # ---------------------------------------------------------------- rules, in the order in which they are asked
@@ -134,7 +134,7 @@ def read_compact(message: CompactBlock, header: Header) -> Sketch:
     """Take a compact block apart. `header` is its header. Raises RelayFault 403 to 407."""
     raw = message.raw
     bounds = trusted_bounds(raw, 0)
-    ids = _fixed_items(raw, bounds[1], SHORT_ID_SIZE)
+    ids = fixed_items(raw, bounds[1], SHORT_ID_SIZE)
     spans = list(pairwise(trusted_bounds(raw, bounds[2])))
     places = [U32.unpack_from(raw, start + _INDEX_AT)[0] for start, _ in spans]
     verify_prefilled_places(places, len(ids) + len(places))
@@ -145,7 +145,7 @@ def read_compact(message: CompactBlock, header: Header) -> Sketch:
         header=header,
         ids=_by_place(ids, places),
         prefilled=prefilled,
-        uncles=_fixed_items(raw, bounds[3], HASH_SIZE),
+        uncles=fixed_items(raw, bounds[3], HASH_SIZE),
         proposals=raw[bounds[4] : bounds[5]],
         extension=raw[bounds[5] : bounds[6]] if len(bounds) > 6 else None,
         digest=ckb_hash(raw),
@@ -183,7 +183,7 @@ def _by_place(ids: Sequence[bytes], prefilled: Sequence[int]) -> list[bytes | No
     return by_place
 
 
-def _fixed_items(raw: bytes, start: int, size: int) -> list[bytes]:
+def fixed_items(raw: bytes, start: int, size: int) -> list[bytes]:
     """The items of a vector of items of one size."""
     first = start + NUMBER_SIZE
     end = first + U32.unpack_from(raw, start)[0] * size

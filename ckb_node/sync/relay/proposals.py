@@ -14,12 +14,14 @@ from typing import Final
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.answers import PacedAnswers
+from ckb_node.sync.relay.compact import fixed_items
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.relay.rounds import Rounds
 from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
 from ckb_node.sync.upload import Upload, UploadKind
 from ckb_node.txpool.at_hand import Proposed
+from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.params import Consensus
 from consensus.types.blockchain import Transaction
@@ -38,6 +40,8 @@ MAX_ASKED: Final = 50_000
 IDS_PER_S: Final = 5000
 IDS_AT_ONCE: Final = 30_000
 """Ids of a peer's questions that are looked up; more are dropped with their message."""
+LOOKED_UP_AT_ONCE: Final = 256
+"""Before the event loop may do something else: each id is looked for in several places."""
 MAX_PACED: Final = 1024
 """Peers whose pace is remembered."""
 
@@ -70,7 +74,8 @@ class ProposalRelay:
         self._served: Final = upload.served[UploadKind.PROPOSALS]
         self._answers: Final = PacedAnswers(scheduler, self._find, _pack, upload, UploadKind.PROPOSALS)
         self._paces: Final[Allowances[int]] = Allowances(IDS_PER_S, IDS_AT_ONCE, max_keys=MAX_PACED)
-        self._reading: Final = Reading(Rounds(scheduler), self._is_there)
+        self._rounds: Final = Rounds(scheduler)
+        self._reading: Final = Reading(self._rounds, self._is_there)
         self._timer: Timer | None = None
 
     def _is_there(self, peer: Peer) -> bool:
@@ -94,8 +99,23 @@ class ProposalRelay:
         for session, ids in missing.items():
             peer = self._peers.get(session)
             if peer is not None:
-                self._give(peer.peer, self._pool.proposed(ids))
+                self._later(peer.peer, list(ids), self._look_again)
         self._answers.tick()
+
+    def _in_slices(self, peer: Peer, ids: Sequence[bytes], look: Callable[[Peer, Sequence[bytes]], None]) -> None:
+        """So many as do not keep the event loop long; the others later, if the peer is still there."""
+        look(peer, ids[:LOOKED_UP_AT_ONCE])
+        if len(ids) > LOOKED_UP_AT_ONCE:
+            self._later(peer, ids[LOOKED_UP_AT_ONCE:], look)
+
+    def _later(self, peer: Peer, ids: Sequence[bytes], look: Callable[[Peer, Sequence[bytes]], None]) -> None:
+        """When the event loop has done something else."""
+
+        def look_if_there() -> None:
+            if self._is_there(peer):
+                self._in_slices(peer, ids, look)
+
+        self._rounds.later(look_if_there)
 
     # ------------------------------------------------------------ asking
 
@@ -150,14 +170,17 @@ class ProposalRelay:
         if count > self._max_ids:
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{count} proposals asked for")
         elif self._is_paced(peer, count):
-            ids = dict.fromkeys(message.proposals)
-            if len(ids) == count:
-                self._answer(peer, ids)
+            ids = fixed_items(message.raw, trusted_bounds(message.raw, 0)[1], SHORT_ID_SIZE)
+            if len(set(ids)) == count:
+                self._in_slices(peer, ids, self._answer)
                 return
             apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a proposal")
         self._served.refused += 1
 
-    def _answer(self, peer: Peer, ids: dict[bytes, None]) -> None:
+    def _look_again(self, peer: Peer, ids: Sequence[bytes]) -> None:
+        self._give(peer, self._pool.proposed(ids))
+
+    def _answer(self, peer: Peer, ids: Sequence[bytes]) -> None:
         proposed = self._pool.proposed(ids)
         self._give(peer, proposed)
         dependent = {each[:SHORT_ID_SIZE] for each in proposed.dependent}

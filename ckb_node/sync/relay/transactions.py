@@ -20,6 +20,7 @@ from ckb_node.sync.check_data import transaction_is_sound
 from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.announcements import MAX_HASHES, Announcements
 from ckb_node.sync.relay.answers import PacedAnswers
+from ckb_node.sync.relay.compact import fixed_items
 from ckb_node.sync.relay.known import KnownTransactions
 from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.relay.rounds import Rounds
@@ -29,7 +30,9 @@ from ckb_node.sync.upload import Upload, UploadKind
 from ckb_node.txpool.blame import is_final, is_malformed
 from ckb_node.txpool.events import ParentsMissing, RelayNews, RemoteRefused, TransactionAccepted
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, PeerDropped, Reject
+from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.layout import SHORT_ID_SIZE
+from consensus.crypto.hashing import HASH_SIZE
 from network.budget import Allowances
 from network.limits import RELAY
 from network.messages.protocols import (
@@ -212,11 +215,13 @@ class TransactionRelay:
         return is_full and self._wanted.count(session) >= MAX_WANTED_OF_PEER
 
     def received_get_transactions(self, peer: Peer, message: GetRelayTransactions) -> None:
-        tx_hashes = message.tx_hashes
+        count = len(message.tx_hashes)
         self._served.asked += 1
-        if len(tx_hashes) > MAX_HASHES:
-            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{len(tx_hashes)} transaction hashes")
-        elif self._is_paced(peer, len(tx_hashes)):
+        if count > MAX_HASHES:
+            apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{count} transaction hashes")
+        elif self._is_paced(peer, count):
+            # Cut out at once: read one by one, so many take a tenth of a second.
+            tx_hashes = fixed_items(message.raw, trusted_bounds(message.raw, 0)[0], HASH_SIZE)
             if len({each[:SHORT_ID_SIZE] for each in tx_hashes}) == len(tx_hashes):
                 self._answers.ask(peer, self._pool.parents_first(tx_hashes))
                 return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from ckb_node.sync.relay.proposals import LOOKED_UP_AT_ONCE
 from ckb_node.sync.relay.unread import MAX_CONTENT
+from ckb_node.txpool.at_hand import Proposed
 from consensus.types.blockchain import Transaction
 from network.limits import RELAY
 from network.messages.protocols import RELAY_MESSAGE, BlockProposal, GetBlockProposal
@@ -163,6 +165,33 @@ def test_what_is_not_here_is_looked_for_once_more() -> None:
     relays.pool.add(late)
     relays.clock.advance(10)
     assert answers(peer) == []
+
+
+def test_many_ids_are_looked_for_in_slices_the_first_time_and_the_second() -> None:
+    relays = Relays()
+    peer, gone = relays.peer(), relays.peer()
+    here = [a_transaction(serial) for serial in range(2)]
+    relays.pool.add(*here)
+    looked_at: list[int] = []
+    proposed = relays.pool.proposed
+
+    def count(short_ids: Iterable[bytes]) -> Proposed:
+        some = list(short_ids)
+        looked_at.append(len(some))
+        return proposed(some)
+
+    relays.pool.proposed = count  # type: ignore[method-assign]
+    asked_for = [here[0].short_id, *ids(MOST - 2), here[1].short_id]
+    question(relays, peer, asked_for)
+    question(relays, gone, asked_for)
+    assert looked_at == [LOOKED_UP_AT_ONCE] * 2
+    relays.close(gone)
+    relays.clock.advance(0.09)
+    assert sum(looked_at) == MOST + LOOKED_UP_AT_ONCE
+    relays.clock.advance(0.2)
+    assert sum(looked_at) == MOST + LOOKED_UP_AT_ONCE + MOST - 2
+    assert max(looked_at) == LOOKED_UP_AT_ONCE
+    assert answers(peer) == [each.hash for each in here]
 
 
 def test_who_has_gone_is_forgotten() -> None:
