@@ -58,6 +58,9 @@ class Conflicted:
 
     def spending(self, out_points: Iterable[bytes]) -> list[Transaction]:
         """Of each cell the last transaction that wanted to spend it."""
-        hashes = dict.fromkeys(self._by_input[key] for key in out_points if key in self._by_input)
-        found = (self._transactions.get(each) for each in hashes)
+        found = (self._transactions.get(each) for each in self.hashes_spending(out_points))
         return [tx for tx in found if tx is not None]
+
+    def hashes_spending(self, out_points: Iterable[bytes]) -> list[bytes]:
+        """Their hashes."""
+        return list(dict.fromkeys(self._by_input[key] for key in out_points if key in self._by_input))

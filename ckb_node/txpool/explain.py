@@ -151,7 +151,7 @@ class Explainer:
             transaction=entry.tx,
             waits_for=waits_for[:MAX_NAMED],
             proposal=self._proposed_in(entry),
-            conflicts=[tx.hash for tx in self._pool.conflicted.spending(entry.input_keys)][:MAX_NAMED],
+            conflicts=self._pool.conflicted.hashes_spending(entry.input_keys)[:MAX_NAMED],
             is_verified_anew=entry.needs_reverification,
             fee_place=await self._fee_place(entry),
         )

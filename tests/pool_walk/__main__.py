@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, help="the first; by default from the clock")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--storms", action="store_true", help="transactions and blocks come at the same time, too")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     first = int(time.time()) if options.seed is None else options.seed
@@ -44,7 +45,7 @@ def main() -> int:
         walks += 1
         with tempfile.TemporaryDirectory() as directory:
             try:
-                counts += run_seed(seed, options.steps, Path(directory))
+                counts += run_seed(seed, options.steps, Path(directory), has_storms=options.storms)
             except PoolFaultError as fault:
                 failed += 1
                 print(f"{seed}   # {fault}", flush=True)

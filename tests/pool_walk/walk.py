@@ -32,9 +32,10 @@ class PoolFaultError(AssertionError):
 
 
 class Walk:
-    """One seed's steps. `directory` keeps the pool between runs."""
+    """One seed's steps. `directory` keeps the pool between runs. With storms threads decide what comes first, so that a
+    seed does not do the same each time."""
 
-    def __init__(self, seed: int, directory: Path) -> None:
+    def __init__(self, seed: int, directory: Path, *, has_storms: bool = False) -> None:
         self.random: Final = Random(f"pool walk {seed}")
         self.counts: Final = Counter[str]()
         self._path: Final = directory / "pool"
@@ -53,7 +54,7 @@ class Walk:
         self._steps: Final[Sequence[tuple[int, Callable[[], Awaitable[None]]]]] = (
             (40, self._send), (8, self._give), (10, self._tell_rival), (16, self._mine), (10, self._rival_mines),
             (5, self._rival_rules), (4, self._rival_follows), (2, self._rival_goes_back), (3, self._restart),
-            (3, self._remove), (3, self._let_time_pass), (1, self._cut),
+            (3, self._remove), (3, self._let_time_pass), (1, self._cut), (20 * has_storms, self._storm),
         )  # fmt: skip
 
     async def run(self, steps: int) -> Counter[str]:
@@ -124,6 +125,21 @@ class Walk:
         tx = funds.spend(cell, fee=self.random.randrange(5_000, 100_000))
         self.world.note(tx)
         return tx
+
+    async def _storm(self) -> None:
+        """RPC and peers give many at a time, while blocks come."""
+        world, random = self.world, self.random
+        txs = [world.transaction(world.node) for _ in range(random.randrange(2, 12))]
+        txs += [self._child(random.choice(txs)) for _ in range(random.randrange(4))]
+        for tx in random.sample(txs, random.randrange(len(txs))):
+            world.node.dev.pool.remote.submit(tx, None, random.randrange(1, 3))
+        blocks = random.choice((self._mine, self._rival_rules, self._rival_follows))
+        async with asyncio.TaskGroup() as group:
+            run = group.create_task(world.node.dev.settle_pool())
+            for tx in random.sample(txs, random.randrange(1, len(txs))):
+                group.create_task(self._submitted(tx))
+            group.create_task(blocks())
+            await run
 
     async def _tell_rival(self) -> None:
         """The rival gets some of the node's, or others, which may be in conflict with them."""
@@ -286,6 +302,6 @@ class Walk:
             raise PoolFaultError("what is pending is in the window")
 
 
-def run_seed(seed: int, steps: int, directory: Path) -> Counter[str]:
+def run_seed(seed: int, steps: int, directory: Path, *, has_storms: bool = False) -> Counter[str]:
     """What one seed's walk did. Raises PoolFaultError."""
-    return asyncio.run(Walk(seed, directory).run(steps))
+    return asyncio.run(Walk(seed, directory, has_storms=has_storms).run(steps))

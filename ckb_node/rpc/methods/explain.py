@@ -80,7 +80,7 @@ async def explain_cell(services: Services, out_point: OutPointParam) -> CellFate
     view = services.chain.view()  # not closed here: when the caller leaves, the lane may still read it
     if view.cell(out_point.raw) is not None:
         return CellFateJson(LIVE)
-    creator = None if view.transaction_info(out_point.tx_hash) is None else view.transaction(out_point.tx_hash)
+    creator = await _transaction(services, view, out_point.tx_hash)
     if creator is None or out_point.index >= len(creator.body.outputs):
         in_pool = (await services.pool.live_cell(out_point.raw)).cell
         return CellFateJson(UNKNOWN if in_pool is None else LIVE)
@@ -105,9 +105,9 @@ async def _committed_spender(
             )
     except (QueryError, IndexBehindError) as error:
         raise _refused(str(error)) from None
-    with services.chain.view() as now:
-        info = None if tx_hash is None else now.transaction_info(tx_hash)
-        spender = None if tx_hash is None else now.transaction(tx_hash)
+    now = services.chain.view()  # as in explain_cell
+    info = None if tx_hash is None else now.transaction_info(tx_hash)
+    spender = None if tx_hash is None else await _transaction(services, now, tx_hash)
     if tx_hash is None or info is None or spender is None:
         raise _refused("the index does not have the cell's spending: see init_tip_hash and filters of [indexer_v2]")
     points = [each.previous_output.raw for each in spender.body.inputs]
@@ -119,6 +119,11 @@ async def _committed_spender(
         bytes_text(info.block_hash),
         uint_text(info.tx_index),
     )
+
+
+async def _transaction(services: Services, view: ChainView, tx_hash: bytes) -> Transaction | None:
+    """Of the main chain; a large one is read beside the event loop."""
+    return await services.lane.run_priced(view.transaction_size(tx_hash), partial(view.transaction, tx_hash))
 
 
 async def _searched(
