@@ -393,9 +393,10 @@ class TxPool:
         for entry in self.graph:
             if entry.arrived_ms >= oldest:
                 break
-            expired.append(entry)
-        for entry in expired:
-            self.drop((entry.short_id,), Expired(entry.timestamp))
+            expired.append(entry.short_id)
+        for entry in self.graph.remove_with_users(expired):
+            self.version += 1
+            self._reject_entry(entry, Expired(entry.timestamp))
 
     def drop_orphaned(self, tx_hash: bytes, output_count: int) -> None:
         """After readmission of a detached transaction: drop its descendants if it was not admitted."""

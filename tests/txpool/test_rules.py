@@ -112,7 +112,7 @@ from ckb_node.txpool import verify_queue as waiting
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits
-from ckb_node.txpool.rejects import Malformed, PoolFull, Reject, ResolveFailed, VerificationFailed
+from ckb_node.txpool.rejects import Expired, Malformed, PoolFull, Reject, ResolveFailed, VerificationFailed
 from ckb_node.txpool.selector import proposed_of, select_for_block
 from ckb_node.verification.stopping import Stop
 from consensus.rules.resolve import InvalidHeaderDepError
@@ -301,13 +301,18 @@ def test_packages_that_just_fit(what: str, lacking: int) -> None:
 async def test_expiry_to_the_millisecond() -> None:
     async with funded(limits=PoolLimits(expiry_ms=1_000_000)) as funds:
         tx = funds.spend()
+        child = funds.spend(cell_of(tx))
         await funds.submit(tx)
+        funds.dev.clock.advance(10_000)
+        await funds.submit(child)
         entry, clock = funds.pool.pool.graph.entries[tx.short_id], funds.dev.clock
+        came = funds.pool.pool.graph.entries[child.short_id].timestamp
         for more, status in ((0, "pending"), (1, "unknown")):
             clock.time_ms = entry.arrived_ms + 1_000_000 + more
             funds.pool.pool.set_tip(funds.dev.chain.view())
-            assert await funds.status(tx) == status
+            assert await funds.statuses(tx, child) == [status] * 2
         assert (await funds.why_gone(tx)).kind == "Expiry"
+        assert (await funds.why_gone(child)).description == str(Expired(came)), "which leaves with its parent"
 
 
 async def test_a_cellbase_ripens_with_its_last_block() -> None:
