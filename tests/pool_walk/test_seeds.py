@@ -25,7 +25,7 @@ SEEDS_OF_A_SABOTAGE = 10
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", [*range(examples(SEEDS_IN_SUITE)), *read_seeds()])
+@pytest.mark.parametrize("seed", sorted({*range(examples(SEEDS_IN_SUITE)), *read_seeds()}))
 def test_the_pool_is_what_plain_rules_say(seed: int, tmp_path: Path) -> None:
     counts = run_seed(seed, STEPS, tmp_path)
     assert counts["answer taken"]
