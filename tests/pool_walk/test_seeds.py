@@ -72,7 +72,6 @@ def rivals_of_blocks_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TxPool, "remove_committed", remove_committed)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "sabotage",
     [

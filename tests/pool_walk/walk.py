@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.support.chains.branches import submit_all
 from tests.support.chains.funded_pool import Funds, cell_of
 
 EXPIRY_MS: Final = 3_600_000
+HASH: Final = re.compile(r"by tx (?:Byte32\()?0x([0-9a-f]{64})")
 BY_HAND: Final = "by hand"
 FREE: Final = frozenset({"Full", BY_HAND})
 """Reasons to leave that the state afterwards does not show."""
@@ -51,6 +53,10 @@ class Walk:
         """Cells that were spent in the pool before this step, by whom: a rival may have left in the same step."""
         self._left: Final[dict[bytes, str]] = {}
         """Why they left in this step."""
+        self._winners: Final[set[bytes]] = set()
+        """For whom others left in this step."""
+        self._in_between = False
+        """What could be in at the end of this step perhaps could not be while it went on."""
         self._steps: Final[Sequence[tuple[int, Callable[[], Awaitable[None]]]]] = (
             (40, self._send), (8, self._give), (10, self._tell_rival), (16, self._mine), (10, self._rival_mines),
             (5, self._rival_rules), (4, self._rival_follows), (2, self._rival_goes_back), (3, self._restart),
@@ -72,6 +78,8 @@ class Walk:
         weights, actions = zip(*self._steps, strict=True)
         (action,) = self.random.choices(actions, weights)
         self._left.clear()
+        self._winners.clear()
+        self._in_between = False
         try:
             await action()
             await self.world.node.dev.settle_pool()
@@ -128,6 +136,7 @@ class Walk:
 
     async def _storm(self) -> None:
         """RPC and peers give many at a time, while blocks come."""
+        self._in_between = True
         world, random = self.world, self.random
         txs = [world.transaction(world.node) for _ in range(random.randrange(2, 12))]
         txs += [self._child(random.choice(txs)) for _ in range(random.randrange(4))]
@@ -227,6 +236,7 @@ class Walk:
     def _listen(self) -> None:
         def note(event: TransactionRejected) -> None:
             self._left[event.transaction.hash] = event.reason.kind
+            self._winners.update(bytes.fromhex(each) for each in HASH.findall(str(event.reason)))
 
         self.world.node.dev.pool.events.listen(TransactionRejected, note)
 
@@ -257,16 +267,18 @@ class Walk:
             del self._alive[tx_hash]
 
     def _is_explained(self, tx: Plain, reason: str, judge: Judge) -> bool:
+        if self._in_between:
+            return True
         match reason:
             case "Expiry":
                 return True
             case "Resolve":
                 was_taken = any(self._taken.get(key, tx.tx.hash) != tx.tx.hash for key in (*tx.inputs, *tx.deps))
                 return was_taken or not judge.is_available(tx)
-            case "RBFRejected" | "Invalidated" if "Full" in self._left.values():
+            case "RBFRejected" | "Invalidated" if self._winners & self._left.keys():
                 return True  # the one that it gave way to had to leave too
-            case "RBFRejected":
-                return any(not judge.is_available(each) for each in self.world.ancestry(tx))
+            case "RBFRejected":  # or stood, by its cells or those that it spends, on one that was replaced
+                return any(not judge.is_available(each) for each in self.world.ancestry(tx, self._left))
             case _:
                 return judge.verdict(tx) != ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from random import Random
 from typing import Final
@@ -145,14 +145,16 @@ class World:
         self.txs[tx.hash] = Plain.of(tx)
         self._cells.extend(cell_of(tx, index) for index in range(len(tx.body.outputs)))
 
-    def ancestry(self, tx: Plain) -> list[Plain]:
-        """It and all known transactions whose cells it needs."""
+    def ancestry(self, tx: Plain, left: Iterable[bytes]) -> list[Plain]:
+        """It and all known transactions whose cells it needs, and of those that have left who read what it spends."""
         found, todo = {tx.tx.hash: tx}, [tx]
+        gone = [self.txs[each] for each in left if each in self.txs]
         while todo:
             each = todo.pop()
-            for key in (*each.inputs, *each.deps):
-                parent = self.txs.get(key[:32])
-                if parent is not None and parent.tx.hash not in found:
+            creators = [self.txs[key[:32]] for key in (*each.inputs, *each.deps) if key[:32] in self.txs]
+            readers = [other for other in gone if not other.deps.isdisjoint(each.inputs)]
+            for parent in (*creators, *readers):
+                if parent.tx.hash not in found:
                     found[parent.tx.hash] = parent
                     todo.append(parent)
         return list(found.values())

@@ -29,8 +29,8 @@ NOTES = {
     "set_extra_logger": "as `update_main_logger`; at most 16, and the main log's own name is refused",
     "get_overview": "without `[block_assembler]` `committing` is 0; the reference fails. `estimate_live_cells_num` is "
     "exact on small chains",
-    "subscribe": "`dropped`, see above; what a full pool has no room for is told as rejected only, the reference tells "
-    "it as new first; at most 32 subscriptions of a connection; web pages of other machines do not get `log`",
+    "subscribe": "`dropped`, see above; what a full pool has no room for is not told, the reference tells it as new "
+    "and then as rejected; at most 32 subscriptions of a connection; web pages of other machines do not get `log`",
     "get_transactions": "`last_cursor` is opaque and differs",
     "get_cells": "`last_cursor` is opaque and differs",
 }
