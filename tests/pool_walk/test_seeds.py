@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ckb_node.txpool import rbf, saving, service
+from ckb_node.txpool import rbf, returning, saving
 from ckb_node.txpool.entry import PackageTotals
+from ckb_node.txpool.following import Following
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.proposal_window import ProposalTable
-from ckb_node.txpool.service import PoolService
 from consensus.types.tx_slice import TxSlice
 from tests.pool_walk.__main__ import STEPS, read_seeds
 from tests.pool_walk.walk import PoolFaultError, run_seed
@@ -48,7 +48,7 @@ def sums_forget_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def nothing_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reorganisation forgets what it detached."""
-    monkeypatch.setattr(PoolService, "_take_back", lambda *_: 0)
+    monkeypatch.setattr(Following, "_take_back", lambda *_: 0)
 
 
 def headers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def any_fee_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def children_are_saved_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "parents_first", lambda *parts: saving.parents_first(*parts)[::-1])
+    monkeypatch.setattr(returning, "parents_first", lambda *parts: saving.parents_first(*parts)[::-1])
 
 
 def rivals_of_blocks_stay(monkeypatch: pytest.MonkeyPatch) -> None:
