@@ -104,19 +104,25 @@ class TxPool:
         self._released_conflicts: list[Transaction] = []
         self._proposal_reader = ProposalReader(consensus.proposal_window)
         self.proposals = ProposalTable()
+        self.tip = reader.tip_header()
         self._set_reader(reader)
 
     def _set_reader(self, reader: ChainReader) -> None:
-        """Move to another state of the chain; entries change their status in the two-step commit."""
+        """Move to another state of the chain; entries change their status in the two-step commit.
+
+        Those that blocks on the way have committed do not, they are about to leave: what one block makes committable no
+        block before the next can commit.
+        """
         self.reader = reader
-        self.tip = reader.tip_header()
+        old_tip, self.tip = self.tip, reader.tip_header()
+        is_next = self.tip.parent_hash == old_tip.hash
         self._envs = {status: self._env_of(status) for status in Status}
         self._usual = UsualRules(self.consensus, reader, self.env(Status.PENDING).epoch)
         self.vm_version = type_script_vm_version(self.consensus, self.env(Status.PENDING).epoch_without_proposal_window)
         before, self.proposals = self.proposals, self._proposal_reader.table(reader)
         for short_id in self.proposals.changed_since(before):
             entry = self.graph.entries.get(short_id)
-            if entry is not None:
+            if entry is not None and (is_next or self.is_off_chain(entry.hash)):
                 self._set_status(entry, self.proposals.status(short_id))
 
     def _set_status(self, entry: PoolEntry, status: Status) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,7 +40,8 @@ ROUNDS = int(os.environ.get("CKB_INTEROP_ROUNDS", "1"))
 STEPS = 60
 CELLS_OF_ALICE, VALUE = 30, 5000 * CKB
 ALICE = Wallet(ALICE_KEY)
-FREE = re.compile(r".*\.(timestamp|time_added_to_pool|last_txs_updated_at|current_time|work_id|cellbase.*)")
+FREE = re.compile(r".*\.(timestamp|time_added_to_pool|last_txs_updated_at|current_time|work_id|cellbase.*|depends)")
+"""The reference never tells what a template's transactions depend on."""
 TEMPLATE_S = 20.0
 
 
@@ -197,17 +199,20 @@ def without_times(value: Json) -> Json:
 def assert_same_events(walk: Walk, theirs: Heard, ours: Heard) -> None:
     """Of transactions: the same of each topic, in any order."""
 
-    def of(heard: Heard, topic: str) -> list[str]:
-        events = [without_times(each) for each in heard.events[topic]]
-        found = ((each[0] if isinstance(each, list) else each, each) for each in events)
-        return sorted(str(each) for entry, each in found if entry["transaction"]["hash"] not in walk.bounced)
+    def of(heard: Heard, topic: str) -> Counter[str]:
+        events = (without_times(each) for each in heard.events[topic])
+        pairs = (each if isinstance(each, list) else [each, None] for each in events)
+        found = [(entry["transaction"]["hash"], reason, entry) for entry, reason in pairs]
+        return Counter(str(each) for each in found if each[0] not in walk.bounced)
 
     topics = ("new_transaction", "proposed_transaction", "rejected_transaction")
     for topic in topics:
         try:
             wait_until(lambda topic=topic: of(theirs, topic) == of(ours, topic), 10.0)
         except AssertionError:
-            assert of(ours, topic) == of(theirs, topic), topic
+            told = (of(theirs, topic) - of(ours, topic), of(ours, topic) - of(theirs, topic))
+            only = [[each[:300] for each in one] for one in told]
+            raise AssertionError(f"{topic}: only the reference tells {only[0]}, only ours {only[1]}") from None
         COUNTS[f"events {topic}"] += len(ours.events[topic])
 
 

@@ -6,7 +6,9 @@ from ckb_node.runtime.events import EventBus
 from ckb_node.txpool.events import TransactionAdmitted, TransactionProposed, TransactionRejected
 from ckb_node.txpool.limits import PoolLimits
 from ckb_node.txpool.rejects import LowFeeRate, PoolFull, RbfRejected, Reject, ResolveFailed
-from tests.support.chains.funded_pool import Funds, funded
+from tests.support.chains.branches import submit_all
+from tests.support.chains.devchain import dev_chain
+from tests.support.chains.funded_pool import Funds, blocks_of, funded
 
 
 class Heard:
@@ -46,6 +48,21 @@ async def test_a_detached_transaction_is_admitted_again_and_proposed_at_once() -
         await funds.dev.chain.truncate(block.parent_hash)
         await funds.submit(tx)
         assert heard.news == [("admitted", tx.hash), ("proposed", tx.hash)]
+
+
+async def test_what_several_blocks_propose_and_commit_at_once_was_never_proposed() -> None:
+    async with funded() as funds:
+        common, tx = blocks_of(funds, 1), funds.spend()
+        async with dev_chain(message=b"other") as other:
+            await submit_all(other, common)
+            await other.pool.submit(tx)
+            blocks = [await other.mine() for _ in range(4)]
+        await funds.dev.mine(3)
+        heard = Heard(funds)
+        await funds.submit(tx)
+        await submit_all(funds.dev, blocks)
+        assert funds.is_committed(tx)
+        assert heard.news == [("admitted", tx.hash)]
 
 
 async def test_what_is_refused_was_never_in() -> None:
