@@ -56,6 +56,8 @@ class AskedPeer:
     behind: Behind = field(default_factory=Behind)
     is_to_be_asked: bool = False
     """Once more when it has answered: it has told of more meanwhile."""
+    has_news: bool = False
+    """It has told of more since it answered: what it was asked a moment ago may be asked again."""
     _asked: Final[BoundedMap[bytes, float]] = field(default_factory=_questions)
     """When it was asked from where."""
 
@@ -103,6 +105,9 @@ class AskedPeer:
     def start(self, now: float) -> None:
         """From the beginning."""
         self.peer.chain_sync = ChainSync.STARTED
+        if self.has_news:
+            self.forget_questions()
+            self.has_news = False
         self.started_at, self.pace, self.trail, self.again_from = now, Pace(), None, None
 
     def rest(self, how: ChainSync, until: float) -> None:
@@ -110,6 +115,11 @@ class AskedPeer:
         self.peer.chain_sync = how
         self.ready_at = until
         self.asked_at, self.wants_more, self.has_ended = None, False, False
+
+    def be_ready_by(self, at: float) -> None:
+        """It has told of something new: the same may be asked then, if it had no more to give before."""
+        if self.peer.chain_sync is ChainSync.TIP_SYNCED:
+            self.has_news, self.ready_at = True, min(self.ready_at, at)
 
     def put_off(self, seconds: float) -> None:
         """This node did not listen for so long."""

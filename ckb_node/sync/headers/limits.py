@@ -20,6 +20,8 @@ TICK_SECONDS: Final = 1.0
 """(reference)"""
 SAME_QUESTION_SECONDS: Final = 15.0
 """An identical GetHeaders is not sent to the same peer again (reference)."""
+NEWS_SECONDS: Final = 1.0
+"""But it is after this time when the peer has told of a block since whose parent is not known."""
 REPEAT_SECONDS: Final = 28.0
 """A peer that had no more headers is asked again (reference: the mean of the least and the most block interval)."""
 SUSPEND_SECONDS: Final = 300.0

@@ -23,6 +23,7 @@ from ckb_node.sync.headers.limits import (
     MAX_HEADERS,
     MAX_UNJUDGED,
     MAX_UNJUDGED_PEER,
+    NEWS_SECONDS,
     REPEAT_SECONDS,
     RUSH_SECONDS,
     SAME_QUESTION_SECONDS,
@@ -172,14 +173,15 @@ class HeaderSync:
 
     def ask(self, peer: SyncPeer) -> None:
         """Ask a peer for what it has above the better of tip and best header, though it is not its turn; when it has
-        answered, if it is asked now: its answer may be older than what it has told of."""
+        answered, if it is asked now, or a little later, if it has answered the same a moment ago: its answer may be
+        older than what it has told of."""
         asked = self._asked.get(peer.session_id)
         if asked is None:
             return
-        if asked.asked_at is None:
-            self._ask_from(asked, self._better())
-        else:
+        if asked.asked_at is not None:
             asked.is_to_be_asked = True
+        elif not self._ask_from(asked, self._better()):
+            asked.be_ready_by(self._scheduler.now() + NEWS_SECONDS)
 
     # --- asking ---
 

@@ -13,6 +13,7 @@ from ckb_node.sync.headers.limits import (
     RUSH_SECONDS,
     SILENCE_SECONDS,
     SUSPEND_SECONDS,
+    TICK_SECONDS,
     UNASKED_AT_ONCE,
 )
 from ckb_node.sync.headers.locator import locator_heights
@@ -196,6 +197,21 @@ def test_who_tells_of_more_while_it_is_asked_is_asked_once_more() -> None:
     assert [question[0] for question in questions(peer)] == [RECENT[-1].hash]
     case.send(peer, later)
     assert questions(peer) == []
+    assert case.chain.best_header().header == later[-1]
+
+
+def test_who_tells_of_more_right_after_it_has_answered_is_asked_again_soon() -> None:
+    """Half a minute would pass until its turn; and no flood of such news causes more than a question a second."""
+    case, later = synced(), branch(RECENT[-1], 2, first_ms=WALL_MS - 9 * INTERVAL_MS)
+    peer = case.connect(1)
+    assert len(questions(peer)) == 1
+    case.send(peer, [])
+    for _ in range(100):
+        case.sync.ask(peer)
+    assert questions(peer) == []
+    case.scheduler.advance(2 * TICK_SECONDS)
+    assert len(questions(peer)) == 1
+    case.send(peer, later)
     assert case.chain.best_header().header == later[-1]
 
 
