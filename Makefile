@@ -78,7 +78,7 @@ bench-rpc: setup
 
 ## Both indexers: build rate, answers, disk; REFERENCE=<its binary> beside; CELLS=<directory of the official system cells>.
 bench-indexer: setup
-	$(BIN)/python -m tests.benches.indexing --cells $(abspath $(CELLS)) $(if $(REFERENCE),--reference $(abspath $(REFERENCE))) $(if $(TRANSACTIONS),--transactions $(TRANSACTIONS))
+	$(BIN)/python -m tests.benches.indexing --cells $(abspath $(CELLS)) $(if $(REFERENCE),--reference $(abspath $(REFERENCE))) $(if $(TRANSACTIONS),--transactions $(TRANSACTIONS)) $(if $(KEEP),--keep $(abspath $(KEEP))) $(if $(ONLY),--only $(ONLY))
 ## The wire of peers on loopback: rates by size of messages, handshakes, memory of an idle session.
 bench-wire: setup
 	$(BIN)/python -m tests.benches.wire

@@ -20,9 +20,7 @@ from ckb_node.rpc.guard import Guard, HttpLimits
 from ckb_node.rpc.health import health_route
 from ckb_node.rpc.http import serving
 from ckb_node.rpc.lines import serving_lines
-from ckb_node.rpc.methods import OWN_MODULES
-from ckb_node.rpc.methods.indexer import METHODS as INDEXER_METHODS
-from ckb_node.rpc.methods.rich_indexer import METHODS as RICH_INDEXER_METHODS
+from ckb_node.rpc.methods import OWN_MODULES, indexer
 from ckb_node.rpc.metrics import serving_metrics
 from ckb_node.rpc.news import News
 from ckb_node.rpc.openrpc import discovery
@@ -65,8 +63,8 @@ def build_dispatcher(parts: RpcParts, tasks: asyncio.TaskGroup) -> Dispatcher:
     """The RPC methods that the configuration opens. Changes run in `tasks`: they end though their caller leaves."""
     settings = parts.config.file.rpc
     registry = Registry(parts.services, settings.modules, with_deprecated=settings.enable_deprecated_rpc)
-    indexer = RICH_INDEXER_METHODS if Module.RICH_INDEXER in settings.modules else INDEXER_METHODS
-    for methods in (*OWN_MODULES, indexer, discovery(lambda: registry)):
+    cells = indexer.RICH_METHODS if Module.RICH_INDEXER in settings.modules else indexer.METHODS
+    for methods in (*OWN_MODULES, cells, discovery(lambda: registry)):
         registry.add(methods)
     calls = None if parts.metrics is None else CallMetrics(parts.metrics, [method.name for method in registry])
     limit = settings.rpc_batch_limit or DEFAULT_BATCH_LIMIT

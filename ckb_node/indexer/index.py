@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from ckb_node.indexer.changes import Changes, Totals, big_endian
+from ckb_node.indexer.changes import Changes, Prefixes, Rows, Totals, big_endian, little_endian
 from ckb_node.indexer.custom_filters import CustomFilters
 from ckb_node.indexer.keys import (
     BLOCK,
@@ -17,15 +18,12 @@ from ckb_node.indexer.keys import (
     FORMAT_NOW,
     INIT,
     IO_INPUT,
-    IO_OUTPUT,
     REPEATS,
     TX_PLACE,
     UNDO,
     UndoneTx,
     number_key,
     pack_undo,
-    scripts_of,
-    spent_cell,
     unpack_undo,
 )
 from ckb_node.indexer.parts import Cell, transaction_parts
@@ -60,19 +58,27 @@ class _Place(NamedTuple):
 
 
 class Index:
-    """The tables of keys.py over one key-value store. One writer; readers take snapshots."""
+    """The tables of keys.py over one key-value store. One writer; readers take snapshots.
 
-    def __init__(self, store: KeyValueStore, filters: CustomFilters | None = None) -> None:
+    With `beside`, a run of blocks is written there, while the next one is read; `flush` waits for it.
+    """
+
+    def __init__(
+        self, store: KeyValueStore, filters: CustomFilters | None = None, beside: Executor | None = None
+    ) -> None:
         self.store = store
+        self._beside = beside
+        self._writing: Future[None] | None = None
+        self._unwritten: Rows = {}
         self._filters = filters or CustomFilters()
         self._format = FORMAT_NOW + self._filters.digest
-        self._totals = Totals(store)
+        self._totals, self._prefixes = Totals(), Prefixes()
         self._tip = self.tip_of(store)
         repeats = store.get(REPEATS)
         self._repeats_from = None if repeats is None else int.from_bytes(repeats, "big")
 
     def tip(self) -> tuple[int, bytes] | None:
-        """Height and hash of the last indexed block.
+        """Height and hash of the last indexed block, which may still be being written.
 
         Cached: after a deep rollback a scan for it has to skip all deleted keys above it.
         """
@@ -117,7 +123,7 @@ class Index:
     def append_run(self, blocks: Sequence[Block], tip: int, *, sync: bool = False) -> None:
         """Index the blocks after the tip, one or more, all or none; the chain's tip is at height `tip`. With `sync`
         they and all before them are on the disk afterwards."""
-        changes = Changes(self.store, self._totals)
+        changes = self._changes()
         rows = changes.rows
         for block in blocks:
             number = block.number
@@ -126,42 +132,61 @@ class Index:
             _keep_undo(changes, number, undo, tip)
             if number == 0:
                 rows[FORMAT] = self._format
-        changes.commit(self.store, sync=sync)
+        self._write(changes, sync=sync)
         self._tip = blocks[-1].number, blocks[-1].hash
+
+    def _changes(self) -> Changes:
+        return Changes(self.store, self._unwritten, self._totals, self._prefixes)
+
+    def _write(self, changes: Changes, *, sync: bool) -> None:
+        """All of them as one batch, after those before."""
+        rows = changes.close()
+        self.flush()
+        if self._beside is None:
+            self.store.write_batch(rows.items(), sync=sync)
+            return
+        self._unwritten = rows
+        self._writing = self._beside.submit(self.store.write_batch, rows.items(), sync=sync)
+
+    def flush(self) -> None:
+        """Wait until everything is written. Raises StorageError."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+        self._unwritten = {}
 
     def _append_block(self, changes: Changes, block: Block) -> list[UndoneTx]:
         if not self._filters.takes_block(block):
             return []
         undo, number = [], block.number
-        for index, tx in enumerate(transaction_parts(block)):
-            place = _Place(number, index, tx.hash)
-            undone = UndoneTx(tx.hash, len(tx.outputs), [], [])
+        for index, (tx_hash, points, cells) in enumerate(transaction_parts(block)):
+            place = _Place(number, index, tx_hash)
+            undone = UndoneTx(tx_hash, len(cells), [], [])
             if index:
-                _consume(changes, place, tx.points, undone)
-                if self._repeats_from is None and len(undone.consumed) != len(tx.points):
+                _consume(changes, place, points, undone)
+                if self._repeats_from is None and len(undone.consumed) != len(points):
                     self._expect_repeats(changes, number)
-            self._create(changes, place, tx.outputs, undone)
+            self._create(changes, place, cells, undone)
             undo.append(undone)
         return undo
 
     def _create(self, changes: Changes, place: _Place, cells: Sequence[Cell], undone: UndoneTx) -> None:
         """A transaction makes cells; an unverified block may repeat one, whose cells are overwritten."""
         number, tx_index, tx_hash = place
-        begin = TX_PLACE.pack(number, tx_index)
+        begin, create = TX_PLACE.pack(number, tx_index), changes.create
         takes = self._filters.takes_cell if self._filters.has_cell_filter else None
         may_repeat = tx_index == 0 or self._repeats_from is not None
         for io_index, (output, data) in enumerate(cells):
             if takes is not None and not takes(output, data):
                 continue
-            out_point = tx_hash + io_index.to_bytes(4, "little")
-            before = changes.get(CELL + out_point) if may_repeat else None
+            cell_key = CELL + tx_hash + little_endian(io_index)
+            before = changes.get(cell_key) if may_repeat else None
             if before is not None:
-                undone.displaced.append((out_point, before))
-                changes.remove_cell(out_point, *spent_cell(before, out_point))
+                undone.displaced.append((cell_key[1:], before))
+                changes.displace(cell_key[1:], before)
                 self._expect_repeats(changes, number)
-            scripts, tail = scripts_of(output), begin + big_endian(io_index)
-            changes.put_cell(out_point, CELL_HEAD.pack(number, tx_index, len(output)) + output + data, scripts, tail)
-            changes.set_tx_rows(scripts, tail + IO_OUTPUT, tx_hash)
+            packed = CELL_HEAD.pack(number, tx_index, len(output)) + output + data
+            create(cell_key, tx_hash, packed, output, begin + big_endian(io_index))
 
     def _expect_repeats(self, changes: Changes, number: int) -> None:
         """From now on look whether a transaction has been here before, which costs a read for each output.
@@ -177,11 +202,12 @@ class Index:
         """Roll the last indexed block back, if there is one. Raises IndexTooOldError."""
         if self._tip is None:
             return
+        self.flush()
         number = self._tip[0]
         packed = self.store.get(number_key(UNDO, number))
         if packed is None:
             raise IndexTooOldError(number)
-        changes = Changes(self.store, self._totals)
+        changes = self._changes()
         transactions = unpack_undo(packed)
         for tx_index in range(len(transactions) - 1, -1, -1):
             _undo_tx(changes, number, tx_index, transactions[tx_index])
@@ -191,12 +217,14 @@ class Index:
             rows[FORMAT] = None
         if self._repeats_from == number:
             self._repeats_from = rows[REPEATS] = None
-        changes.commit(self.store, sync=False)
+        self._write(changes, sync=False)
+        self.flush()
         parent = self.store.get(number_key(BLOCK, number - 1)) if number else None
         self._tip = None if parent is None else (number - 1, parent)
 
     def clear(self) -> None:
         """Delete everything. If it is interrupted, the index is not sound."""
+        self.flush()
         self._tip = self._repeats_from = None
         self._totals.forget()
         self.store.write_batch([(CLEARING, b"")], sync=True)
@@ -215,27 +243,21 @@ def _consume(changes: Changes, place: _Place, points: Sequence[bytes], undone: U
         if packed is None:
             continue
         undone.consumed.append((io_index, out_point, packed))
-        scripts, tail = spent_cell(packed, out_point)
-        changes.remove_cell(out_point, scripts, tail)
-        changes.set_tx_rows(scripts, begin + big_endian(io_index) + IO_INPUT, tx_hash)
+        changes.consume(out_point, packed, begin + big_endian(io_index) + IO_INPUT, tx_hash)
 
 
 def _undo_tx(changes: Changes, number: int, tx_index: int, undo: UndoneTx) -> None:
     """Those after it are undone already, so the cells that it made are live."""
     begin = TX_PLACE.pack(number, tx_index)
     for io_index in range(undo.outputs):
-        out_point = undo.hash + io_index.to_bytes(4, "little")
+        out_point = undo.hash + little_endian(io_index)
         packed = changes.get(CELL + out_point)
         if packed is not None:  # the filters took it
-            scripts, tail = spent_cell(packed, out_point)
-            changes.remove_cell(out_point, scripts, tail)
-            changes.set_tx_rows(scripts, tail + IO_OUTPUT, None)
+            changes.undo_create(out_point, packed)
     for out_point, packed in undo.displaced:
-        changes.put_cell(out_point, packed, *spent_cell(packed, out_point))
+        changes.undo_displace(out_point, packed)
     for io_index, out_point, packed in undo.consumed:
-        scripts, tail = spent_cell(packed, out_point)
-        changes.put_cell(out_point, packed, scripts, tail)
-        changes.set_tx_rows(scripts, begin + big_endian(io_index) + IO_INPUT, None)
+        changes.undo_consume(out_point, packed, begin + big_endian(io_index) + IO_INPUT)
 
 
 def _keep_undo(changes: Changes, number: int, undo: list[UndoneTx], tip: int) -> None:

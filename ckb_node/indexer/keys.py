@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from consensus.types.blockchain import CellOutput, Script
+from consensus.types.blockchain import Script
 
 CELL, BLOCK, UNDO, INIT = b"o", b"b", b"u", b"i"
 REPEATS, CLEARING = b"r", b"x"
@@ -46,8 +46,8 @@ CELL_HEAD = Struct("<QII")
 # Where the parts of a serialised CellOutput lie: a table of capacity, lock, type with its header of 16 bytes, and in a
 # script likewise code hash, hash type and arguments. Stored blocks are strictly well formed.
 _TYPE_OFFSET: Final = Struct("<12xI")
-_CAPACITY: Final = Struct("<16xQ")
-_LOCK_AT: Final = 24
+CAPACITY: Final = Struct("<16xQ")
+SCRIPTS_AT: Final = 24
 _CODE_AT, _CODE_END, _ARGS_AT = 16, 49, 53
 
 
@@ -71,44 +71,18 @@ class Scripts(NamedTuple):
 def scripts_of(output: bytes) -> Scripts:
     """Of a serialised CellOutput."""
     (type_at,) = _TYPE_OFFSET.unpack_from(output)
-    lock = output[_LOCK_AT + _CODE_AT : _LOCK_AT + _CODE_END] + output[_LOCK_AT + _ARGS_AT : type_at]
+    lock = output[SCRIPTS_AT + _CODE_AT : SCRIPTS_AT + _CODE_END] + output[SCRIPTS_AT + _ARGS_AT : type_at]
     type_ = None
     if type_at != len(output):
         type_ = output[type_at + _CODE_AT : type_at + _CODE_END] + output[type_at + _ARGS_AT :]
-    return Scripts(lock, type_, _CAPACITY.unpack_from(output)[0])
+    return Scripts(lock, type_, CAPACITY.unpack_from(output)[0])
 
 
-class IndexedCell(NamedTuple):
-    """A live cell as the index keeps it; `raw` is the serialised CellOutput."""
-
-    number: int
-    tx_index: int
-    raw: bytes
-    data: bytes
-
-    @property
-    def output(self) -> CellOutput:
-        """Its output."""
-        return CellOutput.trusted(self.raw)
-
-    @property
-    def capacity(self) -> int:
-        """Shannons."""
-        return int(_CAPACITY.unpack_from(self.raw)[0])
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> IndexedCell:
-        number, tx_index, length = CELL_HEAD.unpack_from(packed)
-        at = CELL_HEAD.size
-        return cls(number, tx_index, packed[at : at + length], packed[at + length :])
-
-
-def spent_cell(packed: bytes, out_point: bytes) -> tuple[Scripts, bytes]:
-    """Scripts of a packed cell, and its place in the chain as keys have it."""
+def spent_cell(packed: bytes, out_point: bytes) -> tuple[bytes, bytes]:
+    """Serialised output of a packed cell, and its place in the chain as keys have it."""
     number, tx_index, length = CELL_HEAD.unpack_from(packed)
     at = CELL_HEAD.size
-    tail = CELL_TAIL.pack(number, tx_index, _INDEX.unpack_from(out_point, 32)[0])
-    return scripts_of(packed[at : at + length]), tail
+    return packed[at : at + length], CELL_TAIL.pack(number, tx_index, _INDEX.unpack_from(out_point, 32)[0])
 
 
 class UndoneTx(NamedTuple):

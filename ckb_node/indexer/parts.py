@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.layout import INPUT_SIZE, SINCE_SIZE
@@ -22,12 +22,8 @@ _BODY: Final = Struct("<4xII")
 _TRANSACTIONS_FIELD, _INPUTS_FIELD, _OUTPUTS_FIELD, _DATA_FIELD = 2, 3, 4, 5
 
 
-class TxParts(NamedTuple):
-    """A transaction: `points` are the 36 bytes of the out point of each input."""
-
-    hash: bytes
-    points: Sequence[bytes]
-    outputs: list[Cell]
+TxParts = tuple[bytes, Sequence[bytes], list[Cell]]
+"""Of a transaction: its hash, the 36 bytes of the out point of each input, its outputs."""
 
 
 def transaction_parts(block: Block) -> Iterator[TxParts]:
@@ -40,7 +36,7 @@ def transaction_parts(block: Block) -> Iterator[TxParts]:
 def _small(raw: bytes, start: int, end: int) -> TxParts:
     layout, tx = TX_LAYOUTS.of(raw, start, end), raw[start:end]
     body_start, body_end = layout.body
-    return TxParts(
+    return (
         ckb_hash(tx[body_start:body_end]),
         layout.inputs.unpack_from(tx, layout.inputs_at)[1::2],
         [(tx[a:b], tx[c:d]) for (a, b), (c, d) in zip(layout.outputs, layout.data, strict=True)],
@@ -55,7 +51,7 @@ def _large(tx: bytes) -> TxParts:
         pairwise(trusted_bounds(tx, fields[_OUTPUTS_FIELD])),
         pairwise(trusted_bounds(tx, fields[_DATA_FIELD])),
     )
-    return TxParts(
+    return (
         ckb_hash(tx[body:witnesses]),
         [tx[at + SINCE_SIZE : at + INPUT_SIZE] for at in inputs],
         [(tx[a:b], tx[c + 4 : d]) for (a, b), (c, d) in zip(outputs, data, strict=True)],

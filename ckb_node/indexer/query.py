@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from functools import partial
+from itertools import islice
+from typing import Final, NamedTuple
 
 from ckb_node.indexer.changes import unpack_total
 from ckb_node.indexer.keys import (
+    CAPACITY,
     CELL,
     CELL_BY_LOCK,
     CELL_BY_TYPE,
+    CELL_HEAD,
     CELL_TAIL,
     TOTAL_BY_LOCK,
     TOTAL_BY_TYPE,
     TX_BY_LOCK,
     TX_BY_TYPE,
     TX_TAIL,
-    IndexedCell,
     script_bytes,
     scripts_of,
 )
@@ -86,17 +90,18 @@ class Search:
     filter: CellFilter = CellFilter()
 
 
-@dataclass(frozen=True, slots=True)
-class FoundCell:
-    """A live cell; `out_point` is 36 bytes, `cursor` its place in the index."""
+class FoundCell(NamedTuple):
+    """A live cell; `out_point` is 36 bytes, `raw` its serialised CellOutput, `cursor` its place in the index."""
 
     out_point: bytes
-    cell: IndexedCell
+    number: int
+    tx_index: int
+    raw: bytes
+    data: bytes
     cursor: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class FoundTransaction:
+class FoundTransaction(NamedTuple):
     """A transaction that has a cell of the script as input or output `io_index`."""
 
     tx_hash: bytes
@@ -105,8 +110,12 @@ class FoundTransaction:
     io_index: int
     is_output: bool
     cursor: bytes
-    is_match: bool = True
+    is_match: bool
     """The filter takes it."""
+
+
+_made: Final = tuple.__new__
+"""A quarter of what the constructors take, which go through two functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +127,54 @@ class Terms:
 
 
 def find_cells(
-    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool, terms: Terms = Terms()
-) -> Iterator[FoundCell | None]:
-    """Live cells in the order of the index, after a cursor; None where a pause is due. Raises QueryError."""
+    reader: Reader,
+    search: Search,
+    *,
+    after: bytes | None,
+    is_descending: bool,
+    limit: int | None = None,
+    terms: Terms = Terms(),
+) -> Iterator[list[FoundCell]]:
+    """Live cells in the order of the index, after a cursor. A list is what one step found, perhaps nothing; a pause is
+    due behind it. Raises QueryError."""
     prefix = {ScriptType.LOCK: CELL_BY_LOCK, ScriptType.TYPE: CELL_BY_TYPE}[search.script_type]
-    rows = _RowCounter(terms.timeout_s)
-    is_spent = terms.is_spent
-    for key, tx_hash in _scan(reader, prefix, search, CELL_TAIL.size, after, is_descending):
-        number, tx_index, index = CELL_TAIL.unpack_from(key, len(key) - CELL_TAIL.size)
-        out_point = out_point_key(tx_hash, index)
-        packed = None if is_spent is not None and is_spent(out_point) else reader.get(CELL + out_point)
-        if packed is not None:
-            cell = IndexedCell.unpack(packed)
-            if (cell.number, cell.tx_index) == (number, tx_index) and _matches(search, cell):
-                rows.note_found()
-                yield FoundCell(out_point, cell, key)
-                rows.go_on()
-        if rows.needs_pause(len(packed or b"")):
-            yield None
-            rows.go_on()
+    rows, least, most = _scan(reader, prefix, search, CELL_TAIL.size, after, is_descending)
+    matches = None if search.filter == CellFilter() else partial(_matches, search)
+    watch, left, is_end = _Watch(terms.timeout_s), sys.maxsize if limit is None else limit, False
+    while left and not is_end:
+        found: list[FoundCell] = []
+        count = size = 0
+        is_end = True
+        for key, tx_hash in rows:
+            count += 1
+            each = _live_cell(reader, key, tx_hash, terms.is_spent) if least <= len(key) <= most else None
+            if each is not None:
+                size += len(each.data)
+                if matches is None or matches(each):
+                    found.append(each)
+            if count >= STEP_ROWS or size >= STEP_BYTES or len(found) == left:
+                is_end = False
+                break
+        left -= len(found)
+        watch.note(count, has_found=bool(found))
+        yield found
+        watch.go_on()
+
+
+def _live_cell(
+    reader: Reader, key: bytes, tx_hash: bytes, is_spent: Callable[[bytes], bool] | None
+) -> FoundCell | None:
+    """The cell of a row; None when a transaction of the pool spends it."""
+    number, tx_index, index = CELL_TAIL.unpack_from(key, len(key) - CELL_TAIL.size)
+    out_point = out_point_key(tx_hash, index)
+    packed = None if is_spent is not None and is_spent(out_point) else reader.get(CELL + out_point)
+    if packed is None:
+        return None
+    of_number, of_index, length = CELL_HEAD.unpack_from(packed)
+    if (of_number, of_index) != (number, tx_index):
+        return None
+    at = CELL_HEAD.size + length
+    return _made(FoundCell, (out_point, number, tx_index, packed[CELL_HEAD.size : at], packed[at:], key))
 
 
 def find_capacity(reader: Reader, search: Search, terms: Terms = Terms()) -> Iterator[int | None]:
@@ -147,21 +185,18 @@ def find_capacity(reader: Reader, search: Search, terms: Terms = Terms()) -> Ite
     if search.filter != CellFilter() or terms.is_spent is not None:
         search = _with_inclusive_length(search)
         for found in find_cells(reader, search, after=None, is_descending=False, terms=terms):
-            yield None if found is None else found.cell.capacity
+            yield sum(CAPACITY.unpack_from(each.raw)[0] for each in found) if found else None
         return
     kind = {ScriptType.LOCK: TOTAL_BY_LOCK, ScriptType.TYPE: TOTAL_BY_TYPE}[search.script_type]
     key = kind + script_bytes(search.script)
     if search.mode is SearchMode.EXACT:
         yield unpack_total(reader.get(key))
         return
-    rows = _RowCounter(terms.timeout_s)
-    for _, packed in reader.iterator(prefix=key):
-        rows.note_found()
-        yield unpack_total(packed)
-        rows.go_on()
-        if rows.needs_pause(len(packed)):
-            yield None
-            rows.go_on()
+    watch, rows = _Watch(terms.timeout_s), reader.iterator(prefix=key)
+    while totals := [unpack_total(packed) for _, packed in islice(rows, STEP_ROWS)]:
+        watch.note(len(totals), has_found=True)
+        yield sum(totals)
+        watch.go_on()
 
 
 def _with_inclusive_length(search: Search) -> Search:
@@ -173,39 +208,60 @@ def _with_inclusive_length(search: Search) -> Search:
 
 
 def find_transactions(
-    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool, terms: Terms = Terms()
-) -> Iterator[FoundTransaction | None]:
-    """Inputs and outputs of transactions in the order of the index; None where a pause is due.
+    reader: Reader,
+    search: Search,
+    *,
+    after: bytes | None,
+    is_descending: bool,
+    limit: int | None = None,
+    terms: Terms = Terms(),
+) -> Iterator[list[FoundTransaction]]:
+    """Inputs and outputs of transactions in the order of the index, in lists as `find_cells`; `limit` matches.
 
     Filters: block range, other script. What they do not take comes too, marked so: a page of grouped transactions
     ends behind it.
     """
     _refuse_cell_filters(search.filter)
     prefix = {ScriptType.LOCK: TX_BY_LOCK, ScriptType.TYPE: TX_BY_TYPE}[search.script_type]
-    other = TX_BY_TYPE if search.script_type is ScriptType.LOCK else TX_BY_LOCK
-    wanted = search.filter.script
-    rows = _RowCounter(terms.timeout_s)
-    for key, tx_hash in _scan(reader, prefix, search, TX_TAIL.size, after, is_descending):
-        tail = key[-TX_TAIL.size :]
-        number, tx_index, io_index, io_type = TX_TAIL.unpack(tail)
-        is_match = _in_range(number, search.filter.block) and (
-            wanted is None or reader.get(other + script_bytes(wanted) + tail) is not None
+    rows, least, most = _scan(reader, prefix, search, TX_TAIL.size, after, is_descending)
+    matches = None if search.filter == CellFilter() else _tx_matcher(reader, search)
+    watch, left = _Watch(terms.timeout_s), sys.maxsize if limit is None else limit
+    while left and (step := list(islice(rows, min(left, STEP_ROWS)))):
+        found = [
+            _made(FoundTransaction, (tx_hash, number, tx_index, io_index, io_type == 1, key, True))
+            for key, tx_hash in step
+            if least <= len(key) <= most
+            for number, tx_index, io_index, io_type in (TX_TAIL.unpack_from(key, len(key) - TX_TAIL.size),)
+        ]
+        taken = len(found)
+        if matches is not None:
+            found = [each._replace(is_match=matches(each)) for each in found]
+            taken = sum(each.is_match for each in found)
+        left -= taken
+        watch.note(len(step), has_found=taken > 0)
+        yield found
+        watch.go_on()
+
+
+def _tx_matcher(reader: Reader, search: Search) -> Callable[[FoundTransaction], bool]:
+    """Whether the filter takes a row."""
+    kind = TX_BY_TYPE if search.script_type is ScriptType.LOCK else TX_BY_LOCK
+    conditions = search.filter
+    other = None if conditions.script is None else kind + script_bytes(conditions.script)
+
+    def matches(row: FoundTransaction) -> bool:
+        return _in_range(row.number, conditions.block) and (
+            other is None or reader.get(other + row.cursor[-TX_TAIL.size :]) is not None
         )
-        if is_match:
-            rows.note_found()
-        yield FoundTransaction(tx_hash, number, tx_index, io_index, io_type == 1, key, is_match)
-        if is_match:
-            rows.go_on()
-        if rows.needs_pause(len(key)):
-            yield None
-            rows.go_on()
+
+    return matches
 
 
-class _RowCounter:
-    """Counts rows and time of a search, to pause it in time and to abort one that takes too long."""
+class _Watch:
+    """Rows and time of a search, to abort one that takes too long."""
 
     def __init__(self, timeout_s: float) -> None:
-        self._rows = self._step_rows = self._step_bytes = 0
+        self._rows = 0
         self._left_s = timeout_s
         self._since = time.perf_counter()
 
@@ -213,25 +269,12 @@ class _RowCounter:
         """The search was not working until now."""
         self._since = time.perf_counter()
 
-    def note_found(self) -> None:
-        """Something was found, and is about to be handed over."""
-        self._rows = 0
+    def note(self, rows: int, *, has_found: bool) -> None:
+        """A step has looked at so many rows. Raises SearchTimeoutError."""
+        self._rows = 0 if has_found else self._rows + rows
         self._left_s -= time.perf_counter() - self._since
-
-    def needs_pause(self, size: int) -> bool:
-        """Count a row for which `size` bytes were read. Raises SearchTimeoutError."""
-        self._rows += 1
-        now = time.perf_counter()
-        self._left_s -= now - self._since
-        self._since = now
         if self._rows > MAX_ROWS or self._left_s < 0:
             raise SearchTimeoutError
-        self._step_rows += 1
-        self._step_bytes += size
-        if self._step_rows < STEP_ROWS and self._step_bytes < STEP_BYTES:
-            return False
-        self._step_rows = self._step_bytes = 0
-        return True
 
 
 def _refuse_cell_filters(conditions: CellFilter) -> None:
@@ -254,26 +297,32 @@ def refuse_partial(search: Search) -> None:
         )
 
 
+class _Scan(NamedTuple):
+    """Rows that begin with a script's bytes. Those whose key is not of such a length are of other scripts: of longer
+    ones in an exact search, or of a shorter one, whose numbers happen to go on as this script does."""
+
+    rows: Iterator[tuple[bytes, bytes]]
+    least: int
+    most: int
+
+
 def _scan(
     reader: Reader, kind: bytes, search: Search, tail_size: int, after: bytes | None, is_descending: bool
-) -> Iterator[tuple[bytes, bytes]]:
+) -> _Scan:
     """Rows of a script after a cursor; none after the cursor of another search."""
     refuse_partial(search)
     prefix = kind + script_bytes(search.script)
+    least = len(prefix) + tail_size
+    most = least if search.mode is SearchMode.EXACT else sys.maxsize
     start = stop = None
     if after is not None:
         if not after.startswith(prefix):
-            return
+            return _Scan(iter(()), least, most)
         start, stop = (None, after) if is_descending else (after + b"\0", None)
-    for key, value in reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending):
-        # The key of a shorter script, with the numbers behind it, may have this prefix too.
-        more_args = len(key) - len(prefix) - tail_size
-        if more_args < 0 or (more_args and search.mode is SearchMode.EXACT):
-            continue
-        yield key, value
+    return _Scan(reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending), least, most)
 
 
-def _matches(search: Search, cell: IndexedCell) -> bool:
+def _matches(search: Search, cell: FoundCell) -> bool:
     conditions = search.filter
     scripts = scripts_of(cell.raw)
     other = (scripts.type_ or b"") if search.script_type is ScriptType.LOCK else scripts.lock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -155,8 +156,12 @@ class _DerivedIndex:
         self._store: Final = store
         self._reopen: Final = reopen
         self._options: Final = options
-        self.index = Index(store, options.filters)
+        self._beside: Final = ThreadPoolExecutor(1, thread_name_prefix="indexer writes")
+        self.index = self._opened()
         self._is_checked = False
+
+    def _opened(self) -> Index:
+        return Index(self._store, self._options.filters, self._beside)
 
     def step(self, view: ChainView) -> int:
         """See Derived."""
@@ -174,6 +179,8 @@ class _DerivedIndex:
         if blocks:
             self.index.append_run(blocks, height, sync=True)
         tip = self.index.tip()
+        if tip is None or tip[0] >= height:
+            self.index.flush()
         return -1 if tip is None else tip[0]
 
     def _waits_for_init_tip(self, view: ChainView) -> bool:
@@ -207,10 +214,11 @@ class _DerivedIndex:
     def reopen(self) -> None:
         """See Derived."""
         self._reopen()
-        self.index, self._is_checked = Index(self._store, self._options.filters), False
+        self.index, self._is_checked = self._opened(), False
 
     def close(self) -> None:
         """See Derived."""
+        self._beside.shutdown(wait=True)
         self._store.close()
 
 

@@ -48,16 +48,16 @@ def find_spender(
     kind = TX_BY_TYPE if is_by_type else TX_BY_LOCK
     created = kind + script_bytes(script) + TX_TAIL.pack(place.block_number, place.tx_index, index, 1)
     out_point, left = out_point_key(creator.hash, index), MAX_READ
-    for row in find_transactions(reader, search, after=created, is_descending=False):
-        if row is None:
+    for step in find_transactions(reader, search, after=created, is_descending=False):
+        for row in step:
+            if row.is_output:
+                continue
+            left -= 1
+            if left < 0:
+                raise TooManyRowsError
+            spender = chain.transaction(row.tx_hash)
+            if spender is not None and spender.body.inputs[row.io_index].previous_output.raw == out_point:
+                yield row.tx_hash
+                return
             yield None
-            continue
-        if row.is_output:
-            continue
-        left -= 1
-        if left < 0:
-            raise TooManyRowsError
-        spender = chain.transaction(row.tx_hash)
-        if spender is not None and spender.body.inputs[row.io_index].previous_output.raw == out_point:
-            yield row.tx_hash
-            return
+        yield None

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from ckb_node.indexer.custom_filters import CustomFilters
 from ckb_node.indexer.keys import Scripts, scripts_of
-from ckb_node.indexer.parts import TxParts, transaction_parts
+from ckb_node.indexer.parts import transaction_parts
 from ckb_node.rich_indexer.database import copy_rows
 from ckb_node.rich_indexer.schema import BLOCK_BITS, BLOCKS, HEAD, OUTPUTS, SCRIPTS, SETTINGS, TRANSACTIONS
 from consensus.types.blockchain import Block, Script
@@ -81,16 +81,15 @@ class Loader:
     def _take(self, rows: _Rows, block: Block) -> None:
         base = block.number << BLOCK_BITS
         place = base
-        for index, tx in enumerate(transaction_parts(block)):
+        for index, (tx_hash, points, cells) in enumerate(transaction_parts(block)):
             tx_id = base + index
-            _spend_within(rows, tx, tx_id, is_cellbase=index == 0)
-            for at, (output, data) in enumerate(tx.outputs):
+            _spend_within(rows, () if index == 0 else points, tx_id)
+            for at, (output, data) in enumerate(cells):
                 if not self._filters.has_cell_filter or self._filters.takes_cell(output, data):
                     rows.outputs[place + at] = _Output(place + at, tx_id, at, scripts_of(output), data)
-            rows.firsts[tx.hash] = place
-            sizes = (len(tx.points), len(tx.outputs))
-            rows.transactions.append((tx_id, tx.hash, block.number, index, *sizes, place))
-            place += len(tx.outputs)
+            rows.firsts[tx_hash] = place
+            rows.transactions.append((tx_id, tx_hash, block.number, index, len(points), len(cells), place))
+            place += len(cells)
 
     def _written_scripts(self, connection: Connection, outputs: dict[int, _Output]) -> dict[bytes, int]:
         """Ids of all scripts of these outputs; those that are new are written."""
@@ -120,9 +119,9 @@ def _hash_of(key: bytes) -> bytes:
     return Script(code_hash=key[:32], hash_type=key[32], args=key[33:]).hash
 
 
-def _spend_within(rows: _Rows, tx: TxParts, tx_id: int, *, is_cellbase: bool) -> None:
+def _spend_within(rows: _Rows, points: Sequence[bytes], tx_id: int) -> None:
     """Note what a transaction spends: in the row itself when that is not written yet."""
-    for index, point in enumerate(() if is_cellbase else tx.points):
+    for index, point in enumerate(points):
         first = rows.firsts.get(point[:32])
         if first is None:
             rows.spends.append((point, tx_id, index))

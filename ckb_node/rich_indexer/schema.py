@@ -8,9 +8,22 @@ outputs`, and a script twice the id of the first output that has it as its lock,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, LargeBinary, MetaData, SmallInteger, Table
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    and_,
+    text,
+)
 from sqlalchemy import inspect as inspect_database
 
 BLOCK_BITS: Final = 24
@@ -28,19 +41,29 @@ SETTINGS: Final = Table(
     "indexer_settings", METADATA, Column("name", LargeBinary(64), primary_key=True), Column("value", LargeBinary)
 )
 
+
+def _number(name: str) -> Column[int]:
+    """A primary key that follows from the chain."""
+    return Column(name, BigInteger, primary_key=True, autoincrement=False)
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
 BLOCKS: Final = Table(
     "block",
     METADATA,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),
+    _number("number"),
+    _bytes("hash"),
     Column("timestamp", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
 )
 TRANSACTIONS: Final = Table(
     "ckb_transaction",
     METADATA,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),
+    _number("id"),
+    _bytes("hash"),
     Column("block_number", BigInteger, nullable=False),
     Column("tx_index", Integer, nullable=False),
     Column("input_count", Integer, nullable=False),
@@ -51,19 +74,19 @@ TRANSACTIONS: Final = Table(
 SCRIPTS: Final = Table(
     "script",
     METADATA,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),
-    Column("code_hash", LargeBinary, nullable=False),
+    _number("id"),
+    _bytes("hash"),
+    _bytes("code_hash"),
     Column("hash_type", SmallInteger, nullable=False),
-    Column("args_head", LargeBinary, nullable=False),
-    Column("args", LargeBinary, nullable=False),
+    _bytes("args_head"),
+    _bytes("args"),
     Index("script_by_hash", "hash", unique=True),
     Index("script_by_code", "code_hash", "hash_type", "args_head"),
 )
 OUTPUTS: Final = Table(
     "output",
     METADATA,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    _number("id"),
     Column("tx_id", BigInteger, nullable=False),
     Column("output_index", Integer, nullable=False),
     Column("capacity", BigInteger, nullable=False),
@@ -71,17 +94,30 @@ OUTPUTS: Final = Table(
     Column("type_id", BigInteger),
     Column("spent_tx_id", BigInteger),
     Column("spent_index", Integer),
-    Column("data", LargeBinary, nullable=False),
+    _bytes("data"),
 )
 _is_live = OUTPUTS.c.spent_tx_id.is_(None)
 _is_spent = OUTPUTS.c.spent_tx_id.is_not(None)
 _has_type = OUTPUTS.c.type_id.is_not(None)
+
+
+def _index(name: str, where: ColumnElement[bool], *columns: ColumnElement[Any]) -> Index:
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+_LOCK, _TYPE, _ID, _CAPACITY = OUTPUTS.c.lock_id, OUTPUTS.c.type_id, OUTPUTS.c.id, OUTPUTS.c.capacity
+_SPENDER = OUTPUTS.c.spent_tx_id, OUTPUTS.c.spent_index
 _INDEXES: Final = (
-    Index("output_by_lock", OUTPUTS.c.lock_id, OUTPUTS.c.id),
-    Index("output_by_type", OUTPUTS.c.type_id, OUTPUTS.c.id, sqlite_where=_has_type, postgresql_where=_has_type),
-    Index("live_by_lock", OUTPUTS.c.lock_id, OUTPUTS.c.id, sqlite_where=_is_live, postgresql_where=_is_live),
-    Index("live_by_type", OUTPUTS.c.type_id, OUTPUTS.c.id, sqlite_where=_is_live, postgresql_where=_is_live),
-    Index("output_by_spender", OUTPUTS.c.spent_tx_id, sqlite_where=_is_spent, postgresql_where=_is_spent),
+    Index("output_by_lock", _LOCK, _ID),
+    _index("output_by_type", _has_type, _TYPE, _ID),
+    _index("output_by_spender", _is_spent, OUTPUTS.c.spent_tx_id),
+)
+_SECOND_INDEXES: Final = (
+    # With the capacity sums of it need nothing else; with the spender a page of inputs needs no sorting.
+    _index("live_cell_by_lock", _is_live, _LOCK, _ID, _CAPACITY),
+    _index("live_cell_by_type", and_(_is_live, _has_type), _TYPE, _ID, _CAPACITY),
+    _index("spent_cell_by_lock", _is_spent, _LOCK, *_SPENDER),
+    _index("spent_cell_by_type", and_(_is_spent, _has_type), _TYPE, *_SPENDER),
 )
 
 
@@ -93,7 +129,14 @@ def _first(connection: Connection) -> None:
     METADATA.create_all(connection)
 
 
-MIGRATIONS: Final[Sequence[Callable[[Connection], None]]] = (_first,)
+def _second(connection: Connection) -> None:
+    for name in ("live_by_lock", "live_by_type"):
+        connection.execute(text(f"DROP INDEX IF EXISTS {name}"))
+    for index in _SECOND_INDEXES:
+        index.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Final[Sequence[Callable[[Connection], None]]] = (_first, _second)
 """Migration i makes version i + 1 of version i, in the transaction that notes the version."""
 
 

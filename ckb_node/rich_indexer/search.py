@@ -1,4 +1,9 @@
-"""The searches of module RichIndexer as SQL."""
+"""The searches of module RichIndexer as SQL.
+
+A page in the order of the chain is made of the first rows of each script that is searched, which an index has in this
+order. Where the scripts are many, the database is left to find its way. SQLite then sorts all rows, so when the scripts
+are very many it is told to walk the chain.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +11,40 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    FromClause,
-    Select,
-    case,
-    func,
-    literal,
-    select,
-    union_all,
-)
-from sqlalchemy.sql.functions import coalesce
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, literal, select, union_all
 
-from ckb_node.indexer.query import CellFilter, QueryError, Range, ScriptType, Search, SearchMode, Terms
+from ckb_node.indexer.query import QueryError, Search, Terms
+from ckb_node.rich_indexer.conditions import filtered, in_blocks, own_script, script_conditions, script_ids
 from ckb_node.rich_indexer.load import tip_of
-from ckb_node.rich_indexer.schema import BLOCK_BITS, HEAD, OUTPUTS, SCRIPTS, TRANSACTIONS
-from consensus.types.blockchain import Script, out_point_key
+from ckb_node.rich_indexer.schema import BLOCK_BITS, OUTPUTS, SCRIPTS, TRANSACTIONS
+from consensus.types.blockchain import out_point_key
 
 FETCHED: Final = 200
 """Rows that the database gives at once."""
-HIGHEST: Final = (1 << 63) - 1
-SCRIPT_HEAD: Final = 33
-"""Bytes of a script's code hash and hash type, which count in `script_len_range`."""
+CHUNK: Final = 250
+MOST_CHUNK: Final = 16_000
+"""Rows of a query where it is not known how many are wanted: of the first, and of later ones, each four times more."""
+FEW: Final = 16
+"""Scripts of which each has a part of its own in the query."""
+MANY: Final = 10_000
+"""Scripts from which on SQLite walks all outputs."""
+MOST_GIVEN: Final = 2 << BLOCK_BITS
+"""Inputs and outputs of a transaction are fewer."""
 _ID_SIZE, _OFFSET_SIZE = 8, 4
+_IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
 
 
 class RichCell(NamedTuple):
-    """A live cell; scripts are (code hash, hash type, arguments)."""
+    """A live cell; scripts are code hash, hash type and arguments end to end."""
 
     id: int
-    tx_hash: bytes
-    output_index: int
+    out_point: bytes
     number: int
     tx_index: int
     capacity: int
-    lock: tuple[bytes, int, bytes]
-    type_: tuple[bytes, int, bytes] | None
-    data: bytes | None
+    lock: bytes
+    type_: bytes | None
+    data: bytes
 
 
 class RichTx(NamedTuple):
@@ -58,53 +58,194 @@ class RichTx(NamedTuple):
     io_index: int
 
 
+_Way = list[ColumnElement[bool]]
+"""Conditions on outputs, none of which takes what another does: how the scripts of a search are found."""
+
+
+def _way(connection: Connection, search: Search) -> _Way:
+    """Nothing when there are no such scripts."""
+    own, wanted = own_script(search), script_ids(connection, search)
+    ids = connection.execute(wanted.limit(FEW + 1)).scalars().all()
+    if len(ids) <= FEW:
+        return [own == script_id for script_id in sorted(ids)]
+    if connection.dialect.name != "sqlite" or _count(connection, wanted) <= MANY:
+        return [own.in_(wanted)]
+    script = SCRIPTS.alias("own_script")
+    is_one = select(script.c.id).where(script.c.id == own, *script_conditions(connection, script, search))
+    return [is_one.exists()]
+
+
+def _count(connection: Connection, wanted: Select[Any]) -> int:
+    """Up to MANY and one more."""
+    return int(connection.execute(select(func.count()).select_from(wanted.limit(MANY + 1).subquery())).scalar_one())
+
+
 def find_cells(
-    connection: Connection, search: Search, terms: Terms, *, after: bytes | None, is_descending: bool, with_data: bool
+    connection: Connection,
+    search: Search,
+    terms: Terms,
+    *,
+    after: bytes | None,
+    is_descending: bool,
+    with_data: bool,
+    limit: int | None = None,
 ) -> Iterator[RichCell]:
     """Live cells in the order of the chain, after a cursor (the id of a cell, i64 LE). Raises QueryError."""
-    lock, type_, joined = _with_scripts(OUTPUTS.join(TRANSACTIONS, OUTPUTS.c.tx_id == TRANSACTIONS.c.id))
-    query = (
-        select(
-            OUTPUTS.c.id, TRANSACTIONS.c.hash, OUTPUTS.c.output_index, TRANSACTIONS.c.block_number,
-            TRANSACTIONS.c.tx_index, OUTPUTS.c.capacity, lock.c.code_hash, lock.c.hash_type, lock.c.args,
-            type_.c.code_hash, type_.c.hash_type, type_.c.args, OUTPUTS.c.data if with_data else literal(None),
-        )
-        .select_from(joined)
-        .where(OUTPUTS.c.spent_tx_id.is_(None), *_conditions(connection, search, lock, type_))
-        .where(*_block_conditions(OUTPUTS.c.id, search.filter.block))
-        .order_by(OUTPUTS.c.id.desc() if is_descending else OUTPUTS.c.id)
+    last = None if after is None else _id_of(after)
+    way = _way(connection, search)
+    chunk = limit if limit is not None and terms.is_spent is None else CHUNK
+    given = 0
+    while way:
+        count = 0
+        ids = _cell_ids(connection, search, way, last, is_descending, chunk)
+        for row in _rows(connection, _cells(ids, is_descending=is_descending, with_data=with_data)):
+            count += 1
+            last = row[0]
+            cell = _cell(row)
+            if terms.is_spent is None or not terms.is_spent(cell.out_point):
+                yield cell
+                given += 1
+                if given == limit:
+                    return
+        if count < chunk:
+            return
+        chunk = min(4 * chunk, MOST_CHUNK)
+
+
+def _cell_ids(
+    connection: Connection, search: Search, way: _Way, last: int | None, is_descending: bool, count: int
+) -> Select[Any]:
+    """Ids of the next live cells."""
+    output_id = OUTPUTS.c.id
+    source, conditions = filtered(connection, search)
+    query = select(output_id).select_from(source)
+    query = query.where(OUTPUTS.c.spent_tx_id.is_(None), *conditions, *in_blocks(output_id, search.filter.block))
+    if last is not None:
+        query = query.where(output_id < last if is_descending else output_id > last)
+    parts = [query.where(part).order_by(_directed(output_id, is_descending)).limit(count) for part in way]
+    if len(parts) == 1:
+        return parts[0]
+    found = _union(parts)
+    return select(found.c.id).order_by(_directed(found.c.id, is_descending)).limit(count)
+
+
+def _directed(column: ColumnElement[Any], is_descending: bool) -> ColumnElement[Any]:
+    return column.desc() if is_descending else column
+
+
+def _union(parts: Sequence[Select[Any]]) -> FromClause:
+    """Of parts with a limit each, which SQLite takes in brackets alone."""
+    return union_all(*(select(part.subquery()) for part in parts)).subquery("found")
+
+
+def _cells(ids: Select[Any], *, is_descending: bool, with_data: bool) -> Select[Any]:
+    """All that is told of these cells, in their order."""
+    page = ids.subquery("page")
+    lock, type_ = SCRIPTS.alias("lock_script"), SCRIPTS.alias("type_script")
+    joined = (
+        page.join(OUTPUTS, OUTPUTS.c.id == page.c.id)
+        .join(TRANSACTIONS, OUTPUTS.c.tx_id == TRANSACTIONS.c.id)
+        .join(lock, OUTPUTS.c.lock_id == lock.c.id)
+        .outerjoin(type_, OUTPUTS.c.type_id == type_.c.id)
+    )
+    query = select(
+        page.c.id, TRANSACTIONS.c.hash, OUTPUTS.c.output_index, TRANSACTIONS.c.id, OUTPUTS.c.capacity,
+        lock.c.code_hash, lock.c.hash_type, lock.c.args, type_.c.code_hash, type_.c.hash_type, type_.c.args,
+        OUTPUTS.c.data if with_data else literal(b""),
     )  # fmt: skip
-    if after is not None:
-        last = _id_of(after)
-        query = query.where(OUTPUTS.c.id < last if is_descending else OUTPUTS.c.id > last)
-    for row in _rows(connection, query):
-        lock_of = bytes(row[6]), row[7], bytes(row[8])
-        type_of = None if row[9] is None else (bytes(row[9]), row[10], bytes(row[11]))
-        data = None if row[12] is None else bytes(row[12])
-        cell = RichCell(row[0], bytes(row[1]), row[2], row[3], row[4], row[5], lock_of, type_of, data)
-        if terms.is_spent is None or not terms.is_spent(out_point_key(cell.tx_hash, cell.output_index)):
-            yield cell
+    return query.select_from(joined).order_by(_directed(page.c.id, is_descending))
+
+
+def _cell(row: Sequence[Any]) -> RichCell:
+    cell_id, tx_hash, index, tx_id, capacity, *scripts, data = row
+    lock = bytes(scripts[0]) + bytes((scripts[1],)) + bytes(scripts[2])
+    type_ = None if scripts[3] is None else bytes(scripts[3]) + bytes((scripts[4],)) + bytes(scripts[5])
+    out_point = out_point_key(bytes(tx_hash), index)
+    return RichCell(cell_id, out_point, tx_id >> BLOCK_BITS, tx_id & _IN_BLOCK, capacity, lock, type_, bytes(data))
+
+
+class _Place(NamedTuple):
+    """Behind so many inputs and outputs of a transaction."""
+
+    tx_id: int
+    given: int
 
 
 def find_transactions(
-    connection: Connection, search: Search, *, after: bytes | None, is_descending: bool
+    connection: Connection, search: Search, *, after: bytes | None, is_descending: bool, limit: int | None = None
 ) -> Iterator[RichTx]:
-    """Inputs and outputs in the order of the chain, all conditions of cells allowed. `after` is the cursor of the last:
-    id of its transaction (i64 LE), and how many of that transaction's were given already (i32 LE), if any."""
-    rows = _inputs_and_outputs(connection, search)
-    query = select(
-        rows.c.tx_id, TRANSACTIONS.c.hash, TRANSACTIONS.c.block_number, TRANSACTIONS.c.tx_index, rows.c.io_type,
-        rows.c.io_index,
-    ).select_from(rows.join(TRANSACTIONS, rows.c.tx_id == TRANSACTIONS.c.id))  # fmt: skip
-    query = query.where(*_block_conditions(rows.c.tx_id, search.filter.block))
-    order = rows.c.tx_id.desc() if is_descending else rows.c.tx_id
-    query = query.order_by(order, rows.c.io_type.desc(), rows.c.io_index)
+    """Inputs and outputs in the order of the chain, all conditions of cells allowed; outputs of a transaction come
+    before its inputs, or behind them when `is_descending`. `after` is the cursor of the last: id of its transaction
+    (i64 LE), and how many of that transaction's were given already (i32 LE), if any."""
+    last = None
     if after is not None:
-        last = _id_of(after[:_ID_SIZE])
-        query = query.where(rows.c.tx_id <= last if is_descending else rows.c.tx_id >= last)
-        query = query.offset(int.from_bytes(after[_ID_SIZE:], "little"))
-    for row in _rows(connection, query):
-        yield RichTx(row[0], bytes(row[1]), row[2], row[3], bool(row[4]), row[5])
+        given = int.from_bytes(after[_ID_SIZE:], "little")
+        last = _Place(_id_of(after[:_ID_SIZE]), min(given, MOST_GIVEN))
+    way = _way(connection, search)
+    chunk = CHUNK if limit is None else limit
+    while way:
+        count = 0
+        for tx_id, io_type, io_index, tx_hash in _rows(
+            connection, _tx_rows(connection, search, way, last, is_descending, chunk)
+        ):
+            count += 1
+            last = _Place(tx_id, last.given + 1 if last is not None and last.tx_id == tx_id else 1)
+            yield RichTx(tx_id, bytes(tx_hash), tx_id >> BLOCK_BITS, tx_id & _IN_BLOCK, bool(io_type), io_index)
+        if count < chunk or limit is not None:
+            return
+        chunk = min(4 * chunk, MOST_CHUNK)
+
+
+def _tx_rows(
+    connection: Connection, search: Search, way: _Way, last: _Place | None, is_descending: bool, count: int
+) -> Select[Any]:
+    """The next inputs and outputs with the hashes of their transactions."""
+    given = 0 if last is None else last.given
+    parts = [
+        query.where(part).limit(count + given)
+        for query in (
+            _outputs(connection, search, last, is_descending),
+            _inputs(connection, search, last, is_descending),
+        )
+        for part in way
+    ]
+    found = _union(parts)
+    page = select(found).order_by(*_in_order(found, is_descending)).limit(count).offset(given).subquery("page")
+    query = select(page.c.tx_id, page.c.io_type, page.c.io_index, TRANSACTIONS.c.hash)
+    query = query.select_from(page.join(TRANSACTIONS, page.c.tx_id == TRANSACTIONS.c.id))
+    return query.order_by(*_in_order(page, is_descending))
+
+
+def _in_order(rows: FromClause, is_descending: bool) -> list[ColumnElement[Any]]:
+    return [
+        _directed(rows.c.tx_id, is_descending),
+        _directed(rows.c.io_type, not is_descending),
+        _directed(rows.c.io_index, is_descending),
+    ]
+
+
+def _outputs(connection: Connection, search: Search, last: _Place | None, is_descending: bool) -> Select[Any]:
+    output_id, tx_id = OUTPUTS.c.id, OUTPUTS.c.tx_id
+    source, conditions = filtered(connection, search)
+    query = select(tx_id.label("tx_id"), literal(1).label("io_type"), OUTPUTS.c.output_index.label("io_index"))
+    query = query.select_from(source).where(*conditions, *in_blocks(output_id, search.filter.block))
+    if last is not None:
+        block = last.tx_id >> BLOCK_BITS  # the index is by the id of outputs, which begins with the block likewise
+        if is_descending:
+            query = query.where(output_id < (block + 1) << BLOCK_BITS, tx_id <= last.tx_id)
+        else:
+            query = query.where(output_id >= block << BLOCK_BITS, tx_id >= last.tx_id)
+    return query.order_by(_directed(output_id, is_descending))
+
+
+def _inputs(connection: Connection, search: Search, last: _Place | None, is_descending: bool) -> Select[Any]:
+    tx_id, index = OUTPUTS.c.spent_tx_id, OUTPUTS.c.spent_index
+    source, conditions = filtered(connection, search)
+    query = select(tx_id.label("tx_id"), literal(0).label("io_type"), index.label("io_index"))
+    query = query.select_from(source).where(tx_id.is_not(None), *conditions, *in_blocks(tx_id, search.filter.block))
+    if last is not None:
+        query = query.where(tx_id <= last.tx_id if is_descending else tx_id >= last.tx_id)
+    return query.order_by(_directed(tx_id, is_descending), _directed(index, is_descending))
 
 
 def find_grouped(
@@ -122,18 +263,35 @@ def find_capacity(connection: Connection, search: Search, terms: Terms) -> tuple
     """Sum of the capacities of all live cells, height and hash of the block that it is of; None without cells."""
     tip = tip_of(connection)
     if terms.is_spent is not None:
-        found = list(find_cells(connection, search, terms, after=None, is_descending=False, with_data=False))
-        total = sum(cell.capacity for cell in found) if found else None
+        found = find_cells(connection, search, terms, after=None, is_descending=False, with_data=False)
+        capacities = [cell.capacity for cell in found]
+        total = sum(capacities) if capacities else None
     else:
-        lock, type_, joined = _with_scripts(OUTPUTS)
+        source, conditions = filtered(connection, search)
         query = (
             select(func.sum(OUTPUTS.c.capacity))
-            .select_from(joined)
-            .where(OUTPUTS.c.spent_tx_id.is_(None), *_conditions(connection, search, lock, type_))
-            .where(*_block_conditions(OUTPUTS.c.id, search.filter.block))
+            .select_from(source)
+            .where(OUTPUTS.c.spent_tx_id.is_(None), own_script(search).in_(script_ids(connection, search)))
+            .where(*conditions, *in_blocks(OUTPUTS.c.id, search.filter.block))
         )
         total = connection.execute(query).scalar()
     return None if total is None or tip is None else (int(total), *tip)
+
+
+def find_spender(connection: Connection, tx_hash: bytes, index: int) -> bytes | None:
+    """The hash of the transaction that spends an output, by keys alone; None when it is live or not here."""
+    creator, spender = TRANSACTIONS.alias("creator"), TRANSACTIONS.alias("spender")
+    query = (
+        select(spender.c.hash)
+        .select_from(creator)
+        .join(OUTPUTS, OUTPUTS.c.id == creator.c.first_output + index)
+        .join(spender, spender.c.id == OUTPUTS.c.spent_tx_id)
+        .where(creator.c.hash == tx_hash, creator.c.output_count > index)
+        .order_by(creator.c.id.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).scalar()
+    return None if found is None else bytes(found)
 
 
 def cell_cursor(cell_id: int) -> bytes:
@@ -144,6 +302,17 @@ def cell_cursor(cell_id: int) -> bytes:
 def tx_cursor(tx_id: int, given: int) -> bytes:
     """What `find_transactions` goes on after, when so many of the transaction's rows were given."""
     return cell_cursor(tx_id) + given.to_bytes(_OFFSET_SIZE, "little")
+
+
+def next_tx_cursor(rows: Sequence[RichTx], after: bytes | None) -> bytes:
+    """Behind a page: the last row's transaction, and how many of its rows were given in this page and before it."""
+    if not rows:
+        return tx_cursor(0, 0)
+    last = rows[-1].tx_id
+    count = sum(row.tx_id == last for row in rows)
+    if after is not None and after[:_ID_SIZE] == cell_cursor(last):
+        count += int.from_bytes(after[_ID_SIZE:], "little")
+    return tx_cursor(last, count)
 
 
 def check_tx_cursor(after: bytes | None) -> None:
@@ -167,124 +336,3 @@ def _rows(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Any]]
         yield from result
     finally:
         result.close()
-
-
-def _with_scripts(source: FromClause) -> tuple[FromClause, FromClause, FromClause]:
-    """Both scripts of outputs, and `source` joined with them."""
-    lock, type_ = SCRIPTS.alias("lock_script"), SCRIPTS.alias("type_script")
-    joined = source.join(lock, OUTPUTS.c.lock_id == lock.c.id)
-    return lock, type_, joined.outerjoin(type_, OUTPUTS.c.type_id == type_.c.id)
-
-
-def _inputs_and_outputs(connection: Connection, search: Search) -> FromClause:
-    parts = []
-    for is_output in (True, False):
-        lock, type_, joined = _with_scripts(OUTPUTS)
-        columns = (
-            (OUTPUTS.c.tx_id, literal(1), OUTPUTS.c.output_index)
-            if is_output
-            else (OUTPUTS.c.spent_tx_id, literal(0), OUTPUTS.c.spent_index)
-        )
-        names = ("tx_id", "io_type", "io_index")
-        query = select(*(column.label(name) for column, name in zip(columns, names, strict=True)))
-        query = query.select_from(joined).where(*_conditions(connection, search, lock, type_))
-        parts.append(query if is_output else query.where(OUTPUTS.c.spent_tx_id.is_not(None)))
-    return union_all(*parts).subquery("found")
-
-
-def _conditions(
-    connection: Connection, search: Search, lock: FromClause, type_: FromClause
-) -> Iterator[ColumnElement[bool]]:
-    """All but the range of blocks."""
-    is_lock = search.script_type is ScriptType.LOCK
-    own, other = (OUTPUTS.c.lock_id, type_) if is_lock else (OUTPUTS.c.type_id, lock)
-    yield own.in_(_script_ids(connection, search.script, search.mode))
-    conditions: CellFilter = search.filter
-    if conditions.script is not None:
-        yield from _script_conditions(other, conditions.script)
-    if conditions.script_length is not None:
-        has_script = case((other.c.id.is_(None), 0), else_=SCRIPT_HEAD)
-        yield from _within(has_script + coalesce(func.length(other.c.args), 0), conditions.script_length)
-    if conditions.data is not None and (conditions.data or conditions.data_mode is SearchMode.EXACT):
-        yield _data_condition(connection, conditions.data, conditions.data_mode)
-    if conditions.data_length is not None:
-        yield from _within(func.length(OUTPUTS.c.data), conditions.data_length)
-    if conditions.capacity is not None:
-        yield from _within(OUTPUTS.c.capacity, conditions.capacity)
-
-
-def find_spender(connection: Connection, tx_hash: bytes, index: int) -> bytes | None:
-    """The hash of the transaction that spends an output, by keys alone; None when it is live or not here."""
-    creator, spender = TRANSACTIONS.alias("creator"), TRANSACTIONS.alias("spender")
-    query = (
-        select(spender.c.hash)
-        .select_from(creator)
-        .join(OUTPUTS, OUTPUTS.c.id == creator.c.first_output + index)
-        .join(spender, spender.c.id == OUTPUTS.c.spent_tx_id)
-        .where(creator.c.hash == tx_hash, creator.c.output_count > index)
-        .order_by(creator.c.id.desc())
-        .limit(1)
-    )
-    found = connection.execute(query).scalar()
-    return None if found is None else bytes(found)
-
-
-def _script_ids(connection: Connection, script: Script, mode: SearchMode) -> Any:
-    """A query of the ids of the scripts that are searched."""
-    if mode is SearchMode.EXACT:
-        return select(SCRIPTS.c.id).where(SCRIPTS.c.hash == script.hash)
-    query = select(SCRIPTS.c.id)
-    if mode is SearchMode.PREFIX:
-        return query.where(*_script_conditions(SCRIPTS, script))
-    return query.where(
-        SCRIPTS.c.code_hash == script.code_hash,
-        SCRIPTS.c.hash_type == script.hash_type,
-        _contains(connection, SCRIPTS.c.args, script.args),
-    )
-
-
-def _script_conditions(scripts: FromClause, script: Script) -> Iterator[ColumnElement[bool]]:
-    """Arguments begin with those of `script`; the index has the first bytes of them."""
-    yield scripts.c.code_hash == script.code_hash
-    yield scripts.c.hash_type == script.hash_type
-    args = script.args
-    if len(args) < HEAD:
-        yield from _begins_with(scripts.c.args_head, args)
-    else:
-        yield scripts.c.args_head == args[:HEAD]
-        yield from _begins_with(scripts.c.args, args)
-
-
-def _begins_with(column: ColumnElement[bytes], prefix: bytes) -> Iterator[ColumnElement[bool]]:
-    yield column >= prefix
-    stem = prefix.rstrip(b"\xff")
-    if stem:
-        yield column < stem[:-1] + bytes((stem[-1] + 1,))
-
-
-def _contains(connection: Connection, column: ColumnElement[bytes], part: bytes) -> ColumnElement[bool]:
-    if connection.dialect.name == "sqlite":
-        return func.instr(column, part) > 0
-    return func.pg_catalog.position(column, part) > 0
-
-
-def _data_condition(connection: Connection, data: bytes, mode: SearchMode) -> ColumnElement[bool]:
-    match mode:
-        case SearchMode.EXACT:
-            return OUTPUTS.c.data == data
-        case SearchMode.PARTIAL:
-            return _contains(connection, OUTPUTS.c.data, data)
-        case SearchMode.PREFIX:
-            return func.substr(OUTPUTS.c.data, 1, len(data)) == data
-
-
-def _block_conditions(ids: ColumnElement[int], blocks: Range | None) -> Iterator[ColumnElement[bool]]:
-    """Ids begin with the number of the block."""
-    if blocks is not None:
-        yield from _within(ids, (blocks[0] << BLOCK_BITS, blocks[1] << BLOCK_BITS))
-
-
-def _within(value: ColumnElement[Any], limits: Range) -> Iterator[ColumnElement[bool]]:
-    low, high = (literal(min(limit, HIGHEST), BigInteger) for limit in limits)
-    yield value >= low
-    yield value < high

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -12,12 +12,12 @@ import structlog
 from sqlalchemy import URL, Connection
 
 from ckb_node.chain.follower import ChainFollower, FollowedChain
-from ckb_node.indexer.query import QueryError, Search
+from ckb_node.indexer.query import QueryError
 from ckb_node.indexer.service import FAR_BEHIND, WAIT_S, IndexBehindError, IndexerOptions, blocks_of_step
-from ckb_node.rich_indexer import load, search
+from ckb_node.rich_indexer import load
 from ckb_node.rich_indexer.database import READERS, Database, DatabaseError
+from ckb_node.rich_indexer.reader import TablesReader
 from ckb_node.rich_indexer.schema import migrate
-from ckb_node.rich_indexer.search import RichCell, RichTx
 from consensus.lookup import require
 from storage.chain_store import ChainView
 
@@ -29,18 +29,6 @@ BATCH = 1024
 """Blocks of one step, which is one transaction of the database."""
 BATCH_BYTES = 8 << 20
 """Bytes of blocks after which a step ends earlier."""
-
-MOST_BYTES = 64 << 20
-"""Of data and arguments in one answer; a larger one is refused."""
-CELL_BYTES = 512
-"""What a cell counts besides."""
-
-
-class AnswerTooLargeError(QueryError):
-    """More than one answer may hold."""
-
-    def __init__(self) -> None:
-        super().__init__("the answer is too large; ask with a smaller limit or without data")
 
 
 class RichIndexerService:
@@ -72,65 +60,15 @@ class RichIndexerService:
         with suppress(IndexBehindError):
             await self._be_current()
 
-    async def cells(
-        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool, with_data: bool
-    ) -> list[RichCell]:
-        """Up to `limit` live cells. Raises QueryError, IndexBehindError."""
-
-        def read(connection: Connection) -> list[RichCell]:
-            found, size = [], 0
-            terms = self.options.terms
-            for cell in search.find_cells(
-                connection, wanted, terms, after=after, is_descending=is_descending, with_data=with_data
-            ):
-                size += (
-                    CELL_BYTES + len(cell.data or b"") + len(cell.lock[2]) + len(cell.type_[2] if cell.type_ else b"")
-                )
-                if size > MOST_BYTES:
-                    raise AnswerTooLargeError
-                found.append(cell)
-                if len(found) == limit:
-                    break
-            return found
-
-        return await self._search(read)
-
-    async def transactions(
-        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool
-    ) -> list[RichTx]:
-        """Up to `limit` inputs and outputs. Raises QueryError, IndexBehindError."""
-        search.check_tx_cursor(after)
-
-        def read(connection: Connection) -> list[RichTx]:
-            return _up_to(limit, search.find_transactions(connection, wanted, after=after, is_descending=is_descending))
-
-        return await self._search(read)
-
-    async def grouped(
-        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool
-    ) -> list[list[RichTx]]:
-        """Up to `limit` transactions with their inputs and outputs. Raises QueryError, IndexBehindError."""
-
-        def read(connection: Connection) -> list[list[RichTx]]:
-            return _up_to(limit, search.find_grouped(connection, wanted, after=after, is_descending=is_descending))
-
-        return await self._search(read)
-
-    async def capacity(self, wanted: Search) -> tuple[int, int, bytes] | None:
-        """Sum of capacities, height and hash of the block; None without cells. Raises QueryError, IndexBehindError."""
-        return await self._search(lambda connection: search.find_capacity(connection, wanted, self.options.terms))
-
-    async def spender(self, tx_hash: bytes, index: int) -> bytes | None:
-        """The hash of the transaction that spends an output. Raises QueryError, IndexBehindError."""
-        return await self._search(lambda connection: search.find_spender(connection, tx_hash, index))
-
-    async def _search(self, read: Callable[[Connection], T]) -> T:
+    async def search(self, read: Callable[[TablesReader], T]) -> T:
+        """What `read` makes of the tables at the chain's tip, in a thread. Raises QueryError, IndexBehindError."""
         await self._be_current()
+        terms = self.options.terms
 
         def work() -> T:
             try:
-                with self._tables.opened().reading(self.options.terms.timeout_s) as connection:
-                    return read(connection)
+                with self._tables.opened().reading(terms.timeout_s) as connection:
+                    return read(TablesReader(connection, terms))
             except DatabaseError as error:
                 log.warning("a search of the rich indexer failed", reason=str(error))
                 raise QueryError("the database of the rich indexer does not answer") from error
@@ -155,17 +93,6 @@ class RichIndexerService:
         """Stop the threads and close the connections."""
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.follower.close()
-
-
-def _up_to(limit: int, found: Iterator[T]) -> list[T]:
-    kept: list[T] = []
-    for each in found:
-        kept.append(each)
-        if len(kept) * CELL_BYTES > MOST_BYTES:
-            raise AnswerTooLargeError
-        if len(kept) == limit:
-            break
-    return kept
 
 
 class _Tables:

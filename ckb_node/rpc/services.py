@@ -287,14 +287,12 @@ class IndexerService(Protocol):
 
 
 class RichCellRow(Protocol):
-    """A live cell as the rich indexer has it; scripts are (code hash, hash type, arguments)."""
+    """A live cell as the rich indexer has it; scripts are code hash, hash type and arguments end to end."""
 
     @property
     def id(self) -> int: ...
     @property
-    def tx_hash(self) -> bytes: ...
-    @property
-    def output_index(self) -> int: ...
+    def out_point(self) -> bytes: ...
     @property
     def number(self) -> int: ...
     @property
@@ -302,11 +300,11 @@ class RichCellRow(Protocol):
     @property
     def capacity(self) -> int: ...
     @property
-    def lock(self) -> tuple[bytes, int, bytes]: ...
+    def lock(self) -> bytes: ...
     @property
-    def type_(self) -> tuple[bytes, int, bytes] | None: ...
+    def type_(self) -> bytes | None: ...
     @property
-    def data(self) -> bytes | None: ...
+    def data(self) -> bytes: ...
 
 
 class RichTxRow(Protocol):
@@ -326,9 +324,39 @@ class RichTxRow(Protocol):
     def io_index(self) -> int: ...
 
 
+class RichReader(Protocol):
+    """One state of the rich indexer's tables. A page is up to `limit` rows after the cursor `after`, and the cursor of
+    the last. All raise QueryError."""
+
+    def cells(
+        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool, with_data: bool
+    ) -> tuple[Sequence[RichCellRow], bytes]:
+        """Live cells."""
+        ...
+
+    def transactions(
+        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool
+    ) -> tuple[Sequence[RichTxRow], bytes]:
+        """Inputs and outputs."""
+        ...
+
+    def grouped(
+        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool
+    ) -> tuple[Sequence[Sequence[RichTxRow]], bytes]:
+        """Transactions with their inputs and outputs."""
+        ...
+
+    def capacity(self, search: Search) -> tuple[int, int, bytes] | None:
+        """The sum of all live cells, height and hash of the block that it is of; None without cells."""
+        ...
+
+    def spender(self, tx_hash: bytes, index: int) -> bytes | None:
+        """The hash of the transaction that spends an output; None when the tables do not have it."""
+        ...
+
+
 class RichIndexerService(Protocol):
-    """Cells and transactions by script or part of one (module RichIndexer). Searches raise QueryError and
-    IndexBehindError."""
+    """Cells and transactions by script or part of one (module RichIndexer)."""
 
     @property
     def options(self) -> IndexerOptions: ...
@@ -337,22 +365,8 @@ class RichIndexerService(Protocol):
 
     async def follow(self) -> None: ...
 
-    async def cells(
-        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool, with_data: bool
-    ) -> Sequence[RichCellRow]: ...
-
-    async def transactions(
-        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool
-    ) -> Sequence[RichTxRow]: ...
-
-    async def grouped(
-        self, wanted: Search, limit: int, after: bytes | None, *, is_descending: bool
-    ) -> Sequence[Sequence[RichTxRow]]: ...
-
-    async def capacity(self, wanted: Search) -> tuple[int, int, bytes] | None: ...
-
-    async def spender(self, tx_hash: bytes, index: int) -> bytes | None:
-        """The hash of the transaction that spends an output; None when the tables do not have it."""
+    async def search(self, read: Callable[[RichReader], T]) -> T:
+        """What `read` makes of the tables at the chain's tip, in a thread. Raises QueryError, IndexBehindError."""
         ...
 
 

@@ -78,19 +78,19 @@ class Lane:
 
         The next turn starts when the last piece was consumed, and none when the iteration has ended.
         """
-        stream = _Stream(slices, SLICE_S)
+        stream, is_end = _Stream(slices, SLICE_S), False
         self._streams.add(stream)
         try:
-            is_end = False
             while not is_end:
                 piece, is_end = await self.run(stream.go_on)
                 if piece:
                     yield piece
         finally:
             self._streams.discard(stream)
-            stream.stop()
-            with suppress(RuntimeError):  # closed: that closed the work too
-                self._threads.submit(stream.close)
+            if not is_end:
+                stream.stop()
+                with suppress(RuntimeError):  # closed: that closed the work too
+                    self._threads.submit(stream.close)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -30,8 +30,9 @@ def postgres_programs() -> Path | None:
 
 
 @contextmanager
-def postgres_server(programs: Path, directory: Path) -> Iterator[URL]:
-    """Run a server on loopback; the URL of its database. PostgreSQL refuses to run as root, so then another does."""
+def postgres_server(programs: Path, directory: Path, *, is_safe: bool = False) -> Iterator[URL]:
+    """Run a server on loopback; the URL of its database. PostgreSQL refuses to run as root, so then another does.
+    `is_safe`: it waits for the disk."""
     account = pwd.getpwnam("nobody") if os.getuid() == 0 else None
     data = directory / "postgres"
     data.mkdir(mode=0o700)
@@ -47,7 +48,14 @@ def postgres_server(programs: Path, directory: Path) -> Iterator[URL]:
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
     port = free_port()
-    options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]
+    options = [
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        "unix_socket_directories=",
+        "-c",
+        f"fsync={'on' if is_safe else 'off'}",
+    ]
     server = subprocess.Popen(
         [programs / "postgres", "-D", data, "-p", str(port), *options],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=data, **user,

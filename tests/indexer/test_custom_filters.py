@@ -10,7 +10,7 @@ import pytest
 from ckb_node.indexer.custom_filters import CustomFilters
 from ckb_node.indexer.filter_language import MAX_DEPTH, MAX_PROGRAM, FilterError, compile_filter
 from ckb_node.indexer.index import Index
-from ckb_node.indexer.keys import CELL, IndexedCell
+from ckb_node.indexer.keys import CELL, CELL_HEAD
 from storage.memory import MemoryStore
 from tests.indexer.kit_index import CODES, Model, a_chain
 
@@ -116,7 +116,7 @@ def test_blocks_that_the_filter_leaves_out_have_a_tip_only() -> None:
     kept = Index(MemoryStore(), CustomFilters('block.header.number.to_uint() >= "0x6".to_uint()'))
     for block in chain:
         kept.append(block)
-    numbers = {IndexedCell.unpack(packed).number for _, packed in kept.store.iterator(prefix=CELL)}
+    numbers = {CELL_HEAD.unpack_from(packed)[0] for _, packed in kept.store.iterator(prefix=CELL)}
     assert numbers
     assert min(numbers) >= 6
     assert kept.tip() == (9, chain[-1].hash)

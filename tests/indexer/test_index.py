@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ckb_node.indexer import index
 from ckb_node.indexer.index import Index, IndexTooOldError
 from ckb_node.indexer.keys import BLOCK, CELL, UNDO, number_key
+from storage.errors import StorageError
 from storage.kv import KeyValueStore
 from storage.memory import MemoryStore
 from tests.indexer.kit_index import Model, a_chain
@@ -141,3 +147,55 @@ def test_undo_of_big_blocks_is_kept_for_less_long(monkeypatch: pytest.MonkeyPatc
         again.append(block)
     left = [key for key, _ in again.store.iterator(prefix=UNDO)]
     assert left == sorted({*small, *(number_key(UNDO, number) for number in (6, 7))})
+
+
+class _Late(Future[Any]):
+    """Its work is done when somebody waits for it."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self._work: Callable[[], Any] | None = work
+
+    def result(self, timeout: float | None = None) -> Any:
+        work, self._work = self._work, None
+        return None if work is None else work()
+
+
+class _LateExecutor(Executor):
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return _Late(partial(work, *args, **kwargs))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_still_being_written_counts_as_written(seed: int) -> None:
+    """The next run spends cells of the one before, and adds to its sums."""
+    rng = random.Random(seed)
+    chain = a_chain(random.Random(seed), 30)
+    late, plain = Index(MemoryStore(), beside=_LateExecutor()), Index(MemoryStore())
+    height = 0
+    while height < len(chain):
+        run = chain[height : height + rng.randint(1, 4)]
+        height += len(run)
+        for each in (late, plain):
+            each.append_run(run, run[-1].number)
+        assert late.tip() == plain.tip()
+        assert dict(late.store.iterator()) != dict(plain.store.iterator())
+        if rng.random() < 0.3:
+            late.rollback()
+            plain.rollback()
+            height -= 1
+            assert dict(late.store.iterator()) == dict(plain.store.iterator())
+    late.flush()
+    assert dict(late.store.iterator()) == dict(plain.store.iterator())
+
+
+def test_a_write_that_fails_beside_is_told_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain, late = a_chain(random.Random(1), 4), Index(MemoryStore(), beside=_LateExecutor())
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError(Path("index"), "the disk is full")
+
+    monkeypatch.setattr(late.store, "write_batch", fail)
+    late.append_run(chain[:2], 1)
+    with pytest.raises(StorageError, match="the disk is full"):
+        late.append_run(chain[2:], 3)

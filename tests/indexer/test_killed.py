@@ -14,9 +14,10 @@ from ckb_node.indexer.index import Index
 from ckb_node.indexer.service import open_index
 from ckb_node.rich_indexer import load
 from ckb_node.rich_indexer.database import Database
-from ckb_node.rich_indexer.schema import METADATA, migrate
+from ckb_node.rich_indexer.schema import migrate
 from storage.memory import MemoryStore
 from tests.indexer.kit_killed import chain_of
+from tests.indexer.kit_tables import all_rows
 
 KILLS = (3, 11, 40, 90)
 """After so many steps; the process goes on until the signal comes."""
@@ -58,14 +59,6 @@ def test_the_tables(url: URL, tmp_path: Path, steps: int) -> None:
         migrate(connection)
         if tip is not None:
             load.Loader(CustomFilters()).append(connection, chain_of(steps)[: tip[0] + 1])
-    rows = []
-    for database in (kept, fresh):
-        with database.reading(60) as connection:
-            rows.append(
-                {
-                    table.name: [tuple(row) for row in connection.execute(table.select().order_by(*table.primary_key))]
-                    for table in METADATA.sorted_tables
-                }
-            )
-        database.close()
-    assert rows[0] == rows[1]
+    assert all_rows(kept) == all_rows(fresh)
+    kept.close()
+    fresh.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,70 +13,17 @@ import pytest
 from ckb_node.indexer import index, query
 from ckb_node.indexer import service as indexer_service
 from ckb_node.indexer.service import IndexerService
-from ckb_node.rpc.dispatch import Dispatcher
-from ckb_node.rpc.methods.indexer import METHODS
-from ckb_node.rpc.registry import Module, Registry
-from ckb_node.rpc.services import Services
-from consensus.types.blockchain import Script
 from storage.memory import MemoryStore
+from tests.indexer.kit_methods import Client, key_value, search_key
 from tests.support.chains.branches import branch
 from tests.support.chains.devchain import DevChain
-from tests.support.chains.funded_pool import ALICE, BOB, CELL, cell_of, funded
-from tests.support.nodes.idle_network import idle_net
+from tests.support.chains.funded_pool import ALICE, BOB, cell_of, funded
 
 INDEXER_REFUSES = -1200
 
 
-class Client:
-    """Calls by name."""
-
-    def __init__(self, dev: DevChain, indexer: IndexerService) -> None:
-        self.indexer = indexer
-        net = idle_net(dev.chain, bytes(31) + b"\1", "test", dev.clock.now_ms)
-        services = Services(chain=dev.chain, pool=dev.pool, net=net, clock=dev.clock, indexer=indexer)
-        registry = Registry(services, [Module.INDEXER])
-        registry.add(METHODS)
-        self._dispatcher = Dispatcher(registry)
-
-    async def answer(self, method: str, *params: object) -> Any:
-        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        return json.loads(await self._dispatcher.dispatch(json.dumps(request).encode()))
-
-    async def call(self, method: str, *params: object) -> Any:
-        answer = await self.answer(method, *params)
-        assert "result" in answer, answer
-        return answer["result"]
-
-    async def error(self, method: str, *params: object) -> tuple[int, str]:
-        error = (await self.answer(method, *params))["error"]
-        return error["code"], error["message"]
-
-    def catch_up(self) -> None:
-        while not self.indexer.follower.step():
-            pass
-
-
-@asynccontextmanager
-async def indexed(dev: DevChain) -> AsyncIterator[Client]:
-    indexer = IndexerService(dev.chain, MemoryStore())
-    try:
-        yield Client(dev, indexer)
-    finally:
-        indexer.close()
-
-
-def search_key(script: Script, script_type: str = "lock", **more: object) -> dict[str, object]:
-    kinds = {0: "data", 1: "type", 2: "data1", 4: "data2"}
-    shown = {
-        "code_hash": "0x" + script.code_hash.hex(),
-        "hash_type": kinds[script.hash_type],
-        "args": "0x" + script.args.hex(),
-    }
-    return {"script": shown, "script_type": script_type, **more}
-
-
 async def test_tip() -> None:
-    async with funded() as funds, indexed(funds.dev) as client:
+    async with funded() as funds, key_value(funds.dev) as client:
         assert await client.call("get_indexer_tip") is None
         code, message = await client.error("get_cells_capacity", search_key(ALICE.lock))
         assert code == INDEXER_REFUSES
@@ -88,50 +34,8 @@ async def test_tip() -> None:
         assert await client.call("get_indexer_tip") == expected
 
 
-async def test_cells_and_capacity_follow_the_chain() -> None:
-    async with funded(4) as funds, indexed(funds.dev) as client:
-        client.catch_up()
-        page = await client.call("get_cells", search_key(ALICE.lock), "asc", "0x64")
-        assert len(page["objects"]) == 5
-        first = page["objects"][0]
-        assert first["out_point"] == {"tx_hash": "0x" + funds.splitting.hash.hex(), "index": "0x0"}
-        assert first["output"]["capacity"] == hex(CELL)
-        assert first["output_data"] == "0x"
-        assert first["tx_index"] == "0x1"
-        total = int((await client.call("get_cells_capacity", search_key(ALICE.lock)))["capacity"], 16)
-        tx = funds.spend(to=BOB.lock)
-        await funds.submit(tx)
-        await funds.dev.mine(4)
-        client.catch_up()
-        after = await client.call("get_cells_capacity", search_key(ALICE.lock))
-        assert int(after["capacity"], 16) == total - CELL
-        assert after["block_number"] == hex(funds.dev.chain.view().tip_header().number)
-        page = await client.call("get_cells", search_key(BOB.lock), "desc", "0x64")
-        assert "0x" + tx.hash.hex() in [each["out_point"]["tx_hash"] for each in page["objects"]]
-
-
-async def test_pages_both_ways() -> None:
-    async with funded(7) as funds, indexed(funds.dev) as client:
-        client.catch_up()
-        whole = (await client.call("get_cells", search_key(ALICE.lock), "asc", "0x64"))["objects"]
-        for order, expected in (("asc", whole), ("desc", whole[::-1])):
-            cursor, joined, sizes = None, [], []
-            while True:
-                page = await client.call("get_cells", search_key(ALICE.lock), order, "0x3", cursor)
-                if not page["objects"]:
-                    assert page["last_cursor"] == "0x"
-                    break
-                joined += page["objects"]
-                sizes.append(len(page["objects"]))
-                cursor = page["last_cursor"]
-            assert joined == expected
-            assert sizes == [3, 3, 2]
-        page = await client.call("get_cells", search_key(ALICE.lock), "asc", "0x3", "0x")
-        assert page == {"objects": [], "last_cursor": "0x"}, "the empty cursor comes after the last page"
-
-
 async def test_without_data_and_with_filter() -> None:
-    async with funded(2) as funds, indexed(funds.dev) as client:
+    async with funded(2) as funds, key_value(funds.dev) as client:
         tx = funds.spend(data=b"note")
         await funds.submit(tx)
         await funds.dev.mine(4)
@@ -150,7 +54,7 @@ async def test_without_data_and_with_filter() -> None:
 
 
 async def test_transactions_plain_and_grouped() -> None:
-    async with funded(3) as funds, indexed(funds.dev) as client:
+    async with funded(3) as funds, key_value(funds.dev) as client:
         tx = funds.spend(funds.cells.pop(), funds.cells.pop(), outputs=2)
         child = funds.spend(cell_of(tx))
         await funds.submit(tx, child)
@@ -177,7 +81,7 @@ async def test_transactions_plain_and_grouped() -> None:
 
 
 async def test_bad_requests() -> None:
-    async with funded(1) as funds, indexed(funds.dev) as client:
+    async with funded(1) as funds, key_value(funds.dev) as client:
         client.catch_up()
         key = search_key(ALICE.lock)
         for method in ("get_cells", "get_transactions"):
@@ -203,7 +107,7 @@ async def test_bad_requests() -> None:
 
 
 async def test_searches_run_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with funded(1) as funds, indexed(funds.dev) as client:
+    async with funded(1) as funds, key_value(funds.dev) as client:
         client.catch_up()
         threads = []
         find = query.find_capacity
@@ -212,7 +116,7 @@ async def test_searches_run_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> Non
             threads.append(threading.current_thread())
             return find(*args, **kwargs)
 
-        monkeypatch.setattr("ckb_node.rpc.methods.indexer.find_capacity", watched)
+        monkeypatch.setattr("ckb_node.rpc.indexer_answers.find_capacity", watched)
         await asyncio.gather(*(client.call("get_cells_capacity", search_key(ALICE.lock)) for _ in range(4)))
         assert len(threads) == 4
         assert threading.main_thread() not in threads
@@ -221,7 +125,7 @@ async def test_searches_run_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_the_task_follows_reorganisations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexer_service, "BATCH", 2)
     longer = await branch(b"longer", 9)
-    async with funded(2) as funds, indexed(funds.dev) as client:
+    async with funded(2) as funds, key_value(funds.dev) as client:
         running = asyncio.get_running_loop().create_task(client.indexer.run())
         await until_indexed(client, funds.dev)
         for block in longer:
@@ -236,7 +140,7 @@ async def test_the_task_follows_reorganisations(monkeypatch: pytest.MonkeyPatch)
         running.cancel()
 
 
-async def until_indexed(client: Client, dev: DevChain) -> None:
+async def until_indexed(client: Client[IndexerService], dev: DevChain) -> None:
     async with asyncio.timeout(10):
         while True:
             tip = dev.chain.view().tip_header()
@@ -246,7 +150,7 @@ async def until_indexed(client: Client, dev: DevChain) -> None:
 
 
 async def test_a_truncated_chain_is_followed_and_a_hole_builds_the_index_anew() -> None:
-    async with funded(2) as funds, indexed(funds.dev) as client:
+    async with funded(2) as funds, key_value(funds.dev) as client:
         client.catch_up()
         target = funds.dev.chain.view().main_hash(1)
         await funds.dev.chain.truncate(target or b"")
@@ -273,7 +177,7 @@ def never_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def following(client: Client) -> AsyncIterator[None]:
+async def following(client: Client[IndexerService]) -> AsyncIterator[None]:
     """The indexer's task runs."""
     running = asyncio.get_running_loop().create_task(client.indexer.run())
     try:
@@ -282,7 +186,7 @@ async def following(client: Client) -> AsyncIterator[None]:
         running.cancel()
 
 
-async def answers(client: Client) -> tuple[object, object, object, object]:
+async def answers(client: Client[IndexerService]) -> tuple[object, object, object, object]:
     key = search_key(ALICE.lock)
     return (
         await client.call("get_indexer_tip"),
@@ -294,7 +198,7 @@ async def answers(client: Client) -> tuple[object, object, object, object]:
 
 async def test_after_a_truncation_the_index_is_rolled_back_and_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     never_anew(monkeypatch)
-    async with funded(3) as funds, indexed(funds.dev) as client, following(client):
+    async with funded(3) as funds, key_value(funds.dev) as client, following(client):
         target, before = funds.dev.chain.view().tip_header().hash, await answers(client)
         await funds.submit(funds.spend(outputs=2), funds.spend(to=BOB.lock))
         await funds.dev.mine(6)
@@ -305,7 +209,7 @@ async def test_after_a_truncation_the_index_is_rolled_back_and_answers_at_once(m
 
 async def test_every_answer_is_of_the_tip_or_a_later_one() -> None:
     """Reading after writing, while blocks, truncations and searches go on side by side."""
-    async with funded(1) as funds, indexed(funds.dev) as client, following(client):
+    async with funded(1) as funds, key_value(funds.dev) as client, following(client):
         for _ in range(10):
             block = await funds.dev.mine()
             capacity = await client.call("get_cells_capacity", search_key(ALICE.lock))
@@ -318,7 +222,7 @@ async def test_every_answer_is_of_the_tip_or_a_later_one() -> None:
 
 async def test_an_index_that_was_off_meanwhile_follows_a_truncation(monkeypatch: pytest.MonkeyPatch) -> None:
     never_anew(monkeypatch)
-    async with funded(2) as funds, indexed(funds.dev) as client:
+    async with funded(2) as funds, key_value(funds.dev) as client:
         target = funds.dev.chain.view().tip_header().hash
         await funds.submit(funds.spend(outputs=2))
         await funds.dev.mine(4)
@@ -342,7 +246,7 @@ async def test_deeper_than_undo_reaches_the_index_is_built_anew_and_refuses_mean
     monkeypatch.setattr(index, "KEPT_UNDO", 2)
     monkeypatch.setattr(indexer_service, "BATCH", 2)
     monkeypatch.setattr(indexer_service, "WAIT_S", 0.01)
-    async with funded(1) as funds, indexed(funds.dev) as client:
+    async with funded(1) as funds, key_value(funds.dev) as client:
         target = funds.dev.chain.view().tip_header()
         await funds.dev.mine(4)
         client.catch_up()
@@ -360,12 +264,12 @@ async def test_deeper_than_undo_reaches_the_index_is_built_anew_and_refuses_mean
 async def test_far_behind_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexer_service, "FAR_BEHIND", 3)
     monkeypatch.setattr(indexer_service, "WAIT_S", 3600.0)
-    async with funded(1) as funds, indexed(funds.dev) as client:
+    async with funded(1) as funds, key_value(funds.dev) as client:
         assert (await client.error("get_cells", search_key(ALICE.lock), "asc", "0x1"))[0] == INDEXER_REFUSES
 
 
 async def test_an_index_of_an_older_layout_is_built_anew() -> None:
-    async with funded(1) as funds, indexed(funds.dev) as client:
+    async with funded(1) as funds, key_value(funds.dev) as client:
         client.catch_up()
         store = client.indexer._store
         rows = dict(store.iterator())
@@ -380,7 +284,7 @@ async def test_an_index_of_an_older_layout_is_built_anew() -> None:
 
 async def test_a_step_ends_after_many_bytes_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexer_service, "BATCH_BYTES", 1)
-    async with funded(1) as funds, indexed(funds.dev) as client:
+    async with funded(1) as funds, key_value(funds.dev) as client:
         tip = funds.dev.chain.view().tip_header().number
         heights = []
         while not client.indexer.follower.step():
@@ -394,58 +298,9 @@ async def test_an_index_that_is_opened_again_is_not_searched_before_it_has_follo
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(indexer_service, "WAIT_S", 0.01)
-    async with funded(1) as funds, indexed(funds.dev) as client:
+    async with funded(1) as funds, key_value(funds.dev) as client:
         client.catch_up()
         monkeypatch.setattr(client.indexer._derived, "step", lambda _: -1)
         client.indexer.follower._has_failed = True
         assert not client.indexer.follower.step()
         assert (await client.error("get_cells", search_key(ALICE.lock), "asc", "0x1"))[0] == INDEXER_REFUSES
-
-
-async def test_the_operators_limits_and_the_pool_overlay() -> None:
-    async with funded(4) as funds:
-        taken = funds.spend(to=BOB.lock).body.inputs[0].previous_output.raw
-        options = indexer_service.IndexerOptions(request_limit=3, terms=query.Terms(is_spent={taken}.__contains__))
-        indexer = IndexerService(funds.dev.chain, MemoryStore(), options=options)
-        try:
-            client = Client(funds.dev, indexer)
-            client.catch_up()
-            for method in ("get_cells", "get_transactions"):
-                refusal = await client.error(method, search_key(ALICE.lock), "asc", "0x4")
-                assert refusal == (INDEXER_REFUSES, "Indexer: Invalid params limit must be less than 3")
-            page = await client.call("get_cells", search_key(ALICE.lock), "asc", "0x3")
-            points = [each["out_point"] for each in page["objects"]]
-            assert len(points) == 3
-            assert {"tx_hash": "0x" + taken[:32].hex(), "index": hex(taken[32])} not in points
-        finally:
-            indexer.close()
-
-
-async def test_indexing_begins_behind_the_configured_block() -> None:
-    async with funded(4) as funds:
-        view = funds.dev.chain.view()
-        start = view.main_hash(2)
-        assert start is not None
-        options = indexer_service.IndexerOptions(init_tip=start)
-        indexer = IndexerService(funds.dev.chain, MemoryStore(), options=options)
-        try:
-            client = Client(funds.dev, indexer)
-            client.catch_up()
-            assert (await client.call("get_indexer_tip"))["block_number"] == hex(view.tip_header().number)
-            page = await client.call("get_transactions", search_key(ALICE.lock), "asc", "0x64")
-            assert {int(each["block_number"], 16) for each in page["objects"]} <= {3, 4}
-        finally:
-            indexer.close()
-
-
-async def test_indexing_waits_for_a_configured_block_that_is_not_there() -> None:
-    async with funded(1) as funds:
-        indexer = IndexerService(
-            funds.dev.chain, MemoryStore(), options=indexer_service.IndexerOptions(init_tip=bytes(32))
-        )
-        try:
-            client = Client(funds.dev, indexer)
-            client.catch_up()
-            assert indexer.tip() is None
-        finally:
-            indexer.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import pytest
@@ -31,8 +31,7 @@ from tests.support.chains.devchain import dev_consensus
 
 def find_cells(reader: Reader, search: Search, *, after: bytes | None, is_descending: bool) -> Iterator[FoundCell]:
     """Without the pauses."""
-    found = query.find_cells(reader, search, after=after, is_descending=is_descending)
-    return (each for each in found if each is not None)
+    return chain.from_iterable(query.find_cells(reader, search, after=after, is_descending=is_descending))
 
 
 def find_transactions(
@@ -40,7 +39,7 @@ def find_transactions(
 ) -> Iterator[FoundTransaction]:
     """Without the pauses."""
     found = query.find_transactions(reader, search, after=after, is_descending=is_descending)
-    return (each for each in found if each is not None and each.is_match)
+    return (each for each in chain.from_iterable(found) if each.is_match)
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +92,8 @@ def test_what_is_found_is_the_cell(world: tuple[MemorySnapshot, Model]) -> None:
     search = Search(script=Script(code_hash=CODES[0], hash_type=0, args=b""), script_type=ScriptType.LOCK)
     found = list(find_cells(snapshot, search, after=None, is_descending=False))
     for cell, row in zip(found, model.cells(search), strict=True):
-        assert cell.cell.output == row.output
-        assert (cell.cell.data, cell.cell.number, cell.cell.tx_index) == (row.data, row.number, row.tx_index)
+        assert cell.raw == row.output.raw
+        assert (cell.data, cell.number, cell.tx_index) == (row.data, row.number, row.tx_index)
 
 
 FILTERS = [
@@ -237,11 +236,34 @@ def test_a_search_pauses_after_some_rows_whether_it_finds_something_or_not(
     count = len(cells(world[0], ANY))
     monkeypatch.setattr(query, "STEP_ROWS", 5)
     for search in (ANY, replace(ANY, filter=NOTHING)):
-        found = list(query.find_cells(world[0], search, after=None, is_descending=False))
-        assert found.count(None) == count // 5
+        steps = list(query.find_cells(world[0], search, after=None, is_descending=False))
+        assert len(steps) == count // 5 + 1
     monkeypatch.setattr(query, "STEP_BYTES", 1)
-    found = list(query.find_cells(world[0], ANY, after=None, is_descending=False))
-    assert found.count(None) == count, "big cells: each is a step"
+    with_data = replace(ANY, filter=CellFilter(data_length=(1, 1 << 32)))
+    steps = list(query.find_cells(world[0], with_data, after=None, is_descending=False))
+    assert max(map(len, steps)) == 1, "big cells: each is a step"
+
+
+def test_a_page_reads_no_more_rows_than_it_needs(world: tuple[MemorySnapshot, Model]) -> None:
+    for limit in (1, 3, 70):
+        steps = query.find_cells(world[0], ANY, after=None, is_descending=False, limit=limit)
+        assert [cell.out_point for step in steps for cell in step] == cells(world[0], ANY)[:limit]
+        rows = query.find_transactions(world[0], ANY, after=None, is_descending=False, limit=limit)
+        assert len([row for step in rows for row in step]) == limit
+
+
+def test_an_exact_search_pauses_among_longer_scripts(
+    world: tuple[MemorySnapshot, Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which begin as the one that is searched, and may be millions."""
+    absent = Script(code_hash=CODES[0], hash_type=0, args=b"\x01\x02" + bytes(4))
+    longer = Search(script=absent, script_type=ScriptType.LOCK)
+    assert len(cells(world[0], longer)) > 1
+    monkeypatch.setattr(query, "MAX_ROWS", 1)
+    monkeypatch.setattr(query, "STEP_ROWS", 1)
+    for find in (query.find_cells, query.find_transactions):
+        with pytest.raises(SearchTimeoutError):
+            list(find(world[0], replace(longer, mode=SearchMode.EXACT), after=None, is_descending=False))
 
 
 def test_arguments_that_look_like_numbers_are_not_mixed_up() -> None:

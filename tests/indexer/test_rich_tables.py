@@ -15,22 +15,15 @@ from ckb_node.indexer.custom_filters import CustomFilters
 from ckb_node.indexer.query import CellFilter, QueryError, ScriptType, Search, SearchMode, SearchTimeoutError, Terms
 from ckb_node.rich_indexer import load, schema, search
 from ckb_node.rich_indexer.database import Database, DatabaseError
-from ckb_node.rich_indexer.schema import METADATA, SchemaError, migrate
+from ckb_node.rich_indexer.schema import SchemaError, migrate
 from consensus.types.blockchain import Block, Script
-from tests.indexer.kit_index import CKB, CODES, SCRIPTS, Model, Row, a_chain
+from tests.indexer.kit_index import CKB, CODES, SCRIPTS, Model, Row, a_chain, raw_script
+from tests.indexer.kit_tables import all_rows
 
 
 def appended(database: Database, blocks: Sequence[Block], filters: CustomFilters | None = None) -> None:
     with database.writing() as connection:
         load.Loader(filters or CustomFilters()).append(connection, blocks)
-
-
-def all_rows(database: Database) -> dict[str, list[Any]]:
-    with database.reading(60) as connection:
-        return {
-            table.name: [tuple(row) for row in connection.execute(table.select().order_by(*table.primary_key))]
-            for table in METADATA.sorted_tables
-        }
 
 
 def cells(database: Database, wanted: Search, terms: Terms | None = None, **more: Any) -> list[search.RichCell]:
@@ -98,6 +91,16 @@ def replace_args(script: Script) -> Script:
     return Script(code_hash=script.code_hash, hash_type=script.hash_type, args=b"")
 
 
+@pytest.fixture(params=[(search.FEW, search.MANY), (1, search.MANY), (1, 1)], ids=["few", "many", "very many"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way to find the rows of several scripts."""
+    few, many = request.param
+    monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr(search, "MANY", many)
+    monkeypatch.setattr(search, "CHUNK", 3)
+
+
+@pytest.mark.usefixtures("way")
 def test_cells_and_sums(database: Database) -> None:
     chain = a_chain(random.Random(1), 30)
     appended(database, chain[:10])
@@ -107,14 +110,14 @@ def test_cells_and_sums(database: Database) -> None:
     for wanted in searches():
         rows = expected_cells(model, wanted)
         found = cells(database, wanted)
-        assert [(c.tx_hash, c.output_index, c.number, c.tx_index) for c in found] == [
-            (row.tx_hash, row.io_index, row.number, row.tx_index) for row in rows
+        assert [(c.out_point, c.number, c.tx_index) for c in found] == [
+            (row.out_point, row.number, row.tx_index) for row in rows
         ]
         for cell, row in zip(found, rows, strict=True):
             assert cell.data == row.data
             assert cell.capacity == row.output.capacity
-            assert cell.lock == (row.output.lock.code_hash, row.output.lock.hash_type, row.output.lock.args)
-            assert (cell.type_ is None) == (row.output.type_ is None)
+            assert cell.lock == raw_script(row.output.lock)
+            assert (cell.type_ or b"") == raw_script(row.output.type_)
         assert cells(database, wanted, is_descending=True) == found[::-1]
         with database.reading(60) as connection:
             total = search.find_capacity(connection, wanted, Terms())
@@ -123,6 +126,7 @@ def test_cells_and_sums(database: Database) -> None:
     assert found_any > 50
 
 
+@pytest.mark.usefixtures("way")
 def test_transactions(database: Database) -> None:
     chain = a_chain(random.Random(2), 30)
     appended(database, chain)
@@ -135,11 +139,13 @@ def test_transactions(database: Database) -> None:
             assert [(t.tx_hash, t.number, t.tx_index, t.is_output, t.io_index) for t in found] == [
                 (row.tx_hash, row.number, row.tx_index, row.is_output, row.io_index) for row in rows
             ]
+            assert transactions(database, wanted, is_descending=True) == found[::-1]
             with database.reading(60) as connection:
                 grouped = list(search.find_grouped(connection, wanted, after=None, is_descending=False))
             assert [row for group in grouped for row in group] == found
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("is_descending", [False, True])
 def test_cursors(database: Database, is_descending: bool) -> None:
     appended(database, a_chain(random.Random(3), 30))
@@ -227,7 +233,8 @@ def test_cells_that_the_pool_spends_are_left_out(database: Database) -> None:
     terms = Terms(is_spent=spent.__contains__)
     wanted = Search(script=replace_args(SCRIPTS[0]), script_type=ScriptType.LOCK)
     rows = [row for row in in_chain_order(model.cells(wanted)) if row.out_point not in spent]
-    assert [c.tx_hash for c in cells(database, wanted, terms)] == [row.tx_hash for row in rows]
+    assert [c.out_point for c in cells(database, wanted, terms)] == [row.out_point for row in rows]
+    assert [c.out_point for c in cells(database, wanted, terms, limit=3)] == [row.out_point for row in rows[:3]]
     with database.reading(60) as connection:
         total = search.find_capacity(connection, wanted, terms)
     assert total is not None
@@ -283,8 +290,8 @@ def test_migrations_run_once_and_refuse_what_they_do_not_know(
         with database.writing() as connection:
             migrate(connection)
     assert len(ran) == 1
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-    with pytest.raises(SchemaError, match="version 2"), database.writing() as connection:
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:-1])
+    with pytest.raises(SchemaError, match="version 3"), database.writing() as connection:
         migrate(connection)
 
 

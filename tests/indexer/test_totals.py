@@ -80,7 +80,7 @@ def test_cells_that_the_pool_spends_are_left_out() -> None:
     for search in searches():
         rows = [row for row in model.cells(search) if row.out_point not in spent]
         found = find_cells(kept.store, search, after=None, is_descending=False, terms=terms)
-        assert [each.out_point for each in found if each is not None] == [row.out_point for row in rows]
+        assert [each.out_point for step in found for each in step] == [row.out_point for row in rows]
         assert capacity(kept, search, terms) == sum(row.output.capacity for row in rows)
 
 
@@ -88,7 +88,7 @@ def test_a_search_has_its_time() -> None:
     kept = Index(MemoryStore())
     kept.append_run(a_chain(random.Random(6), 20), 19)
     nothing = Search(script=SCRIPTS[0], script_type=ScriptType.LOCK, filter=CellFilter(block=(100, 101)))
-    assert list(find_cells(kept.store, nothing, after=None, is_descending=False)) == []
+    assert not any(find_cells(kept.store, nothing, after=None, is_descending=False))
     with pytest.raises(SearchTimeoutError):
         list(find_cells(kept.store, nothing, after=None, is_descending=False, terms=Terms(timeout_s=0)))
 
@@ -104,7 +104,7 @@ def test_the_end_of_script_len_range_counts_in_sums_alone() -> None:
     assert capacity(kept, search) == sum(row.output.capacity for row in model.cells(with_longer))
     assert model.cells(search) != model.cells(with_longer)
     found = find_cells(kept.store, search, after=None, is_descending=False)
-    assert len([each for each in found if each is not None]) == len(model.cells(search))
+    assert sum(map(len, found)) == len(model.cells(search))
 
 
 def test_indexing_begins_behind_a_block() -> None:
@@ -115,7 +115,5 @@ def test_indexing_begins_behind_a_block() -> None:
     assert kept.is_sound(100)
     assert kept.first() == 9
     search = Search(script=SCRIPTS[0], script_type=ScriptType.LOCK)
-    numbers = {
-        each.cell.number for each in find_cells(kept.store, search, after=None, is_descending=False) if each is not None
-    }
+    numbers = {each.number for step in find_cells(kept.store, search, after=None, is_descending=False) for each in step}
     assert min(numbers) > 9

@@ -56,7 +56,11 @@ def _lines() -> Iterator[str]:
                 "",
                 f"## {module.value}",
                 "",
-                "The four methods of module Indexer, answered from its own database.",
+                "The methods of module Indexer with the same parameters and results, from SQL tables. What is more:",
+                "`script_search_mode` may be `partial`, so that the arguments contain those given;",
+                "`get_transactions` takes all conditions of cells. What differs: rows come in the order of the chain;",
+                "`get_cells_capacity` is null when there are no cells; `last_cursor` has other numbers, as the",
+                "reference's rich indexer has, and again others than that. See `docs/RICH-INDEXER.md`.",
             )
 
 

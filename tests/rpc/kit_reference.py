@@ -31,8 +31,6 @@ NOTES = {
     "exact on small chains",
     "subscribe": "`dropped`, see above; what a full pool has no room for is not told, the reference tells it as new "
     "and then as rejected; at most 32 subscriptions of a connection; web pages of other machines do not get `log`",
-    "get_transactions": "`last_cursor` is opaque and differs",
-    "get_cells": "`last_cursor` is opaque and differs",
 }
 
 FREE = {

@@ -96,7 +96,8 @@ async def _committed_spender(
 ) -> SpenderJson:
     try:
         if services.rich_indexer is not None:
-            tx_hash = await services.rich_indexer.spender(out_point.tx_hash, out_point.index)
+            point = out_point.tx_hash, out_point.index
+            tx_hash = await services.rich_indexer.search(lambda reader: reader.spender(*point))
         elif services.indexer is not None:
             tx_hash = await _searched(services, services.indexer, view, creator, out_point.index)
         else:
