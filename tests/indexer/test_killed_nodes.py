@@ -29,7 +29,7 @@ from tests.support.nodes.quiet import feed, import_trusted, init_directory, subm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-DEPTH, PER_BLOCK = 600, 4
+DEPTH, PER_BLOCK = 300, 8
 KILL_AFTER_S = (0.0, 0.05, 0.15, 0.3)
 """After the node has begun to build, or has the new branch."""
 INDEXED_S = 60.0
@@ -142,7 +142,6 @@ def test_the_tables(url: URL, imported: tuple[Path, int], branches: Branches, tm
     kept, fresh = Database(url), Database(URL.create("sqlite", database=str(tmp_path / "fresh.db")))
     with fresh.writing() as connection:
         migrate(connection)
-        load.set_filters(connection, CustomFilters().digest)
         load.Loader(CustomFilters()).append(connection, chain)
     assert all_rows(kept) == all_rows(fresh)
     kept.close()
