@@ -183,9 +183,7 @@ class Reference:
         if not self._data.exists():
             home = chain.directory / "reference-import"
             ReferenceNode(binary, home, chain.spec)
-            # It may die of its database's locks when all is done, so its exit code says nothing.
-            command = [str(binary), "import", "-C", str(home), *SKIP_SCRIPTS, str(chain.file)]
-            subprocess.run(command, capture_output=True, check=False, timeout=COMMAND_S)
+            run_import(binary, home, chain.file)
             (home / "data").rename(self._data)
 
     def index(self, kind: str, server: URL | None) -> Index:
@@ -210,6 +208,12 @@ class Reference:
 
         place = home / "data/indexer" / ("store" if kind == "key_value" else "sqlite")
         return Index(running, partial(size_of, place if url is None else url))
+
+
+def run_import(binary: Path, home: Path, file: Path) -> None:
+    """The reference may die of its database's locks when all is done, so its exit code says nothing."""
+    command = [str(binary), "import", "-C", str(home), *SKIP_SCRIPTS, str(file)]
+    subprocess.run(command, capture_output=True, check=False, timeout=COMMAND_S)
 
 
 def replaced(text: str, old: str, new: str) -> str:
