@@ -28,9 +28,9 @@ from sqlalchemy import URL, create_engine
 
 from consensus.types.blockchain import Block
 from tests.benches.importing import COMMAND_S, maker_on, write_lines
-from tests.indexer.kit_postgres import postgres_programs, postgres_server
 from tests.support.builders.wallet import ALICE_KEY, Wallet
 from tests.support.chains.mixed_chain import MixedMaker
+from tests.support.nodes.postgres import postgres_programs, postgres_server
 from tests.support.nodes.process import RpcClient, run_command
 from tests.support.nodes.reference import OurNode, ReferenceNode, init_ours, spec_text
 from tests.support.report import BENCH_DIR, Report

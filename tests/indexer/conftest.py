@@ -11,7 +11,7 @@ from sqlalchemy import URL, create_engine
 
 from ckb_node.rich_indexer.database import Database
 from ckb_node.rich_indexer.schema import migrate
-from tests.indexer.kit_postgres import postgres_programs, postgres_server
+from tests.support.nodes.postgres import postgres_programs, postgres_server
 
 KINDS = ("sqlite", "postgres")
 
