@@ -23,13 +23,13 @@ CALLS = 400 * int(os.environ.get("CKB_INTEROP_ROUNDS", "1"))
 CELL_FILTERS = (
     "output.type != ()",
     f'output.lock.code_hash == "0x{CODES[0].hex()}" && output.lock.args != "0x"',
-    'output_data.len() > 2 || output.capacity.to_uint() >= "7500000000".to_uint()',
+    'output_data.len() > 2 || output.capacity.to_uint() >= "0x1bf08eb000".to_uint()',
     'let script = output.type; script == () || script.args == "0x07"',
 )
 BLOCK_FILTERS = (
     'block.header.number.to_uint() >= "0x10".to_uint()',
     "block.transactions.len() > 1",
-    'block.header.number.to_uint() % "2".to_uint() == "0".to_uint()',
+    'block.header.number.to_uint() % "0x2".to_uint() == "0x0".to_uint()',
 )
 
 
