@@ -1,10 +1,12 @@
-"""The chain's own types (`blockchain.mol`, RFC 19, RFC 22, RFC 27) with the hashes that belong to them."""
+"""The chain's own types (`blockchain.mol`, RFC 19, RFC 22, RFC 27) with the hashes that belong to them.
+
+Headers have a file of their own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct as ByteStruct
-from typing import Generic, Self, TypeVar, overload
+from typing import Self
 
 from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.frame import ordinary_frame
@@ -12,7 +14,6 @@ from consensus.codec.layout import (
     BLOCK_ENTRY_SIZE,
     HEADER_SIZE,
     OUTPUT_HEADERS,
-    RAW_HEADER,
     SCRIPT_CONTENT_SIZE,
     SCRIPT_HEADERS,
     SHORT_ID_SIZE,
@@ -26,7 +27,6 @@ from consensus.codec.molecule import (
     BYTES_VEC,
     UINT32,
     UINT64,
-    UINT128,
     ByteArrayKind,
     DynVecKind,
     Field,
@@ -44,9 +44,9 @@ from consensus.codec.tx_layout import TxLayout, TxLayouts, read_layout
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash, ckb_hash_concat
 from consensus.crypto.merkle import merkle_root
 from consensus.lazy import lazy
+from consensus.types.header import Header as Header
+from consensus.types.header import RawHeader as RawHeader
 from consensus.types.tx_slice import TxSlice
-
-T = TypeVar("T")
 
 SHANNONS_PER_BYTE = 100_000_000
 NULL_INDEX = 0xFFFFFFFF
@@ -233,116 +233,6 @@ class TransactionVecKind(DynVecKind[Transaction]):
 
 
 TRANSACTION_VEC = TransactionVecKind(kind(Transaction))
-
-
-class RawHeader(Struct):
-    """A header without its nonce."""
-
-    version: Field[int] = field(UINT32)
-    compact_target: Field[int] = field(UINT32)
-    timestamp: Field[int] = field(UINT64)
-    number: Field[int] = field(UINT64)
-    epoch: Field[int] = field(UINT64)
-    parent_hash: Field[bytes] = field(BYTE32)
-    transactions_root: Field[bytes] = field(BYTE32)
-    proposals_hash: Field[bytes] = field(BYTE32)
-    extra_hash: Field[bytes] = field(BYTE32)
-    dao: Field[bytes] = field(BYTE32)
-
-    @classmethod
-    def view(cls, buf: bytes, start: int, end: int) -> Self:
-        """All fields are unpacked at once: readers of one field usually read most."""
-        self = super().view(buf, start, end)
-        self.__dict__.update(zip(_RAW_HEADER_FIELDS, RAW_HEADER.unpack_from(buf, start), strict=True))
-        return self
-
-
-_RAW_HEADER_FIELDS = tuple(declared.name for declared in RawHeader.FIELDS)
-_HEADER_IN_ROW = ByteStruct(f"{RAW_HEADER.format}{HEADER_SIZE - RAW_HEADER.size}x")
-"""A header of which the nonce is left where it is."""
-
-
-class _OfBody(Generic[T]):
-    """A field of a header's body, reachable in the header too; read once."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, header: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, header: Header, owner: type) -> T: ...
-    def __get__(self, header: Header | None, owner: type) -> Self | T:
-        if header is None:
-            return self
-        value: T = getattr(header.body, self._name)
-        header.__dict__[self._name] = value
-        return value
-
-
-class Header(Struct):
-    """A header, 208 bytes. `body` is the schema's field `raw`; its fields are reachable here too."""
-
-    body: Field[RawHeader] = field(kind(RawHeader))
-    nonce: Field[int] = field(UINT128)
-
-    @lazy
-    def hash(self) -> bytes:
-        """Block hash."""
-        return ckb_hash(self.raw)
-
-    @lazy
-    def pow_hash(self) -> bytes:
-        """What the miner extends by a nonce: hash of the header without nonce."""
-        return ckb_hash(self.body.raw)
-
-    version = _OfBody[int]()
-    compact_target = _OfBody[int]()
-    timestamp = _OfBody[int]()
-    """Milliseconds since 1970."""
-    number = _OfBody[int]()
-    epoch = _OfBody[int]()
-    """Packed epoch number with fraction; see consensus.types.core.EpochFraction."""
-    parent_hash = _OfBody[bytes]()
-    transactions_root = _OfBody[bytes]()
-    proposals_hash = _OfBody[bytes]()
-    extra_hash = _OfBody[bytes]()
-    dao = _OfBody[bytes]()
-
-    @classmethod
-    def view(cls, buf: bytes, start: int, end: int) -> Self:
-        """As RawHeader.view: the fields of the body are the header's first bytes."""
-        self = super().view(buf, start, end)
-        self.__dict__.update(zip(_RAW_HEADER_FIELDS, RAW_HEADER.unpack_from(buf, start), strict=True))
-        return self
-
-    @classmethod
-    def in_row(cls, raw: bytes) -> list[Self]:
-        """Headers that stand end to end, with their hashes: unpacked and hashed together, at half the cost. Each has
-        bytes of its own."""
-        made = []
-        for at, fields in enumerate(_HEADER_IN_ROW.iter_unpack(raw)):
-            own = raw[at * HEADER_SIZE : (at + 1) * HEADER_SIZE]
-            self = cls.__new__(cls)
-            values = self.__dict__
-            values.update(zip(_RAW_HEADER_FIELDS, fields, strict=True))
-            values["_raw"] = values["_buf"] = own
-            values["_start"], values["_end"], values["hash"] = 0, HEADER_SIZE, ckb_hash(own)
-            made.append(self)
-        return made
-
-    def apart(self) -> Header:
-        """The same header with bytes of its own: it does not keep the block in memory that it was read from."""
-        if len(self._buf) == HEADER_SIZE:
-            return self
-        made = Header.trusted(self.raw)
-        made.__dict__["hash"] = self.hash
-        return made
-
-    def with_fields(self, **changes: object) -> Header:
-        """A copy with fields of the raw header, or the nonce, changed."""
-        nonce = changes.pop("nonce", self.nonce)
-        return self.replace(body=self.body.replace(**changes), nonce=nonce)
 
 
 def proposals_hash(proposals: Sequence[bytes]) -> bytes:
