@@ -19,7 +19,18 @@ from Crypto.Protocol.KDF import scrypt
 from ckb_node.accounts.errors import BadKeystoreError, WrongPasswordError
 from ckb_node.accounts.keys import CHAIN_CODE_SIZE, LOCK_ARG_SIZE, ROOT_PATH, SECRET_SIZE, AccountKey, public_root
 
-__all__ = ["MAX_KEYSTORE_BYTES", "STRONG", "Scrypt", "lock_arg_in", "name_in", "open_keystore", "parse", "seal"]
+__all__ = [
+    "MAX_KEYSTORE_BYTES",
+    "MAX_NAME_CHARS",
+    "STRONG",
+    "Scrypt",
+    "is_name",
+    "lock_arg_in",
+    "name_in",
+    "open_keystore",
+    "parse",
+    "seal",
+]
 
 VERSION: Final = 3
 ORIGIN: Final = "ckb-cli"
@@ -31,6 +42,7 @@ SALT_SIZE, IV_SIZE, MAC_SIZE = 32, 16, 32
 
 MAX_KEYSTORE_BYTES: Final = 1 << 16
 MAX_PASSWORD_BYTES: Final = 1 << 12
+MAX_NAME_CHARS: Final = 64
 MAX_SCRYPT_BYTES: Final = 1 << 30
 """Memory of scrypt: 128·N·r. ckb-cli's own files need a quarter of it."""
 MAX_SCRYPT_WORK: Final = 1 << 24
@@ -63,9 +75,14 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 
 def name_in(document: dict[str, Any]) -> str | None:
-    """The name that an account was given here; ckb-cli has none."""
+    """The name that an account was given here; ckb-cli has none. What may be no name is left out: it would be shown."""
     name = document.get("name")
-    return name if isinstance(name, str) else None
+    return name if isinstance(name, str) and is_name(name) else None
+
+
+def is_name(text: str) -> bool:
+    """Short, printable, and not blank."""
+    return bool(text.strip()) and len(text) <= MAX_NAME_CHARS and text.isprintable()
 
 
 def lock_arg_in(document: dict[str, Any]) -> bytes:

@@ -16,14 +16,23 @@ from ckb_node.accounts.errors import (
     BadKeystoreError,
 )
 from ckb_node.accounts.keys import LOCK_ARG_SIZE, AccountKey, lock_of
-from ckb_node.accounts.keystore import MAX_KEYSTORE_BYTES, STRONG, Scrypt, name_in, open_keystore, parse, seal
+from ckb_node.accounts.keystore import (
+    MAX_KEYSTORE_BYTES,
+    MAX_NAME_CHARS,
+    STRONG,
+    Scrypt,
+    is_name,
+    name_in,
+    open_keystore,
+    parse,
+    seal,
+)
 from consensus.address import AddressError, decode_address
 from storage.files import write_whole
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 MAX_FILES: Final = 10_000
-MAX_NAME_CHARS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +106,14 @@ class AccountStore:
 
 def read_keystore(path: Path) -> dict[str, Any]:
     """The document in a file. Raises BadKeystoreError, OSError."""
+    if path.exists() and not path.is_file():
+        raise BadKeystoreError(f"{path}: not a regular file")  # a pipe might never be written to
     with path.open("rb") as file:
         return parse(file.read(MAX_KEYSTORE_BYTES + 1))
 
 
 def _verify_name(name: str) -> None:
-    if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable() or _lock_arg_asked(name) is not None:
+    if not is_name(name) or _lock_arg_asked(name) is not None:
         raise AccountError(f"a name has 1 to {MAX_NAME_CHARS} printable characters, and is no lock argument or address")
 
 

@@ -29,6 +29,8 @@ class OperatorScript:
         self._waiting: Final[asyncio.Queue[str]] = asyncio.Queue(MAX_WAITING)
         self.name: Final = f"script for {of}"
         self._is_late = False
+        self._trouble = ""
+        """What was told of the last run."""
 
     def call(self, text: str) -> None:
         """Soon."""
@@ -48,8 +50,7 @@ class OperatorScript:
             try:
                 await self._run_once(text.replace("\0", "�"))
             except OSError as error:
-                reason = error.strerror or type(error).__name__
-                log.error(f"the {self.name} cannot be run", script=self._script, reason=reason)  # noqa: TRY400
+                self._tell(f"cannot be run: {error.strerror or type(error).__name__}")
 
     async def _run_once(self, text: str) -> None:
         nowhere = asyncio.subprocess.DEVNULL
@@ -58,14 +59,19 @@ class OperatorScript:
             async with asyncio.timeout(self._seconds):
                 code = await process.wait()
         except TimeoutError:
-            log.warning(f"the {self.name} takes too long and is ended", script=self._script)
+            self._tell("takes too long and is ended")
         else:
-            if code != 0:
-                log.warning(f"the {self.name} has failed", script=self._script, code=code)
+            self._tell("" if code == 0 else f"has failed with code {code}")
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+    def _tell(self, trouble: str) -> None:
+        """Log what is wrong, once until it is something else: a script that always fails runs for each block."""
+        if trouble and trouble != self._trouble:
+            log.warning(f"the {self.name} {trouble}", script=self._script)
+        self._trouble = trouble
 
 
 class OperatorScripts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ckb_node.accounts.errors import (
 )
 from ckb_node.accounts.keys import AccountKey, lock_of
 from ckb_node.accounts.keystore import Scrypt
-from ckb_node.accounts.store import AccountStore
+from ckb_node.accounts.store import AccountStore, read_keystore
 from consensus.address import AddressNetwork, encode_address
 
 CHEAP = Scrypt(2, 8, 1)
@@ -102,3 +103,15 @@ def test_a_file_under_another_name_does_not_open(store: AccountStore) -> None:
 
 def test_a_directory_that_is_not_there_has_no_accounts(store: AccountStore) -> None:
     assert store.accounts() == []
+
+
+def test_a_name_in_a_file_that_would_write_to_the_terminal_is_not_shown(store: AccountStore) -> None:
+    account = store.add(ONE, b"x", "miner")
+    account.path.write_bytes(account.path.read_bytes().replace(b'"miner"', b'"\\u001b[2J"'))
+    assert [each.name for each in store.accounts()] == [None]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadKeystoreError, match="not a regular file"):
+        read_keystore(tmp_path / "pipe")

@@ -70,6 +70,17 @@ async def test_a_script_that_fails_or_takes_too_long_is_told(tmp_path: Path) -> 
             await until_logged(logs, "cannot be run")
 
 
+async def test_a_script_that_fails_each_time_is_told_once_until_it_works_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    called = OperatorScript(script(tmp_path / "odd", f'echo "$1" >> {out}; exit "$1"'), None, "alerts")
+    with capture_logs() as logs:
+        async with running(called):
+            for code in ("3", "3", "4", "0", "4", "0"):
+                called.call(code)
+            await until_lines(out, 6)
+    assert [entry["event"].rsplit(" ", 1)[1] for entry in logs] == ["3", "4", "4"]
+
+
 async def test_only_so_many_alerts_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator_scripts, "MAX_WAITING", 2)
     called = OperatorScript("script", None, "alerts")
