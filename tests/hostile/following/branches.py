@@ -30,7 +30,8 @@ from network.messages.protocols import (
     SendHeaders,
 )
 from network.peer import Peer
-from tests.hostile.following.lab import Attack, Lab, Say, say
+from tests.hostile.following.lab import Attack, Lab, say
+from tests.hostile.peers import Say
 
 BRANCH: Final = 1900
 

@@ -45,15 +45,12 @@ from network.multiaddr import Multiaddr
 from network.peer import Peer
 from network.peer_layer import PeerLayer
 from tests.hostile.chain import Target
+from tests.hostile.peers import PAUSE_S, QUEUE_BYTES, REDIAL_S, Say
 from tests.support.builders.wallet import CKB
 from tests.support.nodes.asker import asker_service, tcp_address
 from tests.support.nodes.process import RpcClient
 from tests.support.nodes.quiet import template_block
 
-REDIAL_S: Final = 1.0
-QUEUE_BYTES: Final = 4 << 20
-"""What may wait to be sent, before an attacker pauses."""
-PAUSE_S: Final = 0.01
 DATA2: Final = 4
 
 MESSAGES: Final = {
@@ -62,8 +59,6 @@ MESSAGES: Final = {
     LIGHT_CLIENT: LIGHT_CLIENT_MESSAGE,
     FILTER: BLOCK_FILTER_MESSAGE,
 }
-
-Say = tuple[ProtocolSpec, bytes]
 
 
 def say(protocol: ProtocolSpec, message: Composite) -> Say:

@@ -28,7 +28,8 @@ from network.messages.protocols import (
     GetRelayTransactions,
     GetTransactionsProof,
 )
-from tests.hostile.following.lab import Attack, Lab, Say, say
+from tests.hostile.following.lab import Attack, Lab, say
+from tests.hostile.peers import Say
 
 MOST_HASHES: Final = 32_767
 

@@ -15,7 +15,8 @@ from network.messages.protocols import (
     RelayTransactions,
 )
 from network.peer import Peer
-from tests.hostile.following.lab import Attack, Lab, Say, say
+from tests.hostile.following.lab import Attack, Lab, say
+from tests.hostile.peers import Say
 
 OFFERED: Final = 20_000
 BATCH_BYTES: Final = 900_000
