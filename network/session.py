@@ -265,7 +265,7 @@ class Session:
         """When there is much to do, who costs little goes first, and strangers go last."""
         if not self._turns.is_over:
             return now - begun < self._turns.share
-        return now == begun and self._stage is Stage.LIVE and self._time.left(now) > 0.0
+        return now == begun and self._stage is Stage.LIVE and self._turns.has_place(self._time, now)
 
     def _feed_slice(self, data: memoryview, now: float) -> int:
         """How many events came of it, and one."""
@@ -288,7 +288,7 @@ class Session:
         self._is_put_off = True
         self._unread = bytearray(data)
         self._link.pause_reading()
-        self._turns.put_off(self._resume, wait)
+        self._turns.put_off(self._resume, self._time, wait)
 
     def _resume(self) -> None:
         """Go on where the turn ended."""
@@ -321,7 +321,7 @@ class Session:
         while self._waiting.has(protocol) and protocol not in self._held and self._stage is Stage.LIVE:
             if now >= until and not self._is_proceeding:
                 self._is_proceeding = True
-                self._turns.put_off(self._proceed, 0.0)
+                self._turns.put_off(self._proceed, self._time, 0.0)
             if self._is_proceeding:
                 return
             self._owner.received(self, protocol, self._waiting.take(protocol))

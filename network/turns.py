@@ -12,8 +12,10 @@ from network.peer import Scheduler, Timer
 
 __all__ = ["Turns"]
 
-ROUND: Final = 0.005
-"""Seconds."""
+ROUND: Final = 0.003
+"""Seconds. A new client of RPC waits for four or five of them: to be accepted, to be read, to be answered."""
+AFTER: Final = 0.003
+"""Seconds more for all together who have cost little: a crowd of newcomers must not take a tenth of a second."""
 RATE: Final = 0.004
 """Of this node's time, so much is a modest part for one peer: of all peers together, half of it."""
 BURST: Final = 0.005
@@ -33,6 +35,8 @@ class Turns:
         self._scheduler: Final = scheduler
         self._left = ROUND
         self._waiting: Final[deque[Callable[[], None]]] = deque()
+        self._modest: Final[deque[Callable[[], None]]] = deque()
+        """Those who have cost little wait before the others."""
         self._timer: Timer | None = None
 
     def enter(self) -> Allowance:
@@ -44,10 +48,14 @@ class Turns:
         """The time of this round is used up."""
         return self._left <= 0.0
 
+    def has_place(self, peer: Allowance, now: float) -> bool:
+        """The round is over, and this peer need not wait all the same."""
+        return self._left > -AFTER and peer.left(now) > 0.0
+
     @property
     def share(self) -> float:
         """Seconds of a round for each of those who wait."""
-        return ROUND / (1 + len(self._waiting))
+        return ROUND / (1 + len(self._waiting) + len(self._modest))
 
     @property
     def seconds(self) -> float:
@@ -55,14 +63,18 @@ class Turns:
         return SHORT if self.is_over else min(self._left, self.share)
 
     @property
+    def _is_crowded(self) -> bool:
+        return bool(self._waiting) or bool(self._modest) or self.is_over
+
+    @property
     def slice_size(self) -> int:
         """Bytes to be handled before others are thought of."""
-        return SHORT_SLICE if self._waiting or self.is_over else SLICE
+        return SHORT_SLICE if self._is_crowded else SLICE
 
     @property
     def max_events(self) -> int:
         """Messages and the like to be handled before others are thought of."""
-        return FEW_EVENTS if self._waiting or self.is_over else MANY_EVENTS
+        return FEW_EVENTS if self._is_crowded else MANY_EVENTS
 
     def spend(self, peer: Allowance, begun: float) -> float:
         """What was begun then for a peer is done; the time now."""
@@ -74,12 +86,14 @@ class Turns:
             self._arm()
         return now
 
-    def put_off(self, call: Callable[[], None], wait: float) -> None:
-        """Call after `wait` seconds; at once means in a later round, after all that wait already."""
+    def put_off(self, call: Callable[[], None], peer: Allowance, wait: float) -> None:
+        """Call after `wait` seconds; at once means in a later round, after all that wait already and have cost no more.
+        """
+        now = self._scheduler.now()
         if wait > 0.0:
             self._scheduler.call_later(wait, call)
         else:
-            self._waiting.append(call)
+            (self._modest if peer.left(now) > 0.0 else self._waiting).append(call)
             self._arm()
 
     def _arm(self) -> None:
@@ -89,9 +103,10 @@ class Turns:
     def _begin(self) -> None:
         self._timer = None
         self._left = ROUND
-        for _ in range(len(self._waiting)):
-            if self.is_over:
-                break
-            self._waiting.popleft()()
-        if self._waiting:
+        for line in (self._modest, self._waiting):
+            for _ in range(len(line)):
+                if self.is_over:
+                    break
+                line.popleft()()
+        if self._modest or self._waiting:
             self._arm()

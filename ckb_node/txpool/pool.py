@@ -18,7 +18,7 @@ from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.known import KnownCells
 from ckb_node.txpool.limits import TRANSACTION_SIZE_LIMIT, PoolLimits, fee_at
 from ckb_node.txpool.proposal_window import ProposalReader, ProposalTable
-from ckb_node.txpool.quick import UsualRules, sound_slice
+from ckb_node.txpool.quick import UsualRules, is_sound_alone
 from ckb_node.txpool.rbf import verify_replacement
 from ckb_node.txpool.recent_rejects import RecentRejects, RejectLimits
 from ckb_node.txpool.rejects import (
@@ -186,7 +186,7 @@ class TxPool:
 
     def verify_non_contextual(self, tx: Transaction) -> None:
         """The rules that need neither chain nor pool. Raises Reject."""
-        if tx.size_in_block > self.consensus.max_block_bytes or sound_slice(tx) is None:
+        if tx.size_in_block > self.consensus.max_block_bytes or not is_sound_alone(tx):
             try:
                 verify_transaction_non_contextual(self.consensus, tx)
             except CkbError as error:

@@ -16,6 +16,7 @@ from consensus.codec.layout import SHORT_ID_SIZE, U64_MAX
 from consensus.context import CellProvider, ChainReader
 from consensus.errors import MoleculeError
 from consensus.fast.block import is_sound
+from consensus.fast.large import is_sound_large
 from consensus.params import Consensus
 from consensus.rules.dao import dao_type_code
 from consensus.rules.resolve import ResolvedDeps, resolve_cell_deps
@@ -47,6 +48,13 @@ def sound_slice(transaction: Transaction) -> TxSlice | None:
     tx_slice = TxSlice(raw, 0, len(raw), layout)
     transaction.__dict__.update(hash=tx_slice.hash, witness_hash=tx_slice.witness_hash)
     return tx_slice if is_sound(tx_slice) else None
+
+
+def is_sound_alone(transaction: Transaction) -> bool:
+    """It keeps the rules that need nothing but itself, whatever its size. False also of what the plain rules have to
+    decide."""
+    is_small = transaction.raw_size <= MAX_BYTES
+    return sound_slice(transaction) is not None if is_small else is_sound_large(transaction)
 
 
 class _Shared(NamedTuple):

@@ -274,7 +274,7 @@ class RemoteTransactions:
         if self.orphans.get(item.short_id) is not None:
             self._tell_refused(item, Duplicated(item.hash))
             return
-        for left in self.orphans.add(item, self._owner_of(item), parents, time.monotonic()):
+        for left in self.orphans.add(item.bare(), self._owner_of(item), parents, time.monotonic()):
             self._tell_refused(left, Invalidated("its parents did not come"))
         self._publish(ParentsMissing(item.hash, item.giver, parents))
 

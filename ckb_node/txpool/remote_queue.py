@@ -37,6 +37,10 @@ class RemoteTransaction(NamedTuple):
         own.__dict__["hash"] = transaction.hash
         return cls(own, giver, declared)
 
+    def bare(self) -> RemoteTransaction:
+        """The same without what was read of it: objects of all its parts take ten times its bytes."""
+        return RemoteTransaction.of(self.transaction, self.giver, self.declared)
+
     @property
     def hash(self) -> bytes:
         return self.transaction.hash

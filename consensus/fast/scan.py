@@ -23,6 +23,7 @@ from consensus.rules.dao import (
     maximum_withdraw_of_input,
 )
 from consensus.rules.hardfork import chain_root_is_required
+from consensus.rules.outputs import outputs_capacity
 from consensus.rules.resolve import MAX_DEP_EXPANSION, dep_group_members
 from consensus.rules.since import require_sinces_passed
 from consensus.rules.transaction import is_mature, require_same_lock_size
@@ -227,7 +228,7 @@ class BlockScan:
         rtx = ResolvedTransaction(transaction_view(self._block, position), *self.found[-1])
         fee = verify_block_transaction(self._consensus, rtx, self.env, self._headers, self._parent)
         self._freed += freed_capacity(self._consensus, rtx)
-        self._worth += fee + rtx.outputs_capacity()
+        self._worth += fee + outputs_capacity(rtx.transaction)
         self.fees.append(fee)
 
 

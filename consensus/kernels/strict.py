@@ -12,7 +12,10 @@ from consensus.kernels.runtime import Instance, Kernel
 from consensus.kernels.strict_code import CHECKS, CODE_DIGEST, MAX_INPUT, Layout, generate_strict
 from consensus.types.blockchain import Block
 
-__all__ = ["KERNEL", "Strict", "parse_block", "verify_strict"]
+__all__ = ["KERNEL", "LARGE", "Strict", "parse_block", "verify_strict"]
+
+LARGE: Final = 4096
+"""Bytes from which on generated code looks at transactions of peers: thousands of parts would keep the event loop."""
 
 
 class Strict(Enum):

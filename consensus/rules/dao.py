@@ -16,6 +16,7 @@ from consensus.errors import DaoError, MoleculeError
 from consensus.lookup import require
 from consensus.params import Consensus
 from consensus.rules.epoch import next_epoch_ext, secondary_issuance
+from consensus.rules.outputs import outputs_capacity
 from consensus.types.blockchain import HASH_TYPE_TYPE, CellOutput, Header, Script, Transaction, WitnessArgs
 from consensus.types.core import CellMeta, EpochExt, ResolvedTransaction
 
@@ -156,15 +157,15 @@ def transaction_fee(consensus: Consensus, rtx: ResolvedTransaction, reader: Head
 
     Returns the difference in shannons.
     """
-    outputs = _u64("outputs capacity", rtx.outputs_capacity())
+    outputs = _u64("outputs capacity", outputs_capacity(rtx.transaction))
     return _u64("fee", transaction_maximum_withdraw(consensus, rtx, reader) - outputs)
 
 
 def transaction_maximum_withdraw(consensus: Consensus, rtx: ResolvedTransaction, reader: HeaderProvider) -> int:
     """RFC 23 "Withdraw Phase 2": shannons that inputs are worth; withdrawing cells prove deposit and phase 1."""
-    header_deps, witnesses = rtx.transaction.body.header_deps, rtx.transaction.witnesses
+    transaction = rtx.transaction  # its witnesses may be many, and are read only for who withdraws
     worth = (
-        maximum_withdraw_of_input(index, cell, header_deps, witnesses, reader)
+        maximum_withdraw_of_input(index, cell, transaction.body.header_deps, transaction.witnesses, reader)
         if is_withdrawing(consensus, cell)
         else cell.capacity
         for index, cell in enumerate(rtx.inputs)

@@ -14,6 +14,7 @@ from consensus.errors import CkbError, TransactionError
 from consensus.params import TX_VERSION, Consensus
 from consensus.rules.dao import is_dao_script
 from consensus.rules.hardfork import ENABLED_HASH_TYPES, is_hash_type
+from consensus.rules.outputs import facts_of_large, outputs_capacity
 from consensus.rules.since import verify_since
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, CellOutput, OutPoint, Transaction
@@ -283,7 +284,7 @@ def verify_capacity_sum(consensus: Consensus, rtx: ResolvedTransaction) -> None:
     """
     if any(is_dao_script(consensus, cell.output.type_) for cell in rtx.inputs):
         return
-    inputs_sum, outputs_sum = rtx.inputs_capacity(), rtx.outputs_capacity()
+    inputs_sum, outputs_sum = rtx.inputs_capacity(), outputs_capacity(rtx.transaction)
     if max(inputs_sum, outputs_sum) > U64_MAX:
         raise CapacityOverflowError
     if inputs_sum < outputs_sum:
@@ -292,6 +293,9 @@ def verify_capacity_sum(consensus: Consensus, rtx: ResolvedTransaction) -> None:
 
 def verify_occupied_capacity(transaction: Transaction) -> None:
     """RFC 22 "Cell Data": an output occupies no more bytes than its capacity in CKBytes."""
+    facts = facts_of_large(transaction)
+    if facts is not None and facts.pays_for_bytes:
+        return
     body = transaction.body
     for index, (output, data) in enumerate(zip(body.outputs, body.outputs_data, strict=True)):
         occupied = output.occupied_capacity(len(data))

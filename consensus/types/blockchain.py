@@ -203,7 +203,8 @@ class Transaction(Table):
     def is_cellbase(self) -> bool:
         """Has exactly one input, which is null, and exactly one witness."""
         inputs = self.body.inputs
-        return len(inputs) == 1 and len(self.witnesses) == 1 and inputs[0].previous_output.is_null
+        # Witnesses last: a peer's transaction may have a hundred thousand, and to count them finds each.
+        return len(inputs) == 1 and inputs[0].previous_output.is_null and len(self.witnesses) == 1
 
     def output_keys(self) -> list[bytes]:
         """Out points (36 bytes) of its outputs."""

@@ -297,7 +297,3 @@ class ResolvedTransaction:
     def inputs_capacity(self) -> int:
         """Shannons."""
         return sum(cell.capacity for cell in self.inputs)
-
-    def outputs_capacity(self) -> int:
-        """Shannons."""
-        return sum(output.capacity for output in self.transaction.body.outputs)

@@ -35,7 +35,7 @@ from consensus.codec.molecule import (
 )
 from consensus.codec.molecule.kinds import Check, T
 from consensus.crypto.hashing import ckb_hash
-from consensus.kernels.strict import Strict, verify_strict
+from consensus.kernels.strict import LARGE, Strict, verify_strict
 from consensus.types.blockchain import (
     PROPOSAL_SHORT_ID_VEC,
     TRANSACTION_VEC,
@@ -92,10 +92,6 @@ class InIBD(Table):
 SYNC_MESSAGE = UnionKind("SyncMessage", {0: GetHeaders, 1: SendHeaders, 2: GetBlocks, 3: SendBlock, 8: InIBD})
 
 # --- relay ---
-
-
-LARGE = 4096
-"""Bytes from which on transactions are checked by generated code: thousands of parts would keep the event loop."""
 
 
 class _PeersTransaction(CompositeKind[Transaction]):

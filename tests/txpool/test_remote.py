@@ -230,6 +230,16 @@ async def test_a_child_waits_for_its_parent() -> None:
         assert await made.orphan_count() == 0
 
 
+async def test_of_an_orphan_only_its_bytes_are_kept() -> None:
+    """Objects of its parts, which rules have looked at, would be many times as much."""
+    async with remote() as made:
+        child = made.funds.spend(cell_of(made.funds.spend()))
+        await made.after(child)
+        kept = made.funds.pool.remote.orphans.find(child.hash)
+        assert kept is not None
+        assert "body" not in vars(kept.item.transaction)
+
+
 async def test_a_long_line_comes_in_whatever_its_order() -> None:
     async with remote() as made:
         line = [made.funds.spend()]

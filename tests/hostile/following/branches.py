@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
@@ -32,8 +35,10 @@ from network.messages.protocols import (
 from network.peer import Peer
 from tests.hostile.following.lab import Attack, Lab, say
 from tests.hostile.peers import Say
+from tests.support.nodes.quiet import submit, template_block
 
 BRANCH: Final = 1900
+STOPPED_S: Final = 2.0
 
 
 class LowWork(Attack):
@@ -152,6 +157,34 @@ class BadBlock(_Branch):
             for block_hash in message.block_hashes:
                 if block_hash in self.blocks:
                     peer.send(*say(SYNC, SendBlock(block=self.blocks[block_hash])))
+
+
+class Stopped(Attack):
+    """Tells of a block first, and is stopped (SIGSTOP) when it is asked for it. The miner has it from then on."""
+
+    rate = 1.0
+    blocks: ClassVar[dict[bytes, Block]] = {}
+
+    def next(self) -> Say:
+        good = template_block(self.lab.miner)
+        block = good.replace(header=good.header.with_fields(nonce=self.rng.getrandbits(60)))
+        self.blocks[block.hash] = block
+        return say(SYNC, SendHeaders(headers=[block.header]))
+
+    def heard(self, peer: Peer, message: Composite) -> None:
+        asked = message.block_hashes if isinstance(message, GetBlocks) else ()
+        held = [self.blocks.pop(each) for each in asked if each in self.blocks]
+        for block in held:
+            submit(self.lab.miner, block)
+        if held:
+            _stop_for(STOPPED_S)
+
+
+def _stop_for(seconds: float) -> None:
+    """This process, and all peers in it; its connections stay."""
+    own = os.getpid()
+    subprocess.Popen(["sh", "-c", f"sleep {seconds}; kill -CONT {own}"])
+    os.kill(own, signal.SIGSTOP)
 
 
 class _Compact(Attack):
@@ -364,6 +397,7 @@ BRANCHES: Final = (
     OddBodies,
     BadHeaderDeep,
     BadBlock,
+    Stopped,
     NeverComplete,
     TooManyIds,
     UnknownUncles,

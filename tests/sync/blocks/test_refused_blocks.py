@@ -3,12 +3,16 @@ peer's fault, and the others go on."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Final
+
 import pytest
 
-from ckb_node.chain.errors import KnownInvalidBlockError
+from ckb_node.chain.errors import InvalidParentError, KnownInvalidBlockError
+from ckb_node.chain.events import Verdict
 from ckb_node.sync.blocks.waiting import AfterFault, ForPeers
 from consensus.rules.block import ProposalsHashError
-from tests.support.chains.branches import branch_on_bad, with_wrong_dao
+from tests.support.chains.branches import branch, branch_on_bad, with_wrong_dao
 from tests.sync.blocks.kit import CHAIN, Node, empty_chain, false_body
 
 
@@ -65,6 +69,37 @@ async def test_who_gives_a_bad_block_is_banned_and_others_go_on(is_ibd: bool) ->
     node.run([honest])
     assert node.height == 30
     assert not honest.has_ended
+
+
+DEEP: Final = 7
+OWN: Final = 3
+
+
+@pytest.mark.parametrize("is_ibd", [True, False])
+@pytest.mark.parametrize("depth", range(DEEP))
+async def test_a_branch_is_used_up_to_its_bad_block(depth: int, is_ibd: bool) -> None:
+    """The node has some blocks of its own above the fork; the branch has more, and one of them is bad."""
+    base, own = empty_chain(5), empty_chain(5 + OWN)
+    good = await branch(b"another miner", depth + 1, base)
+    bad = with_wrong_dao(good[-1])
+    used = [*base, *good[:-1]]
+    above = await branch_on_bad(b"above", DEEP - depth, [*used, bad])
+    node = Node(is_ibd=is_ibd)
+    for block in own:
+        node.chain.writer.process(block)
+    liar = node.giver([*used, bad, *above])
+    node.wake()
+    node.run([liar], seconds=2.0)
+    assert liar.fake.banned is not None
+    assert liar.fake.banned[0] == 300
+    assert "401" in liar.fake.banned[1]
+    assert bad.hash.hex() in liar.fake.banned[1]
+    tip = used[-1] if depth > OWN else own[-1]
+    assert node.chain.tip().hash == tip.hash
+    for block in (bad, *above):  # from whomever they come again
+        with suppress(KnownInvalidBlockError, InvalidParentError):
+            assert node.chain.writer.process(block) is Verdict.ORPHAN
+    assert node.chain.tip().hash == tip.hash
 
 
 async def test_only_who_gave_the_bad_block_is_banned() -> None:
