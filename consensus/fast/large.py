@@ -22,9 +22,10 @@ def is_sound_large(transaction: Transaction) -> bool:
         return False
     raw = transaction.raw
     version, deps, headers, inputs, *_ = trusted_bounds(raw, U32.unpack_from(raw, NUMBER_SIZE)[0])
+    actual_version, input_count = (int(U32.unpack_from(raw, at)[0]) for at in (version, inputs))
     return (
-        U32.unpack_from(raw, version)[0] == TX_VERSION
-        and U32.unpack_from(raw, inputs)[0] > 0
+        actual_version == TX_VERSION
+        and input_count > 0
         and 0 < facts.outputs == facts.data
         and ENABLED_HASH_TYPES.issuperset(facts.lock_hash_types)
         and all(map(is_hash_type, facts.type_hash_types))
@@ -36,6 +37,6 @@ def is_sound_large(transaction: Transaction) -> bool:
 
 def _repeats(raw: bytes, vector: int, size: int) -> bool:
     """A vector of items of one size has one of them twice."""
-    count = U32.unpack_from(raw, vector)[0]
+    count: int = U32.unpack_from(raw, vector)[0]
     first = vector + NUMBER_SIZE
     return len({raw[at : at + size] for at in range(first, first + count * size, size)}) != count
