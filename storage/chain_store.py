@@ -83,6 +83,8 @@ class ChainStore:
         self._path: Final = path
         self._headers: Final = HeaderCache()
         self._writing: Final = threading.Lock()
+        self._shared: ChainView | None = None
+        self._sharing: Final = threading.Lock()
         bring_to_version(store, path)
         check_serials(store, path)
         last = store.get(META_ARCHIVE)
@@ -146,12 +148,27 @@ class ChainStore:
         """The chain as of the last commit; a few microseconds."""
         return ChainView(self._store.snapshot(), self._archive, self._path, self._headers)
 
+    def shared_view(self) -> ChainView:
+        """As `view`, one for all until the next commit: it is not closed by those who use it, and not kept."""
+        view = self._shared
+        if view is None:
+            with self._sharing:
+                view = self._shared = self._shared or self.view()
+        return view
+
+    def _share_no_more(self) -> None:
+        """There is a newer state. Who reads from the old one holds it until then, and the engine its old values."""
+        with self._sharing:
+            self._shared = None
+
     def begin(self) -> ChainTxn:
         """Begin to write; raises WriterBusy while another transaction has not ended."""
         if not self._writing.acquire(blocking=False):
             raise WriterBusy(self._path, "another transaction has not ended")
         serial = current_serial(self._store)
-        return ChainTxn(self._store, self._archive, self._path, self._headers, serial, self._writing.release)
+        return ChainTxn(
+            self._store, self._archive, self._path, self._headers, serial, self._share_no_more, self._writing.release
+        )
 
     def check_identity(self, genesis_hash: bytes, spec_hash: bytes) -> None:
         """ChainMismatch when the database has another genesis block, SpecMismatch when only the spec is another."""
@@ -164,6 +181,7 @@ class ChainStore:
 
     def close(self) -> None:
         """Close database and archive; an unfinished transaction is lost."""
+        self._share_no_more()
         self._archive.close()
         self._store.close()
 

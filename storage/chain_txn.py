@@ -84,9 +84,11 @@ class ChainTxn(ChainState):
         path: Path,
         headers: HeaderCache,
         serial: int,
+        on_commit: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
-        """For ChainStore.begin. `serial` is that of the last commit; `on_end` is called once."""
+        """For ChainStore.begin. `serial` is that of the last commit; `on_commit` is called after each write, `on_end`
+        once."""
         self._overlay: Final = Overlay(store)
         super().__init__(self._overlay, archive, path, headers, serial)
         self._store: Final = store
@@ -108,6 +110,7 @@ class ChainTxn(ChainState):
         self._saved: tuple[dict[bytes, Header], list[bytes]] = {}, []
         self._saved_end: Location | None = None
         self._saved_mark: CommitMark | None = None
+        self._on_commit: Final = on_commit
         self._on_end: Callable[[], None] | None = on_end
 
     def __enter__(self) -> Self:
@@ -362,7 +365,7 @@ class ChainTxn(ChainState):
             if self._writer is not None:
                 self._writer.shutdown()
             if self._saving is not None and self._saving.exception() is None:
-                self._tell_cache(*self._saved)  # the save succeeded, but `wait_saved` was not called
+                self._tell_readers(*self._saved)  # the save succeeded, but `wait_saved` was not called
                 self._kept_end = self._saved_end
             if self._kept_end is not None and self._kept_end != self._archive.end():
                 self._archive.take_back(self._kept_end)
@@ -385,7 +388,7 @@ class ChainTxn(ChainState):
         self._overlay.commit(self._store, sync=sync)
         if sync:
             self._note(mark)
-        self._tell_cache(self._fresh_headers, self._deleted)
+        self._tell_readers(self._fresh_headers, self._deleted)
 
     def _write_synced(self, write: Callable[[], None]) -> None:
         """The other thread's part of `save`."""
@@ -400,7 +403,7 @@ class ChainTxn(ChainState):
             self._note(self._saved_mark)
             self._overlay.forget_handed_over()
             headers, deleted = self._saved
-            self._tell_cache(headers, deleted)
+            self._tell_readers(headers, deleted)
             for block_hash, header in headers.items():
                 if self._fresh_headers.get(block_hash) is header:
                     del self._fresh_headers[block_hash]
@@ -426,11 +429,12 @@ class ChainTxn(ChainState):
         if mark is not None:
             self._archive.note_commit(mark)
 
-    def _tell_cache(self, headers: dict[bytes, Header], deleted: Sequence[bytes]) -> None:
-        """Update the header cache for readers of the last commit."""
+    def _tell_readers(self, headers: dict[bytes, Header], deleted: Sequence[bytes]) -> None:
+        """Update what readers of the last commit share."""
         for block_hash in deleted:
             self._headers.forget(block_hash, self._serial)
         self._headers.put_all(headers, self._serial)
+        self._on_commit()
 
     def _refuse_when_ended(self) -> None:
         if self._on_end is None:

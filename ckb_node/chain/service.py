@@ -99,6 +99,10 @@ class ChainService:
         """The newest committed state of the main chain."""
         return self._writer.store.view()
 
+    def shared_view(self) -> ChainView:
+        """The same, one for all who only look: it is not closed, and not kept."""
+        return self._writer.store.shared_view()
+
     def listen(self, listener: ChangeListener) -> None:
         """Call `listener` on the event loop after each change of the tip."""
         self._listeners.append(listener)

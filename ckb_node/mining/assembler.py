@@ -129,8 +129,7 @@ class BlockAssembler:
         """The newest template; only its time differs from the last one while tip, pool and uncles are the same."""
         async with self._building:
             template = self._template
-            self.uncles.forget_before(self._pool.reader.tip_epoch().start_number)
-            state = self._pool.version, self.uncles.version
+            state = self._newest_state()
             if template is None or state != self._state:
                 inputs = self._inputs()
                 with self._pause_waiting():
@@ -140,7 +139,22 @@ class BlockAssembler:
                 if self._pool.reader is inputs.reader:
                     for entry, error in built.impossible:
                         self._pool.drop_impossible(entry, error)
-        return template.at(max(self._now_ms(), template.current_time))
+        return template.at(self._time_of(template))
+
+    def template_at_hand(self) -> tuple[BlockTemplate, int] | None:
+        """The newest template, if it is made already, and the time that `block_template` would give it."""
+        template = self._template
+        if template is None or self._building.locked() or self._newest_state() != self._state:
+            return None
+        return template, self._time_of(template)
+
+    def _newest_state(self) -> tuple[int, int]:
+        """Versions of what a template is made of."""
+        self.uncles.forget_before(self._pool.reader.tip_epoch().start_number)
+        return self._pool.version, self.uncles.version
+
+    def _time_of(self, template: BlockTemplate) -> int:
+        return max(self._now_ms(), template.current_time)
 
     def _inputs(self) -> _TemplateInputs:
         """The pool's own view of the chain, so that what it offers is of that very state."""

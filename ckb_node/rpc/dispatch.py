@@ -132,28 +132,38 @@ class Dispatcher:
 
     async def _batch_response(self, client: str, calls: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
         """The array of response objects to a batch, part by part."""
-        separator = b"["
+        ready = _Ready()
         turns = self._turns_of(asyncio.get_running_loop())
         if len(calls) > SHORT_BATCH:
             await turns.take()
         turn_ends = time.perf_counter() + TURN_S
         for call in calls:
-            response = self._short_response(call) or await self._response_to(call)
-            if isinstance(response, bytes) and len(response) <= PIECE_BYTES:
-                yield separator + response
-                separator = b","
-            elif response is not None:
-                async with aclosing(self._in_parts(client, response)) as parts:
+            if (short := self._short_response(call)) is not None:
+                ready.add(short)
+            else:
+                if ready.size:
+                    yield ready.taken()
+                async with aclosing(self._other_response(client, call, ready)) as parts:
                     async for part in parts:
-                        yield separator + part
-                        separator = b""
-                separator = b","
-            if time.perf_counter() >= turn_ends:
+                        yield part
+            if time.perf_counter() >= turn_ends or ready.size >= PIECE_BYTES:
+                if ready.size:
+                    yield ready.taken()
                 await asyncio.sleep(0)
                 await turns.take()
                 turn_ends = time.perf_counter() + TURN_S
-        if separator == b",":
-            yield b"]"
+        if end := ready.end():
+            yield end
+
+    async def _other_response(self, client: str, call: msgspec.Raw, ready: _Ready) -> AsyncGenerator[bytes, None]:
+        """The response object to a call of a batch, behind those that are `ready`; none to a notification."""
+        response = await self._response_to(call)
+        if response is not None:
+            separator = ready.separator()
+            async with aclosing(self._in_parts(client, response)) as parts:
+                async for part in parts:
+                    yield separator + part
+                    separator = b""
 
     def _turns_of(self, loop: asyncio.AbstractEventLoop) -> Turns:
         if self._turns is None:
@@ -252,6 +262,39 @@ class Dispatcher:
             raise
         except Exception as error:
             raise told(method, error) from error
+
+
+class _Ready:
+    """Responses of a batch that are ready, and can be sent as one piece."""
+
+    def __init__(self) -> None:
+        self._responses: Final[list[bytes]] = []
+        self._is_first = True
+        self.size = 0
+
+    def add(self, response: bytes) -> None:
+        """Behind the others."""
+        self._responses.append(response)
+        self.size += len(response)
+
+    def separator(self) -> bytes:
+        """What stands before a response that is sent next."""
+        separator, self._is_first = b"[" if self._is_first else b",", False
+        return separator
+
+    def taken(self) -> bytes:
+        """The text of those that are ready, if there are any; they are no more."""
+        if not self._responses:
+            return b""
+        text = self.separator() + b",".join(self._responses)
+        self._responses.clear()
+        self.size = 0
+        return text
+
+    def end(self) -> bytes:
+        """The text of the rest, and the end of the array; nothing for a batch without any response."""
+        rest = self.taken()
+        return b"" if self._is_first else rest + b"]"
 
 
 def _called_by(client: str, session: Session | None, *, is_foreign: bool) -> None:

@@ -14,6 +14,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any, Final, Protocol
 
+from ckb_node.rpc.known_heads import KnownHeads
 from ckb_node.rpc.turns import Turns
 
 
@@ -151,6 +152,7 @@ class Guard:
         self.turns: Final = Turns(self.loop, HASTY_PER_ROUND, self._pause_s)
         self.short_turns: Final = Turns(self.loop, SHORT_PER_ROUND, self._pause_s)
         self.buffer: Final = memoryview(bytearray(READ_BYTES))
+        self.heads: Final = KnownHeads()
         self._of_address: Final[Counter[str]] = Counter()
         self.waiting: Final[dict[Guarded, None]] = {}
         """Those that wait for their client, the longest first."""

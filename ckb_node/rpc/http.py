@@ -118,7 +118,7 @@ class HttpServer:
         """Bind; OSError when the address cannot be had. Port 0 takes a free one."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self.guard, self._manager, self._answer_at_once), host, port, backlog=ACCEPTED_AT_ONCE
+            lambda: Connection(self.guard, self._manager, self), host, port, backlog=ACCEPTED_AT_ONCE
         )
         listen_deeper(self._server)
 
@@ -160,8 +160,8 @@ class HttpServer:
             is_kept = connection.end() and is_kept
         return _KEPT if is_kept else _CLOSED
 
-    def _answer_at_once(self, message: RawRequestMessage, body: bytes, client: str) -> bytes | None:
-        """Satisfies `http_connection.AtOnce`: calls of plain requests of HTTP/1.1."""
+    def caller(self, message: RawRequestMessage) -> bool | None:
+        """See `http_connection.AtOnce`: of plain requests of HTTP/1.1."""
         headers = message.headers
         if (
             message.method != "POST"
@@ -169,15 +169,18 @@ class HttpServer:
             or message.should_close
             or message.path[:1] != "/"
             or UPGRADE in headers
-            or len(body) > self.limits.body_bytes
-            or self._dispatcher is None
         ):
             return None
         try:
-            standing = self._standing_of(headers.getall(ORIGIN, ()), headers.get(HOST))
+            return self._standing_of(headers.getall(ORIGIN, ()), headers.get(HOST)) is Standing.FOREIGN
         except _RefusedError:
             return None
-        answer = self._dispatcher.at_once(body, client, is_foreign=standing is Standing.FOREIGN)
+
+    def answer(self, body: bytes, client: str, *, is_foreign: bool) -> bytes | None:
+        """See `http_connection.AtOnce`."""
+        if self._dispatcher is None or len(body) > self.limits.body_bytes:
+            return None
+        answer = self._dispatcher.at_once(body, client, is_foreign=is_foreign)
         return None if answer is None else whole(RESULT, b"", answer)
 
     def _standing_of(self, origins: Sequence[str], host: str | None) -> Standing:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from ckb_node.rpc.guard import FREE_BYTES, HASTY_S, Guard, HttpLimits, Phase, Unsent
 from ckb_node.rpc.http_answers import refusal
+from ckb_node.rpc.known_heads import KnownHead
 from ckb_node.runtime.client import client_of, site_of
 
 log = structlog.get_logger("rpc")
@@ -46,8 +47,18 @@ _OFFER = re.compile(rb"(?i)\r\nupgrade:(?![ \t]*websocket[ \t]*\r\n)")
 _IGNORED = b"\r\nx-grade:"
 """As long as the name that it replaces."""
 
-AtOnce = Callable[[RawRequestMessage, bytes, str], bytes | None]
-"""The whole answer to a request with this head and body, of this sharer; None when it needs more than that."""
+
+class AtOnce(Protocol):
+    """Answers requests that need no waiting."""
+
+    def caller(self, message: RawRequestMessage) -> bool | None:
+        """Whether a web page of another machine calls; None for a head that needs more than an answer to its body."""
+        ...
+
+    def answer(self, body: bytes, client: str, *, is_foreign: bool) -> bytes | None:
+        """The whole answer to a body; None when it needs waiting."""
+        ...
+
 
 _SETTINGS: Final[dict[str, Any]] = {
     "access_log": None,
@@ -98,6 +109,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         "_guard",
         "_has_ended",
         "_is_ahead",
+        "_is_between",
         "_is_sending",
         "_left_over",
         "_received",
@@ -129,6 +141,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self.deadline = guard.loop.time() + guard.limits.idle_seconds
         self._answered_at = 0.0
         self._is_ahead = self._is_sending = self._has_ended = self.is_late = False
+        self._is_between = False
+        """The last request was answered at once, and nothing came after it: the parser is where a request begins."""
 
     # ------------------------------------------------------------ from the transport
 
@@ -154,7 +168,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came. asyncio by itself would read 256 KiB at a time of each connection before it looks at others."""
-        self.data_received(bytes(self._guard.buffer[:nbytes]))
+        data = bytes(self._guard.buffer[:nbytes])
+        if not (self._is_between and self._answers_known(data)):
+            self._is_between = False
+            self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
         if self._close:
@@ -220,25 +237,42 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def answers_at_once(self, data: bytes, message: RawRequestMessage) -> bool:
         """Whether `data`, just received, is a whole request that needs no waiting; it is answered then. No task is
         made for it and none of the library's objects, which would take longer than the answer."""
-        body = data[data.find(_HEAD_END) + len(_HEAD_END) :]
+        head, end, body = data.partition(_HEAD_END)
         if (
             len(body) > AT_ONCE_BYTES
             or message.headers.get(CONTENT_LENGTH) != str(len(body))
             or self.phase is not Phase.HEAD
             or self._received != len(data)
             or self._messages
-            or self._paused
-            or self._wire is None
         ):
+            return False
+        is_foreign = self._at_once.caller(message)
+        if is_foreign is None or not self._answers_body(body, is_foreign=is_foreign):
+            return False
+        self._received, self.phase, self._is_between = 0, Phase.IDLE, True
+        self._guard.heads.note(head + end, KnownHead(len(body), is_foreign))
+        return True
+
+    def _answers_known(self, data: bytes) -> bool:
+        """As `answers_at_once`, for a head that need not be parsed."""
+        at = data.find(_HEAD_END) + len(_HEAD_END)
+        known = self._guard.heads.get(data[:at])
+        if known is None or len(data) - at != known.body_bytes or self._close or self.phase is not Phase.IDLE:
+            return False
+        return self._answers_body(data[at:], is_foreign=known.is_foreign)
+
+    def _answers_body(self, body: bytes, *, is_foreign: bool) -> bool:
+        """Whether it is this connection's turn, and its request needs no waiting; it is answered then."""
+        if self._paused or self._wire is None:
             return False
         now = self._loop.time()
         if now < self._answered_at + HASTY_S and not self._guard.short_turns.take_now():
             return False
-        answer = self._at_once(message, body, self.sharer)
+        answer = self._at_once.answer(body, self.sharer, is_foreign=is_foreign)
         if answer is None:
             return False
         self._wire.write(answer)
-        self._answered_at, self._received, self.phase = now, 0, Phase.IDLE
+        self._answered_at = now
         self.deadline = now + self._guard.limits.idle_seconds
         self._guard.await_client(self)
         return True

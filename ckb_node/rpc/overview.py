@@ -83,7 +83,7 @@ async def _mining(services: Services) -> MiningInfoJson:
 
 
 async def _pool(services: Services) -> TerminalPoolInfoJson:
-    info = await services.pool.info()
+    info = services.pool.info()
     committing = 0 if services.miner is None else len((await services.miner.block_template()).transactions)
     return terminal_pool_json(info, committing, services.rejected_count())
 

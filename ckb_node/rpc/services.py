@@ -89,6 +89,10 @@ class ChainService(Protocol):
         """The newest state. Cheap; a method takes it once and answers from it alone."""
         ...
 
+    def shared_view(self) -> ChainView:
+        """The same for calls that are answered at once: one for all of them, which none closes or keeps."""
+        ...
+
     async def submit_block(self, block: Block) -> bytes:
         """Verify, store and announce a block whose header commits to its body; its hash.
 
@@ -162,7 +166,7 @@ class PoolService(Protocol):
         """Forget transactions that wait for verification."""
         ...
 
-    async def info(self) -> PoolInfo: ...
+    def info(self) -> PoolInfo: ...
 
     async def ids(self) -> PoolIds:
         """Those at the time of the call, without those that leave during the iteration."""
@@ -206,6 +210,10 @@ class MinerService(Protocol):
 
     async def block_template(self) -> BlockTemplate:
         """The newest template on the tip."""
+        ...
+
+    def template_at_hand(self) -> tuple[BlockTemplate, int] | None:
+        """The newest template, if it need not be made, and its time now in ms."""
         ...
 
     async def calculate_dao_field(self, template: BlockTemplate) -> bytes:
@@ -403,4 +411,5 @@ class Services:
     room: AnswerRoom = field(default_factory=AnswerRoom)
     """For answers that clients have not taken yet."""
     kept: KeptTexts = field(default_factory=KeptTexts)
-    """Answers that cannot change: blocks by hash, committed transactions by the hashes of block and transaction."""
+    """Answers that cannot change: blocks and headers by hash, committed transactions by the hashes of block and
+    transaction."""

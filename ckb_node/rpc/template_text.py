@@ -74,5 +74,10 @@ def template_text(template: BlockTemplate) -> EncodedJson[BlockTemplateJson]:
         before, _, behind = rest[rest.index(b'"') :].partition(_NO_TRANSACTIONS)  # uncles have no such member
         texts = b",".join(_TEXTS.of(template.transactions))
         template.text[:] = [head + _TIME, b'%b"transactions":[%b]%b' % (before, texts, behind)]
+    return EncodedJson(text_at(template, template.current_time))
+
+
+def text_at(template: BlockTemplate, time_ms: int) -> bytes:
+    """The text of a template that `is_written`, with another time."""
     head, rest = template.text
-    return EncodedJson(head + uint_text(template.current_time).encode() + rest)
+    return head + uint_text(time_ms).encode() + rest

@@ -29,7 +29,7 @@ class PoolAnswers:
         """Transactions that wait for verification."""
         return len(self._verify_queue) + len(self.remote)
 
-    async def info(self) -> views.PoolInfo:
+    def info(self) -> views.PoolInfo:
         pool, graph, readmission = self.pool, self.pool.graph, self._readmission
         proposed = graph.count(Status.PROPOSED)
         return views.PoolInfo(

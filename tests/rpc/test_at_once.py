@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp.http import RawRequestMessage
 
 from ckb_node.rpc.dispatch import Dispatcher
+from ckb_node.rpc.http_connection import Connection
+from ckb_node.rpc.known_heads import MAX_HEAD_BYTES, MAX_HEADS, KnownHead, KnownHeads
+from ckb_node.rpc.origin import OriginPolicy
 from tests.rpc.kit import RpcChain, commit, rpc_chain, side_block
-from tests.rpc.kit_http import post, running
+from tests.rpc.kit_http import Client, post, running
 from tests.rpc.kit_http import rpc as request_of
-from tests.support.asking import uint_text
+from tests.support.asking import as_json, uint_text
 
 UNKNOWN = "0x" + "11" * 32
 
@@ -121,8 +125,90 @@ async def test_cheap_calls_of_all_kinds(rpc: RpcChain) -> None:
         ("local_node_info", ()),
     ):
         assert "result" in await same(rpc.dispatcher, method, *params)
-    assert await same(rpc.dispatcher, "get_block_template") is None, "it waits"
+    assert (await same(rpc.dispatcher, "tx_pool_info"))["result"]["tip_hash"] == block_hash
     assert "error" in await same(rpc.dispatcher, "get_header", "0x1")
+
+
+async def test_answers_follow_the_tip_of_both_branches(rpc: RpcChain) -> None:
+    """One state of the chain serves many calls, until there is another."""
+    first = await rpc.node.mine()
+    for _ in range(2):
+        assert (await same(rpc.dispatcher, "get_tip_header"))["result"]["hash"] == uint_text(first.hash)
+    await rpc.node.chain.truncate(rpc.node.consensus.genesis_hash)
+    assert (await same(rpc.dispatcher, "get_tip_block_number"))["result"] == "0x0"
+    assert (await same(rpc.dispatcher, "get_header", uint_text(first.hash)))["result"] is None
+    second = await rpc.node.mine()
+    assert (await same(rpc.dispatcher, "get_tip_header"))["result"]["hash"] == uint_text(second.hash)
+
+
+async def test_templates_that_are_made(rpc: RpcChain) -> None:
+    body = body_of("get_block_template")
+    assert rpc.dispatcher.at_once(body) is None, "it waits"
+    made = json.loads(await rpc.dispatcher.dispatch(body))["result"]
+    at_hand = json.loads(rpc.dispatcher.at_once(body) or b"")["result"]
+    assert int(at_hand["current_time"], 16) > int(made["current_time"], 16)
+    assert at_hand | {"current_time": ""} == made | {"current_time": ""}
+    assert json.loads(rpc.dispatcher.at_once(body_of("get_block_template", "0x")) or b"")["error"]["code"] == -32602
+    await rpc.call("send_transaction", as_json(rpc.alice_pays()))
+    assert rpc.dispatcher.at_once(body) is None, "there is a transaction to propose"
+    assert (await rpc.call("get_block_template"))["proposals"]
+    async with rpc.node.assembler._building:
+        assert rpc.dispatcher.at_once(body) is None, "another caller's is being made"
+
+
+async def test_heads_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes behind a head that was parsed before is taken as the parser takes it, whatever came in between."""
+    whole = post(request_of("echo", "a"))
+    options = b"OPTIONS / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(whole)
+    parsed: list[bytes] = []
+    plainly = Connection.answers_at_once
+
+    def noted(connection: Connection, data: bytes, message: RawRequestMessage) -> bool:
+        parsed.append(data)
+        return plainly(connection, data, message)
+
+    monkeypatch.setattr(Connection, "answers_at_once", noted)
+    async with running() as node, node.client() as client, node.client() as other:
+
+        async def said(data: bytes, by: Client = client) -> Any:
+            await by.send(data)
+            return (await by.answer()).json()
+
+        for text in ("a", "b", "c"):
+            assert (await said(post(request_of("echo", text))))["result"] == text
+        assert len(parsed) == 1, "the others have the same head"
+        assert (await said(whole, other))["result"] == "a"
+        assert (await said(whole, other))["result"] == "a"
+        assert len(parsed) == 2, "each connection begins with the parser"
+        assert (await said(whole[:-1] + b"["))["error"]["code"] == -32700
+        assert (await said(whole[:-1] + b"}" + whole))["result"] == "a"
+        assert (await client.answer()).json()["result"] == "a"
+        await client.send(whole[:-1])
+        assert (await said(whole[-1:]))["result"] == "a"
+        assert (await said(post(b"[" + request_of("echo", "a") + b"]")))[0]["result"] == "a"
+        assert (await said(whole))["result"] == "a"
+        await client.send(options)
+        assert (await client.answer()).status == 200
+        await client.send(whole)  # the body of that request
+        assert await client.is_closed()
+
+
+async def test_what_a_page_may_not_ask_it_may_not_with_a_known_head() -> None:
+    policy = OriginPolicy(frozenset({"https://dapp.example"}))
+    async with running(policy) as node, node.client() as client:
+        for headers in ([], [b"Origin: https://dapp.example"]) * 3:
+            await client.send(post(request_of("command"), *headers))
+            assert ("error" in (await client.answer()).json()) == bool(headers)
+
+
+async def test_known_heads_are_bounded() -> None:
+    heads = KnownHeads()
+    for number in range(3 * MAX_HEADS):
+        heads.note(b"%d" % number, KnownHead(number, is_foreign=False))
+        assert heads.get(b"%d" % number) == KnownHead(number, is_foreign=False)
+    assert sum(heads.get(b"%d" % number) is not None for number in range(3 * MAX_HEADS)) <= MAX_HEADS
+    heads.note(b"x" * (MAX_HEAD_BYTES + 1), KnownHead(1, is_foreign=False))
+    assert heads.get(b"x" * (MAX_HEAD_BYTES + 1)) is None
 
 
 async def test_requests_by_http_that_are_no_plain_ones() -> None:

@@ -116,6 +116,28 @@ def test_a_discarded_transaction_leaves_nothing(store: ChainStore) -> None:
         assert view.spec_hash() == b"s" * 32
 
 
+def test_a_shared_view_is_that_of_the_last_commit(store: ChainStore) -> None:
+    nodes = grow(store, 3)
+    shared = store.shared_view()
+    assert store.shared_view() is shared
+    with store.begin() as txn:
+        new = child(Random(2), nodes[-1])
+        move_tip(txn, nodes[-1], new)
+        assert store.shared_view() is shared, "nothing is committed"
+        txn.commit(sync=False)
+    assert shared.tip_header() == nodes[-1].block.header, "who reads from it goes on"
+    old = weakref.ref(shared)
+    del shared
+    assert old() is None, "the engine may drop old values"
+    assert store.shared_view().tip_header() == new.block.header
+    with store.begin() as txn:
+        other = child(Random(5), new)
+        move_tip(txn, new, other)
+        txn.save()
+        txn.wait_saved()
+        assert store.shared_view().tip_header() == other.block.header
+
+
 def test_headers_that_are_kept_do_not_keep_their_blocks(store: ChainStore) -> None:
     nodes = grow(store, 3)
     for node in nodes:

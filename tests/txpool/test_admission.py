@@ -41,7 +41,7 @@ async def test_a_good_transaction_is_taken() -> None:
         answer = await funds.pool.transaction(tx.hash)
         assert isinstance(answer, views.PoolTransaction)
         assert (answer.transaction, answer.state, answer.fee) == (tx, views.TxState.PENDING, FEE)
-        info = await funds.pool.info()
+        info = funds.pool.info()
         assert (info.pending, info.proposed, info.total_tx_size) == (1, 0, tx.size_in_block)
         assert answer.cycles
         assert info.total_tx_cycles == answer.cycles
@@ -64,7 +64,7 @@ async def test_too_many_ancestors() -> None:
             chain.append(funds.spend(cell_of(chain[-1])))
         await funds.submit(*chain[:3])
         assert isinstance(await funds.refusal(chain[3]), TooManyAncestors)
-        assert (await funds.pool.info()).pending == 3
+        assert funds.pool.info().pending == 3
 
 
 async def test_too_large() -> None:
@@ -229,11 +229,11 @@ async def test_waiting_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         async with asyncio.TaskGroup() as tasks:
             first = [tasks.create_task(funds.pool.submit(tx)) for tx in transactions[:2]]
             await asyncio.sleep(0)
-            assert (await funds.pool.info()).verify_queue_size == 2
+            assert funds.pool.info().verify_queue_size == 2
             assert isinstance(await funds.refusal(transactions[2]), PoolFull)
             worker.release()
         assert [await task for task in first] == [tx.hash for tx in transactions[:2]]
-        assert (await funds.pool.info()).verify_queue_size == 0
+        assert funds.pool.info().verify_queue_size == 0
         funds.pool._verify_queue = waiting.VerifyQueue(Stop(), max_bytes=transactions[2].raw_size - 1)
         assert isinstance(await funds.refusal(transactions[2]), PoolFull)
 
@@ -273,7 +273,7 @@ async def test_an_output_of_the_pool_can_be_spent_and_read() -> None:
 
 async def test_fee_rate_estimate_walks_the_pool() -> None:
     async with funded() as funds:
-        least = (await funds.pool.info()).min_fee_rate
+        least = funds.pool.info().min_fee_rate
         assert await funds.pool.estimate_fee_rate(views.FeePriority.HIGH_PRIORITY, fallback=True) == least
         with pytest.raises(views.FeeEstimateError):
             await funds.pool.estimate_fee_rate(views.FeePriority.HIGH_PRIORITY, fallback=False)

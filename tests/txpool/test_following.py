@@ -145,7 +145,7 @@ async def test_a_truncated_chain_leaves_nothing_in_the_pool() -> None:
         await funds.dev.chain.truncate(target)
         await funds.dev.settle_pool()
         assert await pool_hashes(funds.dev) == set()
-        assert (await funds.pool.info()).tip_hash == target
+        assert funds.pool.info().tip_hash == target
         await funds.submit(committed, waiting)
 
 

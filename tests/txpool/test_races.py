@@ -21,7 +21,7 @@ T = TypeVar("T")
 async def until_waiting(funds: Funds, count: int) -> None:
     """Let the submissions run until they wait for scripts."""
     async with asyncio.timeout(60):
-        while (await funds.pool.info()).verify_queue_size < count:  # noqa: ASYNC110 - nobody sets an event for it
+        while funds.pool.info().verify_queue_size < count:  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0)
     for _ in range(3):
         await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_a_parent_leaves_while_the_child_is_verified() -> None:
         reason = second.result()
         assert isinstance(reason, ResolveFailed)
         assert isinstance(reason.cause, UnknownOutPointError)
-        assert (await funds.pool.info()).pending == 0
+        assert funds.pool.info().pending == 0
 
 
 async def test_a_dep_is_spent_while_the_reader_is_verified() -> None:
@@ -120,7 +120,7 @@ async def test_removed_while_verifying() -> None:
                 worker.release()
                 await asyncio.sleep(0)
         assert all(isinstance(run.result(), Invalidated) for run in runs)
-        assert (await funds.pool.info()).verify_queue_size == 0
+        assert funds.pool.info().verify_queue_size == 0
         again = start(outcome(funds, transactions[2]))
         await until_waiting(funds, 1)
         worker.release()
@@ -151,7 +151,7 @@ async def test_the_caller_gives_up() -> None:
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-        assert (await funds.pool.info()).verify_queue_size == 0
+        assert funds.pool.info().verify_queue_size == 0
         worker.release()
         again = start(outcome(funds, tx))
         await until_waiting(funds, 1)

@@ -49,7 +49,7 @@ class Detached:
 
     async def answers(self) -> tuple[object, dict[str, list[str]]]:
         """The pool at a glance, and its hashes, as RPC tells them."""
-        return pool_info_json(await self.funds.pool.info()), await self.ids()
+        return pool_info_json(self.funds.pool.info()), await self.ids()
 
     async def ids(self) -> dict[str, list[str]]:
         """Hashes by status."""
@@ -110,7 +110,7 @@ async def test_it_is_counted_and_listed() -> None:
         sizes = sorted(entry.size for entry in pending.values())
         await case.funds.dev.settle_pool()
         later, later_ids = await case.answers()
-        assert (await case.funds.pool.info()).pending == 2
+        assert case.funds.pool.info().pending == 2
         for name in ("pending", "proposed", "total_tx_size", "total_tx_cycles"):
             assert getattr(info, name) == getattr(later, name), name
         assert sorted(ids["pending"]) == sorted(later_ids["pending"])
@@ -139,7 +139,7 @@ async def test_it_can_be_removed() -> None:
         assert (await case.get_transaction(case.child)).tx_status.status == "unknown"
         await case.funds.dev.settle_pool()
         assert await pool_hashes(case.funds.dev) == {case.parent.hash}
-        assert (await case.funds.pool.info()).pending == 1
+        assert case.funds.pool.info().pending == 1
 
 
 async def test_its_branch_comes_back_first() -> None:
@@ -147,7 +147,7 @@ async def test_its_branch_comes_back_first() -> None:
         longer = await branch(b"again", 3, [*case.common, *case.lost])
         await submit_all(case.funds.dev, longer)
         assert case.funds.is_committed(case.child)
-        info = await case.funds.pool.info()
+        info = case.funds.pool.info()
         assert (info.pending, info.total_tx_size, info.total_tx_cycles) == (0, 0, 0)
         assert (await case.get_transaction(case.child)).tx_status.status == "committed"
         await case.funds.dev.settle_pool()
@@ -162,7 +162,7 @@ async def test_one_that_cannot_return_is_rejected_when_it_is_tried() -> None:
         assert await pool_hashes(case.funds.dev) == {rival.hash}
         for tx in (case.parent, case.child):
             assert (await case.get_transaction(tx)).tx_status.status == "rejected"
-        info = await case.funds.pool.info()
+        info = case.funds.pool.info()
         assert (info.pending, info.total_tx_size) == (1, rival.size_in_block)
 
 

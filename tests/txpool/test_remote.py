@@ -77,7 +77,7 @@ class Remote:
         return await self.settle()
 
     async def orphan_count(self) -> int:
-        return (await self.funds.pool.info()).orphan
+        return self.funds.pool.info().orphan
 
 
 @asynccontextmanager
@@ -382,7 +382,7 @@ async def test_rpc_may_submit_what_waits_in_a_peers_queue() -> None:
     async with resting() as made:
         tx = made.funds.spend()
         made.submit(tx)
-        assert (await made.funds.pool.info()).verify_queue_size == 1
+        assert made.funds.pool.info().verify_queue_size == 1
         assert await made.funds.pool.submit(tx) == tx.hash
         async with running(made):
             assert reasons(await made.settle()) == [Duplicated]
@@ -399,7 +399,7 @@ async def test_removing_and_clearing() -> None:
         await pool.clear_verify_queue()
         made.submit(forgotten)
         await pool.clear()
-        assert (await pool.info()).verify_queue_size == 0
+        assert pool.info().verify_queue_size == 0
         assert [each.tx_hash for each in made.news] == [removed.hash, cleared.hash, forgotten.hash]
         assert set(reasons(made.news)) == {Invalidated}
 

@@ -74,7 +74,7 @@ async def test_not_too_many_at_once() -> None:
         await assert_rejected(funds, funds.spend(cell, fee=RICH * 10), text)
         await funds.pool.remove(chain[-1].hash)
         await funds.submit(funds.spend(cell, fee=RICH * 10))
-        assert (await funds.pool.info()).pending == 1
+        assert funds.pool.info().pending == 1
 
 
 async def test_cannot_spend_what_it_replaces() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ckb_node.jsonrpc_types.chain import (
     BlockViewJson,
     EpochViewJson,
@@ -25,20 +27,22 @@ METHODS = Methods(Module.CHAIN)
 HEX, HEADER_JSON, BLOCK_JSON = 0, 1, 2
 """Levels of `verbosity`."""
 
+_HEADER: Final = b"header"
+"""Before its hash: under that alone, texts of blocks are kept."""
+
 MainBlockAnswer = EncodedJson[BlockViewJson] | str | EncodedJson[BlockWithCyclesJson] | None
 
 
 def _price_by_hash(services: Services, block_hash: bytes, *_: object) -> int:
     """Bytes of a stored block."""
-    with services.chain.view() as view:
-        return view.block_size(block_hash)
+    return services.chain.shared_view().block_size(block_hash)
 
 
 def _price_by_number(services: Services, number: int, *_: object) -> int:
     """Bytes of a block of the main chain."""
-    with services.chain.view() as view:
-        block_hash = view.main_hash(number)
-        return 0 if block_hash is None else view.block_size(block_hash)
+    view = services.chain.shared_view()
+    block_hash = view.main_hash(number)
+    return 0 if block_hash is None else view.block_size(block_hash)
 
 
 # ---------------------------------------------------------------- blocks and headers
@@ -59,9 +63,11 @@ def _block_answer(
     return EncodedJson(services.kept.put(block_hash, encode(block_view_json(block))))
 
 
-def _header_answer(header: Header, verbosity: int) -> HeaderViewJson | str:
+def _header_answer(services: Services, header: Header, verbosity: int) -> EncodedJson[HeaderViewJson] | str:
+    """A header; its JSON is kept."""
     if verbosity == HEADER_JSON:
-        return header_view_json(header)
+        name = _HEADER + header.hash
+        return EncodedJson(services.kept.get(name) or services.kept.put(name, encode(header_view_json(header))))
     if verbosity == HEX:
         return bytes_text(header.raw)
     raise bad_verbosity(HEX, HEADER_JSON)
@@ -91,8 +97,7 @@ def _kept_block(
     """As `get_block`, for blocks whose JSON is kept."""
     if verbosity not in (None, BLOCK_JSON) or with_cycles or (kept := services.kept.get(block_hash)) is None:
         return None
-    with services.chain.view() as view:
-        return kept if view.is_main(block_hash) else b"null"
+    return kept if services.chain.shared_view().is_main(block_hash) else b"null"
 
 
 def _kept_block_by_number(
@@ -101,8 +106,7 @@ def _kept_block_by_number(
     """As `get_block_by_number`, for blocks whose JSON is kept."""
     if verbosity not in (None, BLOCK_JSON) or with_cycles:
         return None
-    with services.chain.view() as view:
-        block_hash = view.main_hash(number)
+    block_hash = services.chain.shared_view().main_hash(number)
     return None if block_hash is None else services.kept.get(block_hash)
 
 
@@ -144,56 +148,56 @@ def get_block_by_number(
 
 
 @METHODS.method
-def get_header(services: Services, block_hash: H256, verbosity: Uint32 | None = None) -> HeaderViewJson | str | None:
+def get_header(
+    services: Services, block_hash: H256, verbosity: Uint32 | None = None
+) -> EncodedJson[HeaderViewJson] | str | None:
     """A header of the main chain by its hash; null when unknown or not on the main chain.
 
     `verbosity` 1 (default) answers JSON, 0 the serialised header in hex.
     """
-    with services.chain.view() as view:
-        if not view.is_main(block_hash):
-            return None
-        level = HEADER_JSON if verbosity is None else verbosity
-        _check_verbosity(level, HEADER_JSON)
-        header = view.header(block_hash)
-        return None if header is None else _header_answer(header, level)
+    view = services.chain.shared_view()
+    if not view.is_main(block_hash):
+        return None
+    level = HEADER_JSON if verbosity is None else verbosity
+    _check_verbosity(level, HEADER_JSON)
+    header = view.header(block_hash)
+    return None if header is None else _header_answer(services, header, level)
 
 
 @METHODS.method
 def get_header_by_number(
     services: Services, block_number: Uint64, verbosity: Uint32 | None = None
-) -> HeaderViewJson | str | None:
+) -> EncodedJson[HeaderViewJson] | str | None:
     """A header of the main chain by its number; null above the tip. `verbosity` as of `get_header`."""
-    with services.chain.view() as view:
-        block_hash = view.main_hash(block_number)
-        if block_hash is None:
-            return None
-        level = HEADER_JSON if verbosity is None else verbosity
-        _check_verbosity(level, HEADER_JSON)
-        header = view.header(block_hash)
-        if header is None:
-            raise _inconsistent(block_number, block_hash)
-        return _header_answer(header, level)
+    view = services.chain.shared_view()
+    block_hash = view.main_hash(block_number)
+    if block_hash is None:
+        return None
+    level = HEADER_JSON if verbosity is None else verbosity
+    _check_verbosity(level, HEADER_JSON)
+    header = view.header(block_hash)
+    if header is None:
+        raise _inconsistent(block_number, block_hash)
+    return _header_answer(services, header, level)
 
 
 @METHODS.method
-def get_tip_header(services: Services, verbosity: Uint32 | None = None) -> HeaderViewJson | str:
+def get_tip_header(services: Services, verbosity: Uint32 | None = None) -> EncodedJson[HeaderViewJson] | str:
     """The header of the tip. `verbosity` as of `get_header`."""
-    with services.chain.view() as view:
-        return _header_answer(view.tip_header(), HEADER_JSON if verbosity is None else verbosity)
+    tip = services.chain.shared_view().tip_header()
+    return _header_answer(services, tip, HEADER_JSON if verbosity is None else verbosity)
 
 
 @METHODS.method
 def get_tip_block_number(services: Services) -> str:
     """The number of the tip."""
-    with services.chain.view() as view:
-        return uint_text(view.tip_header().number)
+    return uint_text(services.chain.shared_view().tip_header().number)
 
 
 @METHODS.method
 def get_block_hash(services: Services, block_number: Uint64) -> str | None:
     """The hash of a main-chain block by its number; null above the tip."""
-    with services.chain.view() as view:
-        return optional_hash(view.main_hash(block_number))
+    return optional_hash(services.chain.shared_view().main_hash(block_number))
 
 
 @METHODS.method(price=_price_by_hash)
@@ -223,10 +227,10 @@ def get_block_filter(services: Services, block_hash: H256) -> BlockFilterJson | 
 @METHODS.method
 def get_block_median_time(services: Services, block_hash: H256) -> str | None:
     """Median timestamp (ms) of up to 37 blocks that end in this one; null when it is not on the main chain."""
-    with services.chain.view() as view:
-        if not view.is_main(block_hash):
-            return None
-        return uint_text(median_time(view, block_hash, services.chain.consensus.median_time_block_count))
+    view = services.chain.shared_view()
+    if not view.is_main(block_hash):
+        return None
+    return uint_text(median_time(view, block_hash, services.chain.consensus.median_time_block_count))
 
 
 # ---------------------------------------------------------------- epochs and parameters
@@ -235,15 +239,13 @@ def get_block_median_time(services: Services, block_hash: H256) -> str | None:
 @METHODS.method
 def get_current_epoch(services: Services) -> EpochViewJson:
     """The epoch of the tip."""
-    with services.chain.view() as view:
-        return epoch_json(view.tip_epoch())
+    return epoch_json(services.chain.shared_view().tip_epoch())
 
 
 @METHODS.method
 def get_epoch_by_number(services: Services, epoch_number: Uint64) -> EpochViewJson | None:
     """An epoch of the main chain by its number; null when the chain is not there yet."""
-    with services.chain.view() as view:
-        epoch = view.epoch_by_number(epoch_number)
+    epoch = services.chain.shared_view().epoch_by_number(epoch_number)
     return None if epoch is None else epoch_json(epoch)
 
 

@@ -41,19 +41,19 @@ def _small_committed(
     """As `get_transaction`, for small ones of the main chain with their JSON, which is kept."""
     if verbosity not in (None, WITH_TRANSACTION):
         return None
-    with services.chain.view() as view:
-        info = view.transaction_info(tx_hash)
-        if info is None:
-            return None
-        name = info.block_hash + tx_hash
-        if (kept := services.kept.get(name)) is not None:
-            return kept
-        if view.transaction_size(tx_hash) > CHEAP_BYTES:
-            return None
-        answer = _committed(view, tx_hash, WITH_TRANSACTION)
-        if answer is None or (answer.cycles is None and not info.is_cellbase):
-            return None  # cycles that were not kept may come yet
-        return services.kept.put(name, encode(answer))
+    view = services.chain.shared_view()
+    info = view.transaction_info(tx_hash)
+    if info is None:
+        return None
+    name = info.block_hash + tx_hash
+    if (kept := services.kept.get(name)) is not None:
+        return kept
+    if view.transaction_size(tx_hash) > CHEAP_BYTES:
+        return None
+    answer = _committed(view, tx_hash, WITH_TRANSACTION)
+    if answer is None or (answer.cycles is None and not info.is_cellbase):
+        return None  # cycles that were not kept may come yet
+    return services.kept.put(name, encode(answer))
 
 
 @METHODS.method(at_once=_small_committed)
@@ -142,13 +142,12 @@ def _small_cell(
     """As `get_live_cell`, for cells of the chain with little data."""
     if include_tx_pool:
         return None
-    with services.chain.view() as view:
-        cell = view.cell(out_point.raw)
-        if cell is None:
-            return _UNKNOWN_CELL
-        if with_data and cell.data_size > CHEAP_BYTES:
-            return None
-        return encode(cell_status_json(CellLookup(CellState.LIVE, cell), with_data=with_data))
+    cell = services.chain.shared_view().cell(out_point.raw)
+    if cell is None:
+        return _UNKNOWN_CELL
+    if with_data and cell.data_size > CHEAP_BYTES:
+        return None
+    return encode(cell_status_json(CellLookup(CellState.LIVE, cell), with_data=with_data))
 
 
 @METHODS.method(at_once=_small_cell)

@@ -13,7 +13,8 @@ from ckb_node.rpc.errors import Code, module_is_disabled, refused_block
 from ckb_node.rpc.params import BlockParam, Text, Uint32, Uint64
 from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import MinerService, Services
-from ckb_node.rpc.template_text import is_written, template_text
+from ckb_node.rpc.template_text import is_written, template_text, text_at
+from ckb_node.runtime.lane import PIECE_BYTES
 from consensus.errors import CkbError
 from consensus.types.blockchain import Block
 
@@ -36,7 +37,18 @@ def with_roots(block: Block) -> Block:
     return committed
 
 
-@METHODS.method
+def _template_at_hand(services: Services, *_: object) -> bytes | None:
+    """As `get_block_template`, for a small one that is made already."""
+    found = miner_of(services).template_at_hand()
+    if found is None:
+        return None
+    template, time_ms = found
+    if not is_written(template) or sum(map(len, template.text)) > PIECE_BYTES:
+        return None
+    return text_at(template, time_ms)
+
+
+@METHODS.method(at_once=_template_at_hand)
 async def get_block_template(
     services: Services,
     bytes_limit: Uint64 | None = None,

@@ -75,9 +75,9 @@ async def remove_transaction(services: Services, tx_hash: H256) -> bool:
 
 
 @METHODS.method
-async def tx_pool_info(services: Services) -> TxPoolInfoJson:
+def tx_pool_info(services: Services) -> TxPoolInfoJson:
     """The pool at a glance: counts, sizes, fee rates and limits."""
-    return pool_info_json(await services.pool.info())
+    return pool_info_json(services.pool.info())
 
 
 @METHODS.method(is_change=True, owner_only=True)
