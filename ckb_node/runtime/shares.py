@@ -53,6 +53,13 @@ class Shares:
         if not any(used):
             del self._used[owner]
 
+    def move(self, owner: int, other: int) -> None:
+        """What one uses counts for another from now on."""
+        used = self._used.pop(owner, None)
+        if used is not None:
+            before = self.of(other)
+            self._used[other] = [mine + more for mine, more in zip(before, used, strict=True)]
+
     def heaviest(self) -> int:
         """Who uses the largest part of any limit. ValueError when nobody uses anything."""
         return max(self._used, key=self._part)

@@ -40,8 +40,14 @@ class TransactionsAtHand:
 
     def find(self, short_ids: Iterable[bytes]) -> Mapping[bytes, Transaction]:
         """Those that are anywhere, verified or not."""
-        found = ((each, _first(self._all, each)) for each in short_ids)
-        return {short_id: transaction for short_id, transaction in found if transaction is not None}
+        found, missing = dict[bytes, Transaction](), list(dict.fromkeys(short_ids))
+        for find in self._all:  # place by place: of thousands that nobody has, each costs a few calls and no more
+            for short_id in missing:
+                transaction = find(short_id)
+                if transaction is not None:
+                    found[short_id] = transaction
+            missing = [each for each in missing if each not in found]
+        return found
 
     def unknown_of(self, short_ids: Iterable[bytes]) -> list[bytes]:
         """Those, each once, that are neither in the pool nor on their way there."""

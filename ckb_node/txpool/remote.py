@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -51,6 +51,8 @@ MAX_PARENTS: Final = 256
 """Parents of an orphan that are looked for; when they have come, the next are."""
 CHECKING_S: Final = 0.005
 """Checks on the event loop, one after the other, before everything else has as much time."""
+TOLD_AT_ONCE: Final = 128
+"""Refusals of what leaves together that are told before the event loop may do something else."""
 REASONS_PER_S: Final = 20
 MAX_REASONS: Final = 1000
 """Reasons of refusals that are kept for RPC, at once: a flood must not push out those of this node's own clients."""
@@ -87,6 +89,8 @@ class RemoteTransactions:
         self._wake: Final = asyncio.Event()
         self._idle: Final = asyncio.Event()
         self._idle.set()
+        self._leaving: Final[deque[tuple[RemoteTransaction, Reject]]] = deque()
+        """Those that are refused together and not told yet."""
         self._checks: Final = FairSlots(1)
         self._checked_s = 0.0
         self._reasons: Final = Allowance(REASONS_PER_S, MAX_REASONS, time.monotonic())
@@ -140,8 +144,7 @@ class RemoteTransactions:
             transaction = self.verifying.get(short_id)
             if each == giver and transaction is not None:
                 self.verifying.withdraw(transaction.hash, reason)
-        for item in (*self.queue.remove_from(giver), *self.orphans.remove_from(giver)):
-            self._tell_refused(item, reason)
+        self._tell_refused_later((*self.queue.remove_from(giver), *self.orphans.remove_from(giver)), reason)
 
     # ------------------------------------------------------------ what the chain and others do
 
@@ -172,14 +175,12 @@ class RemoteTransactions:
 
     def clear(self, reason: Reject) -> None:
         """None is wanted any more."""
-        for item in (*self.queue.clear(), *self.orphans.clear()):
-            self._tell_refused(item, reason)
+        self._tell_refused_later((*self.queue.clear(), *self.orphans.clear()), reason)
         self.verifying.withdraw_all(reason)
 
     def clear_waiting(self, reason: Reject) -> None:
         """The same but for orphans."""
-        for item in self.queue.clear():
-            self._tell_refused(item, reason)
+        self._tell_refused_later(self.queue.clear(), reason)
         self.verifying.withdraw_all(reason)
 
     def _try_children(self, tx_hash: bytes) -> None:
@@ -211,11 +212,14 @@ class RemoteTransactions:
             self._workers[owner] -= 1
             if not self._workers[owner]:
                 del self._workers[owner]
-            if not self._workers and not len(self.queue):
-                self._idle.set()
+            self._note_idle()
+
+    def _note_idle(self) -> None:
+        if not self._workers and not len(self.queue) and not self._leaving:
+            self._idle.set()
 
     async def settled(self) -> None:
-        """Wait until nothing waits for verification."""
+        """Wait until nothing waits for verification, and all that left is told."""
         await self._idle.wait()
 
     async def _process(self, item: RemoteTransaction) -> None:
@@ -320,6 +324,21 @@ class RemoteTransactions:
         """Nobody answers for what a block proposes: its giver need not have verified it."""
         giver = None if item.declared is None else item.giver
         self._publish(RemoteRefused(item.hash, giver, reason))
+
+    def _tell_refused_later(self, items: Iterable[RemoteTransaction], reason: Reject) -> None:
+        """In slices: whoever is banned may have given ten thousand."""
+        was_empty = not self._leaving
+        self._leaving.extend((each, reason) for each in items)
+        if was_empty and self._leaving:
+            self._idle.clear()
+            asyncio.get_running_loop().call_soon(self._tell_some)
+
+    def _tell_some(self) -> None:
+        for _ in range(min(len(self._leaving), TOLD_AT_ONCE)):
+            self._tell_refused(*self._leaving.popleft())
+        if self._leaving:
+            asyncio.get_running_loop().call_soon(self._tell_some)
+        self._note_idle()
 
     def _publish(self, news: RelayNews) -> None:
         self._events.publish(news)

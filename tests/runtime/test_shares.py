@@ -31,3 +31,15 @@ def test_the_heaviest_is_by_any_limit() -> None:
 def test_nobody_is_the_heaviest_of_an_empty_room() -> None:
     with pytest.raises(ValueError, match="empty"):
         Shares(1).heaviest()
+
+
+def test_what_one_uses_becomes_anothers() -> None:
+    shares = Shares(10, 1000)
+    shares.take(1, 2, 20)
+    shares.take(2, 3, 30)
+    shares.move(1, 2)
+    shares.move(9, 2)  # who uses nothing
+    assert (list(shares.of(1)), list(shares.of(2)), list(shares.total)) == ([0, 0], [5, 50], [5, 50])
+    shares.move(2, 7)
+    shares.give_back(7, 5, 50)
+    assert len(shares) == 0

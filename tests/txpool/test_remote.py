@@ -339,6 +339,22 @@ async def test_what_a_banned_peer_gave_leaves() -> None:
         assert not any(made.access.holds(each.hash) for each in mine)
 
 
+async def test_thousands_that_leave_are_told_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ckb_node.txpool.remote.TOLD_AT_ONCE", 2)
+    async with resting() as made:
+        made.access.listen(made.news.append)
+        mine = [made.funds.spend() for _ in range(5)]
+        made.submit(*mine)
+        made.access.drop_from(PEER)
+        counts = [len(made.news)]
+        for _ in range(4):
+            await asyncio.sleep(0)
+            counts.append(len(made.news))
+        assert counts == [0, 2, 4, 5, 5]
+        await made.funds.pool.remote.settled()
+        assert [each.tx_hash for each in made.news] == [each.hash for each in mine]
+
+
 async def test_a_peers_flood_does_not_delay_rpc() -> None:
     async with held() as (made, worker):
         flood, own = [made.funds.spend() for _ in range(9)], made.funds.spend()
@@ -400,6 +416,7 @@ async def test_removing_and_clearing() -> None:
         made.submit(forgotten)
         await pool.clear()
         assert pool.info().verify_queue_size == 0
+        await pool.remote.settled()
         assert [each.tx_hash for each in made.news] == [removed.hash, cleared.hash, forgotten.hash]
         assert set(reasons(made.news)) == {Invalidated}
 

@@ -60,6 +60,8 @@ MAX_AHEAD: Final = 32
 BLOCKS_PER_S: Final = 10
 BLOCKS_AT_ONCE: Final = 50
 """Compact blocks with sound headers that are looked at, of one peer; others are left to Sync."""
+IDS_OF_ONE: Final = 500
+"""So many transactions count for one more: to look for those that nobody has takes milliseconds."""
 MAX_VERIFYING: Final = 4
 """Blocks of one peer that wait for their verdict."""
 MAX_PACED: Final = 1024
@@ -192,6 +194,7 @@ class BlockRelay:
             message = CompactBlock.parse(payload[NUMBER_SIZE:])
             verify_counts(self._chain.consensus, message)
             sketch = read_compact(message, header)
+            self._paces.spend(peer.session_id, len(sketch.ids) // IDS_OF_ONE, self._scheduler.now())
             self._note_known(peer, known)
             if header.number > tip.number + MAX_AHEAD:
                 self._keep_header(header)

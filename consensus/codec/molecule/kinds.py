@@ -239,16 +239,22 @@ def pack_parts(parts: Sequence[bytes]) -> bytes:
     return b"".join([_numbers("I", len(parts) + 1).pack(size, *offsets), *parts])
 
 
-class Uint64VecKind(FixVecKind[int]):
-    """vector <Uint64>, read and built as a whole: blocks keep one number per transaction."""
+class UintVecKind(FixVecKind[int]):
+    """A vector of numbers, read and built as a whole: blocks keep one number per transaction, and peers are asked for
+    thousands of transactions by number."""
+
+    def __init__(self, item: UintKind) -> None:
+        super().__init__(item)
+        self._form = {4: "I", 8: "Q"}[item.size]
 
     def read(self, buf: bytes, start: int, end: int) -> Sequence[int]:
-        return list(_numbers("Q", (end - start) // 8).unpack_from(buf, start + NUMBER_SIZE))
+        count = (end - start - NUMBER_SIZE) // self.item_size
+        return list(_numbers(self._form, count).unpack_from(buf, start + NUMBER_SIZE))
 
     def pack(self, value: Iterable[int]) -> bytes:
         items = list(value)
         try:
-            return U32.pack(len(items)) + _numbers("Q", len(items)).pack(*items)
+            return U32.pack(len(items)) + _numbers(self._form, len(items)).pack(*items)
         except struct_error as error:
             raise MoleculeError(self.name, str(error)) from None
 
@@ -322,6 +328,6 @@ BYTES_OPT = optional(BYTES)
 BYTES_VEC = vector(BYTES)
 BYTES_OPT_VEC = vector(BYTES_OPT)
 BYTE32_VEC = vector(BYTE32)
-UINT32_VEC = vector(UINT32)
+UINT32_VEC = UintVecKind(UINT32)
 UINT256_VEC = vector(UINT256)
-UINT64_VEC = Uint64VecKind(UINT64)
+UINT64_VEC = UintVecKind(UINT64)

@@ -319,7 +319,10 @@ class OldBlocks(_Compact):
 
 
 class UnaskedMonsters(Attack):
-    """Messages of eight megabytes that nobody asked for: seconds of decoding each, for whoever decodes them."""
+    """Messages of eight megabytes that nobody asked for: seconds of decoding each, for whoever decodes them. One is
+    larger than any block: 400."""
+
+    expects_bans = True
 
     _said: ClassVar[list[Say]] = []
 

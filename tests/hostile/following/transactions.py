@@ -233,9 +233,10 @@ class ManyWitnesses(TransactionFlood):
         return made.replace(witnesses=[self.rng.randbytes(1)] + [b""] * 60_000), self.lab.cycles
 
 
-class Immature(TransactionFlood):
-    """Cellbases of a moment ago."""
+class LockNotFound(TransactionFlood):
+    """Cellbases of a moment ago, without the program of their lock. On the dev chain they need not mature."""
 
+    expects_bans = True
     _young: ClassVar[list[OutPoint]] = []
 
     @classmethod
@@ -291,7 +292,7 @@ FLOODS: Final = (
     ManyOutputs,
     ManyOutputsOfNobody,
     ManyWitnesses,
-    Immature,
+    LockNotFound,
     ImmatureSince,
     Malformed,
     NothingLeft,

@@ -388,6 +388,21 @@ def siblings(count: int) -> list[Block]:
     return [maker.make(miner=Script(code_hash=bytes(32), hash_type=0, args=bytes([at]))) for at in range(count)]
 
 
+def test_compact_blocks_of_thousands_count_for_more() -> None:
+    case, block = Case(), story().block
+    peer = case.peer()
+    ids = [bytes([at >> 8, at & 255]) * 5 for at in range(2500)]
+
+    def said(number: int) -> RelayStatus | None:
+        header = block.header.with_fields(timestamp=block.header.timestamp + number)
+        return case.say(peer, compact(block).replace(header=header, short_ids=ids))
+
+    statuses = [said(number) for number in range(12)]
+    assert statuses.count(RelayStatus.TOO_MANY_REQUESTS) == 3, "each counts for six, and fifty are let through at once"
+    case.scheduler.advance(1.0)
+    assert said(12) is RelayStatus.REQUIRES_TRANSACTIONS
+
+
 def test_of_one_peer_few_blocks_wait_for_their_verdict() -> None:
     """Thousands of valid blocks on one parent held the honest tip up."""
     case = Case()
