@@ -87,7 +87,7 @@ class Turns:
         return now
 
     def put_off(self, call: Callable[[], None], peer: Allowance, wait: float) -> None:
-        """Call after `wait` seconds; at once means in a later round, after all that wait already and have cost no more."""
+        """Call after `wait` seconds; at once means in a later round, after those who wait and have cost no more."""
         now = self._scheduler.now()
         if wait > 0.0:
             self._scheduler.call_later(wait, call)
