@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from ckb_node.txpool.pool import TxPool
 from consensus.codec.layout import SHORT_ID_SIZE
+from consensus.crypto.hashing import HASH_SIZE
 from consensus.types.blockchain import Transaction
 
 __all__ = ["Proposed", "TransactionsAtHand"]
@@ -68,7 +69,7 @@ class TransactionsAtHand:
         return Proposed(alone, graph.parents_first(dependent))
 
     def _needs_another(self, transaction: Transaction) -> bool:
-        return any(self.holds(each.previous_output.tx_hash) for each in transaction.body.inputs)
+        return any(self.holds(each[:HASH_SIZE]) for each in transaction.consumed)
 
     def _in_pool(self, short_id: bytes) -> Transaction | None:
         entry = self._pool.graph.entries.get(short_id)

@@ -36,8 +36,8 @@ class Conflicted:
     def keep(self, tx: Transaction) -> None:
         """Remember a transaction as the newest."""
         self.drop(tx.hash)
-        for cell_input in tx.body.inputs:
-            self._by_input[cell_input.previous_output.raw] = tx.hash
+        for out_point in tx.consumed:
+            self._by_input[out_point] = tx.hash
         self._by_short_id[tx.short_id] = tx.hash
         for tx_hash, old in self._transactions.put(tx.hash, Transaction.trusted(tx.raw)):
             self._forget_links(tx_hash, old)
@@ -49,8 +49,7 @@ class Conflicted:
             self._forget_links(tx_hash, tx)
 
     def _forget_links(self, tx_hash: bytes, tx: Transaction) -> None:
-        for cell_input in tx.body.inputs:
-            key = cell_input.previous_output.raw
+        for key in tx.consumed:
             if self._by_input.get(key) == tx_hash:
                 del self._by_input[key]
         if self._by_short_id.get(tx_hash[:SHORT_ID_SIZE]) == tx_hash:

@@ -112,8 +112,9 @@ class PoolGraph:
         return set() if entry is None else _closure(entry.children, self._children)
 
     def conflicts(self, input_keys: Iterable[bytes]) -> set[bytes]:
-        """Entries that spend one of these cells."""
-        return {self.spenders[key] for key in input_keys if key in self.spenders}
+        """Entries that spend one of these cells. Any thread may ask."""
+        found = (self.spenders.get(key) for key in input_keys)
+        return {each for each in found if each is not None}
 
     def users_of(self, out_point: bytes) -> set[bytes]:
         """Entries that spend or read a cell."""

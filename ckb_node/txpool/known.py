@@ -21,8 +21,8 @@ class KnownCells:
         """Takes long; for a thread."""
         self.reader: Final = reader
         self._cells: dict[bytes, CellMeta | None] = {}
-        for cell_input in transaction.body.inputs:
-            self._look_up(cell_input.previous_output.raw)
+        for out_point in transaction.consumed:
+            self._look_up(out_point)
         expanded = 0
         for dep in transaction.body.cell_deps:
             cell = self._look_up(dep.out_point.raw)

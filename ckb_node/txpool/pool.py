@@ -42,7 +42,9 @@ from consensus.rules.hardfork import type_script_vm_version
 from consensus.rules.resolve import (
     DeadOutPointError,
     InvalidHeaderDepError,
+    ResolveDeps,
     UnknownOutPointError,
+    resolve_cell_deps,
     resolve_transaction,
 )
 from consensus.rules.transaction import verify_time_relative
@@ -144,7 +146,7 @@ class TxPool:
 
     def check(self, tx: Transaction, known: KnownCells | None = None) -> Checked:
         """All rules but the scripts'; Reject when one is broken. `known`: those of the transaction by itself were
-        checked, and its cells looked up in the pool's state of the chain."""
+        checked, and its cells looked up in the pool's state of the chain; then any thread may call it."""
         if known is None:
             if (usual := self._check_usual(tx)) is not None:
                 return usual
@@ -152,10 +154,11 @@ class TxPool:
         if tx.short_id in self.graph:
             raise Duplicated(tx.hash)
         cells = PoolCells(self.graph, known or self.reader)
+        resolve_deps = self._usual.deps.resolve if known is None else resolve_cell_deps
         try:
-            rtx = self._resolve(tx, cells, self.graph.spenders)
+            rtx = self._resolve(tx, cells, self.graph.spenders, resolve_deps)
         except DeadOutPointError as dead:
-            rtx = self._resolve_as_replacement(tx, cells, dead)
+            rtx = self._resolve_as_replacement(tx, cells, dead, resolve_deps)
         return self._checked(rtx)
 
     def _check_usual(self, tx: Transaction) -> Checked | None:
@@ -176,7 +179,7 @@ class TxPool:
     def check_entry(self, entry: PoolEntry) -> Checked:
         """`check` for an entry of the pool. Raises Reject when it does not belong there any more."""
         try:
-            return self._checked(self._resolve(entry.tx, self.cells(), ()))
+            return self._checked(self._resolve(entry.tx, self.cells(), (), self._usual.deps.resolve))
         except DeadOutPointError as error:
             raise ResolveFailed(error) from error
 
@@ -200,23 +203,25 @@ class TxPool:
         """Live cells of the chain and of the pool."""
         return PoolCells(self.graph, self.reader)
 
-    def _resolve(self, tx: Transaction, cells: PoolCells, spent: Container[bytes]) -> ResolvedTransaction:
+    def _resolve(
+        self, tx: Transaction, cells: PoolCells, spent: Container[bytes], resolve_deps: ResolveDeps
+    ) -> ResolvedTransaction:
         try:
-            return resolve_transaction(tx, cells, self.reader, spent, self._usual.deps.resolve)
+            return resolve_transaction(tx, cells, self.reader, spent, resolve_deps)
         except DeadOutPointError:
             raise
         except ResolveError as error:
             raise ResolveFailed(error) from error
 
     def _resolve_as_replacement(
-        self, tx: Transaction, cells: PoolCells, dead: DeadOutPointError
+        self, tx: Transaction, cells: PoolCells, dead: DeadOutPointError, resolve_deps: ResolveDeps
     ) -> ResolvedTransaction:
         """Resolve once more as if nothing of the pool spent its cells.
 
         It goes on to its scripts even where nothing can be replaced: only a valid transaction is kept as conflicting.
         """
         try:
-            rtx = self._resolve(tx, cells, ())
+            rtx = self._resolve(tx, cells, (), resolve_deps)
         except DeadOutPointError as error:
             raise ResolveFailed(error) from error
         if not self.graph.conflicts(cell.out_point for cell in rtx.inputs):

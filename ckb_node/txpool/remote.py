@@ -36,6 +36,7 @@ from ckb_node.txpool.verifier import Check
 from ckb_node.txpool.verify_queue import PendingVerification, VerifyQueue
 from ckb_node.verification.stopping import Stop
 from consensus.codec.layout import SHORT_ID_SIZE
+from consensus.crypto.hashing import HASH_SIZE
 from consensus.lookup import ChainDataError
 from consensus.rules.resolve import OutPointError
 from consensus.types.blockchain import Transaction
@@ -290,7 +291,7 @@ class RemoteTransactions:
         never was: then it is no orphan."""
         body = transaction.body
         named = [
-            *(each.previous_output.tx_hash for each in body.inputs),
+            *(each[:HASH_SIZE] for each in transaction.consumed),
             *(each.out_point.tx_hash for each in body.cell_deps),
         ]
         if isinstance(reason, ResolveFailed) and isinstance(reason.cause, OutPointError):

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from ckb_node.runtime.fair_queue import FairSlots
 from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
 from ckb_node.txpool.pool import Checked, TxPool
-from ckb_node.txpool.rejects import Invalidated, VerificationFailed
+from ckb_node.txpool.rejects import Invalidated, Reject, VerificationFailed
 from ckb_node.txpool.verify_queue import PendingVerification
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.short_runs import ShortRun
@@ -19,6 +19,7 @@ from ckb_node.verification.stopping import ScriptsStopped, Stop
 from ckb_node.verification.worker_handle import WorkerDiedError
 from consensus.context import ChainReader
 from consensus.errors import CkbError
+from consensus.rules.transaction import verify_time_relative
 from consensus.rules.verify_transaction import (
     Cycles,
     RunScripts,
@@ -31,6 +32,7 @@ from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction
 
 T = TypeVar("T")
+P = ParamSpec("P")
 _Run = Callable[[ChainReader, ResolvedTransaction, TxEnv, int, Stop], T]
 
 Check = Callable[[KnownCells | None], Checked]
@@ -67,15 +69,17 @@ class PoolVerifier:
         try:
             while True:
                 checked, cycles = await self._verify_once(pending, check, max_cycles)
-                if checked.vm_version == self._pool.vm_version:  # else a hardfork came while the scripts ran
+                version = checked.vm_version
+                if _is_large(pending) and version == self._pool.vm_version:
+                    checked = await self._check_again(pending, check, checked)  # here, not when it is admitted
+                if version == checked.vm_version == self._pool.vm_version:  # else a hardfork came while the scripts ran
                     return checked, cycles
         finally:
             self._busy -= 1
 
     async def _verify_once(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
-        is_large = pending.transaction.raw_size > CHECKED_AT_ONCE
-        checked = None if is_large else check(None)
+        checked = None if _is_large(pending) else check(None)
         try:
             checked, cycles = await self._in_process(pending, check, checked, max_cycles)
         except WorkerDiedError:
@@ -140,27 +144,42 @@ class PoolVerifier:
         pending.verify_wanted()
         if checked is not None and checked.tip_hash == self._pool.tip.hash:
             return checked
-        if pending.transaction.raw_size <= CHECKED_AT_ONCE:
+        if not _is_large(pending):
             return check(None)
         while True:
-            known = await asyncio.get_running_loop().run_in_executor(self._workers, self._look_up, pending.transaction)
-            if known.reader is self._pool.reader:
-                return check(known)
+            reader = self._pool.reader
+            try:
+                found = await self._aside(self._check_large, reader, pending.transaction, check)
+            except Reject:
+                if reader is self._pool.reader:
+                    raise
+            else:
+                if reader is self._pool.reader:
+                    return found
 
-    def _look_up(self, transaction: Transaction) -> KnownCells:
-        """In a worker: what a large transaction needs much time for before it is checked. Raises Reject."""
+    def _check_large(self, reader: ChainReader, transaction: Transaction, check: Check) -> Checked:
+        """In a worker: a large transaction may name thirteen thousand cells. Of the pool it reads only who creates and
+        who spends a cell, and `admit` asks that again. Its result counts while the pool's state of the chain is the
+        same. Raises Reject."""
         self._pool.verify_non_contextual(transaction)
-        return KnownCells(self._pool.reader, transaction)
+        checked = check(KnownCells(reader, transaction))
+        try:
+            verify_time_relative(self._pool.consensus, checked.rtx, self._pool.env(checked.status), reader)
+        except CkbError as error:
+            raise VerificationFailed(error) from error
+        return checked
 
     async def _in_worker(self, run: _Run[T], pending: PendingVerification, checked: Checked, max_cycles: int) -> T:
         """Run contextual rules and scripts in a worker. Raises VerificationFailed, or the reason of a withdrawal."""
         env, reader = self._pool.env(checked.status), self._pool.reader
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._workers, run, reader, checked.rtx, env, max_cycles, pending.stop)
+            return await self._aside(run, reader, checked.rtx, env, max_cycles, pending.stop)
         except ScriptsStopped:
             pending.verify_wanted()
             raise Invalidated("the node stops") from None
+
+    def _aside(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._workers, partial(call, *arguments, **named))
 
     def _run_short(
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
@@ -183,3 +202,8 @@ class PoolVerifier:
             return verify_transaction(self._pool.consensus, rtx, env, reader, run, max_cycles)
         except CkbError as error:
             raise VerificationFailed(error) from error
+
+
+def _is_large(pending: PendingVerification) -> bool:
+    """Checked beside the event loop."""
+    return pending.transaction.raw_size > CHECKED_AT_ONCE

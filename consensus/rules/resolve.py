@@ -97,8 +97,7 @@ def resolve_transaction(
     inputs: list[CellMeta] = []
     if not transaction.is_cellbase:
         seen: set[bytes] = set()
-        for cell_input in transaction.body.inputs:
-            out_point = cell_input.previous_output.raw
+        for out_point in transaction.consumed:
             if out_point in seen:
                 raise DeadOutPointError(out_point)
             seen.add(out_point)

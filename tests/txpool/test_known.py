@@ -98,3 +98,40 @@ async def test_cells_are_those_of_the_chain() -> None:
             assert there is None or here is None or there.output == here.output
         with pytest.raises(ResolveFailed):
             await funds.pool.test_accept(funds.spend((funds.cells[0][0].replace(index=999), 10**11)))
+
+
+async def test_large_ones_are_checked_in_a_thread_also_when_the_tip_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with funded() as funds:
+        pool, tx, threads = funds.pool.pool, funds.spend(), list[str]()
+        monkeypatch.setattr(verifier, "CHECKED_AT_ONCE", 0)
+        plain_check, plain_scripts = pool.check, funds.pool._verifier._run_short
+
+        def check(*arguments: Any) -> Any:
+            is_main = threading.current_thread() is threading.main_thread()
+            threads.append("main" if is_main else "other")
+            return plain_check(*arguments)
+
+        def scripts(*arguments: Any) -> Any:
+            """The tip moves meanwhile."""
+            cycles = plain_scripts(*arguments)
+            pool.tip = pool.tip.with_fields(nonce=1)
+            return cycles
+
+        monkeypatch.setattr(pool, "check", check)
+        monkeypatch.setattr(funds.pool._verifier, "_run_short", scripts)
+        await funds.pool.submit(tx)
+        assert threads == ["other", "other"]
+        assert tx.short_id in pool.graph
+
+
+async def test_a_child_finds_each_cell_of_its_pooled_parent() -> None:
+    async with funded() as funds:
+        parent = funds.spend()
+        await funds.pool.submit(parent)
+        cells = funds.pool.pool.cells()
+        for index, output in enumerate(parent.body.outputs):
+            found = cells.cell(parent.hash + index.to_bytes(4, "little"))
+            assert found is not None
+            assert (found.output, found.data) == (output, parent.body.outputs_data[index])
+            assert found.info is None
+        assert cells.cell(parent.hash + len(parent.body.outputs).to_bytes(4, "little")) is None

@@ -17,6 +17,7 @@ from network.messages.protocols import (
 from network.peer import Peer
 from tests.hostile.following.lab import Attack, Lab, say
 from tests.hostile.peers import Say
+from tests.support.builders.wallet import CKB
 
 OFFERED: Final = 20_000
 BATCH_BYTES: Final = 900_000
@@ -223,6 +224,19 @@ class ManyOutputsOfNobody(TransactionFlood):
         return self.lab.transaction(self.unknown(), data=self.rng.randbytes(1), outputs=5400), 1000
 
 
+class ManyInputs(TransactionFlood):
+    """Twelve thousand live cells each, and no fee to speak of: nobody is banned for that."""
+
+    per_message = 2
+
+    def make(self) -> tuple[Transaction, int]:
+        cells = self.rng.sample(self.lab.cells, min(12_000, len(self.lab.cells)))
+        one = self.lab.transaction(cells[0])
+        output = one.body.outputs[0].replace(capacity=len(cells) * 100 * CKB - 1)
+        inputs = [CellInput(since=0, previous_output=each) for each in cells]
+        return Transaction(body=one.body.replace(inputs=inputs, outputs=[output]), witnesses=[]), self.lab.cycles
+
+
 class ManyWitnesses(TransactionFlood):
     """A hundred thousand empty ones."""
 
@@ -291,6 +305,7 @@ FLOODS: Final = (
     Large,
     ManyOutputs,
     ManyOutputsOfNobody,
+    ManyInputs,
     ManyWitnesses,
     LockNotFound,
     ImmatureSince,
