@@ -289,11 +289,7 @@ class RemoteTransactions:
     def _missing_parents(self, transaction: Transaction, reason: Reject) -> Sequence[bytes]:
         """Hashes of transactions that it needs and that neither chain nor pool has. None when a cell was spent, or
         never was: then it is no orphan."""
-        body = transaction.body
-        named = [
-            *(each[:HASH_SIZE] for each in transaction.consumed),
-            *(each.out_point.tx_hash for each in body.cell_deps),
-        ]
+        named = [each[:HASH_SIZE] for each in (*transaction.consumed, *transaction.named_deps)]
         if isinstance(reason, ResolveFailed) and isinstance(reason.cause, OutPointError):
             named.insert(0, reason.cause.out_point[:32])
         return [each for each in _some(named) if self._is_missing(each)]

@@ -12,6 +12,7 @@ from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.frame import ordinary_frame
 from consensus.codec.layout import (
     BLOCK_ENTRY_SIZE,
+    CELL_DEP_SIZE,
     HEADER_SIZE,
     INPUT_SIZE,
     NUMBER_SIZE,
@@ -177,8 +178,9 @@ class RawTransaction(Table):
     outputs_data: Field[Sequence[bytes]] = field(BYTES_VEC)
 
 
-_INPUTS_AT = NUMBER_SIZE * (1 + [each.name for each in RawTransaction.FIELDS].index("inputs"))
-"""Where the offset of the inputs lies in a RawTransaction."""
+_BODY_FIELDS = [each.name for each in RawTransaction.FIELDS]
+_CELL_DEPS_AT, _INPUTS_AT = (NUMBER_SIZE * (1 + _BODY_FIELDS.index(name)) for name in ("cell_deps", "inputs"))
+"""Where their offsets lie in a RawTransaction."""
 
 
 # `Transaction.raw` would name both the molecule field and the serialised bytes; the field is `body` here.
@@ -201,12 +203,21 @@ class Transaction(Table):
     @property
     def consumed(self) -> list[bytes]:
         """Out points (36 bytes) of its inputs, without an object for each: there may be thirteen thousand."""
+        return self._out_points(_INPUTS_AT, SINCE_SIZE, INPUT_SIZE)
+
+    @property
+    def named_deps(self) -> list[bytes]:
+        """Out points of its cell deps, likewise."""
+        return self._out_points(_CELL_DEPS_AT, 0, CELL_DEP_SIZE)
+
+    def _out_points(self, field_at: int, place: int, size: int) -> list[bytes]:
+        """Of a vector of items of one size, which have it at one place."""
         raw = self.raw
         body: int = U32.unpack_from(raw, NUMBER_SIZE)[0]
-        inputs = body + U32.unpack_from(raw, body + _INPUTS_AT)[0]
-        first = inputs + NUMBER_SIZE + SINCE_SIZE
-        end = first + U32.unpack_from(raw, inputs)[0] * INPUT_SIZE
-        return [raw[at : at + OUT_POINT_SIZE] for at in range(first, end, INPUT_SIZE)]
+        items = body + U32.unpack_from(raw, body + field_at)[0]
+        first = items + NUMBER_SIZE + place
+        end = first + U32.unpack_from(raw, items)[0] * size
+        return [raw[at : at + OUT_POINT_SIZE] for at in range(first, end, size)]
 
     @property
     def short_id(self) -> bytes:

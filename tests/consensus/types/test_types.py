@@ -281,3 +281,21 @@ def test_epoch_field_round_trip(number: int, index: int, length: int) -> None:
     epoch = EpochFraction(number, index, length)
     assert EpochFraction.unpack(epoch.pack()) == epoch
     assert EpochFraction.unpack(epoch.pack() | 0xFF << 56) == epoch
+
+
+def test_out_points_that_a_transaction_names() -> None:
+    points = [OutPoint(tx_hash=bytes([at]) * 32, index=at) for at in range(5)]
+    body = RawTransaction(
+        version=0,
+        cell_deps=[CellDep(out_point=each, dep_type=1) for each in points[:2]],
+        header_deps=[bytes(32)],
+        inputs=[CellInput(since=9, previous_output=each) for each in points[2:]],
+        outputs=[],
+        outputs_data=[],
+    )
+    whole, empty = (Transaction(body=each, witnesses=[b"w"]) for each in (body, body.replace(inputs=[], cell_deps=[])))
+    inside = Transaction.view(b"before" + whole.raw + b"after", 6, 6 + whole.raw_size)
+    for transaction in (whole, inside):
+        assert transaction.named_deps == [each.raw for each in points[:2]]
+        assert transaction.consumed == [each.raw for each in points[2:]]
+    assert (empty.named_deps, empty.consumed) == ([], [])
