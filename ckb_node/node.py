@@ -31,6 +31,7 @@ from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.net.assembly import NodeProtocols, alert_keys, enabled_protocols, network_service
 from ckb_node.net.figures import measure_network, tell_figures
+from ckb_node.net.libp2p import libp2p_service, measure_libp2p
 from ckb_node.net.onion import OnionPublisher
 from ckb_node.net.operator_scripts import OperatorScripts
 from ckb_node.net.progress import ProgressTeller, progress_teller
@@ -67,6 +68,7 @@ from ckb_node.txpool.service import PoolService
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
+from network.libp2p.service import Libp2pService
 from network.multiaddr import AddressTransport
 from network.service import ListenError, NetworkService
 from storage.chain_store import ChainStore
@@ -87,8 +89,8 @@ REFUSED_DIRECTORY = "tx_pool/refused"
 
 @dataclass(frozen=True)
 class Node:
-    """The parts of an open node. `filters` are None when they are not built, `assembler` without
-    [block_assembler], `indexer` without its module, `metrics` without an exporter. `events` are of blocks (see
+    """The parts of an open node. `filters` are None when they are not built, `libp2p` when it is off, `assembler`
+    without [block_assembler], `indexer` without its module, `metrics` without an exporter. `events` are of blocks (see
     ckb_node.chain.block_events) and transactions (ckb_node.txpool.events). Its own tasks run in `tasks`."""
 
     config: Config
@@ -104,6 +106,7 @@ class Node:
     relay_figures: RelayFigures
     operator_scripts: OperatorScripts
     onion: OnionPublisher | None
+    libp2p: Libp2pService | None
     filters: FilterService | None
     assembler: BlockAssembler | None
     indexer: IndexerService | None
@@ -136,7 +139,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         settings = config.file
         events = EventBus()
         pool, rejects = _open_pool(config, chain, writer.scripts, clock, events, stack)
-        network, onion = _open_network(config, consensus, clock.now_ms)
+        network, onion, libp2p = _open_network(config, consensus, clock.now_ms)
         operator_scripts = OperatorScripts(settings.notify)
         keys = alert_keys(settings.alert_signature)
         filters, indexer = _open_filters(config, chain, stack), open_indexer(config, chain, pool, stack)
@@ -155,7 +158,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         )
         progress = progress_teller(consensus, network, protocols.facts, clock.now_ms)
         faults = partial(_faults, tasks, progress)
-        net = NetView(chain, network, VERSION, clock.now_ms, faults, protocols, ibd, protocols.facts)
+        net = NetView(chain, network, VERSION, clock.now_ms, faults, protocols, ibd, protocols.facts, libp2p)
         lane = Lane("rpc", READERS)
         miner_config = _miner_config(config, consensus)
         assembler = None
@@ -199,6 +202,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
             relay_figures=figures,
             operator_scripts=operator_scripts,
             onion=onion,
+            libp2p=libp2p,
             filters=filters,
             assembler=assembler,
             indexer=indexer,
@@ -257,7 +261,7 @@ def _has_test_methods(config: Config, consensus: Consensus) -> bool:
 
 def _open_network(
     config: Config, consensus: Consensus, now_ms: Callable[[], int]
-) -> tuple[NetworkService, OnionPublisher | None]:
+) -> tuple[NetworkService, OnionPublisher | None, Libp2pService | None]:
     """What is configured of it; nothing listens yet. Raises ConfigError, KeyFileError."""
     section = config.file.network
     identity = load_or_create_identity(config.data_dir / KEY_FILE)
@@ -271,7 +275,8 @@ def _open_network(
         with_filters=config.builds_filters,
     )
     onion = OnionPublisher(section, config.root, config.data_dir) if section.onion.listen_on_onion else None
-    return network, onion
+    spoken = enabled_protocols(section, with_filters=config.builds_filters)
+    return network, onion, libp2p_service(section, identity, consensus.network_name, VERSION, spoken)
 
 
 def _open_filters(config: Config, chain: ChainService, stack: ExitStack) -> FilterService | None:
@@ -310,6 +315,8 @@ def _measure(node: Node) -> None:
     node_metrics.measure_pool(metrics, node.pool, node.events)
     node_metrics.measure_scripts(metrics, node.scripts)
     measure_network(metrics, node.network)
+    if node.libp2p is not None:
+        measure_libp2p(metrics, node.libp2p)
     measure_sync(metrics, node.progress.progress, lambda: node.protocols.sync)
     node_metrics.measure_relay(metrics, node.relay_figures)
     if node.indexer is not None:
@@ -402,6 +409,8 @@ async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[
             tasks.start_restartable(script.name, script.run)
         if (onion := node.onion) is not None:
             tasks.start_restartable("onion service", lambda: onion.run(layer))
+        if (libp2p := node.libp2p) is not None:
+            tasks.start_restartable("libp2p", lambda: libp2p.run(layer))
         yield
 
 
@@ -456,10 +465,11 @@ async def serve(
 
 
 def peer_addresses(node: Node) -> list[str]:
-    """Where peers may connect by TCP, with this node's id."""
+    """Where peers may connect by TCP and by libp2p, with this node's ids."""
     layer = node.network.layer
     found = () if layer is None else layer.own.listening
-    return [str(address) for address in found if address.transport is AddressTransport.TCP]
+    own = [str(address) for address in found if address.transport is AddressTransport.TCP]
+    return own if node.libp2p is None else [*own, *node.libp2p.configured]
 
 
 def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -18,15 +18,16 @@ SCORE_KNOWN = 100
 """The reference scores addresses of its store with this and never changes it; others count 1."""
 
 
-def local_node(layer: PeerLayer) -> LocalNode:
-    """This node: its addresses are those that it listens on and those that are public."""
+def local_node(layer: PeerLayer, other: Sequence[str] = ()) -> LocalNode:
+    """This node: its addresses are those that it listens on and those that are public, and `other` ones, not of the CKB
+    wire."""
     switch, own = layer.switch, layer.own
-    addresses = list(dict.fromkeys([*own.public(), *own.listening]))
+    addresses = [*map(str, dict.fromkeys([*own.public(), *own.listening])), *other]
     return LocalNode(
         version=layer.settings.local.client_version,
         node_id=switch.peer_id,
         active=switch.is_active,
-        addresses=[NodeAddress(str(address), SCORE_OWN) for address in addresses[:MAX_ADDRESSES]],
+        addresses=[NodeAddress(address, SCORE_OWN) for address in addresses[:MAX_ADDRESSES]],
         protocols=[LocalProtocol(protocol.id, protocol.name, [VERSION]) for protocol in switch.protocols],
         connections=len(layer.registry),
     )
@@ -54,4 +55,5 @@ def _remote_node(layer: PeerLayer, peer: Session, sync_state: PeerSyncState | No
         sync_state=sync_state,
         protocols=[(protocol.id, version) for protocol, version in peer.versions.items()],
         session_id=peer.session_id,
+        wire=peer.wire.value,
     )

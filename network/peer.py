@@ -22,6 +22,15 @@ class Direction(Enum):
     OUTBOUND = "outbound"
 
 
+class Wire(Enum):
+    """What carries a connection; the value is a label of metrics."""
+
+    CKB = "ckb"
+    """Secio and yamux, as all nodes of CKB speak them."""
+    LIBP2P = "libp2p"
+    """Noise and yamux of libp2p, in a process of its own."""
+
+
 class SessionKind(Enum):
     """What an outbound connection is for. An inbound one is FULL; the other end may have dialled it for anything."""
 

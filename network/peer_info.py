@@ -50,7 +50,8 @@ class PeerSyncState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteNode:
-    """A connected peer. Durations in milliseconds; `protocols` are pairs of id and version."""
+    """A connected peer. Durations in milliseconds; `protocols` are pairs of id and version; `wire`: `ckb` or
+    `libp2p`."""
 
     version: str
     node_id: str
@@ -61,6 +62,7 @@ class RemoteNode:
     sync_state: PeerSyncState | None
     protocols: Sequence[tuple[int, str]]
     session_id: int = 0
+    wire: str = "ckb"
 
 
 @dataclass(frozen=True, slots=True)

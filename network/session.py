@@ -7,14 +7,24 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from network.ckb_wire.connection import WireConnection
-from network.ckb_wire.events import Ended, EndReason, Established, Event, Opened, ProtocolClosed, Received, Refused
+from network.ckb_wire.events import (
+    Ended,
+    EndReason,
+    Established,
+    Event,
+    Introduced,
+    Opened,
+    ProtocolClosed,
+    Received,
+    Refused,
+)
 from network.ckb_wire.secio import HandshakeFault
+from network.connection import Connection
 from network.intake import Work
 from network.limits import DISCONNECT_MESSAGE, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.one_timer import OneTimer
-from network.peer import Direction, PeerIdentity, Scheduler, SessionKind
+from network.peer import Direction, PeerIdentity, Scheduler, SessionKind, Wire
 from network.session_owner import Owner, Stage
 from network.traffic import Cause
 from network.transport import Link
@@ -48,7 +58,7 @@ class Session:
         self,
         session_id: int,
         link: Link,
-        connection: WireConnection,
+        connection: Connection,
         address: Multiaddr,
         direction: Direction,
         kind: SessionKind,
@@ -120,6 +130,11 @@ class Session:
     @property
     def queued_bytes(self) -> int:
         return self._connection.queued_bytes + self._link.buffered_bytes
+
+    @property
+    def wire(self) -> Wire:
+        """What carries it."""
+        return self._connection.wire
 
     @property
     def stage(self) -> Stage:
@@ -421,6 +436,8 @@ class Session:
                     self._owner.closed(self, protocol)
             case Established(public_key):
                 self._owner.proven(self, public_key)
+            case Introduced(identity, protocols):
+                self._owner.introduced(self, identity, protocols)
             case Ended():
                 self._ended(event)
             case Refused():

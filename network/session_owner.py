@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol, TypeVar
 
 from network.intake import Work
 from network.limits import ProtocolSpec
+from network.peer import PeerIdentity
 from network.traffic import Cause
 
 S = TypeVar("S", contravariant=True)
@@ -28,6 +30,9 @@ class Owner(Protocol[S]):
 
     def proven(self, session: S, public_key: bytes) -> None:
         """The peer has proven its key. The answer is its `begin` or `leave`."""
+
+    def introduced(self, session: S, identity: PeerIdentity, protocols: Sequence[ProtocolSpec]) -> None:
+        """The peer has told who it is below the protocols; that says which of them it speaks."""
 
     def opened(self, session: S, protocol: ProtocolSpec) -> None: ...
 

@@ -15,6 +15,7 @@ import structlog
 from network.budget import Allowance
 from network.ckb_wire.connection import WireConnection, WireLimits
 from network.ckb_wire.secio import SecioHandshake
+from network.connection import Connection
 from network.dialling import Attempt, Dials, NoDial
 from network.gate import HandshakeGate, Ticket, TurnedAway
 from network.held import HeldBytes
@@ -22,7 +23,7 @@ from network.identity import Identity, peer_id_of
 from network.intake import Intake, Work
 from network.limits import FEELER, IDENTIFY, MIB, SYNC, ProtocolSpec
 from network.multiaddr import Multiaddr
-from network.peer import Direction, Handler, Peer, PeerIdentity, Scheduler, SessionKind, Timer
+from network.peer import Direction, Handler, Peer, PeerIdentity, Scheduler, SessionKind, Timer, Wire
 from network.peer_log import PeerLog
 from network.peers.anchors import Anchors
 from network.peers.bans import Ban, BanList, IpNetwork, network_of
@@ -260,10 +261,23 @@ class Switch:
 
     def begin(self, link: Link, address: Multiaddr, direction: Direction, kind: SessionKind, since: float) -> Session:
         """A connection stands; whose peer id `address` has, that peer must be there."""
-        self._last_id += 1
         handshake = SecioHandshake(self._identity, entropy=self._entropy, expected_peer=address.peer_id)
         limits = self._limits if address.onion is None else self._onion_limits
         connection = WireConnection(handshake, direction, self.protocols, now=since, limits=limits)
+        return self._begin(link, connection, address, direction, kind)
+
+    def carried(self, link: Link, connection: Connection, address: Multiaddr, direction: Direction) -> Session | None:
+        """A connection on another wire, whose handshake is made elsewhere. None: it may not stay, end the link."""
+        turned_away = self.turns_away(address)
+        if turned_away is not None:
+            self.traffic.turned_away[turned_away.value] += 1
+            return None
+        return self._begin(link, connection, address, direction, SessionKind.FULL)
+
+    def _begin(
+        self, link: Link, connection: Connection, address: Multiaddr, direction: Direction, kind: SessionKind
+    ) -> Session:
+        self._last_id += 1
         place = (self._last_id, link, connection, address, direction, kind)
         most = self._settings.max_send_buffer
         session = Session(*place, self, self._scheduler, self._turns, max_send_buffer=most)
@@ -293,6 +307,7 @@ class Switch:
             session.address,
             session.direction,
             session.kind,
+            wire=session.wire,
             now_ms=int(now * 1000),
             wall_ms=wall_ms,
         )
@@ -305,10 +320,19 @@ class Switch:
         self._live[session.peer_id] = session
         session.begin(verdict.kind, is_whitelisted=verdict.is_whitelisted)
         self.traffic.sessions += 1
-        if session.direction is Direction.OUTBOUND:
+        if session.direction is Direction.OUTBOUND and session.wire is Wire.CKB:
             if session.kind is SessionKind.BLOCK_RELAY_ONLY:
                 self._anchors.add(session.address)
             session.open(IDENTIFY)
+
+    def introduced(self, session: Session, identity: PeerIdentity, protocols: Sequence[ProtocolSpec]) -> None:
+        session.identity = identity
+        if session.direction is Direction.INBOUND:
+            return
+        if SYNC not in protocols:
+            session.disconnect("it does not speak sync on this chain")
+        for protocol in protocols:
+            session.open(protocol)
 
     def opened(self, session: Session, protocol: ProtocolSpec) -> None:
         if protocol is SYNC:

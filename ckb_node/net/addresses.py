@@ -12,6 +12,8 @@ from ckb_node.runtime.settings import ConfigError
 from network.io.sockets import Endpoint
 from network.io.socks_server import BadProxyError, SocksServer, parse_proxy_url
 from network.ip import unmapped
+from network.libp2p.names import Libp2pAddress
+from network.libp2p.names import parse_address as parse_libp2p
 from network.multiaddr import AddressTransport, Multiaddr, MultiaddrError
 
 T = TypeVar("T")
@@ -31,6 +33,8 @@ def check_network(section: NetworkSection) -> None:
     onion_proxy(section)
     tor_controller(section)
     onion_target(section)
+    libp2p_listen(section)
+    libp2p_bootnodes(section)
 
 
 def listen_addresses(section: NetworkSection) -> list[Multiaddr]:
@@ -56,6 +60,16 @@ def whitelist(section: NetworkSection) -> list[Multiaddr]:
 def peer_addresses(key: str, texts: Sequence[str]) -> list[Multiaddr]:
     """Addresses that name their peer, of an option. ConfigError."""
     return _read(key, texts, _peer_address)
+
+
+def libp2p_listen(section: NetworkSection) -> list[Multiaddr]:
+    """Where libp2p listens: IP addresses with TCP ports. ConfigError."""
+    return _read("network.libp2p.listen_addresses", section.libp2p.listen_addresses, _tcp_address)
+
+
+def libp2p_bootnodes(section: NetworkSection) -> list[Libp2pAddress]:
+    """Whom the node dials over libp2p. ConfigError."""
+    return _read("network.libp2p.bootnodes", section.libp2p.bootnodes, parse_libp2p)
 
 
 def trusted_proxies(section: NetworkSection) -> list[str]:
@@ -126,6 +140,13 @@ def _listen_address(text: str) -> Multiaddr:
         raise ValueError("expected /ip4/…/tcp/… or /ip6/…/tcp/…")
     if address.transport is AddressTransport.WSS:
         raise ValueError("the node does not speak TLS; a proxy in front of it may")
+    return address
+
+
+def _tcp_address(text: str) -> Multiaddr:
+    address = _listen_address(text)
+    if [part.name for part in address.parts[1:]] != ["tcp"]:
+        raise ValueError("expected /ip4/…/tcp/… or /ip6/…/tcp/…, and nothing behind it")
     return address
 
 

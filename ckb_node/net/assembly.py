@@ -104,6 +104,7 @@ def _registry_settings(section: NetworkSection, whitelist: Sequence[Multiaddr]) 
     return RegistrySettings(
         max_inbound=section.max_peers - _max_outbound(section),
         max_outbound=_max_outbound(section),
+        max_libp2p_outbound=min(section.libp2p.max_outbound_peers, section.max_peers),
         whitelist=frozenset(address.peer_id for address in whitelist if address.peer_id is not None),
         whitelist_only=section.whitelist_only,
         block_relay_only=not section.disable_block_relay_only_connection,

@@ -53,6 +53,18 @@ class OnionSection(Section, frozen=True):
     onion_external_port: Port = DEFAULT_P2P_PORT
 
 
+class Libp2pSection(Section, frozen=True):
+    """[network.libp2p]: peers over libp2p, besides those of the CKB wire, in a process of `memory_mib` at most. The
+    node's key is the one of both wires. `bootnodes` end in /p2p/<peer id of libp2p>."""
+
+    enabled: bool = False
+    listen_addresses: list[str] = field(default_factory=list)
+    bootnodes: list[str] = field(default_factory=list)
+    max_outbound_peers: PeerCount = 4
+    max_peers_per_ip: Positive = 16
+    memory_mib: Annotated[int, Meta(ge=384, le=1 << 16)] = 768
+
+
 class NetworkSection(Section, frozen=True):
     """[network]: who may connect, whom to dial. The names and defaults are those of ckb.toml, of which
     `ckb_node/ckb_toml.py` has the rest."""
@@ -77,6 +89,7 @@ class NetworkSection(Section, frozen=True):
     trusted_proxies: list[str] | None = None
     proxy: ProxySection = ProxySection()
     onion: OnionSection = OnionSection()
+    libp2p: Libp2pSection = Libp2pSection()
     sync: SyncSection = SyncSection()
     serving: ServingSection = ServingSection()
 

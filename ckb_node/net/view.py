@@ -14,6 +14,7 @@ from ckb_node.runtime.tasks import Fault
 from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.state import SyncState
 from network.facts import local_node, remote_nodes
+from network.libp2p.service import Libp2pService
 from network.messages.protocols import Alert
 from network.multiaddr import Multiaddr
 from network.peer_info import AlertMessage, BannedAddress, LocalNode, RemoteNode
@@ -53,11 +54,13 @@ class NetView:
         alerts: AlertDesk | None = None,
         download: InitialDownload | None = None,
         facts: Callable[[], SyncFacts | None] = lambda: None,
+        libp2p: Libp2pService | None = None,
     ) -> None:
         """`faults`: parts of the node that do not work now. `alerts`: notices of the developers. `download`: that of
         sync. `facts`: of sync, while the network runs."""
         self._chain, self._network, self._version, self._now_ms = chain, network, version, now_ms
         self._faults, self._alerts, self._facts = faults, alerts, facts
+        self._libp2p = libp2p
         self._is_active = True
         self._download = download or InitialDownload()
 
@@ -68,7 +71,7 @@ class NetView:
         if layer is None:
             node_id = self._network.identity.peer_id
             return LocalNode(version=self._version, node_id=node_id, active=self._is_active)
-        return local_node(layer)
+        return local_node(layer, () if self._libp2p is None else self._libp2p.addresses)
 
     def peers(self) -> Sequence[RemoteNode]:
         layer = self._network.layer

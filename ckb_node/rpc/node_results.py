@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from ckb_node.jsonrpc_types.hex_text import bytes_text, optional_hash, optional_uint, uint_text
 from ckb_node.rpc.calls import encode
@@ -16,6 +16,8 @@ from ckb_node.txpool.views import EntryDetail, EntryInfo, PoolEntries, PoolIds, 
 from network.peer_info import BannedAddress, LocalNode, NodeAddress, PeerSyncState, RemoteNode
 
 T = TypeVar("T")
+
+CKB_WIRE: Final = "ckb"
 
 A_STEP: Final = 32
 """Transactions of the pool in each step of a long answer."""
@@ -141,7 +143,7 @@ class RemoteProtocolJson(Struct, frozen=True):
 
 
 class RemoteNodeJson(Struct, frozen=True):
-    """A peer."""
+    """A peer. `transport` is there when it is not CKB's own: `libp2p`."""
 
     version: str
     node_id: str
@@ -151,6 +153,7 @@ class RemoteNodeJson(Struct, frozen=True):
     last_ping_duration: str | None
     sync_state: PeerSyncStateJson | None
     protocols: list[RemoteProtocolJson]
+    transport: str | UnsetType = UNSET
 
 
 class BannedAddressJson(Struct, frozen=True):
@@ -316,6 +319,7 @@ def remote_node_json(node: RemoteNode) -> RemoteNodeJson:
         last_ping_duration=optional_uint(node.last_ping_duration),
         sync_state=None if node.sync_state is None else _peer_sync_state_json(node.sync_state),
         protocols=[RemoteProtocolJson(uint_text(identity), version) for identity, version in node.protocols],
+        transport=UNSET if node.wire == CKB_WIRE else node.wire,
     )
 
 

@@ -18,7 +18,7 @@ from network.ckb_wire.yamux import GoAwayCode, YamuxError, YamuxLimits
 from network.ckb_wire.yamux.stream import Buffer
 from network.framing import FrameTooLarge
 from network.limits import ProtocolSpec
-from network.peer import Direction
+from network.peer import Direction, Wire
 
 __all__ = ["MAX_SEND_BUFFER", "Channel", "Handshake", "WireConnection", "WireLimits"]
 
@@ -154,6 +154,10 @@ class WireConnection:
         self._records: Final = RecordReader(MAX_RECORD)
         self._closing_until: float | None = None
         self._has_ended = False
+
+    @property
+    def wire(self) -> Wire:
+        return Wire.CKB
 
     # --- what comes in ---
 

@@ -7,12 +7,14 @@ from enum import Enum
 
 from network.ckb_wire.secio.errors import HandshakeFault
 from network.limits import ProtocolSpec
+from network.peer import PeerIdentity
 
 __all__ = [
     "EndReason",
     "Ended",
     "Established",
     "Event",
+    "Introduced",
     "Opened",
     "ProtocolClosed",
     "ProtocolFault",
@@ -83,6 +85,14 @@ class Established:
 
 
 @dataclass(frozen=True, slots=True)
+class Introduced:
+    """Below the protocols the peer has told who it is, and which protocols it speaks. Only libp2p does."""
+
+    identity: PeerIdentity
+    protocols: tuple[ProtocolSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A protocol is open in both directions, by whichever side asked."""
 
@@ -125,4 +135,4 @@ class Ended:
     """Of HANDSHAKE_FAILED."""
 
 
-Event = Established | Opened | Refused | Received | ProtocolClosed | Ended
+Event = Established | Introduced | Opened | Refused | Received | ProtocolClosed | Ended

@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from network.multiaddr import Multiaddr
-from network.peer import Direction, SessionKind
+from network.peer import Direction, SessionKind, Wire
 from network.peers.bans import BanList
 from network.peers.eviction import BOOTNODE_EVICTION, EVICTION, victim_of
 from network.peers.groups import group_of
@@ -34,10 +34,13 @@ MIN_PER_IP: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    """Limits count sessions. `whitelist`: peer ids that are never banned or evicted, and counted nowhere."""
+    """Limits count sessions; each wire has outbound places of its own.
+
+    `whitelist`: peer ids that are never banned or evicted, and counted nowhere."""
 
     max_inbound: int = 117
     max_outbound: int = 8
+    max_libp2p_outbound: int = 4
     whitelist: frozenset[str] = frozenset()
     whitelist_only: bool = False
     block_relay_only: bool = True
@@ -93,6 +96,7 @@ class PeerEntry:
     kind: SessionKind
     is_whitelisted: bool
     connected_ms: int
+    wire: Wire = Wire.CKB
     ping_ms: int | None = None
     """The last round trip."""
     last_ping_ms: int | None = None
@@ -110,7 +114,11 @@ class PeerEntry:
 
     @property
     def is_full_outbound(self) -> bool:
-        return self.direction is Direction.OUTBOUND and self.kind is SessionKind.FULL
+        return self.direction is Direction.OUTBOUND and self.kind is SessionKind.FULL and self.wire is Wire.CKB
+
+    @property
+    def is_libp2p_outbound(self) -> bool:
+        return self.direction is Direction.OUTBOUND and self.wire is Wire.LIBP2P
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +174,12 @@ class Registry:
         """How many outbound sessions there may be besides those that are."""
         return max(0, self._settings.max_outbound - self.counts().outbound)
 
+    @property
+    def missing_libp2p(self) -> int:
+        """How many outbound sessions on libp2p there may be besides those that are."""
+        there = sum(entry.is_libp2p_outbound for entry in self._entries.values() if not entry.is_whitelisted)
+        return max(0, self._settings.max_libp2p_outbound - there)
+
     def counts(self) -> ConnectionCounts:
         inbound = outbound = block_relay_only = 0
         for entry in self._entries.values():
@@ -188,6 +202,7 @@ class Registry:
         direction: Direction,
         kind: SessionKind = SessionKind.FULL,
         *,
+        wire: Wire = Wire.CKB,
         now_ms: int,
         wall_ms: int,
     ) -> Admitted | Refused:
@@ -201,7 +216,7 @@ class Registry:
         if peer_id in self._sessions:
             return Refused(Refusal.PEER_EXISTS)
         is_whitelisted = self.is_whitelisted(peer_id)
-        entry = PeerEntry(session_id, peer_id, address, direction, kind, is_whitelisted, now_ms)
+        entry = PeerEntry(session_id, peer_id, address, direction, kind, is_whitelisted, now_ms, wire)
         evictions = self._bootnode_evictions()
         if not is_whitelisted:
             refusal = self._refusal(entry, wall_ms)
@@ -246,6 +261,8 @@ class Registry:
             return self._inbound_refusal(entry)
         if entry.kind is SessionKind.FEELER:
             return None
+        if entry.wire is Wire.LIBP2P:
+            return None if self.missing_libp2p > 0 else Refusal.TOO_MANY_OUTBOUND
         kind = self._outbound_kind(entry.kind)
         if kind is None:
             return Refusal.TOO_MANY_OUTBOUND

@@ -1,0 +1,78 @@
+"""Networks that speak libp2p only, each with a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from network.identity import Identity
+from network.libp2p.names import Libp2pAddress, parse_address
+from network.libp2p.service import Libp2pError, Libp2pService, Libp2pSettings, is_installed
+from network.limits import ALL_PROTOCOLS
+from network.peer import Handler
+from network.peer_layer import PeerLayer
+from tests.support.nodes.networks import LOCAL, Notes, service, until
+
+needs_libp2p = pytest.mark.skipif(not is_installed(), reason="libp2p is not installed: pip install 'ckb-node[libp2p]'")
+"""Tests that start the process."""
+
+HOME = "/ip4/127.0.0.1/tcp/0"
+
+
+@dataclass
+class Side:
+    """One network, and the process that it has now."""
+
+    layer: PeerLayer
+    libp2p: Libp2pService
+    handler: Handler
+    ends: list[str]
+    """Why processes have ended."""
+
+    @property
+    def address(self) -> Libp2pAddress:
+        return parse_address(self.libp2p.addresses[0])
+
+    async def ready(self) -> None:
+        await until(lambda: self.libp2p.state is not None)
+
+
+@asynccontextmanager
+async def side(
+    directory: Path, number: int, bootnodes: Sequence[Libp2pAddress] = (), handler: Handler | None = None, **limits: int
+) -> AsyncIterator[Side]:
+    """The process is started again at once when it ends."""
+    handler = handler or Notes()
+    settings = Libp2pSettings(
+        network_name=LOCAL.network_name,
+        client_version=LOCAL.client_version,
+        spoken=frozenset(ALL_PROTOCOLS),
+        listen=[HOME],
+        bootnodes=bootnodes,
+        **limits,
+    )
+    libp2p = Libp2pService(Identity(number.to_bytes(32, "big")), settings)
+    async with service(directory, number, ()).running(lambda _: [handler], 256) as layer:
+        found = Side(layer, libp2p, handler, [])
+        task = asyncio.get_running_loop().create_task(_keep_running(found))
+        try:
+            await found.ready()
+            yield found
+        finally:
+            layer.close()
+            await until(lambda: layer.switch.connections == 0)
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def _keep_running(found: Side) -> None:
+    while True:
+        try:
+            await found.libp2p.run(found.layer)
+        except Libp2pError as error:
+            found.ends.append(str(error))

@@ -1,0 +1,62 @@
+"""Whom the node dials over libp2p, and when again."""
+
+from __future__ import annotations
+
+from network.identity import Identity
+from network.libp2p.dialler import FIRST_PAUSE, LONGEST_PAUSE, OF_USE, Dialler
+from network.libp2p.names import Libp2pAddress, libp2p_id_text, parse_address
+
+KEYS = [Identity(bytes([number]) * 32).public_key for number in range(1, 6)]
+ADDRESSES = [parse_address(f"/ip4/192.0.2.1/tcp/1/p2p/{libp2p_id_text(key)}") for key in KEYS]
+
+
+def anybody(_: Libp2pAddress) -> bool:
+    return True
+
+
+def test_no_more_than_there_are_places_and_each_once() -> None:
+    dialler = Dialler(ADDRESSES)
+    assert dialler.due(0.0, 3, anybody) == ADDRESSES[:3]
+    assert dialler.due(0.0, 3, anybody) == []
+    assert dialler.due(0.0, 5, anybody) == ADDRESSES[3:]
+
+
+def test_only_those_that_may_be_dialled() -> None:
+    assert Dialler(ADDRESSES).due(0.0, 9, lambda it: it is ADDRESSES[2]) == [ADDRESSES[2]]
+
+
+def test_who_does_not_answer_is_dialled_again_after_growing_pauses() -> None:
+    dialler, now, pauses = Dialler(ADDRESSES[:1]), 0.0, []
+    for _ in range(12):
+        begun = now
+        while not dialler.due(now, 1, anybody):
+            now += FIRST_PAUSE / 2
+        pauses.append(now - begun)
+        dialler.ended(ADDRESSES[0], now, is_connected=False)
+    assert pauses[:5] == [0.0, 1.0, 2.0, 4.0, 8.0]
+    assert pauses[-1] == LONGEST_PAUSE
+
+
+def test_who_left_at_once_counts_as_no_answer() -> None:
+    dialler = Dialler(ADDRESSES[:1])
+    dialler.due(0.0, 1, anybody)
+    dialler.ended(ADDRESSES[0], 0.0, is_connected=True)
+    assert dialler.due(1.0, 1, anybody) == []
+    assert dialler.due(1.0 + FIRST_PAUSE, 1, anybody) == ADDRESSES[:1]
+
+
+def test_who_stayed_is_dialled_at_once() -> None:
+    dialler = Dialler(ADDRESSES[:1])
+    for _ in range(3):
+        dialler.due(0.0, 1, anybody)
+        dialler.ended(ADDRESSES[0], 0.0, is_connected=False)
+    dialler.due(100.0, 1, anybody)
+    dialler.ended(ADDRESSES[0], 100.0, is_connected=True)
+    assert dialler.due(100.0 + OF_USE, 1, anybody) == ADDRESSES[:1]
+
+
+def test_a_new_process_may_dial_what_the_last_one_was_dialling() -> None:
+    dialler = Dialler(ADDRESSES)
+    dialler.due(0.0, 5, anybody)
+    dialler.restart()
+    assert dialler.due(0.0, 5, anybody) == ADDRESSES
