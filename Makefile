@@ -197,10 +197,12 @@ rpc-readme:
 rpc-docs:
 	$(BIN)/python -m tests.rpc.kit_docs
 
-## Renew requirements.lock from pyproject.toml (needs uv).
+## Renew requirements.lock, and what the extra libp2p needs besides, from pyproject.toml (needs uv).
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev --all-extras --no-header \
-		--output-file requirements.lock pyproject.toml contrib/build-requirements.in
+	$(COMPILE) --group dev --extra rich-indexer --extra postgres --output-file requirements.lock pyproject.toml contrib/build-requirements.in
+	$(COMPILE) --extra libp2p --constraint requirements.lock --output-file contrib/libp2p.lock \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist

@@ -89,6 +89,22 @@ need_headers() {
     "macOS: xcode-select --install && brew install leveldb). $OTHER_PYTHON"
 }
 
+# Whether C finds GMP's and this interpreter's headers, which a part of the extra libp2p is built with.
+can_build_libp2p() {
+  include=$("$1" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+  printf '#include <gmp.h>\n#include <Python.h>\n' | ${CC:-cc} ${CPPFLAGS:-} -I"$include" -E -x c - >/dev/null 2>&1
+}
+
+# The node runs without it. WITHOUT_LIBP2P=1 does not try.
+try_libp2p() {
+  if can_build_libp2p "$python" && PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints \
+    $pip install --require-hashes --no-deps -r contrib/libp2p.lock; then
+    return
+  fi
+  echo "setup: without libp2p, which needs building: install gcc, Python's headers and GMP's" \
+    "(Debian: apt-get install gcc python3-dev libgmp-dev), then: rm $ready && make setup"
+}
+
 if [ "$1" = --find ]; then
   find_python "$2"
   exit
@@ -106,7 +122,7 @@ if [ -n "$asked" ]; then
   fi
 fi
 ready=$venv/.ready
-if [ -e "$ready" ] && [ -z "$(find requirements.lock pyproject.toml -newer "$ready")" ]; then
+if [ -e "$ready" ] && [ -z "$(find requirements.lock contrib/libp2p.lock pyproject.toml -newer "$ready")" ]; then
   exit
 fi
 
@@ -135,4 +151,5 @@ if ! PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints $pip install 
   die "pip could not install the dependencies: its words are above"
 fi
 $pip install --no-build-isolation --no-deps -e .
+[ -n "${WITHOUT_LIBP2P:-}" ] || try_libp2p
 touch "$ready"

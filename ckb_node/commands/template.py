@@ -181,6 +181,16 @@ $discovery_local_address
 # Where the service's key is, and so its address; by default data/network/onion_private_key.
 # onion_private_key_path = "…"
 
+# Peers over libp2p besides those of CKB's own wire, in a process of its own: pip install 'ckb-node[libp2p]'. The node
+# has one key for both; addresses of others end in /p2p/<their peer id of libp2p>. docs/LIBP2P.md says what is spoken.
+# [network.libp2p]
+# enabled = true
+# listen_addresses = ["/ip4/0.0.0.0/tcp/8117"]
+# bootnodes = ["/ip4/…/tcp/8117/p2p/16Uiu2HA…"]
+# max_outbound_peers = 4
+# max_peers_per_ip = 16
+# memory_mib = 768
+
 # Programs that are called, with the hash of each new tip and with the text of each network alert, and ended after so
 # many milliseconds. Of blocks that come faster than the program ends some are left out.
 # [notify]

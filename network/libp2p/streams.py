@@ -294,7 +294,7 @@ class StreamsConnection:
         prefix, body = message_frame(stream.framing, payload)
         if not self._queued:
             self._took_at = now
-        stream.queue += (memoryview(prefix), memoryview(body))
+        stream.queue.extend((memoryview(prefix), memoryview(body)))
         size = len(prefix) + len(body)
         stream.queued += size
         self._queued += size

@@ -12,6 +12,7 @@ from ckb_node.runtime.settings import ConfigError
 from network.identity import Identity
 
 OWN = Identity(bytes(31) + b"\1")
+PEER = "QmaZMemLXSsxKUrYNucjEbPxVX3rBKsGhWW2muWtWxUWyh"
 MISTAKES = [
     ('listen_addresses = ["/ip4/127.0.0.1"]', "/ip4/127.0.0.1"),
     ('listen_addresses = ["/ip4/300.0.0.1/tcp/1"]', "300.0.0.1"),
@@ -40,6 +41,14 @@ MISTAKES = [
     ("onion.listen_on_onion = 1", "bool"),
     ('onion.onion_server = "socks4://127.0.0.1:1"', "socks4"),
     ("onion.onion_external_port = 0", ">= 1"),
+    ('libp2p.listen_addresses = ["/ip4/127.0.0.1/tcp/1/ws"]', "nothing behind it"),
+    ('libp2p.listen_addresses = ["/dns4/host.example/tcp/1"]', "host.example"),
+    (f'libp2p.bootnodes = ["/ip4/8.8.8.8/tcp/1/p2p/{PEER}"]', "does not hold its key"),
+    ('libp2p.bootnodes = ["/ip4/8.8.8.8/tcp/1"]', "expected /p2p/"),
+    ("libp2p.memory_mib = 1", ">= 384"),
+    ("libp2p.max_outbound_peers = -1", ">= 0"),
+    ("libp2p.max_peers_per_ip = 0", ">= 1"),
+    ("libp2p.enabled = 1", "bool"),
     ("unheard_of = 1", "unheard_of"),
 ]
 

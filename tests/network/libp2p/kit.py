@@ -14,6 +14,7 @@ from network.identity import Identity
 from network.libp2p.names import Libp2pAddress, parse_address
 from network.libp2p.service import Libp2pError, Libp2pService, Libp2pSettings, is_installed
 from network.limits import ALL_PROTOCOLS
+from network.multiaddr import Multiaddr
 from network.peer import Handler
 from network.peer_layer import PeerLayer
 from tests.support.nodes.networks import LOCAL, Notes, service, until
@@ -44,9 +45,16 @@ class Side:
 
 @asynccontextmanager
 async def side(
-    directory: Path, number: int, bootnodes: Sequence[Libp2pAddress] = (), handler: Handler | None = None, **limits: int
+    directory: Path,
+    number: int,
+    bootnodes: Sequence[Libp2pAddress] = (),
+    handler: Handler | None = None,
+    listen: Sequence[Multiaddr] = (),
+    *,
+    is_ready: bool = True,
+    **limits: int,
 ) -> AsyncIterator[Side]:
-    """The process is started again at once when it ends."""
+    """The process is started again at once when it ends. `listen`: of the CKB wire."""
     handler = handler or Notes()
     settings = Libp2pSettings(
         network_name=LOCAL.network_name,
@@ -57,11 +65,12 @@ async def side(
         **limits,
     )
     libp2p = Libp2pService(Identity(number.to_bytes(32, "big")), settings)
-    async with service(directory, number, ()).running(lambda _: [handler], 256) as layer:
+    async with service(directory, number, listen).running(lambda _: [handler], 256) as layer:
         found = Side(layer, libp2p, handler, [])
         task = asyncio.get_running_loop().create_task(_keep_running(found))
         try:
-            await found.ready()
+            if is_ready:
+                await found.ready()
             yield found
         finally:
             layer.close()

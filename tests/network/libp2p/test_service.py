@@ -6,10 +6,13 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
+from network.dialling import NoDial
 from network.limits import SYNC
 from network.peer import Peer, Wire
 from tests.network.libp2p.kit import Side, needs_libp2p, side
-from tests.support.nodes.networks import Notes, until
+from tests.support.nodes.networks import LOOPBACK, Notes, address_of, until
 
 pytestmark = needs_libp2p
 
@@ -43,6 +46,7 @@ async def test_large_messages_in_both_directions(tmp_path: Path) -> None:
         assert came(a)[1:] == came(b)[1:] == [payload] * 3
 
 
+@pytest.mark.slow
 async def test_a_peer_that_is_told_to_leave_knows_why_and_may_come_back(tmp_path: Path) -> None:
     async with side(tmp_path / "a", 1) as a, side(tmp_path / "b", 2, [a.address]) as b:
         await until(lambda: bool(came(a)) and bool(came(b)))
@@ -62,6 +66,7 @@ async def test_the_process_is_killed_and_the_peers_meet_again(tmp_path: Path) ->
         assert b.libp2p.starts == 2
 
 
+@pytest.mark.slow
 async def test_a_stopped_process_is_replaced(tmp_path: Path) -> None:
     async with side(tmp_path / "a", 1) as a:
         assert a.libp2p.process is not None
@@ -71,6 +76,7 @@ async def test_a_stopped_process_is_replaced(tmp_path: Path) -> None:
         assert a.ends == ["the libp2p process: it was stopped"]
 
 
+@pytest.mark.slow
 async def test_a_taken_port_is_told(tmp_path: Path) -> None:
     async with side(tmp_path / "a", 1) as a, side(tmp_path / "b", 2) as b:
         taken = a.libp2p.addresses[0].partition("/p2p/")[0]
@@ -102,6 +108,7 @@ class Held:
         self.peer = None
 
 
+@pytest.mark.slow
 async def test_who_is_not_read_waits_and_loses_nothing(tmp_path: Path) -> None:
     """Longer than the library would wait, and with more than all windows take."""
     slow = Held()
@@ -121,3 +128,17 @@ async def test_who_is_not_read_waits_and_loses_nothing(tmp_path: Path) -> None:
         held.release(SYNC)
         await until(lambda: len(slow.sizes) == len(sizes) + 1)
         assert slow.sizes[1:] == sizes
+
+
+async def test_a_peer_is_the_same_on_both_wires(tmp_path: Path) -> None:
+    """So it has one connection, whichever came first."""
+    listen = (LOOPBACK,)
+    async with side(tmp_path / "a", 1, listen=listen) as a, side(tmp_path / "b", 2, [a.address], listen=listen) as b:
+        await until(lambda: bool(came(a)) and bool(came(b)))
+        assert b.layer.switch.dial(address_of(a.layer)) is NoDial.CONNECTED
+        async with side(tmp_path / "c", 3, [a.address], listen=listen, is_ready=False) as c:
+            assert c.layer.switch.dial(address_of(a.layer)) is None
+            await until(lambda: len(came(a)) == 2)
+            await c.ready()
+            assert c.libp2p.due(c.layer) == []
+            assert [peer.wire for peer in c.layer.switch.peers()] == [Wire.CKB]

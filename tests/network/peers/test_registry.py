@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.peer import Direction, SessionKind
+from network.peer import Direction, SessionKind, Wire
 from network.peers.bans import Ban, BanList
 from network.peers.registry import Admitted, Refusal, Refused, Registry, RegistrySettings
 from tests.network.peers.kit import DAY, NOW, address, in_group, peer
@@ -32,11 +32,13 @@ class Table:
         name: object = None,
         ip: str | None = None,
         kind: SessionKind = SessionKind.FULL,
+        wire: Wire = Wire.CKB,
     ) -> Admitted | Refused:
         self.last += 1
         where = in_group(self.last, 1) if ip is None else address(ip)
         who = peer(self.last if name is None else name)
-        return self.registry.admit(self.last, who, where, direction, kind, now_ms=1000 * self.last, wall_ms=NOW)
+        times = {"now_ms": 1000 * self.last, "wall_ms": NOW}
+        return self.registry.admit(self.last, who, where, direction, kind, wire=wire, **times)
 
 
 def kind_of(outcome: Admitted | Refused) -> SessionKind | Refusal:
@@ -86,6 +88,16 @@ def test_a_session_may_be_dialled_to_relay_blocks_only() -> None:
     wanted = SessionKind.BLOCK_RELAY_ONLY
     kinds = [kind_of(table.admit(OUT, kind=wanted)) for _ in range(4)]
     assert kinds == [wanted, wanted, SessionKind.FULL, Refusal.TOO_MANY_OUTBOUND]
+
+
+def test_each_wire_has_outbound_places_of_its_own() -> None:
+    table = Table(max_outbound=1, max_libp2p_outbound=2, block_relay_only=False)
+    outcomes = [table.admit(OUT, wire=wire) for wire in (Wire.LIBP2P, Wire.CKB) for _ in range(3)]
+    full, none = SessionKind.FULL, Refusal.TOO_MANY_OUTBOUND
+    assert [kind_of(outcome) for outcome in outcomes] == [full, full, none, full, none, none]
+    assert (table.registry.missing_libp2p, table.registry.missing_outbound) == (0, 0)
+    table.registry.remove(1)
+    assert (table.registry.missing_libp2p, table.registry.missing_outbound) == (1, 0)
 
 
 def test_a_full_table_lets_a_newcomer_in_for_another_one() -> None:
