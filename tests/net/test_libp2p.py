@@ -61,12 +61,17 @@ def test_without_its_library_the_node_says_what_to_install(
     assert "ckb-node[libp2p]" in capsys.readouterr().out
 
 
+def figures(found: Libp2pService) -> bytes:
+    metrics = Metrics()
+    measure_libp2p(metrics, found)
+    return metrics.text()
+
+
 @pytest.mark.usefixtures("installed")
 def test_figures_are_those_of_the_process_that_runs() -> None:
-    found, metrics = service(TEXT), Metrics()
+    found = service(TEXT)
     assert found is not None
-    measure_libp2p(metrics, found)
-    assert b"ckb_libp2p_memory_bytes 0.0" in metrics.text()
+    assert b"ckb_libp2p_memory_bytes 0.0" in figures(found)
     found.state = Libp2pState("library", [], Stats(5, 6, 7, 8))
-    assert b"ckb_libp2p_memory_bytes 5.0" in metrics.text()
-    assert b"ckb_libp2p_connections 6.0" in metrics.text()
+    assert b"ckb_libp2p_memory_bytes 5.0" in figures(found)
+    assert b"ckb_libp2p_connections 6.0" in figures(found)
