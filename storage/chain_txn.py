@@ -30,7 +30,7 @@ from storage.header_rows import HeaderRows
 from storage.kv import KeyValueStore
 from storage.overlay import Overlay
 from storage.recent import RecentFacts
-from storage.records import BlockRecord, TransactionRecord, cell_packer
+from storage.records import BlockRecord, TransactionRecord, cell_packer, cell_without_data
 from storage.schema import (
     CELL,
     EPOCH,
@@ -464,16 +464,24 @@ class ChainTxn(ChainState):
         """Add all outputs, then delete all inputs but the cellbase's: cells spent within the block vanish."""
         header = block.header
         block_hash, number, epoch, location = header.hash, header.number, header.epoch, record.location
-        put, delete = self._overlay.put, self._overlay.delete
+        put, put_all, delete = self._overlay.put, self._overlay.put_all, self._overlay.delete
         for index, transaction in enumerate(block.tx_slices):
             raw, layout, start = transaction.raw, transaction.layout, transaction.start
             created = TransactionRecord(block_hash, number, epoch, index, location, start, layout.size)
             put(TRANSACTION + transaction.hash, created.pack())
-            pack, cell_prefix = cell_packer(created), CELL + transaction.hash
-            for suffix, (a, b), (c, d) in zip(
-                output_suffixes(len(layout.outputs)), layout.outputs, layout.data, strict=True
-            ):
-                put(cell_prefix + suffix, pack(raw[a:b], raw[c:d], start + c))
+            cell_prefix, suffixes = CELL + transaction.hash, output_suffixes(len(layout.outputs))
+            if layout.has_data:
+                pack = cell_packer(created)
+                for suffix, (a, b), (c, d) in zip(suffixes, layout.outputs, layout.data, strict=True):
+                    put(cell_prefix + suffix, pack(raw[a:b], raw[c:d], start + c))
+            else:
+                head = cell_without_data(created)
+                put_all(
+                    {
+                        cell_prefix + suffix: head + raw[a:b]
+                        for suffix, (a, b) in zip(suffixes, layout.outputs, strict=True)
+                    }
+                )
         forget = self._cells.pop
         for transaction in block.tx_slices[1:]:
             for out_point in transaction.consumed:

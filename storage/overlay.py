@@ -6,7 +6,7 @@ whole or not at all. What is created and consumed within it never reaches the en
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from storage.kv import KeyValueStore, Pair, Reader, key_range
@@ -39,6 +39,10 @@ class Overlay:
     def put(self, key: bytes, value: bytes, /) -> None:
         """Set a key, pending."""
         self._pending[key] = value
+
+    def put_all(self, values: Mapping[bytes, bytes], /) -> None:
+        """Set many keys, pending."""
+        self._pending.update(values)
 
     def delete(self, key: bytes, /) -> None:
         """Remove a key, pending."""

@@ -25,6 +25,7 @@ __all__ = [
     "cell_head",
     "cell_info",
     "cell_packer",
+    "cell_without_data",
     "pack_cell",
 ]
 
@@ -87,10 +88,15 @@ def pack_cell(created: TransactionRecord, output: bytes, data: bytes, data_start
     return head + _ARCHIVED_DATA.pack(hash_of_data(data), location.pack(), data_start) + output
 
 
+def cell_without_data(created: TransactionRecord) -> bytes:
+    """What precedes the output in the record of a cell without data that `created` made."""
+    block_hash, number, epoch, index, _, _, _ = created
+    return _CELL_HEAD.pack(0, index, number, epoch, block_hash)
+
+
 def cell_packer(created: TransactionRecord) -> Callable[[bytes, bytes, int], bytes]:
     """`pack_cell` for many outputs of one transaction."""
-    block_hash, number, epoch, index, location, _, _ = created
-    without_data = _CELL_HEAD.pack(0, index, number, epoch, block_hash)
+    location, without_data = created.location, cell_without_data(created)
     rest = without_data[U32.size :]
 
     def pack(output: bytes, data: bytes, data_start: int) -> bytes:

@@ -46,7 +46,8 @@ OUTPUT_HEAD: Final = Struct("<IIIIQ")
 """Size, offsets of capacity, lock and type; the capacity."""
 OUTPUT_LOCK_AND_TYPE: Final = Struct("<8xII")
 """Offsets of lock and type, from the start of an output."""
-CAPACITY_AT: Final = OUTPUT_HEAD.size - 8
+CAPACITY_SIZE: Final = 8
+CAPACITY_AT: Final = OUTPUT_HEAD.size - CAPACITY_SIZE
 OUTPUT_OFFSETS: Final = (CAPACITY_AT, OUTPUT_HEAD.size)
 """Of capacity and lock; that of the type depends on the lock."""
 SCRIPT_HEAD: Final = Struct("<4I32sBI")

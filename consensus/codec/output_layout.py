@@ -16,6 +16,9 @@ from consensus.codec.walk import OutputFacts, Walk
 MAX_LEARNT: Final = 32
 """Layouts that are derived of one vector of outputs: each costs as much as several plain checks."""
 
+FEW: Final = 16
+"""Fewer outputs are sooner looked at one by one."""
+
 
 class OutputLayout(NamedTuple):
     """What all outputs of one structure share; `structure` reads the structural bytes, here `expected`."""
@@ -23,6 +26,20 @@ class OutputLayout(NamedTuple):
     structure: Struct
     expected: tuple[bytes, ...]
     facts: OutputFacts
+
+
+def facts_if_equal(raw: bytes, bounds: Sequence[int]) -> OutputFacts | None:
+    """The facts of each output between these bounds, which passed the strict check, when all have one structure."""
+    start, end, count = bounds[0], bounds[-1], len(bounds) - 1
+    size = (end - start) // max(count, 1)
+    if count < FEW or list(bounds) != [*range(start, end + 1, size)]:
+        return None
+    walk = Walk(raw[start : start + size])
+    facts = walk.output((0, size))
+    for at, byte in walk.structural_bytes():
+        if raw[start + at : end : size].count(byte) != count:
+            return None
+    return facts
 
 
 class OutputLayouts:

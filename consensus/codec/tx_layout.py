@@ -12,16 +12,17 @@ MAX_LEARNT are derived: a peer that sends ever new ones makes little work by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
+from operator import sub
 from struct import Struct
 from typing import Final
 
-from consensus.codec.layout import CAPACITY_AT, CELL_DEP_SIZE, INPUT_FORMAT, NUMBER_SIZE, U32
-from consensus.codec.output_layout import OutputLayouts
-from consensus.codec.walk import OutputFacts, Span, Walk, struct_of
+from consensus.codec.layout import CAPACITY_AT, CAPACITY_SIZE, CELL_DEP_SIZE, INPUT_FORMAT, NUMBER_SIZE, U32
+from consensus.codec.output_layout import OutputLayouts, facts_if_equal
+from consensus.codec.walk import OutputFacts, Span, Walk
 
 Check = Callable[[bytes, int, int, bool], None]
 _New = Callable[[bytes, int, int, bool], "TxLayout | None"]
@@ -66,6 +67,8 @@ class TxLayout:
     """Of those outputs that have a type script."""
     data: tuple[Span, ...]
     """Data of the outputs, without their lengths."""
+    has_data: bool
+    """Any of them has a byte."""
     witnesses: tuple[Span, ...]
     """Likewise."""
     verdicts: dict[Callable[[TxLayout], bool], bool] = field(default_factory=dict)
@@ -186,9 +189,14 @@ class _Glance(Walk):
     def run(self, at: int, size: int) -> None:
         """Not noted."""
 
-    def bytes_spans(self, at: int) -> Iterator[Span]:
+    def bytes_spans(self, at: int) -> Iterable[Span]:
         """Contents of a vector of bytes."""
-        return ((start + NUMBER_SIZE, end) for start, end in pairwise(self.table(at)))
+        return [(start + NUMBER_SIZE, end) for start, end in pairwise(self.table(at))]
+
+    def outputs(self, bounds: Sequence[int]) -> list[OutputFacts]:
+        """CellOutputs between these bounds."""
+        facts = facts_if_equal(self._raw, bounds)
+        return super().outputs(bounds) if facts is None else [facts] * (len(bounds) - 1)
 
     def output(self, span: Span) -> OutputFacts:
         """A CellOutput."""
@@ -206,8 +214,8 @@ def _layout_by(walk: Walk, raw: bytes) -> TxLayout:
     walk.run(version_at, 4)
     dep_count, header_count, input_count = walk.count(deps_at), walk.count(headers_at), walk.count(inputs_at)
     dep_types = tuple(walk.byte(deps_at + 4 + CELL_DEP_SIZE * (i + 1) - 1) for i in range(dep_count))
-    outputs = tuple(pairwise(walk.table(outputs_at)))
-    parts = [walk.output(span) for span in outputs]
+    bounds = walk.table(outputs_at)
+    outputs, parts = tuple(pairwise(bounds)), walk.outputs(bounds)
     data = tuple(walk.bytes_spans(data_at))
     witnesses = tuple(walk.bytes_spans(witnesses_at))
     sizes = [end - start for start, end in data] if len(data) == len(outputs) else []
@@ -226,13 +234,22 @@ def _layout_by(walk: Walk, raw: bytes) -> TxLayout:
         inputs_at=inputs_at + 4,
         input_count=input_count,
         outputs=outputs,
-        capacities=struct_of((start + CAPACITY_AT, "Q", 8) for start, _ in outputs),
-        occupied_bytes=tuple(part.occupied + size for part, size in zip(parts, sizes, strict=False)),
-        lock_hash_types=tuple(part.lock_hash_type for part in parts),
-        type_hash_types=tuple(part.type_hash_type for part in parts if part.type_hash_type is not None),
+        capacities=_capacities_struct(bounds),
+        occupied_bytes=tuple([part.occupied + size for part, size in zip(parts, sizes, strict=False)]),
+        lock_hash_types=tuple([part.lock_hash_type for part in parts]),
+        type_hash_types=tuple([part.type_hash_type for part in parts if part.type_hash_type is not None]),
         data=data,
+        has_data=any(start != end for start, end in data),
         witnesses=witnesses,
     )
+
+
+def _capacities_struct(bounds: Sequence[int]) -> Struct:
+    """Reads the capacity of each output between these bounds, whatever comes behind it."""
+    if len(bounds) == 1:
+        return Struct("<")
+    skipped = [size - CAPACITY_SIZE for size in map(sub, bounds[1:-1], bounds)]
+    return Struct(f"<{bounds[0] + CAPACITY_AT}xQ" + "".join([f"{size}xQ" for size in skipped]))
 
 
 def _inputs_struct(count: int) -> Struct:

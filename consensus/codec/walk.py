@@ -6,7 +6,7 @@ deps, hash types).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from struct import Struct
 from typing import NamedTuple
@@ -54,13 +54,17 @@ class Walk:
         first = self.count(at + 4)
         self.run(at + 4, first - 4)
         offsets = Struct(f"<{first // 4 - 1}I").unpack_from(self._raw, at + 4)
-        return [*(at + offset for offset in offsets), at + size]
+        return [at + offset for offset in (*offsets, size)]
 
-    def bytes_spans(self, at: int) -> Iterator[Span]:
+    def bytes_spans(self, at: int) -> Iterable[Span]:
         """Contents of a vector of bytes."""
         for start, end in pairwise(self.table(at)):
             self.count(start)
             yield start + 4, end
+
+    def outputs(self, bounds: Sequence[int]) -> list[OutputFacts]:
+        """CellOutputs between these bounds."""
+        return [self.output(span) for span in pairwise(bounds)]
 
     def output(self, span: Span) -> OutputFacts:
         """A CellOutput."""
@@ -77,6 +81,11 @@ class Walk:
         _, hash_type_at, args_at, end = self.table(at)
         self.count(args_at)
         return SCRIPT_CONTENT_SIZE + end - args_at - 4, self.byte(hash_type_at)
+
+    def structural_bytes(self) -> Iterator[tuple[int, int]]:
+        """Each with its place."""
+        raw = self._raw
+        return ((at, raw[at]) for start, end in self._runs for at in range(start, end))
 
     def structure(self) -> tuple[Struct, tuple[bytes, ...]]:
         """A reader of all structural bytes, and what it reads here."""

@@ -16,8 +16,8 @@ def script(hash_type: int) -> Script:
     return Script(code_hash=bytes(32), hash_type=hash_type, args=b"")
 
 
-def with_output(output: CellOutput) -> Transaction:
-    return a_transaction([an_input(POINT.raw)], [output])
+def with_output(output: CellOutput, count: int = 1) -> Transaction:
+    return a_transaction([an_input(POINT.raw)], [output] * count)
 
 
 def with_dep(dep_type: int) -> Transaction:
@@ -47,6 +47,8 @@ def is_sound_alone(transaction: Transaction) -> bool:
         *((with_output(CellOutput(capacity=1, lock=script(kind), type_=None)), False) for kind in (3, 129, 255)),
         (with_output(CellOutput(capacity=1, lock=script(0), type_=script(6))), True),
         (with_output(CellOutput(capacity=1, lock=script(0), type_=script(5))), False),
+        *((with_output(CellOutput(capacity=1, lock=script(kind), type_=None), 20), kind == 2) for kind in (2, 3)),
+        *((with_output(CellOutput(capacity=1, lock=script(0), type_=script(kind)), 20), kind == 2) for kind in (2, 3)),
     ],
 )
 def test_data_of_a_transaction(transaction: Transaction, is_sound: bool) -> None:

@@ -79,7 +79,7 @@ PENDING_COMPACT_SECONDS: Final = 2.0
 FAR_BEHIND: Final = 64
 """Blocks: beyond, they are written in bulk."""
 RUN_BLOCKS: Final = 512
-RUN_BYTES: Final = 4 * MIB
+RUN_BYTES: Final = 8 * MIB
 """Of what is given to the bulk writer at once."""
 MAX_RUNS: Final = 2
 MAX_ONLINE: Final = 16

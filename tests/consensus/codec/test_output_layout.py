@@ -9,10 +9,11 @@ from struct import Struct
 
 import pytest
 
-from consensus.codec.output_layout import MAX_LEARNT, OutputLayouts
+from consensus.codec.output_layout import FEW, MAX_LEARNT, OutputLayouts, facts_if_equal
 from consensus.codec.tx_layout import TxLayout, learn_layout, read_layout
+from consensus.codec.walk import Walk
 from consensus.errors import MoleculeError
-from consensus.types.blockchain import CellOutput
+from consensus.types.blockchain import CellOutput, Script
 from tests.support.builders.blocks import a_transaction, an_input, an_output, lock_script
 
 
@@ -94,6 +95,34 @@ def test_a_layout_that_is_not_kept_has_the_same_facts_and_fits_nothing(is_warm: 
     assert learnt.fits(raw, 0)
     assert not read.fits(raw, 0)
     assert facts(replace(read, structure=learnt.structure, expected=learnt.expected)) == facts(learnt)
+
+
+@pytest.mark.parametrize("type_", [None, lock_script(b"type")])
+def test_outputs_of_one_structure_have_the_facts_of_one(type_: Script | None) -> None:
+    raws = [an_output(capacity, lock_script(bytes([capacity] * 20)), type_).raw for capacity in range(FEW + 3)]
+    raw, bounds = b"---" + b"".join(raws), [*accumulate(map(len, raws), initial=3)]
+    assert facts_if_equal(raw, bounds) == Walk(raws[0]).output((0, len(raws[0])))
+    transaction = a_transaction([an_input(bytes(36))], [CellOutput.parse(each) for each in raws])
+    learnt, read = learn_layout(transaction.raw), read_layout(transaction.raw, OutputLayouts(CellOutput.check))
+    assert facts(replace(read, structure=learnt.structure, expected=learnt.expected)) == facts(learnt)
+
+
+def test_outputs_that_differ_in_a_hash_type_a_size_or_a_part_have_no_common_facts() -> None:
+    alike = [an_output(capacity, lock_script(bytes(20))).raw for capacity in range(FEW + 3)]
+    others = [
+        an_output(1, lock_script(bytes(20), 4)).raw,
+        an_output(1, lock_script(bytes(21))).raw,
+        an_output(1, lock_script(bytes(20)), lock_script(b"")).raw,
+    ]
+    for at in range(len(alike)):
+        for other in others:
+            raws = [*alike[:at], other, *alike[at + 1 :]]
+            bounds = [*accumulate(map(len, raws), initial=0)]
+            assert facts_if_equal(b"".join(raws), bounds) is None
+    longer, shorter = an_output(1, lock_script(bytes(24))).raw, an_output(1, lock_script(bytes(16))).raw
+    raws = [longer, shorter, *alike]  # as long together as outputs that are alike
+    assert facts_if_equal(b"".join(raws), [*accumulate(map(len, raws), initial=0)]) is None
+    assert facts_if_equal(b"", [0]) is None
 
 
 def facts(layout: TxLayout) -> list[object]:
