@@ -34,8 +34,8 @@ from tests.support.report import BENCH_DIR
 CHEAP_MS, LAG_MS, MEMORY_MIB = 50, 1000, 600
 SYNC_S, BEGIN_S, WARM_S, PAUSE_S = 60.0, 30.0, 1.5, 0.02
 MINING_INTERVAL_S = 1.0
-MINER_NICENESS = 5
-"""It is on a machine of its own, as attackers are, and does most of what the follower does."""
+MINER_NICENESS = 10
+"""As that of attackers: it is on a machine of its own, too, and does most of what the follower does."""
 
 
 _processes = multiprocessing.get_context("spawn")
