@@ -12,6 +12,10 @@ from consensus.types.blockchain import Transaction
 
 __all__ = ["Proposed", "TransactionsAtHand"]
 
+MAX_SEARCHED: Final = 64
+"""Inputs of a transaction that is not verified, when others ask for it: peers may have given a hundred such, and ask for
+all of them."""
+
 Find = Callable[[bytes], Transaction | None]
 """By short id."""
 
@@ -69,7 +73,9 @@ class TransactionsAtHand:
         return Proposed(alone, graph.parents_first(dependent))
 
     def _needs_another(self, transaction: Transaction) -> bool:
-        return any(self.holds(each[:HASH_SIZE]) for each in transaction.consumed)
+        """It spends a cell of one, as far as is known without long searches."""
+        consumed = transaction.consumed
+        return len(consumed) > MAX_SEARCHED or any(self.holds(each[:HASH_SIZE]) for each in consumed)
 
     def _in_pool(self, short_id: bytes) -> Transaction | None:
         entry = self._pool.graph.entries.get(short_id)

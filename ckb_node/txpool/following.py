@@ -63,6 +63,8 @@ class Following:
         spares = 0 if self._chain.is_taking_runs else SPARE_BLOCKS
         attached = change.attached if not self._is_empty else change.attached[max(0, len(change.attached) - spares) :]
         yield
+        while self._pool.remove_expired():  # thousands may have come within a moment, or a laptop was closed
+            yield
         self._remote.tip_moved()
         for block in attached:
             for transactions in _by_few(block.tx_slices[1:]):

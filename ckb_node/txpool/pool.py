@@ -55,6 +55,9 @@ from consensus.types.core import ResolvedTransaction
 from consensus.types.tx_slice import TxSlice
 from storage.memory import MemoryStore
 
+EXPIRED_AT_ONCE = 100
+"""Entries that leave together because of their age; with what uses their cells they may be more."""
+
 PROPOSED_FOR = 1
 """A proposed entry was proposed at least this many blocks ago; assume no more."""
 
@@ -374,7 +377,7 @@ class TxPool:
         """
         vm_version = self.vm_version
         self._set_reader(reader)
-        self._remove_expired()
+        self.remove_expired()
         self.version += 1
         return self.vm_version != vm_version
 
@@ -397,17 +400,19 @@ class TxPool:
         """The chain does not hold the transaction."""
         return self.reader.transaction_info(tx_hash) is None
 
-    def _remove_expired(self) -> None:
-        """Entries come in the order of arrival, by the monotonic clock, so the first young one ends the search."""
+    def remove_expired(self) -> bool:
+        """So many as do not take long; whether there are more. Entries come in the order of arrival, by the monotonic
+        clock, so the first young one ends the search."""
         oldest = self._age_ms() - self.limits.expiry_ms
-        expired = []
+        expired = list[bytes]()
         for entry in self.graph:
-            if entry.arrived_ms >= oldest:
+            if entry.arrived_ms >= oldest or len(expired) >= EXPIRED_AT_ONCE:
                 break
             expired.append(entry.short_id)
         for entry in self.graph.remove_with_users(expired):
             self.version += 1
             self._reject_entry(entry, Expired(entry.timestamp))
+        return len(expired) >= EXPIRED_AT_ONCE
 
     def drop_orphaned(self, tx_hash: bytes, output_count: int) -> None:
         """After readmission of a detached transaction: drop its descendants if it was not admitted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckb_node.txpool.at_hand import TransactionsAtHand
+from ckb_node.txpool.at_hand import MAX_SEARCHED, TransactionsAtHand
 from consensus.types.blockchain import Transaction
 from tests.support.builders.pool_entries import a_chain, an_entry, output_of
 from tests.support.chains.devchain import dev_chain
@@ -22,3 +22,13 @@ async def test_those_that_need_a_pooled_one_are_apart_and_unverified_ones_wait()
         coming_alone.short_id: coming_alone.hash,
     }
     assert dependent == [chain[1].hash, chain[2].hash]
+
+
+async def test_an_unverified_one_of_many_inputs_waits_for_its_verdict() -> None:
+    """Nobody's question makes this node look for thousands of parents."""
+    async with dev_chain() as dev:
+        few, many = (an_entry(spends=[bytes([at]) * 36 for at in range(count)]) for count in (3, MAX_SEARCHED + 1))
+        coming = {each.short_id: each.tx for each in (few, many)}
+        alone, dependent = TransactionsAtHand(dev.pool.pool, (coming.get,), ()).proposed(list(coming))
+    assert list(alone) == [few.short_id]
+    assert dependent == []

@@ -170,6 +170,19 @@ async def test_expiry_does_not_care_for_a_clock_that_is_set(jump_hours: int) -> 
         assert (await funds.why_gone(second)).kind == "Expiry"
 
 
+async def test_all_that_is_too_old_leaves_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ckb_node.txpool.pool.EXPIRED_AT_ONCE", 2)
+    async with funded(limits=PoolLimits(expiry_ms=12 * HOUR_MS)) as funds:
+        old = [funds.spend() for _ in range(5)]
+        await funds.submit(*old)
+        funds.dev.clock.advance(13 * HOUR_MS)
+        await stand_again(funds)
+        assert len(funds.pool.pool.graph) == 3, "one call takes two"
+        await funds.dev.mine()
+        await funds.dev.settle_pool()
+        assert len(funds.pool.pool.graph) == 0
+
+
 async def stand_again(funds: Funds) -> None:
     """As after a block that neither commits nor proposes anything."""
     funds.pool.pool.set_tip(funds.dev.chain.view())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -9,6 +10,7 @@ from consensus.codec.molecule import Composite
 from consensus.types.blockchain import CellInput, OutPoint, Transaction
 from network.limits import RELAY
 from network.messages.protocols import (
+    GetBlockProposal,
     GetRelayTransactions,
     RelayTransaction,
     RelayTransactionHashes,
@@ -129,6 +131,29 @@ class LargeOrphans(TransactionFlood):
         small = self.lab.transaction(self.unknown(), data=bytes(1000))
         inputs = [CellInput(since=0, previous_output=self.unknown()) for _ in range(2000)]
         return Transaction(body=small.body.replace(inputs=inputs), witnesses=[]), 1000
+
+
+class OrphansAskedFor(TransactionFlood):
+    """Of three thousand unknown parents each; then they are asked for, as proposals of a block."""
+
+    per_message = 10
+    asked = 100
+
+    def __init__(self, lab: Lab, number: int) -> None:
+        super().__init__(lab, number)
+        self._made: deque[bytes] = deque(maxlen=self.asked)
+
+    def make(self) -> tuple[Transaction, int]:
+        small = self.lab.transaction(self.unknown(), data=self.rng.randbytes(8))
+        inputs = [CellInput(since=0, previous_output=self.unknown()) for _ in range(3000)]
+        made = Transaction(body=small.body.replace(inputs=inputs), witnesses=[])
+        self._made.append(made.short_id)
+        return made, 1000
+
+    def next(self) -> Say | None:
+        if len(self._made) < self.asked:
+            return super().next()
+        return say(RELAY, GetBlockProposal(block_hash=bytes(32), proposals=list(self._made)))
 
 
 class Conflicts(TransactionFlood):
@@ -295,6 +320,7 @@ FLOODS: Final = (
     DeadCells,
     UnknownCells,
     LargeOrphans,
+    OrphansAskedFor,
     Conflicts,
     Replacements,
     LongScripts,
