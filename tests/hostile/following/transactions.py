@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -24,6 +25,7 @@ from tests.support.builders.wallet import CKB
 OFFERED: Final = 20_000
 BATCH_BYTES: Final = 900_000
 BATCH: Final = 2000
+MARK: Final = b"mark me!"
 _RELATIVE_BLOCKS: Final = 1 << 63
 
 
@@ -143,10 +145,18 @@ class OrphansAskedFor(TransactionFlood):
         super().__init__(lab, number)
         self._made: deque[bytes] = deque(maxlen=self.asked)
 
+    @classmethod
+    def prepare(cls, lab: Lab) -> None:
+        super().prepare(lab)
+        points = [OutPoint(tx_hash=os.urandom(32), index=0) for _ in range(3000)]
+        body = lab.transaction(points[0], data=MARK).body
+        inputs = [CellInput(since=0, previous_output=each) for each in points]
+        cls._raw = Transaction(body=body.replace(inputs=inputs), witnesses=[]).raw
+
+    _raw: ClassVar[bytes]
+
     def make(self) -> tuple[Transaction, int]:
-        small = self.lab.transaction(self.unknown(), data=self.rng.randbytes(8))
-        inputs = [CellInput(since=0, previous_output=self.unknown()) for _ in range(3000)]
-        made = Transaction(body=small.body.replace(inputs=inputs), witnesses=[])
+        made = Transaction.trusted(self._raw.replace(MARK, self.rng.randbytes(len(MARK))))
         self._made.append(made.short_id)
         return made, 1000
 
