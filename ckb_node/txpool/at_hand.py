@@ -13,8 +13,8 @@ from consensus.types.blockchain import Transaction
 __all__ = ["Proposed", "TransactionsAtHand"]
 
 MAX_SEARCHED: Final = 64
-"""Inputs of a transaction that is not verified, when others ask for it: peers may have given a hundred such, and ask for
-all of them."""
+"""Inputs of a transaction that is not verified, when others ask for it: peers may have given a hundred such, and
+ask for all of them."""
 
 Find = Callable[[bytes], Transaction | None]
 """By short id."""
