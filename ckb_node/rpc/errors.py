@@ -73,7 +73,6 @@ _BY_EXCEPTION: dict[type[BaseException], Code] = {
     DaoError: Code.DaoError,
     NoRoomError: Code.ServerIsBusy,
     FeeEstimateError: Code.CKBInternalError,
-    BadTextError: Code.InvalidParams,
     StorageCorrupt: Code.DatabaseIsCorrupt,
     ChainMismatch: Code.DatabaseIsCorrupt,
     StorageError: Code.DatabaseError,
@@ -127,6 +126,8 @@ class BadParameterError(RpcError):
 
 def from_exception(error: BaseException) -> RpcError:
     """The error object of one of the KNOWN_EXCEPTIONS."""
+    if isinstance(error, BadTextError):  # in a parameter that the method itself reads
+        return BadParameterError(f"Invalid params: {error}")
     for base in type(error).__mro__:
         if base in _BY_EXCEPTION:
             # An error of resolving, and all that is no rule's, stands by itself; the others inside their family's name.

@@ -33,6 +33,15 @@ class _IdOnly(msgspec.Struct, frozen=True):
     id: int | str | None = None
 
 
+class _Member:
+    """A member's name, equal to no other one: so a dict has those that come twice."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name: Final = name
+
+
 class _ErrorObject(msgspec.Struct, frozen=True, omit_defaults=True):
     code: int
     message: str
@@ -41,6 +50,7 @@ class _ErrorObject(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _REQUEST = msgspec.json.Decoder(Request)
 _ID_ONLY = msgspec.json.Decoder(_IdOnly)
+_MEMBERS = msgspec.json.Decoder(dict[_Member, msgspec.Raw], dec_hook=lambda _, name: _Member(name))
 _BATCH = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -76,7 +86,7 @@ def decode_request(raw: bytes | msgspec.Raw) -> Request:
     try:
         if isinstance(raw, bytes):
             _verify_value_count(raw)
-        str(raw, "utf-8")
+        text = str(raw, "utf-8")
         request = _REQUEST.decode(raw)
     except RpcError as error:
         raise BadRequestError(None, error) from None
@@ -84,9 +94,17 @@ def decode_request(raw: bytes | msgspec.Raw) -> Request:
         raise BadRequestError(id_of(raw), invalid_request()) from None
     except _UNREADABLE:
         raise BadRequestError(None, _parse_error()) from None
-    if bytes(memoryview(request.params)[:1]) not in b"[{n":
+    kind = bytes(memoryview(request.params)[:1])
+    given = 1 + (request.jsonrpc is not None) + (request.id is not msgspec.UNSET) + (kind != b"n")
+    if kind not in b"[{n" or (text.count(":") > given and _has_doubles(raw)):
         raise BadRequestError(id_of(raw), invalid_request())
     return request
+
+
+def _has_doubles(raw: bytes | msgspec.Raw) -> bool:
+    """Whether a member comes twice. The last one would count here, the first one for a filter before the node."""
+    members = _MEMBERS.decode(raw)
+    return len({member.name for member in members}) < len(members)
 
 
 def id_of(raw: bytes | msgspec.Raw) -> int | str | None:

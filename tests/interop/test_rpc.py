@@ -181,6 +181,9 @@ BODIES = (
     b'[{"jsonrpc": "2.0", "id": 1, "method": "get_tip_block_number"}, {"jsonrpc": "2.0", "id": 2, "method": "x"}]',
     b'{"jsonrpc": "2.0", "id": 1, "method": "get_tip_block_number", "more": 1}',
     b'{"jsonrpc": "2.0", "id": 1, "method": "get_tip_block_number"} {}',
+    b'{"jsonrpc": "2.0", "id": 1, "method": "get_tip_block_number", "params": [], "params": []}',
+    b'{"jsonrpc": "2.0", "id": 1, "method": "get_tip_block_number", "method": "ping"}',
+    b'[{"jsonrpc": "2.0", "jsonrpc": "2.0", "id": 1, "method": "ping"}]',
     b"\xff\xfe",
 )
 

@@ -320,6 +320,32 @@ async def test_a_notification_is_done_but_not_answered(dispatcher: Dispatcher) -
     assert await dispatcher.dispatch(b'{"jsonrpc":"2.0","method":"no_such_method"}') == b""
 
 
+@pytest.mark.parametrize(
+    "double",
+    [
+        b'"method":"nothing","method":"nothing"',
+        b'"method":"nothing","params":[],"params":[]',
+        b'"method":"nothing","jsonrpc":"2.0"',
+        b'"method":"nothing","id":7',
+        b'"method":"nothing","m\\u0065thod":"nothing"',
+        b'"method" :"nothing","params":{"a":1},"id" : 7',
+    ],
+)
+async def test_members_that_come_twice_are_refused(dispatcher: Dispatcher, double: bytes) -> None:
+    body = b'{"jsonrpc":"2.0","id":7,%b}' % double
+    assert await code_of(dispatcher, body) == (-32600, 7)
+    assert json.loads(await dispatcher.dispatch(b"[%b]" % body))[0]["error"]["code"] == -32600
+    assert dispatcher.at_once(body) is None
+    assert SEEN == []
+
+
+async def test_names_of_members_may_stand_in_parameters(dispatcher: Dispatcher) -> None:
+    text = '{"id":1,"id":2,"method":"x"}'
+    assert (await call(dispatcher, "both", True, text)) == [True, text]
+    body = b'{"jsonrpc":"2.0","id":7,"method":"both","params":{"flag":true,"text":"\\"id\\":"}}'
+    assert json.loads(await dispatcher.dispatch(body))["result"] == [True, '"id":']
+
+
 async def test_a_batch_runs_in_order_and_leaves_notifications_out(dispatcher: Dispatcher) -> None:
     batch = [
         request("both", [True, "first"], id=1),

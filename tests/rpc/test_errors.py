@@ -71,7 +71,6 @@ UNKNOWN = UnknownOutPointError(HASH + bytes(4))
             -202,
             "000001.seg: beside y is 0x1/2",
         ),
-        (BadTextError("not hex"), -32602, "not hex"),
     ],
 )
 def test_codes_of_exceptions(error: Exception, code: int, text: str) -> None:
@@ -80,6 +79,11 @@ def test_codes_of_exceptions(error: Exception, code: int, text: str) -> None:
     assert shown.message.startswith(f"{Code(code).name}: ")
     assert text in shown.message
     assert shown.data
+
+
+def test_a_bad_text_is_a_bad_parameter() -> None:
+    shown = from_exception(BadTextError("not hex"))
+    assert (shown.code, shown.message, shown.data) == (-32602, "Invalid params: not hex", None)
 
 
 def test_every_reject_has_a_code_of_its_own() -> None:
