@@ -378,6 +378,7 @@ def _start_tasks(node: Node, tasks: Tasks, *, mine: bool) -> None:
     for name, run in node.pool.tasks().items():
         tasks.start_restartable(name, run)
     tasks.start_restartable("saved pool", lambda: _load_pool(node))
+    tasks.start_restartable("idle script processes", node.scripts.end_idle)
     if node.filters is not None:
         tasks.start_restartable("block filters", node.filters.run)
     if node.indexer is not None:

@@ -27,16 +27,19 @@ log = structlog.get_logger("scripts")
 ATTEMPTS = 2
 GRACE_S = 5.0
 """Seconds beyond the limit after which a worker counts as hanging and is killed."""
+IDLE_S = 60.0
+"""A worker without work for so long ends: it holds some 45 MB."""
 
 
 class LongRuns:
-    """Owns the worker, which is started at the first use, and stands still while the gate is shut. Any thread may use
-    it."""
+    """Owns the worker, which is started when there is work, stands still while the gate is shut, and ends by
+    `end_if_idle`. Any thread may use it."""
 
     def __init__(self, setup: Setup, gate: Gate) -> None:
         self._setup, self._gate, self._lock = setup, gate, Lock()
         self._process: WorkerHandle | None = None
         self._pauses = StartPauses()
+        self._worked = 0.0
 
     @property
     def is_started(self) -> bool:
@@ -50,6 +53,17 @@ class LongRuns:
             stop.check()
         try:
             return self._run(work, chain, stop, ATTEMPTS)
+        finally:
+            self._worked = time.monotonic()
+            self._lock.release()
+
+    def end_if_idle(self, now: float) -> None:
+        """End the worker if it has rested for IDLE_S at this time (seconds, monotonic). May take KILLED_S."""
+        if self._process is None or now - self._worked < IDLE_S or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if now - self._worked >= IDLE_S:
+                self.close()
         finally:
             self._lock.release()
 

@@ -107,6 +107,9 @@ class ScriptService:
         """Processes for the pool's short transactions, which `run_short` runs else; none here."""
         return None
 
+    async def end_idle(self) -> None:
+        """End processes for long scripts that have rested, until cancelled; returns where there are none."""
+
     def warm_up(self) -> None:
         """Prepare for many blocks: return when scripts can run at full speed. Raises ScriptsStopped."""
 

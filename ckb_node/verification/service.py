@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from ckb_node.verification.long_runs import LongRuns
+from ckb_node.verification.long_runs import IDLE_S, LongRuns
 from ckb_node.verification.messages import Setup
 from ckb_node.verification.script_log import is_enabled
 from ckb_node.verification.scripts import SHORT_RUN_S, ScriptService, beginning_of, pool_seconds
@@ -58,9 +60,20 @@ class ParallelScriptService(ScriptService):
         self._short_runs = ShortRuns(short_setup, pool_processes, SHORT_RUN_S, self.gate, self.stop)
 
     @property
+    def _all_long_runs(self) -> Sequence[LongRuns]:
+        return self.long_runs, self.yielding_runs, self.estimate_runs
+
+    async def end_idle(self) -> None:
+        """As ScriptService."""
+        while True:
+            await asyncio.sleep(IDLE_S / 4)
+            for each in self._all_long_runs:
+                await asyncio.to_thread(each.end_if_idle, time.monotonic())
+
+    @property
     def worker_count(self) -> int:
         """As ScriptService."""
-        started = sum(each.is_started for each in (self.long_runs, self.yielding_runs, self.estimate_runs))
+        started = sum(each.is_started for each in self._all_long_runs)
         return len(self.blocks) + self._short_runs.process_count + started
 
     @property
@@ -158,7 +171,7 @@ class ParallelScriptService(ScriptService):
         """End all processes. Call it when no thread runs scripts any more."""
         self.blocks.close()
         self._short_runs.close()
-        for each in (self.long_runs, self.yielding_runs, self.estimate_runs):
+        for each in self._all_long_runs:
             each.close()
 
 

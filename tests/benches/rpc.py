@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
 import sys
 import tempfile
 import threading
@@ -36,6 +35,7 @@ from tests.support.chains.long_chain import ChainMaker
 from tests.support.chains.mixed_chain import MixedMaker
 from tests.support.nodes.process import run_command
 from tests.support.nodes.reference import OurNode, ReferenceNode, init_ours, spec_text
+from tests.support.processor import processor_seconds
 from tests.support.report import BENCH_DIR, Report
 
 TRANSACTIONS, PER_BLOCK, SMALL_BLOCKS = 4800, 24, 600
@@ -43,7 +43,6 @@ TAIL, TAIL_PER_BLOCK = 600, 10
 """Blocks that come in while calls are answered."""
 MALFORMED, MALFORMED_S, ROUNDS = 3000, 8.0, 3
 SKIP_SCRIPTS = "--skip-script-verify"
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 Node = OurNode | ReferenceNode
 
@@ -237,12 +236,6 @@ def with_time(node: Node, work: Callable[[], Load]) -> tuple[Load, float]:
     before = processor_seconds(node.process.pid)
     found = work()
     return found, processor_seconds(node.process.pid) - before
-
-
-def processor_seconds(pid: int) -> float:
-    """That a process has taken, without its children."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Random walks of a pool, held against plain rules: `make fuzz-pool SECONDS=… [SEED=…]`.
 
-A seed that fails is printed with its step. It belongs into `tests/pool_walk/seeds.txt` once its cause is known.
+Each seed walks on a plain chain, and on one with a hardfork. A seed that fails is printed with its step. It belongs
+into `tests/pool_walk/seeds.txt` once its cause is known.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     first = int(time.time()) if options.seed is None else options.seed
     deadline, failed, counts, walks = time.monotonic() + options.seconds, 0, Counter[str](), 0
-    for seed in count(first):
+    for seed, has_fork in ((seed, has_fork) for seed in count(first) for has_fork in (False, True)):
         if time.monotonic() > deadline or failed >= MAX_FAILED:
             break
         walks += 1
         with tempfile.TemporaryDirectory() as directory:
             try:
-                counts += run_seed(seed, options.steps, Path(directory), has_storms=options.storms)
+                counts += run_seed(seed, options.steps, Path(directory), has_storms=options.storms, has_fork=has_fork)
             except PoolFaultError as fault:
                 failed += 1
-                print(f"{seed}   # {fault}", flush=True)
+                print(f"{seed}   # {'with a fork, ' if has_fork else ''}{fault}", flush=True)
     print(f"{walks} walks of {options.steps} steps from seed {first}, {failed} failed")
     print(", ".join(f"{what.strip('_')} {number}" for what, number in sorted(counts.items())))
     return 1 if failed or not walks else 0

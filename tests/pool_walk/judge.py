@@ -25,7 +25,8 @@ class Judge:
         if any(each in self._plain.spent or self._is_read(each) for each in tx.outputs):
             return None  # its children came first
         rules: tuple[Callable[[Plain], str | None], ...] = (
-            self._cells, self._fee, self._time, self._occupied, self._replacement, self._reads, self._ancestors,
+            self._cells, self._fee, self._time, self._occupied, self._scripts, self._replacement, self._reads,
+            self._ancestors,
         )  # fmt: skip
         for rule in rules:
             if (kind := rule(tx)) is not None:
@@ -72,6 +73,10 @@ class Judge:
         return (
             "Verification" if any(each.capacity < each.occupied_capacity(len(data)) for each, data in pairs) else None
         )
+
+    def _scripts(self, tx: Plain) -> str | None:
+        passes = tx.program is None or tx.program.passes_on(self._plain.vm_version)
+        return None if passes else "Verification"
 
     def _replacement(self, tx: Plain) -> str | None:
         plain, conflicts = self._plain, self._conflicts(tx)

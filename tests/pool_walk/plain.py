@@ -12,6 +12,7 @@ from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool
 from consensus.types.blockchain import Transaction, out_point_key
 from storage.chain_store import ChainView
+from tests.support.chains.forking import Program
 
 BYTES_PER_CYCLE: Final = 0.000_170_571_4
 ORDER: Final = (Status.PENDING, Status.GAP, Status.PROPOSED)
@@ -26,14 +27,17 @@ class Plain:
     deps: frozenset[bytes]
     outputs: Mapping[bytes, int]
     """Capacity of each."""
+    program: Program | None = None
+    """That guards the cells which it spends."""
 
     @classmethod
-    def of(cls, tx: Transaction) -> Plain:
+    def of(cls, tx: Transaction, program: Program | None = None) -> Plain:
         return cls(
             tx,
             tuple(each.previous_output.raw for each in tx.body.inputs),
             frozenset(each.out_point.raw for each in tx.body.cell_deps),
             {out_point_key(tx.hash, index): each.capacity for index, each in enumerate(tx.body.outputs)},
+            program,
         )
 
     @property
@@ -63,6 +67,13 @@ class PlainPool:
     def fee(self, tx: Plain) -> int:
         """All its inputs are known."""
         return sum(self.capacity(key) or 0 for key in tx.inputs) - sum(tx.outputs.values())
+
+    @property
+    def vm_version(self) -> int:
+        """On which scripts of the next block run that are found by their type. Epochs have one length."""
+        consensus = self.pool.consensus
+        first = consensus.hardforks.rfc_0049 * consensus.genesis_epoch.length
+        return 2 if self.view.tip_header().number + 1 >= first else 1
 
     def parents(self, tx: Plain) -> set[bytes]:
         """Creators of what it uses, and readers of what it spends."""

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from ckb_node.txpool import rbf, returning, saving
-from ckb_node.txpool.entry import PackageTotals
+from ckb_node.txpool.entry import PackageTotals, PoolEntry
 from ckb_node.txpool.following import Following
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.proposal_window import ProposalTable
+from ckb_node.txpool.reverification import Reverification
+from ckb_node.verification.scripts import ScriptService
 from consensus.types.tx_slice import TxSlice
 from tests.pool_walk.__main__ import STEPS, read_seeds
 from tests.pool_walk.walk import PoolFaultError, run_seed
@@ -28,6 +30,13 @@ SEEDS_OF_A_SABOTAGE = 10
 @pytest.mark.parametrize("seed", sorted({*range(examples(SEEDS_IN_SUITE)), *read_seeds()}))
 def test_the_pool_is_what_plain_rules_say(seed: int, tmp_path: Path) -> None:
     counts = run_seed(seed, STEPS, tmp_path)
+    assert counts["answer taken"]
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", range(examples(SEEDS_IN_SUITE)))
+def test_the_same_across_a_hardfork(seed: int, tmp_path: Path) -> None:
+    counts = run_seed(seed, STEPS, tmp_path, has_fork=True)
     assert counts["answer taken"]
 
 
@@ -72,6 +81,31 @@ def rivals_of_blocks_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TxPool, "remove_committed", remove_committed)
 
 
+def forks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reverification, "verify_all", lambda _: None)
+
+
+def forks_change_no_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What still passes keeps the cycles that it had."""
+
+    def refresh(pool: TxPool, entry: PoolEntry, cycles: int) -> None:
+        entry.needs_reverification = False
+
+    monkeypatch.setattr(TxPool, "refresh", refresh)
+
+
+def verdicts_outlive_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts' cycles are known by the transaction alone."""
+    monkeypatch.setattr(ScriptService, "cache_key", lambda _, rtx, env: (rtx.transaction.witness_hash, 0))
+
+
+@pytest.mark.parametrize("sabotage", [forks_change_nothing, forks_change_no_cycles, verdicts_outlive_forks])
+def test_faults_at_a_hardfork_are_found(sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sabotage(monkeypatch)
+    with pytest.raises(PoolFaultError):
+        _walk_seeds(SEEDS_OF_A_SABOTAGE, tmp_path, has_fork=True)
+
+
 @pytest.mark.parametrize(
     "sabotage",
     [
@@ -90,6 +124,6 @@ def test_faults_are_found(sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch, t
         _walk_seeds(SEEDS_OF_A_SABOTAGE, tmp_path)
 
 
-def _walk_seeds(count: int, directory: Path) -> None:
+def _walk_seeds(count: int, directory: Path, *, has_fork: bool = False) -> None:
     for seed in range(count):
-        run_seed(seed, STEPS, directory)
+        run_seed(seed, STEPS, directory, has_fork=has_fork)

@@ -20,6 +20,7 @@ from tests.pool_walk.judge import Judge
 from tests.pool_walk.plain import Plain, PlainPool, faults
 from tests.pool_walk.world import BASE, World, common_height, unknown_blocks
 from tests.support.chains.branches import submit_all
+from tests.support.chains.forking import Program
 from tests.support.chains.funded_pool import Funds, cell_of
 
 EXPIRY_MS: Final = 3_600_000
@@ -37,7 +38,7 @@ class Walk:
     """One seed's steps. `directory` keeps the pool between runs. With storms threads decide what comes first, so that a
     seed does not do the same each time."""
 
-    def __init__(self, seed: int, directory: Path, *, has_storms: bool = False) -> None:
+    def __init__(self, seed: int, directory: Path, *, has_storms: bool = False, has_fork: bool = False) -> None:
         self.random: Final = Random(f"pool walk {seed}")
         self.counts: Final = Counter[str]()
         self._path: Final = directory / "pool"
@@ -46,7 +47,10 @@ class Walk:
             max_ancestors=self.random.choice((3, 6, 25)),
             expiry_ms=EXPIRY_MS,
         )
-        self.world: Final = World(self.random, limits)
+        self.world: Final = World(self.random, limits, has_fork=has_fork)
+        self._cycles: Final[dict[tuple[Program, int], int]] = {}
+        """Of each program, by the version of the VM: the same each time."""
+        self._versions: Final = set[int]()
         self._alive: Final[dict[bytes, Plain]] = {}
         """What came into the pool, and has not left for a good reason."""
         self._taken: dict[bytes, bytes] = {}
@@ -72,6 +76,7 @@ class Walk:
                 await self._step()
         finally:
             await self.world.close()
+        self.counts["forks crossed"] += len(self._versions) - 1
         return self.counts
 
     async def _step(self) -> None:
@@ -129,9 +134,10 @@ class Walk:
     def _child(self, parent: Transaction) -> Transaction:
         node = self.world.node
         funds = Funds(node.dev, [], node.dev.consensus.genesis_block.transactions[1])
-        cell = cell_of(parent, self.random.randrange(len(parent.body.outputs)))
-        tx = funds.spend(cell, fee=self.random.randrange(5_000, 100_000))
-        self.world.note(tx)
+        index, fee = self.random.randrange(len(parent.body.outputs)), self.random.randrange(5_000, 100_000)
+        guard, cell = self.world.guards.get(parent.body.outputs[index].lock), cell_of(parent, index)
+        tx = funds.spend(cell, fee=fee) if guard is None else guard.spend(cell, fee=fee)
+        self.world.note(tx, None if guard is None else guard.program)
         return tx
 
     async def _storm(self) -> None:
@@ -245,12 +251,33 @@ class Walk:
         found = list(faults(plain))
         if found:
             raise PoolFaultError("\n".join(found))
+        self._check_scripts(plain)
         self._check_nothing_is_lost(plain)
         self._check_orphans(plain)
         await self._check_template(plain)
         self._taken = plain.spent
         for tx_hash in plain.entries:
             self._alive.setdefault(tx_hash, self.world.txs[tx_hash])
+
+    def _check_scripts(self, plain: PlainPool) -> None:
+        """All are verified on the version of the VM that the next block has."""
+        version = plain.vm_version
+        self._versions.add(version)
+        if version != plain.pool.vm_version:
+            raise PoolFaultError(f"the pool runs scripts on version {plain.pool.vm_version}, not {version}")
+        for tx_hash, entry in plain.entries.items():
+            program = self.world.txs[tx_hash].program
+            if entry.needs_reverification:
+                raise PoolFaultError(f"{tx_hash.hex()} is not verified anew")
+            if program is None:
+                continue
+            if not program.passes_on(version):
+                raise PoolFaultError(f"{tx_hash.hex()} fails since the fork")
+            if self._cycles.setdefault((program, version), entry.cycles) != entry.cycles:
+                raise PoolFaultError(f"{tx_hash.hex()} has {entry.cycles} cycles, others of {program.name} not")
+        before, after = (self._cycles.get((Program.SLOWER_ON_VM_2, each)) for each in (1, 2))
+        if before is not None and after is not None and after != before + 3:
+            raise PoolFaultError(f"after the fork {after} cycles, before it {before}")
 
     def _check_nothing_is_lost(self, plain: PlainPool) -> None:
         """What left the pool is on the chain, or could not be in the pool any more."""
@@ -314,6 +341,8 @@ class Walk:
             raise PoolFaultError("what is pending is in the window")
 
 
-def run_seed(seed: int, steps: int, directory: Path, *, has_storms: bool = False) -> Counter[str]:
+def run_seed(
+    seed: int, steps: int, directory: Path, *, has_storms: bool = False, has_fork: bool = False
+) -> Counter[str]:
     """What one seed's walk did. Raises PoolFaultError."""
-    return asyncio.run(Walk(seed, directory, has_storms=has_storms).run(steps))
+    return asyncio.run(Walk(seed, directory, has_storms=has_storms, has_fork=has_fork).run(steps))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,97 +13,39 @@ from ckb_node.txpool import views
 from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.pool import Checked
 from ckb_node.verification.scripts import VerifiedTransactions
-from consensus.crypto.hashing import ckb_hash
 from consensus.errors import CkbError
-from consensus.params import Consensus
 from consensus.rules.resolve import UnknownOutPointError
 from consensus.rules.since import ImmatureError
 from consensus.rules.verify_block import BlockCyclesError, BlockTransactionError
 from consensus.script.errors import ExceededMaximumCycles, ValidationFailure
-from consensus.types.blockchain import (
-    HASH_TYPE_TYPE,
-    Block,
-    CellDep,
-    CellInput,
-    CellOutput,
-    OutPoint,
-    RawTransaction,
-    Script,
-    Transaction,
-)
+from consensus.types.blockchain import Block, OutPoint, Transaction
 from storage.errors import StorageCorrupt
-from tests.support.builders.wallet import sighash_dep
-from tests.support.chains.devchain import dev_consensus
-from tests.support.chains.funded_pool import ALICE, CELL, FEE, Cell, Funds, cell_of, funded
+from tests.support.builders.wallet import CKB
+from tests.support.chains.forking import FORK_EPOCH, Guard, Program, deploy, forking
+from tests.support.chains.funded_pool import ALICE, CELL, Cell, Funds, cell_of, funded
 
-TYPE_ID = b"TYPE_ID".rjust(32, b"\0")
-FORK_EPOCH = 2
-
-
-def elf(*instructions: int) -> bytes:
-    """One segment at 0x10000."""
-    code = struct.pack(f"<{len(instructions)}I", *instructions)
-    header = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 2, 243, 1, 0x10000, 64, 0, 1, 64, 56, 1, 64, 0, 0)
-    return header + struct.pack("<IIQQQQQQ", 1, 5, 120, 0x10000, 0x10000, len(code), len(code), 4096) + code
-
-
-ASK_VERSION = (0x000008B7, 0x7F988893, 0x00000073)  # li a7, 2041; ecall
-EXIT = (0x05D00893, 0x00000073)  # li a7, 93; ecall
-ONLY_VM_1 = elf(*ASK_VERSION, 0xFFF50513, 0x00A03533, *EXIT)  # addi a0, a0, -1; snez a0, a0
-SLOWER_ON_VM_2 = elf(  # addi a0, a0, -2; bnez a0, +16; three times nop; li a0, 0
-    *ASK_VERSION, 0xFFE50513, 0x00051863, 0x00000013, 0x00000013, 0x00000013, 0x00000513, *EXIT
-)
-
-
-def forking() -> Consensus:
-    """The dev chain, but scripts go over to version 2 of the VM some epochs later."""
-    consensus = dev_consensus()
-    return replace(consensus, hardforks=replace(consensus.hardforks, rfc_0049=FORK_EPOCH))
+CELL_OF_GUARD = 500 * CKB
 
 
 @dataclass
 class Guarded:
     """Cells whose lock is a program that is found by its type hash."""
 
-    code: OutPoint
+    guard: Guard
     cells: list[Cell]
 
-    def spend(self, cell: Cell, fee: int = FEE) -> Transaction:
-        body = RawTransaction(
-            version=0,
-            cell_deps=[CellDep(out_point=self.code, dep_type=0)],
-            header_deps=[],
-            inputs=[CellInput(since=0, previous_output=cell[0])],
-            outputs=[CellOutput(capacity=cell[1] - fee, lock=ALICE.lock, type_=None)],
-            outputs_data=[b""],
-        )
-        return Transaction(body=body, witnesses=[])
+    def spend(self, cell: Cell) -> Transaction:
+        return self.guard.spend(cell)
 
 
-async def guard(funds: Funds, program: bytes, count: int = 2) -> Guarded:
-    """Put a program on the chain, and `count` cells that it guards."""
-    consensus = funds.dev.consensus
-    code_cell, cells_cell = funds.cells.pop(), funds.cells.pop()
-    code_input = CellInput(since=0, previous_output=code_cell[0])
-    type_id = Script(code_hash=TYPE_ID, hash_type=HASH_TYPE_TYPE, args=ckb_hash(code_input.raw + bytes(8)))
-    deploying = ALICE.sign(
-        RawTransaction(
-            version=0,
-            cell_deps=[sighash_dep(consensus)],
-            header_deps=[],
-            inputs=[code_input],
-            outputs=[CellOutput(capacity=code_cell[1] - FEE, lock=ALICE.lock, type_=type_id)],
-            outputs_data=[program],
-        )
-    )
-    lock = Script(code_hash=type_id.hash, hash_type=HASH_TYPE_TYPE, args=b"")
-    guarding = funds.spend(cells_cell, outputs=count, to=lock)
-    await funds.submit(deploying, guarding)
+async def guard(funds: Funds, program: Program) -> Guarded:
+    """Put a program on the chain, and two cells that it guards."""
+    purse = funds.spend(funds.cells.pop(), funds.cells.pop())
+    deploying, guards, cells = deploy(funds.dev.consensus, cell_of(purse), [program], 2, CELL_OF_GUARD)
+    await funds.submit(purse, deploying)
     await funds.dev.mine(4)
     assert funds.is_committed(deploying)
-    assert funds.is_committed(guarding)
-    return Guarded(cell_of(deploying)[0], [cell_of(guarding, index) for index in range(count)])
+    return Guarded(guards[program], cells[program])
 
 
 async def mine_to_the_edge(funds: Funds, before: int = 0) -> None:
@@ -123,7 +64,7 @@ async def at_a_fork() -> AsyncIterator[Funds]:
 
 async def test_what_a_fork_makes_invalid_leaves_and_the_chain_goes_on() -> None:
     async with at_a_fork() as funds:
-        guarded = await guard(funds, ONLY_VM_1)
+        guarded = await guard(funds, Program.ONLY_VM_1)
         await mine_to_the_edge(funds, before=2)
         invalid = guarded.spend(guarded.cells[0])
         child = funds.spend(cell_of(invalid))
@@ -145,7 +86,7 @@ async def test_what_a_fork_makes_invalid_leaves_and_the_chain_goes_on() -> None:
 
 async def test_a_fork_refreshes_cycles() -> None:
     async with at_a_fork() as funds:
-        guarded = await guard(funds, SLOWER_ON_VM_2)
+        guarded = await guard(funds, Program.SLOWER_ON_VM_2)
         await mine_to_the_edge(funds, before=2)
         tx = guarded.spend(guarded.cells[0])
         child = funds.spend(cell_of(tx))
@@ -168,7 +109,7 @@ async def test_a_fork_refreshes_cycles() -> None:
 
 async def test_a_reorganisation_takes_a_fork_back() -> None:
     async with at_a_fork() as funds:
-        guarded = await guard(funds, ONLY_VM_1)
+        guarded = await guard(funds, Program.ONLY_VM_1)
         await mine_to_the_edge(funds, before=1)
         below = funds.dev.chain.view().tip_header().hash
         await funds.dev.mine()
@@ -182,7 +123,7 @@ async def test_a_reorganisation_takes_a_fork_back() -> None:
 
 async def test_scripts_that_ran_before_the_fork_and_end_after_it_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with at_a_fork() as funds:
-        guarded = await guard(funds, ONLY_VM_1)
+        guarded = await guard(funds, Program.ONLY_VM_1)
         await mine_to_the_edge(funds, before=1)
         verifier = funds.pool._verifier
         once = verifier._verify_once

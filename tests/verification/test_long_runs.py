@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from ckb_node.verification import long_runs
 from ckb_node.verification import scripts as chain_scripts
+from ckb_node.verification import service as verification
+from ckb_node.verification.long_runs import IDLE_S
 from ckb_node.verification.messages import ErrorData
 from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.service import ParallelScriptService
@@ -247,3 +251,40 @@ def _work_of(pid: int) -> int:
     """Processor time so far, in hundredths of a second."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return int(fields[11]) + int(fields[12])
+
+
+def test_an_idle_process_ends_and_comes_back(tmp_path: Path) -> None:
+    with parallel(tmp_path) as service:
+        runs = service.long_runs
+        expected = patiently(service, a_transaction(looping(1000)))
+        runs.end_if_idle(time.monotonic())
+        assert service.worker_count == 1, "it has just worked"
+        runs.end_if_idle(time.monotonic() + IDLE_S)
+        assert service.worker_count == 0
+        assert patiently(service, a_transaction(looping(1001))) > expected
+        assert service.worker_count == 1
+
+
+def test_a_process_at_work_is_not_idle(tmp_path: Path) -> None:
+    """Though it has had the same work for longer than that."""
+    with parallel(tmp_path) as service, ThreadPoolExecutor(1) as threads:
+        stop = Stop(service.stop)
+        running = threads.submit(patiently, service, a_transaction(endless()), stop)
+        pid = process_at_work(service)
+        service.long_runs.end_if_idle(time.monotonic() + 10 * IDLE_S)
+        assert process_at_work(service) == pid
+        stop.set()
+        with pytest.raises(ScriptsStopped):
+            running.result()
+
+
+async def test_the_service_looks_for_idle_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "IDLE_S", 0.0)
+    monkeypatch.setattr(long_runs, "IDLE_S", 0.0)
+    with parallel(tmp_path) as service:
+        await asyncio.to_thread(patiently, service, a_transaction(looping(1000)))
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            looking = group.create_task(service.end_idle())
+            while service.worker_count:  # noqa: ASYNC110 - of a thread
+                await asyncio.sleep(0.005)
+            looking.cancel()

@@ -322,6 +322,7 @@ def test_one_of_several_processes_translates(engines: Engines, tmp_path: Path) -
     assert subprocess.run(command, check=True).returncode == 0
     assert output.stat().st_mtime_ns == written
     assert sorted(path.name for path in tmp_path.glob("a.*")) == ["a.elf", "a.translated"]
+    assert len(list(tmp_path.glob("*.cwasm"))) == 1, "the interpreter of that version"
 
 
 def test_the_disk_is_asked_again_before_a_translation(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ class HostedRuntime:
         """A new instance of the version's interpreter with this translated module."""
         return HostedInstance(self.engine, self._interpreter(version), translated)
 
+    def prepare(self, version: int) -> None:
+        """Have the version's interpreter in the directory. Takes a second where it is not."""
+        self._interpreter(version)
+
     def compile(self, code: bytes) -> wasmtime.Module:
         """Compile WebAssembly to native code. Takes long for large programs."""
         return wasmtime.Module(self.engine, code)

@@ -1,8 +1,9 @@
 """Translates one program in a process of its own, whose time and memory are bounded.
 
-`main([NICENESS, VERSION, ISA, ELF, OUTPUT])`: the native code, behind its digest, goes to the file OUTPUT. ELF is a
-file, or - for standard input. Ends with the code REFUSED if the program is too large. Of several such processes with
-the same OUTPUT one works; the others wait for it, and have nothing left to do.
+`main([NICENESS, VERSION, ISA, ELF, OUTPUT])`: the native code, behind its digest, goes to the file OUTPUT, the
+interpreter that it needs to another file beside that. ELF is a file, or - for standard input. Ends with the code
+REFUSED if the program is too large. Of several such processes with the same OUTPUT one works; the others wait for it,
+and have nothing left to do.
 """
 
 import fcntl
@@ -15,7 +16,7 @@ from typing import Final
 
 from vm.isa.profile import Isa
 from vm.translator.limits import REFUSED, TooLargeError
-from vm.translator.runtime import compile_native
+from vm.translator.runtime import HostedRuntime, compile_native
 from vm.wasm.runtime import read_checked, write_checked
 
 CPU_SECONDS: Final = 60
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
                 if len(native) > MAX_NATIVE:
                     return REFUSED
                 write_checked(target, native)
+            HostedRuntime(Isa(isa), target.parent).prepare(int(version))  # else whoever runs it first would be held up
         except TooLargeError:
             return REFUSED
         finally:
