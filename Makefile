@@ -64,12 +64,13 @@ bench-kernels: setup
 ## A reorganisation of 1,000 blocks on a running node, and how long RPC is held up by it.
 bench-reorg: setup
 	$(BIN)/python -m tests.benches.reorg
-## The pool: transactions a second by RPC and by relay, templates, memory for each byte that it counts. With REFERENCE=<path of a ckb
+## The pool: transactions a second by RPC and by relay, templates, memory for each byte that it counts, blocks of a full pool. With REFERENCE=<path of a ckb
 ## binary> CELLS=<directory with the official ELF files> the reference stands beside it.
 bench-pool: setup
 	$(BIN)/python -m tests.benches.pool $(if $(REFERENCE),--reference $(abspath $(REFERENCE)) --cells $(abspath $(CELLS)))
 	$(BIN)/python -m tests.benches.pool_memory $(COUNT)
 	$(BIN)/python -m tests.benches.pool_full
+	$(BIN)/python -m tests.benches.pool_blocks
 
 ## RPC under load by `wrk`: calls a second, p50 and p99, what a call takes of the main process, import beside calls. With
 ## REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files> the reference stands beside it.
@@ -151,7 +152,7 @@ fuzz-chain: setup
 fuzz-sync: setup
 	$(BIN)/python -m tests.simulation sync --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
 
-## Random walks of a pool (transactions, blocks, reorganisations, restarts) held against plain rules, for SECONDS
+## Random walks of a pool (transactions, blocks, reorganisations, restarts, a hardfork) held against plain rules, for SECONDS
 ## (default 120), from SEED (default: the clock).
 fuzz-pool: setup
 	$(BIN)/python -m tests.pool_walk --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))

@@ -9,6 +9,7 @@ import structlog
 
 from ckb_node.mining.settled import SettledMoves
 from ckb_node.txpool.entry import PoolEntry
+from ckb_node.txpool.quick import UsualRules
 from consensus.codec.layout import U64_MAX
 from consensus.context import ChainReader
 from consensus.errors import CkbError
@@ -51,6 +52,7 @@ class _Choice:
         self._consensus, self._base, self._entries = consensus, base, entries
         self._reader, self._settled = reader, settled
         self._env = TxEnv.committed(base.header)
+        self._usual = UsualRules(consensus, reader, self._env.epoch)
         self._cells: BlockCells | None = None
         self._spent: set[bytes] = set()
         cellbase = base.transactions[0]
@@ -77,7 +79,14 @@ class _Choice:
         return True
 
     def _found(self, entry: PoolEntry) -> CapacityMoves | None:
-        """By all rules; None for what is left out."""
+        """By cheaper means for a usual one, which stays as it is; None for what is left out."""
+        moves = self._usual.moves(entry.raw, self._spent)
+        if moves is None:
+            return self._found_by_rules(entry)
+        self._settled.put(entry.raw, moves)
+        return moves
+
+    def _found_by_rules(self, entry: PoolEntry) -> CapacityMoves | None:
         if self._cells is None:
             transactions = [self._base.transactions[0], *(each.tx for each in self._entries)]
             self._cells = BlockCells(self._base.replace(transactions=transactions), self._reader)

@@ -42,4 +42,8 @@ class SettledMoves:
         cells = (*rtx.inputs, *rtx.cell_deps, *rtx.dep_groups)
         is_on_chain = all(cell.info is not None and cell.info.block_hash != block_hash for cell in cells)
         if is_on_chain and not any(each.since for each in rtx.transaction.body.inputs):
-            self._moves.put(rtx.transaction.raw, moves)
+            self.put(rtx.transaction.raw, moves)
+
+    def put(self, raw: bytes, moves: CapacityMoves) -> None:
+        """Keep what stays so."""
+        self._moves.put(raw, moves)

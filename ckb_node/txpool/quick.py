@@ -7,18 +7,20 @@ Nothing here refuses anything: what is not as usual goes the plain way, which sa
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.txpool.graph import PoolGraph
 from consensus.codec.layout import SHORT_ID_SIZE, U64_MAX
+from consensus.codec.tx_layout import TxLayout
 from consensus.context import CellProvider, ChainReader
-from consensus.errors import MoleculeError
+from consensus.errors import CkbError, MoleculeError
 from consensus.fast.block import is_sound
 from consensus.fast.large import is_sound_large
 from consensus.params import Consensus
-from consensus.rules.dao import dao_type_code
+from consensus.rules.dao import CapacityMoves, dao_type_code
 from consensus.rules.resolve import ResolvedDeps, resolve_cell_deps
 from consensus.rules.transaction import is_mature
 from consensus.types.blockchain import SHANNONS_PER_BYTE, TX_LAYOUTS, Transaction
@@ -80,6 +82,10 @@ class SharedDeps:
             return None
         return found.deps
 
+    def knows(self, packed: bytes) -> bool:
+        """They were resolved, whatever came of it."""
+        return packed in self._known
+
     def resolve(self, transaction: Transaction, cells: CellProvider, spent: Container[bytes]) -> ResolvedDeps:
         """As `resolve_cell_deps`."""
         key = b"".join(dep.raw for dep in transaction.body.cell_deps)
@@ -139,14 +145,48 @@ class UsualRules:
 
     def _inputs(self, consumed: Sequence[bytes], graph: PoolGraph) -> list[CellMeta] | None:
         """The cells, if all are usual."""
-        if len(consumed) > 1 and len(set(consumed)) != len(consumed):
+        if any(out_point in graph.spenders or out_point[:SHORT_ID_SIZE] in graph for out_point in consumed):
+            return None
+        return self._cells(consumed)
+
+    def _cells(self, out_points: Sequence[bytes]) -> list[CellMeta] | None:
+        """Those of the chain, if all are usual and none is named twice."""
+        if len(out_points) > 1 and len(set(out_points)) != len(out_points):
             return None
         cells = []
-        for out_point in consumed:
-            if out_point in graph.spenders or out_point[:SHORT_ID_SIZE] in graph:
-                return None
+        for out_point in out_points:
             cell = self._reader.cell(out_point)
             if cell is None or cell.is_of_cellbase or (cell.has_type and cell.type_code == self._dao_code):
                 return None
             cells.append(cell)
         return cells
+
+    def moves(self, raw: bytes, spent: AbstractSet[bytes]) -> CapacityMoves | None:
+        """What a transaction that the pool has does to capacity, if the next block may hold it behind transactions that
+        spent these cells. None when the plain rules have to decide. As `resolve_transaction`, `verify_time_relative`
+        and `capacity_moves`."""
+        layout = TX_LAYOUTS.known(raw, 0, len(raw))
+        if layout is None or layout.header_deps:
+            return None
+        since_and_points = layout.inputs.unpack_from(raw, layout.inputs_at)
+        consumed = since_and_points[1::2]
+        if any(since_and_points[0::2]) or not spent.isdisjoint(consumed) or not self._has_deps(raw, layout, spent):
+            return None
+        cells = self._cells(consumed)
+        if cells is None:
+            return None
+        total, freed = sum(cell.capacity for cell in cells), sum(cell.occupied_capacity() for cell in cells)
+        return CapacityMoves(sum(layout.occupied_bytes) * SHANNONS_PER_BYTE, freed, total, total)
+
+    def _has_deps(self, raw: bytes, layout: TxLayout, spent: AbstractSet[bytes]) -> bool:
+        """All are on the chain, live and old enough."""
+        packed = raw[slice(*layout.cell_deps)]
+        if self.deps.mature(packed, spent) is not None:
+            return True
+        if self.deps.knows(packed):
+            return False
+        try:
+            self.deps.resolve(Transaction.trusted(raw), self._reader, spent)
+        except CkbError:
+            return False
+        return self.deps.mature(packed, spent) is not None

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from ckb_node.mining import committable
 from ckb_node.mining.settled import SettledMoves
+from ckb_node.txpool.entry import PoolEntry
 from consensus.rules.dao import CapacityMoves
 from consensus.rules.resolve import resolve_transaction
 from consensus.types.core import ResolvedTransaction
@@ -24,15 +26,15 @@ async def mine_empty(funds: Funds) -> None:
 
 
 def count_found(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Transactions that were resolved for a template."""
+    """Transactions that were looked at for a template."""
     found: list[bytes] = []
-    plain = resolve_transaction
+    plain = committable._Choice._found
 
-    def counted(transaction, *rest):  # type: ignore[no-untyped-def]
-        found.append(transaction.hash)
-        return plain(transaction, *rest)
+    def counted(choice: committable._Choice, entry: PoolEntry) -> CapacityMoves | None:
+        found.append(entry.hash)
+        return plain(choice, entry)
 
-    monkeypatch.setattr("ckb_node.mining.committable.resolve_transaction", counted)
+    monkeypatch.setattr(committable._Choice, "_found", counted)
     return found
 
 
@@ -73,7 +75,7 @@ async def test_kept_while_the_chain_grows_and_forgotten_when_it_turns() -> None:
         assert settled.get(rtx.transaction.raw) is None
 
 
-async def test_templates_resolve_a_transaction_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_templates_look_at_a_transaction_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async with funded() as funds:
         parent = funds.spend(outputs=2)
         child = funds.spend(cell_of(parent))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 import pytest
 
+from ckb_node.txpool.entry import Status
 from ckb_node.txpool.pool import TxPool
-from ckb_node.txpool.quick import MAX_BYTES, SharedDeps, sound_slice
+from ckb_node.txpool.quick import MAX_BYTES, SharedDeps, UsualRules, sound_slice
 from ckb_node.txpool.rejects import LowFeeRate, Reject, ResolveFailed, VerificationFailed
 from consensus.errors import CkbError
-from consensus.rules.resolve import DeadOutPointError, UnknownOutPointError, resolve_cell_deps
-from consensus.rules.transaction import TransactionSizeError
+from consensus.rules.dao import CapacityMoves, capacity_moves
+from consensus.rules.resolve import DeadOutPointError, UnknownOutPointError, resolve_cell_deps, resolve_transaction
+from consensus.rules.transaction import TransactionSizeError, verify_time_relative
 from consensus.rules.verify_transaction import (
     after_scripts,
     verify_transaction_contextual,
     verify_transaction_non_contextual,
 )
+from consensus.tx_env import TxEnv
 from consensus.types.blockchain import NULL_OUT_POINT, CellInput, OutPoint, Transaction
 from consensus.types.core import ResolvedTransaction
 from tests.support.builders.wallet import BOB_KEY, Wallet
@@ -191,6 +195,39 @@ async def test_what_is_usual_keeps_the_rules(monkeypatch: pytest.MonkeyPatch) ->
                 assert verdict_of(*found) == plain
         assert usual == {"usual", "usual with two inputs"}
         assert good == usual | {"of the pool", "of a cellbase", "names a header"}
+
+
+def plain_moves(pool: TxPool, tx: Transaction, spent: Container[bytes]) -> CapacityMoves | None:
+    """By the plain rules; None when the next block may not hold it."""
+    env = TxEnv.committed(pool.tip)
+    try:
+        rtx = resolve_transaction(tx, pool.reader, pool.reader, spent)
+        verify_time_relative(pool.consensus, rtx, env, pool.reader)
+    except CkbError:
+        return None
+    return capacity_moves(pool.consensus, [rtx], pool.reader)
+
+
+async def test_what_usual_ones_do_to_capacity() -> None:
+    """The same as by the plain rules, or nothing is told."""
+    async with funded(20) as funds:
+        pool, told = funds.pool.pool, set()
+        for name, tx in (await in_context(funds)).items():
+            rules = UsualRules(pool.consensus, pool.reader, TxEnv.committed(pool.tip).epoch)
+            sound_slice(Transaction.parse(tx.raw))  # its structure is known
+            found = rules.moves(tx.raw, set())
+            if found is not None:
+                told.add(name)
+                assert found == plain_moves(pool, tx, ())
+            used = [*(each.previous_output.raw for each in tx.body.inputs), tx.body.cell_deps[0].out_point.raw]
+            for out_point in used:
+                assert rules.moves(tx.raw, {out_point}) is None
+                assert (
+                    UsualRules(pool.consensus, pool.reader, pool.env(Status.PENDING).epoch).moves(tx.raw, {out_point})
+                    is None
+                ), "nor when the deps are not known yet"
+        assert {"usual", "usual with two inputs", "pooled"} <= told
+        assert told.isdisjoint({"of the pool", "of a cellbase", "names a header", "waits", "unknown", "spends twice"})
 
 
 async def test_a_usual_transaction_must_pay_too() -> None:
