@@ -13,7 +13,8 @@ from ckb_node.chain.bulk import BulkImport, BulkLimits, RefusedBlockError
 from ckb_node.chain.checks import Checks, check_of, scripts_later, scripts_trusted
 from ckb_node.chain.events import Verdict
 from ckb_node.chain.writer import ChainWriter
-from ckb_node.commands.block_lines import BlockLine, open_blocks, read_blocks, read_headers, size_of
+from ckb_node.commands.block_lines import BlockLine, open_blocks, read_headers, size_of
+from ckb_node.commands.blocks_aside import blocks_of
 from ckb_node.commands.filter_catch_up import catch_up_filters
 from ckb_node.config import Config
 from ckb_node.jsonrpc_types.hex_text import bytes_text
@@ -57,7 +58,7 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
         progress = BlockProgress("importing", size_of(options.source))
         importer = BlockImporter(writer, options.checks, options.source, trusted_below)
         stop.at_once(writer.scripts.end_runs)
-        lines = read_blocks(file)
+        lines = stack.enter_context(blocks_of(file, size_of(options.source)))
         try:
             with set_for_bulk(), progress, importer.refusals(progress), importer.bulk:
                 while (line := _next_line(lines, stop)) is not None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 LINE_EVERY_S = 10.0
+BAR_EVERY_S = 0.05
 
 
 @dataclass(slots=True)
@@ -57,8 +58,9 @@ class BlockProgress:
         self._total: Final = total
         self._console: Final = console or Console(stderr=True)
         self._now: Final = now
-        self._started = self._last_line = now()
+        self._started = self._last_shown = now()
         self._done = 0
+        self._is_terminal: Final = self._console.is_terminal
         self._bar: Final = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -69,12 +71,12 @@ class BlockProgress:
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not self._is_terminal,
         )
         self._task: Final = self._bar.add_task(title, total=total)
 
     def __enter__(self) -> Self:
-        self._started = self._last_line = self._now()
+        self._started = self._last_shown = self._now()
         self._bar.start()
         return self
 
@@ -94,9 +96,14 @@ class BlockProgress:
         counts.transactions += transactions
         counts.seconds = now - self._started
         self._done += units
-        self._bar.update(self._task, advance=units)
-        if not self._console.is_terminal and now - self._last_line >= LINE_EVERY_S:
-            self._last_line = now
+        if now - self._last_shown >= (BAR_EVERY_S if self._is_terminal else LINE_EVERY_S):
+            self._last_shown = now
+            self._show()
+
+    def _show(self) -> None:
+        if self._is_terminal:
+            self._bar.update(self._task, completed=self._done)
+        else:
             self._console.print(f"{self._title}: {self._line()}", highlight=False, soft_wrap=True)
 
     def _line(self) -> str:

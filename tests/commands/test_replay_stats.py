@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,7 @@ def test_progress_off_a_terminal_is_a_line_now_and_then() -> None:
 def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
     text = io.StringIO()
     console = Console(file=text, width=120, force_terminal=True)
-    with BlockProgress("importing", 1000, console) as progress:
+    with BlockProgress("importing", 1000, console, now=count().__next__) as progress:
         progress.advance(500, 3, 4)
         progress._bar.refresh()
     assert "3 blocks" in text.getvalue()
