@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,7 @@ from ckb_node.commands.blocks_child import HEAD, Kind, write_blocks
 from ckb_node.jsonrpc_types.block_view import encode_block_view
 from ckb_node.runtime.errors import CommandError
 from tests.support.nodes.directories import mined
+from vm.child import start_child
 
 LINES = b"\n".join([b"", *(encode_block_view(block) for block in mined()), b""])
 
