@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
+from ckb_node.ckb_miner_toml import CKB_MINER_TOML, as_node_document
 from ckb_node.ckb_toml import CKB_TOML, Unused, as_ours, take_unused
 from ckb_node.filters.settings import FiltersSection
 from ckb_node.indexer.settings import IndexerSection
 from ckb_node.jsonrpc_types.chain import parse_hash_type, read_script
 from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes, parse_hash, parse_uint
+from ckb_node.miner.settings import MinerSection, check_workers
 from ckb_node.mining.assembler import MinerConfig
-from ckb_node.mining.settings import AssemblerSection, MinerSection
+from ckb_node.mining.settings import AssemblerSection
 from ckb_node.net.addresses import alert_keys, check_network
 from ckb_node.net.settings import AlertSignatureSection, NetworkSection, NotifySection
 from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of
@@ -284,16 +286,36 @@ def load_config(root: Path) -> Config:
     return Config(root, file, unused=unused, is_ckb_toml=is_ckb_toml)
 
 
+def has_miner_config(root: Path) -> bool:
+    """Whether the directory is one of a miner."""
+    return has_config(root) or (root / CKB_MINER_TOML).exists()
+
+
+def load_miner_config(root: Path) -> Config:
+    """Read the reference's `ckb-miner.toml` of a directory that has no `config.toml`, else what `load_config` reads.
+    Raises ConfigError with the file and the key."""
+    path = root / CKB_MINER_TOML
+    if (root / CONFIG_NAME).exists() or not path.exists():
+        return load_config(root)
+    file, unused = _parse(_read_text(path), str(path), root, as_node_document)
+    return Config(root, file, unused=unused, is_ckb_toml=True)
+
+
 def parse_config(text: str, name: str = CONFIG_NAME) -> FileConfig:
     """The text of a config.toml, checked. Raises ConfigError."""
     return _parse(text, name, None)[0]
 
 
-def _parse(text: str, name: str, root: Path | None) -> tuple[FileConfig, Sequence[Unused]]:
-    """The file and its keys without effect. `root`: it is the ckb.toml of this directory."""
+def _parse(
+    text: str, name: str, root: Path | None, translate: Callable[[dict[str, Any]], None] | None = None
+) -> tuple[FileConfig, Sequence[Unused]]:
+    """The file and its keys without effect. `root`: it is the reference's, of this directory; `translate`: first say it
+    in the words of a node's file."""
     try:
         document = tomllib.loads(text)
         _check_for_nul(document)
+        if translate is not None:
+            translate(document)
         unused = take_unused(document)
         if root is not None:
             as_ours(document, root)
@@ -352,6 +374,9 @@ def _check(file: FileConfig) -> None:
     _check_texts("network.sync.min_chain_work", [sync.min_chain_work or "0x0"], _parse_work)
     if file.block_assembler is not None:
         _check_block_assembler(file.block_assembler)
+    check_workers(file.miner.workers)
+    if file.miner.listen is not None:
+        parse_address("miner.listen", file.miner.listen)
 
 
 def _metrics_address(file: FileConfig) -> tuple[str, int] | None:

@@ -65,6 +65,19 @@ def _verify_utf8(name: str, value: object) -> None:
             raise click.UsageError(f"{name}: not UTF-8 text: {shown[:200]}")
 
 
+class NodeSubGroup(click.Group):
+    """A group of commands that is one itself."""
+
+    command_class = NodeCommand
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is not UTF-8."""
+        rest = super().parse_args(ctx, args)
+        for name, value in ctx.params.items():
+            _verify_utf8(name, value)
+        return rest
+
+
 class NodeGroup(click.Group):
     """A group that ends with the exit codes of this program."""
 

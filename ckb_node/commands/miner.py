@@ -1,81 +1,112 @@
-"""`ckb-node miner`: works for a node by RPC. Knows the Dummy proof of work, whose work is a pause."""
+"""`ckb-node miner`: mines for a node, this one or the reference's, or for a pool."""
 
 from __future__ import annotations
 
-import json
-import time
+import asyncio
+import ssl
+import threading
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
 
-import msgspec
-import structlog
-
-from ckb_node.config import Config
-from ckb_node.jsonrpc_types.chain import block_json
-from ckb_node.jsonrpc_types.hex_text import BadTextError, bytes_text
-from ckb_node.mining.template_json import BlockTemplateJson, read_template
-from ckb_node.runtime.errors import CommandError
-from ckb_node.runtime.rpc_client import RpcCallError, RpcClient, split_url
+from ckb_node.config import Config, parse_address
+from ckb_node.miner.endpoint import parse_endpoint
+from ckb_node.miner.listener import TemplateListener
+from ckb_node.miner.miner import Miner
+from ckb_node.miner.node_rpc import NodeRpc
+from ckb_node.miner.node_source import NodeSource
+from ckb_node.miner.plan import WorkPlan, work_plan
+from ckb_node.miner.pool_session import Login
+from ckb_node.miner.pool_source import PoolSource
+from ckb_node.miner.settings import MinerSection
+from ckb_node.miner.work import MinerError, Source
+from ckb_node.runtime.stop_signals import StopSignals, end_process
 from consensus.params import PowFunc
 
-log = structlog.get_logger("miner")
-
-TIMEOUT_S = 30.0
-MAX_ANSWER_BYTES = 64 << 20
+END_S: Final = 3.0
+"""The miner has nothing to lose: what does not end is left. A resolver of names may take much longer."""
 
 
-class MinerError(CommandError):
-    """The node cannot be worked for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinerOptions:
+    """Of the command line; None leaves it to the configuration."""
+
+    limit: int = 0
+    function: PowFunc | None = None
+    threads: int | None = None
+    rpc_url: str | None = None
+    listen: str | None = None
+    listen_token: str | None = None
+    stratum: str | None = None
+    user: str = ""
+    password: str = "x"  # noqa: S105 - what pools take where none is needed
+    agent: str = ""
+    is_tls: bool = False
+    tls_ca: Path | None = None
 
 
-class NodeClient:
-    """A node's JSON-RPC, one connection per call."""
-
-    def __init__(self, url: str) -> None:
-        try:
-            split_url(url)
-        except ValueError as error:
-            raise MinerError(f"miner.rpc_url: {url[:200]}: {error}") from error
-        self._client: Final = RpcClient(url, MAX_ANSWER_BYTES, TIMEOUT_S)
-
-    def call(self, method: str, *params: Any) -> Any:
-        """The result. MinerError when the node cannot be reached or answers an error."""
-        try:
-            return json.loads(self._client.call(method, *params))
-        except (RpcCallError, ValueError, RecursionError) as error:
-            raise MinerError(f"{method}: {error}") from error
-
-
-def run_miner(config: Config, limit: int = 0, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Mine until `limit` blocks were taken (0: for ever); the exit code. Raises MinerError, ConfigError."""
-    spec, _ = config.load_spec()
-    if spec.pow_func is not PowFunc.DUMMY:
-        raise MinerError(f"this chain's proof of work is {spec.pow_func.value}; this miner only knows Dummy")
-    section = config.file.miner
-    client = NodeClient(section.rpc_url)
-    taken = 0
-    while limit == 0 or taken < limit:
-        try:
-            taken += _mine_one(client, section.interval_millis / 1000, sleep)
-        except MinerError as error:
-            log.warning("the node gives no work", reason=str(error))
-            sleep(section.poll_interval_millis / 1000)
+def run_miner(config: Config | None, options: MinerOptions) -> int:
+    """Mine until the limit or a signal; the exit code. `config` is that of a directory, where there is one. Raises
+    MinerError, ConfigError."""
+    section = config.file.miner if config is not None else MinerSection()
+    function = options.function or (_function_of(config) if config is not None else PowFunc.EAGLESONG)
+    workers = section.workers if options.function is None or config is None else []
+    plan = work_plan(function, workers, section.interval_millis, options.threads, Random())  # noqa: S311
+    if options.stratum is not None:
+        make = _pool(options)
+        if plan.is_dummy:
+            raise MinerError("pools have work for Eaglesong; this chain's proof of work is Dummy")
+    else:
+        make = _node(section, options, plan)
+    _run(make, plan, "blocks" if options.stratum is None else "shares", options.limit)
     return 0
 
 
-def _mine_one(client: NodeClient, pause_s: float, sleep: Callable[[float], None]) -> bool:
-    """One block from template to submission; whether the node took it."""
+def _function_of(config: Config) -> PowFunc:
+    return config.load_spec()[0].pow_func
+
+
+def _node(section: MinerSection, options: MinerOptions, plan: WorkPlan) -> Callable[[], Source]:
+    rpc = NodeRpc(options.rpc_url or section.rpc_url)
+    address = options.listen or section.listen
+    where = None if address is None else parse_address("miner.listen", address)
+
+    def make() -> Source:
+        listener = None if where is None else TemplateListener(*where, options.listen_token)
+        return NodeSource(rpc, plan.function, section.poll_interval_millis / 1000, listener)
+
+    return make
+
+
+def _pool(options: MinerOptions) -> Callable[[], Source]:
+    endpoint = parse_endpoint(options.stratum or "", is_tls=options.is_tls)
+    login = Login(options.user, options.password, options.agent)
     try:
-        raw = msgspec.convert(client.call("get_block_template"), BlockTemplateJson)
-        template = read_template(raw)
-    except (msgspec.ValidationError, BadTextError) as error:
-        raise MinerError(f"get_block_template: {error}") from error
-    sleep(pause_s)
-    block = template.to_block()
-    try:
-        client.call("submit_block", raw.work_id, msgspec.to_builtins(block_json(block)))
-    except MinerError as error:
-        log.warning("a block was refused", number=block.number, reason=str(error))
-        return False
-    log.info("mined", number=block.number, hash=bytes_text(block.hash))
-    return True
+        tls = ssl.create_default_context(cafile=options.tls_ca) if endpoint.is_tls else None
+    except (OSError, ssl.SSLError) as error:
+        raise MinerError(f"{options.tls_ca}: no certificates: {error.strerror or error}") from error
+    return lambda: PoolSource(endpoint, login, tls)
+
+
+def _run(make: Callable[[], Source], plan: WorkPlan, unit: str, limit: int) -> None:
+    last_moment = threading.Timer(END_S, end_process, (0, "stopped"))
+    last_moment.daemon = True
+
+    async def mine(signals: StopSignals) -> None:
+        miner = Miner(make(), unit, limit, has_luck=not plan.is_dummy)
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            last_moment.start()
+            loop.call_soon_threadsafe(miner.stop)
+
+        signals.opened(stop)
+        await miner.run(plan.workers(miner.on_found))
+
+    with StopSignals() as signals:
+        try:
+            asyncio.run(mine(signals))
+        finally:
+            last_moment.cancel()

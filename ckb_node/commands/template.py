@@ -222,9 +222,15 @@ $block_assembler
 [miner]
 # On a chain with Dummy proof of work, mining a block is a pause of so many milliseconds.
 # interval_millis = 3000
-# The node that `ckb-node miner` works for, and how long it waits when that node gives no work, in milliseconds.
+# The node that `ckb-node miner` works for, and how often it asks that node for work, in milliseconds.
 rpc_url = "http://127.0.0.1:$rpc_port/"
 # poll_interval_millis = 1000
+# Where that node may post its templates instead.
+# listen = "127.0.0.1:8888"
+# Threads that search, by default one for each processor. On a chain with Dummy proof of work how long a block takes, in
+# milliseconds: delay_type = "Constant" with value, "Uniform" with low and high, "Normal" with mean and std_dev, or
+# "Poisson" with lambda: workers = [{ worker_type = "Dummy", delay_type = "Constant", value = 5000 }].
+# workers = [{ worker_type = "EaglesongSimple", threads = 2 }]
 """)
 
 

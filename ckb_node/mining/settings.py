@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from ckb_node.runtime.settings import Section
 
 MAX_INTERVAL_MS = 3_600_000
@@ -19,11 +15,3 @@ class AssemblerSection(Section, frozen=True):
     hash_type: str
     message: str = "0x"
     use_binary_version_as_message_prefix: bool = True
-
-
-class MinerSection(Section, frozen=True):
-    """[miner]: milliseconds between blocks of a dev chain; the node that `ckb-node miner` works for."""
-
-    interval_millis: Annotated[int, Meta(ge=1, le=MAX_INTERVAL_MS)] = 3000
-    rpc_url: str = "http://127.0.0.1:8114/"
-    poll_interval_millis: Annotated[int, Meta(ge=1, le=MAX_INTERVAL_MS)] = 1000

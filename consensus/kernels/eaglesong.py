@@ -16,6 +16,7 @@ from consensus.kernels.eaglesong_code import (
     CODE_DIGEST,
     MAX_HEADERS,
     MESSAGE_BYTES,
+    NONCE_SIZE,
     Layout,
     generate_eaglesong,
 )
@@ -30,6 +31,7 @@ _RATE_BYTES: Final = 4 * RATE_WORDS
 _STATE_BYTES: Final = Layout.MIDSTATE - Layout.STATE
 _NO_STATE: Final = bytes(_STATE_BYTES)
 _MASK64: Final = (1 << 64) - 1
+_TAIL_AT: Final = 8
 
 
 class _Eaglesong:
@@ -41,6 +43,7 @@ class _Eaglesong:
         self._check_few = instance.function("check", 2, is_brief=True)
         self._check_many = instance.function("check", 2, is_brief=False)
         self._search = instance.function("search", 3, is_brief=False)
+        self._search_tail = instance.function("search_tail", 3, is_brief=False)
 
     def digest(self, message: bytes) -> bytes:
         memory, blocks = self._memory, padded(message)
@@ -59,9 +62,16 @@ class _Eaglesong:
         return call(count, is_blake2b)
 
     def search(self, work: bytes, target: bytes, low: int, count: int, is_blake2b: bool) -> int:
+        self._put(work, target)
+        return self._search(low, count, is_blake2b)
+
+    def search_tail(self, work: bytes, target: bytes, low: int, count: int, is_blake2b: bool) -> int:
+        self._put(work, target)
+        return self._search_tail(low, count, is_blake2b)
+
+    def _put(self, work: bytes, target: bytes) -> None:
         self._memory[Layout.WORK : Layout.WORK + len(work)] = work
         self._memory[Layout.TARGET : Layout.TARGET + len(target)] = target
-        return self._search(low, count, is_blake2b)
 
 
 KERNEL: Final = Kernel("eaglesong", CODE_DIGEST, generate_eaglesong, _Eaglesong)
@@ -104,17 +114,37 @@ def search(
     The upper 64 bits of `start` stay, the lower ones wrap around. Raises KernelLengthError, also for
     numbers that do not fit: nonce of 128 bits, target of 256, at most 2²⁴ nonces.
     """
+    _check_search(pow_hash, target, count)
+    if not 0 <= start < 1 << 128:
+        raise KernelLengthError("a nonce", "128 bits", start.bit_length())
+    if count == 0:
+        return None
+    low = start & _MASK64
+    work = pow_hash + start.to_bytes(NONCE_SIZE, "little")
+    offset = KERNEL.here().search(work, target.to_bytes(HASH_SIZE, "big"), low, count, is_blake2b)
+    return None if offset == count else start - low + (low + offset & _MASK64)
+
+
+def search_tail(
+    pow_hash: bytes, target: int, nonce: bytes, count: int = SEARCHED_NONCES, *, is_blake2b: bool = False
+) -> bytes | None:
+    """The same for nonces as the 16 bytes that are hashed: from `nonce` on, its last 8 bytes count up as one big-endian
+    number, which wraps around, and the first 8 stay. Raises KernelLengthError.
+    """
+    _check_search(pow_hash, target, count)
+    if len(nonce) != NONCE_SIZE:
+        raise KernelLengthError("a nonce", f"{NONCE_SIZE} bytes", len(nonce))
+    if count == 0:
+        return None
+    head, low = nonce[:_TAIL_AT], int.from_bytes(nonce[_TAIL_AT:], "big")
+    offset = KERNEL.here().search_tail(pow_hash + nonce, target.to_bytes(HASH_SIZE, "big"), low, count, is_blake2b)
+    return None if offset == count else head + (low + offset & _MASK64).to_bytes(NONCE_SIZE - _TAIL_AT, "big")
+
+
+def _check_search(pow_hash: bytes, target: int, count: int) -> None:
     if len(pow_hash) != HASH_SIZE:
         raise KernelLengthError("a pow hash", f"{HASH_SIZE} bytes", len(pow_hash))
     if not 0 <= count <= MAX_SEARCHED_NONCES:
         raise KernelLengthError("nonces to search", f"at most {MAX_SEARCHED_NONCES}", count)
     if not 0 <= target <= U256_MAX:
         raise KernelLengthError("a target", "256 bits", target.bit_length())
-    if not 0 <= start < 1 << 128:
-        raise KernelLengthError("a nonce", "128 bits", start.bit_length())
-    if count == 0:
-        return None
-    low = start & _MASK64
-    work = pow_hash + start.to_bytes(16, "little")
-    offset = KERNEL.here().search(work, target.to_bytes(HASH_SIZE, "big"), low, count, is_blake2b)
-    return None if offset == count else start - low + (low + offset & _MASK64)

@@ -50,7 +50,7 @@ class Layout(IntEnum):
     END = INPUT + max(MESSAGE_BYTES, MAX_HEADERS * HEADER_SIZE)
 
 
-CODE_DIGEST: Final = "b77763d9705170e5"
+CODE_DIGEST: Final = "92a0b66b8b551d59"
 """Of the generated code: names it where it is kept compiled. A test says what it has become."""
 
 _ZERO: Final = const(I32, 0)
@@ -58,6 +58,8 @@ _DELIMITER_WORD: Final = simd.splat(const(I32, DELIMITER))
 
 WordsAt = Callable[[Function, int], Value]
 """The words of all lanes at an offset of their messages."""
+CounterWords = Callable[[Function, Local], Iterator[Value]]
+"""The two words of all lanes that hold a counter and the numbers behind it."""
 
 
 def generate_eaglesong() -> bytes:
@@ -66,7 +68,8 @@ def generate_eaglesong() -> bytes:
     - `absorb(blocks)`: takes blocks of 32 bytes at INPUT into lane 0 of STATE;
     - `check(count, is_blake2b) -> index`: the first header at INPUT without its work, or `count`;
     - `search(low, count, is_blake2b) -> offset`: the first nonce from `low` on, modulo 2⁶⁴, whose work for WORK's pow
-      hash and the upper half of WORK's nonce meets TARGET, or `count`.
+      hash and the upper half of WORK's nonce meets TARGET, or `count`;
+    - `search_tail`: the same for a big-endian number in the last 8 bytes of the nonce; the first 8 are WORK's.
     """
     module = Module(-(-Layout.END // PAGE))
     packed = Struct("<I")
@@ -87,7 +90,8 @@ class _Generator:
     def generate(self) -> None:
         self._absorb()
         self._check()
-        self._search()
+        self._search("search", 0, _low_words)
+        self._search("search_tail", 2, _tail_words)
 
     def _permute(self) -> Function:
         """The 43 rounds over STATE."""
@@ -138,21 +142,22 @@ class _Generator:
             f.branch_if(following, f.tee(index, index.value + LANES).compare("lt_u", count.value))
         f.return_(count.value)
 
-    def _search(self) -> None:
-        """The pow hash fills the first block, so its permutation is the same for all nonces: one each remains."""
-        f = self.module.function((I64, I32, I32), (I32,), export="search")
+    def _search(self, export: str, counted: int, counter_words: CounterWords) -> None:
+        """The pow hash fills the first block, so its permutation is the same for all nonces: one each remains. Of the
+        nonce's four words `counted` and the next one are the counter's."""
+        f = self.module.function((I64, I32, I32), (I32,), export=export)
         low, count, is_blake2b = f.param(0), f.param(1), f.param(2)
         offset, lane, bound = f.local(I32), f.local(I32), f.local(V128)
         self._absorb_pow_hash(f, _same_work)
-        _add_to_state(f, 2, _same_work(f, HASH_SIZE + 8))
-        _add_to_state(f, 3, _same_work(f, HASH_SIZE + 12))
+        for i in {0, 1, 2, 3} - {counted, counted + 1}:
+            _add_to_state(f, i, _same_work(f, HASH_SIZE + 4 * i))
         _add_to_state(f, NONCE_SIZE // 4, _DELIMITER_WORD)
         _copy_state(f, Layout.STATE, Layout.MIDSTATE)
         f.set(bound, simd.swap_bytes(f, simd.splat(load(I32, 4, _ZERO, Layout.TARGET))))
         with f.loop() as following:
             _copy_state(f, Layout.MIDSTATE, Layout.STATE)
-            _add_to_state(f, 0, _nonce_words(f, low, 0))
-            _add_to_state(f, 1, _nonce_words(f, low, 32))
+            for i, words in enumerate(counter_words(f, low)):
+                _add_to_state(f, counted + i, words)
             f.call_into((), self.permute)
             # The digest's first four bytes decide nearly always, all lanes at once; not if it is hashed again.
             first = simd.swap_bytes(f, simd.load(_ZERO, Layout.STATE))
@@ -244,12 +249,23 @@ def _same_work(f: Function, at: int) -> Value:
     return simd.swap_bytes(f, simd.splat(load(I32, 4, _ZERO, Layout.WORK + at)))
 
 
-def _nonce_words(f: Function, low: Local, shift: int) -> Value:
-    """32 bits of the nonces `low`, `low + 1` and so on: written little-endian, read big-endian."""
+def _low_words(f: Function, low: Local) -> Iterator[Value]:
+    """The nonces `low`, `low + 1` and so on: written little-endian, read big-endian."""
+    for shift in (0, 32):
+        yield simd.swap_bytes(f, _lanes_of(low, shift))
+
+
+def _tail_words(_: Function, low: Local) -> Iterator[Value]:
+    """The same, written big-endian too."""
+    for shift in (32, 0):
+        yield _lanes_of(low, shift)
+
+
+def _lanes_of(low: Local, shift: int) -> Value:
     vector = simd.splat(_ZERO)
     for lane in range(LANES):
         vector = simd.replace_lane(vector, lane, (low.value + lane).shr_u(shift).wrap())
-    return simd.swap_bytes(f, vector)
+    return vector
 
 
 @contextmanager

@@ -80,5 +80,16 @@ def find_nonce(
     return kernel.search(pow_hash, target, start, count, is_blake2b=_is_blake2b(function))
 
 
+def find_nonce_bytes(
+    function: PowFunc, pow_hash: bytes, target: int, nonce: bytes, count: int = kernel.SEARCHED_NONCES
+) -> bytes | None:
+    """`find_nonce` for nonces as the 16 bytes that are hashed, counted at their end: what a pool hands out stands in
+    front. See `kernels.eaglesong.search_tail`. Raises KernelLengthError.
+    """
+    if function is PowFunc.DUMMY:
+        return nonce
+    return kernel.search_tail(pow_hash, target, nonce, count, is_blake2b=_is_blake2b(function))
+
+
 def _is_blake2b(function: PowFunc) -> bool:
     return function is PowFunc.EAGLESONG_BLAKE2B

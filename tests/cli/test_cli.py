@@ -7,12 +7,10 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-import ckb_node.commands.miner as miner_command
 from ckb_node.commands.list_hashes import as_toml, bundled_hashes
 from ckb_node.commands.sdk_scripts import as_sdk_json
 from ckb_node.config import load_config
@@ -314,72 +312,6 @@ def test_scripts_for_sdks_of_a_chain_without_them(form: str) -> None:
 
 def test_mainnet_has_its_own_prefix() -> None:
     assert json.loads(as_sdk_json("lumos", "ckb", bundled_hashes()["ckb"]))["PREFIX"] == "ckb"
-
-
-# ---------------------------------------------------------------- miner
-
-
-class FakeNode:
-    """Answers like a node whose templates are all one."""
-
-    def __init__(self, template: Any) -> None:
-        self.template = template
-        self.submitted: list[Any] = []
-        self.refuse = 0
-
-    def call(self, method: str, *params: Any) -> Any:
-        if method == "get_block_template":
-            return self.template
-        if self.refuse:
-            self.refuse -= 1
-            raise miner_command.MinerError("submit_block: refused")
-        self.submitted.append(params)
-        return "0x" + "00" * 32
-
-
-def test_the_miner_turns_templates_into_blocks(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ckb_node.rpc.examples import EXAMPLES
-
-    node = FakeNode(EXAMPLES["get_block_template"].result)
-    node.refuse = 1
-    monkeypatch.setattr(miner_command, "NodeClient", lambda url: node)
-    pauses: list[float] = []
-    assert miner_command.run_miner(load_config(dev), limit=2, sleep=pauses.append) == OK
-    assert len(node.submitted) == 2
-    assert pauses == [3.0] * 3
-    work_id, block = node.submitted[0]
-    assert (work_id, block["header"]["number"]) == ("0x0", "0x401")
-    assert block["header"]["transactions_root"] != "0x" + "00" * 32
-    assert block["extension"] == node.template["extension"]
-
-
-def test_the_miner_waits_when_there_is_no_work(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(miner_command, "NodeClient", lambda url: FakeNode({"version": "0x0"}))
-    pauses: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        miner_command.run_miner(load_config(dev), sleep=sleep)
-    assert pauses == [1.0] * 3
-
-
-def test_the_miner_knows_only_dummy_work(root: Path) -> None:
-    invoke("init", "-C", str(root), "-c", "mainnet")
-    result = invoke("miner", "-C", str(root))
-    assert result.exit_code == FAILURE
-    assert "Eaglesong" in result.stderr
-
-
-def test_the_miner_refuses_a_url_that_it_cannot_use(dev: Path) -> None:
-    text = (dev / "config.toml").read_text().replace("http://127.0.0.1:8114/", "ftp://x")
-    (dev / "config.toml").write_text(text)
-    result = invoke("miner", "-C", str(dev))
-    assert result.exit_code == FAILURE
-    assert "miner.rpc_url" in result.stderr
 
 
 # ---------------------------------------------------------------- peer-id

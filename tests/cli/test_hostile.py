@@ -458,8 +458,8 @@ def test_sigint_ends_a_command_that_a_shell_put_into_the_background(dev: Path) -
         assert process.stdout is not None
         assert b"gives no work" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == FAILURE
-        assert process.stdout.read().strip() == b"interrupted"
+        assert process.wait(30) == OK
+        assert b"0 blocks accepted" in process.stdout.read()
     finally:
         process.kill()
         process.wait()

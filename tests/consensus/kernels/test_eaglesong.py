@@ -139,6 +139,30 @@ def test_search_carries_within_the_lower_half(start: int) -> None:
     assert kernel.search(pow_hash, best, start, digests.index(best)) is None
 
 
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=16, max_size=16), st.integers(245, 256), st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_search_of_tails(pow_hash: bytes, nonce: bytes, bits: int, is_blake2b: bool) -> None:
+    target, count = (1 << bits) - 1, 11
+    head, low = nonce[:8], int.from_bytes(nonce[8:], "big")
+    nonces = [head + ((low + i) % 2**64).to_bytes(8, "big") for i in range(count)]
+    found = [
+        each for each in nonces if is_solution(FUNCTIONS[is_blake2b], pow_hash, int.from_bytes(each, "little"), target)
+    ]
+    assert kernel.search_tail(pow_hash, target, nonce, count, is_blake2b=is_blake2b) == (found[0] if found else None)
+
+
+@pytest.mark.parametrize("tail", [2**32 - 2, 2**64 - 2, 2**24 - 1, 0])
+def test_search_of_tails_carries_within_the_last_eight_bytes(tail: int) -> None:
+    """The best of the nonces is found whichever it is; what a pool hands out stays."""
+    pow_hash, head = bytes(range(32)), b"\x00\xc9\x04\xbd" + b"\xff" * 4
+    nonces = [head + ((tail + i) % 2**64).to_bytes(8, "big") for i in range(8)]
+    digests = [int.from_bytes(eaglesong(pow_hash + nonce), "big") for nonce in nonces]
+    best = min(digests)
+    assert kernel.search_tail(pow_hash, best, nonces[0], 8) == nonces[digests.index(best)]
+    assert kernel.search_tail(pow_hash, best - 1, nonces[0], 8) is None
+    assert kernel.search_tail(pow_hash, best, nonces[0], 0) is None
+
+
 def test_search_to_the_end_and_for_no_target() -> None:
     assert kernel.search(bytes(32), 0, 0, 64) is None
     assert kernel.search(bytes(32), 1, 0, 1 << 12) is None
@@ -179,6 +203,12 @@ def test_headers_of_other_lengths_are_refused(length: int) -> None:
 def test_searches_that_do_not_fit_are_refused(pow_hash: bytes, target: int, start: int, count: int) -> None:
     with pytest.raises(KernelLengthError):
         kernel.search(pow_hash, target, start, count)
+
+
+@pytest.mark.parametrize("size", [0, 8, 15, 17])
+def test_nonces_of_other_lengths_are_refused(size: int) -> None:
+    with pytest.raises(KernelLengthError):
+        kernel.search_tail(bytes(32), 1, bytes(size), 1)
 
 
 def test_threads_share_a_kernel() -> None:

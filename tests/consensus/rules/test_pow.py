@@ -14,6 +14,7 @@ from consensus.rules.pow import (
     PowError,
     eaglesong_blake2b,
     find_nonce,
+    find_nonce_bytes,
     first_without_work,
     is_solution,
     pow_message,
@@ -129,3 +130,14 @@ def test_a_nonce_that_was_found_is_a_solution(function: PowFunc) -> None:
     assert nonce is not None
     assert [is_solution(function, pow_hash, n, target) for n in range(nonce + 1)] == [False] * nonce + [True]
     assert find_nonce(PowFunc.DUMMY, pow_hash, 0, 7) == 7
+
+
+@pytest.mark.parametrize("function", [PowFunc.EAGLESONG, PowFunc.EAGLESONG_BLAKE2B])
+def test_nonce_bytes_that_were_found_are_a_solution(function: PowFunc) -> None:
+    """The bytes are those of the header: a number, written little-endian."""
+    pow_hash, target = ckb_hash(b"work"), 1 << 251
+    nonce = find_nonce_bytes(function, pow_hash, target, bytes(range(8)) + bytes(8), 1 << 10)
+    assert nonce is not None
+    assert nonce[:8] == bytes(range(8))
+    assert is_solution(function, pow_hash, int.from_bytes(nonce, "little"), target)
+    assert find_nonce_bytes(PowFunc.DUMMY, pow_hash, 0, bytes(16)) == bytes(16)
