@@ -39,6 +39,7 @@ ROUNDS = 6
 CELL = 200 * CKB
 FEE = 100_000
 PEERS = 8
+BLOCK_BYTES = 597_000
 REPEATS = 20
 
 
@@ -179,7 +180,7 @@ def _bench_parts(report: Report, block: Block, batch: Sequence[Transaction], cou
         message = parse()
         sketch = read_compact(message, message.header)
         places = Places(sketch)
-        places.fill(sketch.ids, Pool())  # type: ignore[arg-type]
+        places.fill(sketch.ids, Pool(), BLOCK_BYTES)  # type: ignore[arg-type]
         assert places.transactions_root() == block.header.transactions_root
         return build_block(sketch, places, FoundUncles([]))
 

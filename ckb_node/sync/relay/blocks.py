@@ -279,7 +279,7 @@ class BlockRelay:
         pending = self._pending.get(sketch.hash)
         like = None if pending is None else pending.like(sketch)
         sketch, places = (sketch, Places(sketch)) if like is None else (like.sketch, like.places.copy())
-        places.fill(sketch.ids, self._transactions)
+        places.fill(sketch.ids, self._transactions, self._chain.consensus.max_block_bytes)
         uncles = find_uncles(sketch.uncles, view, self._body_at_hand)
         lacks = Asked(places.missing(), uncles.missing())
         if any(lacks):

@@ -60,8 +60,9 @@ class Places:
         self.raws[place], self.hashes[place], self.witness_hashes[place] = raw, tx_hash, witness_hash
         self.size += len(raw)
 
-    def fill(self, ids: Sequence[bytes | None], known: TransactionsAtHand) -> None:
-        """Look for what is missing."""
+    def fill(self, ids: Sequence[bytes | None], known: TransactionsAtHand, most: int) -> None:
+        """Look for what is missing. What does not fit into a block of `most` bytes cannot be what is meant: who made us
+        keep large transactions could name a hundred megabytes of them, to be hashed."""
         wanted = [short_id for short_id in compress(ids, map(not_, self.raws)) if short_id is not None]
         if not wanted:
             return
@@ -69,7 +70,7 @@ class Places:
         for place, short_id in enumerate(ids):
             if short_id is not None and not self.raws[place]:
                 transaction = found.get(short_id)
-                if transaction is not None:
+                if transaction is not None and self.size + transaction.raw_size <= most:
                     self.put(place, transaction.raw, transaction.hash, transaction.witness_hash)
 
     def missing(self) -> list[int]:

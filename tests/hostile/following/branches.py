@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
@@ -34,6 +35,7 @@ from network.messages.protocols import (
 )
 from network.peer import Peer
 from tests.hostile.following.lab import Attack, Lab, say
+from tests.hostile.following.transactions import Large
 from tests.hostile.peers import Say
 from tests.support.nodes.quiet import submit, template_block
 
@@ -318,6 +320,27 @@ class OldBlocks(_Compact):
         return self.compact(old, [self.rng.randbytes(10) for _ in range(100)])
 
 
+class LargeOnesNamed(Large, _Compact):
+    """Large transactions that pay too little, but are kept to rebuild blocks; then compact blocks that name all of
+    them, many times what a block may hold."""
+
+    named = 32
+
+    def __init__(self, lab: Lab, number: int) -> None:
+        super().__init__(lab, number)
+        self._ids: deque[bytes] = deque(maxlen=self.named)
+
+    def make(self) -> tuple[Transaction, int]:
+        transaction, cycles = super().make()
+        self._ids.append(transaction.short_id)
+        return transaction, cycles
+
+    def next(self) -> Say | None:
+        if len(self._ids) < self.named:
+            return super().next()
+        return self.compact(self.header(), list(self._ids))
+
+
 class UnaskedMonsters(Attack):
     """Messages of eight megabytes that nobody asked for: seconds of decoding each, for whoever decodes them. One is
     larger than any block: 400."""
@@ -410,5 +433,6 @@ BRANCHES: Final = (
     WrongAnswers,
     SideBlocks,
     OldBlocks,
+    LargeOnesNamed,
     UnaskedMonsters,
 )
