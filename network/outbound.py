@@ -166,7 +166,7 @@ class OutboundService:
         if missing <= 0:
             self._rounds_in_need = 0
             if self._settings.with_lookout and self._settings.max_outbound > 0:
-                self._lookout.turn(self._somebody_new)
+                self._lookout.turn(self._somebody_new, self._some_bootnode)
             return
         self._rounds_in_need += 1
         if self._rounds_in_need % BOOTNODE_ROUND == 0:
@@ -217,6 +217,9 @@ class OutboundService:
 
     def _somebody_new(self) -> Multiaddr | None:
         return next(iter(self._to_attempt(1, self._is_welcome)), None)
+
+    def _some_bootnode(self) -> Multiaddr | None:
+        return next(iter(self._some_bootnodes(1, self._is_welcome)), None)
 
     def _some_bootnodes(self, count: int, can_dial: Callable[[Multiaddr], bool]) -> list[Multiaddr]:
         ready = [address for address in self._settings.bootnodes if can_dial(address)]

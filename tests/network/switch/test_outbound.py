@@ -435,6 +435,36 @@ def test_sessions_of_blocks_only_that_began_otherwise_are_not_ended_for_it() -> 
     assert all(peer not in {peer_id(number) for number in range(500, 504)} for peer, _ in kit.dialler.removed)
 
 
+def test_after_an_address_that_does_not_answer_a_bootnode_is_met() -> None:
+    """All that is known may be dead, and each node of this side have enough peers."""
+    kit = Kit(BOOTNODES, max_outbound=2)
+    kit.connect(range(500, 502))
+    (dead,) = kit.know(range(1))
+    kit.service.start()
+    kit.dialler.take()
+    dialled = list[Multiaddr]()
+    while len(dialled) < 3:
+        kit.tick()
+        found = kit.dialler.take(SessionKind.BLOCK_RELAY_ONLY)
+        dialled += found
+        for one in found:
+            kit.dialler.on_end[one]("nobody answers")
+        assert kit.clock.now() < 4 * LOOKOUT
+    assert dialled[0] == dead
+    assert dialled[1] in BOOTNODES
+    assert kit.clock.now() > LOOKOUT, "one more in a turn, not many"
+
+
+def test_without_any_address_a_bootnode_is_met() -> None:
+    kit = Kit(BOOTNODES, max_outbound=2)
+    kit.connect(range(500, 502))
+    kit.service.start()
+    kit.dialler.take()
+    kit.tick(int(1.5 * LOOKOUT / 15) + 1)
+    (one,) = kit.dialler.take(SessionKind.BLOCK_RELAY_ONLY)[:1]
+    assert one in BOOTNODES
+
+
 def test_while_sessions_are_missing_or_none_are_wanted_nobody_new_is_met() -> None:
     for kit, connected in ((Kit(max_outbound=2), 1), (Kit(max_outbound=0), 0), (Kit(max_outbound=1, lookout=False), 1)):
         kit.connect(range(500, 500 + connected))
