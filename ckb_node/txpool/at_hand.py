@@ -74,8 +74,9 @@ class TransactionsAtHand:
 
     def _needs_another(self, transaction: Transaction) -> bool:
         """It spends a cell of one, as far as is known without long searches."""
-        consumed = transaction.consumed
-        return len(consumed) > MAX_SEARCHED or any(self.holds(each[:HASH_SIZE]) for each in consumed)
+        if len(transaction.body.inputs) > MAX_SEARCHED:
+            return True
+        return any(self.holds(each[:HASH_SIZE]) for each in transaction.consumed)
 
     def _in_pool(self, short_id: bytes) -> Transaction | None:
         entry = self._pool.graph.entries.get(short_id)
