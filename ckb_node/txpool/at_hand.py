@@ -57,7 +57,10 @@ class TransactionsAtHand:
     def unknown_of(self, short_ids: Iterable[bytes]) -> list[bytes]:
         """Those, each once, that are neither in the pool nor on their way there."""
         entries = self._pool.graph.entries
-        return [each for each in dict.fromkeys(short_ids) if each not in entries and _first(self._coming, each) is None]
+        unknown = [each for each in dict.fromkeys(short_ids) if each not in entries]
+        for find in self._coming:
+            unknown = [each for each in unknown if find(each) is None]
+        return unknown
 
     def proposed(self, short_ids: Iterable[bytes]) -> Proposed:
         """Those that others may have now. What is not verified and needs one that is here is left out for the time."""

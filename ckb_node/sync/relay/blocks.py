@@ -36,7 +36,7 @@ from ckb_node.sync.relay.pending import Offer, PendingBlock, PendingBlocks
 from ckb_node.sync.relay.reconstruct import FoundUncles, Places, TransactionsAtHand, build_block, find_uncles
 from ckb_node.sync.relay.status import RelayFault, RelayStatus
 from ckb_node.sync.upload import Upload
-from consensus.codec.layout import NUMBER_SIZE
+from consensus.codec.layout import NUMBER_SIZE, SHORT_ID_SIZE
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.errors import CkbError, HeaderError
 from consensus.rules.header import TemporaryHeaderError
@@ -61,7 +61,7 @@ BLOCKS_PER_S: Final = 10
 BLOCKS_AT_ONCE: Final = 50
 """Compact blocks with sound headers that are looked at, of one peer; others are left to Sync."""
 IDS_OF_ONE: Final = 500
-"""So many transactions count for one more: to look for those that nobody has takes milliseconds."""
+"""So many transactions, or proposals, count for one more: to look for those that nobody has takes milliseconds."""
 MAX_VERIFYING: Final = 4
 """Blocks of one peer that wait for their verdict."""
 MAX_PACED: Final = 1024
@@ -194,7 +194,8 @@ class BlockRelay:
             message = CompactBlock.parse(payload[NUMBER_SIZE:])
             verify_counts(self._chain.consensus, message)
             sketch = read_compact(message, header)
-            self._paces.spend(peer.session_id, len(sketch.ids) // IDS_OF_ONE, self._scheduler.now())
+            named = len(sketch.ids) + len(sketch.proposals) // SHORT_ID_SIZE
+            self._paces.spend(peer.session_id, named // IDS_OF_ONE, self._scheduler.now())
             self._note_known(peer, known)
             if header.number > tip.number + MAX_AHEAD:
                 self._keep_header(header)

@@ -388,14 +388,16 @@ def siblings(count: int) -> list[Block]:
     return [maker.make(miner=Script(code_hash=bytes(32), hash_type=0, args=bytes([at]))) for at in range(count)]
 
 
-def test_compact_blocks_of_thousands_count_for_more() -> None:
+@pytest.mark.parametrize("proposals", [0, 1500])
+def test_compact_blocks_of_thousands_count_for_more(proposals: int) -> None:
     case, block = Case(), story().block
     peer = case.peer()
-    ids = [bytes([at >> 8, at & 255]) * 5 for at in range(2500)]
+    ids = [bytes([at >> 8, at & 255]) * 5 for at in range(2500 - proposals)]
+    proposed = [bytes([at >> 8, at & 255]) * 5 for at in range(proposals)]
 
     def said(number: int) -> RelayStatus | None:
         header = block.header.with_fields(timestamp=block.header.timestamp + number)
-        return case.say(peer, compact(block).replace(header=header, short_ids=ids))
+        return case.say(peer, compact(block).replace(header=header, short_ids=ids, proposals=proposed))
 
     statuses = [said(number) for number in range(12)]
     assert statuses.count(RelayStatus.TOO_MANY_REQUESTS) == 3, "each counts for six, and fifty are let through at once"
