@@ -32,13 +32,17 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LevelDbOptions:
-    """Sizes in bytes. Nothing is compressed: cells and hashes don't shrink, and trying costs a tenth of the import."""
+    """Sizes in bytes. By default nothing is compressed: hashes don't shrink, and trying costs a tenth of the import.
+
+    But LevelDB caches compressed blocks alone; others are checked again at each read, which takes as long as the rest.
+    """
 
     write_buffer: int = 32 * _MIB
     block_cache: int = 64 * _MIB
     table_size: int = 32 * _MIB
     max_open_files: int = 400
     bloom_bits_per_key: int = 10
+    is_compressed: bool = False
     cure: str = ""
     """What the operator can do when the database is damaged."""
 
@@ -186,7 +190,7 @@ def _open(place: _Place, options: LevelDbOptions) -> Any:
             create_if_missing=True,
             # Without it a compaction copies damaged rows into a table whose checksums are right again.
             paranoid_checks=True,
-            compression=None,
+            compression="snappy" if options.is_compressed else None,
             write_buffer_size=options.write_buffer,
             lru_cache_size=options.block_cache,
             max_file_size=options.table_size,
@@ -219,41 +223,38 @@ def _iterate(place: _Place, source: Any, bounds: tuple[bytes, bytes | None], rev
         _raise_typed(place, error)
 
 
-def _pairs(place: _Place, pairs: Any) -> Iterator[Pair]:
-    try:
-        yield from pairs
-    except (plyvel.Error, RuntimeError) as error:
-        _raise_typed(place, error)
-    finally:
-        pairs.close()
-
-
 def _pairs_up(place: _Place, source: Any, pairs: Any, start: bytes) -> Iterator[Pair]:
     """plyvel takes an unreadable last block for the end of the keys. So at the end a raw iterator, which reports
     errors, checks why iteration stopped."""
-    last = start
-    for pair in _pairs(place, pairs):
-        yield pair
-        last = pair[0]
+    pair = (start, b"")
     try:
+        for pair in pairs:
+            yield pair
         raw = source.raw_iterator(verify_checksums=True)
         try:
-            raw.seek(last)
+            raw.seek(pair[0])
             if raw.valid():
                 raw.next()
         finally:
             raw.close()
     except (plyvel.Error, RuntimeError) as error:
         _raise_typed(place, error)
+    finally:
+        pairs.close()
 
 
 def _pairs_down(place: _Place, pairs: Any, start: bytes) -> Iterator[Pair]:
     """Keys down to `start`, compared here: plyvel's reverse iterator skips the only key of a range if it equals
     `start`."""
-    for pair in _pairs(place, pairs):
-        if pair[0] < start:
-            return
-        yield pair
+    try:
+        for pair in pairs:
+            if pair[0] < start:
+                return
+            yield pair
+    except (plyvel.Error, RuntimeError) as error:
+        _raise_typed(place, error)
+    finally:
+        pairs.close()
 
 
 def _raise_typed(place: _Place, error: Exception) -> NoReturn:

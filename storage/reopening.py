@@ -66,21 +66,13 @@ class _Uses:
 
 
 class _CountedSnapshot:
-    """A snapshot that is a use of the store until it is closed."""
+    """A snapshot that is a use of the store until it is closed. Its iterators are to be used up or dropped before."""
 
     def __init__(self, snapshot: Snapshot, uses: _Uses) -> None:
         self._snapshot, self._uses = snapshot, uses
         self._is_open = True
-
-    def get(self, key: bytes, /) -> bytes | None:
-        """See storage.kv.Reader."""
-        return self._snapshot.get(key)
-
-    def iterator(
-        self, *, prefix: bytes = b"", start: bytes | None = None, stop: bytes | None = None, reverse: bool = False
-    ) -> Iterator[Pair]:
-        """See storage.kv.Reader. To be used up or dropped before the snapshot is closed."""
-        return self._snapshot.iterator(prefix=prefix, start=start, stop=stop, reverse=reverse)
+        # Its own methods: a search calls them for each row.
+        self.get, self.iterator = snapshot.get, snapshot.iterator
 
     def close(self) -> None:
         """See storage.kv.Snapshot."""
@@ -136,11 +128,12 @@ class ReopeningStore(BatchWriter):
 
     def prepare_batch(self, changes: Iterable[Change], /, *, sync: bool) -> Callable[[], None]:
         """See storage.kv.KeyValueStore."""
-        gathered = list(changes)
+        with self._uses.one():
+            write_opened = self._opened.prepare_batch(changes, sync=sync)
 
         def write() -> None:
             with self._uses.one():
-                self._opened.write_batch(gathered, sync=sync)
+                write_opened()
 
         return write
 

@@ -10,8 +10,12 @@ from ckb_node.indexer.filter_language import Evaluate, FilterError, compile_filt
 from ckb_node.jsonrpc_types.block_view import encode_block_view
 from ckb_node.jsonrpc_types.chain import cell_output_json
 from ckb_node.jsonrpc_types.hex_text import bytes_text
+from consensus.codec.layout import U32
 from consensus.crypto.hashing import ckb_hash
 from consensus.types.blockchain import Block, CellOutput
+
+SEMANTICS: Final = 2
+"""Of filters; an index made with those of another version is made anew."""
 
 
 class CustomFilters:
@@ -21,7 +25,7 @@ class CustomFilters:
         """Raises FilterError."""
         self._takes_block: Final = _compiled("block_filter", block_filter)
         self._takes_cell: Final = _compiled("cell_filter", cell_filter)
-        given = msgspec.json.encode([block_filter, cell_filter])
+        given = msgspec.json.encode([SEMANTICS, block_filter, cell_filter])
         self.digest: Final = b"" if block_filter is None and cell_filter is None else ckb_hash(given)
         """Empty without filters. An index made with others must be made anew."""
 
@@ -37,12 +41,14 @@ class CustomFilters:
         return _verdict("block_filter", self._takes_block, {"block": view})
 
     def takes_cell(self, output: bytes, data: bytes) -> bool:
-        """Whether a serialised CellOutput is indexed; in the filter `output` is as RPC has it, `output_data` hex text.
+        """Whether a serialised CellOutput is indexed; in the filter `output` is as RPC has it, `output_data` hex text
+        of the data serialised: its length comes first, as the reference has it.
         Raises FilterError."""
         if self._takes_cell is None:
             return True
         shown = msgspec.to_builtins(cell_output_json(CellOutput.trusted(output)))
-        return _verdict("cell_filter", self._takes_cell, {"output": shown, "output_data": bytes_text(data)})
+        serialised = bytes_text(U32.pack(len(data)) + data)
+        return _verdict("cell_filter", self._takes_cell, {"output": shown, "output_data": serialised})
 
 
 def _compiled(name: str, text: str | None) -> Evaluate | None:

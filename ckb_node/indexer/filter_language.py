@@ -3,7 +3,7 @@
     program     = { "let" name "=" expression ";" } expression [ ";" ]
     expression  = operands joined by || && == != < <= > >= + - * / % with Rhai's precedence, `!` and `-` before one
     operand     = integer | "text" | true | false | () | name | ( expression )
-                  followed by any of  .name  .method(expression, …)  [expression]
+                  followed by any of  .name  ?.name  .method(expression, …)  [expression]; of () `?.name` makes ()
     methods     = to_uint() of text; len(), contains(text), starts_with(text), ends_with(text) of text; len() of arrays;
                   the same as functions: to_uint(x)
 
@@ -44,7 +44,7 @@ class Uint(int):
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*)|(?P<name>[A-Za-z_]\w*)"
-    r'|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>\|\||&&|==|!=|<=|>=|\(\)|[-+*/%<>!=().,;\[\]]))'
+    r'|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>\|\||&&|\?\.|==|!=|<=|>=|\(\)|[-+*/%<>!=().,;\[\]]))'
 )
 _LEVELS: Final = (("||",), ("&&",), ("==", "!="), ("<", "<=", ">", ">="), ("+", "-"), ("*", "/", "%"))
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
@@ -172,15 +172,17 @@ class _Parser:
         return lambda scope: _variable(scope, name)
 
     def _followed(self, operand: Evaluate) -> Evaluate:
-        while sign := self._take(".", "["):
+        while sign := self._take(".", "?.", "["):
             if sign == "[":
                 operand = _member(operand, self._binary(0))
                 self._want("]")
                 continue
             kind, name = self._next()
             if kind != "name":
-                raise FilterError(f"a name is missing after '.', not {name!r}")
-            if self._tokens[self._at][1] in ("(", "()"):
+                raise FilterError(f"a name is missing after {sign!r}, not {name!r}")
+            if sign == "?.":
+                operand = _member_if_any(operand, name)
+            elif self._tokens[self._at][1] in ("(", "()"):
                 operand = _method(name, operand, self._arguments())
             else:
                 operand = _member(operand, _constant(name))
@@ -228,17 +230,26 @@ def _variable(scope: Scope, name: str) -> Any:
 
 
 def _member(owner: Evaluate, key: Evaluate) -> Evaluate:
-    """A member of an object, () when it has none of this name as in Rhai, or an item of an array."""
+    return lambda scope: _found(owner(scope), key(scope))
+
+
+def _member_if_any(owner: Evaluate, name: str) -> Evaluate:
+    """As `_member`, () of ()."""
 
     def evaluate(scope: Scope) -> Any:
-        value, name = owner(scope), key(scope)
-        if isinstance(value, dict) and isinstance(name, str):
-            return value.get(name)
-        if isinstance(value, list) and type(name) is int and -len(value) <= name < len(value):
-            return value[name]
-        raise FilterError(f"there is no {name!r} in a value of type {_type_name(value)}")
+        value = owner(scope)
+        return None if value is None else _found(value, name)
 
     return evaluate
+
+
+def _found(value: Any, name: Any) -> Any:
+    """A member of an object, () when it has none of this name as in Rhai, or an item of an array."""
+    if isinstance(value, dict) and isinstance(name, str):
+        return value.get(name)
+    if isinstance(value, list) and type(name) is int and -len(value) <= name < len(value):
+        return value[name]
+    raise FilterError(f"there is no {name!r} in a value of type {_type_name(value)}")
 
 
 def _joined(sign: str, left: Evaluate, right: Evaluate) -> Evaluate:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from itertools import islice, pairwise
-from typing import NamedTuple
 
-from ckb_node.indexer.changes import Changes, Prefixes, Rows, Totals, big_endian, little_endian
+from ckb_node.indexer.changes import Changes, Kept, OutputIndex, Place, Rows, output_indices
 from ckb_node.indexer.custom_filters import CustomFilters
 from ckb_node.indexer.keys import (
     BLOCK,
     CELL,
-    CELL_HEAD,
     CLEARING,
     FORMAT,
     FORMAT_NOW,
     INIT,
-    IO_INPUT,
     REPEATS,
     TX_PLACE,
     UNDO,
@@ -26,7 +23,7 @@ from ckb_node.indexer.keys import (
     pack_undo,
     unpack_undo,
 )
-from ckb_node.indexer.parts import Cell, transaction_parts
+from ckb_node.indexer.parts import Cell, PartsReader
 from consensus.types.blockchain import Block
 from storage.kv import KeyValueStore, Pair, Reader
 
@@ -49,14 +46,6 @@ class IndexTooOldError(Exception):
         self.number = number
 
 
-class _Place(NamedTuple):
-    """A transaction in the chain."""
-
-    number: int
-    tx_index: int
-    tx_hash: bytes
-
-
 class Index:
     """The tables of keys.py over one key-value store. One writer; readers take snapshots.
 
@@ -72,7 +61,7 @@ class Index:
         self._unwritten: Rows = {}
         self._filters = filters or CustomFilters()
         self._format = FORMAT_NOW + self._filters.digest
-        self._totals, self._prefixes = Totals(), Prefixes()
+        self._kept, self._parts = Kept.nothing(), PartsReader()
         self._tip = self.tip_of(store)
         repeats = store.get(REPEATS)
         self._repeats_from = None if repeats is None else int.from_bytes(repeats, "big")
@@ -136,17 +125,18 @@ class Index:
         self._tip = blocks[-1].number, blocks[-1].hash
 
     def _changes(self) -> Changes:
-        return Changes(self.store, self._unwritten, self._totals, self._prefixes)
+        return Changes(self.store, self._unwritten, self._kept)
 
     def _write(self, changes: Changes, *, sync: bool) -> None:
         """All of them as one batch, after those before."""
         rows = changes.close()
+        write = self.store.prepare_batch(rows.items(), sync=sync)
         self.flush()
         if self._beside is None:
-            self.store.write_batch(rows.items(), sync=sync)
+            write()
             return
         self._unwritten = rows
-        self._writing = self._beside.submit(self.store.write_batch, rows.items(), sync=sync)
+        self._writing = self._beside.submit(write)
 
     def flush(self) -> None:
         """Wait until everything is written. Raises StorageError."""
@@ -155,38 +145,45 @@ class Index:
             writing.result()
         self._unwritten = {}
 
+    def rest(self) -> None:
+        """At the tip: wait as `flush`, and give up the cells that only a build needs. Raises StorageError."""
+        self.flush()
+        self._kept.cells.clear()
+
     def _append_block(self, changes: Changes, block: Block) -> list[UndoneTx]:
         if not self._filters.takes_block(block):
             return []
-        undo, number = [], block.number
-        for index, (tx_hash, points, cells) in enumerate(transaction_parts(block)):
-            place = _Place(number, index, tx_hash)
-            undone = UndoneTx(tx_hash, len(cells), [], [])
-            if index:
-                _consume(changes, place, points, undone)
-                if self._repeats_from is None and len(undone.consumed) != len(points):
-                    self._expect_repeats(changes, number)
+        undo = []
+        for index, (tx_hash, points, cells) in enumerate(self._parts.transactions(block)):
+            place = Place(block.number, index, tx_hash)
+            consumed = changes.consume(points, may_repeat=self._repeats_from is not None) if index else []
+            if index and self._repeats_from is None and len(consumed) != len(points):
+                self._expect_repeats(changes, block.number)
+            undone = UndoneTx(tx_hash, len(cells), consumed, [])
             self._create(changes, place, cells, undone)
+            changes.end_transaction(place)
             undo.append(undone)
         return undo
 
-    def _create(self, changes: Changes, place: _Place, cells: Sequence[Cell], undone: UndoneTx) -> None:
+    def _create(self, changes: Changes, place: Place, cells: Sequence[Cell], undone: UndoneTx) -> None:
         """A transaction makes cells; an unverified block may repeat one, whose cells are overwritten."""
-        number, tx_index, tx_hash = place
-        begin, create = TX_PLACE.pack(number, tx_index), changes.create
-        takes = self._filters.takes_cell if self._filters.has_cell_filter else None
-        may_repeat = tx_index == 0 or self._repeats_from is not None
-        for io_index, (output, data) in enumerate(cells):
-            if takes is not None and not takes(output, data):
-                continue
-            cell_key = CELL + tx_hash + little_endian(io_index)
-            before = changes.get(cell_key) if may_repeat else None
-            if before is not None:
-                undone.displaced.append((cell_key[1:], before))
-                changes.displace(cell_key[1:], before)
-                self._expect_repeats(changes, number)
-            packed = CELL_HEAD.pack(number, tx_index, len(output)) + output + data
-            create(cell_key, tx_hash, packed, output, begin + big_endian(io_index))
+        made: Iterable[tuple[OutputIndex, Cell]] = zip(output_indices(len(cells)), cells, strict=False)
+        if self._filters.has_cell_filter:
+            takes = self._filters.takes_cell
+            made = ((index, cell) for index, cell in made if takes(*cell))
+        if place.tx_index == 0 or self._repeats_from is not None:
+            made = tuple(made)
+            for index, _ in made:
+                self._displace(changes, place, place.tx_hash + index[0], undone)
+        changes.create(place, made)
+
+    def _displace(self, changes: Changes, place: Place, out_point: bytes, undone: UndoneTx) -> None:
+        """A cell is made that may be there already."""
+        before = changes.get(CELL + out_point)
+        if before is not None:
+            undone.displaced.append((out_point, before))
+            changes.displace(out_point, before)
+            self._expect_repeats(changes, place.number)
 
     def _expect_repeats(self, changes: Changes, number: int) -> None:
         """From now on look whether a transaction has been here before, which costs a read for each output.
@@ -226,7 +223,7 @@ class Index:
         """Delete everything. If it is interrupted, the index is not sound."""
         self.flush()
         self._tip = self._repeats_from = None
-        self._totals.forget()
+        self._kept = Kept.nothing()
         self.store.write_batch([(CLEARING, b"")], sync=True)
         rows = (key for key, _ in self.store.iterator() if key != CLEARING)
         while keys := list(islice(rows, CLEARED_AT_ONCE)):
@@ -234,30 +231,18 @@ class Index:
         self.store.write_batch([(CLEARING, None)], sync=True)
 
 
-def _consume(changes: Changes, place: _Place, points: Sequence[bytes], undone: UndoneTx) -> None:
-    """A transaction spends cells. Cells may be unknown: filters left them out, or nobody verified the block."""
-    number, tx_index, tx_hash = place
-    begin = TX_PLACE.pack(number, tx_index)
-    for io_index, out_point in enumerate(points):
-        packed = changes.get(CELL + out_point)
-        if packed is None:
-            continue
-        undone.consumed.append((io_index, out_point, packed))
-        changes.consume(out_point, packed, begin + big_endian(io_index) + IO_INPUT, tx_hash)
-
-
 def _undo_tx(changes: Changes, number: int, tx_index: int, undo: UndoneTx) -> None:
     """Those after it are undone already, so the cells that it made are live."""
-    begin = TX_PLACE.pack(number, tx_index)
-    for io_index in range(undo.outputs):
-        out_point = undo.hash + little_endian(io_index)
+    place = TX_PLACE.pack(number, tx_index)
+    for index, _ in zip(output_indices(undo.outputs), range(undo.outputs), strict=False):
+        out_point = undo.hash + index[0]
         packed = changes.get(CELL + out_point)
         if packed is not None:  # the filters took it
             changes.undo_create(out_point, packed)
     for out_point, packed in undo.displaced:
         changes.undo_displace(out_point, packed)
-    for io_index, out_point, packed in undo.consumed:
-        changes.undo_consume(out_point, packed, begin + big_endian(io_index) + IO_INPUT)
+    for _, out_point, packed in undo.consumed:
+        changes.undo_consume(out_point, packed, place)
 
 
 def _keep_undo(changes: Changes, number: int, undo: list[UndoneTx], tip: int) -> None:

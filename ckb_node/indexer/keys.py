@@ -4,7 +4,7 @@
 |---|---|
 | `o` out point 36 B | live cell: number u64, tx index u32, length of output u32, output, data |
 | 64 / 96, script bytes, number, tx index, output index | tx hash: live cells by lock / type |
-| 128 / 160, script bytes, number, tx index, io index, io type (0 input, 1 output) | tx hash |
+| 128 / 160, script bytes, number, tx index | tx hash, then of each input and output of the script IO, in its order |
 | `c` / `d` script bytes | capacity of all live cells by lock / type, little endian; absent when it is 0 |
 | `b` number | block hash of the indexed chain |
 | `u` number | undo record: what each transaction of the block consumed and created (msgpack) |
@@ -14,44 +14,60 @@
 | `x` | empty; there while the index is being cleared |
 
 Script bytes are code hash, hash type and arguments without lengths: a shorter script's key is a prefix of a longer
-one's, which is what prefix search means. Keys of cells and transactions are the cursors that clients get: these are the
-reference's, byte by byte, so a client may go on where it stopped asking a reference.
+one's, which is what prefix search means. Cursors that clients get are keys of cells, and keys of transactions with one
+IO: these are the reference's, byte by byte, so a client may go on where it stopped asking a reference. A transaction's
+inputs and outputs of a script stand together, which the reference's do not where a longer script, under the same
+prefix, goes on with the very bytes of the transaction's number and index.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from consensus.types.blockchain import Script
-
 CELL, BLOCK, UNDO, INIT = b"o", b"b", b"u", b"i"
 REPEATS, CLEARING = b"r", b"x"
-FORMAT, FORMAT_NOW = b"v", b"3"
+FORMAT, FORMAT_NOW = b"v", b"4"
 CELL_BY_LOCK, CELL_BY_TYPE = b"\x40", b"\x60"
 TX_BY_LOCK, TX_BY_TYPE = b"\x80", b"\xa0"
 TOTAL_BY_LOCK, TOTAL_BY_TYPE = b"c", b"d"
 IO_INPUT, IO_OUTPUT = b"\0", b"\1"
 
 CELL_TAIL = Struct(">QII")
-TX_TAIL = Struct(">QIIB")
 TX_PLACE = Struct(">QI")
-"""Begins both tails."""
+"""Begins CELL_TAIL."""
+IO = Struct(">IB")
+"""Index of an input or output, and which of both it is."""
 _NUMBER = Struct(">Q")
-_INDEX = Struct("<I")
+_SIZE = Struct("<I")
 CELL_HEAD = Struct("<QII")
+PACKED_CELL = Struct("<QII16xQ")
+"""Number, tx index and length of the output of a packed cell; its capacity."""
 
 # Where the parts of a serialised CellOutput lie: a table of capacity, lock, type with its header of 16 bytes, and in a
 # script likewise code hash, hash type and arguments. Stored blocks are strictly well formed.
-_TYPE_OFFSET: Final = Struct("<12xI")
 CAPACITY: Final = Struct("<16xQ")
 SCRIPTS_AT: Final = 24
+PACKED_SCRIPTS_AT: Final = CELL_HEAD.size + SCRIPTS_AT
 _CODE_AT, _CODE_END, _ARGS_AT = 16, 49, 53
 
 
-def script_bytes(script: Script) -> bytes:
+class AnyScript(Protocol):
+    """A Script, or what a search has of one."""
+
+    @property
+    def code_hash(self) -> bytes: ...
+
+    @property
+    def hash_type(self) -> int: ...
+
+    @property
+    def args(self) -> bytes: ...
+
+
+def script_bytes(script: AnyScript) -> bytes:
     """Code hash, hash type and arguments end to end."""
     return script.code_hash + bytes((script.hash_type,)) + script.args
 
@@ -60,29 +76,13 @@ def number_key(prefix: bytes, number: int) -> bytes:
     return prefix + _NUMBER.pack(number)
 
 
-class Scripts(NamedTuple):
-    """What the index reads of a serialised output: script bytes of lock and type, which may be missing."""
-
-    lock: bytes
-    type_: bytes | None
-    capacity: int
-
-
-def scripts_of(output: bytes) -> Scripts:
-    """Of a serialised CellOutput."""
-    (type_at,) = _TYPE_OFFSET.unpack_from(output)
-    lock = output[SCRIPTS_AT + _CODE_AT : SCRIPTS_AT + _CODE_END] + output[SCRIPTS_AT + _ARGS_AT : type_at]
-    type_ = None
-    if type_at != len(output):
-        type_ = output[type_at + _CODE_AT : type_at + _CODE_END] + output[type_at + _ARGS_AT :]
-    return Scripts(lock, type_, CAPACITY.unpack_from(output)[0])
-
-
-def spent_cell(packed: bytes, out_point: bytes) -> tuple[bytes, bytes]:
-    """Serialised output of a packed cell, and its place in the chain as keys have it."""
-    number, tx_index, length = CELL_HEAD.unpack_from(packed)
-    at = CELL_HEAD.size
-    return packed[at : at + length], CELL_TAIL.pack(number, tx_index, _INDEX.unpack_from(out_point, 32)[0])
+def scripts_of(scripts: bytes) -> tuple[bytes, bytes | None]:
+    """Script bytes of lock and type, which may be missing, of a serialised CellOutput from SCRIPTS_AT on."""
+    (type_at,) = _SIZE.unpack_from(scripts)
+    lock = scripts[_CODE_AT:_CODE_END] + scripts[_ARGS_AT:type_at]
+    if type_at == len(scripts):
+        return lock, None
+    return lock, scripts[type_at + _CODE_AT : type_at + _CODE_END] + scripts[type_at + _ARGS_AT :]
 
 
 class UndoneTx(NamedTuple):

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import sys
-import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
 from itertools import islice
+from time import perf_counter as clock
 from typing import Final, NamedTuple
 
 from ckb_node.indexer.changes import unpack_total
 from ckb_node.indexer.keys import (
-    CAPACITY,
     CELL,
     CELL_BY_LOCK,
     CELL_BY_TYPE,
     CELL_HEAD,
     CELL_TAIL,
+    IO,
+    PACKED_CELL,
+    PACKED_SCRIPTS_AT,
     TOTAL_BY_LOCK,
     TOTAL_BY_TYPE,
     TX_BY_LOCK,
     TX_BY_TYPE,
-    TX_TAIL,
+    TX_PLACE,
+    AnyScript,
     script_bytes,
     scripts_of,
 )
-from consensus.types.blockchain import Script, out_point_key
+from consensus.crypto.hashing import HASH_SIZE
 from storage.kv import Reader
 
 STEP_ROWS: Final = 64
 """Rows of the index between two pauses of a search."""
 STEP_BYTES: Final = 256 << 10
 """Bytes of cells between two pauses of a search."""
+STEP_S: Final = 0.002
+"""A step ends earlier when it takes longer, as it does where each row is read from a disk."""
 
 MAX_ROWS: Final = 2_000_000
 """A search that matches none of so many rows is aborted: tens of seconds of work."""
@@ -67,11 +72,19 @@ class SearchTimeoutError(QueryError):
         super().__init__("Indexer request timeout")
 
 
+class SoughtScript(NamedTuple):
+    """What a search reads of a Script, which may stand for it."""
+
+    code_hash: bytes
+    hash_type: int
+    args: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellFilter:
     """Conditions on cells; None means any. `script` and `script_length` concern the script that is not searched by."""
 
-    script: Script | None = None
+    script: AnyScript | None = None
     script_length: Range | None = None
     data: bytes | None = None
     data_mode: SearchMode = SearchMode.PREFIX
@@ -84,38 +97,20 @@ class CellFilter:
 class Search:
     """The search key. Partial search of scripts is not supported."""
 
-    script: Script
+    script: AnyScript
     script_type: ScriptType
     mode: SearchMode = SearchMode.PREFIX
     filter: CellFilter = CellFilter()
 
 
-class FoundCell(NamedTuple):
-    """A live cell; `out_point` is 36 bytes, `raw` its serialised CellOutput, `cursor` its place in the index."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What is wanted of a search: what comes behind a cursor, in the order of the index or against it."""
 
-    out_point: bytes
-    number: int
-    tx_index: int
-    raw: bytes
-    data: bytes
-    cursor: bytes
-
-
-class FoundTransaction(NamedTuple):
-    """A transaction that has a cell of the script as input or output `io_index`."""
-
-    tx_hash: bytes
-    number: int
-    tx_index: int
-    io_index: int
-    is_output: bool
-    cursor: bytes
-    is_match: bool
-    """The filter takes it."""
-
-
-_made: Final = tuple.__new__
-"""A quarter of what the constructors take, which go through two functions."""
+    search: Search
+    after: bytes | None = None
+    is_descending: bool = False
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,55 +121,90 @@ class Terms:
     is_spent: Callable[[bytes], bool] | None = None
 
 
-def find_cells(
-    reader: Reader,
-    search: Search,
-    *,
-    after: bytes | None,
-    is_descending: bool,
-    limit: int | None = None,
-    terms: Terms = Terms(),
-) -> Iterator[list[FoundCell]]:
-    """Live cells in the order of the index, after a cursor. A list is what one step found, perhaps nothing; a pause is
-    due behind it. Raises QueryError."""
+class FoundCell(NamedTuple):
+    """A live cell: its cursor, out point (36 bytes), and record of the index."""
+
+    cursor: bytes
+    out_point: bytes
+    packed: bytes
+
+    @property
+    def capacity(self) -> int:
+        """In shannons."""
+        return int(PACKED_CELL.unpack_from(self.packed)[3])
+
+    @property
+    def scripts(self) -> bytes:
+        """Serialised lock and type."""
+        return self.packed[PACKED_SCRIPTS_AT : CELL_HEAD.size + CELL_HEAD.unpack_from(self.packed)[2]]
+
+    @property
+    def data(self) -> bytes:
+        return self.packed[CELL_HEAD.size + CELL_HEAD.unpack_from(self.packed)[2] :]
+
+    @property
+    def number(self) -> int:
+        """Of the block that made it."""
+        return int(CELL_HEAD.unpack_from(self.packed)[0])
+
+
+Io = tuple[int, int]
+"""Index of an input or output; 0 for an input, 1 for an output."""
+
+
+class FoundTransaction(NamedTuple):
+    """A transaction that has cells of a script: the key of its row, and those of its inputs and outputs, in the order
+    of the search, that the filter takes. `last` is the IO of the last of all."""
+
+    key: bytes
+    tx_hash: bytes
+    cells: list[Io]
+    last: bytes
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Number of its block, index therein."""
+        number, tx_index = TX_PLACE.unpack_from(self.key, -TX_PLACE.size)
+        return number, tx_index
+
+    def cursor(self, cell: Io) -> bytes:
+        """Behind one of its inputs or outputs."""
+        return self.key + IO.pack(*cell)
+
+
+_made: Final = tuple.__new__
+"""A quarter of what the constructors take, which go through two functions."""
+
+
+def find_cells(reader: Reader, page: Page, terms: Terms = Terms()) -> Iterator[list[FoundCell]]:
+    """Live cells. A list is what one step found, perhaps nothing; a pause is due behind it. Raises QueryError."""
+    search = page.search
     prefix = {ScriptType.LOCK: CELL_BY_LOCK, ScriptType.TYPE: CELL_BY_TYPE}[search.script_type]
-    rows, least, most = _scan(reader, prefix, search, CELL_TAIL.size, after, is_descending)
-    matches = None if search.filter == CellFilter() else partial(_matches, search)
-    watch, left, is_end = _Watch(terms.timeout_s), sys.maxsize if limit is None else limit, False
+    rows, least, most = _scan(reader, prefix, page, CELL_TAIL.size, b"")
+    matches = None if search.filter == CellFilter() else _cell_matcher(search)
+    get, is_spent = reader.get, terms.is_spent
+    watch, left, is_end = _Watch(terms.timeout_s), sys.maxsize if page.limit is None else page.limit, False
     while left and not is_end:
         found: list[FoundCell] = []
         count = size = 0
         is_end = True
         for key, tx_hash in rows:
             count += 1
-            each = _live_cell(reader, key, tx_hash, terms.is_spent) if least <= len(key) <= most else None
-            if each is not None:
-                size += len(each.data)
-                if matches is None or matches(each):
-                    found.append(each)
-            if count >= STEP_ROWS or size >= STEP_BYTES or len(found) == left:
+            if least <= len(key) <= most:
+                out_point = tx_hash + key[:-5:-1]  # the index is big endian in keys
+                packed = None if is_spent is not None and is_spent(out_point) else get(CELL + out_point)
+                if packed is not None:
+                    size += len(packed)
+                    cell = _made(FoundCell, (key, out_point, packed))
+                    if matches is None or matches(cell):
+                        found.append(cell)
+            if count >= STEP_ROWS or size >= STEP_BYTES or len(found) == left or clock() > watch.step_end:
                 is_end = False
                 break
         left -= len(found)
         watch.note(count, has_found=bool(found))
         yield found
         watch.go_on()
-
-
-def _live_cell(
-    reader: Reader, key: bytes, tx_hash: bytes, is_spent: Callable[[bytes], bool] | None
-) -> FoundCell | None:
-    """The cell of a row; None when a transaction of the pool spends it."""
-    number, tx_index, index = CELL_TAIL.unpack_from(key, len(key) - CELL_TAIL.size)
-    out_point = out_point_key(tx_hash, index)
-    packed = None if is_spent is not None and is_spent(out_point) else reader.get(CELL + out_point)
-    if packed is None:
-        return None
-    of_number, of_index, length = CELL_HEAD.unpack_from(packed)
-    if (of_number, of_index) != (number, tx_index):
-        return None
-    at = CELL_HEAD.size + length
-    return _made(FoundCell, (out_point, number, tx_index, packed[CELL_HEAD.size : at], packed[at:], key))
 
 
 def find_capacity(reader: Reader, search: Search, terms: Terms = Terms()) -> Iterator[int | None]:
@@ -184,8 +214,8 @@ def find_capacity(reader: Reader, search: Search, terms: Terms = Terms()) -> Ite
     """
     if search.filter != CellFilter() or terms.is_spent is not None:
         search = _with_inclusive_length(search)
-        for found in find_cells(reader, search, after=None, is_descending=False, terms=terms):
-            yield sum(CAPACITY.unpack_from(each.raw)[0] for each in found) if found else None
+        for found in find_cells(reader, Page(search=search), terms):
+            yield sum(each.capacity for each in found) if found else None
         return
     kind = {ScriptType.LOCK: TOTAL_BY_LOCK, ScriptType.TYPE: TOTAL_BY_TYPE}[search.script_type]
     key = kind + script_bytes(search.script)
@@ -207,54 +237,82 @@ def _with_inclusive_length(search: Search) -> Search:
     return replace(search, filter=replace(search.filter, script_length=(limits[0], limits[1] + 1)))
 
 
-def find_transactions(
-    reader: Reader,
-    search: Search,
-    *,
-    after: bytes | None,
-    is_descending: bool,
-    limit: int | None = None,
-    terms: Terms = Terms(),
-) -> Iterator[list[FoundTransaction]]:
-    """Inputs and outputs of transactions in the order of the index, in lists as `find_cells`; `limit` matches.
+def find_transactions(reader: Reader, page: Page, terms: Terms = Terms()) -> Iterator[list[FoundTransaction]]:
+    """Transactions with their inputs and outputs, in lists as `find_cells`; the limit is of inputs and outputs that the
+    filter takes.
 
-    Filters: block range, other script. What they do not take comes too, marked so: a page of grouped transactions
-    ends behind it.
+    Filters: block range, other script. Transactions of which they take nothing come too: a page of grouped transactions
+    ends behind them.
     """
+    search = page.search
     _refuse_cell_filters(search.filter)
     prefix = {ScriptType.LOCK: TX_BY_LOCK, ScriptType.TYPE: TX_BY_TYPE}[search.script_type]
-    rows, least, most = _scan(reader, prefix, search, TX_TAIL.size, after, is_descending)
-    matches = None if search.filter == CellFilter() else _tx_matcher(reader, search)
-    watch, left = _Watch(terms.timeout_s), sys.maxsize if limit is None else limit
-    while left and (step := list(islice(rows, min(left, STEP_ROWS)))):
-        found = [
-            _made(FoundTransaction, (tx_hash, number, tx_index, io_index, io_type == 1, key, True))
-            for key, tx_hash in step
-            if least <= len(key) <= most
-            for number, tx_index, io_index, io_type in (TX_TAIL.unpack_from(key, len(key) - TX_TAIL.size),)
-        ]
-        taken = len(found)
-        if matches is not None:
-            found = [each._replace(is_match=matches(each)) for each in found]
-            taken = sum(each.is_match for each in found)
-        left -= taken
-        watch.note(len(step), has_found=taken > 0)
+    begun, given = (None, b"") if page.after is None else (page.after[: -IO.size], page.after[-IO.size :])
+    rows, least, most = _scan(reader, prefix, page, TX_PLACE.size, given)
+    takes = None if search.filter == CellFilter() else _tx_filter(reader, search)
+    watch, left, is_end = _Watch(terms.timeout_s), sys.maxsize if page.limit is None else page.limit, False
+    while left > 0 and not is_end:
+        found: list[FoundTransaction] = []
+        before, count, is_end = left, 0, True
+        for key, value in rows:
+            count += 1
+            if least <= len(key) <= most:
+                ios = value[HASH_SIZE:] if key != begun else _behind(value[HASH_SIZE:], given, page)
+                cells = _cells_of(ios, page, left) if takes is None else takes(key, _cells_of(ios, page))[:left]
+                left -= len(cells)
+                last = ios[: IO.size] if page.is_descending else ios[-IO.size :]
+                found.append(_made(FoundTransaction, (key, value[:HASH_SIZE], cells, last)))
+            if count >= STEP_ROWS or left <= 0 or clock() > watch.step_end:
+                is_end = False
+                break
+        watch.note(count, has_found=left < before)
         yield found
         watch.go_on()
 
 
-def _tx_matcher(reader: Reader, search: Search) -> Callable[[FoundTransaction], bool]:
-    """Whether the filter takes a row."""
+def _cells_of(ios: bytes, page: Page, most: int | None = None) -> list[Io]:
+    """The inputs and outputs of a row in the order of the search, the first of them."""
+    size = len(ios)
+    if size == IO.size:
+        return [IO.unpack(ios)]
+    if most is not None:
+        size = min(size, most * IO.size)
+    if not page.is_descending:
+        return list(IO.iter_unpack(ios[:size]))
+    cells = list(IO.iter_unpack(ios[len(ios) - size :]))
+    cells.reverse()
+    return cells
+
+
+def _behind(ios: bytes, given: bytes, page: Page) -> bytes:
+    """Without those that an earlier page had, up to the IO that its cursor ended with."""
+    places, size = range(len(ios) // IO.size), IO.size
+
+    def io(index: int) -> bytes:
+        return ios[index * size : (index + 1) * size]
+
+    if page.is_descending:
+        return ios[: size * bisect_left(places, given, key=io)]
+    return ios[size * bisect_right(places, given, key=io) :]
+
+
+def _tx_filter(reader: Reader, search: Search) -> Callable[[bytes, list[Io]], list[Io]]:
+    """Those of a row's inputs and outputs that the filter takes."""
     kind = TX_BY_TYPE if search.script_type is ScriptType.LOCK else TX_BY_LOCK
     conditions = search.filter
     other = None if conditions.script is None else kind + script_bytes(conditions.script)
 
-    def matches(row: FoundTransaction) -> bool:
-        return _in_range(row.number, conditions.block) and (
-            other is None or reader.get(other + row.cursor[-TX_TAIL.size :]) is not None
-        )
+    def takes(key: bytes, cells: list[Io]) -> list[Io]:
+        place = key[-TX_PLACE.size :]
+        if not _in_range(TX_PLACE.unpack(place)[0], conditions.block):
+            return []
+        if other is None:
+            return cells
+        also = reader.get(other + place)
+        both = set(IO.iter_unpack(also[HASH_SIZE:])) if also is not None else ()
+        return [cell for cell in cells if cell in both]
 
-    return matches
+    return takes
 
 
 class _Watch:
@@ -263,16 +321,18 @@ class _Watch:
     def __init__(self, timeout_s: float) -> None:
         self._rows = 0
         self._left_s = timeout_s
-        self._since = time.perf_counter()
+        self.go_on()
 
     def go_on(self) -> None:
         """The search was not working until now."""
-        self._since = time.perf_counter()
+        self._since = clock()
+        self.step_end = self._since + STEP_S
+        """A pause is due then, whatever was read."""
 
     def note(self, rows: int, *, has_found: bool) -> None:
         """A step has looked at so many rows. Raises SearchTimeoutError."""
         self._rows = 0 if has_found else self._rows + rows
-        self._left_s -= time.perf_counter() - self._since
+        self._left_s -= clock() - self._since
         if self._rows > MAX_ROWS or self._left_s < 0:
             raise SearchTimeoutError
 
@@ -306,10 +366,10 @@ class _Scan(NamedTuple):
     most: int
 
 
-def _scan(
-    reader: Reader, kind: bytes, search: Search, tail_size: int, after: bytes | None, is_descending: bool
-) -> _Scan:
-    """Rows of a script after a cursor; none after the cursor of another search."""
+def _scan(reader: Reader, kind: bytes, page: Page, tail_size: int, given: bytes) -> _Scan:
+    """Rows of a script behind a cursor, with the row that it is of when a part of that was `given`; none behind the
+    cursor of another search."""
+    search, after = page.search, page.after
     refuse_partial(search)
     prefix = kind + script_bytes(search.script)
     least = len(prefix) + tail_size
@@ -318,23 +378,33 @@ def _scan(
     if after is not None:
         if not after.startswith(prefix):
             return _Scan(iter(()), least, most)
-        start, stop = (None, after) if is_descending else (after + b"\0", None)
-    return _Scan(reader.iterator(prefix=prefix, start=start, stop=stop, reverse=is_descending), least, most)
+        row, next_row = after[: len(after) - len(given)], after[: len(after) - len(given)] + b"\0"
+        if page.is_descending:
+            stop = next_row if given else row
+        else:
+            start = row if given else next_row
+    return _Scan(reader.iterator(prefix=prefix, start=start, stop=stop, reverse=page.is_descending), least, most)
 
 
-def _matches(search: Search, cell: FoundCell) -> bool:
-    conditions = search.filter
-    scripts = scripts_of(cell.raw)
-    other = (scripts.type_ or b"") if search.script_type is ScriptType.LOCK else scripts.lock
-    if conditions.script is not None and not other.startswith(script_bytes(conditions.script)):
-        return False
-    return (
-        _in_range(len(other), conditions.script_length)
-        and _data_matches(cell.data, conditions)
-        and _in_range(len(cell.data), conditions.data_length)
-        and _in_range(scripts.capacity, conditions.capacity)
-        and _in_range(cell.number, conditions.block)
-    )
+def _cell_matcher(search: Search) -> Callable[[FoundCell], bool]:
+    """Whether the filter takes a cell."""
+    conditions, is_by_lock = search.filter, search.script_type is ScriptType.LOCK
+    wanted = None if conditions.script is None else script_bytes(conditions.script)
+
+    def matches(cell: FoundCell) -> bool:
+        lock, type_ = scripts_of(cell.scripts)
+        other = (type_ or b"") if is_by_lock else lock
+        if wanted is not None and not other.startswith(wanted):
+            return False
+        return (
+            _in_range(len(other), conditions.script_length)
+            and _data_matches(cell.data, conditions)
+            and _in_range(len(cell.data), conditions.data_length)
+            and _in_range(cell.capacity, conditions.capacity)
+            and _in_range(cell.number, conditions.block)
+        )
+
+    return matches
 
 
 def _in_range(value: int, limits: Range | None) -> bool:

@@ -27,9 +27,9 @@ from storage.reopening import ReopeningStore
 
 log = structlog.get_logger(__name__)
 
-BATCH = 256
+BATCH = 1024
 """Blocks of one step of the follower."""
-BATCH_BYTES = 2 << 20
+BATCH_BYTES = 4 << 20
 """Bytes of blocks after which a step ends earlier."""
 
 CHECKED_BLOCKS = 100_000
@@ -57,7 +57,7 @@ class IndexBehindError(Exception):
 def open_index(path: Path) -> ReopeningStore:
     """Open or create the index's database in directory `path`. Raises StorageError."""
     cure = f"Stop the node and remove the directory {path}: the index is built again from the chain"
-    return ReopeningStore(path, partial(open_derived, path, LevelDbOptions(cure=cure)))
+    return ReopeningStore(path, partial(open_derived, path, LevelDbOptions(cure=cure, is_compressed=True)))
 
 
 def _keep_open() -> None:
@@ -109,6 +109,10 @@ class IndexerService:
             return
         with suppress(IndexBehindError):
             (await self.snapshot()).close()
+
+    def snapshot_now(self) -> Snapshot | None:
+        """The index as of the chain's tip; None while it has not followed it."""
+        return self._store.snapshot() if self.follower.is_current else None
 
     async def snapshot(self) -> Snapshot:
         """The index as of the chain's tip, or of a later one. Raises IndexBehindError."""
@@ -180,7 +184,7 @@ class _DerivedIndex:
             self.index.append_run(blocks, height, sync=True)
         tip = self.index.tip()
         if tip is None or tip[0] >= height:
-            self.index.flush()
+            self.index.rest()
         return -1 if tip is None else tip[0]
 
     def _waits_for_init_tip(self, view: ChainView) -> bool:

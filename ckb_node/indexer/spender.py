@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from ckb_node.indexer.keys import TX_BY_LOCK, TX_BY_TYPE, TX_TAIL, script_bytes
-from ckb_node.indexer.query import QueryError, ScriptType, Search, SearchMode, find_transactions
+from ckb_node.indexer.keys import IO, TX_BY_LOCK, TX_BY_TYPE, TX_PLACE, script_bytes
+from ckb_node.indexer.query import Page, QueryError, ScriptType, Search, SearchMode, find_transactions
 from consensus.types.blockchain import Transaction, out_point_key
 from consensus.types.core import TransactionInfo
 from storage.kv import Reader
@@ -46,18 +46,21 @@ def find_spender(
         script=script, script_type=ScriptType.TYPE if is_by_type else ScriptType.LOCK, mode=SearchMode.EXACT
     )
     kind = TX_BY_TYPE if is_by_type else TX_BY_LOCK
-    created = kind + script_bytes(script) + TX_TAIL.pack(place.block_number, place.tx_index, index, 1)
+    created = kind + script_bytes(script) + TX_PLACE.pack(place.block_number, place.tx_index) + IO.pack(index, 1)
     out_point, left = out_point_key(creator.hash, index), MAX_READ
-    for step in find_transactions(reader, search, after=created, is_descending=False):
+    for step in find_transactions(reader, Page(search=search, after=created)):
         for row in step:
-            if row.is_output:
-                continue
-            left -= 1
+            inputs = [io_index for io_index, is_output in row.cells if not is_output]
+            left -= len(inputs)
             if left < 0:
                 raise TooManyRowsError
-            spender = chain.transaction(row.tx_hash)
-            if spender is not None and spender.body.inputs[row.io_index].previous_output.raw == out_point:
+            spender = chain.transaction(row.tx_hash) if inputs else None
+            if spender is not None and _spends(spender, inputs, out_point):
                 yield row.tx_hash
                 return
             yield None
         yield None
+
+
+def _spends(spender: Transaction, inputs: list[int], out_point: bytes) -> bool:
+    return any(spender.body.inputs[index].previous_output.raw == out_point for index in inputs)

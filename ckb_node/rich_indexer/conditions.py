@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, Select, case, func, literal, select
 from sqlalchemy.sql.functions import coalesce
 
+from ckb_node.indexer.keys import AnyScript, script_bytes
 from ckb_node.indexer.query import CellFilter, Range, ScriptType, Search, SearchMode
 from ckb_node.rich_indexer.schema import BLOCK_BITS, HEAD, OUTPUTS, SCRIPTS
 from consensus.types.blockchain import Script
@@ -52,7 +53,7 @@ def script_conditions(connection: Connection, scripts: FromClause, search: Searc
     script = search.script
     match search.mode:
         case SearchMode.EXACT:
-            return [scripts.c.hash == script.hash]
+            return [scripts.c.hash == script_hash(script_bytes(script))]
         case SearchMode.PREFIX:
             return list(begins_with_script(scripts, script))
         case SearchMode.PARTIAL:
@@ -63,12 +64,17 @@ def script_conditions(connection: Connection, scripts: FromClause, search: Searc
             ]
 
 
+def script_hash(script: bytes) -> bytes:
+    """Of code hash, hash type and arguments end to end."""
+    return Script(code_hash=script[:32], hash_type=script[32], args=script[33:]).hash
+
+
 def script_ids(connection: Connection, search: Search) -> Select[Any]:
     """The ids of the scripts that are searched."""
     return select(SCRIPTS.c.id).where(*script_conditions(connection, SCRIPTS, search))
 
 
-def begins_with_script(scripts: FromClause, script: Script) -> Iterator[ColumnElement[bool]]:
+def begins_with_script(scripts: FromClause, script: AnyScript) -> Iterator[ColumnElement[bool]]:
     """Arguments begin with those of `script`; the index has the first bytes of them."""
     yield scripts.c.code_hash == script.code_hash
     yield scripts.c.hash_type == script.hash_type

@@ -9,11 +9,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, select, text, update
 
 from ckb_node.indexer.custom_filters import CustomFilters
-from ckb_node.indexer.keys import Scripts, scripts_of
-from ckb_node.indexer.parts import transaction_parts
+from ckb_node.indexer.keys import CAPACITY, SCRIPTS_AT, scripts_of
+from ckb_node.indexer.parts import PartsReader
+from ckb_node.rich_indexer.conditions import script_hash
 from ckb_node.rich_indexer.database import copy_rows
 from ckb_node.rich_indexer.schema import BLOCK_BITS, BLOCKS, HEAD, OUTPUTS, SCRIPTS, SETTINGS, TRANSACTIONS
-from consensus.types.blockchain import Block, Script
+from consensus.types.blockchain import Block
 
 ASKED_AT_ONCE: Final = 500
 """Hashes in one query."""
@@ -36,7 +37,9 @@ class _Output:
     id: int
     tx_id: int
     index: int
-    scripts: Scripts
+    capacity: int
+    lock: bytes
+    type_: bytes | None
     data: bytes
     spent: tuple[int, int] | None = None
 
@@ -58,6 +61,7 @@ class Loader:
 
     def __init__(self, filters: CustomFilters) -> None:
         self._filters: Final = filters
+        self._parts: Final = PartsReader()
         self._script_ids: dict[bytes, int] = {}
 
     def forget(self) -> None:
@@ -81,12 +85,13 @@ class Loader:
     def _take(self, rows: _Rows, block: Block) -> None:
         base = block.number << BLOCK_BITS
         place = base
-        for index, (tx_hash, points, cells) in enumerate(transaction_parts(block)):
+        for index, (tx_hash, points, cells) in enumerate(self._parts.transactions(block)):
             tx_id = base + index
             _spend_within(rows, () if index == 0 else points, tx_id)
             for at, (output, data) in enumerate(cells):
                 if not self._filters.has_cell_filter or self._filters.takes_cell(output, data):
-                    rows.outputs[place + at] = _Output(place + at, tx_id, at, scripts_of(output), data)
+                    (capacity,), scripts = CAPACITY.unpack_from(output), scripts_of(output[SCRIPTS_AT:])
+                    rows.outputs[place + at] = _Output(place + at, tx_id, at, capacity, *scripts, data)
             rows.firsts[tx_hash] = place
             rows.transactions.append((tx_id, tx_hash, block.number, index, len(points), len(cells), place))
             place += len(cells)
@@ -95,11 +100,11 @@ class Loader:
         """Ids of all scripts of these outputs; those that are new are written."""
         wanted: dict[bytes, int] = {}
         for row in outputs.values():
-            wanted.setdefault(row.scripts.lock, row.id * 2)
-            if row.scripts.type_ is not None:
-                wanted.setdefault(row.scripts.type_, row.id * 2 + 1)
+            wanted.setdefault(row.lock, row.id * 2)
+            if row.type_ is not None:
+                wanted.setdefault(row.type_, row.id * 2 + 1)
         known = {key: self._script_ids[key] for key in wanted if key in self._script_ids}
-        unknown = {_hash_of(key): key for key in wanted if key not in known}
+        unknown = {script_hash(key): key for key in wanted if key not in known}
         for found in _asked(connection, SCRIPTS.c.hash, SCRIPTS.c.id, list(unknown)):
             known |= {unknown[bytes(script_hash)]: script_id for script_hash, script_id in found}
         new = [
@@ -115,10 +120,6 @@ class Loader:
         return ids
 
 
-def _hash_of(key: bytes) -> bytes:
-    return Script(code_hash=key[:32], hash_type=key[32], args=key[33:]).hash
-
-
 def _spend_within(rows: _Rows, points: Sequence[bytes], tx_id: int) -> None:
     """Note what a transaction spends: in the row itself when that is not written yet."""
     for index, point in enumerate(points):
@@ -131,9 +132,9 @@ def _spend_within(rows: _Rows, points: Sequence[bytes], tx_id: int) -> None:
 
 def _output_rows(outputs: dict[int, _Output], ids: dict[bytes, int]) -> Iterator[tuple[Any, ...]]:
     for row in outputs.values():
-        lock, type_, capacity = row.scripts
-        type_id = None if type_ is None else ids[type_]
-        yield row.id, row.tx_id, row.index, capacity, ids[lock], type_id, *(row.spent or (None, None)), row.data
+        type_id = None if row.type_ is None else ids[row.type_]
+        spent = row.spent or (None, None)
+        yield row.id, row.tx_id, row.index, row.capacity, ids[row.lock], type_id, *spent, row.data
 
 
 def _asked(connection: Connection, key: Any, value: Any, keys: Sequence[bytes]) -> Iterator[Sequence[Any]]:

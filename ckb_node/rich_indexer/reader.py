@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from ckb_node.indexer.query import QueryError, Search, Terms
+from ckb_node.indexer.query import Io, Page, QueryError, Search, Terms
 from ckb_node.rich_indexer import search as searches
-from ckb_node.rich_indexer.search import RichCell, RichTx
+from ckb_node.rich_indexer.search import RichCell, RichTx, place_of
 
 MOST_BYTES: Final = 64 << 20
 """Of data and arguments in one answer; a larger one is refused."""
 ROW_BYTES: Final = 512
 """What a row counts besides."""
+
+
+class FoundRichTx(NamedTuple):
+    """A transaction with inputs and outputs that were found."""
+
+    tx_hash: bytes
+    number: int
+    tx_index: int
+    cells: list[Io]
 
 
 class AnswerTooLargeError(QueryError):
@@ -30,51 +39,43 @@ class TablesReader:
         self._connection: Final = connection
         self._terms: Final = terms
 
-    def cells(
-        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool, with_data: bool
-    ) -> tuple[list[RichCell], bytes]:
-        """Up to `limit` live cells, and the cursor of the last."""
+    def cells(self, page: Page, *, with_data: bool) -> tuple[list[RichCell], bytes]:
+        """See RichReader."""
         found, size = [], 0
-        for cell in searches.find_cells(
-            self._connection,
-            search,
-            self._terms,
-            after=after,
-            is_descending=is_descending,
-            with_data=with_data,
-            limit=limit,
-        ):
+        for cell in searches.find_cells(self._connection, page, self._terms, with_data=with_data):
             size += ROW_BYTES + len(cell.data) + len(cell.lock) + len(cell.type_ or b"")
             if size > MOST_BYTES:
                 raise AnswerTooLargeError
             found.append(cell)
         return found, searches.cell_cursor(found[-1].id) if found else b""
 
-    def transactions(
-        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool
-    ) -> tuple[list[RichTx], bytes]:
-        """Up to `limit` inputs and outputs, and the cursor of the last."""
+    def transactions(self, page: Page) -> tuple[list[FoundRichTx], bytes]:
+        """See RichReader."""
+        after = page.after
         searches.check_tx_cursor(after)
-        rows: list[RichTx] = []
-        for row in searches.find_transactions(
-            self._connection, search, after=after, is_descending=is_descending, limit=limit
-        ):
-            rows.append(row)
-            _check_rows(len(rows))
-        return rows, searches.next_tx_cursor(rows, after)
-
-    def grouped(
-        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool
-    ) -> tuple[list[list[RichTx]], bytes]:
-        """Up to `limit` transactions with their inputs and outputs, and the cursor of the last."""
-        groups, rows = [], 0
-        for group in searches.find_grouped(self._connection, search, after=after, is_descending=is_descending):
-            groups.append(group)
-            rows += len(group)
-            _check_rows(rows)
-            if len(groups) == limit:
+        left, rows = page.limit or 0, list[RichTx]()
+        for each in searches.find_transactions(self._connection, page):
+            rows.append(RichTx(each.id, each.cells[:left]))
+            left -= len(rows[-1].cells)
+            _check_cells((page.limit or 0) - left)
+            if not left:
                 break
-        return groups, searches.cell_cursor(groups[-1][0].tx_id if groups else 0)
+        return self._with_hashes(rows), searches.next_tx_cursor(rows, after)
+
+    def grouped(self, page: Page) -> tuple[list[FoundRichTx], bytes]:
+        """See RichReader."""
+        rows, cells = list[RichTx](), 0
+        for each in searches.find_grouped(self._connection, page):
+            rows.append(each)
+            cells += len(each.cells)
+            _check_cells(cells)
+            if len(rows) == page.limit:
+                break
+        return self._with_hashes(rows), searches.cell_cursor(rows[-1].id if rows else 0)
+
+    def _with_hashes(self, rows: list[RichTx]) -> list[FoundRichTx]:
+        hashes = searches.hashes_of(self._connection, [each.id for each in rows])
+        return [FoundRichTx(hashes[tx_id], *place_of(tx_id), cells) for tx_id, cells in rows]
 
     def capacity(self, search: Search) -> tuple[int, int, bytes] | None:
         """Sum of capacities, height and hash of the block; None without cells."""
@@ -85,6 +86,6 @@ class TablesReader:
         return searches.find_spender(self._connection, tx_hash, index)
 
 
-def _check_rows(count: int) -> None:
+def _check_cells(count: int) -> None:
     if count * ROW_BYTES > MOST_BYTES:
         raise AnswerTooLargeError

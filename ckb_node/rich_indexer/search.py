@@ -7,29 +7,33 @@ are very many it is told to walk the chain.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from heapq import merge
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, literal, select, union_all
 
-from ckb_node.indexer.query import QueryError, Search, Terms
+from ckb_node.indexer.query import Io, Page, QueryError, Search, Terms
 from ckb_node.rich_indexer.conditions import filtered, in_blocks, own_script, script_conditions, script_ids
 from ckb_node.rich_indexer.load import tip_of
 from ckb_node.rich_indexer.schema import BLOCK_BITS, OUTPUTS, SCRIPTS, TRANSACTIONS
 from consensus.types.blockchain import out_point_key
 
-FETCHED: Final = 200
+FETCHED: Final = 500
 """Rows that the database gives at once."""
 CHUNK: Final = 250
 MOST_CHUNK: Final = 16_000
 """Rows of a query where it is not known how many are wanted: of the first, and of later ones, each four times more."""
+ASKED_AT_ONCE: Final = 500
+"""Ids in one query."""
 FEW: Final = 16
 """Scripts of which each has a part of its own in the query."""
 MANY: Final = 10_000
 """Scripts from which on SQLite walks all outputs."""
-MOST_GIVEN: Final = 2 << BLOCK_BITS
-"""Inputs and outputs of a transaction are fewer."""
 _ID_SIZE, _OFFSET_SIZE = 8, 4
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
 
@@ -48,14 +52,10 @@ class RichCell(NamedTuple):
 
 
 class RichTx(NamedTuple):
-    """An input or output of a transaction."""
+    """A transaction with inputs and outputs that were found, in the order of the search: index; 0 input, 1 output."""
 
-    tx_id: int
-    tx_hash: bytes
-    number: int
-    tx_index: int
-    is_output: bool
-    io_index: int
+    id: int
+    cells: list[Io]
 
 
 _Way = list[ColumnElement[bool]]
@@ -80,25 +80,17 @@ def _count(connection: Connection, wanted: Select[Any]) -> int:
     return int(connection.execute(select(func.count()).select_from(wanted.limit(MANY + 1).subquery())).scalar_one())
 
 
-def find_cells(
-    connection: Connection,
-    search: Search,
-    terms: Terms,
-    *,
-    after: bytes | None,
-    is_descending: bool,
-    with_data: bool,
-    limit: int | None = None,
-) -> Iterator[RichCell]:
-    """Live cells in the order of the chain, after a cursor (the id of a cell, i64 LE). Raises QueryError."""
-    last = None if after is None else _id_of(after)
+def find_cells(connection: Connection, page: Page, terms: Terms, *, with_data: bool) -> Iterator[RichCell]:
+    """Live cells in the order of the chain; a cursor is the id of a cell (i64 LE). Raises QueryError."""
+    search, is_descending, limit = page.search, page.is_descending, page.limit
+    last = None if page.after is None else _id_of(page.after)
     way = _way(connection, search)
     chunk = limit if limit is not None and terms.is_spent is None else CHUNK
     given = 0
     while way:
         count = 0
         ids = _cell_ids(connection, search, way, last, is_descending, chunk)
-        for row in _rows(connection, _cells(ids, is_descending=is_descending, with_data=with_data)):
+        for row in _rows(connection, _cells(ids, is_descending=is_descending, with_data=with_data), chunk):
             count += 1
             last = row[0]
             cell = _cell(row)
@@ -165,105 +157,132 @@ def _cell(row: Sequence[Any]) -> RichCell:
 
 
 class _Place(NamedTuple):
-    """Behind so many inputs and outputs of a transaction."""
+    """Behind so many inputs and outputs of a transaction, or before it."""
 
     tx_id: int
     given: int
 
 
-def find_transactions(
-    connection: Connection, search: Search, *, after: bytes | None, is_descending: bool, limit: int | None = None
-) -> Iterator[RichTx]:
-    """Inputs and outputs in the order of the chain, all conditions of cells allowed; outputs of a transaction come
-    before its inputs, or behind them when `is_descending`. `after` is the cursor of the last: id of its transaction
-    (i64 LE), and how many of that transaction's were given already (i32 LE), if any."""
-    last = None
-    if after is not None:
-        given = int.from_bytes(after[_ID_SIZE:], "little")
-        last = _Place(_id_of(after[:_ID_SIZE]), min(given, MOST_GIVEN))
-    way = _way(connection, search)
-    chunk = CHUNK if limit is None else limit
-    while way:
-        count = 0
-        for tx_id, io_type, io_index, tx_hash in _rows(
-            connection, _tx_rows(connection, search, way, last, is_descending, chunk)
-        ):
-            count += 1
-            last = _Place(tx_id, last.given + 1 if last is not None and last.tx_id == tx_id else 1)
-            yield RichTx(tx_id, bytes(tx_hash), tx_id >> BLOCK_BITS, tx_id & _IN_BLOCK, bool(io_type), io_index)
-        if count < chunk or limit is not None:
-            return
-        chunk = min(4 * chunk, MOST_CHUNK)
+def find_transactions(connection: Connection, page: Page) -> Iterator[RichTx]:
+    """Transactions in the order of the chain, all conditions of cells allowed; a transaction's outputs come before its
+    inputs, or behind them when it is descending. A cursor is that of the last: its id (i64 LE), and how many of its
+    inputs and outputs were given already (i32 LE), if any. The limit is not kept: it says how many are read at once."""
+    start = None
+    if page.after is not None:
+        start = _Place(_id_of(page.after[:_ID_SIZE]), int.from_bytes(page.after[_ID_SIZE:], "little"))
+    for each in _transactions(connection, page, start):
+        if start is not None and each.id == start.tx_id:
+            each = RichTx(each.id, each.cells[start.given :])
+        if each.cells:
+            yield each
 
 
-def _tx_rows(
-    connection: Connection, search: Search, way: _Way, last: _Place | None, is_descending: bool, count: int
-) -> Select[Any]:
-    """The next inputs and outputs with the hashes of their transactions."""
-    given = 0 if last is None else last.given
-    parts = [
-        query.where(part).limit(count + given)
-        for query in (
-            _outputs(connection, search, last, is_descending),
-            _inputs(connection, search, last, is_descending),
-        )
-        for part in way
-    ]
-    found = _union(parts)
-    page = select(found).order_by(*_in_order(found, is_descending)).limit(count).offset(given).subquery("page")
-    query = select(page.c.tx_id, page.c.io_type, page.c.io_index, TRANSACTIONS.c.hash)
-    query = query.select_from(page.join(TRANSACTIONS, page.c.tx_id == TRANSACTIONS.c.id))
-    return query.order_by(*_in_order(page, is_descending))
+def find_grouped(connection: Connection, page: Page) -> Iterator[RichTx]:
+    """The same, where the cursor is the id of the last transaction (i64 LE)."""
+    start = None if page.after is None else _Place(_id_of(page.after), 0)
+    for each in _transactions(connection, replace(page, limit=None), start):
+        if start is None or each.id != start.tx_id:
+            yield each
 
 
-def _in_order(rows: FromClause, is_descending: bool) -> list[ColumnElement[Any]]:
-    return [
-        _directed(rows.c.tx_id, is_descending),
-        _directed(rows.c.io_type, not is_descending),
-        _directed(rows.c.io_index, is_descending),
-    ]
+def _transactions(connection: Connection, page: Page, start: _Place | None) -> Iterator[RichTx]:
+    """From a transaction on, of each script in order: the parts are merged, no row is read twice."""
+    most = sys.maxsize if page.limit is None else page.limit + (0 if start is None else start.given)
+    kinds = ((0, _inputs), (1, _outputs)) if page.is_descending else ((1, _outputs), (0, _inputs))
+    way = _way(connection, page.search)
+    parts = [_part(connection, page, part, rows, io_type, start, most) for io_type, rows in kinds for part in way]
+    merged = merge(*parts, key=itemgetter(0), reverse=page.is_descending)
+    for tx_id, found in groupby(merged, key=itemgetter(0)):
+        kinds_found = [(io_type, indices) for _, io_type, indices in found]
+        yield RichTx(tx_id, _in_order(kinds_found, page))
 
 
-def _outputs(connection: Connection, search: Search, last: _Place | None, is_descending: bool) -> Select[Any]:
+def _in_order(found: list[tuple[int, list[int]]], page: Page) -> list[Io]:
+    """Of one transaction, by indices in order of each script and kind."""
+    if len(found) == 1:
+        ((io_type, indices),) = found
+        return [(index, io_type) for index in indices]
+    cells = [(index, io_type) for io_type, indices in found for index in indices]
+    cells.sort(key=lambda cell: (-cell[1], cell[0]), reverse=page.is_descending)
+    return cells
+
+
+_Rows = Callable[[Connection, Page, _Place | None], Select[Any]]
+
+
+def _part(
+    connection: Connection,
+    page: Page,
+    part: ColumnElement[bool],
+    rows: _Rows,
+    io_type: int,
+    start: _Place | None,
+    most: int,
+) -> Iterator[tuple[int, int, list[int]]]:
+    """Transactions with the indices of one kind, as they are wanted; the last may lack some where more than `most` in
+    all are there."""
+    tx_id, indices = -1, list[int]()
+    while True:
+        count, chunk = 0, min(most, MOST_CHUNK)
+        query = rows(connection, page, start).where(part).limit(chunk).offset(len(indices))
+        for each_id, group in groupby(_rows(connection, query, chunk), key=itemgetter(0)):
+            found = [row[1] for row in group]
+            count += len(found)
+            if each_id == tx_id:
+                indices += found
+                continue
+            if indices:
+                yield tx_id, io_type, indices
+            tx_id, indices = each_id, found
+        most -= count
+        if count < chunk or not most:
+            break
+        start = _Place(tx_id, 0)  # it may have more behind the chunk
+    if indices:
+        yield tx_id, io_type, indices
+
+
+def _outputs(connection: Connection, page: Page, start: _Place | None) -> Select[Any]:
     output_id, tx_id = OUTPUTS.c.id, OUTPUTS.c.tx_id
-    source, conditions = filtered(connection, search)
-    query = select(tx_id.label("tx_id"), literal(1).label("io_type"), OUTPUTS.c.output_index.label("io_index"))
-    query = query.select_from(source).where(*conditions, *in_blocks(output_id, search.filter.block))
-    if last is not None:
-        block = last.tx_id >> BLOCK_BITS  # the index is by the id of outputs, which begins with the block likewise
-        if is_descending:
-            query = query.where(output_id < (block + 1) << BLOCK_BITS, tx_id <= last.tx_id)
+    source, conditions = filtered(connection, page.search)
+    query = select(tx_id, OUTPUTS.c.output_index)
+    query = query.select_from(source).where(*conditions, *in_blocks(output_id, page.search.filter.block))
+    if start is not None:
+        block = start.tx_id >> BLOCK_BITS  # the index is by the id of outputs, which begins with the block likewise
+        if page.is_descending:
+            query = query.where(output_id < (block + 1) << BLOCK_BITS, tx_id <= start.tx_id)
         else:
-            query = query.where(output_id >= block << BLOCK_BITS, tx_id >= last.tx_id)
-    return query.order_by(_directed(output_id, is_descending))
+            query = query.where(output_id >= block << BLOCK_BITS, tx_id >= start.tx_id)
+    return query.order_by(_directed(output_id, page.is_descending))
 
 
-def _inputs(connection: Connection, search: Search, last: _Place | None, is_descending: bool) -> Select[Any]:
+def _inputs(connection: Connection, page: Page, start: _Place | None) -> Select[Any]:
     tx_id, index = OUTPUTS.c.spent_tx_id, OUTPUTS.c.spent_index
-    source, conditions = filtered(connection, search)
-    query = select(tx_id.label("tx_id"), literal(0).label("io_type"), index.label("io_index"))
-    query = query.select_from(source).where(tx_id.is_not(None), *conditions, *in_blocks(tx_id, search.filter.block))
-    if last is not None:
-        query = query.where(tx_id <= last.tx_id if is_descending else tx_id >= last.tx_id)
-    return query.order_by(_directed(tx_id, is_descending), _directed(index, is_descending))
+    source, conditions = filtered(connection, page.search)
+    query = select(tx_id, index)
+    query = query.select_from(source).where(
+        tx_id.is_not(None), *conditions, *in_blocks(tx_id, page.search.filter.block)
+    )
+    if start is not None:
+        query = query.where(tx_id <= start.tx_id if page.is_descending else tx_id >= start.tx_id)
+    return query.order_by(_directed(tx_id, page.is_descending), _directed(index, page.is_descending))
 
 
-def find_grouped(
-    connection: Connection, search: Search, *, after: bytes | None, is_descending: bool
-) -> Iterator[list[RichTx]]:
-    """The same by transaction; `after` is the id of the last transaction (i64 LE)."""
-    skipped = None if after is None else _id_of(after)
-    found = find_transactions(connection, search, after=after, is_descending=is_descending)
-    for tx_id, group in groupby(found, key=lambda row: row.tx_id):
-        if tx_id != skipped:
-            yield list(group)
+def hashes_of(connection: Connection, ids: Sequence[int]) -> dict[int, bytes]:
+    """Hashes of transactions by their ids."""
+    found: dict[int, bytes] = {}
+    for at in range(0, len(ids), ASKED_AT_ONCE):
+        chosen = ids[at : at + ASKED_AT_ONCE]
+        query = select(TRANSACTIONS.c.id, TRANSACTIONS.c.hash).where(TRANSACTIONS.c.id.in_(chosen))
+        found |= {tx_id: bytes(tx_hash) for tx_id, tx_hash in connection.execute(query)}
+    return found
 
 
 def find_capacity(connection: Connection, search: Search, terms: Terms) -> tuple[int, int, bytes] | None:
     """Sum of the capacities of all live cells, height and hash of the block that it is of; None without cells."""
     tip = tip_of(connection)
     if terms.is_spent is not None:
-        found = find_cells(connection, search, terms, after=None, is_descending=False, with_data=False)
+        found = find_cells(connection, Page(search=search), terms, with_data=False)
         capacities = [cell.capacity for cell in found]
         total = sum(capacities) if capacities else None
     else:
@@ -305,14 +324,17 @@ def tx_cursor(tx_id: int, given: int) -> bytes:
 
 
 def next_tx_cursor(rows: Sequence[RichTx], after: bytes | None) -> bytes:
-    """Behind a page: the last row's transaction, and how many of its rows were given in this page and before it."""
+    """Behind a page: the last transaction, and how many of its inputs and outputs were given in it and before it."""
     if not rows:
         return tx_cursor(0, 0)
-    last = rows[-1].tx_id
-    count = sum(row.tx_id == last for row in rows)
-    if after is not None and after[:_ID_SIZE] == cell_cursor(last):
-        count += int.from_bytes(after[_ID_SIZE:], "little")
-    return tx_cursor(last, count)
+    last = rows[-1]
+    before = after is not None and after[:_ID_SIZE] == cell_cursor(last.id)
+    return tx_cursor(last.id, len(last.cells) + (int.from_bytes(after[_ID_SIZE:], "little") if after and before else 0))
+
+
+def place_of(tx_id: int) -> tuple[int, int]:
+    """Number of a transaction's block, index therein."""
+    return tx_id >> BLOCK_BITS, tx_id & _IN_BLOCK
 
 
 def check_tx_cursor(after: bytes | None) -> None:
@@ -329,9 +351,10 @@ def _id_of(after: bytes) -> int:
     return int.from_bytes(after, "little", signed=True)
 
 
-def _rows(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Any]]:
-    """Rows as they are wanted."""
-    result = connection.execution_options(yield_per=FETCHED).execute(query)
+def _rows(connection: Connection, query: Select[Any], most: int) -> Iterator[Sequence[Any]]:
+    """Rows, no more than `most`, as they are wanted."""
+    reader = connection.execution_options(yield_per=FETCHED) if most > FETCHED else connection
+    result = reader.execute(query)
     try:
         yield from result
     finally:

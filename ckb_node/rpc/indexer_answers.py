@@ -3,16 +3,19 @@ thread of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
 from typing import Any, Final, Protocol, TypeVar
 
 from ckb_node.indexer.index import Index
-from ckb_node.indexer.keys import CAPACITY
+from ckb_node.indexer.keys import CELL_HEAD, PACKED_CELL, PACKED_SCRIPTS_AT, TX_PLACE
 from ckb_node.indexer.query import (
     CellFilter,
     FoundCell,
     FoundTransaction,
+    Page,
     QueryError,
     Search,
     Terms,
@@ -25,23 +28,24 @@ from ckb_node.indexer.service import IndexBehindError, IndexerOptions
 from ckb_node.jsonrpc_types.hex_text import bytes_text, uint_text
 from ckb_node.rpc.calls import EncodedJson, ThreadStream, encode
 from ckb_node.rpc.errors import Code, RpcError
-from ckb_node.rpc.indexer_texts import PAGE_HEAD, CellTexts, group_text, page_end, page_text, tx_text
+from ckb_node.rpc.indexer_texts import PAGE_HEAD, CellTexts, group_text, page_end, page_text, tx_texts
 from ckb_node.rpc.indexer_types import (
     CellsCapacityJson,
     CellsPageJson,
     GroupedTransactionsPageJson,
-    Page,
     TransactionsPageJson,
     refused,
 )
-from ckb_node.rpc.services import IndexerService, RichIndexerService, RichReader, RichTxRow
+from ckb_node.rpc.services import IndexerService, RichIndexerService, RichReader
 from ckb_node.runtime.lane import Slices
 from storage.kv import Snapshot
 
 T = TypeVar("T")
 
-STEPS_AT_ONCE: Final = 4
-"""A page of a hundred transactions has two steps and its end."""
+MOST_NOW: Final = 128
+"""Rows of a page that may be found on the event loop."""
+NOW_S: Final = 0.002
+"""After which it gives up there."""
 CellsPage = ThreadStream[CellsPageJson] | EncodedJson[CellsPageJson]
 TransactionsPage = (
     ThreadStream[TransactionsPageJson]
@@ -103,17 +107,51 @@ class KeyValueAnswers:
         """See Answers."""
         return await self._searched(lambda snapshot: _cells(snapshot, page, self._terms, with_data))
 
-    async def transactions(self, page: Page, *, is_grouped: bool) -> EncodedJson[Any] | ThreadStream[Any]:
+    async def transactions(self, page: Page, *, is_grouped: bool) -> ThreadStream[Any]:
         """See Answers."""
         read = _grouped if is_grouped else _transactions
-        found = await self._searched(lambda snapshot: read(snapshot, page, self._terms))
-        return found if page.search.filter.script is not None else _begun(found)
+        return await self._searched(lambda snapshot: read(snapshot, page, self._terms))
 
-    async def capacity(self, search: Search) -> EncodedJson[Any] | ThreadStream[Any]:
+    async def capacity(self, search: Search) -> ThreadStream[CellsCapacityJson | None]:
         """See Answers."""
-        found = await self._searched(lambda snapshot: _capacity(snapshot, search, self._terms))
-        is_sum_kept = search.filter == CellFilter() and self._terms.is_spent is None
-        return _begun(found) if is_sum_kept else found
+        return await self._searched(lambda snapshot: _capacity(snapshot, search, self._terms))
+
+    def cells_now(self, page: Page, *, with_data: bool) -> bytes | None:
+        """As `cells`, if that takes but a moment."""
+        if not _is_short(page):
+            return None
+        return self._found_now(lambda snapshot: _cells(snapshot, page, self._terms, with_data))
+
+    def transactions_now(self, page: Page, *, is_grouped: bool) -> bytes | None:
+        """As `transactions`, if that takes but a moment."""
+        if not _is_short(page):
+            return None
+        read = _grouped if is_grouped else _transactions
+        return self._found_now(lambda snapshot: read(snapshot, page, self._terms))
+
+    def capacity_now(self, search: Search) -> bytes | None:
+        """As `capacity`, where a sum is kept."""
+        if search.filter != CellFilter() or self._terms.is_spent is not None:
+            return None
+        return self._found_now(lambda snapshot: _capacity(snapshot, search, self._terms))
+
+    def _found_now(self, read: Callable[[Snapshot], Slices]) -> bytes | None:
+        """On the event loop, where a turn of the lane would take as long; what takes longer is begun anew there."""
+        snapshot = self._indexer.snapshot_now()
+        if snapshot is None:
+            return None
+        slices, found, end = read(snapshot), [], time.perf_counter() + NOW_S
+        try:
+            for piece in slices:
+                found.append(piece)
+                if time.perf_counter() > end:
+                    return None
+        except QueryError as error:
+            raise refused(str(error)) from None
+        finally:
+            slices.close()
+            snapshot.close()
+        return b"".join(found)
 
     @property
     def _terms(self) -> Terms:
@@ -134,39 +172,38 @@ class KeyValueAnswers:
         return ThreadStream(pieces())
 
 
-def _begun(found: ThreadStream[Any]) -> EncodedJson[Any] | ThreadStream[Any]:
-    """Do the first steps now, a fraction of a millisecond: rows side by side. A turn in the lane costs more."""
-    first = list(islice(found.pieces, STEPS_AT_ONCE))
-    if len(first) < STEPS_AT_ONCE:
-        return EncodedJson(b"".join(first))
-
-    def pieces() -> Slices:
-        yield b"".join(first)
-        yield from found.pieces
-
-    return ThreadStream(pieces())
+def _is_short(page: Page) -> bool:
+    """Its rows are known to be few."""
+    return page.search.filter == CellFilter() and page.limit is not None and page.limit <= MOST_NOW
 
 
 def _cells(snapshot: Snapshot, page: Page, terms: Terms, with_data: bool) -> Slices:
     texts = CellTexts(with_data=with_data)
 
     def text(found: FoundCell) -> str:
-        out_point, number, tx_index, raw, data, _ = found
-        (capacity,) = CAPACITY.unpack_from(raw)
-        return texts.cell(capacity, texts.scripts_of_output(raw), data, out_point, number, tx_index)
+        _, out_point, packed = found
+        number, tx_index, length, capacity = PACKED_CELL.unpack_from(packed)
+        end = CELL_HEAD.size + length
+        scripts = texts.serialised_scripts(packed[PACKED_SCRIPTS_AT:end])
+        return texts.cell(capacity, scripts, packed[end:], out_point, number, tx_index)
 
-    steps = find_cells(
-        snapshot, page.search, after=page.after, is_descending=page.is_descending, limit=page.limit, terms=terms
-    )
-    yield from _page((step[-1].cursor if step else b"", [text(each) for each in step]) for step in steps)
+    steps = find_cells(snapshot, page, terms)
+    yield from _page((step[-1].cursor if step else b"", list(map(text, step))) for step in steps)
 
 
 def _transactions(snapshot: Snapshot, page: Page, terms: Terms) -> Slices:
     def texts(step: list[FoundTransaction]) -> tuple[bytes, list[str]]:
-        taken = [each for each in step if each.is_match]
-        return taken[-1].cursor if taken else b"", [tx_text(*each[:5]) for each in taken]
+        taken = [each for each in step if each.cells]
+        if not taken:
+            return b"", []
+        last = taken[-1]
+        found: list[str] = []
+        for key, tx_hash, cells, _ in taken:
+            number, tx_index = TX_PLACE.unpack_from(key, -TX_PLACE.size)
+            found += tx_texts(tx_hash, number, tx_index, cells)
+        return last.cursor(last.cells[-1]), found
 
-    yield from _page(map(texts, _tx_steps(snapshot, page, terms, page.limit)))
+    yield from _page(map(texts, find_transactions(snapshot, page, terms)))
 
 
 def _page(steps: Iterator[tuple[bytes, list[str]]]) -> Slices:
@@ -187,18 +224,18 @@ def _grouped(snapshot: Snapshot, page: Page, terms: Terms) -> Slices:
 
     Rows of one transaction stand together, except under a prefix that several of its scripts share.
     """
-    groups: list[list[FoundTransaction]] = []
-    cursor, before, left = b"", PAGE_HEAD, page.limit
-    for step in _tx_steps(snapshot, page, terms, None):
+    groups: list[FoundTransaction] = []
+    cursor, before, left = b"", PAGE_HEAD, page.limit or 0
+    for step in find_transactions(snapshot, replace(page, limit=None), terms):
         for each in step:
-            is_same = bool(groups) and each.tx_hash == groups[-1][-1].tx_hash
+            is_same = bool(groups) and each.tx_hash == groups[-1].tx_hash
             if not left and not is_same:
                 break
-            cursor = each.cursor
-            if each.is_match and is_same:
-                groups[-1].append(each)
-            elif each.is_match:
-                groups.append([each])
+            cursor = each.key + each.last if each.last else cursor
+            if each.cells and is_same:
+                groups[-1].cells.extend(each.cells)
+            elif each.cells:
+                groups.append(each)
                 left -= 1
         else:
             done, groups = groups[:-1], groups[-1:]
@@ -209,16 +246,8 @@ def _grouped(snapshot: Snapshot, page: Page, terms: Terms) -> Slices:
     yield ((before + ",".join(map(_group_text, groups)) if groups else before) + page_end(cursor)).encode()
 
 
-def _group_text(group: Sequence[FoundTransaction | RichTxRow]) -> str:
-    first = group[0]
-    cells = [(each.is_output, each.io_index) for each in group]
-    return group_text(first.tx_hash, first.number, first.tx_index, cells)
-
-
-def _tx_steps(snapshot: Snapshot, page: Page, terms: Terms, limit: int | None) -> Iterator[list[FoundTransaction]]:
-    return find_transactions(
-        snapshot, page.search, after=page.after, is_descending=page.is_descending, limit=limit, terms=terms
-    )
+def _group_text(group: FoundTransaction) -> str:
+    return group_text(group.tx_hash, *group.place, group.cells)
 
 
 def _capacity(snapshot: Snapshot, search: Search, terms: Terms) -> Slices:
@@ -247,9 +276,7 @@ class RichAnswers:
         texts = CellTexts(with_data=with_data)
 
         def read(reader: RichReader) -> bytes:
-            found, cursor = reader.cells(
-                page.search, page.limit, page.after, is_descending=page.is_descending, with_data=with_data
-            )
+            found, cursor = reader.cells(page, with_data=with_data)
             objects = (
                 texts.cell(
                     each.capacity,
@@ -269,13 +296,14 @@ class RichAnswers:
         """See Answers."""
 
         def read(reader: RichReader) -> bytes:
-            rows, cursor = reader.transactions(page.search, page.limit, page.after, is_descending=page.is_descending)
-            texts = (tx_text(row.tx_hash, row.number, row.tx_index, row.io_index, row.is_output) for row in rows)
-            return page_text(texts, cursor)
+            found, cursor = reader.transactions(page)
+            texts = (tx_texts(each.tx_hash, each.number, each.tx_index, each.cells) for each in found)
+            return page_text(chain.from_iterable(texts), cursor)
 
         def read_groups(reader: RichReader) -> bytes:
-            groups, cursor = reader.grouped(page.search, page.limit, page.after, is_descending=page.is_descending)
-            return page_text(map(_group_text, groups), cursor)
+            found, cursor = reader.grouped(page)
+            texts = (group_text(each.tx_hash, each.number, each.tx_index, each.cells) for each in found)
+            return page_text(texts, cursor)
 
         return EncodedJson(await self._found(read_groups if is_grouped else read))
 

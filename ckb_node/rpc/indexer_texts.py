@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ckb_node.indexer.keys import SCRIPTS_AT, scripts_of
+from ckb_node.indexer.keys import scripts_of
+from ckb_node.indexer.query import Io
 from ckb_node.jsonrpc_types.chain import HASH_TYPE_NAMES
 
 PAGE_HEAD: Final = '{"objects":['
@@ -18,11 +19,10 @@ _CELL: Final = (
     '{"output":{"capacity":"%#x",%s},"output_data":%s,"out_point":{"tx_hash":"0x%s","index":"%#x"},'
     '"block_number":"%#x","tx_index":"%#x"}'
 )
-_TX: Final = '{"tx_hash":"0x%s","block_number":"%#x","tx_index":"%#x","io_index":"%#x","io_type":"%s"}'
-_IO: Final = '["%s","%#x"]'
+_TX: Final = '{"tx_hash":"0x%s","block_number":"%#x","tx_index":"%#x","io_index":"'
+_TX_ENDS: Final = ('","io_type":"input"}', '","io_type":"output"}')
+_IOS: Final = ('["input","%#x"]', '["output","%#x"]')
 _GROUP: Final = '{"tx_hash":"0x%s","block_number":"%#x","tx_index":"%#x","cells":[%s]}'
-
-_IO_TYPES: Final = ("input", "output")
 
 KEPT_SCRIPTS: Final = 256
 KEPT_BYTES: Final = 256
@@ -42,14 +42,9 @@ class CellTexts:
         tx_hash, index = out_point[:32].hex(), int.from_bytes(out_point[32:], "little")
         return _CELL % (capacity, scripts, data_text, tx_hash, index, number, tx_index)
 
-    def scripts_of_output(self, output: bytes) -> str:
-        """Members of a serialised CellOutput."""
-        packed = output[SCRIPTS_AT:]
-        text = self._scripts.get(packed)
-        if text is None:
-            lock, type_, _ = scripts_of(output)
-            text = self._remembered(packed, lock, type_)
-        return text
+    def serialised_scripts(self, scripts: bytes) -> str:
+        """Members of the scripts of a serialised CellOutput."""
+        return self._scripts.get(scripts) or self._remembered(scripts, *scripts_of(scripts))
 
     def scripts(self, lock: bytes, type_: bytes | None) -> str:
         """Members of scripts, each code hash, hash type and arguments end to end."""
@@ -73,14 +68,15 @@ def _script_text(script: bytes) -> str:
     )
 
 
-def tx_text(tx_hash: bytes, number: int, tx_index: int, io_index: int, is_output: bool) -> str:
-    """An input or output of a transaction."""
-    return _TX % (tx_hash.hex(), number, tx_index, io_index, _IO_TYPES[is_output])
+def tx_texts(tx_hash: bytes, number: int, tx_index: int, cells: Iterable[Io]) -> list[str]:
+    """Inputs and outputs of a transaction, an object for each."""
+    head = _TX % (tx_hash.hex(), number, tx_index)
+    return [f"{head}{index:#x}{_TX_ENDS[is_output]}" for index, is_output in cells]
 
 
-def group_text(tx_hash: bytes, number: int, tx_index: int, cells: Iterable[tuple[bool, int]]) -> str:
-    """A transaction with what was found of it: whether an output, and the index."""
-    found = ",".join([_IO % (_IO_TYPES[is_output], index) for is_output, index in cells])
+def group_text(tx_hash: bytes, number: int, tx_index: int, cells: Iterable[Io]) -> str:
+    """A transaction with its inputs and outputs."""
+    found = ",".join([_IOS[is_output] % index for index, is_output in cells])
     return _GROUP % (tx_hash.hex(), number, tx_index, found)
 
 

@@ -6,12 +6,11 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Struct
 
-from ckb_node.indexer.query import CellFilter, Range, ScriptType, Search, SearchMode
-from ckb_node.jsonrpc_types.chain import CellOutputJson, OutPointJson, ScriptJson, read_script
-from ckb_node.jsonrpc_types.hex_text import parse_bytes, parse_uint64
+from ckb_node.indexer.query import CellFilter, Range, ScriptType, Search, SearchMode, SoughtScript
+from ckb_node.jsonrpc_types.chain import CellOutputJson, OutPointJson, ScriptJson, parse_hash_type
+from ckb_node.jsonrpc_types.hex_text import parse_bytes, parse_hash, parse_uint64
 from ckb_node.rpc.errors import Code, RpcError
 from ckb_node.rpc.params import Codec
-from consensus.types.blockchain import Script
 
 MAX_ARGS: Final = 65535
 
@@ -55,14 +54,15 @@ def _read_search_key(key: SearchKeyJson) -> SearchKey:
         script=_read_short_script(key.script, "search_key.script"),
         script_type=ScriptType(key.script_type),
         mode=SearchMode(key.script_search_mode or "prefix"),
-        filter=_read_filter(key.filter or FilterJson()),
+        filter=CellFilter() if key.filter is None else _read_filter(key.filter),
     )
     return SearchKey(search, key.with_data is not False, key.group_by_transaction is True)
 
 
-def _read_short_script(script: ScriptJson, place: str) -> Script:
-    found = read_script(script)
-    if len(found.args) > MAX_ARGS:
+def _read_short_script(script: ScriptJson, place: str) -> SoughtScript:
+    args = parse_bytes(script.args)
+    found = SoughtScript(parse_hash(script.code_hash), parse_hash_type(script.hash_type), args)
+    if len(args) > MAX_ARGS:
         raise refused(f"{place}.args len should be less than {MAX_ARGS}")
     return found
 
@@ -156,12 +156,3 @@ class CellsCapacityJson(Struct, frozen=True):
     capacity: str
     block_hash: str
     block_number: str
-
-
-class Page(Struct, frozen=True):
-    """A page that a client asks for."""
-
-    search: Search
-    limit: int
-    after: bytes | None
-    is_descending: bool

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, ParamSpec, Protocol, Self, TypeVar
 
-from ckb_node.indexer.query import Search
+from ckb_node.indexer.query import Io, Page, Search
 from ckb_node.indexer.service import IndexerOptions
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.answer_room import AnswerRoom
@@ -285,6 +285,10 @@ class IndexerService(Protocol):
         """Return when the index has caught up with the chain, or does not soon."""
         ...
 
+    def snapshot_now(self) -> Snapshot | None:
+        """The index at the chain's tip; None while it has not followed it."""
+        ...
+
     async def snapshot(self) -> Snapshot:
         """The index at the chain's tip. Raises IndexBehindError."""
         ...
@@ -316,10 +320,8 @@ class RichCellRow(Protocol):
 
 
 class RichTxRow(Protocol):
-    """An input or output as the rich indexer has it."""
+    """A transaction with inputs and outputs, as the rich indexer has it."""
 
-    @property
-    def tx_id(self) -> int: ...
     @property
     def tx_hash(self) -> bytes: ...
     @property
@@ -327,31 +329,22 @@ class RichTxRow(Protocol):
     @property
     def tx_index(self) -> int: ...
     @property
-    def is_output(self) -> bool: ...
-    @property
-    def io_index(self) -> int: ...
+    def cells(self) -> Sequence[Io]: ...
 
 
 class RichReader(Protocol):
-    """One state of the rich indexer's tables. A page is up to `limit` rows after the cursor `after`, and the cursor of
-    the last. All raise QueryError."""
+    """One state of the rich indexer's tables. A page comes with the cursor of its last row. All raise QueryError."""
 
-    def cells(
-        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool, with_data: bool
-    ) -> tuple[Sequence[RichCellRow], bytes]:
+    def cells(self, page: Page, *, with_data: bool) -> tuple[Sequence[RichCellRow], bytes]:
         """Live cells."""
         ...
 
-    def transactions(
-        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool
-    ) -> tuple[Sequence[RichTxRow], bytes]:
-        """Inputs and outputs."""
+    def transactions(self, page: Page) -> tuple[Sequence[RichTxRow], bytes]:
+        """As many transactions as have so many inputs and outputs, or a part of the last."""
         ...
 
-    def grouped(
-        self, search: Search, limit: int, after: bytes | None, *, is_descending: bool
-    ) -> tuple[Sequence[Sequence[RichTxRow]], bytes]:
-        """Transactions with their inputs and outputs."""
+    def grouped(self, page: Page) -> tuple[Sequence[RichTxRow], bytes]:
+        """So many transactions."""
         ...
 
     def capacity(self, search: Search) -> tuple[int, int, bytes] | None:

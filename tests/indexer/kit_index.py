@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ckb_node.indexer.keys import AnyScript
 from ckb_node.indexer.query import CellFilter, ScriptType, Search, SearchMode
 from consensus.crypto.hashing import ckb_hash
 from consensus.types.blockchain import (
@@ -85,7 +86,7 @@ class Row:
     data: bytes
 
 
-def raw_script(script: Script | None) -> bytes:
+def raw_script(script: AnyScript | None) -> bytes:
     return b"" if script is None else script.code_hash + bytes([script.hash_type]) + script.args
 
 
@@ -126,7 +127,7 @@ class Model:
             and (conditions.script is None or _other(row, search) == raw_script(conditions.script))
             and _within(row.number, conditions.block)
         ]
-        return sorted(found, key=lambda row: _cell_place(row, search) + bytes([row.is_output]))
+        return sorted(found, key=lambda row: (_cell_place(row, search)[:-4], row.io_index, row.is_output))
 
 
 def _script(row: Row, script_type: ScriptType) -> bytes:

@@ -43,6 +43,7 @@ def value(text: str) -> Any:
         ('output_data.starts_with("0x") && output.lock.args.contains("01") && "ab".ends_with("b")', True),
         ('to_uint("0xff") == "0b11111111".to_uint() && to_uint("0o377") == "255".to_uint()', True),
         ("block.missing == ()", True),
+        ('output.type?.args == () && output?.lock?.args == "0x0102"', True),
         ('"a\\"b" == "a\\"b"', True),
     ],
 )
@@ -97,7 +98,7 @@ def test_values_that_do_not_exist(text: str, reason: str) -> None:
 
 
 def test_only_cells_that_the_filter_takes_are_indexed() -> None:
-    wanted = f'output.lock.code_hash == "0x{CODES[0].hex()}" && output_data.len() > 2'
+    wanted = f'output.lock.code_hash == "0x{CODES[0].hex()}" && output_data != "0x00000000"'
     chain = a_chain(random.Random(7), 12)
     kept = Index(MemoryStore(), CustomFilters(None, wanted))
     for block in chain:

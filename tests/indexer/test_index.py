@@ -195,7 +195,7 @@ def test_a_write_that_fails_beside_is_told_by_the_next(monkeypatch: pytest.Monke
     def fail(*_: object, **__: object) -> None:
         raise StorageError(Path("index"), "the disk is full")
 
-    monkeypatch.setattr(late.store, "write_batch", fail)
+    monkeypatch.setattr(late.store, "prepare_batch", lambda *_, **__: fail)
     late.append_run(chain[:2], 1)
     with pytest.raises(StorageError, match="the disk is full"):
         late.append_run(chain[2:], 3)

@@ -12,7 +12,10 @@ import pytest
 
 from ckb_node.indexer import index, query
 from ckb_node.indexer import service as indexer_service
+from ckb_node.indexer.query import CellFilter, Page, ScriptType, Search
 from ckb_node.indexer.service import IndexerService
+from ckb_node.rpc import indexer_answers
+from ckb_node.rpc.indexer_answers import KeyValueAnswers
 from storage.memory import MemoryStore
 from tests.indexer.kit_methods import Client, key_value, search_key
 from tests.support.chains.branches import branch
@@ -305,3 +308,32 @@ async def test_an_index_that_is_opened_again_is_not_searched_before_it_has_follo
         client.indexer.follower._has_failed = True
         assert not client.indexer.follower.step()
         assert (await client.error("get_cells", search_key(ALICE.lock), "asc", "0x1"))[0] == INDEXER_REFUSES
+
+
+async def test_what_takes_but_a_moment_is_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the lane; not where the index is behind, the rows may be many, or it takes too long."""
+    async with funded(3) as funds, key_value(funds.dev) as client:
+        answers_of = KeyValueAnswers(client.indexer)
+        assert answers_of.capacity_now(sought(CellFilter())) is None, "nothing is indexed yet"
+        client.catch_up()
+        monkeypatch.setattr(indexer_answers, "NOW_S", 3600.0)
+        few, many = (Page(search=sought(CellFilter()), limit=limit) for limit in (2, 999))
+        filtered = Page(search=sought(CellFilter(block=(0, 9))), limit=2)
+        key, grouped = search_key(ALICE.lock), search_key(ALICE.lock, group_by_transaction=True)
+        cells = await client.text("get_cells", key, "asc", "0x2")
+        assert answers_of.cells_now(few, with_data=True) == cells
+        rows = await client.text("get_transactions", key, "asc", "0x2")
+        assert answers_of.transactions_now(few, is_grouped=False) == rows
+        groups = await client.text("get_transactions", grouped, "asc", "0x2")
+        assert answers_of.transactions_now(few, is_grouped=True) == groups
+        assert answers_of.capacity_now(few.search) == await client.text("get_cells_capacity", key)
+        assert answers_of.capacity_now(filtered.search) is None
+        for page in (many, filtered):
+            assert answers_of.cells_now(page, with_data=True) is None
+            assert answers_of.transactions_now(page, is_grouped=False) is None
+        monkeypatch.setattr(indexer_answers, "NOW_S", -1.0)
+        assert answers_of.cells_now(few, with_data=True) is None
+
+
+def sought(conditions: CellFilter) -> Search:
+    return Search(script=ALICE.lock, script_type=ScriptType.LOCK, filter=conditions)

@@ -6,16 +6,17 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
 from ckb_node.indexer import query
 from ckb_node.indexer.index import Index
+from ckb_node.indexer.keys import CELL_HEAD, SCRIPTS_AT
 from ckb_node.indexer.query import (
     CellFilter,
     FoundCell,
-    FoundTransaction,
+    Page,
     QueryError,
     ScriptType,
     Search,
@@ -29,17 +30,26 @@ from tests.indexer.kit_index import CKB, CODES, DATA, SCRIPTS, Model, Row, a_cha
 from tests.support.chains.devchain import dev_consensus
 
 
+class Found(NamedTuple):
+    """An input or output, and the cursor behind it."""
+
+    cell: tuple[Any, ...]
+    cursor: bytes
+
+
 def find_cells(reader: Reader, search: Search, *, after: bytes | None, is_descending: bool) -> Iterator[FoundCell]:
     """Without the pauses."""
-    return chain.from_iterable(query.find_cells(reader, search, after=after, is_descending=is_descending))
+    page = Page(search=search, after=after, is_descending=is_descending)
+    return chain.from_iterable(query.find_cells(reader, page))
 
 
-def find_transactions(
-    reader: Reader, search: Search, *, after: bytes | None, is_descending: bool
-) -> Iterator[FoundTransaction]:
-    """Without the pauses."""
-    found = query.find_transactions(reader, search, after=after, is_descending=is_descending)
-    return (each for each in chain.from_iterable(found) if each.is_match)
+def find_transactions(reader: Reader, search: Search, *, after: bytes | None, is_descending: bool) -> Iterator[Found]:
+    """Without the pauses, an input or output each."""
+    page = Page(search=search, after=after, is_descending=is_descending)
+    for each in chain.from_iterable(query.find_transactions(reader, page)):
+        for io_index, is_output in each.cells:
+            cell = each.tx_hash, *each.place, io_index, bool(is_output)
+            yield Found(cell, each.cursor((io_index, is_output)))
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +68,7 @@ def cells(snapshot: MemorySnapshot, search: Search, *, is_descending: bool = Fal
 
 
 def transactions(snapshot: MemorySnapshot, search: Search, *, is_descending: bool = False) -> list[tuple[Any, ...]]:
-    found = find_transactions(snapshot, search, after=None, is_descending=is_descending)
-    return [(each.tx_hash, each.number, each.tx_index, each.io_index, each.is_output) for each in found]
+    return [each.cell for each in find_transactions(snapshot, search, after=None, is_descending=is_descending)]
 
 
 def places(rows: list[Row]) -> list[tuple[Any, ...]]:
@@ -92,8 +101,9 @@ def test_what_is_found_is_the_cell(world: tuple[MemorySnapshot, Model]) -> None:
     search = Search(script=Script(code_hash=CODES[0], hash_type=0, args=b""), script_type=ScriptType.LOCK)
     found = list(find_cells(snapshot, search, after=None, is_descending=False))
     for cell, row in zip(found, model.cells(search), strict=True):
-        assert cell.raw == row.output.raw
-        assert (cell.data, cell.number, cell.tx_index) == (row.data, row.number, row.tx_index)
+        assert cell.scripts == row.output.raw[SCRIPTS_AT:]
+        assert (cell.capacity, cell.data, cell.number) == (row.output.capacity, row.data, row.number)
+        assert CELL_HEAD.unpack_from(cell.packed)[1] == row.tx_index
 
 
 FILTERS = [
@@ -166,24 +176,21 @@ def test_pages_join_to_the_whole(world: tuple[MemorySnapshot, Model], size: int,
     def cell_page(after: bytes | None) -> list[FoundCell]:
         return list(islice(find_cells(snapshot, search, after=after, is_descending=is_descending), size))
 
-    def transaction_page(after: bytes | None) -> list[FoundTransaction]:
+    def transaction_page(after: bytes | None) -> list[Found]:
         return list(islice(find_transactions(snapshot, search, after=after, is_descending=is_descending), size))
 
     step = -1 if is_descending else 1
     joined_cells = [each.out_point for each in all_pages(cell_page)]
     assert joined_cells == [row.out_point for row in model.cells(search)][::step]
-    joined = [
-        (each.tx_hash, each.number, each.tx_index, each.io_index, each.is_output)
-        for each in all_pages(transaction_page)
-    ]
+    joined = [each.cell for each in all_pages(transaction_page)]
     assert joined == places(model.transactions(search))[::step]
 
 
-Found = TypeVar("Found", FoundCell, FoundTransaction)
+AnyRow = TypeVar("AnyRow", FoundCell, Found)
 
 
-def all_pages(page_after: Callable[[bytes | None], list[Found]]) -> list[Found]:
-    joined: list[Found] = []
+def all_pages(page_after: Callable[[bytes | None], list[AnyRow]]) -> list[AnyRow]:
+    joined: list[AnyRow] = []
     while page := page_after(joined[-1].cursor if joined else None):
         joined += page
     return joined
@@ -236,20 +243,21 @@ def test_a_search_pauses_after_some_rows_whether_it_finds_something_or_not(
     count = len(cells(world[0], ANY))
     monkeypatch.setattr(query, "STEP_ROWS", 5)
     for search in (ANY, replace(ANY, filter=NOTHING)):
-        steps = list(query.find_cells(world[0], search, after=None, is_descending=False))
-        assert len(steps) == count // 5 + 1
+        steps = list(query.find_cells(world[0], Page(search=search)))
+        assert len(steps) > count // 5
+        assert max(map(len, steps)) <= 5
     monkeypatch.setattr(query, "STEP_BYTES", 1)
     with_data = replace(ANY, filter=CellFilter(data_length=(1, 1 << 32)))
-    steps = list(query.find_cells(world[0], with_data, after=None, is_descending=False))
+    steps = list(query.find_cells(world[0], Page(search=with_data)))
     assert max(map(len, steps)) == 1, "big cells: each is a step"
 
 
 def test_a_page_reads_no_more_rows_than_it_needs(world: tuple[MemorySnapshot, Model]) -> None:
     for limit in (1, 3, 70):
-        steps = query.find_cells(world[0], ANY, after=None, is_descending=False, limit=limit)
+        steps = query.find_cells(world[0], Page(search=ANY, limit=limit))
         assert [cell.out_point for step in steps for cell in step] == cells(world[0], ANY)[:limit]
-        rows = query.find_transactions(world[0], ANY, after=None, is_descending=False, limit=limit)
-        assert len([row for step in rows for row in step]) == limit
+        rows = query.find_transactions(world[0], Page(search=ANY, limit=limit))
+        assert len([cell for step in rows for row in step for cell in row.cells]) == limit
 
 
 def test_an_exact_search_pauses_among_longer_scripts(
@@ -263,7 +271,7 @@ def test_an_exact_search_pauses_among_longer_scripts(
     monkeypatch.setattr(query, "STEP_ROWS", 1)
     for find in (query.find_cells, query.find_transactions):
         with pytest.raises(SearchTimeoutError):
-            list(find(world[0], replace(longer, mode=SearchMode.EXACT), after=None, is_descending=False))
+            list(find(world[0], Page(search=replace(longer, mode=SearchMode.EXACT))))
 
 
 def test_arguments_that_look_like_numbers_are_not_mixed_up() -> None:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import URL, text
 
 from ckb_node.indexer.custom_filters import CustomFilters
-from ckb_node.indexer.query import CellFilter, QueryError, ScriptType, Search, SearchMode, SearchTimeoutError, Terms
+from ckb_node.indexer.keys import AnyScript
+from ckb_node.indexer.query import (
+    CellFilter,
+    Io,
+    Page,
+    QueryError,
+    ScriptType,
+    Search,
+    SearchMode,
+    SearchTimeoutError,
+    Terms,
+)
 from ckb_node.rich_indexer import load, schema, search
 from ckb_node.rich_indexer.database import Database, DatabaseError
+from ckb_node.rich_indexer.reader import TablesReader
 from ckb_node.rich_indexer.schema import SchemaError, migrate
 from consensus.types.blockchain import Block, Script
 from tests.indexer.kit_index import CKB, CODES, SCRIPTS, Model, Row, a_chain, raw_script
@@ -27,15 +39,31 @@ def appended(database: Database, blocks: Sequence[Block], filters: CustomFilters
 
 
 def cells(database: Database, wanted: Search, terms: Terms | None = None, **more: Any) -> list[search.RichCell]:
-    options = {"after": None, "is_descending": False, "with_data": True} | more
     with database.reading(60) as connection:
-        return list(search.find_cells(connection, wanted, terms or Terms(), **options))
+        page = Page(search=wanted, **more)
+        return list(search.find_cells(connection, page, terms or Terms(), with_data=True))
 
 
-def transactions(database: Database, wanted: Search, **more: Any) -> list[search.RichTx]:
-    options = {"after": None, "is_descending": False} | more
+class Found(NamedTuple):
+    """An input or output."""
+
+    tx_id: int
+    io_index: int
+    is_output: bool
+
+
+def each_cell(found: Iterable[search.RichTx]) -> list[Found]:
+    return [Found(each.id, index, bool(is_output)) for each in found for index, is_output in each.cells]
+
+
+def transactions(database: Database, wanted: Search, **more: Any) -> list[Found]:
     with database.reading(60) as connection:
-        return list(search.find_transactions(connection, wanted, **options))
+        return each_cell(search.find_transactions(connection, Page(search=wanted, **more)))
+
+
+def grouped(database: Database, wanted: Search, **more: Any) -> list[search.RichTx]:
+    with database.reading(60) as connection:
+        return list(search.find_grouped(connection, Page(search=wanted, **more)))
 
 
 def in_chain_order(rows: Sequence[Row]) -> list[Row]:
@@ -87,7 +115,7 @@ def expected_cells(model: Model, wanted: Search) -> list[Row]:
     return in_chain_order(model.cells(wanted))
 
 
-def replace_args(script: Script) -> Script:
+def replace_args(script: AnyScript) -> Script:
     return Script(code_hash=script.code_hash, hash_type=script.hash_type, args=b"")
 
 
@@ -98,6 +126,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(search, "FEW", few)
     monkeypatch.setattr(search, "MANY", many)
     monkeypatch.setattr(search, "CHUNK", 3)
+    monkeypatch.setattr(search, "MOST_CHUNK", 5)
+    monkeypatch.setattr(search, "FETCHED", 2)
 
 
 @pytest.mark.usefixtures("way")
@@ -136,13 +166,14 @@ def test_transactions(database: Database) -> None:
             wanted = Search(script=script, script_type=kind, filter=CellFilter(block=(3, 25)))
             rows = in_chain_order(model.transactions(wanted))
             found = transactions(database, wanted)
-            assert [(t.tx_hash, t.number, t.tx_index, t.is_output, t.io_index) for t in found] == [
-                (row.tx_hash, row.number, row.tx_index, row.is_output, row.io_index) for row in rows
-            ]
+            assert found == [Found(row.number << 24 | row.tx_index, row.io_index, row.is_output) for row in rows]
             assert transactions(database, wanted, is_descending=True) == found[::-1]
+            groups = grouped(database, wanted)
+            assert each_cell(groups) == found
+            assert len({each.id for each in groups}) == len(groups)
             with database.reading(60) as connection:
-                grouped = list(search.find_grouped(connection, wanted, after=None, is_descending=False))
-            assert [row for group in grouped for row in group] == found
+                hashes = search.hashes_of(connection, [each.id for each in groups])
+            assert hashes == {row.number << 24 | row.tx_index: row.tx_hash for row in rows}
 
 
 @pytest.mark.usefixtures("way")
@@ -158,10 +189,32 @@ def test_cursors(database: Database, is_descending: bool) -> None:
     given = sum(row.tx_id == rows[at - 1].tx_id for row in rows[:at])
     cursor = search.tx_cursor(rows[at - 1].tx_id, given)
     assert transactions(database, wanted, is_descending=is_descending, after=cursor) == rows[at:]
-    with database.reading(60) as connection:
-        after = search.cell_cursor(rows[at].tx_id)
-        grouped = list(search.find_grouped(connection, wanted, after=after, is_descending=is_descending))
-    assert [row for group in grouped for row in group] == [row for row in rows[at:] if row.tx_id != rows[at].tx_id]
+    groups = grouped(database, wanted, is_descending=is_descending, after=search.cell_cursor(rows[at].tx_id))
+    assert each_cell(groups) == [row for row in rows[at:] if row.tx_id != rows[at].tx_id]
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_descending", [False, True])
+def test_pages_join_to_the_whole(database: Database, is_descending: bool) -> None:
+    """Of transactions and of groups, whatever a page ends within."""
+    appended(database, a_chain(random.Random(8), 30))
+    wanted = Search(script=replace_args(SCRIPTS[0]), script_type=ScriptType.LOCK)
+    whole = transactions(database, wanted, is_descending=is_descending)
+    hashes = dict[bytes, int]()
+    for limit in (1, 2, 7, 1000):
+        for is_grouped in (False, True):
+            joined, after = list[tuple[bytes, Io]](), None
+            while True:
+                page = Page(search=wanted, after=after, is_descending=is_descending, limit=limit)
+                with database.reading(60) as connection:
+                    reader = TablesReader(connection, Terms())
+                    found, after = reader.grouped(page) if is_grouped else reader.transactions(page)
+                if not found:
+                    break
+                assert (len(found) if is_grouped else sum(len(each.cells) for each in found)) <= limit
+                joined += [(each.tx_hash, cell) for each in found for cell in each.cells]
+                hashes |= {each.tx_hash: each.number << 24 | each.tx_index for each in found}
+            assert [Found(hashes[tx_hash], index, bool(kind)) for tx_hash, (index, kind) in joined] == whole
 
 
 def test_bad_cursors(database: Database) -> None:

@@ -12,6 +12,7 @@ from ckb_node.indexer.index import Index
 from ckb_node.indexer.keys import TOTAL_BY_LOCK, TOTAL_BY_TYPE
 from ckb_node.indexer.query import (
     CellFilter,
+    Page,
     ScriptType,
     Search,
     SearchMode,
@@ -79,7 +80,7 @@ def test_cells_that_the_pool_spends_are_left_out() -> None:
     terms = Terms(is_spent=spent.__contains__)
     for search in searches():
         rows = [row for row in model.cells(search) if row.out_point not in spent]
-        found = find_cells(kept.store, search, after=None, is_descending=False, terms=terms)
+        found = find_cells(kept.store, Page(search=search), terms)
         assert [each.out_point for step in found for each in step] == [row.out_point for row in rows]
         assert capacity(kept, search, terms) == sum(row.output.capacity for row in rows)
 
@@ -88,9 +89,9 @@ def test_a_search_has_its_time() -> None:
     kept = Index(MemoryStore())
     kept.append_run(a_chain(random.Random(6), 20), 19)
     nothing = Search(script=SCRIPTS[0], script_type=ScriptType.LOCK, filter=CellFilter(block=(100, 101)))
-    assert not any(find_cells(kept.store, nothing, after=None, is_descending=False))
+    assert not any(find_cells(kept.store, Page(search=nothing)))
     with pytest.raises(SearchTimeoutError):
-        list(find_cells(kept.store, nothing, after=None, is_descending=False, terms=Terms(timeout_s=0)))
+        list(find_cells(kept.store, Page(search=nothing), Terms(timeout_s=0)))
 
 
 def test_the_end_of_script_len_range_counts_in_sums_alone() -> None:
@@ -103,7 +104,7 @@ def test_the_end_of_script_len_range_counts_in_sums_alone() -> None:
     model = Model(chain)
     assert capacity(kept, search) == sum(row.output.capacity for row in model.cells(with_longer))
     assert model.cells(search) != model.cells(with_longer)
-    found = find_cells(kept.store, search, after=None, is_descending=False)
+    found = find_cells(kept.store, Page(search=search))
     assert sum(map(len, found)) == len(model.cells(search))
 
 
@@ -115,5 +116,5 @@ def test_indexing_begins_behind_a_block() -> None:
     assert kept.is_sound(100)
     assert kept.first() == 9
     search = Search(script=SCRIPTS[0], script_type=ScriptType.LOCK)
-    numbers = {each.number for step in find_cells(kept.store, search, after=None, is_descending=False) for each in step}
+    numbers = {each.number for step in find_cells(kept.store, Page(search=search)) for each in step}
     assert min(numbers) > 9

@@ -41,7 +41,7 @@ def test_after_a_failed_write_it_is_of_use_again(opened: ReopeningStore, monkeyp
         raise DiskFull("db", "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(LevelDbStore, "write_batch", fail)
+        patch.setattr(LevelDbStore, "prepare_batch", fail)
         with pytest.raises(DiskFull):
             opened.put(b"b", b"2")
     opened.reopen()

@@ -193,6 +193,7 @@ def pair_of_nodes(
         stack.callback(_stop_ours, ours)
         ours.wait_until_ready()
         pair = Pair(reference, ours, spec_path)
+        stack.callback(lambda: _stop_ours(pair.ours))  # a test may have started another
         theirs, mine = pair.both("get_block_hash", "0x0")
         assert theirs == mine
         yield pair
