@@ -30,6 +30,8 @@ MOST_CHUNK: Final = 16_000
 """Rows of a query where it is not known how many are wanted: of the first, and of later ones, each four times more."""
 ASKED_AT_ONCE: Final = 500
 """Ids in one query."""
+HALF: Final = 1 << 32
+"""Splits a capacity."""
 FEW: Final = 16
 """Scripts of which each has a part of its own in the query."""
 MANY: Final = 10_000
@@ -287,14 +289,16 @@ def find_capacity(connection: Connection, search: Search, terms: Terms) -> tuple
         total = sum(capacities) if capacities else None
     else:
         source, conditions = filtered(connection, search)
+        # Of halves: SQLite's sums end at 2 ** 63, and where filters leave blocks out the same CKB are counted often.
         query = (
-            select(func.sum(OUTPUTS.c.capacity))
+            select(func.sum(OUTPUTS.c.capacity // HALF), func.sum(OUTPUTS.c.capacity % HALF))
             .select_from(source)
             .where(OUTPUTS.c.spent_tx_id.is_(None), own_script(search).in_(script_ids(connection, search)))
             .where(*conditions, *in_blocks(OUTPUTS.c.id, search.filter.block))
         )
-        total = connection.execute(query).scalar()
-    return None if total is None or tip is None else (int(total), *tip)
+        sums = connection.execute(query).one()
+        total = None if sums[0] is None else int(sums[0]) * HALF + int(sums[1])
+    return None if total is None or tip is None else (total, *tip)
 
 
 def find_spender(connection: Connection, tx_hash: bytes, index: int) -> bytes | None:

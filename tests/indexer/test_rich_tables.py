@@ -28,7 +28,7 @@ from ckb_node.rich_indexer import load, schema, search
 from ckb_node.rich_indexer.database import Database, DatabaseError
 from ckb_node.rich_indexer.reader import TablesReader
 from ckb_node.rich_indexer.schema import SchemaError, migrate
-from consensus.types.blockchain import Block, Script
+from consensus.types.blockchain import Block, CellOutput, Script
 from tests.indexer.kit_index import CKB, CODES, SCRIPTS, Model, Row, a_chain, raw_script
 from tests.indexer.kit_tables import all_rows
 
@@ -294,6 +294,20 @@ def test_cells_that_the_pool_spends_are_left_out(database: Database) -> None:
     assert total[0] == sum(row.output.capacity for row in rows)
 
 
+def test_sums_are_larger_than_numbers_of_the_database(database: Database) -> None:
+    chain = a_chain(random.Random(7), 2)
+    tx = chain[1].transactions[0]
+    outputs = [CellOutput(capacity=(1 << 62) + index, lock=SCRIPTS[0], type_=None) for index in range(5)]
+    changed = tx.replace(body=tx.body.replace(outputs=outputs, outputs_data=[b""] * 5))
+    appended(database, [chain[0], chain[1].replace(transactions=[changed])])
+    wanted = Search(
+        script=SCRIPTS[0], script_type=ScriptType.LOCK, mode=SearchMode.EXACT, filter=CellFilter(block=(1, 2))
+    )
+    with database.reading(60) as connection:
+        total = search.find_capacity(connection, wanted, Terms())
+    assert total == ((5 << 62) + 10, 1, chain[1].hash)
+
+
 def test_long_arguments_and_data_of_all_bytes(database: Database) -> None:
     """PostgreSQL's indexes take no long entries, and its text no NUL."""
     chain = a_chain(random.Random(7), 2)
@@ -301,8 +315,6 @@ def test_long_arguments_and_data_of_all_bytes(database: Database) -> None:
     long = Script(code_hash=CODES[0], hash_type=0, args=args)
     tx = chain[1].transactions[0]
     body = tx.body
-    from consensus.types.blockchain import CellOutput
-
     outputs = [CellOutput(capacity=CKB, lock=long, type_=long)]
     changed = tx.replace(body=body.replace(outputs=outputs, outputs_data=[bytes(range(256))]))
     appended(database, [chain[0], chain[1].replace(transactions=[changed])])

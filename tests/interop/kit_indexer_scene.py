@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -158,10 +158,13 @@ class Scene:
         ends = [self.random.randrange(end), self.random.randrange(end)]
         return [hex(each) for each in (sorted(ends) if self.random.random() < 0.9 else ends)]
 
-    def requests(self, count: int, *, rich: bool) -> Iterator[tuple[str, list[Any]]]:
+    def requests(
+        self, count: int, *, rich: bool, takes: Callable[[Json], bool] | None = None
+    ) -> Iterator[tuple[str, list[Any]]]:
+        """So many, or fewer: those whose search key is taken."""
         for _ in range(count):
             key, order = self.search_key(rich=rich), self.random.choice(("asc", "desc"))
-            if rich and has_high_prefix(key):
+            if (rich and has_high_prefix(key)) or (takes is not None and not takes(key)):
                 continue
             method = self.random.choice(("get_cells", "get_cells", "get_transactions", "get_transactions", "capacity"))
             if method == "capacity":
@@ -171,14 +174,18 @@ class Scene:
                 yield method, [key, order, limit]
 
 
-def unequal_answers(made: Scene, count: int, *, rich: bool) -> tuple[list[str], int]:
-    """Ask both so many questions; where they differ, and how many objects the answers had."""
+def unequal_answers(
+    made: Scene, count: int, *, rich: bool, takes: Callable[[Json], bool] | None = None
+) -> tuple[list[str], int]:
+    """Ask both so many questions, those whose search key is taken; where they differ, and the answers' objects."""
     pair = made.mirror.pair
     found: list[str] = []
     asked = objects = 0
-    for method, params in made.requests(count, rich=rich):
+    for method, params in made.requests(count, rich=rich, takes=takes):
         theirs, ours = (ask(rpc, method, params) for rpc in (pair.reference.rpc, pair.ours.rpc))
         asked += 1
+        if "integer overflow" in theirs.get("error", {}).get("message", ""):
+            continue  # a sum above 2 ** 63, which ours tells
         for answer in (theirs, ours) if rich else ():
             without_order(answer)
         objects += len((theirs.get("result") or {}).get("objects", ()))
