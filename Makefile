@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-relay fuzz soak-kill soak-peers soak-sync soak-mining bitrot hostile hostile-peers interop clients conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-relay bench-mining fuzz soak-kill soak-peers soak-sync soak-mining soak-mining-day bitrot hostile hostile-peers interop clients conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -83,6 +83,10 @@ bench-indexer: setup
 ## The wire of peers on loopback: rates by size of messages, handshakes, memory of an idle session.
 bench-wire: setup
 	$(BIN)/python -m tests.benches.wire
+## What the miner does: nonces a second, all cores against one. With REFERENCE=<path of a ckb binary> CELLS=<directory with the
+## official ELF files> its miner stands beside it.
+bench-mining: setup
+	$(BIN)/python -m tests.benches.mining_miner $(if $(REFERENCE),--reference $(abspath $(REFERENCE)) --cells $(abspath $(CELLS)))
 ## Blocks from `submit_block` to every tip, eight nodes in a line and in a mesh, and what one node takes of that. With
 ## REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files> two nodes of the reference stand among them.
 bench-relay: setup
@@ -120,6 +124,10 @@ soak-sync: setup
 ## cells>, OPTIONS="--minutes 30".
 soak-mining: setup
 	$(BIN)/python -m tests.soak.mining --reference $(REFERENCE) --cells $(CELLS) $(OPTIONS)
+
+## A day of mining in MINUTES (default 10): node and miner are killed, branches reorganised, the pool is full.
+soak-mining-day: setup
+	$(BIN)/python -m tests.soak.mining_day --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 ## Bit rot, lost and older files on copies of a node's directory: start, run, compaction, check and recover. Minutes;
 ## SEEDS=<n> for other places of the damage, ONLY=<text in a point's name>.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -25,3 +26,9 @@ class Report:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(self._figures, indent=2) + "\n", encoding="utf-8")
         print(f"written to {self._path}")
+
+    def write_beside_others(self) -> None:
+        """The same, and figures of other names that are in the file stay: several programs measure for it."""
+        with contextlib.suppress(FileNotFoundError):
+            self._figures = json.loads(self._path.read_text(encoding="utf-8")) | self._figures
+        self.write()
