@@ -161,11 +161,12 @@ class BlockAssembler:
         self._work_id += 1
         was_refused, self._was_refused = self._was_refused, False
         pending = self._pool.graph.by_score((Status.PENDING,))
-        enough = self._chain.consensus.max_block_proposals * (1 + self._chain.consensus.max_uncles)
+        consensus = self._chain.consensus
+        enough = consensus.max_block_proposals * (1 + consensus.max_uncles)
         return _TemplateInputs(
             reader=self._pool.reader,
             pending=[entry.short_id for entry in islice(pending, enough)],
-            candidates=proposed_of(self._pool.graph),
+            candidates=proposed_of(self._pool.graph, consensus.max_block_bytes, consensus.max_block_cycles),
             uncles=self.uncles.lowest_first(),
             work_id=self._work_id,
             may_reuse=not (self._pool.is_moving or was_refused),

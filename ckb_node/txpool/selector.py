@@ -13,6 +13,9 @@ from ckb_node.txpool.graph import NOBODY, PoolGraph
 
 MAX_CONSECUTIVE_FAILURES = 4000
 """Give up when the block is nearly full and this many candidates in a row did not fit."""
+SPARE_CANDIDATES = MAX_CONSECUTIVE_FAILURES
+"""Entries without relatives that are offered beyond what fills a block: they fill its gaps. A window may have thousands
+more."""
 
 
 @dataclass(slots=True)
@@ -33,14 +36,23 @@ class Proposed(NamedTuple):
     parents: AbstractSet[bytes]
 
 
-def proposed_of(graph: PoolGraph) -> list[Proposed]:
-    """The proposed entries, the best paying first, as a copy that the pool's changes do not touch. It is made on the
-    event loop, so it is no more than that."""
-    return [
-        Proposed(entry, entry.package(), frozenset(entry.parents)) if entry.parents else Proposed(entry, None, NOBODY)
-        for entry in graph.by_score((Status.PROPOSED,))
-        if not entry.needs_reverification
-    ]
+def proposed_of(graph: PoolGraph, size_limit: int, cycles_limit: int) -> list[Proposed]:
+    """The proposed entries, the best paying first, as many as may be of use to a block within these limits: a copy that
+    the pool's changes do not touch. It is made on the event loop, so it is no more than that."""
+    found: list[Proposed] = []
+    spare = SPARE_CANDIDATES
+    for entry in graph.by_score((Status.PROPOSED,)):
+        if entry.needs_reverification:
+            continue
+        if entry.parents:
+            found.append(Proposed(entry, entry.package(), frozenset(entry.parents)))
+        elif entry.children or spare > 0:
+            found.append(Proposed(entry, None, NOBODY))
+            if size_limit > 0 and cycles_limit > 0:
+                size_limit, cycles_limit = size_limit - entry.size, cycles_limit - entry.cycles
+            else:
+                spare -= 1
+    return found
 
 
 def _linked(proposed: Iterable[Proposed]) -> dict[bytes, Candidate]:

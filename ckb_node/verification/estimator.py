@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from ckb_node.runtime.lane import Lane
-from ckb_node.verification.scripts import ScriptService, pool_seconds
+from ckb_node.verification.scripts import ScriptService
 from ckb_node.verification.stopping import Stop, TimeExceeded
 from consensus.rules.resolve import resolve_transaction
 from consensus.tx_env import TxEnv
@@ -15,18 +15,20 @@ from consensus.types.blockchain import Transaction
 from consensus.types.core import ResolvedTransaction
 from storage.chain_store import ChainView
 
-TURNS_S: Final = (2.0, 8.0)
-"""Seconds of work of the first long turns. A transaction that needs more starts again in the next turn, behind those
-that need less: so scripts that never end delay no other client for long, for at most a third more work in total."""
+TURN_S: Final = 2.0
+"""Seconds of work of the first long turn. A transaction that needs more starts again, once, in another process, and
+stands still there with all that it has done while first turns run: so scripts that never end delay nobody's short ones.
+"""
 
 
 class Estimator:
-    """Short runs in a thread, long ones in a process of their own. Belongs to the event loop."""
+    """Short runs in a thread, long ones in processes of their own. Belongs to the event loop."""
 
     def __init__(self, scripts: ScriptService) -> None:
         self._scripts, self._consensus = scripts, scripts.consensus
         self._short = Lane("estimate", 1)
         self._long = Lane("long-estimate", 1)
+        self._longest = Lane("longest-estimate", 1)
 
     async def cycles(self, view: ChainView, transaction: Transaction) -> int:
         """As if it were submitted at the tip of `view`. Raises ResolveError, ScriptError, BudgetExceeded."""
@@ -35,22 +37,21 @@ class Estimator:
         try:
             rtx = await self._short.run(partial(_resolve, view, transaction))
             cycles = await self._short.run(partial(self._scripts.run_short, view, rtx, env, limit, stop))
-            return await self._long_turns(view, rtx, env, stop) if cycles is None else cycles
+            return await self._long_turn(view, rtx, env, stop) if cycles is None else cycles
         finally:
             stop.set()
 
-    async def _long_turns(self, view: ChainView, rtx: ResolvedTransaction, env: TxEnv, stop: Stop) -> int:
-        limit = self._consensus.max_block_cycles
-        most = pool_seconds(limit)
-        for seconds in (*TURNS_S, most):
-            with suppress(TimeExceeded):
-                return await self._long.run(partial(self._scripts.run_estimate, view, rtx, env, limit, stop, seconds))
-        raise TimeExceeded(most)
+    async def _long_turn(self, view: ChainView, rtx: ResolvedTransaction, env: TxEnv, stop: Stop) -> int:
+        scripts, limit = self._scripts, self._consensus.max_block_cycles
+        with suppress(TimeExceeded):
+            return await self._long.run(partial(scripts.run_estimate, view, rtx, env, limit, stop, TURN_S))
+        return await self._longest.run(partial(scripts.run_long_estimate, view, rtx, env, limit, stop))
 
     def close(self) -> None:
         """Wait for the current runs, which end after `ScriptService.end_runs`."""
         self._short.close()
         self._long.close()
+        self._longest.close()
 
 
 def _resolve(view: ChainView, transaction: Transaction) -> ResolvedTransaction:

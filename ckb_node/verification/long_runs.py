@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from threading import Lock
+from typing import Final
 
 import structlog
 
@@ -36,7 +37,8 @@ class LongRuns:
     `end_if_idle`. Any thread may use it."""
 
     def __init__(self, setup: Setup, gate: Gate) -> None:
-        self._setup, self._gate, self._lock = setup, gate, Lock()
+        self._setup, self._lock = setup, Lock()
+        self.gate: Final = gate
         self._process: WorkerHandle | None = None
         self._pauses = StartPauses()
         self._worked = 0.0
@@ -70,7 +72,7 @@ class LongRuns:
     def _run(self, work: Work, chain: ScriptChain, stop: Stop, attempts: int) -> int:
         process = self._usable()
         try:
-            done = _follow(process, work, chain, stop, self._gate)
+            done = _follow(process, work, chain, stop, self.gate)
         except WorkerDiedError:
             self.close()
             if not process.is_ready:

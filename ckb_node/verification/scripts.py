@@ -84,6 +84,8 @@ class ScriptService:
         self.stop, self.gate = Stop(), Gate()
         self.yielding_gate = Gate(self.gate)
         """Shut also while `run_long` runs."""
+        self.estimate_gate = Gate(self.gate)
+        """Shut also while `run_estimate` runs."""
 
     def runner(self, reader: ChainReader, pause: Pause | None = None) -> CachedRunner:
         """Runs scripts that read headers of this state of the chain. Also raises what `pause` raises; the default
@@ -132,15 +134,13 @@ class ScriptService:
         """Cycles of a transaction of the pool. Raises ScriptError, ScriptsStopped; TimeExceeded when it works longer
         than `pool_seconds`, BudgetExceeded when it takes too much memory."""
         with self.yielding_gate.shut():
-            return self.run_estimate(reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+            return self.run_here(self.gate, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
 
     def run_yielding(
         self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
     ) -> int:
         """As `run_long`, but it stands still, and later goes on where it was, while a `run_long` runs."""
-        seconds = pool_seconds(max_cycles)
-        pause = PoolPause(stop, self.yielding_gate, seconds, lambda: TimeExceeded(seconds))
-        return self.runner(reader, pause).run(rtx, env, max_cycles)
+        return self.run_here(self.yielding_gate, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
 
     def run_estimate(
         self,
@@ -152,7 +152,28 @@ class ScriptService:
         seconds: float,
     ) -> int:
         """As `run_long` for up to `seconds`, in a process or thread that the pool does not use."""
-        pause = PoolPause(stop, self.gate, seconds, lambda: TimeExceeded(seconds))
+        with self.estimate_gate.shut():
+            return self.run_here(self.gate, reader, rtx, env, max_cycles, stop, seconds)
+
+    def run_long_estimate(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        """The same for as long as the pool would take, but it stands still, and later goes on, while a `run_estimate`
+        runs."""
+        return self.run_here(self.estimate_gate, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+
+    def run_here(
+        self,
+        gate: Gate,
+        reader: ChainReader,
+        rtx: ResolvedTransaction,
+        env: TxEnv,
+        max_cycles: int,
+        stop: Stop,
+        seconds: float,
+    ) -> int:
+        """Cycles of a transaction, in this thread while the gate is open. Raises as `run_long`."""
+        pause = PoolPause(stop, gate, seconds, lambda: TimeExceeded(seconds))
         return self.runner(reader, pause).run(rtx, env, max_cycles)
 
     def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:

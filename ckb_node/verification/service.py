@@ -37,7 +37,7 @@ LONG_RUN_NICENESS: Final = 5
 
 class ParallelScriptService(ScriptService):
     """Verdicts are those of ScriptService. Processes start when there is work for them, at most `block_processes`,
-    `pool_processes` and two more; they share the compiled programs in `engines_directory`."""
+    `pool_processes` and four more; they share the compiled programs in `engines_directory`."""
 
     def __init__(
         self,
@@ -55,13 +55,14 @@ class ParallelScriptService(ScriptService):
         self.long_runs = LongRuns(pool_setup, self.gate)
         self.yielding_runs = LongRuns(pool_setup, self.yielding_gate)
         self.estimate_runs = LongRuns(pool_setup, self.gate)
+        self.long_estimate_runs = LongRuns(pool_setup, self.estimate_gate)
         # Like the node's own threads: on a busy machine clients would wait three times as long for nicer ones.
         short_setup = msgspec.structs.replace(pool_setup, own_niceness=0)
         self._short_runs = ShortRuns(short_setup, pool_processes, SHORT_RUN_S, self.gate, self.stop)
 
     @property
     def _all_long_runs(self) -> Sequence[LongRuns]:
-        return self.long_runs, self.yielding_runs, self.estimate_runs
+        return self.long_runs, self.yielding_runs, self.estimate_runs, self.long_estimate_runs
 
     async def end_idle(self) -> None:
         """As ScriptService."""
@@ -146,7 +147,14 @@ class ParallelScriptService(ScriptService):
         seconds: float,
     ) -> int:
         """As `run_long`, in another process."""
-        return self._run_in(self.estimate_runs, reader, rtx, env, max_cycles, stop, seconds)
+        with self.estimate_gate.shut():
+            return self._run_in(self.estimate_runs, reader, rtx, env, max_cycles, stop, seconds)
+
+    def run_long_estimate(
+        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
+    ) -> int:
+        """As `run_yielding`, in another process."""
+        return self._run_in(self.long_estimate_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
 
     def _run_in(
         self,
@@ -163,7 +171,7 @@ class ParallelScriptService(ScriptService):
             try:
                 return runs.run(work, reader, stop)
             except WorkerDiedError:
-                return super(ParallelScriptService, self).run_estimate(reader, rtx, env, max_cycles, stop, seconds)
+                return self.run_here(runs.gate, reader, rtx, env, max_cycles, stop, seconds)
 
         return self.verified.run_once(self.cache_key(rtx, env), max_cycles, run)
 

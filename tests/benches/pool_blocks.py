@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
+
+import structlog
 
 from ckb_node.rpc.template_text import template_text
 from ckb_node.txpool.entry import Status
@@ -42,6 +45,7 @@ NEVER = 1 << 62
 
 def main() -> None:
     """Measure and write `build/bench/pool_blocks.json`."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     report = Report("pool_blocks")
     asyncio.run(_bench(report, int(sys.argv[1]) if len(sys.argv) > 1 else POOL_BYTES))
     report.write()
@@ -62,6 +66,7 @@ async def _bench(report: Report, pool_bytes: int) -> None:
             texts.append(_ms_since(begun))
             shares.append(template.to_block().size_without_uncle_proposals() / dev.consensus.max_block_bytes)
             counts.append(len(template.transactions))
+            print(f"{shares[-1]:.2f} full, {counts[-1]} of {proposed[-1]} transactions, {times[-1]:.0f} ms", flush=True)
             await dev.mine()
         watching.cancel()
         full = slice(EMPTY, None)

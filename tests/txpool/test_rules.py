@@ -288,7 +288,7 @@ def test_packages_that_just_fit(what: str, lacking: int) -> None:
     graph.add(other := an_entry(fee=10, cycles=1000, status=Status.PROPOSED))
     sums = package[1].ancestors
     limits = {"size": NO_LIMIT, "cycles": NO_LIMIT} | {what: getattr(sums, what) - lacking}
-    chosen = select_for_block(proposed_of(graph), limits["size"], limits["cycles"])
+    chosen = select_for_block(proposed_of(graph, limits["size"], limits["cycles"]), limits["size"], limits["cycles"])
     if lacking:
         assert package[1] not in chosen
     else:

@@ -20,7 +20,7 @@ PROPOSED = Status.PROPOSED
 
 
 def select(graph: PoolGraph, size: int = NO_LIMIT, cycles: int = NO_LIMIT) -> list[PoolEntry]:
-    chosen = select_for_block(proposed_of(graph), size, cycles)
+    chosen = select_for_block(proposed_of(graph, size, cycles), size, cycles)
     assert_block(graph, chosen, size, cycles)
     return chosen
 
@@ -176,17 +176,35 @@ def test_gives_up_after_many_failures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_pool_may_change_while_a_thread_selects() -> None:
     graph = PoolGraph(1000)
     chain = a_chain(graph, [1, 2, 3], status=PROPOSED)
-    candidates = proposed_of(graph)
+    candidates = proposed_of(graph, NO_LIMIT, NO_LIMIT)
     graph.remove_committed([chain[0].hash])
     graph.remove_with_descendants((chain[1].short_id,))
     assert select_for_block(candidates, NO_LIMIT, NO_LIMIT) == chain
+
+
+def test_what_cannot_be_of_use_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond what fills a block, only so many that may fill its gaps, and all that others depend on."""
+    monkeypatch.setattr(selector, "SPARE_CANDIDATES", 2)
+    graph = PoolGraph(1000)
+    cheap = a_chain(graph, [1, 2], status=PROPOSED)
+    singles = [an_entry(fee=fee, cycles=10, status=PROPOSED) for fee in range(100_000, 107_000, 1000)]
+    for entry in singles:
+        graph.add(entry)
+    best = singles[::-1]
+    size, cycles = sum(entry.size for entry in best[:2]), sum(entry.cycles for entry in best[:3])
+    for limits in ((size, NO_LIMIT), (NO_LIMIT, cycles)):
+        offered = [each.entry for each in proposed_of(graph, *limits)]
+        full = 2 if limits[0] == size else 3
+        assert [entry for entry in offered if entry in singles] == best[: full + 2]
+        assert [entry for entry in offered if entry in cheap] == sorted(cheap, key=offered.index)
+        assert len(offered) == full + 4
 
 
 def work_of_falling_fees(length: int) -> int:
     """Calls of selecting a chain in which each child pays less than its parent."""
     graph = PoolGraph(length)
     chain = a_chain(graph, range(length * 1000, 0, -1000), status=PROPOSED)
-    candidates = proposed_of(graph)
+    candidates = proposed_of(graph, NO_LIMIT, NO_LIMIT)
     chosen: list[PoolEntry] = []
     work = calls_of(lambda: chosen.extend(select_for_block(candidates, NO_LIMIT, NO_LIMIT)))
     assert chosen == chain

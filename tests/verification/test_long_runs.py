@@ -188,27 +188,29 @@ def test_a_block_goes_first(tmp_path: Path) -> None:
         assert process_pid(service) == pid
 
 
-def test_what_yields_stands_still_and_goes_on_where_it_was(tmp_path: Path) -> None:
+def estimate(service: ScriptService, rtx: ResolvedTransaction, stop: Stop) -> int:
+    return service.run_estimate(Chain(), rtx, ENV, LIMIT, stop, 60.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("yielding", "first"), [("run_yielding", patiently), ("run_long_estimate", estimate)])
+def test_what_yields_stands_still_and_goes_on_where_it_was(
+    tmp_path: Path, yielding: str, first: Callable[[ScriptService, ResolvedTransaction, Stop], int]
+) -> None:
     with parallel(tmp_path) as service, ThreadPoolExecutor(2) as threads:
-        own_stop, others = Stop(service.stop), service.yielding_runs
-        peers = threads.submit(
-            service.run_yielding,
-            Chain(),  # type: ignore[arg-type]
-            a_transaction(LONG),
-            ENV,
-            LIMIT,
-            Stop(service.stop),
-        )
+        own_stop = Stop(service.stop)
+        others = service.yielding_runs if yielding == "run_yielding" else service.long_estimate_runs
+        run = getattr(service, yielding)
+        waiting = threads.submit(run, Chain(), a_transaction(LONG), ENV, LIMIT, Stop(service.stop))
         wait_for(lambda: others._process is not None and bool(others._process._working))
         assert others._process is not None
         pid = others._process.process.pid
-        own = threads.submit(patiently, service, a_transaction(endless()), own_stop)
+        own = threads.submit(first, service, a_transaction(endless()), own_stop)
         wait_for(partial(_stands_still, pid))
-        assert not peers.done()
+        assert not waiting.done()
         own_stop.set()
         with pytest.raises(ScriptsStopped):
             own.result(timeout=60)
-        assert peers.result(timeout=60) > 600_000_000
+        assert waiting.result(timeout=60) > 600_000_000
         assert others._process.process.pid == pid
 
 

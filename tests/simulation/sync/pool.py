@@ -256,5 +256,7 @@ class SimPool:
 
     def to_commit(self) -> Sequence[Transaction]:
         """What the next block may commit, parents first."""
-        chosen = select_for_block(proposed_of(self.pool.graph), MAX_BLOCK_BYTES, MAX_BLOCK_CYCLES)
+        chosen = select_for_block(
+            proposed_of(self.pool.graph, MAX_BLOCK_BYTES, MAX_BLOCK_CYCLES), MAX_BLOCK_BYTES, MAX_BLOCK_CYCLES
+        )
         return [entry.tx for entry in chosen]
