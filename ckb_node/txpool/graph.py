@@ -294,7 +294,7 @@ class PoolGraph:
     def set_status(self, entry: PoolEntry, status: Status) -> None:
         """Move an entry on in the two-step commit, or back."""
         entry.status = status
-        self._rank(entry)
+        self._orders.move(entry)
 
     def set_cycles(self, entry: PoolEntry, cycles: int) -> None:
         """An entry's scripts took other cycles than before; all sums that count it follow."""

@@ -73,6 +73,18 @@ class PoolIndex:
         self._by_eviction.add(place)
         entry.evict_place = place
 
+    def move(self, entry: PoolEntry) -> None:
+        """To be called when nothing but the entry's status has changed: a tip does that to thousands."""
+        old, number = entry.score_place, bytes((_NUMBERS[entry.status],))
+        place, evict_place = old[:-1] + number, number + entry.evict_place[1:]
+        if place == old:
+            return
+        self._by_score[_STATUSES[old[-1]]].remove(old)
+        self._by_score[entry.status].add(place)
+        self._by_eviction.remove(entry.evict_place)
+        self._by_eviction.add(evict_place)
+        entry.score_place, entry.evict_place = place, evict_place
+
     def forget(self, entry: PoolEntry) -> None:
         """The entry has left."""
         self._by_score[_STATUSES[entry.score_place[-1]]].remove(entry.score_place)
