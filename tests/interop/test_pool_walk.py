@@ -173,7 +173,9 @@ def told(rpc: RpcClient, tx: Transaction) -> str:
 
 
 def in_order(answer: Json) -> Json:
-    """Lists whose order is free are sorted."""
+    """Lists whose order is free are sorted, uncles of one height among each other: the reference has a set of them."""
+    if isinstance(answer.get("uncles"), list):
+        answer["uncles"].sort(key=lambda uncle: (int(uncle["header"]["number"], 16), uncle["hash"]))
     for name in ("pending", "proposed", "conflicted", "proposals"):
         if isinstance(answer.get(name), list):
             answer[name].sort()
