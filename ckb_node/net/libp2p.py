@@ -7,14 +7,18 @@ from collections.abc import Callable
 import structlog
 
 from ckb_node.net import addresses
+from ckb_node.net.assembly import NodeProtocols
 from ckb_node.net.settings import NetworkSection
 from ckb_node.runtime.metrics import Metrics
+from ckb_node.sync.relay.gossip import NodeGossip
+from ckb_node.sync.relay.pool import RelayPool
+from consensus.params import Consensus
 from network.identity import Identity
 from network.libp2p.messages import Stats
 from network.libp2p.service import INSTALL, Libp2pService, Libp2pSettings, is_installed
 from network.limits import MIB, ProtocolSpec
 
-__all__ = ["libp2p_service", "measure_libp2p"]
+__all__ = ["libp2p_service", "measure_libp2p", "start_gossip"]
 
 log = structlog.get_logger("network")
 
@@ -40,6 +44,17 @@ def libp2p_service(
         memory=wanted.memory_mib * MIB,
     )
     return Libp2pService(identity, settings)
+
+
+def start_gossip(
+    libp2p: Libp2pService, protocols: NodeProtocols, pool: RelayPool, consensus: Consensus
+) -> Callable[[], None]:
+    """Judge and publish what is gossiped, while the network runs; the result, called once, ends that."""
+    if protocols.sync is None:
+        raise ValueError("sync does not run")
+    gossip = NodeGossip(protocols.sync.relay, pool, consensus.max_block_cycles, libp2p.publish)
+    libp2p.topics = gossip.topics
+    return gossip.stop
 
 
 def measure_libp2p(metrics: Metrics, libp2p: Libp2pService) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "CONTROL",
     "CREDIT",
     "MAX_BODY",
+    "MAX_GOSSIP",
     "MAX_PIECE",
     "OF_CONNECTION",
     "OF_PROCESS",
@@ -37,6 +38,7 @@ __all__ = [
     "Disconnect",
     "Disconnected",
     "Failed",
+    "Gossip",
     "Hello",
     "Introduced",
     "IpcError",
@@ -44,12 +46,14 @@ __all__ = [
     "OfProcess",
     "Open",
     "Opened",
+    "Publish",
     "Ready",
     "Refused",
     "Stats",
     "Stop",
     "ToConnection",
     "ToProcess",
+    "Verdict",
     "decode",
     "encode",
     "frame",
@@ -64,7 +68,9 @@ MAX_PIECE: Final = 64 * KIB
 """Bytes of a stream in one message."""
 CREDIT: Final = 256 * KIB
 """Bytes of a stream that may be under way between both processes, in each direction."""
-MAX_BODY: Final = MAX_PIECE + 4 * KIB
+MAX_GOSSIP: Final = 128 * KIB
+"""Bytes of a message of a topic. What is longer goes by streams only."""
+MAX_BODY: Final = MAX_GOSSIP + 4 * KIB
 HEADER: Final = Layout(">II")
 HEADER_SIZE: Final = HEADER.size
 CONN_SIZE: Final = 4
@@ -76,6 +82,8 @@ _LAST_TAG: Final = 36
 Number = Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
 Text = Annotated[str, Meta(max_length=1024)]
 Piece = Annotated[bytes, Meta(max_length=MAX_PIECE)]
+GossipData = Annotated[bytes, Meta(max_length=MAX_GOSSIP)]
+TopicId = Annotated[int, Meta(ge=0, le=255)]
 Size = Annotated[int, Meta(ge=1, le=1 << 30)]
 ProtocolId = Annotated[int, Meta(ge=0, le=255)]
 
@@ -89,7 +97,7 @@ class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 class Hello(Message, frozen=True, tag=1):
     """The first one. `secret`: the node's key, 32 bytes; `listen`: multiaddresses; `protocols`: id and name of those
-    that are spoken. `max_of_ip`: connections from one IP address."""
+    that are spoken; `topics`: the same of what is gossiped. `max_of_ip`: connections from one IP address."""
 
     version: int
     secret: bytes
@@ -98,6 +106,7 @@ class Hello(Message, frozen=True, tag=1):
     agent: str
     max_connections: int
     max_of_ip: int
+    topics: list[tuple[int, str]] = []
 
 
 class Dial(Message, frozen=True, tag=2):
@@ -141,6 +150,20 @@ class Disconnect(Message, frozen=True, tag=8):
     """End a connection; Disconnected answers."""
 
 
+class Publish(Message, frozen=True, tag=9):
+    """Gossip something of this node's."""
+
+    topic: TopicId
+    data: GossipData
+
+
+class Verdict(Message, frozen=True, tag=10):
+    """Whether a Gossip is passed on."""
+
+    number: Number
+    is_good: bool
+
+
 # --- the process to the node ---
 
 
@@ -173,6 +196,15 @@ class Stats(Message, frozen=True, tag=24):
     connections: int
     handshakes: int
     dropped: int
+
+
+class Gossip(Message, frozen=True, tag=25):
+    """Something that a peer gossips: `conn` is a connection with it, 0 when there is none any more. Verdict answers."""
+
+    number: Number
+    topic: TopicId
+    conn: int
+    data: GossipData
 
 
 class Connected(Message, frozen=True, tag=31):
@@ -216,8 +248,8 @@ class Disconnected(Message, frozen=True, tag=_LAST_TAG):
     reason: Text
 
 
-ToProcess = Hello | Dial | Stop
-OfProcess = Ready | Failed | DialEnded | Stats
+ToProcess = Hello | Dial | Stop | Publish | Verdict
+OfProcess = Ready | Failed | DialEnded | Stats | Gossip
 ToConnection = Open | Data | Credit | Close | Disconnect
 OfConnection = Connected | Introduced | Opened | Refused | Data | Credit | Closed | Disconnected
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
@@ -28,13 +28,16 @@ from network.libp2p.messages import (
     DialEnded,
     Disconnect,
     Failed,
+    Gossip,
     Hello,
     IpcError,
     Message,
     OfProcess,
+    Publish,
     Ready,
     Stats,
     Stop,
+    Verdict,
     decode,
     encode,
     frame,
@@ -43,10 +46,12 @@ from network.libp2p.messages import (
 from network.libp2p.names import Libp2pAddress, key_of, libp2p_id
 from network.libp2p.protocols import stream_names
 from network.libp2p.streams import StreamsConnection
+from network.libp2p.topics import TopicHandler, topic_names
 from network.limits import MIB, ProtocolSpec
 from network.multiaddr import Multiaddr, MultiaddrError
 from network.peer import Direction
 from network.peer_layer import PeerLayer
+from network.session import Session
 from vm.child import STOPPED_STATES, process_state, start_child
 
 __all__ = ["INSTALL", "Libp2pError", "Libp2pService", "Libp2pSettings", "is_installed"]
@@ -110,6 +115,14 @@ class Libp2pService:
         """While the process runs and listens."""
         self.starts = 0
         self.process: subprocess.Popen[bytes] | None = None
+        self.topics: Mapping[int, TopicHandler] = {}
+        """What is gossiped, from the next start of the process on."""
+        self._link: _ProcessLink | None = None
+
+    def publish(self, topic: int, data: bytes) -> None:
+        """Gossip something, at most MAX_GOSSIP bytes; what was gossiped before, by whomever, is not again."""
+        if self._link is not None and self.state is not None:
+            self._link.tell(Publish(topic, data))
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -135,7 +148,7 @@ class Libp2pService:
             theirs.close()
             self.starts += 1
             self._dialler.restart()
-            link = _ProcessLink(self, layer, process)
+            self._link = link = _ProcessLink(self, layer, process)
             try:
                 await asyncio.get_running_loop().create_connection(lambda: link, sock=ours)
                 link.tell(self._hello())
@@ -144,7 +157,7 @@ class Libp2pService:
                 process.kill()
                 raise
             finally:
-                self.state, self.process = None, None
+                self.state, self.process, self._link = None, None, None
                 link.close()
                 await _end(process)
 
@@ -159,6 +172,7 @@ class Libp2pService:
             agent=f"ckb-node/{settings.client_version}",
             max_connections=settings.max_connections,
             max_of_ip=settings.max_of_ip,
+            topics=list(topic_names(settings.network_name, self.topics).items()),
         )
 
     def due(self, layer: PeerLayer) -> list[Libp2pAddress]:
@@ -183,6 +197,7 @@ class _ProcessLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._out: Final = list[bytes]()
         self._channels: Final = dict[int, Channel]()
+        self._sessions: Final = dict[int, Session]()
         self._dials: Final = dict[int, Libp2pAddress]()
         self._last_ticket = 0
         self._fault: str | None = None
@@ -263,10 +278,25 @@ class _ProcessLink(asyncio.Protocol):
                 address = self._dials.pop(ticket, None)
                 if address is not None:
                     self._service.dialled(self._layer, address, reason)
+            case Gossip():
+                self._gossiped(message)
             case Stats():
                 state = self._service.state
                 if state is not None:
                     self._service.state = Libp2pState(state.library, state.addresses, message)
+
+    def _gossiped(self, message: Gossip) -> None:
+        """Of a peer that may stay, to who judges it."""
+        switch, session = self._layer.switch, self._sessions.get(message.conn)
+        handler = self._service.topics.get(message.topic)
+        is_heard = switch.is_active and session is not None and switch.peer_of(session.peer_id) is session
+        if session is None or handler is None or not is_heard:
+            self.tell(Verdict(message.number, is_good=False))
+            return
+        try:
+            handler.received(session, message.data, lambda good: self.tell(Verdict(message.number, good)))
+        except Exception as error:  # noqa: BLE001 - it ends the session that it was called for, as other handlers' faults
+            switch.fault(session, "gossip", error)
 
     def _dial(self) -> None:
         for address in self._service.due(self._layer):
@@ -303,7 +333,7 @@ class _ProcessLink(asyncio.Protocol):
             self.send(conn, encode(Disconnect()))
             return
         channel.attach(session)
-        self._channels[conn] = channel
+        self._channels[conn], self._sessions[conn] = channel, session
         channel.receive(record)
 
     # --- network.libp2p.channel.Process ---
@@ -328,6 +358,7 @@ class _ProcessLink(asyncio.Protocol):
 
     def forget(self, conn: int) -> None:
         self._channels.pop(conn, None)
+        self._sessions.pop(conn, None)
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:

@@ -124,7 +124,7 @@ class RelayProtocol:
         self._proposals.closed(peer)
 
     def received(self, peer: Peer, payload: bytes) -> None:
-        if not self._is_in_ibd():
+        if not self.is_in_ibd():
             self.process(peer, payload)
 
     def process(self, peer: Peer, payload: bytes) -> RelayStatus | None:
@@ -144,7 +144,8 @@ class RelayProtocol:
             return RelayStatus.IGNORED
         return None
 
-    def _is_in_ibd(self) -> bool:
+    def is_in_ibd(self) -> bool:
+        """In initial block download nothing that peers relay is of use."""
         return self._ibd.is_on(self._chain.tip().header.timestamp, self._chain.now_ms())
 
     def _may_send(self, peer: Peer, payload: bytes) -> bool:

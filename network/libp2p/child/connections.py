@@ -64,6 +64,10 @@ class Connections(INotifee):  # type: ignore[misc] # the library is optional, so
     def __len__(self) -> int:
         return len(self._of)
 
+    def of_peer(self, peer: Any) -> int:
+        """The number of a connection with a peer; 0 when there is none."""
+        return next((known.number for known in self._of.values() if known.peer == peer), 0)
+
     # --- what the library tells ---
 
     async def connected(self, network: Any, conn: Any) -> None:

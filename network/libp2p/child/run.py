@@ -11,6 +11,7 @@ import trio
 from libp2p.peer.id import ID
 
 from network.libp2p.child.connections import Connections
+from network.libp2p.child.gossip import Topics
 from network.libp2p.child.host import DIAL_TIMEOUT, HANDSHAKE_TIMEOUT, Admission, make_host, parse
 from network.libp2p.child.pipe import Pipe
 from network.libp2p.messages import (
@@ -22,9 +23,11 @@ from network.libp2p.messages import (
     DialEnded,
     Failed,
     Hello,
+    Publish,
     Ready,
     Stats,
     Stop,
+    Verdict,
     decode,
 )
 
@@ -79,12 +82,14 @@ class Process:
             return
         async with self._host.run(listen_addrs=[]), trio.open_nursery() as nursery:
             connections = Connections(self._host, self._pipe, dict(self._hello.protocols), nursery)
-            await self._listen()
-            nursery.start_soon(self._watch, connections)
-            await self._hear(records, connections, nursery)
-            with trio.move_on_after(3.0):
-                await connections.end_all()
-            nursery.cancel_scope.cancel()
+            topics = Topics(self._host, self._pipe, dict(self._hello.topics), connections.of_peer)
+            async with topics.running(nursery):
+                await self._listen()
+                nursery.start_soon(self._watch, connections)
+                await self._hear(records, connections, topics, nursery)
+                with trio.move_on_after(3.0):
+                    await connections.end_all()
+                nursery.cancel_scope.cancel()
 
     async def _listen(self) -> None:
         addresses = [parse(text) for text in self._hello.listen]
@@ -96,7 +101,7 @@ class Process:
         peer = self._host.get_id().to_bytes()
         self._pipe.send(CONTROL, Ready(VERSION, f"py-libp2p {version('libp2p')}", peer, bound))
 
-    async def _hear(self, records: Any, connections: Connections, nursery: trio.Nursery) -> None:
+    async def _hear(self, records: Any, connections: Connections, topics: Topics, nursery: trio.Nursery) -> None:
         async for conn, body in records:
             if conn != CONTROL:
                 connections.take(conn, decode(TO_CONNECTION, body))
@@ -107,6 +112,10 @@ class Process:
                     return
                 case Dial():
                     nursery.start_soon(self._dial, message)
+                case Publish(topic, data):
+                    nursery.start_soon(topics.publish, topic, data)
+                case Verdict(number, is_good):
+                    topics.verdict(number, is_good=is_good)
 
     async def _dial(self, dial: Dial) -> None:
         reason: str | None = None

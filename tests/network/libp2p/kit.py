@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from network.identity import Identity
 from network.libp2p.names import Libp2pAddress, parse_address
 from network.libp2p.service import Libp2pError, Libp2pService, Libp2pSettings, is_installed
+from network.libp2p.topics import TopicHandler
 from network.limits import ALL_PROTOCOLS
 from network.multiaddr import Multiaddr
 from network.peer import Handler
@@ -52,6 +53,7 @@ async def side(
     listen: Sequence[Multiaddr] = (),
     *,
     is_ready: bool = True,
+    topics: Mapping[int, TopicHandler] | None = None,
     **limits: int,
 ) -> AsyncIterator[Side]:
     """The process is started again at once when it ends. `listen`: of the CKB wire."""
@@ -65,6 +67,7 @@ async def side(
         **limits,
     )
     libp2p = Libp2pService(Identity(number.to_bytes(32, "big")), settings)
+    libp2p.topics = topics or {}
     async with service(directory, number, listen).running(lambda _: [handler], 256) as layer:
         found = Side(layer, libp2p, handler, [])
         task = asyncio.get_running_loop().create_task(_keep_running(found))

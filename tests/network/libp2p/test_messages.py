@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from network.libp2p import messages as ipc
-from network.libp2p.messages import MAX_BODY, MAX_PIECE, Demux, IpcError
+from network.libp2p.messages import MAX_BODY, MAX_GOSSIP, MAX_PIECE, Demux, IpcError
 
 OF_CONNECTION = [
     ipc.Connected(b"\0\x24", "/ip4/127.0.0.1/tcp/1", True),
@@ -23,8 +23,15 @@ OF_PROCESS = [
     ipc.Failed("x"),
     ipc.DialEnded(1, None),
     ipc.Stats(1, 2, 3, 4),
+    ipc.Gossip(1, 0, 0, bytes(MAX_GOSSIP)),
 ]
-TO_PROCESS = [ipc.Hello(1, bytes(32), [], [(100, "/x")], "a", 1, 1), ipc.Dial(1, "/x"), ipc.Stop()]
+TO_PROCESS = [
+    ipc.Hello(1, bytes(32), [], [(100, "/x")], "a", 1, 1),
+    ipc.Dial(1, "/x"),
+    ipc.Stop(),
+    ipc.Publish(0, b"x"),
+    ipc.Verdict(1, True),
+]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""Topics over real processes: what is good goes from one end to the other, once; what is not goes no further."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from network.libp2p.topics import BLOCKS
+from network.peer import Peer
+from tests.network.libp2p.kit import Side, needs_libp2p, side
+from tests.support.nodes.networks import until
+
+pytestmark = needs_libp2p
+
+
+class Judge:
+    """Good is what begins so; keeps all that came."""
+
+    def __init__(self) -> None:
+        self.came: Counter[bytes] = Counter()
+        self.givers: set[str] = set()
+
+    def received(self, peer: Peer, data: bytes, verdict: Callable[[bool], None]) -> None:
+        self.came[data] += 1
+        self.givers.add(peer.peer_id)
+        if data.startswith(b"fault"):
+            raise RuntimeError("a fault of the judge")
+        verdict(data.startswith(b"good"))
+
+
+async def met(publisher: Side, judges: list[Judge]) -> None:
+    """Meshes have formed: what is published reaches everybody."""
+    number = 0
+    async with asyncio.timeout(30):
+        while not all(judge.came for judge in judges):
+            publisher.libp2p.publish(BLOCKS, b"good: are you there? %d" % number)
+            number += 1
+            await asyncio.sleep(0.1)
+    for judge in judges:
+        judge.came.clear()
+
+
+async def in_a_row(stack: AsyncExitStack, directory: Path, judges: list[Judge]) -> list[Side]:
+    """Each has dialled the one before."""
+    sides = list[Side]()
+    for number, judge in enumerate(judges, start=1):
+        bootnodes = [sides[-1].address] if sides else []
+        found = side(directory / str(number), number, bootnodes, topics={BLOCKS: judge})
+        sides.append(await stack.enter_async_context(found))
+    await until(lambda: all(each.layer.switch.peers() for each in sides))
+    return sides
+
+
+async def test_what_is_good_reaches_everybody_once(tmp_path: Path) -> None:
+    judges = [Judge() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        first, middle, last = await in_a_row(stack, tmp_path, judges)
+        await met(first, judges[1:])
+        contents = [b"good %d " % number + bytes(number * 100) for number in range(60)]
+        for content in contents:
+            first.libp2p.publish(BLOCKS, content)
+            middle.libp2p.publish(BLOCKS, content)  # the same under another name
+        bad = b"bad from the first"
+        first.libp2p.publish(BLOCKS, bad)
+        await until(lambda: bad in judges[1].came and all(content in judges[2].came for content in contents))
+        await asyncio.sleep(0)
+        assert bad not in judges[2].came
+        assert set(judges[2].came.values()) == {1}
+        assert judges[2].givers == {middle.layer.switch.peer_id}
+        assert not any(each.ends for each in (first, middle, last))
+
+
+async def test_a_fault_of_the_judge_ends_the_session_and_nothing_else(tmp_path: Path) -> None:
+    judges = [Judge(), Judge()]
+    async with AsyncExitStack() as stack:
+        first, second = await in_a_row(stack, tmp_path, judges)
+        await met(first, judges[1:])
+        first.libp2p.publish(BLOCKS, b"fault")
+        await until(lambda: second.layer.switch.traffic.faults == 1)
+        await until(lambda: bool(second.layer.switch.peers()))
+        await met(first, judges[1:])
+        assert (first.ends, second.ends) == ([], [])
