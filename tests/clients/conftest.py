@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +12,10 @@ import pytest
 
 from tests.clients.kit_served import PROGRAMS, Run, Served, served
 from tests.support.builders.wallet import BOB_KEY
-from tests.support.nodes.javascript import need_node_js, npm, run_program
+from tests.support.nodes.javascript import packages_of, run_program
 
 HERE = Path(__file__).parent
-MANIFEST = ("package.json", "package-lock.json")
-NPM_S, PROGRAM_S = 120, 120
+PROGRAM_S = 120
 UNCHECKED = "THE JAVASCRIPT CLIENTS ARE NOT RUN"
 
 
@@ -29,27 +25,10 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield chain
 
 
-def kept_packages() -> Path:
-    """Where the packages of this lock file are: CKB_CLIENTS, or the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = Path(os.environ.get("CKB_CLIENTS") or Path(cache) / "ckb-node" / "clients")
-    return root / hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
-
-
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    """A directory with `node_modules`; npm makes it once, whoever else runs this test."""
-    need_node_js(UNCHECKED)
-    place = kept_packages()
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (place / "complete").exists():
-            for name in MANIFEST:
-                shutil.copy(HERE / name, place)
-            npm("npm ci", place, NPM_S, UNCHECKED)
-            (place / "complete").touch()
-    return place
+    """A directory with `node_modules`."""
+    return packages_of(HERE, UNCHECKED)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from network.libp2p.service import Libp2pError, Libp2pService, Libp2pSettings, i
 from network.libp2p.topics import TopicHandler
 from network.limits import ALL_PROTOCOLS
 from network.multiaddr import Multiaddr
-from network.peer import Handler
+from network.peer import Handler, Peer
 from network.peer_layer import PeerLayer
 from tests.support.nodes.networks import LOCAL, Notes, service, until
 
@@ -24,6 +25,21 @@ needs_libp2p = pytest.mark.skipif(not is_installed(), reason="libp2p is not inst
 """Tests that start the process."""
 
 HOME = "/ip4/127.0.0.1/tcp/0"
+
+
+class Judge:
+    """Good is what begins so; keeps all that came."""
+
+    def __init__(self) -> None:
+        self.came: Counter[bytes] = Counter()
+        self.givers: set[str] = set()
+
+    def received(self, peer: Peer, data: bytes, verdict: Callable[[bool], None]) -> None:
+        self.came[data] += 1
+        self.givers.add(peer.peer_id)
+        if data.startswith(b"fault"):
+            raise RuntimeError("a fault of the judge")
+        verdict(data.startswith(b"good"))
 
 
 @dataclass

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from network.libp2p.topics import BLOCKS
-from network.peer import Peer
-from tests.network.libp2p.kit import Side, needs_libp2p, side
+from tests.network.libp2p.kit import Judge, Side, needs_libp2p, side
 from tests.support.nodes.networks import until
 
 pytestmark = needs_libp2p
-
-
-class Judge:
-    """Good is what begins so; keeps all that came."""
-
-    def __init__(self) -> None:
-        self.came: Counter[bytes] = Counter()
-        self.givers: set[str] = set()
-
-    def received(self, peer: Peer, data: bytes, verdict: Callable[[bool], None]) -> None:
-        self.came[data] += 1
-        self.givers.add(peer.peer_id)
-        if data.startswith(b"fault"):
-            raise RuntimeError("a fault of the judge")
-        verdict(data.startswith(b"good"))
 
 
 async def met(publisher: Side, judges: list[Judge]) -> None:

@@ -5,6 +5,8 @@ Where there is no Node.js, or npm cannot get the packages, the test is skipped, 
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -15,6 +17,7 @@ import pytest
 
 NODE_JS = 20
 LINE_S = 90
+NPM_S = 120
 LOOPBACK_ONLY = Path(__file__).with_name("loopback_only.cjs")
 REFUSED_EXIT = 97
 UNREACHABLE = re.compile(
@@ -49,6 +52,24 @@ def npm(line: str, directory: Path, seconds: float, unchecked: str) -> None:
     if done.returncode != 0 and UNREACHABLE.search(done.stderr):
         pytest.skip(f"npm cannot reach its registry: {unchecked}")
     assert done.returncode == 0, done.stderr
+
+
+def packages_of(manifest: Path, unchecked: str) -> Path:
+    """A directory with the `node_modules` of a lock file, below CKB_CLIENTS or the user's cache. npm makes it once,
+    whoever else runs such a test; a skip when it cannot."""
+    need_node_js(unchecked)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    root = Path(os.environ.get("CKB_CLIENTS") or cache / "ckb-node" / "clients")
+    place = root / hashlib.sha256((manifest / "package-lock.json").read_bytes()).hexdigest()[:16]
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "complete").exists():
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(manifest / name, place)
+            npm("npm ci", place, NPM_S, unchecked)
+            (place / "complete").touch()
+    return place
 
 
 def run_program(

