@@ -16,7 +16,7 @@ from typing import Any, Final
 import trio
 from libp2p.pubsub import pubsub as library
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub
-from libp2p.tools.async_service import background_trio_service
+from libp2p.tools.anyio_service import background_trio_service
 
 from network.budget import Allowances
 from network.libp2p.child.pipe import Pipe
