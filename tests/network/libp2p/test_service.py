@@ -10,8 +10,8 @@ import pytest
 
 from network.dialling import NoDial
 from network.limits import SYNC
-from network.peer import Peer, Wire
-from tests.network.libp2p.kit import Side, needs_libp2p, side
+from network.peer import Wire
+from tests.network.libp2p.kit import Held, Side, needs_libp2p, side
 from tests.support.nodes.networks import LOOPBACK, Notes, address_of, until
 
 pytestmark = needs_libp2p
@@ -86,26 +86,6 @@ async def test_a_taken_port_is_told(tmp_path: Path) -> None:
         await until(lambda: any("cannot listen" in reason for reason in b.ends))
         object.__setattr__(b.libp2p.settings, "listen", ["/ip4/127.0.0.1/tcp/0"])
         await b.ready()
-
-
-class Held:
-    """Sync that stops to read each peer after the first message."""
-
-    protocol = SYNC
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.peer: Peer | None = None
-
-    def opened(self, peer: Peer) -> None:
-        self.peer = peer
-        peer.hold(SYNC)
-
-    def received(self, peer: Peer, payload: bytes) -> None:
-        self.sizes.append(len(payload))
-
-    def closed(self, peer: Peer) -> None:
-        self.peer = None
 
 
 @pytest.mark.slow
