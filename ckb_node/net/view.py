@@ -14,6 +14,7 @@ from ckb_node.runtime.tasks import Fault
 from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.state import SyncState
 from network.facts import local_node, remote_nodes
+from network.libp2p.names import is_libp2p_address, parse_address
 from network.libp2p.service import Libp2pService
 from network.messages.protocols import Alert
 from network.multiaddr import Multiaddr
@@ -87,12 +88,21 @@ class NetView:
             layer.switch.set_active(active=active)
 
     def add_node(self, address: str) -> None:
-        """Connect to a multiaddress that ends in /p2p/<peer id>."""
+        """Connect to a multiaddress that ends in /p2p/<peer id>, of either wire."""
         if (layer := self._network.layer) is None:
+            return
+        if is_libp2p_address(address):
+            self._add_libp2p(address)
             return
         obstacle = layer.switch.dial(Multiaddr.parse(address), on_end=lambda reason: _tell(address, reason))
         if obstacle is not None:
             _tell(address, obstacle.value)
+
+    def _add_libp2p(self, address: str) -> None:
+        if self._libp2p is None:
+            _tell(address, "libp2p is off")
+        else:
+            self._libp2p.add(parse_address(address))
 
     def remove_node(self, peer_id: str) -> None:
         """Disconnect a peer."""

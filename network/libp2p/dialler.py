@@ -13,6 +13,7 @@ __all__ = ["Dialler"]
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 120.0
 """Seconds until an address that did not answer, or was of no use, is dialled again."""
+MAX_ADDRESSES: Final = 256
 OF_USE: Final = 60.0
 """Seconds that a session must last to be of use."""
 
@@ -31,6 +32,11 @@ class Dialler:
 
     def __init__(self, addresses: Sequence[Libp2pAddress]) -> None:
         self._patience: Final = {address: _Patience() for address in addresses}
+
+    def add(self, address: Libp2pAddress) -> None:
+        """The operator's wish, dialled like a configured peer until the node ends; of too many the last are left out."""
+        if len(self._patience) < MAX_ADDRESSES:
+            self._patience.setdefault(address, _Patience()).next_at = 0.0
 
     def due(self, now: float, places: int, may_dial: Callable[[Libp2pAddress], bool]) -> list[Libp2pAddress]:
         """Those to be dialled now, at most so many; each is told by `ended`."""

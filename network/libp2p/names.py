@@ -12,7 +12,7 @@ from typing import Final
 from network.identity import BASE58_ALPHABET, base58, peer_id_of
 from network.multiaddr import Multiaddr, MultiaddrError
 
-__all__ = ["Libp2pAddress", "key_of", "libp2p_id", "libp2p_id_text", "parse_address"]
+__all__ = ["Libp2pAddress", "is_libp2p_address", "key_of", "libp2p_id", "libp2p_id_text", "parse_address"]
 
 _IDENTITY: Final = 0
 _SECP256K1: Final = b"\x08\x02\x12\x21"
@@ -51,6 +51,15 @@ class Libp2pAddress:
 
     text: str
     address: Multiaddr
+
+
+def is_libp2p_address(text: str) -> bool:
+    """Whether `parse_address` reads it."""
+    try:
+        parse_address(text)
+    except MultiaddrError:
+        return False
+    return True
 
 
 def parse_address(text: str) -> Libp2pAddress:

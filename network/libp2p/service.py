@@ -178,6 +178,10 @@ class Libp2pService:
             topics=list(topic_names(settings.network_name, self.topics).items()),
         )
 
+    def add(self, address: Libp2pAddress) -> None:
+        """See Dialler.add."""
+        self._dialler.add(address)
+
     def due(self, layer: PeerLayer) -> list[Libp2pAddress]:
         """Whom to dial now."""
         now, places = layer.scheduler.now(), layer.registry.missing_libp2p

@@ -15,13 +15,14 @@ from ckb_node.net.view import NetView
 from ckb_node.runtime.metrics import Metrics
 from ckb_node.runtime.tasks import Fault
 from network.identity import Identity
+from network.libp2p.service import Libp2pService, Libp2pSettings
 from network.limits import PING
 from network.messages.protocols import Alert
 from network.peer_info import AlertMessage
 from network.peer_layer import PeerLayer
 from network.service import NetworkService
 from tests.support.chains.devchain import DevChain, dev_chain
-from tests.support.nodes.networks import Notes, address_of, service, until
+from tests.support.nodes.networks import Notes, address_of, running, service, until
 
 NOW = 1_700_000_000_000
 
@@ -94,6 +95,19 @@ async def test_a_ban_disconnects_and_can_be_lifted(tmp_path: Path, dev: DevChain
         assert len(view.banned()) == 1
         view.unban("127.0.0.0/8")
         assert view.banned() == []
+
+
+async def test_libp2p_addresses_go_to_libp2p(tmp_path: Path, dev: DevChain, capsys: pytest.CaptureFixture[str]) -> None:
+    address = "/ip4/192.0.2.8/tcp/8117/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
+    idle = service(tmp_path / "idle", 1)
+    settings = Libp2pSettings(network_name="/ckb/92b197aa", client_version="1.2.3", spoken=frozenset())
+    libp2p = Libp2pService(idle.identity, settings)
+    async with running(tmp_path / "a", 2) as layer:
+        idle.layer = layer
+        NetView(dev.chain, idle, "1.2.3", lambda: NOW).add_node(address)
+        assert "libp2p is off" in capsys.readouterr().out
+        NetView(dev.chain, idle, "1.2.3", lambda: NOW, libp2p=libp2p).add_node(address)
+        assert [each.text for each in libp2p.due(layer)] == [address]
 
 
 async def test_before_it_runs_there_are_no_peers(tmp_path: Path, dev: DevChain) -> None:

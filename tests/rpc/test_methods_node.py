@@ -46,6 +46,9 @@ async def test_this_node_and_its_peers(rpc: RpcChain) -> None:
     assert await rpc.call("get_peers") == []
     assert await rpc.call("ping_peers") is None
     assert await rpc.call("add_node", node["node_id"], "/ip4/192.0.2.8/tcp/8115") is None
+    libp2p = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
+    assert await rpc.call("add_node", libp2p, "/ip4/192.0.2.8/tcp/8117") is None
+    assert await rpc.call("add_node", "x", f"/ip4/192.0.2.8/tcp/8117/p2p/{libp2p}") is None
     assert await rpc.call("remove_node", node["node_id"]) is None
     for address in ("192.0.2.8:8115", "/", "/ip4/300.0.2.8/tcp/1", "/ip4/192.0.2.8/tcp/65536", "/ip4", "/tcp/1/fax/2"):
         with pytest.raises(RpcFailure, match="Error parsing address") as caught:

@@ -20,6 +20,7 @@ from ckb_node.rpc.registry import Methods, Module
 from ckb_node.rpc.services import Clock, Services
 from consensus.codec.layout import U64_MAX
 from network.identity import is_peer_id
+from network.libp2p.names import is_libp2p_address
 from network.multiaddr import MultiaddrError, verify_multiaddr
 
 METHODS = Methods(Module.NET)
@@ -107,7 +108,8 @@ def set_network_active(services: Services, state: Bool) -> None:
 
 @METHODS.method
 def add_node(services: Services, peer_id: Text, address: Text) -> None:
-    """Connect to a node by its multiaddress; the peer id is added where the address has none. -32602 for a bad one."""
+    """Connect to a node by its multiaddress; the peer id is added where the address has none. A peer id of libp2p
+    (`16Uiu2HA…`, `12D3KooW…`) means a connection over libp2p, if that is on. -32602 for a bad one."""
     _verify_address(address, f"Error parsing address '{address[:MAX_SHOWN]}': ")
     if "/p2p/" not in address:
         named, address = address, f"{address}/p2p/{peer_id}"
@@ -117,7 +119,8 @@ def add_node(services: Services, peer_id: Text, address: Text) -> None:
 
 def _verify_address(address: str, beginning: str) -> None:
     try:
-        verify_multiaddr(address)
+        if not is_libp2p_address(address):
+            verify_multiaddr(address)
     except MultiaddrError as error:
         raise invalid_params(f"{beginning}{error}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from network.identity import Identity
-from network.libp2p.dialler import FIRST_PAUSE, LONGEST_PAUSE, OF_USE, Dialler
+from network.libp2p.dialler import FIRST_PAUSE, LONGEST_PAUSE, MAX_ADDRESSES, OF_USE, Dialler
 from network.libp2p.names import Libp2pAddress, libp2p_id_text, parse_address
 
 KEYS = [Identity(bytes([number]) * 32).public_key for number in range(1, 6)]
@@ -60,3 +60,16 @@ def test_a_new_process_may_dial_what_the_last_one_was_dialling() -> None:
     dialler.due(0.0, 5, anybody)
     dialler.restart()
     assert dialler.due(0.0, 5, anybody) == ADDRESSES
+
+
+def test_whom_the_operator_adds_is_dialled_at_once_and_as_many_as_there_is_room_for() -> None:
+    dialler = Dialler(ADDRESSES[:1])
+    dialler.due(0.0, 1, anybody)
+    dialler.ended(ADDRESSES[0], 0.0, is_connected=False)
+    dialler.add(ADDRESSES[0])
+    dialler.add(ADDRESSES[1])
+    assert dialler.due(0.1, 9, anybody) == ADDRESSES[:2]
+    peer = ADDRESSES[0].text.partition("/p2p/")[2]
+    full = Dialler([parse_address(f"/ip4/192.0.2.1/tcp/{port}/p2p/{peer}") for port in range(2, 2 + MAX_ADDRESSES)])
+    full.add(ADDRESSES[0])
+    assert len(full.due(0.0, 9999, anybody)) == MAX_ADDRESSES
