@@ -34,7 +34,7 @@ class Dialler:
         self._patience: Final = {address: _Patience() for address in addresses}
 
     def add(self, address: Libp2pAddress) -> None:
-        """The operator's wish: dialled as configured peers are, until the node ends. Of too many the last are left out."""
+        """The operator's wish: dialled as configured peers are, until the node ends. Beyond a limit it is dropped."""
         if len(self._patience) < MAX_ADDRESSES:
             self._patience.setdefault(address, _Patience()).next_at = 0.0
 
