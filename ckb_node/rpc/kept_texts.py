@@ -1,4 +1,4 @@
-"""JSON that cannot change any more, kept as text: blocks, headers, and transactions of the main chain."""
+"""JSON that cannot change any more, kept as text: blocks, headers, live cells, and transactions of the main chain."""
 
 from __future__ import annotations
 

@@ -141,7 +141,8 @@ class Method:
                 f"Invalid params: invalid length {len(given)}, expected {len(self.params)} parameters"
             )
         values = [param.read(raw) for param, raw in zip(self.params, given, strict=False)]
-        values.extend(_default(param) for param in self.params[len(given) :])
+        if len(given) < len(self.params):
+            values.extend(_default(param) for param in self.params[len(given) :])
         return values
 
     def _named(self, params: msgspec.Raw) -> list[Any]:
@@ -262,6 +263,8 @@ class Registry:
         self._with_deprecated = with_deprecated
         self._methods: dict[str, Method] = {}
         self._unheard: dict[str, Module] = {}
+        self._on: set[str] = set()
+        """Methods whose module is on."""
 
     def add(self, methods: Iterable[Method]) -> None:
         """Take a module's methods. ValueError on a name that is taken."""
@@ -272,6 +275,10 @@ class Registry:
                 self._unheard[method.name] = method.module
                 continue
             self._methods[method.name] = method
+            if method.module in self._enabled and (
+                method.module is not Module.MINER or self.services.miner is not None
+            ):
+                self._on.add(method.name)
 
     def __iter__(self) -> Iterator[Method]:
         return iter(self._methods.values())
@@ -287,10 +294,7 @@ class Registry:
 
     def closed(self, method: Method) -> RpcError | None:
         """Why the configuration closes a method."""
-        is_on = method.module in self._enabled and (
-            method.module is not Module.MINER or self.services.miner is not None
-        )
-        if not is_on and not method.is_always_open:
+        if method.name not in self._on and not method.is_always_open:
             return module_is_disabled(method.module.value)
         if method.deprecated is not None and not self._with_deprecated:
             return method_is_deprecated(method.deprecated)

@@ -94,15 +94,21 @@ def decode_request(raw: bytes | msgspec.Raw) -> Request:
         raise BadRequestError(id_of(raw), invalid_request()) from None
     except _UNREADABLE:
         raise BadRequestError(None, _parse_error()) from None
-    kind = bytes(memoryview(request.params)[:1])
-    given = 1 + (request.jsonrpc is not None) + (request.id is not msgspec.UNSET) + (kind != b"n")
-    if kind not in b"[{n" or (text.count(":") > given and _has_doubles(raw)):
+    if bytes(memoryview(request.params)[:1]) not in b"[{n" or _has_doubles(raw, text, request):
         raise BadRequestError(id_of(raw), invalid_request())
     return request
 
 
-def _has_doubles(raw: bytes | msgspec.Raw) -> bool:
-    """Whether a member comes twice. The last one would count here, the first one for a filter before the node."""
+def _has_doubles(raw: bytes | msgspec.Raw, text: str, request: Request) -> bool:
+    """Whether a member comes twice. The last one would count here, the first one for a filter before the node.
+
+    Each member has a colon: where there are no more than those of the members that count and of the parameters, there
+    is no other member.
+    """
+    params = str(request.params, "utf-8")
+    given = 1 + (request.jsonrpc is not None) + (request.id is not msgspec.UNSET) + (params != "null")
+    if text.count(":") <= given + params.count(":"):
+        return False
     members = _MEMBERS.decode(raw)
     return len({member.name for member in members}) < len(members)
 

@@ -70,6 +70,10 @@ class ChainView(ChainReader, Protocol):
         """About how many there are; exact while they are few."""
         ...
 
+    def is_live(self, out_point: bytes) -> bool:
+        """The cell exists and is not spent; cheaper than `cell`."""
+        ...
+
     def block_size(self, block_hash: bytes) -> int:
         """Bytes of a stored block without reading it; 0 when it is not stored."""
         ...
@@ -405,4 +409,4 @@ class Services:
     """For answers that clients have not taken yet."""
     kept: KeptTexts = field(default_factory=KeptTexts)
     """Answers that cannot change: blocks and headers by hash, committed transactions by the hashes of block and
-    transaction."""
+    transaction, cells by out point as long as they are live."""

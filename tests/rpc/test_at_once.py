@@ -95,7 +95,7 @@ async def test_cells_of_the_chain(rpc: RpcChain) -> None:
     transaction = rpc.alice_pays()
     spent = {"tx_hash": uint_text(rpc.alice_cell().tx_hash), "index": hex(rpc.alice_cell().index)}
     created = {"tx_hash": uint_text(transaction.hash), "index": "0x0"}
-    for with_data in (True, False):
+    for with_data in (True, False, True, False):
         assert (await same(rpc.dispatcher, "get_live_cell", spent, with_data))["result"]["status"] == "live"
         assert (await same(rpc.dispatcher, "get_live_cell", created, with_data))["result"]["status"] == "unknown"
     await commit(rpc, transaction)

@@ -32,6 +32,8 @@ METHODS = Methods(Module.CHAIN)
 HEX, WITHOUT_TRANSACTION, WITH_TRANSACTION = 0, 1, 2
 """Levels of `verbosity`."""
 
+_CELL, _CELL_WITH_DATA = b"cell", b"cell with data"
+"""Before an out point: under these, texts of live cells are kept."""
 _UNKNOWN_CELL: Final = encode(cell_status_json(CellLookup(CellState.UNKNOWN, None), with_data=False))
 
 
@@ -142,12 +144,15 @@ def _small_cell(
     """As `get_live_cell`, for cells of the chain with little data."""
     if include_tx_pool:
         return None
-    cell = services.chain.shared_view().cell(out_point.raw)
+    view, name = services.chain.shared_view(), (_CELL_WITH_DATA if with_data else _CELL) + out_point.raw
+    if (kept := services.kept.get(name)) is not None:
+        return kept if view.is_live(out_point.raw) else _UNKNOWN_CELL
+    cell = view.cell(out_point.raw)
     if cell is None:
         return _UNKNOWN_CELL
     if with_data and cell.data_size > CHEAP_BYTES:
         return None
-    return encode(cell_status_json(CellLookup(CellState.LIVE, cell), with_data=with_data))
+    return services.kept.put(name, encode(cell_status_json(CellLookup(CellState.LIVE, cell), with_data=with_data)))
 
 
 @METHODS.method(at_once=_small_cell)
