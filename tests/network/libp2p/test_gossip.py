@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from network.libp2p.topics import BLOCKS
+from network.peer import Direction
 from tests.network.libp2p.kit import Judge, Side, needs_libp2p, side
 from tests.support.nodes.networks import until
 
@@ -66,3 +67,23 @@ async def test_a_fault_of_the_judge_ends_the_session_and_nothing_else(tmp_path: 
         await until(lambda: bool(second.layer.switch.peers()))
         await met(first, judges[1:])
         assert (first.ends, second.ends) == ([], [])
+
+
+async def test_two_that_dial_each_other_at_once_keep_one_connection_and_go_on_to_gossip(tmp_path: Path) -> None:
+    judges = [Judge(), Judge()]
+    async with AsyncExitStack() as stack:
+        first, second = [
+            await stack.enter_async_context(side(tmp_path / str(number), number, topics={BLOCKS: judge}))
+            for number, judge in enumerate(judges, start=1)
+        ]
+        for one, other in ((first, second), (second, first)):
+            one.libp2p.add(other.address)
+        links = [each.libp2p._link for each in (first, second)]
+        for link in links:
+            assert link is not None
+            link._dial()
+        await until(lambda: not any(link is not None and link._dials for link in links))
+        await until(lambda: all(each.layer.switch.connections == 1 for each in (first, second)))
+        await met(first, judges[1:])
+        await met(second, judges[:1])
+        assert {peer.direction for each in (first, second) for peer in each.layer.switch.peers()} == set(Direction)
