@@ -47,9 +47,18 @@ class KernelTrapError(Exception):
     """Generated code trapped, which it never should."""
 
 
-@lru_cache(maxsize=1)
+_engine_lock: Final = threading.Lock()
+
+
 def _engine() -> wasmtime.Engine:
-    atexit.register(_engine.cache_clear)
+    """The process' engine. Of two threads that need it first, the cache alone would let each make one."""
+    with _engine_lock:
+        return _made_engine()
+
+
+@lru_cache(maxsize=1)
+def _made_engine() -> wasmtime.Engine:
+    atexit.register(_made_engine.cache_clear)
     return make_engine()
 
 

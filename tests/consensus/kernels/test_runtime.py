@@ -1,5 +1,7 @@
 """What all kernels share: compiled code on disk, traps, blake2b."""
 
+import threading
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,26 @@ KERNELS = (eaglesong.KERNEL, golomb.KERNEL, mmr.KERNEL, outputs.KERNEL, strict.K
 def test_code_is_named_by_its_digest(kernel: Kernel[object]) -> None:
     """When the generator (or the emitter) changed: put the new digest into CODE_DIGEST beside the generator."""
     assert kernel.digest == code_digest(kernel.generate())
+
+
+def test_threads_that_need_the_engine_first_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of one engine cannot be used with another."""
+    made: list[object] = []
+
+    def slow() -> object:
+        made.append(object())
+        threading.Event().wait(0.05)  # others come meanwhile
+        return made[-1]
+
+    monkeypatch.setattr(runtime, "_made_engine", lru_cache(maxsize=1)(slow))
+    got: list[object] = []
+    threads = [threading.Thread(target=lambda: got.append(runtime._engine())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert got == made * 4
 
 
 class CountedKernel:
