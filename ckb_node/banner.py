@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ckb_node.config import Config
 from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY
@@ -11,20 +12,41 @@ from ckb_node.version import VERSION
 from consensus.address import AddressNetwork, encode_address
 from consensus.params import Consensus
 from consensus.types.blockchain import Header, Script
+from network.libp2p.service import Libp2pService
+from network.multiaddr import AddressTransport
+from network.service import NetworkService
 
 SHANNONS = 100_000_000
 
 
-def banner(config: Config, consensus: Consensus, tip: Header, address: str, peers: Sequence[str], *, mine: bool) -> str:
-    """Lines for the terminal. `address` is that of RPC as in a URL, `peers` where peers may connect."""
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a node can be reached: RPC as host:port, peers as multiaddresses, miners as URLs."""
+
+    rpc: str
+    peers: Sequence[str]
+    miners: Sequence[str] = ()
+
+
+def peer_addresses(network: NetworkService, libp2p: Libp2pService | None) -> list[str]:
+    """Where peers may connect by TCP and by libp2p, with this node's ids."""
+    layer = network.layer
+    found = () if layer is None else layer.own.listening
+    own = [str(address) for address in found if address.transport is AddressTransport.TCP]
+    return own if libp2p is None else [*own, *libp2p.configured]
+
+
+def banner(config: Config, consensus: Consensus, tip: Header, listening: Listening, *, mine: bool) -> str:
+    """Lines for the terminal."""
     lines = [
         f"ckb-node {VERSION}",
-        f"  RPC      http://{address}",
-        *(f"  peers    {each}" for each in peers or ["the node takes no connections"]),
+        f"  RPC      http://{listening.rpc}",
+        *(f"  peers    {each}" for each in listening.peers or ["the node takes no connections"]),
         f"  chain    {consensus.id}, genesis 0x{consensus.genesis_hash.hex()}",
         f"  tip      {tip.number} 0x{tip.hash.hex()}",
         f"  data     {config.data_dir}",
         f"  mining   {_mining(config, mine=mine)}",
+        *(f"  miners   {each}" for each in listening.miners),
     ]
     accounts = list(funded_accounts(consensus))
     if accounts:

@@ -79,8 +79,6 @@ WITHOUT_EFFECT: Final[dict[str, tuple[str, Sequence[object]]]] = {
     "store.freezer_enable": ("old blocks lie in files of their own always", ()),
     "notify.notify_tx_timeout": ("nothing waits for who is told of transactions", ()),
     "notify.notify_alert_timeout": ("nothing waits for who is told of alerts", ()),
-    "block_assembler.update_interval_millis": ("a template is made when it is asked for", (800,)),
-    "block_assembler.notify_timeout_millis": ("templates are not sent to anybody", (800,)),
     "indexer_v2.store": (_INDEX, ()),
     "indexer_v2.secondary_path": (_INDEX, ()),
     "indexer_v2.poll_interval": (_INDEX, (2,)),
@@ -89,23 +87,12 @@ WITHOUT_EFFECT: Final[dict[str, tuple[str, Sequence[object]]]] = {
 }
 """By key: what there is instead, and the values besides empty ones that ask for nothing."""
 
-REFUSED: Final[dict[str, str]] = {
-    "block_assembler.notify": "templates are not posted to anybody; a miner asks for get_block_template, and hears of "
-    "new blocks by the subscription new_tip_header",
-    "block_assembler.notify_scripts": "no program is called with templates; notify.new_block_notify_script is called "
-    "with each new block, and get_block_template has the template",
-}
-"""By key: why the node does not start with it, unless it is empty."""
-
 _SECTIONS: Final = ("sentry", "memory_tracker", "db", "store", "network.sync.header_map")
 """Sections all of whose keys are without effect."""
 
 
 def take_unused(document: Document) -> Sequence[Unused]:
     """Take the keys without effect out of a document; those of them that ask for something. ConfigError."""
-    for key, reason in REFUSED.items():
-        if _take(document, key):
-            raise ConfigError(f"{key}: {reason}")
     found = []
     for key, (instead, defaults) in WITHOUT_EFFECT.items():
         value = _take(document, key)

@@ -22,6 +22,7 @@ from ckb_node.jsonrpc_types.chain import parse_hash_type, read_script
 from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.miner.settings import MinerSection, check_workers
 from ckb_node.mining.assembler import MinerConfig
+from ckb_node.mining.notify import check_notify
 from ckb_node.mining.settings import AssemblerSection
 from ckb_node.net.addresses import alert_keys, check_network
 from ckb_node.net.settings import AlertSignatureSection, NetworkSection, NotifySection
@@ -33,6 +34,7 @@ from ckb_node.rpc.settings import RpcSection
 from ckb_node.runtime.settings import ConfigError, LoggerSection, MetricsSection, Section, parse_filter
 from ckb_node.runtime.text_file import TextFileError, read_text
 from ckb_node.specs import bundled_text, cell_file, cells_beside, files_of
+from ckb_node.stratum.settings import StratumSection
 from ckb_node.txpool.settings import FeeEstimatorSection, PoolSection
 from consensus.chainspec.genesis_build import LoadCellFile
 from consensus.chainspec.spec import ChainSpec, parse_spec
@@ -81,6 +83,7 @@ class FileConfig(Section, frozen=True):
     notify: NotifySection = NotifySection()
     alert_signature: AlertSignatureSection | None = None
     miner: MinerSection = MinerSection()
+    stratum: StratumSection = StratumSection()
     metrics: MetricsSection = MetricsSection()
 
 
@@ -167,6 +170,13 @@ class Config:
             return self
         return replace(self, file=msgspec.structs.replace(self.file, block_assembler=section))
 
+    def with_stratum(self, address: str) -> Config:
+        """The same with a stratum server at `host:port`, unless one is configured."""
+        if self.file.stratum.is_on:
+            return self
+        stratum = msgspec.structs.replace(self.file.stratum, listen_address=address)
+        return replace(self, file=msgspec.structs.replace(self.file, stratum=stratum))
+
     def with_interval(self, seconds: float) -> Config:
         """The same with another pause between blocks of a dev chain."""
         miner = msgspec.structs.replace(self.file.miner, interval_millis=max(1, round(seconds * 1000)))
@@ -204,6 +214,11 @@ class Config:
     def metrics_address(self) -> tuple[str, int] | None:
         """Host and port for Prometheus; None when nothing is to be measured. Raises ConfigError."""
         return _metrics_address(self.file)
+
+    @property
+    def stratum_addresses(self) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
+        """Host and port for miners, by TCP and by TLS. Raises ConfigError."""
+        return _stratum_addresses(self.file.stratum)
 
     @property
     def spec_directory(self) -> Path:
@@ -374,9 +389,25 @@ def _check(file: FileConfig) -> None:
     _check_texts("network.sync.min_chain_work", [sync.min_chain_work or "0x0"], _parse_work)
     if file.block_assembler is not None:
         _check_block_assembler(file.block_assembler)
+        check_notify(file.block_assembler)
     check_workers(file.miner.workers)
     if file.miner.listen is not None:
         parse_address("miner.listen", file.miner.listen)
+    _check_stratum(file.stratum)
+
+
+def _check_stratum(section: StratumSection) -> None:
+    _stratum_addresses(section)
+    if section.min_difficulty > section.max_difficulty:
+        raise ConfigError("stratum.min_difficulty: is above max_difficulty")
+
+
+def _stratum_addresses(section: StratumSection) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
+    tcp, tls = section.listen_address, section.tls_listen_address
+    return (
+        None if tcp is None else parse_address("stratum.listen_address", tcp),
+        None if tls is None else parse_address("stratum.tls_listen_address", tls),
+    )
 
 
 def _metrics_address(file: FileConfig) -> tuple[str, int] | None:

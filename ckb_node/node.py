@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ckb_node import node_metrics
-from ckb_node.banner import banner, shown_address
+from ckb_node.banner import Listening, banner, peer_addresses, shown_address
 from ckb_node.chain.block_events import publish_blocks
 from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.chain.service import ChainService
@@ -29,6 +29,7 @@ from ckb_node.genesis.obtain import obtain_consensus
 from ckb_node.indexer.service import IndexerService
 from ckb_node.mining.assembler import BlockAssembler, MinerConfig
 from ckb_node.mining.dev_miner import DevMiner
+from ckb_node.mining.feed import TipSignal
 from ckb_node.net.assembly import NodeProtocols, alert_keys, enabled_protocols, network_service
 from ckb_node.net.figures import measure_network, tell_figures
 from ckb_node.net.libp2p import libp2p_service, measure_libp2p, start_gossip
@@ -38,6 +39,7 @@ from ckb_node.net.progress import ProgressTeller, progress_teller
 from ckb_node.net.sync_metrics import measure_sync
 from ckb_node.net.view import NetView
 from ckb_node.node_indexers import open_indexer, open_rich_indexer
+from ckb_node.node_mining import MiningParts, miner_addresses, miners_share, open_mining, serving_miners
 from ckb_node.node_rpc import RpcParts, rpc_url, serving_figures, serving_rpc
 from ckb_node.opening import open_chain
 from ckb_node.rpc.news import News
@@ -69,7 +71,6 @@ from ckb_node.verification.scripts import ScriptService
 from ckb_node.version import VERSION
 from consensus.params import Consensus, PowFunc
 from network.libp2p.service import Libp2pService
-from network.multiaddr import AddressTransport
 from network.service import ListenError, NetworkService
 from storage.chain_store import ChainStore
 from storage.errors import StorageError, from_os_error
@@ -109,6 +110,7 @@ class Node:
     libp2p: Libp2pService | None
     filters: FilterService | None
     assembler: BlockAssembler | None
+    mining: MiningParts | None
     indexer: IndexerService | None
     rich_indexer: RichIndexerService | None
     services: Services
@@ -137,7 +139,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         chain = ChainService(writer)
         stack.callback(chain.close)
         settings = config.file
-        events = EventBus()
+        events, tip_signal = EventBus(), TipSignal(chain)
         pool, rejects = _open_pool(config, chain, writer.scripts, clock, events, stack)
         network, onion, libp2p = _open_network(config, consensus, clock.now_ms)
         operator_scripts = OperatorScripts(settings.notify)
@@ -164,6 +166,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
         assembler = None
         if miner_config is not None:
             assembler = BlockAssembler(chain, pool.pool, miner_config, clock.now_ms, lane)
+        mining = open_mining(config, chain, pool.pool, assembler, tip_signal, clock.now_ms)
         chain.listen(publish_blocks(events))
         news = _open_news(lane, logs, stack)
         news.listen(events)
@@ -177,6 +180,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
             clock=clock,
             filters=filters,
             miner=assembler,
+            stratum=None if mining is None else mining.stratum,
             testing=chain if _has_test_methods(config, consensus) else None,
             extra_well_known=config.extra_well_known(),
             indexer=indexer,
@@ -205,6 +209,7 @@ def open_node(config: Config, logs: LogControl | None = None) -> Iterator[Node]:
             libp2p=libp2p,
             filters=filters,
             assembler=assembler,
+            mining=mining,
             indexer=indexer,
             rich_indexer=rich_indexer,
             services=services,
@@ -319,6 +324,7 @@ def _measure(node: Node) -> None:
         measure_libp2p(metrics, node.libp2p)
     measure_sync(metrics, node.progress.progress, lambda: node.protocols.sync)
     node_metrics.measure_relay(metrics, node.relay_figures)
+    node_metrics.measure_stratum(metrics, node.services.stratum)
     if node.indexer is not None:
         node_metrics.measure_indexer(metrics, node.indexer)
     elif node.rich_indexer is not None:
@@ -335,7 +341,8 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
     try:
         async with node.tasks as tasks:
             _start_tasks(node, tasks, mine=mine)
-            peers = _peers_share(node.config, connections)
+            miners = miners_share(node.mining, connections)
+            peers = _peers_share(node.config, connections - miners)
             rpc = RpcParts(
                 node.config,
                 node.services,
@@ -348,7 +355,8 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
             async with (
                 _network(node, tasks, peers),
                 serving_figures(rpc),
-                serving_rpc(rpc, connections - peers) as address,
+                serving_miners(node.mining, tasks, miners),
+                serving_rpc(rpc, connections - miners - peers) as address,
             ):
                 try:
                     yield address
@@ -459,19 +467,12 @@ async def serve(
             address = shown_address(host, port)
             with node.chain.view() as view:
                 tip = view.tip_header()
-            sys.stdout.write(banner(config, node.consensus, tip, address, peer_addresses(node), mine=mine))
+            listening = Listening(address, peer_addresses(node.network, node.libp2p), miner_addresses(node.mining))
+            sys.stdout.write(banner(config, node.consensus, tip, listening, mine=mine))
             sys.stdout.flush()
             with node.progress.on_terminal():
                 await node.tasks.until(stop)
     log.info("stopped")
-
-
-def peer_addresses(node: Node) -> list[str]:
-    """Where peers may connect by TCP and by libp2p, with this node's ids."""
-    layer = node.network.layer
-    found = () if layer is None else layer.own.listening
-    own = [str(address) for address in found if address.transport is AddressTransport.TCP]
-    return own if node.libp2p is None else [*own, *node.libp2p.configured]
 
 
 def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -13,6 +13,9 @@ from ckb_node.chain.service import ChainService
 from ckb_node.runtime.events import EventBus
 from ckb_node.runtime.metrics import Metrics
 from ckb_node.runtime.tasks import Fault
+from ckb_node.stratum.found import Outcome
+from ckb_node.stratum.service import StratumService
+from ckb_node.stratum.shares import Verdict
 from ckb_node.sync.relay.blocks import RelayFigures
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.events import TransactionAdmitted, TransactionProposed, TransactionRejected
@@ -98,6 +101,36 @@ def measure_relay(metrics: Metrics, figures: RelayFigures) -> None:
     metrics.gauge("ckb_relay_cb_completed", "Those that peers' answers completed", lambda: figures.completed)
     collisions = "ckb_relay_transaction_short_id_collide"
     metrics.gauge(collisions, "Short ids that meant another transaction here", lambda: figures.collisions)
+
+
+def measure_stratum(metrics: Metrics, stratum: StratumService | None) -> None:
+    """Miners, their shares and the blocks that they found."""
+    if stratum is None:
+        return
+    desk = stratum.desk
+    metrics.gauge("ckb_stratum_connections", "Connections of miners", lambda: stratum.connection_count)
+    metrics.gauge("ckb_stratum_refused_connections", "Refused since the start", lambda: stratum.gate.refused)
+    metrics.gauge("ckb_stratum_banned_addresses", "Addresses that are kept away", lambda: stratum.gate.banned_count)
+    metrics.totals("ckb_stratum_miners", "Working miners by dialect", "dialect", stratum.dialects)
+    metrics.totals(
+        "ckb_stratum_shares",
+        "Shares since the start",
+        "verdict",
+        lambda: {verdict.name.lower(): desk.workers.counts[verdict] for verdict in Verdict},
+    )
+    metrics.gauge("ckb_stratum_hashrate", "Of all miners, by their shares (hashes a second)", stratum.hashrate)
+    metrics.gauge("ckb_stratum_jobs", "Jobs sent since the start", lambda: desk.jobs_sent)
+    metrics.gauge("ckb_stratum_found_blocks", "Blocks that miners found since the start", lambda: desk.found.total)
+    metrics.gauges(
+        "ckb_stratum_blocks",
+        "What became of the last blocks that miners found",
+        "outcome",
+        {outcome.name.lower(): partial(_outcome_count, stratum, outcome) for outcome in Outcome},
+    )
+
+
+def _outcome_count(stratum: StratumService, outcome: Outcome) -> int:
+    return stratum.outcomes()[outcome]
 
 
 class MeasuredIndexer(Protocol):

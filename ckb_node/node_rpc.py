@@ -87,7 +87,7 @@ async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[Addres
         changes = await stack.enter_async_context(asyncio.TaskGroup())
         dispatcher = build_dispatcher(parts, changes)
         parts.tasks.start_restartable("events of subscriptions", parts.news.run)
-        with _told(parts.config.rpc_address, "RPC"):
+        with told_address(parts.config.rpc_address, "RPC"):
             listening = serving(
                 parts.tasks, dispatcher, *parts.config.rpc_address, limits, policy, is_busy=parts.is_busy
             )
@@ -96,13 +96,13 @@ async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[Addres
         server.routes["GET", "/health"] = health_route(parts.faults)
         guards = {"http": server.guard}
         if ws is not None:
-            with _told(ws, "RPC by WebSocket"):
+            with told_address(ws, "RPC by WebSocket"):
                 upgrading = serving(parts.tasks, dispatcher, *ws, wide, policy, hub, parts.is_busy)
                 sockets = await stack.enter_async_context(upgrading)
             guards["ws"] = sockets.guard
             _log_listening("WebSocket", sockets.address)
         if tcp is not None:
-            with _told(tcp, "RPC by TCP"):
+            with told_address(tcp, "RPC by TCP"):
                 lines = await stack.enter_async_context(serving_lines(parts.tasks, dispatcher, hub, *tcp, wide))
             guards["tcp"] = lines.guard
             _log_listening("TCP", lines.address)
@@ -140,7 +140,7 @@ async def serving_figures(parts: RpcParts) -> AsyncIterator[None]:
         yield
         return
     async with contextlib.AsyncExitStack() as stack:
-        with _told(address, "Prometheus"):
+        with told_address(address, "Prometheus"):
             listening = serving_metrics(parts.tasks, parts.metrics, *address, parts.config.origin_policy())
             host, port = await stack.enter_async_context(listening)
         log.info("figures for Prometheus are open", address=f"http://{shown_address(host, port)}/metrics")
@@ -148,7 +148,7 @@ async def serving_figures(parts: RpcParts) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _told(address: Address, purpose: str) -> Iterator[None]:
+def told_address(address: Address, purpose: str) -> Iterator[None]:
     """What a person should read when an address cannot be had. Raises ListenError."""
     host, port = address
     where = f"cannot listen on {shown_address(host, port)} for {purpose}"

@@ -39,6 +39,8 @@ from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.genesis.obtain import obtain_consensus
 from ckb_node.net.settings import DEFAULT_P2P_PORT
 from ckb_node.runtime.text_file import decode
+from ckb_node.stratum.settings import DEFAULT_PORT as STRATUM_PORT
+from consensus.params import PowFunc
 
 
 @click.group(cls=NodeGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,6 +82,14 @@ def _list_chains(context: click.Context, _: click.Parameter, value: bool) -> Non
 @click.option("--ba-message", help="Message in mined blocks, 0x-prefixed hex.")
 @click.option("--genesis-message", help="Message in the genesis block of a dev chain; by default the time.")
 @click.option(
+    "--pow",
+    "pow_name",
+    type=click.Choice([each.value for each in PowFunc]),
+    default=PowFunc.DUMMY.value,
+    show_default=True,
+    help="Of a dev chain: Dummy is a pause, the others are for miners.",
+)
+@click.option(
     "--system-cells",
     type=click.Path(path_type=Path),
     help="Directory with the public chains' system cells, for a dev chain that uses them.",
@@ -93,6 +103,7 @@ def init(
     p2p_port: int | None,
     ba_account: str | None,
     ba_arg: tuple[str, ...],
+    pow_name: str,
     genesis: GenesisOptions,
     **options: Any,
 ) -> None:
@@ -111,6 +122,7 @@ def init(
         log_to_file=log_to != "stdout",
         log_to_stdout=log_to != "file",
         ba_args=ba_arg,
+        pow_func=PowFunc(pow_name),
         p2p_port=_free_port_for_dev(options["chain"], options["rpc_port"]) if p2p_port is None else p2p_port,
         spec_text=spec_text,
         genesis_sources=genesis.sources,
@@ -163,6 +175,14 @@ def run(
 @click.option("--interval", type=SECONDS, help="Seconds between blocks; by default as configured.")
 @click.option("--rpc-port", type=click.IntRange(0, 65535), help="Instead of the configured one; at first 8114.")
 @click.option("--p2p-port", type=click.IntRange(0, 65535), help="For peers, instead of the configured one.")
+@click.option(
+    "--stratum",
+    is_flag=False,
+    flag_value=STRATUM_PORT,
+    type=click.IntRange(0, 65535),
+    metavar="[PORT]",
+    help=f"Miners of this machine may connect (port {STRATUM_PORT} by default); a new chain is for them (Eaglesong).",
+)
 @spec_check_options
 @click.pass_context
 def dev(
@@ -170,10 +190,12 @@ def dev(
     interval: float | None,
     rpc_port: int | None,
     p2p_port: int | None,
+    stratum: int | None,
     skip_spec_check: bool,
     overwrite_spec: bool,
 ) -> int:
-    """Run a dev chain that mines: the directory is made when it is not there."""
+    """Run a dev chain that mines: the directory is made when it is not there. One whose proof of work is not Dummy
+    waits for miners."""
     root = root_of(context)
     if not has_config(root):
         asked = InitOptions(
@@ -182,6 +204,7 @@ def dev(
             rpc_port=rpc_port or DEFAULT_RPC_PORT,
             p2p_port=_free_port_for_dev("dev", rpc_port or DEFAULT_RPC_PORT) if p2p_port is None else p2p_port,
             ba_args=(MINER_ARG,),
+            pow_func=PowFunc.DUMMY if stratum is None else PowFunc.EAGLESONG,
         )
         init_directory(asked, click.echo, _warn)
     config = load_config(root).with_spec_check(spec_check_of(skip_spec_check, overwrite_spec))
@@ -192,7 +215,10 @@ def dev(
         p2p_port = 0
     if p2p_port is not None:
         config = config.with_p2p_port(p2p_port)
-    return _run(config if interval is None else config.with_interval(interval), mine=True)
+    if stratum is not None:
+        config = config.with_stratum(f"127.0.0.1:{stratum}")
+    is_dummy = config.load_spec()[0].pow_func is PowFunc.DUMMY
+    return _run(config if interval is None else config.with_interval(interval), mine=is_dummy)
 
 
 def _free_port_for_dev(chain: str, rpc_port: int) -> int:

@@ -21,12 +21,16 @@ from ckb_node.runtime.text_file import read_text
 from ckb_node.specs import CELL_PREFIX, bundled_text
 from ckb_node.specs.published import OFFICIAL_CELLS
 from consensus.chainspec.genesis_build import OUTPUT_SIGHASH_ALL, genesis_type_id
+from consensus.params import PowFunc
 
 Say = Callable[[str], None]
 
 PUBKEY_HASH_TEXT_SIZE = 42
 DEFAULT_RPC_PORT = 8114
 MAX_SPEC_BYTES = 1 << 20
+DUMMY_TARGET = 0x2001_0000
+MINED_TARGET = 0x1E01_0000
+"""Some 17 million hashes a block."""
 
 
 class InitError(CommandError):
@@ -49,6 +53,8 @@ class InitOptions:
     ba_hash_type: str = "type"
     ba_message: str | None = None
     genesis_message: str | None = None
+    pow_func: PowFunc = PowFunc.DUMMY
+    """Of a dev chain."""
     import_spec: str | None = None
     """A file, or the spec's own text after `-`, see `spec_text`."""
     spec_text: str | None = None
@@ -66,6 +72,8 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
     """
     if options.chain != "dev" and options.genesis_message is not None:
         raise InitError("a genesis message can only be chosen for dev chains")
+    if options.pow_func is not PowFunc.DUMMY and (options.chain != "dev" or options.import_spec is not None):
+        raise InitError("a proof of work can only be chosen for dev chains that come with the node")
     if options.system_cells is not None and (options.chain != "dev" or options.import_spec is not None):
         raise InitError("system cells can only be chosen for dev chains that come with the node")
     is_there = (options.root / CONFIG_NAME).exists()
@@ -109,6 +117,7 @@ def _config_options(options: InitOptions, warn: Say) -> ConfigOptions:
         log_to_file=options.log_to_file,
         log_to_stdout=options.log_to_stdout,
         block_assembler=_assembler(options, warn),
+        is_mined=options.pow_func is not PowFunc.DUMMY,
     )
 
 
@@ -156,7 +165,7 @@ def _write_spec(options: InitOptions, files: NewFiles, say: Say) -> None:
         text = read_text(Path(options.import_spec), MAX_SPEC_BYTES, only_regular=False)
     else:
         say("Create specs/dev.toml")
-        text = dev_spec_text(options.genesis_message)
+        text = _mined(dev_spec_text(options.genesis_message), options.pow_func)
         if options.system_cells is not None:
             _copy_official_cells(options.system_cells, target.parent / "cells", files, say)
             text = text.replace(f'bundled = "{CELL_PREFIX}', 'file = "cells/')
@@ -182,6 +191,16 @@ def dev_spec_text(message: str | None) -> str:
     if text.count(old) != 1:
         raise InitError("the bundled dev spec has no message to replace")
     return text.replace(old, f"message = {_toml_text(message)}")
+
+
+def _mined(text: str, function: PowFunc) -> str:
+    """The dev spec with this proof of work. The first blocks take a core some seconds each; then it is adjusted."""
+    if function is PowFunc.DUMMY:
+        return text
+    pow_, target = f'func = "{PowFunc.DUMMY.value}"', f"compact_target = {DUMMY_TARGET:#x}"
+    if text.count(pow_) != 1 or text.count(target) != 1:
+        raise InitError("the bundled dev spec has no proof of work to replace")
+    return text.replace(pow_, f'func = "{function.value}"').replace(target, f"compact_target = {MINED_TARGET:#x}")
 
 
 def _toml_text(text: str) -> str:

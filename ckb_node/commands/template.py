@@ -218,6 +218,37 @@ $discovery_local_address
 # of the blake2b hash of a compressed secp256k1 public key. The node's version stands before the message in the blocks
 # that it makes, unless use_binary_version_as_message_prefix = false.
 $block_assembler
+# Who gets each new template: URLs that it is posted to as JSON, with the token as `Authorization: Bearer …` if there is
+# one, and programs that are called with it. Each has so many milliseconds, and then gets the newest one.
+# notify = ["http://127.0.0.1:8888"]
+# notify_auth_token = "…"
+# notify_scripts = ["…"]
+# notify_timeout_millis = 800
+# On one tip templates for these and for [stratum] are made anew this often at most, when they have become better.
+# update_interval_millis = 800
+
+# Miners connect here by stratum; without an address nobody does. Needs [block_assembler].
+# [stratum]
+# listen_address = "0.0.0.0:3333"
+# By TLS, with a certificate and its key as PEM.
+# tls_listen_address = "0.0.0.0:3334"
+# tls_cert_path = "…"
+# tls_key_path = "…"
+# Who is paid for a block: the lock of [block_assembler], or with "user" the address that miners give as their user,
+# ckb1…[.worker].
+# solo_payout = "assembler"
+# Difficulty of the first shares (1 is 2^32 hashes), its bounds, and how often each miner is to find one, in seconds.
+# start_difficulty = 65536
+# min_difficulty = 0.0001
+# max_difficulty = 1000000000000
+# share_interval_secs = 10
+# Shares for the last tip's jobs count for so many milliseconds more.
+# grace_millis = 3000
+# max_connections = 4096
+# max_connections_per_address = 2500
+# Seconds: until a miner that says nothing is disconnected, and how long an address is kept away that sends nonsense.
+# idle_secs = 900
+# ban_secs = 600
 
 [miner]
 # On a chain with Dummy proof of work, mining a block is a pause of so many milliseconds.
@@ -251,6 +282,8 @@ class ConfigOptions:
     chain: str
     is_spec_file: bool
     """The spec lies beside the configuration, not in the program."""
+    is_mined: bool = False
+    """A dev chain whose proof of work is not Dummy: it has no module IntegrationTest."""
     rpc_port: int = 8114
     p2p_port: int = DEFAULT_P2P_PORT
     log_to_file: bool = True
@@ -262,7 +295,9 @@ def config_text(options: ConfigOptions) -> str:
     """The text of config.toml."""
     kind = "file" if options.is_spec_file else "bundled"
     is_dev = options.chain == "dev"
-    modules = _DEV_MODULES if is_dev else _MODULES
+    modules: Sequence[str] = _DEV_MODULES if is_dev else _MODULES
+    if options.is_mined:
+        modules = [each for each in modules if each != "IntegrationTest"]
     return _TEXT.substitute(
         chain=options.chain,
         spec=f'{{ {kind} = "specs/{options.chain}.toml" }}',

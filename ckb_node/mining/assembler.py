@@ -95,6 +95,8 @@ class BlockAssembler:
         self._chain, self._pool, self._config, self._now_ms = chain, pool, config, now_ms
         self._pause_waiting = nullcontext if waiting is None else waiting.paused
         self.uncles = CandidateUncles()
+        self.reserved_bytes = 0
+        """Of a block, left free for a longer lock in its cellbase."""
         self._work_id = 0
         self._settled = SettledMoves()
         self._was_refused = False
@@ -133,7 +135,7 @@ class BlockAssembler:
             if template is None or state != self._state:
                 inputs = self._inputs()
                 with self._pause_waiting():
-                    built = await self._chain.run_in_reader(self._build_or_empty, inputs)
+                    built = await self._chain.run_in_reader(self._build_or_empty, inputs, self._settled)
                 template = built.template
                 self._template, self._state = template, state
                 if self._pool.reader is inputs.reader:
@@ -156,6 +158,13 @@ class BlockAssembler:
     def _time_of(self, template: BlockTemplate) -> int:
         return max(self._now_ms(), template.current_time)
 
+    async def empty_template(self) -> BlockTemplate:
+        """A template on the newest tip with nothing but a cellbase; the pool need not have followed the chain yet."""
+        self._work_id += 1
+        inputs = _TemplateInputs(self._chain.view(), (), (), (), self._work_id, may_reuse=False)
+        template = (await self._chain.run_in_reader(self._build, inputs, SettledMoves())).template
+        return template.at(max(self._now_ms(), template.current_time))
+
     def _inputs(self) -> _TemplateInputs:
         """The pool's own view of the chain, so that what it offers is of that very state."""
         self._work_id += 1
@@ -172,18 +181,18 @@ class BlockAssembler:
             may_reuse=not (self._pool.is_moving or was_refused),
         )
 
-    def _build_or_empty(self, inputs: _TemplateInputs) -> _Built:
+    def _build_or_empty(self, inputs: _TemplateInputs, settled: SettledMoves) -> _Built:
         """In a worker thread: a full block takes longer than the event loop may wait.
 
         Whatever the pool and old blocks inputs: a template without them is better than none.
         """
         try:
-            return self._build(inputs)
+            return self._build(inputs, settled)
         except (CkbError, ArithmeticError, LookupError, ValueError) as error:
             log.error("the block template goes without transactions and uncles", reason=str(error))  # noqa: TRY400
-            return self._build(replace(inputs, pending=(), candidates=(), uncles=()))
+            return self._build(replace(inputs, pending=(), candidates=(), uncles=()), settled)
 
-    def _build(self, inputs: _TemplateInputs) -> _Built:
+    def _build(self, inputs: _TemplateInputs, settled: SettledMoves) -> _Built:
         """`current_time` is the least that the block may have."""
         consensus, reader = self._chain.consensus, inputs.reader
         parent = reader.tip_header()
@@ -198,12 +207,12 @@ class BlockAssembler:
             proposals=choose_proposals(inputs.pending, uncles, consensus.max_block_proposals),
             extension=build_extension(consensus, parent, reader),
         )
-        room = consensus.max_block_bytes - base.size_without_uncle_proposals()
+        room = consensus.max_block_bytes - base.size_without_uncle_proposals() - self.reserved_bytes
         entries = select_for_block(inputs.candidates, room, consensus.max_block_cycles)
-        self._settled.move_to(reader)
+        settled.move_to(reader)
         if not inputs.may_reuse:
-            self._settled.clear()
-        entries, moves, impossible = committable(consensus, base, entries, reader, self._settled)
+            settled.clear()
+        entries, moves, impossible = committable(consensus, base, entries, reader, settled)
         template = BlockTemplate(
             version=draft.version,
             compact_target=draft.compact_target,
@@ -221,6 +230,7 @@ class BlockAssembler:
             work_id=inputs.work_id,
             dao=dao_field_after(consensus, parent, epoch, moves),
             extension=base.extension,
+            fees=sum(entry.fee for entry in entries),
         )
         return _Built(template, impossible)
 

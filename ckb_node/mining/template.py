@@ -54,6 +54,8 @@ class BlockTemplate:
     work_id: int
     dao: bytes
     extension: bytes | None = None
+    fees: int = 0
+    """Shannons of its transactions; 0 in one that came as JSON."""
     text: list[bytes] = field(default_factory=list, compare=False, repr=False)
     """Its JSON before and behind the time, once it was asked for."""
 

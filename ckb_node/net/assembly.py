@@ -8,8 +8,8 @@ from pathlib import Path
 import structlog
 
 from ckb_node.net import addresses
-from ckb_node.net.operator_scripts import OperatorScript
 from ckb_node.net.settings import AlertSignatureSection, NetworkSection
+from ckb_node.runtime.operator_script import OperatorScript
 from ckb_node.runtime.settings import ConfigError
 from ckb_node.sync.facts import SyncFacts
 from ckb_node.sync.service import SyncService

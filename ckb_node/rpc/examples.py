@@ -196,6 +196,52 @@ _SPENDER = {
     "block_hash": _BLOCK_HASH,
     "tx_index": "0x1",
 }
+_SHARES = {
+    "accepted": "0x1f4",
+    "block": "0x1",
+    "stale": "0x2",
+    "low_difficulty": "0x0",
+    "duplicate": "0x0",
+    "unknown_job": "0x0",
+}
+_STRATUM_STATUS: dict[str, Any] = {
+    "listening": [{"address": "127.0.0.1:3333", "tls": False}],
+    "connections": "0x2",
+    "refused_connections": "0x0",
+    "banned_addresses": "0x0",
+    "miners": {"k7": "0x1", "common": "0x1"},
+    "workers": "0x2",
+    "hashrate": "0x39a4c3d18000",
+    "shares": _SHARES,
+    "jobs_sent": "0x2ee",
+    "job": {
+        "job_id": "2c1f09ab",
+        "number": "0x401",
+        "parent_hash": _BLOCK_HASH,
+        "transactions": "0x1",
+        "proposals": "0x3",
+        "uncles": "0x0",
+    },
+    "found_blocks": "0x1",
+    "outcomes": {"main": "0x1", "uncle": "0x0", "orphaned": "0x0", "refused": "0x0", "under_way": "0x0"},
+}
+_WORKER: dict[str, Any] = {
+    "name": "rig1",
+    "connections": "0x1",
+    "hashrate": "0x39a4c3d18000",
+    "difficulty": 147456.5,
+    "hashes": "0x8000000000000",
+    "shares": _SHARES,
+    "last_share": "0x18a1f5a1c00",
+}
+_FOUND_BLOCK = {
+    "number": "0x400",
+    "hash": _BLOCK_HASH,
+    "worker": "rig1",
+    "time": "0x18a1f5a1c00",
+    "outcome": "main",
+    "error": None,
+}
 _TX_FATE: dict[str, Any] = {
     "state": "gap",
     "summary": "Block 1024 proposed it, blocks 1026 to 1034 may commit it; 2 of 7 pay better.",
@@ -402,6 +448,9 @@ _OTHERS = {
     "send_alert": Example([_ALERT], None),
     "get_block_template": Example([None, None, None], _TEMPLATE),
     "submit_block": Example(["0x0", _BLOCK], _BLOCK_HASH),
+    "stratum.status": Example([], _STRATUM_STATUS),
+    "stratum.workers": Example(["0xa"], [_WORKER]),
+    "stratum.blocks": Example(["0xa"], [_FOUND_BLOCK]),
     "get_blockchain_info": Example([], _CHAIN_INFO),
     "get_deployments_info": Example([], _DEPLOYMENTS),
     "dry_run_transaction": Example([_TX], {"cycles": "0x219"}),

@@ -21,6 +21,7 @@ from ckb_node.rpc.outputs_validator import WellKnownScripts
 from ckb_node.rpc.overview import Overview
 from ckb_node.runtime.lane import Lane, Slices
 from ckb_node.runtime.log_control import LogControl
+from ckb_node.stratum.service import StratumService
 from ckb_node.sync.state import SyncState
 from ckb_node.txpool.explain import Explainer
 from ckb_node.txpool.views import (
@@ -391,6 +392,7 @@ class Services:
     clock: Clock
     filters: FilterService | None = None
     miner: MinerService | None = None
+    stratum: StratumService | None = None
     testing: TestingService | None = None
     extra_well_known: WellKnownScripts = field(default_factory=WellKnownScripts)
     indexer: IndexerService | None = None

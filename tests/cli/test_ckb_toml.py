@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from ckb_node.ckb_toml import CKB_TOML, REFUSED, WITHOUT_EFFECT, log_filter, tell_unused
+from ckb_node.ckb_toml import CKB_TOML, WITHOUT_EFFECT, log_filter, tell_unused
 from ckb_node.config import CONFIG_NAME, Config, has_config, load_config, parse_config
 from ckb_node.net.addresses import bootnodes
 from ckb_node.rpc.registry import Module
@@ -154,8 +154,6 @@ def test_our_own_file_goes_first(tmp_path: Path) -> None:
 def test_each_key_without_effect_is_told_if_it_asks_for_something(tmp_path: Path, key: str) -> None:
     *sections, name = key.split(".")
     text = (f"[{'.'.join(sections)}]\n" if sections else "") + f"{name} = NEW\n"
-    if sections == ["block_assembler"]:
-        text += f'code_hash = "{SIGHASH}"\nargs = "0x"\nhash_type = "type"\n'
     for config in (load(tmp_path, text.replace("NEW", "77")), load(tmp_path, text.replace("NEW", '"text"'))):
         assert [each.key for each in config.unused] == [key]
         with capture_logs() as logs:
@@ -166,13 +164,15 @@ def test_each_key_without_effect_is_told_if_it_asks_for_something(tmp_path: Path
         assert load(tmp_path, text.replace("NEW", nothing)).unused == []
 
 
-@pytest.mark.parametrize("key", REFUSED)
-def test_what_an_operator_would_miss_is_refused(tmp_path: Path, key: str) -> None:
-    section, name = key.split(".")
-    ours = f'[{section}]\ncode_hash = "{SIGHASH}"\nargs = "0x"\nhash_type = "type"\n{name} = '
-    with pytest.raises(ConfigError, match=rf"ckb\.toml: {key}: .*get_block_template"):
-        load(tmp_path, f'{ours}["http://127.0.0.1:1"]')
-    assert load(tmp_path, f"{ours}[]").file.block_assembler is not None
+def test_who_is_told_of_templates_is_read(tmp_path: Path) -> None:
+    text = f'[block_assembler]\ncode_hash = "{SIGHASH}"\nargs = "0x"\nhash_type = "type"\n'
+    text += 'notify = ["http://127.0.0.1:1"]\nnotify_scripts = ["a.sh"]\nupdate_interval_millis = 500\n'
+    config = load(tmp_path, f"{text}notify_timeout_millis = 300\n")
+    section = config.file.block_assembler
+    assert section is not None
+    assert (section.notify, section.notify_scripts) == (["http://127.0.0.1:1"], ["a.sh"])
+    assert (section.update_interval_millis, section.notify_timeout_millis) == (500, 300)
+    assert config.unused == []
 
 
 @pytest.mark.parametrize(

@@ -397,9 +397,9 @@ async def test_building_does_not_hold_the_loop_up(monkeypatch: pytest.MonkeyPatc
         assembler, may_go_on = funds.dev.assembler, threading.Event()
         build = assembler._build
 
-        def slow(inputs: Any) -> Any:
+        def slow(inputs: Any, settled: SettledMoves) -> Any:
             assert may_go_on.wait(10)
-            return build(inputs)
+            return build(inputs, settled)
 
         monkeypatch.setattr(assembler, "_build", slow)
         building = asyncio.get_running_loop().create_task(assembler.block_template())

@@ -22,7 +22,7 @@ async def mine_empty(funds: Funds) -> None:
     """A block that neither proposes nor commits."""
     assembler = funds.dev.assembler
     inputs = replace(assembler._inputs(), pending=(), candidates=(), uncles=())
-    await funds.dev.chain.submit_block(assembler._build(inputs).template.to_block())
+    await funds.dev.chain.submit_block(assembler._build(inputs, assembler._settled).template.to_block())
 
 
 def count_found(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:

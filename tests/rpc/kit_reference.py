@@ -64,5 +64,8 @@ replaces the same ones. It does not run those about fees, nor those of the index
 OWN = {
     "explain.transaction": "why a transaction is not committed yet: its state, what it waits for, who pays better",
     "explain.cell": "what spent a cell and where; needs module Indexer or RichIndexer for cells that blocks spent",
+    "stratum.status": "miners, hashrate, shares, job and blocks of the stratum server",
+    "stratum.workers": "its workers: hashrate, difficulty, shares",
+    "stratum.blocks": "blocks that its miners found, and what became of them",
     "rpc.discover": "the OpenRPC document of the methods that are open",
 }

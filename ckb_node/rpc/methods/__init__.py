@@ -18,6 +18,7 @@ from ckb_node.rpc.methods import (
     net,
     pool,
     stats,
+    stratum,
     subscription,
     terminal,
 )
@@ -27,6 +28,7 @@ OWN_MODULES: Iterable[Methods] = (
     net.METHODS,
     pool.METHODS,
     miner.METHODS,
+    stratum.METHODS,
     chain_blocks.METHODS,
     chain_transactions.METHODS,
     chain_rewards.METHODS,

@@ -1,0 +1,146 @@
+"""Templates for whoever must always have the newest: an empty one at once on each new tip, the full one right after,
+and a better one when transactions or uncles make it worth while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ckb_node.chain.events import ChainChanged
+from ckb_node.chain.service import ChainService
+from ckb_node.mining.assembler import BlockAssembler
+from ckb_node.mining.template import BlockTemplate
+from ckb_node.txpool.pool import TxPool
+
+MOST_KEPT_S: Final = 60.0
+"""A template is made anew after so long, if only for its time."""
+BULK_PAUSE_S: Final = 1.0
+"""Between templates while blocks are written in bulk: nobody mines on those."""
+BETTER_FEES: Final = 1.02
+MORE_PROPOSALS: Final = 20
+"""Of so many proposals one more is worth a new template."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshTemplate:
+    """`is_short`: it has no transactions, proposals and uncles."""
+
+    template: BlockTemplate
+    is_short: bool
+
+
+Listener = Callable[[FreshTemplate, Callable[[], bool]], Awaitable[None]]
+"""Spreads a template; it may stop when the second, called, says that there is another tip."""
+
+
+class TipSignal:
+    """Set when the tip has moved. Listens to the chain before the pool does, so that nobody waits for the pool."""
+
+    def __init__(self, chain: ChainService) -> None:
+        self.moved: Final = asyncio.Event()
+        self.count = 0
+        chain.listen(self._on_change)
+
+    def _on_change(self, _: ChainChanged) -> None:
+        self.count += 1
+        self.moved.set()
+
+
+class TemplateFeed:
+    """Made after the pool, so that it hears of a new tip when the pool has followed. `run` works until cancelled."""
+
+    def __init__(
+        self,
+        chain: ChainService,
+        pool: TxPool,
+        assembler: BlockAssembler,
+        signal: TipSignal,
+        now_ms: Callable[[], int],
+        interval_s: float,
+    ) -> None:
+        """`interval_s`: between two templates on the same tip."""
+        self._chain, self._pool, self._assembler, self._signal = chain, pool, assembler, signal
+        self._now_ms: Final = now_ms
+        self._interval_s: Final = interval_s
+        self._followed: Final = asyncio.Event()
+        self._followed_count = 0
+        self._listeners: Final[list[Listener]] = []
+        self._last: BlockTemplate | None = None
+        self._seen: tuple[int, int] | None = None
+        chain.listen(self._on_followed)
+
+    def _on_followed(self, _: ChainChanged) -> None:
+        self._followed_count += 1
+        self._followed.set()
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with each template. The next is not begun before it has returned: a thread that makes one
+        would hold up what is sent of this one."""
+        self._listeners.append(listener)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Somebody listens."""
+        return bool(self._listeners)
+
+    async def run(self) -> None:
+        """Raises what the making of a template raises: StorageError and the like."""
+        self._signal.moved.set()
+        while True:
+            if await _is_set_within(self._signal.moved, self._interval_s):
+                await self._on_new_tip()
+            else:
+                await self._refresh()
+
+    async def _on_new_tip(self) -> None:
+        self._signal.moved.clear()
+        short = await self._assembler.empty_template()
+        await self._tell(FreshTemplate(short, is_short=True))
+        if self._chain.is_taking_runs:
+            await asyncio.sleep(BULK_PAUSE_S)
+            return
+        self._followed.clear()
+        if self._followed_count < self._signal.count:
+            await _is_set_within(self._followed, self._interval_s)
+        if not self._signal.moved.is_set():
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        """Tell of the full template, if there is more in it than in the last one."""
+        version = self._pool.version, self._assembler.uncles.version
+        last = self._last
+        if last is None or (version == self._seen and not self._is_old(last)):
+            return
+        template = await self._assembler.block_template()
+        self._seen = version
+        if template.parent_hash == last.parent_hash and (is_worth_it(last, template) or self._is_old(last)):
+            await self._tell(FreshTemplate(template, is_short=False))
+
+    def _is_old(self, template: BlockTemplate) -> bool:
+        return self._now_ms() - template.current_time > MOST_KEPT_S * 1000
+
+    async def _tell(self, fresh: FreshTemplate) -> None:
+        self._last = fresh.template
+        for listener in self._listeners:
+            await listener(fresh, self._signal.moved.is_set)
+
+
+def is_worth_it(last: BlockTemplate, template: BlockTemplate) -> bool:
+    """Miners lose a moment with each job: fees, proposals or uncles must have become more."""
+    if [each.uncle.hash for each in last.uncles] != [each.uncle.hash for each in template.uncles]:
+        return True
+    if template.fees > last.fees * BETTER_FEES:
+        return True
+    more = len(set(template.proposals).difference(last.proposals))
+    return more * MORE_PROPOSALS > len(last.proposals)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
