@@ -11,8 +11,9 @@ from libp2p.network.stream.exceptions import StreamEOF
 from network.libp2p.child.pipe import Pipe
 from network.libp2p.messages import CREDIT, MAX_PIECE, Closed, Credit, Data
 
-WINDOW_POLL: Final = 0.005
-"""Seconds between two looks whether the peer has widened its window; the library gives up after 5 s, the node later."""
+FIRST_LOOK, LONGEST_LOOK = 0.0005, 0.02
+"""Seconds between looks whether the peer has widened its window, of which the library tells nobody; each is twice as
+long as the one before. The library gives up after 5 s, the node later."""
 CLOSE_WAIT: Final = 5.0
 """Seconds for the peer to close its side, too."""
 CREDIT_PIECE: Final = CREDIT // 4
@@ -109,8 +110,10 @@ class PeerStream:
         muxed = self._stream.muxed_stream
         at = 0
         while at < len(data):
+            pause = FIRST_LOOK
             while muxed.send_window <= 0:
-                await trio.sleep(WINDOW_POLL)
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_LOOK)
                 if muxed.closed or muxed.send_closed:
                     raise trio.BrokenResourceError
             piece = data[at : at + muxed.send_window]
