@@ -1,4 +1,5 @@
-"""Thousands of random questions to both indexers of both programs, on a chain with a fork, deposits and many cells.
+"""Ten thousand random questions to both programs, half of them to either indexer, on a chain with a fork, deposits and
+many cells.
 
 CKB_INTEROP_ROUNDS makes it longer. In the rich indexer cursors are each program's own, and the order within a
 transaction is not defined.
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests.interop.kit_answers import assert_equal_answers
 from tests.interop.kit_chain import COUNTS, mirror_of
 from tests.interop.kit_indexer_scene import Scene, has_high_prefix, sorted_objects, unequal_answers
 from tests.interop.kit_json import Json, ask
+from tests.interop.kit_random_reads import RandomReads
 from tests.support.nodes.process import RpcClient
 from tests.support.nodes.reference import CELLS, pair_of_nodes, spec_text
 
@@ -38,6 +41,12 @@ def test_random_questions(scene: tuple[Scene, bool]) -> None:
     found, objects = unequal_answers(made, CALLS, rich=rich)
     assert objects > 10 * CALLS
     assert not found, "\n".join(found[:40])
+
+
+def test_random_reads(scene: tuple[Scene, bool]) -> None:
+    """Of all that the other modules tell of this chain."""
+    made, _ = scene
+    assert_equal_answers(made.mirror.pair, RandomReads(made, "reads").requests(CALLS))
 
 
 def test_pages(scene: tuple[Scene, bool]) -> None:

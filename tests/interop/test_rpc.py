@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from consensus.types.blockchain import OutPoint
-from tests.interop.kit_chain import COUNTS, Mirror, mirror_of, wait_until
+from tests.interop.kit_answers import assert_equal_answers, same_refusal
+from tests.interop.kit_chain import Mirror, mirror_of, wait_until
 from tests.interop.kit_chain_requests import chain_requests
 from tests.interop.kit_dao import Deposit
 from tests.interop.kit_facts import Facts, Request
 from tests.interop.kit_indexer_requests import indexer_requests
-from tests.interop.kit_json import Json, ask, differences, hexed, sent_block, transaction_json
+from tests.interop.kit_json import Json, differences, hexed, sent_block, transaction_json
 from tests.interop.kit_mirror import assert_same_filters, tip_hash
 from tests.interop.kit_other_requests import other_requests
 from tests.interop.kit_transaction_requests import pool_requests, proof_checks, send_requests, transaction_requests
@@ -27,51 +26,6 @@ from tests.support.nodes.reference import CELLS, Pair, pair_of_nodes, spec_text
 pytestmark = pytest.mark.timeout(600)
 
 BLOCKS = 30
-
-# What may differ, as expressions over "method path".
-VOLATILE = (
-    r".*\.(time_added_to_pool|timestamp_added|last_txs_updated_at)",
-    r"get_raw_tx_pool .*\.timestamp",
-    r"get_pool_tx_detail_info .*\.timestamp",
-    r"get_block_template .*\.(work_id|current_time|cellbase\.data\.witnesses\[0\])",
-    r"local_node_info .*\.(version|node_id|addresses|protocols).*",  # compared by test_network
-    r"sync_state .*\.best_known_block_(number|timestamp)",
-)
-# Where ours answers on purpose otherwise; said in docs or in the test's comment.
-ACCEPTED = (
-    r"get_banned_addresses ",  # a network with host bits keeps them there
-    r"(add|remove)_node ",  # the library's words about a bad address
-)
-PARAMETERS_REFUSED = re.compile(r"Invalid param|Missing required parameter")
-
-
-def disagreements(pair: Pair, method: str, params: Any) -> Iterator[str]:
-    theirs, ours = (ask(rpc, method, params) for rpc in (pair.reference.rpc, pair.ours.rpc))
-    for answer in (theirs, ours):
-        if method == "get_block_template" and "result" in answer:
-            answer["result"]["proposals"].sort()
-    if isinstance(params, dict) and "error" in theirs:
-        return  # ours takes named parameters too
-    if "error" in theirs and "error" in ours and _same_refusal(theirs["error"], ours["error"]):
-        return
-    for difference in differences(theirs, ours):
-        place = f"{method} {difference.partition(':')[0]}"
-        if not any(re.fullmatch(each, place) for each in VOLATILE) and not any(
-            re.match(each, f"{method} ") for each in ACCEPTED
-        ):
-            yield f"{method} {json.dumps(params)[:200]}\n    {difference}"
-
-
-def _same_refusal(theirs: Json, ours: Json) -> bool:
-    """Parameters that no method saw are refused by each JSON library in its own words, under the same code.
-
-    Ours may say more after the reference's own text: the name of an unknown method, the values that are allowed.
-    """
-    if theirs["code"] != ours["code"] or theirs["code"] not in (-32601, -32602):
-        return False
-    return all(PARAMETERS_REFUSED.match(error["message"]) for error in (theirs, ours)) or (
-        ours["message"].startswith(theirs["message"]) and theirs.get("data") == ours.get("data")
-    )
 
 
 @pytest.fixture(scope="module")
@@ -128,16 +82,6 @@ def proofs(pair: Pair, facts: Facts) -> Iterator[Request]:
     return proof_checks(facts, proof, both)
 
 
-def assert_equal_answers(pair: Pair, requests: Iterator[Request]) -> None:
-    found: list[str] = []
-    asked = 0
-    for method, params in requests:
-        asked += 1
-        found += disagreements(pair, method, params)
-    COUNTS["RPC answers"] += asked
-    assert not found, f"{len(found)} of {asked}:\n" + "\n".join(found)
-
-
 def test_blocks_and_headers(scene: tuple[Mirror, Facts]) -> None:
     assert_equal_answers(scene[0].pair, chain_requests(scene[1]))
 
@@ -191,7 +135,7 @@ BODIES = (
 @pytest.mark.parametrize("body", BODIES)
 def test_requests_in_form(scene: tuple[Mirror, Facts], body: bytes) -> None:
     theirs, ours = (_parsed(rpc.post(body)) for rpc in (scene[0].pair.reference.rpc, scene[0].pair.ours.rpc))
-    found = [each for pair in _answers(theirs, ours) if not _are_same_refusals(*pair) for each in differences(*pair)]
+    found = [each for pair in _answers(theirs, ours) if not _aresame_refusals(*pair) for each in differences(*pair)]
     assert not found, f"{body!r}: " + "\n".join(found)
 
 
@@ -202,10 +146,10 @@ def _answers(theirs: Json, ours: Json) -> list[tuple[Json, Json]]:
     return [(theirs, ours)]
 
 
-def _are_same_refusals(theirs: Json, ours: Json) -> bool:
+def _aresame_refusals(theirs: Json, ours: Json) -> bool:
     if not all(isinstance(each, dict) and each.keys() == {"jsonrpc", "id", "error"} for each in (theirs, ours)):
         return False
-    return theirs["id"] == ours["id"] and _same_refusal(theirs["error"], ours["error"])
+    return theirs["id"] == ours["id"] and same_refusal(theirs["error"], ours["error"])
 
 
 def _parsed(answer: bytes) -> Json:
