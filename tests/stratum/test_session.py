@@ -60,7 +60,7 @@ class Speaker:
             return self.miner.ask("ckb_submitWork", {"pow_hash": job, "nonce": hex(nonce)}, 9)
         digits = nonce.to_bytes(FIELDS[self.dialect][1], "big").hex()
         rest = ["00" * 4, "00" * 4, digits] if self.dialect == "goldshell" else [digits]
-        return self.miner.ask("mining.submit", [user or self.user, job, *rest], 9)
+        return self.miner.ask("mining.submit", [self.user if user is None else user, job, *rest], 9)
 
     def code(self, answers: list[dict[str, Any]]) -> int:
         """Of the one refusal that came."""
@@ -146,6 +146,16 @@ def test_a_share_of_somebody_else(dialect: str) -> None:
     speaker = Speaker(bench, dialect)
     assert speaker.code(speaker.submit(1, user="somebody")) == 24
     assert bench.solved == []
+
+
+@pytest.mark.parametrize("dialect", FIELDS)
+def test_a_share_without_a_name_is_the_connections(dialect: str) -> None:
+    """As biluohc/cminer hands them in."""
+    bench = Bench(easy_job())
+    speaker = Speaker(bench, dialect, user="rig2.c")
+    assert speaker.submit(1, user="")[0]["result"] is True
+    (worker,) = bench.desk.workers.newest_first()
+    assert worker.name == "rig2.c"
 
 
 def test_who_has_not_subscribed_or_said_who_it_is() -> None:

@@ -191,9 +191,14 @@ class Dialect:
         password = request.items[1] if len(request.items) > 1 else ""
         return request.text(0, "the user", USER_CHARS), password if isinstance(password, str) else ""
 
+    @staticmethod
+    def user_of_share(request: Request) -> str | None:
+        """The first field; some miners (cminer) leave it empty. Raises BadMessageError."""
+        return None if request.items[:1] == [""] else request.text(0, "the user", USER_CHARS)
+
     def read_share(self, request: Request, nonce1: bytes) -> Submitted:
         """Raises BadMessageError."""
-        user, key = request.text(0, "the user", USER_CHARS), request.text(1, "the job", 64)
+        user, key = self.user_of_share(request), request.text(1, "the job", 64)
         nonce2 = hex_bytes(request.items[2] if len(request.items) > 2 else None, "nonce2", NONCE_BYTES)
         if len(nonce1) + len(nonce2) != NONCE_BYTES:
             raise BadMessageError(f"nonce2 must have {NONCE_BYTES - len(nonce1)} bytes")

@@ -19,7 +19,6 @@ from ckb_node.stratum.dialects.dialect import (
     hex_bytes,
     push,
 )
-from ckb_node.stratum.limits import USER_CHARS
 from ckb_node.stratum.nonces import NONCE_BYTES
 from ckb_node.stratum.vardiff import shown_difficulty
 
@@ -52,7 +51,7 @@ class Goldshell(Dialect):
         return [topics, session, NONCE2_BYTES]
 
     def read_share(self, request: Request, nonce1: bytes) -> Submitted:
-        user, key = request.text(0, "the user", USER_CHARS), request.text(1, "the job", 64)
+        user, key = self.user_of_share(request), request.text(1, "the job", 64)
         if len(request.items) < 5:
             raise BadMessageError("a share has five fields")
         nonce = hex_bytes(request.items[4], "the nonce", NONCE_BYTES)
