@@ -83,9 +83,10 @@ bench-indexer: setup
 ## The wire of peers on loopback: rates by size of messages, handshakes, memory of an idle session.
 bench-wire: setup
 	$(BIN)/python -m tests.benches.wire
-## What the miner does: nonces a second, all cores against one. With REFERENCE=<path of a ckb binary> CELLS=<directory with the
-## official ELF files> its miner stands beside it.
+## The stratum server: answers to 2,000 miners, jobs to 500 on new tips. What the miner does: nonces a second, all cores against one. With
+## REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files> its miner stands beside it.
 bench-mining: setup
+	$(BIN)/python -m tests.benches.mining_stratum $(OPTIONS)
 	$(BIN)/python -m tests.benches.mining_miner $(if $(REFERENCE),--reference $(abspath $(REFERENCE)) --cells $(abspath $(CELLS)))
 ## Blocks from `submit_block` to every tip, eight nodes in a line and in a mesh, and what one node takes of that. With
 ## REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files> two nodes of the reference stand among them.
