@@ -13,6 +13,7 @@ import structlog
 from ckb_node.chain.events import BlockDecided, ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.mining.committable import committable
+from ckb_node.mining.recent import RecentBlocks
 from ckb_node.mining.settled import SettledMoves
 from ckb_node.mining.template import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.mining.uncles import MAX_CANDIDATES, CandidateUncles, choose_uncles
@@ -158,10 +159,12 @@ class BlockAssembler:
     def _time_of(self, template: BlockTemplate) -> int:
         return max(self._now_ms(), template.current_time)
 
-    async def empty_template(self) -> BlockTemplate:
+    async def empty_template(self, recent: RecentBlocks | None = None) -> BlockTemplate:
         """A template on the newest tip with nothing but a cellbase; the pool need not have followed the chain yet."""
         self._work_id += 1
-        inputs = _TemplateInputs(self._chain.view(), (), (), (), self._work_id, may_reuse=False)
+        view = self._chain.view()
+        reader = view if recent is None else recent.over(view)
+        inputs = _TemplateInputs(reader, (), (), (), self._work_id, may_reuse=False)
         template = (await self._chain.run_in_reader(self._build, inputs, SettledMoves())).template
         return template.at(max(self._now_ms(), template.current_time))
 

@@ -11,6 +11,7 @@ from typing import Final
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.mining.assembler import BlockAssembler
+from ckb_node.mining.recent import RecentBlocks
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.txpool.pool import TxPool
 
@@ -40,10 +41,14 @@ class TipSignal:
 
     def __init__(self, chain: ChainService) -> None:
         self.moved: Final = asyncio.Event()
+        self.recent: Final = RecentBlocks()
         self.count = 0
+        self._chain: Final = chain
         chain.listen(self._on_change)
 
-    def _on_change(self, _: ChainChanged) -> None:
+    def _on_change(self, change: ChainChanged) -> None:
+        if not self._chain.is_taking_runs:
+            self.recent.note(change)
         self.count += 1
         self.moved.set()
 
@@ -96,7 +101,7 @@ class TemplateFeed:
 
     async def _on_new_tip(self) -> None:
         self._signal.moved.clear()
-        short = await self._assembler.empty_template()
+        short = await self._assembler.empty_template(self._signal.recent)
         await self._tell(FreshTemplate(short, is_short=True))
         if self._chain.is_taking_runs:
             await asyncio.sleep(BULK_PAUSE_S)

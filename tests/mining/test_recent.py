@@ -1,0 +1,53 @@
+"""Blocks that were just attached are not read again for a template's reward; the template is the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ckb_node.mining import recent
+from ckb_node.mining.feed import TipSignal
+from ckb_node.mining.recent import RecentBlocks
+from storage.chain_store import ChainView
+from tests.support.chains.devchain import dev_chain
+from tests.support.chains.funded_pool import funded
+
+
+async def test_templates_are_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over blocks that propose and commit, up to those that pay for it."""
+    async with funded() as funds:
+        signal, assembler = TipSignal(funds.dev.chain), funds.dev.assembler
+        for _ in range(funds.dev.consensus.finalization_delay + 6):
+            if funds.cells:
+                await funds.submit(funds.spend())
+            await funds.dev.mine()
+            plain = await assembler.empty_template()
+            quick = await assembler.empty_template(signal.recent)
+            assert replace(quick, current_time=0, work_id=0) == replace(plain, current_time=0, work_id=0)
+        read: list[bytes] = []
+        block = ChainView.block
+
+        def noted(view: ChainView, block_hash: bytes) -> object:
+            read.append(block_hash)
+            return block(view, block_hash)
+
+        monkeypatch.setattr(ChainView, "block", noted)
+        await assembler.empty_template(signal.recent)
+        assert read == []
+        await assembler.empty_template()
+        assert read
+
+
+async def test_only_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "MAX_RECENT", 2)
+    async with dev_chain() as dev:
+        kept = RecentBlocks()
+        dev.chain.listen(kept.note)
+        blocks = [await dev.mine() for _ in range(3)]
+        assert [kept.get(each.hash) is not None for each in blocks] == [False, True, True]
+        with dev.chain.view() as view:
+            reader = kept.over(view)
+            assert reader.block(blocks[0].hash) == blocks[0]
+            assert reader.tip_header() == view.tip_header()
+            assert reader.block(bytes(32)) is None
