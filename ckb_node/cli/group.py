@@ -40,6 +40,15 @@ _KNOWN: Final = tuple(_EXIT_CODES)
 
 MAX_LINE = 4000
 
+INSTEAD: Final = {
+    "daemon": "a service manager (systemd, a container) keeps `ckb-node run` in the background and stops it by SIGTERM",
+    "help": "say `ckb-node --help` or `ckb-node COMMAND --help`",
+    "migrate": "`ckb-node run` brings an older database of ckb-node up to date; that of ckb is not read",
+    "reset-data": "stop the node and remove the directory `data`; to build the database anew from the blocks there: "
+    "`ckb-node recover`",
+}
+"""Commands of the reference that are not here: what to do instead."""
+
 
 class NodeCommand(click.Command):
     """A command that refuses options and arguments which are not valid UTF-8."""
@@ -82,6 +91,14 @@ class NodeGroup(click.Group):
     """A group that ends with the exit codes of this program."""
 
     command_class = NodeCommand
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Tell who knows the reference what takes the place of a command that is not here."""
+        if ctx.parent is None and args[0] in INSTEAD and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command '{args[0]}': {INSTEAD[args[0]]}.")
+        return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""

@@ -66,7 +66,9 @@ def _list_chains(context: click.Context, _: click.Parameter, value: bool) -> Non
 @directory_option
 @click.option("-l", "--list-chains", is_flag=True, is_eager=True, expose_value=False, callback=_list_chains)
 @click.option("-c", "--chain", type=click.Choice(CHAINS), default="mainnet", show_default=True)
-@click.option("--import-spec", metavar="FILE|-", help="Use this chain spec; - reads it from standard input.")
+@click.option(
+    "--import-spec", metavar="FILE|-", help="Use this chain spec; - reads it from standard input, plain or in base64."
+)
 @click.option("--log-to", type=click.Choice(["file", "stdout", "both"]), default="both", show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Overwrite a configuration that is there.")
 @click.option("--rpc-port", type=click.IntRange(0, 65535), default=DEFAULT_RPC_PORT, show_default=True)
@@ -92,7 +94,7 @@ def _list_chains(context: click.Context, _: click.Parameter, value: bool) -> Non
 @click.option(
     "--system-cells",
     type=click.Path(path_type=Path),
-    help="Directory with the public chains' system cells, for a dev chain that uses them.",
+    help="Directory with the system cells of ckb (specs/cells of ckb-system-scripts), for a dev chain shared with it.",
 )
 @genesis_options
 @click.pass_context

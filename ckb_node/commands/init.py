@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ckb_node.commands.init_files import NewFiles
 from ckb_node.commands.template import AssemblerOptions, ConfigOptions, config_text
@@ -17,10 +21,11 @@ from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.mining.settings import AssemblerSection
 from ckb_node.net.settings import DEFAULT_P2P_PORT
 from ckb_node.runtime.errors import CommandError
-from ckb_node.runtime.text_file import read_text
+from ckb_node.runtime.text_file import decode, read_text
 from ckb_node.specs import CELL_PREFIX, bundled_text
 from ckb_node.specs.published import OFFICIAL_CELLS
 from consensus.chainspec.genesis_build import OUTPUT_SIGHASH_ALL, genesis_type_id
+from consensus.chainspec.spec import parse_spec
 from consensus.params import PowFunc
 
 Say = Callable[[str], None]
@@ -31,6 +36,14 @@ MAX_SPEC_BYTES = 1 << 20
 DUMMY_TARGET = 0x2001_0000
 MINED_TARGET = 0x1E01_0000
 """Some 17 million hashes a block."""
+
+_BUNDLED_CELL: Final = re.compile(rf'\bbundled\s*=\s*"{CELL_PREFIX}')
+
+OWN_CELLS_WARNING = (
+    "WARN: the spec takes its system cells from the program. Those of ckb-node have other code than those of ckb, "
+    "which makes another genesis block: for one chain with ckb, add --system-cells DIR (specs/cells of the crate "
+    "ckb-system-scripts)."
+)
 
 
 class InitError(CommandError):
@@ -74,8 +87,8 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
         raise InitError("a genesis message can only be chosen for dev chains")
     if options.pow_func is not PowFunc.DUMMY and (options.chain != "dev" or options.import_spec is not None):
         raise InitError("a proof of work can only be chosen for dev chains that come with the node")
-    if options.system_cells is not None and (options.chain != "dev" or options.import_spec is not None):
-        raise InitError("system cells can only be chosen for dev chains that come with the node")
+    if options.system_cells is not None and options.chain != "dev":
+        raise InitError("system cells can only be chosen for dev chains (--chain dev)")
     is_there = (options.root / CONFIG_NAME).exists()
     if is_there and not options.force:
         raise InitError("Config files already exist; use --force to overwrite.")
@@ -85,10 +98,17 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
     with NewFiles() as files:
         files.directory(options.root)
         say(f"{'Reinitialized' if is_there else 'Initialized'} CKB directory in {options.root}")
-        _write_spec(options, files, say)
+        _write_spec(options, files, say, warn)
         say(f"Create {CONFIG_NAME}")
         files.write(options.root / CONFIG_NAME, text.encode())
         say(f"Genesis Hash: {bytes_text(_genesis_hash(options, say, warn))}")
+    say(_next_step(options))
+
+
+def _next_step(options: InitOptions) -> str:
+    directory = shlex.quote(str(options.root))
+    run = f"Next: ckb-node run -C {directory}"
+    return f"{run} (or, to mine as well: ckb-node dev -C {directory})" if options.chain == "dev" else run
 
 
 def _genesis_hash(options: InitOptions, say: Say, warn: Say) -> bytes:
@@ -153,23 +173,42 @@ def _unusual(chosen: AssemblerOptions, default: str) -> str | None:
     return None
 
 
-def _write_spec(options: InitOptions, files: NewFiles, say: Say) -> None:
+def _write_spec(options: InitOptions, files: NewFiles, say: Say, warn: Say) -> None:
     target = options.root / "specs" / f"{options.chain}.toml"
     if options.import_spec is None and options.chain != "dev":
         return
+    text = _spec_text(options, say)
+    if options.system_cells is not None:
+        _copy_official_cells(options.system_cells, target.parent / "cells", files, say)
+        text = _BUNDLED_CELL.sub('file = "cells/', text)
+    elif options.import_spec is not None and _is_built_of_our_cells(text):
+        warn(OWN_CELLS_WARNING)
+    files.write(target, text.encode())
+
+
+def _spec_text(options: InitOptions, say: Say) -> str:
     if options.spec_text is not None:
         say(f"Create specs/{options.chain}.toml from stdin")
-        text = options.spec_text
-    elif options.import_spec is not None:
+        return plain_spec(options.spec_text)
+    if options.import_spec is not None:
         say(f"copy {options.import_spec} to specs/{options.chain}.toml")
-        text = read_text(Path(options.import_spec), MAX_SPEC_BYTES, only_regular=False)
-    else:
-        say("Create specs/dev.toml")
-        text = _mined(dev_spec_text(options.genesis_message), options.pow_func)
-        if options.system_cells is not None:
-            _copy_official_cells(options.system_cells, target.parent / "cells", files, say)
-            text = text.replace(f'bundled = "{CELL_PREFIX}', 'file = "cells/')
-    files.write(target, text.encode())
+        return read_text(Path(options.import_spec), MAX_SPEC_BYTES, only_regular=False)
+    say("Create specs/dev.toml")
+    return _mined(dev_spec_text(options.genesis_message), options.pow_func)
+
+
+def plain_spec(text: str) -> str:
+    """A spec as it is, or decoded from base64, which is how the reference takes it from standard input."""
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return text
+    return decode(data, MAX_SPEC_BYTES, "standard input")
+
+
+def _is_built_of_our_cells(text: str) -> bool:
+    """Whether the genesis block is made here of the cells that come with the node. SpecError."""
+    return _BUNDLED_CELL.search(text) is not None and parse_spec(text).genesis_hash is None
 
 
 def _copy_official_cells(source: Path, target: Path, files: NewFiles, say: Say) -> None:

@@ -58,8 +58,8 @@ listen_address = "127.0.0.1:$rpc_port"
 # ws_listen_address = "127.0.0.1:28114"
 # Web pages that may call, besides those of this machine (http://localhost:*, http://127.0.0.1:*, http://[::1]:*), as
 # ["https://dapp.example"]; ["*"] lets all pages in, for public nodes. Pages of other machines never get the modules
-# Net, Miner, Terminal, Debug and IntegrationTest, nor what removes transactions from the pool. Programs, which send no
-# Origin, may all.
+# Net, Miner, Terminal, Debug, Alert and IntegrationTest, nor what removes transactions from the pool. Programs, which
+# send no Origin, may all.
 # cors_origins = []
 # Names of this node that requests may show in Host, besides IP addresses, localhost and names without a dot; without
 # ports. A proxy that passes Host on needs its name here.
@@ -68,8 +68,8 @@ listen_address = "127.0.0.1:$rpc_port"
 # max_request_body_size = 10485760
 # Most calls in one batch.
 # rpc_batch_limit = 2000
-# Net, Pool, Miner, Chain, Stats, Subscription, Experiment, Terminal, Indexer, Debug, Alert; IntegrationTest on chains
-# with Dummy proof of work.
+# Net, Pool, Miner, Chain, Stats, Subscription, Experiment, Terminal, Indexer, RichIndexer, Debug, Alert;
+# IntegrationTest on chains with Dummy proof of work.
 modules = [$modules]
 # Opens methods that a release has switched off as deprecated; today there are none.
 # enable_deprecated_rpc = false

@@ -96,7 +96,8 @@ def _built(spec: ChainSpec, load_cell_file: LoadCellFile) -> Consensus:
         return build_consensus(spec, load_cell_file)
     except SpecError as error:
         raise SpecError(
-            f"{error}; the block could be got from peers or other sources if [genesis] of the spec had its `hash`"
+            f"{error}; or write the genesis block's `hash` into [genesis] of the spec, and the block is got from peers "
+            "or from what --genesis, --genesis-rpc or --genesis-peer name"
         ) from error
 
 

@@ -66,8 +66,8 @@ def cells_beside(directory: Path) -> LoadCellFile:
             return load(f"cells/{name.removeprefix(CELL_PREFIX)}")
         except SpecError:
             raise SpecError(
-                f"{name}: a ckb.toml means the file that is part of ckb; put those of the crate ckb-system-scripts "
-                f"into {directory / 'cells'}"
+                f"{name}: this system cell is part of the program ckb, not of ckb-node; copy the files of specs/cells "
+                f"of the crate ckb-system-scripts into {directory / 'cells'}"
             ) from None
 
     return load_beside

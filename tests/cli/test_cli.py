@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from ckb_node import specs
+from ckb_node.cli.group import INSTEAD
 from ckb_node.commands.list_hashes import as_toml, bundled_hashes
 from ckb_node.commands.sdk_scripts import as_sdk_json
 from ckb_node.config import load_config
@@ -39,6 +42,13 @@ def test_help_and_version() -> None:
     assert invoke("-V").exit_code == OK
     assert "list-hashes" in invoke("--help").output
     assert invoke("init", "--help").exit_code == OK
+
+
+@pytest.mark.parametrize("command", INSTEAD)
+def test_commands_of_the_reference_that_are_not_here(command: str) -> None:
+    result = invoke(command, "--force")
+    assert (result.exit_code, INSTEAD[command] in result.stderr) == (CLI, True)
+    assert INSTEAD[command] not in invoke("account", command).stderr
 
 
 @pytest.mark.parametrize(
@@ -192,6 +202,34 @@ def test_a_spec_of_ones_own(dev: Path, tmp_path: Path) -> None:
     assert load_config(tmp_path / "b").load_spec()[0].name == "my_chain"
     result = invoke("init", "-C", str(tmp_path / "c"), "--import-spec", str(tmp_path / "missing"))
     assert result.exit_code == IO
+
+
+def test_a_spec_in_base64(dev: Path, tmp_path: Path) -> None:
+    """The reference takes it so, and only so, from standard input."""
+    spec = (dev / "specs/dev.toml").read_bytes().replace(b'"ckb_dev"', b'"my_chain"')
+    root = str(tmp_path / "b")
+    assert invoke("init", "-C", root, "--import-spec", "-", stdin=base64.encodebytes(spec).decode()).exit_code == OK
+    assert (tmp_path / "b/specs/mainnet.toml").read_bytes() == spec
+    result = invoke("init", "-C", root, "-f", "--import-spec", "-", stdin=base64.b64encode(b"\xff" * 9).decode())
+    assert (result.exit_code, "standard input: not UTF-8" in result.stderr) == (FAILURE, True)
+
+
+def test_an_imported_spec_says_whose_system_cells_it_gets(dev: Path, tmp_path: Path) -> None:
+    """Made of ours, it is another chain than the reference's of the same spec."""
+    spec = tmp_path / "their.toml"
+    spec.write_text((dev / "specs/dev.toml").read_text())
+    assert "--system-cells" in invoke("init", "-C", str(tmp_path / "a"), "--import-spec", str(spec)).stderr
+    spec.write_text(spec.read_text().replace('bundled = "specs/', f'file = "{Path(specs.__file__).parent}/'))
+    result = invoke("init", "-C", str(tmp_path / "b"), "--import-spec", str(spec))
+    assert (result.exit_code, "--system-cells" in result.stderr) == (OK, False)
+
+
+def test_init_says_what_comes_next(tmp_path: Path) -> None:
+    root = tmp_path / "my node"
+    assert invoke("init", "-C", str(root), "-c", "dev").stdout.endswith(
+        f"Next: ckb-node run -C '{root}' (or, to mine as well: ckb-node dev -C '{root}')\n"
+    )
+    assert invoke("init", "-C", str(root), "-f", "-c", "testnet").stdout.endswith(f"Next: ckb-node run -C '{root}'\n")
 
 
 def test_logs_go_where_one_says(tmp_path: Path) -> None:

@@ -314,7 +314,7 @@ def test_init_fails_when_no_named_source_has_it(tmp_path: Path) -> None:
 
 def test_system_cells_are_for_dev_chains_and_official(tmp_path: Path) -> None:
     result = invoke("-C", str(tmp_path / "a"), "init", "-c", "testnet", "--system-cells", str(tmp_path))
-    assert (result.exit_code, "only be chosen for dev chains" in result.stderr) == (FAILURE, True)
+    assert (result.exit_code, "can only be chosen for dev chains" in result.stderr) == (FAILURE, True)
     result = invoke("-C", str(tmp_path / "b"), "init", "-c", "dev", "--system-cells", str(tmp_path))
     assert (result.exit_code, "found no system cell" in result.stderr) == (CONFIG, True)
     assert invoke("-C", str(tmp_path / "c"), "init", "--crates").exit_code == CLI

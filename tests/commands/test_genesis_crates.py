@@ -11,7 +11,7 @@ from ckb_node.config import load_config
 from ckb_node.genesis.crates import CratesSource
 from ckb_node.genesis.obtain import load_consensus
 from ckb_node.jsonrpc_types.block_view import encode_block_view
-from ckb_node.specs import load_bundled
+from ckb_node.specs import bundled_text, load_bundled
 from consensus.chainspec.spec import consensus_of
 from tests.support.crates import fetch_crates
 from tests.support.nodes.directories import OK, invoke
@@ -81,3 +81,9 @@ def test_dev_chain_with_the_official_cells_is_the_reference_s(crates: Path, tmp_
     hashes = configured_hashes(load_config(root))["ckb_dev"]
     assert hashes.cellbase == "0xa563884b3686078ec7e7677a5f86449b15cf2693f3c1241766c6996f206cc541"
     assert hashes.dep_groups[0].tx_hash == "0xace5ea83c478bb866edf122ff862085789158f5cbff155b7bb5f13058555b708"
+
+    spec = tmp_path / "theirs.toml"
+    spec.write_text(bundled_text("dev"))
+    theirs = invoke("-C", str(tmp_path / "b"), "init", "-c", "dev", "--import-spec", str(spec), *options[-2:])
+    assert f"Genesis Hash: 0x{REFERENCE_DEV}\n" in theirs.stdout
+    assert "WARN: the spec" not in theirs.stderr
