@@ -29,7 +29,7 @@ from ckb_node.rpc.services import Services
 from ckb_node.rpc.stream import CONNECTIONS, CONNECTIONS_PER_ADDRESS
 from ckb_node.runtime.metrics import CallMetrics, Metrics
 from ckb_node.runtime.tasks import Fault, Tasks
-from network.service import ListenError
+from network.service import ListenError, in_use_hint
 
 log = structlog.get_logger("rpc")
 
@@ -160,4 +160,4 @@ def told_address(address: Address, purpose: str) -> Iterator[None]:
         raise ListenError(f"{where}: {host[:100]!r} is no host name") from None
     except OSError as error:
         reason = error.strerror or str(error) if error.errno is None else os.strerror(error.errno)
-        raise ListenError(f"{where}: {reason}") from None
+        raise ListenError(f"{where}: {reason}{in_use_hint(error)}") from None

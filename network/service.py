@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from network.peer import Handler
 from network.peer_layer import PeerLayer, PeerLayerSettings, PeerTables
 from network.peers.store_files import Problem, Snapshot, StoreFiles
 
-__all__ = ["ListenError", "NetworkService", "ServiceSettings"]
+__all__ = ["ListenError", "NetworkService", "ServiceSettings", "in_use_hint"]
 
 log = structlog.get_logger("network")
 
@@ -155,6 +156,13 @@ def _tell(problem: Problem) -> None:
     )
 
 
+def in_use_hint(error: OSError) -> str:
+    """What to do when a port is taken, to follow the error's reason; empty for other errors."""
+    if error.errno != errno.EADDRINUSE:
+        return ""
+    return "; another program listens there, perhaps a node: stop it, or choose another port"
+
+
 def _listen(listeners: Listeners, settings: ServiceSettings) -> None:
     """Take all ports. Raises ListenError."""
     has_v4 = any(address.ip is not None and address.ip.version == 4 for address in settings.listen)
@@ -162,7 +170,7 @@ def _listen(listeners: Listeners, settings: ServiceSettings) -> None:
         try:
             listeners.open(wanted, is_v6_only=has_v4)
         except OSError as error:
-            raise ListenError(f"cannot listen on {address}: {os_reason(error)}") from None
+            raise ListenError(f"cannot listen on {address}: {os_reason(error)}{in_use_hint(error)}") from None
 
 
 def _wanted(settings: ServiceSettings) -> dict[Multiaddr, ListenAddress]:

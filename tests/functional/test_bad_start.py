@@ -138,7 +138,7 @@ def fingerprint(directory: Path) -> dict[str, str]:
 def test_port_in_use(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", rpc_port(directory))):
         done = run_command("run", "-C", str(directory))
-    assert_fails(done, EXIT_IO, f"cannot listen on 127.0.0.1:{rpc_port(directory)}", "in use")
+    assert_fails(done, EXIT_IO, f"cannot listen on 127.0.0.1:{rpc_port(directory)}", "in use", "another port")
     assert_sound(directory)
 
 
@@ -147,7 +147,7 @@ def test_port_for_peers_in_use(directory: Path) -> None:
         address = f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"
         edit(directory, "/ip4/127.0.0.1/tcp/0", address)
         done = run_command("run", "-C", str(directory))
-    assert_fails(done, EXIT_IO, f"network.listen_addresses: cannot listen on {address}", "in use")
+    assert_fails(done, EXIT_IO, f"network.listen_addresses: cannot listen on {address}", "in use", "another port")
     assert_sound(directory)
 
 
