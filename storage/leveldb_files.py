@@ -3,8 +3,8 @@
 LevelDB says "checksum mismatch" and no name, and some damage ends the process in it. This reads the files alone and
 changes nothing. Formats (LevelDB's `doc/log_format.md`, `doc/table_format.md`): a log is blocks of 32 KiB with
 records of a 7-byte head (masked CRC-32C u32, length u16, type u8); a table ends in a 48-byte footer that points at its
-index, whose values point at the data blocks, each followed by its type and masked CRC-32C. MANIFEST is a log whose
-records say which tables count.
+index, whose values point at the data blocks, each followed by its type (0 plain, 1 Snappy) and masked CRC-32C.
+MANIFEST is a log whose records say which tables count.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple
 
+import cramjam
 import google_crc32c
 
 from storage.errors import DatabaseLocked, LogDamaged, StorageCorrupt, from_os_error
@@ -42,6 +43,9 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _FOOTER_SIZE: Final = 48
 _MAGIC: Final = bytes.fromhex("57fb808b247547db")
 _U32: Final = Struct("<I")
+_PLAIN, _SNAPPY = 0, 1
+_MAX_INDEX_BYTES: Final = 64 << 20
+"""Of an unpacked index block, which has a key for each few KiB of a table."""
 _COMPARATOR, _LOG, _NEXT_FILE, _LAST_SEQUENCE, _POINTER, _DELETED, _NEW, _PREVIOUS_LOG = 1, 2, 3, 4, 5, 6, 7, 9
 
 
@@ -292,9 +296,7 @@ def _is_sound(data: bytes, offset: int, size: int) -> bool:
 
 def _handles(data: bytes, offset: int, size: int) -> Iterator[tuple[int, int]]:
     """Places that the values of an index block name: offset and size of blocks."""
-    block = data[offset : offset + size]
-    if data[offset + size] != 0:
-        raise ValueError("compressed, which this program never does to its tables")
+    block = _unpacked(data[offset : offset + size], data[offset + size])
     restarts = _U32.unpack_from(block, len(block) - 4)[0] if len(block) >= 4 else -1
     end = len(block) - 4 - 4 * restarts
     if restarts < 0 or end < 0:
@@ -308,6 +310,20 @@ def _handles(data: bytes, offset: int, size: int) -> Iterator[tuple[int, int]]:
         block_offset, after = _varint(block, at)
         yield block_offset, _varint(block, after)[0]
         at += value_size
+
+
+def _unpacked(block: bytes, kind: int) -> bytes:
+    """The content of a block of a table, which the indexer's have compressed. ValueError."""
+    if kind == _PLAIN:
+        return block
+    if kind != _SNAPPY:
+        raise ValueError(f"compressed as {kind}, which this program never does to its tables")
+    try:
+        if cramjam.snappy.decompress_raw_len(block) > _MAX_INDEX_BYTES:
+            raise ValueError("larger than any index")
+        return bytes(cramjam.snappy.decompress_raw(block))
+    except cramjam.DecompressionError as error:
+        raise ValueError("not Snappy") from error
 
 
 # ------------------------------------------------------------ parts
