@@ -9,49 +9,54 @@ MIB: Final = 1 << 20
 WINDOW: Final = 8192
 """Heights above the last taken block that may be asked for (reference)."""
 LOAD: Final = 1024
-"""Hashes that are read of a branch at once, by another thread."""
+"""Hashes of a branch that one read fetches from the store, in another thread."""
 FIRST_LOAD: Final = 256
-"""Likewise of a new branch, by the thread that needs them."""
+"""Hashes of a new branch that are read at once, on the event loop, so that asking can begin."""
 MAX_BRANCHES: Final = 4
 """Branches that are downloaded beside each other: the best one, and those of peers that do not have it."""
 
 MAX_HEADS: Final = 16
-"""Headers of peers that are looked at for that, the heaviest first."""
+"""Best headers of peers among which branches are chosen, the heaviest first."""
 
 MAX_BUFFER_BYTES: Final = 32 * MIB
-"""Blocks that are here and not taken yet, with those that are expected of what was asked."""
+"""Bytes of blocks that wait for the writer, with what blocks in flight are expected to bring."""
 MAX_BUFFER_BLOCKS: Final = 2048
-"""Likewise in number: more than the writer has to do in a moment only gives the garbage collector work."""
+"""Blocks that wait for the writer: the nearer to this, the fewer are asked for. More only give the garbage collector
+work."""
 MAX_IN_FLIGHT: Final = 4096
-"""Blocks that are asked for and have not come, of all peers, when none waits for the writer."""
+"""Blocks in flight (asked for and not here), of all peers together, when no block waits for the writer."""
 HOLD_BYTES: Final = 24 * MIB
+"""Of blocks that wait for the writer: beyond, peers are not read any more."""
 RELEASE_BYTES: Final = 8 * MIB
-"""When the writer is behind: peers are not read while more is here, and read again below."""
+"""Below, they are read again."""
 HARD_BUFFER_BYTES: Final = 64 * MIB
-"""The highest blocks are given up beyond."""
+"""Of blocks that wait for the writer: beyond, the highest ones are dropped, and asked for again later."""
 FIRST_BLOCK_SIZE: Final = 4096
-"""What a block is expected to have before any has come."""
+"""Bytes that a block is expected to have, until some have come."""
 
 MESSAGE_HASHES: Final = 32
-"""Of a GetBlocks: more are not looked at (reference)."""
+"""Hashes of one GetBlocks: a peer answers no more of them (reference)."""
 FIRST_BUDGET: Final = 32
+"""Budget, which is the blocks that may be in flight at one peer, of a peer that has just come (reference)."""
 MAX_CLASS_BUDGET: Final = 128
-"""Blocks in flight at a peer by the reference's classes of speed."""
+"""The highest budget that the reference's classes of speed give."""
 MAX_BUDGET: Final = 1024
-"""Blocks in flight at one peer."""
+"""The highest budget that a peer's measured rate gives."""
 FILL_EVERY: Final = 16
-"""A peer that owes more than this is asked for more at every 16th block that it gives."""
+"""A peer with more blocks in flight than this is asked for more at every 16th block that it gives."""
 MIN_BUDGET: Final = 2
+"""The lowest budget."""
 MAX_PEER_BYTES: Final = 8 * MIB
-"""Expected bytes in flight at one peer."""
+"""Expected bytes of the blocks in flight at one peer."""
 AHEAD_SECONDS: Final = 1.0
 """A peer is asked for what it can give in this time and a round trip."""
 PUNISHED_ABOVE: Final = 4
 """Budgets fall by their class only when more peers than these give blocks (reference)."""
 
 TICK_IBD_SECONDS: Final = 0.04
+"""Between two rounds of asking in the initial download (reference)."""
 TICK_SECONDS: Final = 0.2
-"""(reference)"""
+"""Between two rounds after it (reference)."""
 LOOK_SECONDS: Final = 1.0
 """Between two looks at what peers have, whether anything is told or not."""
 
@@ -60,7 +65,7 @@ HEDGE_SECONDS: Final = 0.3
 FIRST_ANSWER_SECONDS: Final = 1.5
 """A peer that has not answered yet has this time: on a slow line 0.3 s are less than a round trip."""
 HEDGE_BLOCKS: Final = 16
-"""That many at once."""
+"""Blocks that are asked of a second peer at once."""
 STALL_SECONDS: Final = 4.0
 """What a peer was asked for may be asked of others when nothing has come from it for so long."""
 WITHHELD_SECONDS: Final = 1.0
@@ -77,16 +82,19 @@ PENDING_COMPACT_SECONDS: Final = 2.0
 """A block that relay is about to rebuild is not asked for (reference)."""
 
 FAR_BEHIND: Final = 64
-"""Blocks: beyond, they are written in bulk."""
+"""Blocks below the target: farther behind, blocks are written in bulk."""
 RUN_BLOCKS: Final = 512
+"""Blocks of one run, which the bulk writer gets at once."""
 RUN_BYTES: Final = 8 * MIB
-"""Of what is given to the bulk writer at once."""
+"""Bytes of one run."""
 MAX_RUNS: Final = 2
+"""Runs that the writer has been given and has not finished."""
 MAX_ONLINE: Final = 16
-"""Runs, or single blocks, that the writer may have to do."""
+"""Single blocks likewise, when the node is not far behind."""
 RETRY_SECONDS: Final = 1.0
+"""Pause after a fault of the writer, doubled at each further one."""
 MAX_RETRY_SECONDS: Final = 30.0
-"""After a fault of the writer; doubled each time."""
+"""The longest such pause."""
 
 MAX_ASKED: Final = 2000
 """Hashes of a GetBlocks that is not malformed (reference)."""
@@ -98,9 +106,10 @@ ANSWER_SLICE_BLOCKS: Final = 64
 ANSWER_QUEUE_BYTES: Final = 4 * MIB
 """A peer whose connection has so much to send gets nothing more until it has less."""
 ANSWER_RATE: Final = 64.0 * MIB
+"""Bytes a second to one peer."""
 ANSWER_BURST: Final = 32.0 * MIB
-"""Bytes a second, and at once, to one peer."""
+"""Bytes at once to one peer that asked for nothing before."""
 ANSWER_PRICE: Final = 1024
-"""Of a block beside its bytes: what it costs to look one up."""
+"""Bytes that each block counts for besides its own: what it costs to look one up."""
 ANSWER_WAIT_SECONDS: Final = 0.02
-"""Before it is looked again whether a connection has room."""
+"""Pause before a full connection is looked at again."""
