@@ -112,7 +112,9 @@ def _refuse_damaged(directory: Path) -> None:
             raise LogDamaged(log, offset)
 
 
-IN_USE: Final = "in use by another process (or opened twice by this one)"
+IN_USE: Final = (
+    "in use by another process (or opened twice by this one): stop the node that runs on this directory first"
+)
 
 _TRY_LOCK: Final = """
 import fcntl, sys

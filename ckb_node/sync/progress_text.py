@@ -10,7 +10,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 MIB = 1 << 20
 
 _EVENTS = {
-    Phase.NO_PEERS: "no peers yet",
+    Phase.NO_PEERS: "no peers",
     Phase.HEADERS: "downloading headers",
     Phase.BLOCKS: "downloading blocks",
     Phase.TIP: "at the tip",
@@ -91,8 +91,8 @@ def _phase_text(progress: Progress) -> str:
         case Phase.TIP:
             return f"at the tip, block {figures.tip.number:,}, {shown_age(progress.tip_age_s)} old"
         case Phase.NO_PEERS:
-            since = "yet" if progress.stall is None else f"for {shown_age(progress.stall.seconds)}"
-            return f"no peers {since}, block {figures.tip.number:,}; {figures.connecting or 'nobody is known'}"
+            since = "" if progress.stall is None else f" for {shown_age(progress.stall.seconds)}"
+            return f"no peers{since}, block {figures.tip.number:,}; {figures.connecting or 'nobody is known'}"
 
 
 def _percent(progress: Progress) -> str:

@@ -68,8 +68,8 @@ def test_the_tip() -> None:
 def test_no_peers() -> None:
     alone = figures(tip=0, peers=0, connecting="known addresses: 15")
     line, event, fields = told(alone)
-    assert line == "no peers yet, block 0; known addresses: 15"
-    assert (event, fields["why"]) == ("no peers yet", "known addresses: 15")
+    assert line == "no peers, block 0; known addresses: 15"
+    assert (event, fields["why"]) == ("no peers", "known addresses: 15")
     line, event, fields = told(*[alone] * 12)
     assert line == "no peers for 110 s, block 0; known addresses: 15"
     assert (event, fields["waits_for"]) == ("sync is stalled", "no peer is connected; known addresses: 15")
