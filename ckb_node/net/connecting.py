@@ -14,13 +14,13 @@ MAX_REASON: Final = 200
 
 
 def connecting_text(network: NetworkService) -> str:
-    """One line, without addresses: others may read it."""
+    """One line, without addresses: others may read it. The reason comes first: a terminal cuts the end off."""
     layer = network.layer
     if layer is None:
         return "the network has not started"
     if not layer.switch.is_active:
         return "the network is switched off (set_network_active)"
-    return "; ".join([*_known(network), *_under_way(layer), *_failed(layer)])
+    return "; ".join([*_failed(layer), *_under_way(layer), *_known(network)])
 
 
 def _known(network: NetworkService) -> list[str]:
