@@ -30,7 +30,14 @@ from ckb_node.cli.options import (
     spec_check_of,
     spec_check_options,
 )
-from ckb_node.commands.init import DEFAULT_RPC_PORT, MAX_SPEC_BYTES, InitOptions, dev_miner_lock, init_directory
+from ckb_node.commands.init import (
+    DEFAULT_RPC_PORT,
+    MAX_SPEC_BYTES,
+    InitOptions,
+    dev_miner_lock,
+    init_directory,
+    next_step,
+)
 from ckb_node.commands.list_hashes import as_json, as_toml, bundled_hashes, configured_hashes
 from ckb_node.commands.sdk_scripts import SDK_FORMATS, as_sdk_json
 from ckb_node.commands.template import CHAINS
@@ -131,6 +138,8 @@ def init(
         **options,
     )
     init_directory(asked, click.echo, _warn)
+    if sys.stdout.isatty():  # scripts read the last line, the genesis hash, as from the reference
+        click.echo(next_step(asked.root, asked.chain))
 
 
 def _warn(text: str) -> None:

@@ -102,13 +102,13 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
         say(f"Create {CONFIG_NAME}")
         files.write(options.root / CONFIG_NAME, text.encode())
         say(f"Genesis Hash: {bytes_text(_genesis_hash(options, say, warn))}")
-    say(_next_step(options))
 
 
-def _next_step(options: InitOptions) -> str:
-    directory = shlex.quote(str(options.root))
+def next_step(root: Path, chain: str) -> str:
+    """What a person does after `init`."""
+    directory = shlex.quote(str(root))
     run = f"Next: ckb-node run -C {directory}"
-    return f"{run} (or, to mine as well: ckb-node dev -C {directory})" if options.chain == "dev" else run
+    return f"{run} (or, to mine as well: ckb-node dev -C {directory})" if chain == "dev" else run
 
 
 def _genesis_hash(options: InitOptions, say: Say, warn: Say) -> bytes:
