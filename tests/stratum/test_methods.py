@@ -46,9 +46,9 @@ async def test_a_worker_its_shares_and_its_block() -> None:
         measure_stratum(metrics, server.service)
         await one.join("rig1")
         await one.until_job(1)
-        nonce = one.find(BLOCK)
+        job, nonce = one.job[0], one.find(BLOCK)
         for message_id in (5, 6):
-            one.send("mining.submit", ["rig1", one.job[0], nonce], message_id)
+            one.send("mining.submit", ["rig1", job, nonce], message_id)
             await one.answer(message_id)
         dispatcher = dispatcher_of(services_of(dev, server.service))
         status = await call(dispatcher, "stratum.status")
