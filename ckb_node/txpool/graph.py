@@ -163,9 +163,9 @@ class PoolGraph:
         if entry.short_id in self.entries:
             raise Duplicated(entry.hash)
         leaving = self._with_descendants(replaced)
-        contradictory = self._with_descendants(self._contradictory(entry)) - leaving
+        contradictory = self._with_users(self._contradictory(entry)) - leaving
         parents, crowd = self._choose_parents(entry, leaving | contradictory)
-        left = Departed(self._take_out(leaving), self._take_out(contradictory | self._with_descendants(crowd)))
+        left = Departed(self._take_out(leaving), self._take_out(contradictory | self._with_users(crowd)))
         self._link(entry, parents)
         return left
 
@@ -318,7 +318,10 @@ class PoolGraph:
     def remove_with_users(self, short_ids: Iterable[bytes]) -> list[PoolEntry]:
         """Remove entries and all that use their cells, parents first. Who spends what one of them only reads stays: it
         need not wait for it any more."""
-        return self._take_out(_closure((each for each in short_ids if each in self.entries), self._users))
+        return self._take_out(self._with_users(short_ids))
+
+    def _with_users(self, short_ids: Iterable[bytes]) -> set[bytes]:
+        return _closure((each for each in short_ids if each in self.entries), self._users)
 
     def _users_among_children(self, entry: PoolEntry) -> Links[bytes]:
         return tuple(each for each in entry.children if entry.short_id in self._creators_of(each))

@@ -52,6 +52,8 @@ class Walk:
         self.pair, self.maker, self.random = pair, maker, random
         self.cells: list[Cell] = []
         self.spent: set[bytes] = set()
+        self.read: set[bytes] = set()
+        """Not spent any more: in the reference who spends what another reads leaves with that, though still valid."""
         self.sent: list[Transaction] = []
         self.bounced: set[str] = set()
         """A full pool had no room for them; the reference tells its subscribers that they came and left."""
@@ -103,6 +105,7 @@ class Walk:
         total = sum(capacity for _, capacity in cells) - fee
         each = total // outputs
         reads = [CellDep(out_point=self._cell()[0], dep_type=0) for _ in range(random.choice((0, 0, 0, 0, 1)))]
+        self.read.update(each.out_point.raw for each in reads)
         tip = self.maker.chain.view().tip_header()
         body = RawTransaction(
             version=0,
@@ -127,10 +130,11 @@ class Walk:
 
     def _cell(self) -> Cell:
         """Mostly one that nobody spent yet; now and then one that is taken, or that never came to be."""
-        free = [cell for cell in self.cells if cell[0].raw not in self.spent]
+        cells = [cell for cell in self.cells if cell[0].raw not in self.read]
+        free = [cell for cell in cells if cell[0].raw not in self.spent]
         if free and self.random.random() < 0.85:
             return self.random.choice(free[-10:] if self.random.random() < 0.5 else free)
-        return self.random.choice(self.cells)
+        return self.random.choice(cells)
 
     def send(self, tx: Transaction) -> str:
         """The same answer of both."""
