@@ -101,6 +101,7 @@ class TemplateFeed:
 
     async def _on_new_tip(self) -> None:
         self._signal.moved.clear()
+        self._seen = None  # a look may have come between the pool's move and this
         short = await self._assembler.empty_template(self._signal.recent)
         await self._tell(FreshTemplate(short, is_short=True))
         if self._chain.is_taking_runs:

@@ -84,6 +84,23 @@ async def test_what_the_pool_gets_is_proposed_soon() -> None:
         await listener.until_full(proposals=1)
 
 
+async def test_a_look_between_the_move_of_the_pool_and_the_new_tip_hides_nothing() -> None:
+    """Step by step, without a task."""
+    async with funded() as funds:
+        dev = funds.dev
+        feed = TemplateFeed(dev.chain, dev.pool.pool, dev.assembler, TipSignal(dev.chain), dev.clock.now_ms, 1.0)
+        listener = Listener(feed)
+        feed.listen(listener.take)
+        await funds.submit(funds.spend())
+        await dev.mine()
+        await feed._on_new_tip()
+        await dev.mine()  # the window opens
+        await feed._refresh()  # the interval ends just now
+        await feed._on_new_tip()
+        while not (fresh := await listener.came.get()).template.transactions:
+            assert not listener.came.empty()
+
+
 async def test_nothing_new_is_told_while_nothing_changes() -> None:
     async with dev_chain() as dev, feeding(dev) as listener:
         await listener.came.get()

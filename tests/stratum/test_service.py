@@ -181,6 +181,8 @@ async def test_a_miner_that_does_not_read_is_disconnected() -> None:
             while not server.service._server.connections:  # noqa: ASYNC110 - of the other side
                 await asyncio.sleep(0.01)
             (connection,) = server.service._server.connections
+            while connection._transport is None:  # noqa: ASYNC110 - of the other side
+                await asyncio.sleep(0.01)
             for _ in range(1_000_000):
                 if connection.has_ended:
                     break
