@@ -97,7 +97,7 @@ async def test_a_look_between_the_move_of_the_pool_and_the_new_tip_hides_nothing
         await dev.mine()  # the window opens
         await feed._refresh()  # the interval ends just now
         await feed._on_new_tip()
-        while not (fresh := await listener.came.get()).template.transactions:
+        while not (await listener.came.get()).template.transactions:
             assert not listener.came.empty()
 
 
