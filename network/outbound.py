@@ -243,7 +243,7 @@ class OutboundService:
         patience.failures += 1
         wait = min(self._pause(patience.failures), MAX_BACKOFF)
         patience.next_at = now + wait
-        log.info("a configured peer does not answer", address=str(address), reason=fault, again_after=round(wait))
+        log.info("a configured peer does not answer", address=str(address), reason=fault, again_after_s=round(wait))
 
     def _pause(self, failures: int) -> float:
         """Seconds until the next dial: ticks that double with each failure; half a tick is left out, so that a slow

@@ -223,6 +223,15 @@ def method_not_found(name: str, *, closed: str | None = None) -> RpcError:
     return RpcError(Code.MethodNotFound, text)
 
 
+def needs_open_connection(method: str) -> RpcError:
+    """-32601 to who calls by HTTP what needs a connection that stays open."""
+    return RpcError(
+        Code.MethodNotFound,
+        f"Method not found: `{method}` needs a connection that stays open, of TCP (`rpc.tcp_listen_address` in "
+        "config.toml) or WebSocket (`rpc.ws_listen_address`).",
+    )
+
+
 MAX_NAME = 80
 
 

@@ -248,6 +248,12 @@ async def _ping(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(text="pong", headers={"access-control-allow-origin": "*"})
 
 
+NOT_ALLOWED_TEXT: Final = (
+    b"Used HTTP Method is not allowed. POST or OPTIONS is required; "
+    b"WebSocket connections have an address of their own, rpc.ws_listen_address in config.toml"
+)
+
+
 async def _answer_other(request: web.BaseRequest, connection: Connection) -> bool:
     """Preflight, and methods that are none of ours."""
     is_kept = _is_kept(request)
@@ -255,7 +261,7 @@ async def _answer_other(request: web.BaseRequest, connection: Connection) -> boo
     if request.method == "OPTIONS":
         await connection.send(whole(OK + PREFLIGHT, keep, b""))
     else:
-        text = b"" if request.method == "HEAD" else b"Used HTTP Method is not allowed. POST or OPTIONS is required"
+        text = b"" if request.method == "HEAD" else NOT_ALLOWED_TEXT
         await connection.send(whole(NOT_ALLOWED, keep, text))
     return is_kept
 

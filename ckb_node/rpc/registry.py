@@ -15,12 +15,12 @@ import msgspec
 from ckb_node.jsonrpc_types.hex_text import BadTextError
 from ckb_node.rpc.errors import (
     BadParameterError,
-    Code,
     RpcError,
     foreign_page,
     method_is_deprecated,
     method_not_found,
     module_is_disabled,
+    needs_open_connection,
 )
 from ckb_node.rpc.param_faults import fault_text
 from ckb_node.rpc.params import Codec
@@ -305,5 +305,5 @@ class Registry:
         if (closed := self.closed(method)) is not None:
             return closed
         if method.needs_session and SESSION.get() is None:
-            return RpcError(Code.MethodNotFound, "Method not found")
+            return needs_open_connection(method.name)
         return foreign_page(method.name) if method.owner_only and IS_CROSS_ORIGIN.get() else None

@@ -201,7 +201,9 @@ async def test_http_has_no_subscriptions() -> None:
                 error = (await answer.json())["error"]
             async with session.post(f"http://{host}:{port}/", data=rpc("unsubscribe", "0x0")) as answer:
                 assert (await answer.json())["result"] is False
-    assert error == {"code": -32601, "message": "Method not found"}
+    assert error["code"] == -32601
+    assert error["message"].startswith("Method not found: `subscribe` needs a connection that stays open")
+    assert "`rpc.ws_listen_address`" in error["message"]
 
 
 async def test_messages_are_bounded(transport: str) -> None:
