@@ -401,7 +401,7 @@ def test_skipping_and_overwriting_exclude_each_other(directory: Path, capfd: pyt
 
 CONFIG_FAULTS = {
     "unknown key": ("[rpc]", '[rpc]\nlisten_adress = "127.0.0.1:1"', ["rpc.listen_adress", "unknown key"]),
-    "unknown section": ("[miner]", "[stratum]\n[miner]", ["stratum", "unknown key"]),
+    "unknown section": ("[miner]", "[strata]\n[miner]", ["strata", "unknown key"]),
     "wrong type": ('filter = "info,ckb-script=debug"', "filter = 3", ["logger.filter", "str"]),
     "number out of range": ("# min_fee_rate = 1000", "min_fee_rate = -1", ["tx_pool.min_fee_rate", ">= 0"]),
     "bad TOML": ("[tx_pool]", "[tx_pool", ["config.toml", "line"]),

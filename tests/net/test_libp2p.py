@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from ckb_node.config import parse_config
 from ckb_node.net import libp2p as section_module
@@ -53,12 +54,11 @@ def test_each_key_reaches_its_place() -> None:
     assert found.addresses == ()
 
 
-def test_without_its_library_the_node_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_its_library_the_node_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(section_module, "is_installed", lambda: False)
-    assert service(TEXT) is None
-    assert "ckb-node[libp2p]" in capsys.readouterr().out
+    with capture_logs() as logs:
+        assert service(TEXT) is None
+    assert "ckb-node[libp2p]" in logs[0]["install"]
 
 
 def figures(found: Libp2pService) -> bytes:

@@ -97,15 +97,16 @@ async def test_a_ban_disconnects_and_can_be_lifted(tmp_path: Path, dev: DevChain
         assert view.banned() == []
 
 
-async def test_libp2p_addresses_go_to_libp2p(tmp_path: Path, dev: DevChain, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_libp2p_addresses_go_to_libp2p(tmp_path: Path, dev: DevChain) -> None:
     address = "/ip4/192.0.2.8/tcp/8117/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
     idle = service(tmp_path / "idle", 1)
     settings = Libp2pSettings(network_name="/ckb/92b197aa", client_version="1.2.3", spoken=frozenset())
     libp2p = Libp2pService(idle.identity, settings)
     async with running(tmp_path / "a", 2) as layer:
         idle.layer = layer
-        NetView(dev.chain, idle, "1.2.3", lambda: NOW).add_node(address)
-        assert "libp2p is off" in capsys.readouterr().out
+        with capture_logs() as logs:
+            NetView(dev.chain, idle, "1.2.3", lambda: NOW).add_node(address)
+        assert [each["reason"] for each in logs] == ["libp2p is off"]
         NetView(dev.chain, idle, "1.2.3", lambda: NOW, libp2p=libp2p).add_node(address)
         assert [each.text for each in libp2p.due(layer)] == [address]
 
