@@ -350,7 +350,7 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
                 tasks,
                 node.metrics,
                 lambda: node.faults,
-                lambda: node.chain.is_at_work,
+                lambda: node.chain.is_at_work or (node.assembler is not None and node.assembler.is_building),
             )
             async with (
                 _network(node, tasks, peers),

@@ -476,12 +476,8 @@ class ChainTxn(ChainState):
                     put(cell_prefix + suffix, pack(raw[a:b], raw[c:d], start + c))
             else:
                 head = cell_without_data(created)
-                put_all(
-                    {
-                        cell_prefix + suffix: head + raw[a:b]
-                        for suffix, (a, b) in zip(suffixes, layout.outputs, strict=True)
-                    }
-                )
+                spans = zip(suffixes, layout.outputs, strict=True)
+                put_all({cell_prefix + suffix: head + raw[a:b] for suffix, (a, b) in spans})
         forget = self._cells.pop
         for transaction in block.tx_slices[1:]:
             for out_point in transaction.consumed:

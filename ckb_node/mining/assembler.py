@@ -144,10 +144,15 @@ class BlockAssembler:
                         self._pool.drop_impossible(entry, error)
         return template.at(self._time_of(template))
 
+    @property
+    def is_building(self) -> bool:
+        """A thread makes a template, and needs the interpreter now and then."""
+        return self._building.locked()
+
     def template_at_hand(self) -> tuple[BlockTemplate, int] | None:
         """The newest template, if it is made already, and the time that `block_template` would give it."""
         template = self._template
-        if template is None or self._building.locked() or self._newest_state() != self._state:
+        if template is None or self.is_building or self._newest_state() != self._state:
             return None
         return template, self._time_of(template)
 

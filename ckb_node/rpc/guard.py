@@ -59,7 +59,8 @@ SHORT_PER_ROUND: Final = 32
 """Of their calls that are answered as soon as they are read; what more there are begin as all others."""
 
 BUSY_ROUND_S: Final = 0.02
-"""How long such a round is while blocks are verified: programs that ask without end would take what the chain needs."""
+"""How long such a round is while blocks are verified or a template is made: programs that ask without end would take
+what that needs."""
 
 _LOOKED_AT = 64
 _WATCH_SECONDS = 0.5

@@ -406,10 +406,12 @@ async def test_building_does_not_hold_the_loop_up(monkeypatch: pytest.MonkeyPatc
         for _ in range(5):
             await asyncio.sleep(0)
         assert not building.done()
+        assert assembler.is_building
         await funds.submit(funds.spend())
         may_go_on.set()
         assert list((await building).proposals) == [], "what came later is in the next one"
         assert len((await assembler.block_template()).proposals) == 1
+        assert assembler.template_at_hand() is not None
 
 
 async def test_submitting_blocks_of_a_side_branch_offers_uncles() -> None:
