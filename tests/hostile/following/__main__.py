@@ -34,6 +34,8 @@ from tests.support.report import BENCH_DIR
 CHEAP_MS, LAG_MS, MEMORY_MIB = 50, 1000, 600
 SYNC_S, BEGIN_S, WARM_S, PAUSE_S = 60.0, 30.0, 1.5, 0.02
 MINING_INTERVAL_S = 1.0
+NO_BLOCK_S = 15.0
+"""Blocks come by chance: an attack lasts so much longer while none has come."""
 MINER_NICENESS = 10
 """As that of attackers: it is on a machine of its own, too, and does most of what the follower does."""
 
@@ -160,10 +162,11 @@ def _connect(miner: RpcClient, victim: RpcClient) -> None:
 def _measure(name: str, miner: NodeProcess, victim: NodeProcess, seconds: float) -> Outcome:
     outcome, seen = Outcome(name), dict[int, float]()
     end = time.monotonic() + seconds
-    watcher = threading.Thread(target=_watch, args=(miner.rpc, seen, end))
+    latest, done = end + NO_BLOCK_S, threading.Event()
+    watcher = threading.Thread(target=_watch, args=(miner.rpc, seen, done))
     log_size, cpu, begun, last = _logged(victim), _cpu(victim), time.monotonic(), victim.rpc.tip()
     watcher.start()
-    while time.monotonic() < end:
+    while time.monotonic() < (end if outcome.lags else latest):
         started = time.monotonic()
         try:
             tip = victim.rpc.tip()
@@ -179,6 +182,7 @@ def _measure(name: str, miner: NodeProcess, victim: NodeProcess, seconds: float)
         last = max(last, tip)
         outcome.memory = max(outcome.memory, rss_mib(victim.process.pid))
         time.sleep(PAUSE_S)
+    done.set()
     watcher.join()
     outcome.behind = miner.rpc.tip() - last
     outcome.children = sum(map(rss_mib, _children(victim.process.pid)))
@@ -187,10 +191,10 @@ def _measure(name: str, miner: NodeProcess, victim: NodeProcess, seconds: float)
     return outcome
 
 
-def _watch(miner: RpcClient, seen: dict[int, float], end: float) -> None:
+def _watch(miner: RpcClient, seen: dict[int, float], done: threading.Event) -> None:
     """When the miner had which tip."""
     last = 0
-    while time.monotonic() < end:
+    while not done.is_set():
         try:
             tip = miner.tip()
         except OSError:
