@@ -17,9 +17,8 @@ from typing import Final
 
 from consensus.chainspec.genesis_build import GenesisRecipe
 from consensus.chainspec.spec import ChainSpec
-from consensus.crypto.hashing import ZERO_HASH
 from consensus.errors import CkbError, MoleculeError
-from consensus.types.blockchain import Block, Header, RawHeader, Transaction
+from consensus.types.blockchain import Block, Header, Transaction
 from network.limits import LIGHT_CLIENT, RELAY, ProtocolSpec
 from network.messages.protocols import (
     LIGHT_CLIENT_MESSAGE,
@@ -71,19 +70,7 @@ class WantedGenesis:
             dao = self.spec.issuance.dao_field(transactions)
         except (CkbError, ArithmeticError):
             return None
-        body = RawHeader(
-            version=recipe.version,
-            compact_target=recipe.compact_target,
-            timestamp=recipe.timestamp,
-            number=0,
-            epoch=0,
-            parent_hash=ZERO_HASH,
-            transactions_root=ZERO_HASH,
-            proposals_hash=ZERO_HASH,
-            extra_hash=ZERO_HASH,
-            dao=dao,
-        )
-        return Header(body=body, nonce=recipe.nonce)
+        return recipe.header(dao)
 
 
 class GenesisRequest:

@@ -122,6 +122,22 @@ class GenesisRecipe:
     dep_groups: tuple[DepGroup, ...]
     issued_cells: tuple[IssuedCell, ...]
 
+    def header(self, dao: bytes) -> Header:
+        """The header, all roots zero."""
+        body = RawHeader(
+            version=self.version,
+            compact_target=self.compact_target,
+            timestamp=self.timestamp,
+            number=0,
+            epoch=0,
+            parent_hash=ZERO_HASH,
+            transactions_root=ZERO_HASH,
+            proposals_hash=ZERO_HASH,
+            extra_hash=ZERO_HASH,
+            dao=dao,
+        )
+        return Header(body=body, nonce=self.nonce)
+
 
 @dataclass(frozen=True, slots=True)
 class GenesisIssuance:
@@ -156,21 +172,7 @@ def build_genesis(recipe: GenesisRecipe, issuance: GenesisIssuance, load_cell_fi
     groups_capacity = sum(_dep_group_cell(recipe, len(group.files)).capacity for group in recipe.dep_groups)
     cellbase = _build_cellbase(recipe, files, groups_capacity)
     transactions = [cellbase, _build_dep_groups(recipe, files, cellbase)]
-    header = Header(
-        body=RawHeader(
-            version=recipe.version,
-            compact_target=recipe.compact_target,
-            timestamp=recipe.timestamp,
-            number=0,
-            epoch=0,
-            parent_hash=ZERO_HASH,
-            transactions_root=ZERO_HASH,
-            proposals_hash=ZERO_HASH,
-            extra_hash=ZERO_HASH,
-            dao=issuance.dao_field(transactions),
-        ),
-        nonce=recipe.nonce,
-    )
+    header = recipe.header(issuance.dao_field(transactions))
     return Block(header=header, uncles=[], transactions=transactions, proposals=[]).with_roots()
 
 
