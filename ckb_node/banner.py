@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ckb_node.config import Config
 from ckb_node.dev_accounts import FUNDED_KEYS, MINER_ARG, MINER_KEY
@@ -19,11 +20,27 @@ from network.service import NetworkService
 SHANNONS = 100_000_000
 
 
+EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""Hosts that stand for all addresses of a machine, and cannot be dialled: the one of each that it has for itself."""
+_FROM_OTHERS: Final = "  (other machines: by an address of this one)"
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RpcAddresses:
+    """Host and port of each transport of RPC, None where it is not open."""
+
+    http: Address
+    websocket: Address | None = None
+    tcp: Address | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where a node can be reached: RPC as host:port, peers as multiaddresses, miners as URLs."""
+    """Where a node can be reached: peers as multiaddresses, miners as URLs."""
 
-    rpc: str
+    rpc: RpcAddresses
     peers: Sequence[str]
     miners: Sequence[str] = ()
 
@@ -40,8 +57,8 @@ def banner(config: Config, consensus: Consensus, tip: Header, listening: Listeni
     """Lines for the terminal."""
     lines = [
         f"ckb-node {VERSION}",
-        f"  RPC      http://{listening.rpc}",
-        *(f"  peers    {each}" for each in listening.peers or ["the node takes no connections"]),
+        *_rpc_lines(listening.rpc),
+        *(f"  peers    {_dialable(each)}" for each in listening.peers or ["the node takes no connections"]),
         f"  chain    {consensus.id}, genesis 0x{consensus.genesis_hash.hex()}",
         f"  tip      {tip.number} 0x{tip.hash.hex()}",
         f"  data     {config.data_dir}",
@@ -58,6 +75,27 @@ def banner(config: Config, consensus: Consensus, tip: Header, listening: Listeni
     return "\n".join([*lines, "  Ctrl-C stops the node.", ""])
 
 
+def _rpc_lines(rpc: RpcAddresses) -> Iterator[str]:
+    yield f"  RPC      {_url('http', rpc.http)}"
+    if rpc.websocket is not None:
+        yield f"  events   {_url('ws', rpc.websocket)}"
+    if rpc.tcp is not None:
+        yield f"  events   {_url('tcp', rpc.tcp)}"
+
+
+def _url(scheme: str, address: Address) -> str:
+    return f"{scheme}://{local_address(*address)}{_FROM_OTHERS if address[0] in EVERYWHERE else ''}"
+
+
+def _dialable(peer_address: str) -> str:
+    """A multiaddress that can be dialled from here, in the place of one that stands for all of this machine's."""
+    for host, own in EVERYWHERE.items():
+        protocol = "/ip6/" if ":" in host else "/ip4/"
+        if peer_address.startswith(f"{protocol}{host}/"):
+            return peer_address.replace(host, own, 1) + _FROM_OTHERS
+    return peer_address
+
+
 def funded_accounts(consensus: Consensus) -> list[tuple[Script, int]]:
     """Locks of the genesis' issued cells whose keys are published, with their capacity in shannons."""
     cellbase = consensus.genesis_block.transactions[0]
@@ -72,6 +110,11 @@ def funded_accounts(consensus: Consensus) -> list[tuple[Script, int]]:
 def shown_address(host: str, port: int) -> str:
     """`host:port` as it stands in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def local_address(host: str, port: int) -> str:
+    """`host:port` by which this machine reaches what listens there."""
+    return shown_address(EVERYWHERE.get(host, host), port)
 
 
 def _miner_account(config: Config) -> list[str]:

@@ -16,6 +16,7 @@ import msgspec
 from ckb_node.chain.assume_valid_defaults import DEFAULT_TARGETS
 from ckb_node.ckb_miner_toml import CKB_MINER_TOML, as_node_document
 from ckb_node.ckb_toml import CKB_TOML, Unused, as_ours, take_unused
+from ckb_node.config_faults import plain_fault
 from ckb_node.filters.settings import FiltersSection
 from ckb_node.indexer.settings import IndexerSection
 from ckb_node.jsonrpc_types.chain import parse_hash_type, read_script
@@ -28,9 +29,8 @@ from ckb_node.net.addresses import alert_keys, check_network
 from ckb_node.net.settings import AlertSignatureSection, NetworkSection, NotifySection
 from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of
 from ckb_node.rpc.outputs_validator import WellKnownScripts
-from ckb_node.rpc.param_faults import TEXT, fault_text
 from ckb_node.rpc.registry import Module
-from ckb_node.rpc.settings import RpcSection
+from ckb_node.rpc.settings import DEFAULT_RPC_PORT, DEFAULT_WS_PORT, RpcSection
 from ckb_node.runtime.settings import ConfigError, LoggerSection, MetricsSection, Section, parse_filter
 from ckb_node.runtime.text_file import TextFileError, read_text
 from ckb_node.specs import bundled_text, cell_file, cells_beside, files_of
@@ -163,6 +163,14 @@ class Config:
     def _with_rpc(self, **values: Any) -> Config:
         rpc = msgspec.structs.replace(self.file.rpc, **values)
         return replace(self, file=msgspec.structs.replace(self.file, rpc=rpc))
+
+    def with_websocket(self) -> Config:
+        """The same with RPC by WebSocket on this machine, unless it is configured: at the usual port beside the usual
+        one of RPC, else at any free one, so that several nodes are not in each other's way."""
+        if self.file.rpc.ws_listen_address is not None:
+            return self
+        port = DEFAULT_WS_PORT if self.rpc_address[1] == DEFAULT_RPC_PORT else 0
+        return self._with_rpc(ws_listen_address=f"127.0.0.1:{port}")
 
     def with_miner_lock(self, section: AssemblerSection) -> Config:
         """The same with a lock to mine for, where none is configured."""
@@ -339,7 +347,7 @@ def _parse(
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_plain(error)}") from error
+        raise ConfigError(f"{name}: {plain_fault(FileConfig, error)}") from error
     except RecursionError:
         raise ConfigError(f"{name}: not valid TOML: nested too deeply") from None
     except ValueError as error:  # besides TOMLDecodeError that of an integer with too many digits
@@ -451,20 +459,6 @@ def parse_address(key: str, text: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{key}: {text!r} is not host:port")
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _plain(error: msgspec.ValidationError) -> str:
-    """`Object contains unknown field `x` - at `$.rpc`` as `rpc.x: unknown key`; of wrong values those that would do."""
-    what, _, where = fault_text(TEXT, FileConfig, error).partition(" - at `")
-    path = where.strip("`")
-    for said, fault in (
-        ("Object contains unknown field ", "unknown key"),
-        ("Object missing required field ", "missing"),
-    ):
-        if what.startswith(said):
-            name = what.removeprefix(said).strip("`")
-            path, what = f"{path}.{name}".removeprefix("."), fault
-    return f"{path}: {what}" if path else what
 
 
 def _read_text(path: Path) -> str:

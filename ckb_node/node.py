@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ckb_node import node_metrics
-from ckb_node.banner import Listening, banner, peer_addresses, shown_address
+from ckb_node.banner import Listening, RpcAddresses, banner, peer_addresses
 from ckb_node.chain.block_events import publish_blocks
 from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.chain.service import ChainService
@@ -332,8 +332,8 @@ def _measure(node: Node) -> None:
 
 
 @asynccontextmanager
-async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[tuple[str, int]]:
-    """Serve RPC and run the node's tasks while the context lasts; yields the address that RPC listens on.
+async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[RpcAddresses]:
+    """Serve RPC and run the node's tasks while the context lasts; yields where RPC listens.
 
     The shutdown order loses nothing: listeners close, running calls finish or are refused, tasks stop, and only then
     the pool is saved.
@@ -356,10 +356,10 @@ async def running(node: Node, connections: int, *, mine: bool) -> AsyncIterator[
                 _network(node, tasks, peers),
                 serving_figures(rpc),
                 serving_miners(node.mining, tasks, miners),
-                serving_rpc(rpc, connections - miners - peers) as address,
+                serving_rpc(rpc, connections - miners - peers) as addresses,
             ):
                 try:
-                    yield address
+                    yield addresses
                 finally:
                     log.info("stopping")
                     node.scripts.end_runs()
@@ -463,11 +463,10 @@ async def serve(
     with open_node(config, logs) as node:
         signals.opened(partial(_set_from_thread, loop, stop))
         stay_responsive()  # before anyone may call: it holds the loop for a while
-        async with running(node, connections, mine=mine) as (host, port):
-            address = shown_address(host, port)
+        async with running(node, connections, mine=mine) as addresses:
             with node.chain.view() as view:
                 tip = view.tip_header()
-            listening = Listening(address, peer_addresses(node.network, node.libp2p), miner_addresses(node.mining))
+            listening = Listening(addresses, peer_addresses(node.network, node.libp2p), miner_addresses(node.mining))
             sys.stdout.write(banner(config, node.consensus, tip, listening, mine=mine))
             sys.stdout.flush()
             with node.progress.on_terminal():

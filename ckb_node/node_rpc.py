@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from ckb_node.banner import shown_address
+from ckb_node.banner import Address, RpcAddresses, local_address, shown_address
 from ckb_node.config import Config, parse_address
 from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT, Dispatcher
 from ckb_node.rpc.guard import Guard, HttpLimits
@@ -32,8 +32,6 @@ from ckb_node.runtime.tasks import Fault, Tasks
 from network.service import ListenError, in_use_hint
 
 log = structlog.get_logger("rpc")
-
-Address = tuple[str, int]
 
 STREAMS_SHARE: Final = 4
 """Each listener for streams gets this part of the connections that the system allows, HTTP the rest."""
@@ -55,8 +53,7 @@ class RpcParts:
 
 def rpc_url(config: Config) -> str:
     """The RPC address as seen from this machine, according to the configuration."""
-    host, port = config.rpc_address
-    return f"http://{shown_address({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}"  # noqa: S104
+    return f"http://{local_address(*config.rpc_address)}"
 
 
 def build_dispatcher(parts: RpcParts, tasks: asyncio.TaskGroup) -> Dispatcher:
@@ -72,9 +69,11 @@ def build_dispatcher(parts: RpcParts, tasks: asyncio.TaskGroup) -> Dispatcher:
 
 
 @asynccontextmanager
-async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[Address]:
-    """Listen by HTTP, and by TCP and WebSocket if configured, while the context lasts; yields the address of HTTP.
-    Raises ListenError, ConfigError."""
+async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[RpcAddresses]:
+    """Listen by HTTP, and by TCP and WebSocket if configured, while the context lasts; yields where.
+
+    Raises ListenError, ConfigError.
+    """
     settings, hub = parts.config.file.rpc, parts.news.hub
     policy = parts.config.origin_policy()
     tcp = _address("rpc.tcp_listen_address", settings.tcp_listen_address)
@@ -92,6 +91,7 @@ async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[Addres
                 parts.tasks, dispatcher, *parts.config.rpc_address, limits, policy, is_busy=parts.is_busy
             )
             server = await stack.enter_async_context(listening)
+        found = RpcAddresses(server.address)
         _log_listening("HTTP", server.address)
         server.routes["GET", "/health"] = health_route(parts.faults)
         guards = {"http": server.guard}
@@ -99,15 +99,15 @@ async def serving_rpc(parts: RpcParts, connections: int) -> AsyncIterator[Addres
             with told_address(ws, "RPC by WebSocket"):
                 upgrading = serving(parts.tasks, dispatcher, *ws, wide, policy, hub, parts.is_busy)
                 sockets = await stack.enter_async_context(upgrading)
-            guards["ws"] = sockets.guard
+            guards["ws"], found = sockets.guard, replace(found, websocket=sockets.address)
             _log_listening("WebSocket", sockets.address)
         if tcp is not None:
             with told_address(tcp, "RPC by TCP"):
                 lines = await stack.enter_async_context(serving_lines(parts.tasks, dispatcher, hub, *tcp, wide))
-            guards["tcp"] = lines.guard
+            guards["tcp"], found = lines.guard, replace(found, tcp=lines.address)
             _log_listening("TCP", lines.address)
         _measure(parts, guards)
-        yield server.address
+        yield found
 
 
 def _log_listening(transport: str, address: Address) -> None:

@@ -49,6 +49,21 @@ INSTEAD: Final = {
 }
 """Commands of the reference that are not here: what to do instead."""
 
+_OPTIONS_SAY_ALL: Final = "nothing is asked: options say it all, --chain and --ba-arg first of all; see --help"
+INSTEAD_OF_OPTIONS: Final = {
+    ("run", "--daemon"): INSTEAD["daemon"],
+    ("init", "-i"): _OPTIONS_SAY_ALL,
+    ("init", "--interactive"): _OPTIONS_SAY_ALL,
+    ("init", "-s"): "the chain is chosen by --chain",
+    ("init", "--spec"): "the chain is chosen by --chain",
+    ("init", "--list-specs"): "--list-chains names the chains that come with the node",
+    (
+        "init",
+        "--export-specs",
+    ): "a dev chain's spec is written to specs/dev.toml; those of public chains are in the program",
+}
+"""The same for options, by command."""
+
 
 class NodeCommand(click.Command):
     """A command that refuses options and arguments which are not valid UTF-8."""
@@ -57,8 +72,13 @@ class NodeCommand(click.Command):
     """Parameters that are not checked: a program that runs under `debug` may be given any bytes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what is not UTF-8."""
-        rest = super().parse_args(ctx, args)
+        """Refuse what is not UTF-8, and tell who knows the reference what takes the place of an option."""
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if (instead := INSTEAD_OF_OPTIONS.get((self.name or "", error.option_name))) is not None:
+                raise click.UsageError(f"No such option: {error.option_name}: {instead}.", ctx) from None
+            raise
         for name, value in ctx.params.items():
             if name not in self.free_parameters:
                 _verify_utf8(name, value)

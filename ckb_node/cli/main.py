@@ -31,7 +31,6 @@ from ckb_node.cli.options import (
     spec_check_options,
 )
 from ckb_node.commands.init import (
-    DEFAULT_RPC_PORT,
     MAX_SPEC_BYTES,
     InitOptions,
     dev_miner_lock,
@@ -45,6 +44,7 @@ from ckb_node.config import Config, has_config, load_config
 from ckb_node.dev_accounts import MINER_ARG
 from ckb_node.genesis.obtain import obtain_consensus
 from ckb_node.net.settings import DEFAULT_P2P_PORT
+from ckb_node.rpc.settings import DEFAULT_RPC_PORT
 from ckb_node.runtime.text_file import decode
 from ckb_node.stratum.settings import DEFAULT_PORT as STRATUM_PORT
 from consensus.params import PowFunc
@@ -206,7 +206,8 @@ def dev(
     overwrite_spec: bool,
 ) -> int:
     """Run a dev chain that mines: the directory is made when it is not there. One whose proof of work is not Dummy
-    waits for miners."""
+    waits for miners. Programs of this machine may subscribe by WebSocket, at 28114 beside RPC's 8114, else at a free
+    port that is told."""
     root = root_of(context)
     if not has_config(root):
         asked = InitOptions(
@@ -222,6 +223,7 @@ def dev(
     config = config.with_miner_lock(dev_miner_lock())
     if rpc_port is not None:
         config = config.with_rpc_port(rpc_port)
+    config = config.with_websocket()
     if p2p_port is None and _wants_any_port(config, rpc_port):
         p2p_port = 0
     if p2p_port is not None:

@@ -20,6 +20,7 @@ from ckb_node.genesis.obtain import GenesisMissingError, GenesisSource, obtain_c
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.mining.settings import AssemblerSection
 from ckb_node.net.settings import DEFAULT_P2P_PORT
+from ckb_node.rpc.settings import DEFAULT_RPC_PORT
 from ckb_node.runtime.errors import CommandError
 from ckb_node.runtime.text_file import decode, read_text
 from ckb_node.specs import CELL_PREFIX, bundled_text
@@ -31,7 +32,6 @@ from consensus.params import PowFunc
 Say = Callable[[str], None]
 
 PUBKEY_HASH_TEXT_SIZE = 42
-DEFAULT_RPC_PORT = 8114
 MAX_SPEC_BYTES = 1 << 20
 DUMMY_TARGET = 0x2001_0000
 MINED_TARGET = 0x1E01_0000

@@ -54,6 +54,7 @@ log_to_stdout = $log_to_stdout
 # Whoever reaches this address commands the node: keep it to this machine, or to machines that you trust.
 listen_address = "127.0.0.1:$rpc_port"
 # The same by TCP, one request or batch a line, and by WebSocket; here clients can subscribe to news.
+# `ckb-node dev` opens WebSocket by itself.
 # tcp_listen_address = "127.0.0.1:18114"
 # ws_listen_address = "127.0.0.1:28114"
 # Web pages that may call, besides those of this machine (http://localhost:*, http://127.0.0.1:*, http://[::1]:*), as

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes
 from ckb_node.net.settings import AlertSignatureSection, NetworkSection
@@ -20,6 +20,19 @@ T = TypeVar("T")
 
 PUBLIC_KEY_SIZE = 33
 MAX_SHOWN = 200
+
+_PEER_FORM = "/ip4/192.0.2.8/tcp/8115/p2p/Qm…"
+FORMS: Final = {
+    "network.listen_addresses": "/ip4/0.0.0.0/tcp/8115",
+    "network.public_addresses": "/ip4/192.0.2.8/tcp/8115",
+    "network.bootnodes": _PEER_FORM,
+    "network.whitelist_peers": _PEER_FORM,
+    "network.libp2p.listen_addresses": "/ip4/0.0.0.0/tcp/8117",
+    "network.libp2p.bootnodes": "/ip4/192.0.2.8/tcp/8117/p2p/16Uiu2HAm…",
+    "--genesis-peer": _PEER_FORM,
+    "network.trusted_proxies": "192.0.2.8",
+}
+"""How the items of each list are written."""
 
 
 def check_network(section: NetworkSection) -> None:
@@ -130,7 +143,9 @@ def _read(key: str, texts: Sequence[str], read: Callable[[str], T]) -> list[T]:
         try:
             values.append(read(text))
         except (MultiaddrError, BadTextError, ValueError) as error:
-            raise ConfigError(f"{key}: `{text[:MAX_SHOWN]}`: {error}") from None
+            form = FORMS.get(key)
+            shown = "" if form is None else f"; the form is {form}"
+            raise ConfigError(f"{key}: `{text[:MAX_SHOWN]}`: {error}{shown}") from None
     return values
 
 
@@ -162,7 +177,7 @@ def _peer_address(text: str) -> Multiaddr:
     if address.peer_id is None:
         raise ValueError("expected /p2p/<peer id> at its end")
     if not address.is_dialable:
-        raise ValueError("expected a host, a port and a peer id, as /ip4/192.0.2.8/tcp/8115/p2p/Qm…")
+        raise ValueError("expected a host, a port and a peer id")
     return address
 
 

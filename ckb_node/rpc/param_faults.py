@@ -40,11 +40,23 @@ def one_of(values: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
+def type_at(kind: Any, path: str) -> Any:
+    """The type of the value at `.member[0].member` of a JSON type; Any where there is none."""
+    for step in _STEP.finditer(path):
+        kind = _inner(kind, step["name"])
+    return kind
+
+
+def members_of(kind: Any) -> list[str]:
+    """Names of an object's members; none of what is no object."""
+    structs = [each for each in _alternatives(kind) if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    return [field.encode_name for each in structs for field in msgspec.structs.fields(each)]
+
+
 def _expected(name: str, wire: Any, path: str) -> str | None:
     """What a text at this place must be; None where nothing more can be said."""
-    kind, member = wire, ""
-    for step in _STEP.finditer(path):
-        kind, member = _inner(kind, step["name"]), step["name"] or member
+    kind, members = type_at(wire, path), [step["name"] for step in _STEP.finditer(path) if step["name"]]
+    member = members[-1] if members else ""
     values = _values(kind)
     if values:
         return one_of(values)
@@ -84,7 +96,7 @@ def _inner(kind: Any, name: str | None) -> Any:
     """The type of a member, or of an item when there is no name."""
     for each in _alternatives(kind):
         if name is None and get_args(each):
-            return get_args(each)[0]
+            return get_args(each)[-1]
         if name is not None and isinstance(each, type) and issubclass(each, msgspec.Struct):
             return get_type_hints(each).get(name, Any)
     return Any

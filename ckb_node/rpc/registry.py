@@ -107,6 +107,8 @@ class Method:
     is_async: bool
     by_name: msgspec.json.Decoder[Any] = field(repr=False)
     """Parameters by name, each as it came. It stops at the first name that is none of them, however many follow."""
+    at_a_time: msgspec.json.Decoder[Any] = field(repr=False)
+    """Parameters by position, all of their types."""
     deprecated: str | None = None
     """What to use instead, for a method that only `enable_deprecated_rpc` opens."""
     price: Price | None = None
@@ -126,11 +128,23 @@ class Method:
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
         """Values for the handler from the request's `params`: array, object, or nothing."""
-        kind = bytes(memoryview(params)[:1])
-        if kind == b"{":
-            return self._named(params)
-        given = _ARRAY.decode(params) if kind == b"[" else []
-        return self._positional(given)
+        view = memoryview(params)
+        kind = bytes(view[:1])
+        if kind == b"[":
+            found = self._good(params) if view.nbytes < LARGE_BYTES else None
+            return self._positional(_ARRAY.decode(params)) if found is None else found
+        return self._named(params) if kind == b"{" else self._positional([])
+
+    def _good(self, params: msgspec.Raw) -> list[Any] | None:
+        """Parameters by position that are as they should be; None for others, whose fault is told one by one."""
+        try:
+            given = msgspec.structs.astuple(self.at_a_time.decode(params))
+            return [
+                param.default if value is None else param.codec.read(value)
+                for param, value in zip(self.params, given, strict=True)
+            ]
+        except (msgspec.MsgspecError, BadTextError, RecursionError):
+            return None
 
     def _positional(self, given: list[msgspec.Raw]) -> list[Any]:
         # Clients written against the reference may send more than a method takes when its last ones are optional.
@@ -220,6 +234,7 @@ class Methods:
                     doc=inspect.getdoc(function) or "",
                     is_async=is_async,
                     by_name=_by_name(params),
+                    at_a_time=_at_a_time(params),
                     deprecated=deprecated,
                     price=price,
                     is_change=is_change,
@@ -246,6 +261,17 @@ def _by_name(params: tuple[Param, ...]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("Params", fields, forbid_unknown_fields=True))
 
 
+def _at_a_time(params: tuple[Param, ...]) -> msgspec.json.Decoder[Any]:
+    """Behind the last one that has to be there, all may be missing."""
+    needed = max((at + 1 for at, param in enumerate(params) if not param.is_optional), default=0)
+    kinds = [param.codec.wire | None if param.is_optional else param.codec.wire for param in params]
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        (param.name, kind) if at < needed else (param.name, kind, None)
+        for at, (param, kind) in enumerate(zip(params, kinds, strict=True))
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Parameters", fields, array_like=True, forbid_unknown_fields=True))
+
+
 def _param(parameter: inspect.Parameter, hint: Any) -> Param:
     is_optional = get_origin(hint) in (Union, UnionType)
     plain = next(item for item in get_args(hint) if item is not NoneType) if is_optional else hint
@@ -265,6 +291,8 @@ class Registry:
         self._unheard: dict[str, Module] = {}
         self._on: set[str] = set()
         """Methods whose module is on."""
+        self._free: set[str] = set()
+        """Methods that all may call, by any transport."""
 
     def add(self, methods: Iterable[Method]) -> None:
         """Take a module's methods. ValueError on a name that is taken."""
@@ -279,6 +307,8 @@ class Registry:
                 method.module is not Module.MINER or self.services.miner is not None
             ):
                 self._on.add(method.name)
+            if self.closed(method) is None and not (method.needs_session or method.owner_only):
+                self._free.add(method.name)
 
     def __iter__(self) -> Iterator[Method]:
         return iter(self._methods.values())
@@ -302,6 +332,8 @@ class Registry:
 
     def refusal(self, method: Method) -> RpcError | None:
         """Why a method is closed, by the configuration or to this caller."""
+        if method.name in self._free:
+            return None
         if (closed := self.closed(method)) is not None:
             return closed
         if method.needs_session and SESSION.get() is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from ckb_node.jsonrpc_types.chain import ScriptJson
@@ -9,12 +11,15 @@ from ckb_node.rpc.dispatch import DEFAULT_BATCH_LIMIT
 from ckb_node.rpc.registry import Module
 from ckb_node.runtime.settings import Positive, Section
 
+DEFAULT_RPC_PORT: Final = 8114
+DEFAULT_WS_PORT: Final = 28114
+
 
 class RpcSection(Section, frozen=True):
     """[rpc]: sizes in bytes. `modules` names what is open, `cors_origins` the web pages that may call besides those of
     this machine, `allowed_hosts` the node's own names besides addresses and `localhost`."""
 
-    listen_address: str = "127.0.0.1:8114"
+    listen_address: str = f"127.0.0.1:{DEFAULT_RPC_PORT}"
     tcp_listen_address: str | None = None
     ws_listen_address: str | None = None
     max_request_body_size: Positive = 10 << 20

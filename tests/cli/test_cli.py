@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from ckb_node import specs
-from ckb_node.cli.group import INSTEAD
+from ckb_node.cli.group import INSTEAD, INSTEAD_OF_OPTIONS
 from ckb_node.commands.init import next_step
 from ckb_node.commands.list_hashes import as_toml, bundled_hashes
 from ckb_node.commands.sdk_scripts import as_sdk_json
@@ -50,6 +50,14 @@ def test_commands_of_the_reference_that_are_not_here(command: str) -> None:
     result = invoke(command, "--force")
     assert (result.exit_code, INSTEAD[command] in result.stderr) == (CLI, True)
     assert INSTEAD[command] not in invoke("account", command).stderr
+
+
+@pytest.mark.parametrize(("command", "option"), INSTEAD_OF_OPTIONS)
+def test_options_of_the_reference_that_are_not_here(command: str, option: str, tmp_path: Path) -> None:
+    result = invoke(command, "-C", str(tmp_path), option)
+    assert result.exit_code == CLI
+    assert f"No such option: {option}: {INSTEAD_OF_OPTIONS[command, option]}" in result.stderr
+    assert invoke(command, "--no-such-option").stderr.endswith("No such option '--no-such-option'.\n")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,7 @@ def test_a_wrong_configuration_is_65_with_the_key(command: str, dev: Path) -> No
     (dev / "config.toml").write_text("[tx_pool]\nmin_fee = 1\n")
     result = invoke(command, "-C", str(dev))
     assert result.exit_code == CONFIG
-    assert result.stderr == f"ckb-node: {dev}/config.toml: tx_pool.min_fee: unknown key\n"
+    assert result.stderr == f"ckb-node: {dev}/config.toml: tx_pool.min_fee: unknown key; did you mean `min_fee_rate`?\n"
 
 
 # ---------------------------------------------------------------- init

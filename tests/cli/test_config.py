@@ -45,8 +45,18 @@ def test_the_exporter_for_prometheus_is_written_as_in_ckb_toml() -> None:
     ("text", "fault"),
     [
         ("x =", "not valid TOML"),
-        ("[rpc]\nlisten = 1", "rpc.listen: unknown key"),
-        ("speed = 1", "speed: unknown key"),
+        ("[rpc]\nlisten = 1", "rpc.listen: unknown key; did you mean `listen_address`?"),
+        ("speed = 1", "speed: unknown key; known here: data_dir, chain, logger, "),
+        (
+            "[network.sync]\nspeed = 1",
+            "network.sync.speed: unknown key; known here: assume_valid_targets, min_chain_work",
+        ),
+        ('modules = ["Net"]', "modules: unknown key; it belongs into [rpc]"),
+        ('[logger.extra.a]\nfiltr = "info"', "filtr: unknown key; did you mean `filter`?"),
+        (
+            "[[miner.workers]]\nworker_type = 'Dummy'\ndelay = 1",
+            "miner.workers[0].delay: unknown key; did you mean `delay_type`?",
+        ),
         ("[fast]", "fast: unknown key"),
         ("data_dir = 1", "data_dir: Expected `str`, got `int`"),
         ("[chain]\nspec = {}", "chain.spec: give one of"),

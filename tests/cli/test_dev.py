@@ -89,6 +89,18 @@ def test_ports_for_peers_are_not_in_each_others_way(tmp_path: Path, seen: list[C
     assert ports == [[f"/ip4/127.0.0.1/tcp/{port}"] for port in (8115, 0, 7, 0, 8, 8)]
 
 
+def test_subscribers_may_connect_beside_the_usual_port_or_at_any_free_one(tmp_path: Path, seen: list[Config]) -> None:
+    root = tmp_path / "node"
+    run("dev", "-C", str(root))
+    run("dev", "-C", str(root), "--rpc-port", "9002")
+    run("run", "-C", str(root))
+    path = root / "config.toml"
+    path.write_text(path.read_text().replace("[rpc]\n", '[rpc]\nws_listen_address = "127.0.0.1:7"\n'))
+    run("dev", "-C", str(root))
+    ports = [config.file.rpc.ws_listen_address for config in seen]
+    assert ports == ["127.0.0.1:28114", "127.0.0.1:0", None, "127.0.0.1:7"]
+
+
 def test_a_directory_from_before_there_were_peers(tmp_path: Path, seen: list[Config]) -> None:
     root = tmp_path / "node"
     run("dev", "-C", str(root))

@@ -73,8 +73,8 @@ async def scraped(path: Path) -> AsyncIterator[Scraped]:
     port = free_port()
     async with asyncio.timeout(60), aiohttp.ClientSession() as session:
         with open_node(config_of(path, port)) as node:
-            async with running(node, 100, mine=False) as address:
-                yield Scraped(node, address, port, session)
+            async with running(node, 100, mine=False) as addresses:
+                yield Scraped(node, addresses.http, port, session)
 
 
 async def test_the_figures_follow_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ EVERYWHERE = (
     "named in the text of -32601, behind the reference's words.",
     "JSON that is no request object (`1`, `[]`) is -32600 as JSON-RPC says; the reference says -32700.",
     "An `id` may be any whole number; the reference takes 0 to 2^64 - 1 and calls others -32700.",
-    "A request object in which a member comes twice is -32600, here and there; of an object among the parameters the "
-    "last one counts, where the reference says -32602.",
+    "A request object in which a member comes twice is -32600, here and there (of two ids the reference says -32700); "
+    "of an object among the parameters the last one counts, here and there.",
     "Web pages of other machines are refused unless `cors_origins` lists them, and never get what commands the node or "
     "shows its inside; the reference answers to every page.",
     "Requests are bounded by `max_request_body_size` on all transports (the reference: 2 MB), a batch by "
