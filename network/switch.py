@@ -124,6 +124,10 @@ class Switch:
         """Those that are served."""
         return list(self._handlers)
 
+    def handler_of(self, protocol: ProtocolSpec) -> Handler | None:
+        """Who serves it."""
+        return self._handlers.get(protocol)
+
     @property
     def peer_id(self) -> str:
         return self._peer_id

@@ -38,9 +38,18 @@ class Dialler:
         if len(self._patience) < MAX_ADDRESSES:
             self._patience.setdefault(address, _Patience()).next_at = 0.0
 
+    def knows(self, address: Libp2pAddress) -> bool:
+        """It is a configured one."""
+        return address in self._patience
+
+    @property
+    def dialled(self) -> int:
+        """Dials under way."""
+        return sum(patience.dialled_at is not None for patience in self._patience.values())
+
     def due(self, now: float, places: int, may_dial: Callable[[Libp2pAddress], bool]) -> list[Libp2pAddress]:
         """Those to be dialled now, at most so many; each is told by `ended`."""
-        places -= sum(patience.dialled_at is not None for patience in self._patience.values())
+        places -= self.dialled
         found = list[Libp2pAddress]()
         for address, patience in self._patience.items():
             if len(found) >= places:

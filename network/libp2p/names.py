@@ -12,15 +12,28 @@ from typing import Final
 from network.identity import BASE58_ALPHABET, base58, peer_id_of
 from network.multiaddr import Multiaddr, MultiaddrError
 
-__all__ = ["Libp2pAddress", "is_libp2p_address", "key_of", "libp2p_id", "libp2p_id_text", "parse_address"]
+__all__ = [
+    "Libp2pAddress",
+    "address_bytes",
+    "is_libp2p_address",
+    "key_of",
+    "libp2p_id",
+    "libp2p_id_text",
+    "parse_address",
+    "parse_address_bytes",
+]
 
 _IDENTITY: Final = 0
 _SECP256K1: Final = b"\x08\x02\x12\x21"
 _ED25519: Final = b"\x08\x01\x12\x20"
 _SIZES: Final = {_SECP256K1: 37, _ED25519: 36}
 """Bytes of the whole protobuf."""
+_ID_SIZES: Final = [2 + size for size in _SIZES.values()]
+"""Bytes of a binary peer id."""
 MAX_ID_TEXT: Final = 64
 _PEER: Final = "/p2p/"
+_PEER_CODE: Final = b"\xa5\x03"
+"""Of a peer id in the binary form."""
 
 
 def libp2p_id(public_key: bytes) -> bytes:
@@ -75,6 +88,22 @@ def parse_address(text: str) -> Libp2pAddress:
     if [part.name for part in address.parts][1:] != ["tcp"]:
         raise MultiaddrError("expected a host and a TCP port")
     return Libp2pAddress(text, address.with_peer_id(peer_id_of(key)))
+
+
+def address_bytes(address: Libp2pAddress) -> bytes:
+    """The binary form, as other libraries have it too."""
+    place, _, name = address.text.partition(_PEER)
+    peer_id = _unbase58(name)
+    return Multiaddr.parse(place).to_bytes() + _PEER_CODE + bytes([len(peer_id)]) + peer_id
+
+
+def parse_address_bytes(raw: bytes) -> Libp2pAddress:
+    """Raises MultiaddrError."""
+    for size in _ID_SIZES:
+        place, end = raw[: -size - 3], raw[-size - 3 :]
+        if end[:3] == _PEER_CODE + bytes([size]):
+            return parse_address(f"{Multiaddr.from_bytes(place)}{_PEER}{base58(end[3:])}")
+    raise MultiaddrError("expected a peer id that holds its key at the end")
 
 
 def _unbase58(text: str) -> bytes:

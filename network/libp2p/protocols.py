@@ -9,6 +9,7 @@ from typing import Final
 from network.limits import (
     ALERT,
     DISCONNECT_MESSAGE,
+    DISCOVERY,
     FILTER,
     LIGHT_CLIENT,
     PING,
@@ -33,8 +34,10 @@ NAMES: Final = {
     ALERT: "alert",
     PING: "ping",
     DISCONNECT_MESSAGE: "disconnect",
+    DISCOVERY: "discovery",
 }
-"""Identify, discovery, feelers and hole punching are about addresses and keys of the CKB wire."""
+"""Identify, feelers and hole punching are about addresses and keys of the CKB wire. Discovery is about addresses of
+libp2p here, see `network/libp2p/exchange.py`."""
 
 _SERVES: Final = {
     SYNC: Flags.SYNC | Flags.COMPATIBILITY,

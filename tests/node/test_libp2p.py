@@ -1,4 +1,5 @@
-"""Real nodes that know each other over libp2p only: sync, following, a reorganisation, relay, a killed process."""
+"""Real nodes that know each other over libp2p only: sync, following, a reorganisation, relay; a process that is killed,
+and one that has no memory left."""
 
 from __future__ import annotations
 
@@ -7,10 +8,11 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from network.libp2p.service import is_installed
-from tests.node.kit_libp2p import payment_json, running
+from tests.node.kit_libp2p import Libp2pNode, payment_json, running
 from tests.support.nodes.process import NodeProcess
 
 pytestmark = [
@@ -28,6 +30,20 @@ def tip_hash(node: NodeProcess) -> str:
 def mine(node: NodeProcess, count: int) -> None:
     for _ in range(count):
         node.rpc.call("generate_block")
+
+
+def until_replaced(node: Libp2pNode, before: psutil.Process) -> psutil.Process:
+    """Its next libp2p process."""
+
+    def is_there() -> bool:
+        found = node.libp2p_process()
+        return found is not None and found.pid != before.pid
+
+    node.until(is_there)
+    replaced = node.libp2p_process()
+    assert replaced is not None
+    node.address()  # it listens
+    return replaced
 
 
 def test_three_nodes_in_a_row(tmp_path: Path) -> None:
@@ -67,5 +83,11 @@ def test_three_nodes_in_a_row(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         mine(first, 3)
         third.until(lambda: tip_hash(third) == tip_hash(first))
+        replaced = until_replaced(second, process)  # it is there again, and has no memory left
+        vms = replaced.memory_info().vms
+        replaced.rlimit(psutil.RLIMIT_AS, (vms, vms))
+        mine(first, 3)
+        third.until(lambda: tip_hash(third) == tip_hash(first))
+        until_replaced(second, replaced)
         for node in (third, second, first):
             node.stop()

@@ -57,6 +57,8 @@ class Connections(INotifee):  # type: ignore[misc] # the library is optional, so
         self._numbers: Final = dict[Any, int]()
         self._last = self._last_stream = 0
         self.dropped = 0
+        self.moved: Callable[[Any], None] = lambda _: None
+        """Is told of a peer that has lost one of its connections, and has another."""
         for protocol, name in protocols.items():
             host.set_stream_handler(name, self._handler(protocol))
         host.get_network().register_notifee(self)
@@ -80,7 +82,9 @@ class Connections(INotifee):  # type: ignore[misc] # the library is optional, so
         if number is not None:
             peer = self._of.pop(number).peer
             self._pipe.send(number, Disconnected("the connection has ended"))
-            if not any(other.peer == peer for other in self._of.values()):
+            if any(other.peer == peer for other in self._of.values()):
+                self.moved(peer)
+            else:
                 self._host.peerstore.clear_peerdata(peer)
 
     async def opened_stream(self, network: Any, stream: Any) -> None:

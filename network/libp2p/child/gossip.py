@@ -1,7 +1,7 @@
 """GossipSub in the libp2p process: signed messages of a few topics, none passed on before the node has judged it.
 
-The library's defaults lose own messages and keep others' for ever, and what it raises ends the host; so most of what is
-here turns something off. What peers are worth is the business of the node's own table.
+The library's defaults lose own messages and keep others' for ever; so they are turned off here, and what peers could
+misuse in `router.py`. What peers are worth is the business of the node's own table.
 """
 
 from __future__ import annotations
@@ -9,57 +9,36 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
 import trio
-from libp2p.pubsub import pubsub as library
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12
 from libp2p.tools.anyio_service import background_trio_service
 
 from network.budget import Allowances
 from network.libp2p.child.pipe import Pipe
+from network.libp2p.child.router import Exchange, Router, adjust_library
 from network.libp2p.messages import CONTROL, MAX_GOSSIP, Gossip
 
 DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 10
 HEARTBEAT: Final = 1
-MAX_RPC: Final = 4 * MAX_GOSSIP
-QUEUE: Final = 1024
-"""Messages that wait for one peer; the library has 32."""
 MAX_JUDGED: Final = 128
 """Messages that wait for the node's verdict."""
 VERDICT_TIMEOUT: Final = 4.0
-"""Less than the library gives a validator."""
 PER_SECOND, AT_ONCE = 40.0, 200.0
 """Messages of one peer."""
 MAX_PEERS: Final = 1024
 MAX_SEEN: Final = 8192
 """Contents that are remembered: the same one under another name is not passed on."""
 TRIM_INTERVAL: Final = 30.0
-_GROWING: Final = ("recent_message_deliveries", "equivocation_detection", "message_rate_limits")
+_GROWING: Final = (
+    "recent_message_deliveries",
+    "recent_peer_connections",
+    "equivocation_detection",
+    "message_rate_limits",
+)
 """Tables of the library that only its adaptive mode would trim."""
-
-
-class Router(GossipSub):  # type: ignore[misc] # the library is optional, so its types are not known
-    """In dense meshes what is turned off here loses one message in ten."""
-
-    def _perform_opportunistic_grafting(self, topic: str, peers_to_graft: Any) -> int:
-        return 0
-
-    async def _maintain_mesh_quality(self, topic: str) -> None:
-        """Degrees are kept by the heartbeat."""
-
-    def _check_equivocation(self, msg: Any) -> bool:
-        return True  # it would keep each message whole
-
-
-class Exchange(library.Pubsub):  # type: ignore[misc] # as above
-    """A message that makes the library raise is dropped."""
-
-    async def push_msg(self, msg_forwarder: Any, msg: Any) -> None:
-        with contextlib.suppress(Exception):
-            await super().push_msg(msg_forwarder, msg)
 
 
 class _Judged:
@@ -75,8 +54,7 @@ class Topics:
 
     def __init__(self, host: Any, pipe: Pipe, topics: dict[int, str], conn_of: Callable[[Any], int]) -> None:
         """`conn_of` a peer: the number of a connection with it, or 0."""
-        library.RpcQueue = partial(library.RpcQueue, max_size=QUEUE, max_message_size=MAX_RPC)
-        library.SUBSCRIPTION_CHANNEL_SIZE = QUEUE
+        adjust_library()
         self._host, self._pipe, self._topics, self._conn_of = host, pipe, topics, conn_of
         self._router: Final = Router(
             protocols=[PROTOCOL_ID_V12, PROTOCOL_ID_V11],
@@ -91,10 +69,12 @@ class Topics:
         self._exchange: Final = Exchange(
             host,
             self._router,
-            max_inbound_rpc_size=MAX_RPC,
+            self._judge,
+            self._may_say,
             allowed_topics=set(topics.values()),
             max_subscriptions_per_peer=4 * len(topics) + 4,
         )
+        self._numbers: Final = {name: topic for topic, name in topics.items()}
         self._judged: Final = dict[int, _Judged]()
         self._seen: Final = OrderedDict[bytes, None]()
         self._allowances: Final = Allowances[Any](PER_SECOND, AT_ONCE, max_keys=MAX_PEERS)
@@ -105,11 +85,15 @@ class Topics:
         """Peers must be gone before it ends: the library cannot bear them then."""
         async with background_trio_service(self._exchange), background_trio_service(self._router):
             await self._exchange.wait_until_ready()
-            for topic, name in self._topics.items():
-                self._exchange.set_topic_validator(name, partial(self._judge, topic), True)
-                nursery.start_soon(_drain, await self._exchange.subscribe(name))
+            for name in self._numbers:
+                await self._exchange.subscribe(name)
             nursery.start_soon(self._trim)
             yield
+
+    def moved(self, peer: Any) -> None:
+        """One of two connections with a peer has ended. Never raises an Exception."""
+        with contextlib.suppress(Exception):
+            self._exchange.moved(peer)
 
     async def publish(self, topic: int, data: bytes) -> None:
         """Something of this node's. Never raises an Exception."""
@@ -124,15 +108,19 @@ class Topics:
             judged.is_good = is_good
             judged.is_judged.set()
 
-    async def _judge(self, topic: int, forwarder: Any, message: Any) -> bool:
-        """Whether a message is passed on. Never raises an Exception."""
-        if forwarder == self._host.get_id():
-            return True
-        now, data = trio.current_time(), bytes(message.data)
-        if self._allowances.left(forwarder, now) < 1.0 or len(self._judged) >= MAX_JUDGED or len(data) > MAX_GOSSIP:
+    def _may_say(self, forwarder: Any) -> bool:
+        """One more message."""
+        now = trio.current_time()
+        if self._allowances.left(forwarder, now) < 1.0:
             return False
         self._allowances.spend(forwarder, 1.0, now)
-        if not self._is_new(data):
+        return True
+
+    async def _judge(self, forwarder: Any, message: Any) -> bool:
+        """Whether a message is passed on."""
+        data, names = bytes(message.data), message.topicIDs
+        topic = self._numbers.get(names[0]) if len(names) == 1 else None
+        if topic is None or len(self._judged) >= MAX_JUDGED or len(data) > MAX_GOSSIP or not self._is_new(data):
             return False
         self._last += 1
         number, judged = self._last, _Judged()
@@ -160,9 +148,4 @@ class Topics:
             await trio.sleep(TRIM_INTERVAL)
             for name in _GROWING:
                 getattr(self._router, name).clear()
-
-
-async def _drain(subscription: Any) -> None:
-    """The node has heard of each message when it was judged."""
-    while True:
-        await subscription.get()
+            self._router.forget_back_offs()

@@ -11,6 +11,7 @@ import trio
 from libp2p import new_host
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key
+from libp2p.identity.identify_push.identify_push import ID_PUSH as IDENTIFY_PUSH
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
@@ -60,6 +61,7 @@ def make_host(hello: Hello) -> Any:
             outbound_upgrade_timeout=HANDSHAKE_TIMEOUT,
         ),
     )
+    host.remove_stream_handler(IDENTIFY_PUSH)  # of any size, at any time, and of no use here
     network = host.get_network()
     network.set_resource_manager(None)  # its places are never given back by connections that end early
     network.retry_config = RetryConfig(max_retries=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +35,12 @@ from network.libp2p.messages import (
 
 HELLO_TIMEOUT: Final = 30.0
 STATS_INTERVAL: Final = 1.0
+LOOKS: Final = 4
+"""At memory and greedy peers, in that time."""
+RESERVE: Final = 8
+"""The process ends when less than this part of the memory that it may have is left: what the library makes of a
+MemoryError in any of its tasks nobody knows."""
+EXIT_MEMORY: Final = 4
 MAX_REASON: Final = 200
 _PAGE: Final = 4096
 
@@ -83,6 +91,7 @@ class Process:
         async with self._host.run(listen_addrs=[]), trio.open_nursery() as nursery:
             connections = Connections(self._host, self._pipe, dict(self._hello.protocols), nursery)
             topics = Topics(self._host, self._pipe, dict(self._hello.topics), connections.of_peer)
+            connections.moved = topics.moved
             async with topics.running(nursery):
                 await self._listen()
                 nursery.start_soon(self._watch, connections)
@@ -131,10 +140,21 @@ class Process:
 
     async def _watch(self, connections: Connections) -> None:
         while True:
-            connections.drop_greedy()
             dropped = self._admission.dropped + connections.dropped
             self._pipe.send(CONTROL, Stats(memory(), len(connections), self._admission.handshakes, dropped))
-            await trio.sleep(STATS_INTERVAL)
+            for _ in range(LOOKS):
+                connections.drop_greedy()
+                await self._end_without_memory()
+                await trio.sleep(STATS_INTERVAL / LOOKS)
+
+    async def _end_without_memory(self) -> None:
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if most == resource.RLIM_INFINITY or pages(0) * _PAGE < most - most // RESERVE:
+            return
+        self._pipe.send(CONTROL, Failed(f"its memory is used up: {most} bytes"))
+        with trio.move_on_after(1.0):
+            await self._pipe.flushed()
+        os._exit(EXIT_MEMORY)  # there may be too little left to end in order
 
 
 def id_of(text: str) -> Any:
@@ -144,8 +164,13 @@ def id_of(text: str) -> Any:
 
 def memory() -> int:
     """Bytes that this process has resident; 0 where the system does not tell."""
+    return pages(1) * _PAGE
+
+
+def pages(field: int) -> int:
+    """Of the process' address space (0), or of its resident memory (1); 0 where the system does not tell."""
     try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[field])
     except OSError:
         return 0
 

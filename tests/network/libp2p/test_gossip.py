@@ -8,8 +8,8 @@ from pathlib import Path
 
 from network.libp2p.topics import BLOCKS
 from network.peer import Direction
-from tests.network.libp2p.kit import Judge, Side, needs_libp2p, side
 from tests.support.nodes.networks import until
+from tests.support.nodes.sides import Judge, Side, needs_libp2p, side
 
 pytestmark = needs_libp2p
 
@@ -78,11 +78,11 @@ async def test_two_that_dial_each_other_at_once_keep_one_connection_and_go_on_to
         ]
         for one, other in ((first, second), (second, first)):
             one.libp2p.add(other.address)
-        links = [each.libp2p._link for each in (first, second)]
-        for link in links:
-            assert link is not None
-            link._dial()
-        await until(lambda: not any(link is not None and link._dials for link in links))
+        bridges = [each.libp2p.bridge for each in (first, second)]
+        for bridge in bridges:
+            assert bridge is not None
+            bridge.dial()
+        await until(lambda: not any(bridge is not None and bridge.is_dialling for bridge in bridges))
         await until(lambda: all(each.layer.switch.connections == 1 for each in (first, second)))
         await met(first, judges[1:])
         await met(second, judges[:1])

@@ -8,15 +8,18 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from network.libp2p.topics import BLOCKS
 from network.limits import MIB
-from tests.network.libp2p.kit import Held, Judge, Side, needs_libp2p, side
 from tests.support.nodes.networks import LOCAL, Notes, until
+from tests.support.nodes.sides import Held, Judge, Side, needs_libp2p, side
 
 pytestmark = [needs_libp2p, pytest.mark.slow]
 
+RESERVE = 8
+"""As in network.libp2p.child.run, which cannot be imported here."""
 IDLE = 300
 """Connections that say nothing; all that the library has places for."""
 
@@ -39,10 +42,23 @@ async def greets(directory: Path, target: Side) -> None:
         assert target.ends == []
 
 
-@pytest.mark.parametrize("name", ["garbage", "key", "streams"])
-async def test_what_makes_the_library_raise_ends_one_stream(tmp_path: Path, name: str) -> None:
+async def memory_of(target: Side) -> int:
+    await until(lambda: target.libp2p.state is not None and target.libp2p.state.stats is not None)
+    state = target.libp2p.state
+    assert state is not None
+    assert state.stats is not None
+    return state.stats.memory
+
+
+async def test_what_makes_the_library_raise_ends_one_stream_and_fills_nothing(tmp_path: Path) -> None:
     async with side(tmp_path / "a", 1, topics={BLOCKS: Judge()}) as target:
-        await attack(target, name)
+        before = await memory_of(target)
+        names = ("garbage", "key", "streams", "control")
+        said = dict(zip(names, await asyncio.gather(*(attack(target, name) for name in names)), strict=True))
+        assert target.ends == []
+        assert "done" in said["control"]
+        assert "it dials" not in said["control"]
+        assert await memory_of(target) < before + 60 * MIB
         await greets(tmp_path / "b", target)
 
 
@@ -52,11 +68,22 @@ async def test_who_does_not_heed_its_windows_is_cut_off(tmp_path: Path) -> None:
         async with side(tmp_path / "b", 77, [target.address]) as honest:
             await until(lambda: bool(honest.layer.switch.peers()))
         assert target.ends == []
-        await until(lambda: target.libp2p.state is not None and target.libp2p.state.stats is not None)
-        state = target.libp2p.state
-        assert state is not None
-        assert state.stats is not None
-        assert state.stats.memory < 300 * MIB
+        assert await memory_of(target) < 300 * MIB
+
+
+async def test_a_process_whose_memory_is_used_up_is_replaced(tmp_path: Path) -> None:
+    async with side(tmp_path / "a", 1, handler=Held()) as target:
+        assert target.libp2p.process is not None
+        process = psutil.Process(target.libp2p.process.pid)
+        room = (process.memory_info().vms + 24 * MIB) * RESERVE // (RESERVE - 1)
+        process.rlimit(psutil.RLIMIT_AS, (room, room))
+        await asyncio.gather(*(attack(target, "window") for _ in range(3)))
+        await until(lambda: bool(target.ends))
+        await target.ready()
+        assert "memory" in target.ends[0].lower()
+        async with side(tmp_path / "b", 77, [target.address]) as honest:
+            await until(lambda: bool(honest.layer.switch.peers()))
+        assert len(target.ends) == 1
 
 
 async def test_connections_that_say_nothing_leave_room_for_others(tmp_path: Path) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from network.identity import Identity, base58
-from network.libp2p.names import key_of, libp2p_id, libp2p_id_text, parse_address
+from network.libp2p.names import (
+    address_bytes,
+    key_of,
+    libp2p_id,
+    libp2p_id_text,
+    parse_address,
+    parse_address_bytes,
+)
 from network.multiaddr import MultiaddrError
 
 ONE = Identity((1).to_bytes(32, "big"))
@@ -67,3 +74,32 @@ def test_ids_without_a_key_of_these_kinds(peer_id: bytes) -> None:
 def test_what_is_no_address_of_a_peer(text: str) -> None:
     with pytest.raises(MultiaddrError):
         parse_address(text)
+
+
+@pytest.mark.parametrize("name", [libp2p_id_text(ONE.public_key), base58(ED25519)])
+@pytest.mark.parametrize("place", ["/ip4/192.0.2.8/tcp/8117", "/ip6/2001:db8::1/tcp/1"])
+def test_the_binary_form_is_read_back(place: str, name: str) -> None:
+    address = parse_address(f"{place}/p2p/{name}")
+    assert parse_address_bytes(address_bytes(address)) == address
+
+
+def test_the_binary_form_is_that_of_multiaddresses() -> None:
+    """`ip4`, `tcp` and `p2p` are 4, 6 and 421 in the table of multiaddresses, the last one in two bytes."""
+    raw = address_bytes(parse_address(f"/ip4/192.0.2.8/tcp/8117/p2p/{base58(ED25519)}"))
+    assert raw == b"\x04\xc0\x00\x02\x08\x06\x1f\xb5" + b"\xa5\x03" + bytes([len(ED25519)]) + ED25519
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\xa5\x03\x26" + ED25519,
+        b"\x04\xc0\x00\x02\x08\x06\x1f\xb5",
+        b"\x04\xc0\x00\x02\x08\x06\x1f\xb5\xa5\x03\x22\x12\x20" + bytes(32),
+        b"\x04\xc0\x00\x02\xa5\x03\x26" + ED25519,
+        b"\x04\xc0\x00\x02\x08\x06\x1f\xb5\xa5\x03\x26" + ED25519 + b"\0",
+    ],
+)
+def test_other_bytes_are_no_address(raw: bytes) -> None:
+    with pytest.raises(MultiaddrError):
+        parse_address_bytes(raw)

@@ -11,8 +11,8 @@ import pytest
 from network.dialling import NoDial
 from network.limits import SYNC
 from network.peer import Wire
-from tests.network.libp2p.kit import Held, Side, needs_libp2p, side
 from tests.support.nodes.networks import LOOPBACK, Notes, address_of, until
+from tests.support.nodes.sides import Held, Side, needs_libp2p, side
 
 pytestmark = needs_libp2p
 
