@@ -50,7 +50,7 @@ def peer_addresses(network: NetworkService, libp2p: Libp2pService | None) -> lis
     layer = network.layer
     found = () if layer is None else layer.own.listening
     own = [str(address) for address in found if address.transport is AddressTransport.TCP]
-    return own if libp2p is None else [*own, *libp2p.configured]
+    return own if libp2p is None else [*own, *(each for each in libp2p.configured if "/tcp/0/" not in each)]
 
 
 def banner(config: Config, consensus: Consensus, tip: Header, listening: Listening, *, mine: bool) -> str:

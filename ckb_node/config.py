@@ -154,10 +154,13 @@ class Config:
 
     def with_p2p_port(self, port: int) -> Config:
         """The same listening for peers at another port of the configured hosts, or of this machine alone where no
-        address is configured."""
-        before = self.file.network.listen_addresses
-        after = [re.sub(r"/tcp/\d+", f"/tcp/{port}", text) for text in ([LOOPBACK] if before is None else before)]
-        network = msgspec.structs.replace(self.file.network, listen_addresses=after)
+        address is configured; over libp2p at any port that is free."""
+        before, libp2p = self.file.network.listen_addresses, self.file.network.libp2p
+        after = [_with_port(text, port) for text in ([LOOPBACK] if before is None else before)]
+        moved = msgspec.structs.replace(
+            libp2p, listen_addresses=[_with_port(text, 0) for text in libp2p.listen_addresses]
+        )
+        network = msgspec.structs.replace(self.file.network, listen_addresses=after, libp2p=moved)
         return replace(self, file=msgspec.structs.replace(self.file, network=network))
 
     def _with_rpc(self, **values: Any) -> Config:
@@ -293,6 +296,11 @@ class Config:
             [read_script(script) for script in section.extra_well_known_lock_scripts],
             [read_script(script) for script in section.extra_well_known_type_scripts],
         )
+
+
+def _with_port(address: str, port: int) -> str:
+    """A multiaddress with another TCP port."""
+    return re.sub(r"/tcp/\d+", f"/tcp/{port}", address)
 
 
 def has_config(root: Path) -> bool:

@@ -32,7 +32,7 @@ from ckb_node.mining.dev_miner import DevMiner
 from ckb_node.mining.feed import TipSignal
 from ckb_node.net.assembly import NodeProtocols, alert_keys, enabled_protocols, network_service
 from ckb_node.net.figures import measure_network, tell_figures
-from ckb_node.net.libp2p import libp2p_service, measure_libp2p, start_gossip
+from ckb_node.net.libp2p import libp2p_service, measure_libp2p, serve_exchange, start_gossip
 from ckb_node.net.onion import OnionPublisher
 from ckb_node.net.operator_scripts import OperatorScripts
 from ckb_node.net.progress import ProgressTeller, progress_teller
@@ -419,6 +419,7 @@ async def _network(node: Node, tasks: Tasks, connections: int) -> AsyncIterator[
         if (onion := node.onion) is not None:
             tasks.start_restartable("onion service", lambda: onion.run(layer))
         if (libp2p := node.libp2p) is not None:
+            serve_exchange(libp2p, layer)
             stack.callback(start_gossip(libp2p, node.protocols, PoolAccess(node.pool), node.consensus))
             tasks.start_restartable("libp2p", lambda: libp2p.run(layer))
         yield

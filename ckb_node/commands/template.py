@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import get_args
 
-from ckb_node.net.settings import DEFAULT_P2P_PORT, ProtocolName
+from ckb_node.net.settings import DEFAULT_LIBP2P_PORT, DEFAULT_P2P_PORT, ProtocolName
 from ckb_node.specs.bootnodes import BOOTNODES
 
 CHAINS = ("mainnet", "testnet", "preview", "staging", "dev")
@@ -184,9 +184,7 @@ $discovery_local_address
 
 # Peers over libp2p besides those of CKB's own wire, in a process of its own: pip install 'ckb-node[libp2p]'. The node
 # has one key for both; addresses of others end in /p2p/<their peer id of libp2p>. docs/LIBP2P.md says what is spoken.
-# [network.libp2p]
-# enabled = true
-# listen_addresses = ["/ip4/0.0.0.0/tcp/8117"]
+$libp2p
 # bootnodes = ["/ip4/…/tcp/8117/p2p/16Uiu2HA…"]
 # max_outbound_peers = 4
 # max_peers_per_ip = 16
@@ -309,6 +307,7 @@ def config_text(options: ConfigOptions) -> str:
         listen_address=f'"/ip4/{"127.0.0.1" if is_dev else "0.0.0.0"}/tcp/{options.p2p_port}"',  # noqa: S104
         bootnodes=_bootnodes_text(BOOTNODES.get(options.chain, ())),
         support_protocols=", ".join(f'"{name}"' for name in get_args(ProtocolName)),
+        libp2p=_libp2p_text(is_on=is_dev and options.p2p_port == DEFAULT_P2P_PORT, is_local=is_dev),
         discovery_local_address=f"{'' if is_dev else '# '}discovery_local_address = {_toml_bool(value=is_dev)}",
         modules=", ".join(f'"{module}"' for module in modules),
         block_assembler=_assembler_text(options.block_assembler),
@@ -317,6 +316,14 @@ def config_text(options: ConfigOptions) -> str:
 
 def _bootnodes_text(addresses: Sequence[str]) -> str:
     return "".join(f'\n  "{address}",' for address in addresses) + ("\n" if addresses else "")
+
+
+def _libp2p_text(*, is_on: bool, is_local: bool) -> str:
+    """On for a dev chain that has the usual ports: several on one machine must not be in each other's way, and a public
+    chain has no peers on libp2p yet, for whom a port were to be open."""
+    host = "127.0.0.1" if is_local else "0.0.0.0"  # noqa: S104
+    lines = "[network.libp2p]", "enabled = true", f'listen_addresses = ["/ip4/{host}/tcp/{DEFAULT_LIBP2P_PORT}"]'
+    return "\n".join(lines if is_on else [f"# {line}" for line in lines])
 
 
 def _toml_bool(*, value: bool) -> str:

@@ -14,11 +14,13 @@ from ckb_node.sync.relay.gossip import NodeGossip
 from ckb_node.sync.relay.pool import RelayPool
 from consensus.params import Consensus
 from network.identity import Identity
+from network.libp2p.exchange import DiscoveryOfWires
 from network.libp2p.messages import Stats
 from network.libp2p.service import INSTALL, Libp2pService, Libp2pSettings, is_installed
-from network.limits import MIB, ProtocolSpec
+from network.limits import DISCOVERY, MIB, ProtocolSpec
+from network.peer_layer import PeerLayer
 
-__all__ = ["libp2p_service", "measure_libp2p", "start_gossip"]
+__all__ = ["libp2p_service", "measure_libp2p", "serve_exchange", "start_gossip"]
 
 log = structlog.get_logger("network")
 
@@ -44,6 +46,14 @@ def libp2p_service(
         memory=wanted.memory_mib * MIB,
     )
     return Libp2pService(identity, settings)
+
+
+def serve_exchange(libp2p: Libp2pService, layer: PeerLayer) -> None:
+    """Discovery speaks of each wire on that wire, where it is on; to be called for each layer."""
+    ckb = layer.switch.handler_of(DISCOVERY)
+    if ckb is not None:
+        exchange = libp2p.exchange(layer, allow_local=layer.settings.discovery_local_address)
+        layer.switch.register(DiscoveryOfWires(ckb, exchange, lambda session_id: session_id in libp2p.ids))
 
 
 def start_gossip(

@@ -11,6 +11,7 @@ from ckb_node.runtime.settings import Positive, Section
 from ckb_node.sync.serving.settings import ServingSection
 
 DEFAULT_P2P_PORT = 8115
+DEFAULT_LIBP2P_PORT = 8117
 
 PeerCount = Annotated[int, Meta(ge=0, le=1 << 16)]
 Seconds = Annotated[int, Meta(ge=1, le=1 << 31)]

@@ -299,6 +299,21 @@ def test_another_port_for_peers() -> None:
     assert config("").with_p2p_port(7).file.network.listen_addresses == ["/ip4/127.0.0.1/tcp/7"]
 
 
+def test_who_moves_elsewhere_takes_any_port_for_libp2p() -> None:
+    changed = config('[network.libp2p]\nlisten_addresses = ["/ip4/127.0.0.1/tcp/8117"]').with_p2p_port(7)
+    assert changed.file.network.libp2p.listen_addresses == ["/ip4/127.0.0.1/tcp/0"]
+
+
+@pytest.mark.parametrize(
+    ("chain", "port", "listen"),
+    [("dev", 8115, ["/ip4/127.0.0.1/tcp/8117"]), ("dev", 7, []), ("dev", 0, []), ("mainnet", 8115, [])],
+)
+def test_libp2p_is_on_for_a_dev_chain_that_has_the_usual_ports(chain: str, port: int, listen: list[str]) -> None:
+    text = config_text(ConfigOptions(chain=chain, is_spec_file=chain == "dev", p2p_port=port))
+    libp2p = parse_config(text).network.libp2p
+    assert (libp2p.enabled, libp2p.listen_addresses) == (bool(listen), listen)
+
+
 @pytest.mark.parametrize("chain", ["mainnet", "testnet", "preview", "staging", "dev"])
 def test_what_init_writes_about_the_network(chain: str) -> None:
     text = config_text(ConfigOptions(chain=chain, is_spec_file=chain == "dev", p2p_port=7))
