@@ -67,9 +67,9 @@ class Wires:
             self.stop(ip)
         self._listeners[ip, port] = acceptor
 
-    def close_port(self, ip: str) -> None:
-        """Nobody listens on a host any more; its connections are as before."""
-        for key in [key for key in self._listeners if key[0] == ip]:
+    def close_port(self, ip: str, port: int | None = None) -> None:
+        """Nobody listens on a host any more, or on one port of it; its connections are as before."""
+        for key in [key for key in self._listeners if key[0] == ip and port in (None, key[1])]:
             del self._listeners[key]
 
     def unplug(self, ip: str) -> None:

@@ -3,7 +3,7 @@ threads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,9 +11,11 @@ from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.filters.builder import FilterBuilder
 from ckb_node.sync.relay.blocks import RelayFigures
+from ckb_node.sync.relay.gossip import NodeGossip
 from ckb_node.sync.service import SyncService
 from ckb_node.sync.serving.settings import ServingSection
 from consensus.params import Consensus
+from network.libp2p.names import Libp2pAddress
 from network.limits import ALL_PROTOCOLS, DISCOVERY, FEELER, HOLE_PUNCHING
 from network.multiaddr import Multiaddr
 from network.outbound import OutboundSettings
@@ -25,6 +27,7 @@ from network.session import Session
 from network.traffic import Cause
 from storage.errors import StorageError
 from storage.filters import FilterStore
+from tests.simulation.libp2p import SimLibp2p
 from tests.simulation.node import FULL_NODE, NETWORK, SimNode
 from tests.simulation.sync.chain import ChainCosts, SimChain
 from tests.simulation.sync.pool import SimPool
@@ -52,6 +55,11 @@ class NodePlan:
     max_outbound: int = 8
     with_filters: bool = False
     """It builds block filters, and serves them."""
+    libp2p: Sequence[Libp2pAddress] | None = None
+    """Whom it dials over libp2p; None: it does not speak that."""
+    gossip_loss: float = 0.0
+    finds_libp2p: bool = False
+    """It finds further peers there by those that it knows, and has no other wire."""
 
     def layer_settings(self) -> PeerLayerSettings:
         local = LocalIdentity(network_name=NETWORK, client_version=self.name, flags=FULL_NODE)
@@ -98,6 +106,8 @@ class SyncNode(SimNode):
             tables=tables,
             handlers=self._handlers,
         )
+        self.libp2p: Final = self._make_libp2p()
+        self._stop_gossip: Callable[[], None] = lambda: None
         self._note_departures()
         traffic.lives[self.identity.peer_id] += 1
 
@@ -106,6 +116,22 @@ class SyncNode(SimNode):
             self.chain, self.pool, layer.scheduler, InitialDownload(), RelayFigures(), ServingSection(), self.filters
         )
         return tapped(self.sync.handlers, self.identity.peer_id, self.traffic)
+
+    def _make_libp2p(self) -> SimLibp2p | None:
+        plan = self.plan
+        if plan.libp2p is None:
+            return None
+        return SimLibp2p(self.wires, plan.ip, self.identity, NETWORK, plan.name, plan.libp2p, plan.gossip_loss)
+
+    def _start_libp2p(self) -> None:
+        if self.libp2p is None:
+            return
+        cycles = self.plan.consensus.max_block_cycles
+        gossip = NodeGossip(self.sync.relay, self.pool, cycles, self.libp2p.publish)
+        if self.plan.finds_libp2p:
+            self.switch.register(self.libp2p.home.exchange(self.layer, allow_local=False))
+        self.libp2p.home.topics, self._stop_gossip = gossip.topics, gossip.stop
+        self.libp2p.start(self.layer)
 
     def _note_departures(self) -> None:
         """Why sessions end is known to the switch alone."""
@@ -120,6 +146,7 @@ class SyncNode(SimNode):
     def start(self) -> None:
         super().start()
         self.sync.start()
+        self._start_libp2p()
         self._build_filters()
 
     def stop(self) -> None:
@@ -144,6 +171,9 @@ class SyncNode(SimNode):
         self.wires.clock.call_later(0.0, self.kill)
 
     def _end(self) -> None:
+        if self.libp2p is not None:
+            self.libp2p.stop()
+        self._stop_gossip()
         self.sync.stop()
         self.pool.close()
         self.chain.kill(self.rng)

@@ -17,6 +17,7 @@ from network.identity import Identity
 from network.multiaddr import Multiaddr
 from network.peer import Handler
 from tests.simulation.clock import Clock
+from tests.simulation.libp2p import libp2p_address
 from tests.simulation.node import PORT, SimNode
 from tests.simulation.sync.blocks import build_block, sim_consensus
 from tests.simulation.sync.chain import ChainCosts
@@ -61,8 +62,10 @@ class SyncWorld:
 
     def address(self, number: int) -> Multiaddr:
         """Of the node of this number, whether there is one yet or not."""
-        identity = Identity(sha256(f"{self.seed}:{_name(number)}".encode()).digest())
-        return tcp_address(host_ip(number), PORT).with_peer_id(identity.peer_id)
+        return tcp_address(host_ip(number), PORT).with_peer_id(self._identity(number).peer_id)
+
+    def _identity(self, number: int) -> Identity:
+        return Identity(sha256(f"{self.seed}:{_name(number)}".encode()).digest())
 
     def add(
         self,
@@ -73,9 +76,13 @@ class SyncWorld:
         bootnodes: Sequence[int] = (),
         max_outbound: int = 8,
         with_filters: bool = False,
+        libp2p: Sequence[int] | None = None,
+        gossip_loss: float = 0.0,
+        finds_libp2p: bool = False,
     ) -> SyncNode:
         """A node more, not started. `dials`: numbers of those whom it dials, that need not be there yet; None: it finds
-        so many peers by discovery from `bootnodes`. It begins with a copy of `store`."""
+        so many peers by discovery from `bootnodes`. `libp2p`: whom it dials over that wire; None: it has only the CKB
+        wire. It begins with a copy of `store`."""
         number = len(self.nodes)
         plan = NodePlan(
             name=_name(number),
@@ -87,6 +94,9 @@ class SyncWorld:
             costs=costs or ChainCosts(),
             max_outbound=max_outbound,
             with_filters=with_filters,
+            libp2p=None if libp2p is None else [libp2p_address(self._identity(each), host_ip(each)) for each in libp2p],
+            gossip_loss=gossip_loss,
+            finds_libp2p=finds_libp2p,
         )
         copy = SimStore() if store is None else store.copied()
         node = SyncNode(plan, self.wires, self.traffic, copy)
