@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-relay bench-mining fuzz soak-kill soak-peers soak-sync soak-mining soak-mining-day bitrot hostile hostile-peers interop clients conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
+.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-gossip bench-relay bench-mining fuzz soak-kill soak-peers soak-sync soak-mining soak-mining-day soak-libp2p bitrot hostile hostile-peers interop clients conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -80,9 +80,12 @@ bench-rpc: setup
 ## Both indexers: build rate, answers, disk; REFERENCE=<its binary> beside; CELLS=<directory of the official system cells>.
 bench-indexer: setup
 	$(BIN)/python -m tests.benches.indexing --cells $(abspath $(CELLS)) $(if $(REFERENCE),--reference $(abspath $(REFERENCE))) $(if $(TRANSACTIONS),--transactions $(TRANSACTIONS)) $(if $(KEEP),--keep $(abspath $(KEEP))) $(if $(ONLY),--only $(ONLY))
-## The wire of peers on loopback: rates by size of messages, handshakes, memory of an idle session.
+## The wires of peers on loopback: rates by size of messages on both, handshakes, memory of an idle session.
 bench-wire: setup
 	$(BIN)/python -m tests.benches.wire
+## Gossip over libp2p without relay and sync: the share that arrives, how soon, CPU for a message.
+bench-gossip: setup
+	$(BIN)/python -m tests.benches.gossip $(OPTIONS)
 ## The stratum server: answers to 2,000 miners, jobs to 500 on new tips. What the miner does: nonces a second, all cores against one. With
 ## REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files> its miner stands beside it.
 bench-mining: setup
@@ -129,6 +132,11 @@ soak-mining: setup
 ## A day of mining in MINUTES (default 10): node and miner are killed, branches reorganised, the pool is full.
 soak-mining-day: setup
 	$(BIN)/python -m tests.soak.mining_day --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+## Nodes that have only libp2p (2, 5, 10), and nodes of both wires, whose sides mine while what joins them is dead. With
+## REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files> that node is among them. Some minutes.
+soak-libp2p: setup
+	$(BIN)/python -m tests.soak.libp2p $(if $(REFERENCE),--reference $(abspath $(REFERENCE)) --cells $(abspath $(CELLS))) $(OPTIONS)
 
 ## Bit rot, lost and older files on copies of a node's directory: start, run, compaction, check and recover. Minutes;
 ## SEEDS=<n> for other places of the damage, ONLY=<text in a point's name>.

@@ -26,23 +26,19 @@ from ckb_node.jsonrpc_types.chain import block_json
 from ckb_node.specs import bundled_text, files_of
 from consensus.chainspec.spec import build_consensus, parse_spec
 from consensus.params import Consensus
-from consensus.types.blockchain import Block, OutPoint, Transaction
+from consensus.types.blockchain import Block, Transaction
 from tests.benches.relay_nodes import Listener, Node, connect, listening, start_nodes
 from tests.benches.relay_path import bench_path
-from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, CKB, Wallet, issued_cell
 from tests.support.nodes.process import RpcClient
-from tests.support.nodes.quiet import feed, send, template_block
+from tests.support.nodes.quiet import send, template_block
 from tests.support.nodes.reference import OurNode, spec_text
+from tests.support.nodes.transfers import prepare
 from tests.support.report import BENCH_DIR, Report
 
 OURS = 8
 EMPTY_BLOCKS = 60
 FULL_BLOCKS = 5
 TRANSACTIONS = 500
-CELL = 200 * CKB
-FEE = 100_000
-CELLS_AT_ONCE = 2000
-"""Outputs of a transaction that makes cells."""
 PAUSE_S = 0.3
 """Between blocks, so that none waits for the one before."""
 POOLS_S = 120.0
@@ -93,31 +89,6 @@ def bench_net(report: Report, stack: ExitStack, directory: Path, options: argpar
     consensus = build_consensus(parse_spec(text), files_of(Path()))
     transfers = prepare(nodes, consensus, 2 * options.full_blocks * TRANSACTIONS)
     asyncio.run(measure(report, directory, Net(nodes, Listener(), consensus, transfers), options.full_blocks))
-
-
-def prepare(nodes: Sequence[Node], consensus: Consensus, count: int) -> list[Transaction]:
-    """A chain with cells of Alice's at each node; transfers that spend them, not sent yet."""
-    alice, bob, miner = Wallet(ALICE_KEY), Wallet(BOB_KEY), nodes[0].rpc
-    purse, cells = issued_cell(consensus, alice), list[OutPoint]()
-    for first in range(0, count, CELLS_AT_ONCE):
-        some = min(CELLS_AT_ONCE, count - first)
-        rest = purse[1] - some * (CELL + FEE)
-        split = alice.transfer(consensus, [purse], [*[(alice.lock, CELL)] * some, (alice.lock, rest)])
-        send(miner, split)
-        cells += [OutPoint(tx_hash=split.hash, index=index) for index in range(some)]
-        purse = OutPoint(tx_hash=split.hash, index=some), rest
-        while miner.call("get_transaction", "0x" + split.hash.hex())["tx_status"]["status"] != "committed":
-            miner.call("generate_block")
-    raw_blocks = [raw_block(miner, number) for number in range(1, miner.tip() + 1)]
-    for node in nodes[1:]:
-        feed(node.rpc, raw_blocks)
-    return [alice.transfer(consensus, [(each, CELL)], [(bob.lock, CELL - FEE)]) for each in cells]
-
-
-def raw_block(rpc: RpcClient, number: int) -> bytes:
-    """Of the main chain."""
-    text: str = rpc.call("get_block_by_number", hex(number), "0x0")
-    return bytes.fromhex(text[2:])
 
 
 async def measure(report: Report, directory: Path, net: Net, full_blocks: int) -> None:

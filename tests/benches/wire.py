@@ -1,4 +1,6 @@
-"""The CKB wire on loopback: two processes, each with the node's sockets, switch and state machines.
+"""The wires on loopback: two processes, each with the node's sockets, switch and state machines.
+
+First the CKB wire, then libp2p, where that is installed, with the same messages on Sync.
 
 `python -m tests.benches.wire` (or `make bench-wire`). Rates are the median of several turns; figures named cpu_ are of
 both processes together, and say more on a busy machine. The wire alone, both ends in one process: names with core_.
@@ -18,15 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import psutil
+
 from network.ckb_wire.connection import WireConnection
 from network.ckb_wire.events import Ended, Established, Opened, Received
 from network.ckb_wire.secio import SecioHandshake
 from network.identity import Identity, new_identity
 from network.io.stream import Stream, receive_buffer
+from network.libp2p.names import Libp2pAddress, parse_address
+from network.libp2p.service import INSTALL, is_installed
 from network.limits import ALL_PROTOCOLS, DISCOVERY, SYNC, ProtocolSpec
 from network.multiaddr import Multiaddr
 from network.peer import Direction, Peer
-from tests.benches.wire_node import COUNT_SIZE, Idle, make_switch
+from tests.benches.wire_node import COUNT_SIZE, Idle, make_layer, make_libp2p
 from tests.support.report import Report
 
 TURNS = 5
@@ -74,10 +80,24 @@ LOADS = (
 )
 
 
+LIBP2P_LOADS = (
+    Load("300b_libp2p", SYNC, noise(300), 20_000, True),
+    Load("30k_libp2p", SYNC, noise(30_000), 1_500, True),
+    Load("500k_libp2p", SYNC, noise(500_000), 100, False),
+)
+
+
 def main() -> None:
     report = Report("wire")
     with node_process(DISCOVERY, SYNC) as node:
-        asyncio.run(measure_loopback(report, node))
+        rates = asyncio.run(measure_loopback(report, node))
+    if is_installed():
+        with libp2p_process() as (node, address):
+            over_libp2p = asyncio.run(measure_libp2p(report, node, address))
+        share = over_libp2p["500k_libp2p"] / rates["500k_noise_flagged"]
+        report.add("libp2p_share_500k", share, "sync over libp2p as a part of that over the CKB wire")
+    else:
+        print(f"libp2p is not measured: {INSTALL}")
     with node_process() as node:
         asyncio.run(measure_connections(report, node))
     measure_core(report)
@@ -92,11 +112,30 @@ class Node:
     address: Multiaddr
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        """With the processes that it has started, which it keeps."""
+        return sum(
+            cpu_seconds(each) for each in (self.pid, *(child.pid for child in psutil.Process(self.pid).children()))
+        )
 
     def memory(self) -> int:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+@contextmanager
+def libp2p_process() -> Iterator[tuple[Node, Libp2pAddress]]:
+    """It counts what comes on Sync."""
+    command = [sys.executable, "-m", "tests.benches.wire_node", str(SYNC.id), "libp2p"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        address = parse_address(process.stdout.readline().strip())
+        yield Node(process.pid, address.address), address
+        process.stdin.close()
 
 
 @contextmanager
@@ -155,28 +194,55 @@ class Pump(Idle):
             asyncio.get_running_loop().call_soon(self._send_more, peer)
 
 
-async def measure_loopback(report: Report, node: Node) -> None:
+async def measure_loopback(report: Report, node: Node) -> dict[str, float]:
+    """Messages a second, by the name of the load."""
     async with asyncio.TaskGroup() as tasks:
         pumps = {protocol: Pump(protocol) for protocol in (DISCOVERY, SYNC)}
-        switch = make_switch(new_identity(), tasks, receive_buffer(), list(pumps.values()))
+        switch = make_layer(new_identity(), tasks, receive_buffer(), list(pumps.values())).switch
         proven: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         assert switch.dial(node.address, on_end=proven.set_result) is None
         assert await proven is None
         (session,) = switch.peers()
         for protocol in pumps:
             session.open(protocol)
-        for load in LOADS:
-            await measure_load(report, node, pumps[load.protocol], load)
+
+        def cpu() -> float:
+            return time.process_time() + node.cpu_seconds()
+
+        rates = {load.name: await measure_load(report, cpu, pumps[load.protocol], load) for load in LOADS}
         switch.close()
+    return rates
 
 
-async def measure_load(report: Report, node: Node, pump: Pump, load: Load) -> None:
+async def measure_libp2p(report: Report, node: Node, address: Libp2pAddress) -> dict[str, float]:
+    """As above, with the libp2p process of each side between."""
+    identity, pump = new_identity(), Pump(SYNC)
+    async with asyncio.TaskGroup() as tasks:
+        layer = make_layer(identity, tasks, receive_buffer(), [pump])
+        libp2p = make_libp2p(identity)
+        running = tasks.create_task(libp2p.run(layer))
+        libp2p.add(address)
+        await pump.peer
+        assert libp2p.process is not None
+        pid = libp2p.process.pid
+
+        def cpu() -> float:
+            return time.process_time() + cpu_seconds(pid) + node.cpu_seconds()
+
+        rates = {load.name: await measure_load(report, cpu, pump, load) for load in LIBP2P_LOADS}
+        layer.switch.close()
+        running.cancel()
+    return rates
+
+
+async def measure_load(report: Report, cpu_of_all: Callable[[], float], pump: Pump, load: Load) -> float:
+    """Messages a second."""
     walls, cpus = list[float](), list[float]()
     for _ in range(TURNS):
-        wall, cpu = time.perf_counter(), time.process_time() + node.cpu_seconds()
+        wall, cpu = time.perf_counter(), cpu_of_all()
         await pump.run(load)
         walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() + node.cpu_seconds() - cpu)
+        cpus.append(cpu_of_all() - cpu)
     each, cpu_each = statistics.median(walls) / load.count, statistics.median(cpus) / load.count
     size = f"{len(load.payload):,} bytes"
     if load.is_small:
@@ -185,7 +251,8 @@ async def measure_load(report: Report, node: Node, pump: Pump, load: Load) -> No
         report.add(
             f"mb_per_s_{load.name}", len(load.payload) / each / 1e6, f"messages of {size} on {load.protocol.name}"
         )
-    report.add(f"cpu_us_{load.name}", cpu_each * 1e6, "CPU of both processes for each of them")
+    report.add(f"cpu_us_{load.name}", cpu_each * 1e6, "CPU of all processes for each of them")
+    return 1 / each
 
 
 # --- connections ---

@@ -1,6 +1,7 @@
 """A node of the wire's benchmark: sockets and switch as in the real node, protocols that only count.
 
-`python -m tests.benches.wire_node` listens on loopback, prints port and peer id, and ends with its standard input.
+`python -m tests.benches.wire_node` listens on loopback, prints port and peer id, and ends with its standard input. With
+the word `libp2p` behind the ids of protocols it also listens over libp2p, and prints that address instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 import structlog
@@ -21,6 +23,7 @@ from network.io.dial import DialOptions, TcpTransport
 from network.io.listen import ListenAddress, Listeners
 from network.io.scheduler import LoopScheduler
 from network.io.stream import receive_buffer
+from network.libp2p.service import Libp2pService, Libp2pSettings
 from network.limits import ALL_PROTOCOLS, IDENTIFY, Flags, ProtocolSpec
 from network.peer import Handler, Peer, PeerIdentity
 from network.peer_layer import PeerTables
@@ -51,16 +54,24 @@ ACKNOWLEDGED_BYTES = 2 << 20
 ACKNOWLEDGED_MESSAGES = 500
 
 
-def make_switch(
-    identity: Identity, tasks: asyncio.TaskGroup, buffer: memoryview, handlers: Sequence[Handler]
-) -> Switch:
+@dataclass(frozen=True)
+class Layer:
+    """What libp2p needs of a peer layer. Satisfies network.libp2p.home.Layer."""
+
+    switch: Switch
+    scheduler: LoopScheduler
+    registry: Registry
+
+
+def make_layer(identity: Identity, tasks: asyncio.TaskGroup, buffer: memoryview, handlers: Sequence[Handler]) -> Layer:
     """With the handlers given, and such that do nothing for all other protocols."""
     tables, rng = PeerTables(Random(1)), Random(2)
+    scheduler, registry = LoopScheduler(), Registry(RegistrySettings(max_inbound=1000), tables.bans, rng)
     switch = Switch(
         TcpTransport(tasks, buffer, DialOptions()),
-        LoopScheduler(),
+        scheduler,
         identity,
-        registry=Registry(RegistrySettings(max_inbound=1000), tables.bans, rng),
+        registry=registry,
         store=tables.store,
         bans=tables.bans,
         anchors=tables.anchors,
@@ -71,7 +82,15 @@ def make_switch(
     served = {handler.protocol for handler in handlers}
     for handler in (*handlers, *(Idle(protocol) for protocol in ALL_PROTOCOLS if protocol not in served)):
         switch.register(handler)
-    return switch
+    return Layer(switch, scheduler, registry)
+
+
+def make_libp2p(identity: Identity, listen: Sequence[str] = ()) -> Libp2pService:
+    """Of a node of the benchmark; not started."""
+    settings = Libp2pSettings(
+        network_name="/bench/00000000", client_version="bench", spoken=frozenset(ALL_PROTOCOLS), listen=listen
+    )
+    return Libp2pService(identity, settings)
 
 
 class Idle:
@@ -115,10 +134,14 @@ class Counter(Idle):
             self._came = 0
 
 
-async def serve(protocols: Sequence[ProtocolSpec]) -> None:
+async def serve(protocols: Sequence[ProtocolSpec], *, with_libp2p: bool) -> None:
     identity, buffer = new_identity(), receive_buffer()
     async with asyncio.TaskGroup() as tasks:
-        switch = make_switch(identity, tasks, buffer, [Counter(protocol) for protocol in protocols])
+        layer = make_layer(identity, tasks, buffer, [Counter(protocol) for protocol in protocols])
+        if with_libp2p:
+            await serve_libp2p(identity, layer, tasks)
+            return
+        switch = layer.switch
         listeners = Listeners(buffer, (), is_shared=False, max_arrivals=1000)
         listeners.open(ListenAddress(("127.0.0.1", 0)), is_v6_only=False)
         await listeners.start(switch)
@@ -128,7 +151,19 @@ async def serve(protocols: Sequence[ProtocolSpec]) -> None:
         switch.close()
 
 
+async def serve_libp2p(identity: Identity, layer: Layer, tasks: asyncio.TaskGroup) -> None:
+    libp2p = make_libp2p(identity, ["/ip4/127.0.0.1/tcp/0"])
+    running = tasks.create_task(libp2p.run(layer))
+    while not libp2p.addresses:  # noqa: ASYNC110 - once
+        await asyncio.sleep(0.05)
+    print(libp2p.addresses[0], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    layer.switch.close()
+    running.cancel()
+
+
 if __name__ == "__main__":
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr), wrapper_class=WARNINGS)
-    ids = [int(text) for text in sys.argv[1:]]
-    asyncio.run(serve([protocol for protocol in ALL_PROTOCOLS if protocol.id in ids]))
+    words = sys.argv[1:]
+    named = [protocol for protocol in ALL_PROTOCOLS if str(protocol.id) in words]
+    asyncio.run(serve(named, with_libp2p="libp2p" in words))

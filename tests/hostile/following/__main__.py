@@ -27,6 +27,7 @@ from typing import Any
 from tests.hostile.__main__ import _children, rss_mib
 from tests.hostile.chain import Target, target_in
 from tests.hostile.following.attacks import NAMES, PEERS, run_attack
+from tests.hostile.following.over_libp2p import BANNED, OVER_LIBP2P, libp2p_address, listen_over_libp2p
 from tests.support.nodes.asker import tcp_address
 from tests.support.nodes.process import NodeProcess, RpcClient, free_port
 from tests.support.report import BENCH_DIR
@@ -62,7 +63,7 @@ class Outcome:
 
     def failures(self) -> list[str]:
         """Which bounds were broken."""
-        expects = self.name in PEERS and PEERS[self.name].expects_bans
+        expects = self.name in BANNED or (self.name in PEERS and PEERS[self.name].expects_bans)
         found = [
             (bool(self.ended), "it ended"),
             (_ms(self.calls, 0.99) >= CHEAP_MS, "calls"),
@@ -107,6 +108,9 @@ def run(name: str, target: Target, seconds: float, room: Path) -> Outcome:
     """One attack, printed as a line."""
     ports = free_port(), free_port()
     miner, victim = (_node(target, room / f"{name}-{place}", port) for place, port in enumerate(ports))
+    if name in OVER_LIBP2P:
+        listen_over_libp2p(miner)
+        listen_over_libp2p(victim)
     miner_node = NodeProcess(miner, "dev", "--interval", str(MINING_INTERVAL_S), port=ports[0])
     os.setpriority(os.PRIO_PROCESS, miner_node.process.pid, MINER_NICENESS)
     victim_node = NodeProcess(victim, "run", port=ports[1])
@@ -114,7 +118,7 @@ def run(name: str, target: Target, seconds: float, room: Path) -> Outcome:
     try:
         miner_node.wait_until_ready()
         victim_node.wait_until_ready()
-        _connect(miner_node.rpc, victim_node.rpc)
+        _connect(name, miner_node.rpc, victim_node.rpc)
         theirs, mine = _processes.Pipe()
         attackers = _processes.Process(target=run_attack, args=(name, target, ports, theirs), daemon=True)
         attackers.start()
@@ -148,11 +152,15 @@ def _node(target: Target, directory: Path, port: int) -> Path:
     return directory
 
 
-def _connect(miner: RpcClient, victim: RpcClient) -> None:
-    """And wait until both have one tip."""
-    address = str(tcp_address(miner))
-    victim.call("add_node", address.split("/p2p/")[1], address)
+def _connect(name: str, miner: RpcClient, victim: RpcClient) -> None:
+    """And wait until both have one tip. Over libp2p, where the miner listens for that."""
     end = time.monotonic() + SYNC_S
+    address = str(tcp_address(miner)) if name not in OVER_LIBP2P else None
+    while address is None and time.monotonic() < end:
+        time.sleep(0.1)
+        address = libp2p_address(miner)
+    assert address is not None
+    victim.call("add_node", address.split("/p2p/")[1], address)
     while victim.tip() < miner.tip():
         if time.monotonic() > end:
             raise RuntimeError("the follower does not follow")
