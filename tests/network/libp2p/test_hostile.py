@@ -20,6 +20,7 @@ pytestmark = [needs_libp2p, pytest.mark.slow]
 
 RESERVE = 8
 """As in network.libp2p.child.run, which cannot be imported here."""
+MULTISTREAM = b"/multistream/1.0.0"
 IDLE = 300
 """Connections that say nothing; all that the library has places for."""
 
@@ -86,10 +87,23 @@ async def test_a_process_whose_memory_is_used_up_is_replaced(tmp_path: Path) -> 
         assert len(target.ends) == 1
 
 
-async def test_connections_that_say_nothing_leave_room_for_others(tmp_path: Path) -> None:
+async def speaks(port: int, protocol: bytes) -> bytes:
+    """What a process answers to who wants this instead of Noise."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"".join(bytes([len(each) + 1]) + each + b"\n" for each in (MULTISTREAM, protocol)))
+    header = await reader.readexactly(len(MULTISTREAM) + 2)
+    assert header[1:] == MULTISTREAM + b"\n"
+    answer = await reader.readexactly(4)
+    writer.close()
+    return answer
+
+
+async def test_connections_without_noise_are_refused_and_idle_ones_leave_room_for_others(tmp_path: Path) -> None:
     async with side(tmp_path / "a", 1) as target:
         port = target.address.address.port
         assert port is not None
+        for protocol in (b"/plaintext/2.0.0", b"/secio/1.0.0", b"/tls/1.0.0"):
+            assert await speaks(port, protocol) == b"\x03na\n"
         with ExitStack() as stack:
             for _ in range(IDLE):
                 idle = stack.enter_context(socket.socket())

@@ -29,6 +29,8 @@ from tests.support.report import BENCH_DIR, Report
 
 BRANCH = 12, 15
 """Blocks of the shorter branch, and of the longer one."""
+BEGINNING = 20
+"""Blocks of the mixed network before it is one."""
 REPAIR_S = 20.0
 """For what gossip has lost."""
 SHARE = 99.9
@@ -42,6 +44,7 @@ def main() -> int:
     parser.add_argument(
         "--nodes", type=int, nargs="*", default=[2, 5, 10], help="of libp2p only; 0: only the mixed network"
     )
+    parser.add_argument("--no-mixed", action="store_true", help="only nodes that have nothing but libp2p")
     parser.add_argument("--chain", type=int, default=500, help="blocks that the first one has before the others come")
     parser.add_argument("--blocks", type=int, default=60)
     parser.add_argument("--transactions", type=int, default=200)
@@ -58,7 +61,8 @@ def main() -> int:
                 with ExitStack() as stack:
                     Alone(report, directory / str(count), directory / "spec.toml", count).run(stack, options)
         with ExitStack() as stack:
-            mixed(report, stack, directory, options.reference)
+            if not options.no_mixed:
+                mixed(report, stack, directory, options.reference)
     report.write()
     return 0
 
@@ -168,17 +172,18 @@ def mixed(report: Report, stack: ExitStack, directory: Path, reference: Path | N
     """Raises RuntimeError when the nodes do not come to one tip."""
     spec = directory / "spec.toml"
     ckb: list[AnyNode] = [start(stack, directory / "ckb-0", spec, [], None)]
+    for _ in range(BEGINNING):  # who is in its initial download is left
+        ckb[0].rpc.call("generate_block")
     seed = _of_ckb(ckb[0])
     ckb += [start(stack, directory / f"ckb-{number}", spec, seed, None) for number in range(1, 4)]
     if reference is not None:
         ckb.append(_theirs(stack, reference.absolute(), directory, spec, ckb[0]))
-    libp2p = [start(stack, directory / "libp2p-0", spec, None, [])]
-    known = libp2p[0].addresses(of_libp2p=True)
+    both = [start(stack, directory / f"both-{number}", spec, _of_ckb(ckb[number]), []) for number in range(2)]
+    one_tip([*ckb, *both])
+    known = [address for node in both for address in node.addresses(of_libp2p=True)]
+    libp2p = [start(stack, directory / "libp2p-0", spec, None, known)]
+    known = [*libp2p[0].addresses(of_libp2p=True), *known]
     libp2p += [start(stack, directory / f"libp2p-{number}", spec, None, known) for number in range(1, 4)]
-    both = [
-        start(stack, directory / f"both-{number}", spec, _of_ckb(ckb[number]), libp2p[number].addresses(of_libp2p=True))
-        for number in range(2)
-    ]
     everybody: list[AnyNode | OurNode] = [*ckb, *libp2p, *both]
     for node in both:
         until(lambda node=node: node.wires() == {"ckb", "libp2p"}, "it has not both wires", node)
