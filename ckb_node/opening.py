@@ -16,6 +16,7 @@ from ckb_node.chain.writer import ChainWriter
 from ckb_node.config import Config, SpecCheck
 from ckb_node.genesis.obtain import load_consensus
 from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.rpc import page_kernel
 from ckb_node.runtime.clock import SystemClock
 from ckb_node.runtime.system_limits import require_address_space
 from ckb_node.verification.service import ParallelScriptService
@@ -79,6 +80,7 @@ def _engines_directory(data_dir: Path) -> Iterator[Path]:
 def _engines(directory: Path) -> Engines:
     """With the kernels, whose compiled code lies beside theirs."""
     load_kernels(directory)
+    page_kernel.KERNEL.load(directory)
     return Engines(directory)
 
 

@@ -33,7 +33,7 @@ from ckb_node.indexer.keys import (
 from consensus.crypto.hashing import HASH_SIZE
 from storage.kv import Reader
 
-STEP_ROWS: Final = 64
+STEP_ROWS: Final = 128
 """Rows of the index between two pauses of a search."""
 STEP_BYTES: Final = 256 << 10
 """Bytes of cells between two pauses of a search."""
@@ -153,13 +153,26 @@ Io = tuple[int, int]
 
 
 class FoundTransaction(NamedTuple):
-    """A transaction that has cells of a script: the key of its row, and those of its inputs and outputs, in the order
-    of the search, that the filter takes. `last` is the IO of the last of all."""
+    """A transaction that has cells of a script: the key of its row; its hash, then the IO of each of those inputs and
+    outputs that the filter takes, in the order of the search. `last` is the IO of the last of all."""
 
     key: bytes
-    tx_hash: bytes
-    cells: list[Io]
+    packed: bytes
     last: bytes
+
+    @property
+    def tx_hash(self) -> bytes:
+        return self.packed[:HASH_SIZE]
+
+    @property
+    def ios(self) -> bytes:
+        """An IO each."""
+        return self.packed[HASH_SIZE:]
+
+    @property
+    def cells(self) -> list[Io]:
+        """The inputs and outputs."""
+        return list(IO.iter_unpack(self.ios))
 
     @property
     def place(self) -> tuple[int, int]:
@@ -172,6 +185,10 @@ class FoundTransaction(NamedTuple):
         return self.key + IO.pack(*cell)
 
 
+_PACKED_WITH_ONE: Final = HASH_SIZE + IO.size
+"""Length of the row of a transaction that has one input or output of the script."""
+
+_joined: Final = b"".join
 _made: Final = tuple.__new__
 """A quarter of what the constructors take, which go through two functions."""
 
@@ -254,14 +271,18 @@ def find_transactions(reader: Reader, page: Page, terms: Terms = Terms()) -> Ite
     while left > 0 and not is_end:
         found: list[FoundTransaction] = []
         before, count, is_end = left, 0, True
-        for key, value in rows:
+        for key, packed in rows:
             count += 1
             if least <= len(key) <= most:
-                ios = value[HASH_SIZE:] if key != begun else _behind(value[HASH_SIZE:], given, page)
-                cells = _cells_of(ios, page, left) if takes is None else takes(key, _cells_of(ios, page))[:left]
-                left -= len(cells)
-                last = ios[: IO.size] if page.is_descending else ios[-IO.size :]
-                found.append(_made(FoundTransaction, (key, value[:HASH_SIZE], cells, last)))
+                if len(packed) == _PACKED_WITH_ONE and takes is None and key != begun:  # most are so
+                    found.append(_made(FoundTransaction, (key, packed, packed[HASH_SIZE:])))
+                    left -= 1
+                else:
+                    ios = packed[HASH_SIZE:] if key != begun else _behind(packed[HASH_SIZE:], given, page)
+                    ios = _ordered(ios, page, left if takes is None else sys.maxsize)
+                    taken = ios if takes is None else takes(key, ios)[: left * IO.size]
+                    found.append(FoundTransaction(key, packed[:HASH_SIZE] + taken, ios[-IO.size :]))
+                    left -= len(taken) // IO.size
             if count >= STEP_ROWS or left <= 0 or clock() > watch.step_end:
                 is_end = False
                 break
@@ -270,18 +291,12 @@ def find_transactions(reader: Reader, page: Page, terms: Terms = Terms()) -> Ite
         watch.go_on()
 
 
-def _cells_of(ios: bytes, page: Page, most: int | None = None) -> list[Io]:
-    """The inputs and outputs of a row in the order of the search, the first of them."""
-    size = len(ios)
-    if size == IO.size:
-        return [IO.unpack(ios)]
-    if most is not None:
-        size = min(size, most * IO.size)
+def _ordered(ios: bytes, page: Page, most: int) -> bytes:
+    """The first inputs and outputs of a row in the order of the search."""
+    size = min(len(ios), most * IO.size)
     if not page.is_descending:
-        return list(IO.iter_unpack(ios[:size]))
-    cells = list(IO.iter_unpack(ios[len(ios) - size :]))
-    cells.reverse()
-    return cells
+        return ios[:size]
+    return _joined(ios[at : at + IO.size] for at in range(len(ios) - IO.size, len(ios) - size - 1, -IO.size))
 
 
 def _behind(ios: bytes, given: bytes, page: Page) -> bytes:
@@ -296,23 +311,27 @@ def _behind(ios: bytes, given: bytes, page: Page) -> bytes:
     return ios[size * bisect_right(places, given, key=io) :]
 
 
-def _tx_filter(reader: Reader, search: Search) -> Callable[[bytes, list[Io]], list[Io]]:
+def _tx_filter(reader: Reader, search: Search) -> Callable[[bytes, bytes], bytes]:
     """Those of a row's inputs and outputs that the filter takes."""
     kind = TX_BY_TYPE if search.script_type is ScriptType.LOCK else TX_BY_LOCK
     conditions = search.filter
     other = None if conditions.script is None else kind + script_bytes(conditions.script)
 
-    def takes(key: bytes, cells: list[Io]) -> list[Io]:
+    def takes(key: bytes, ios: bytes) -> bytes:
         place = key[-TX_PLACE.size :]
         if not _in_range(TX_PLACE.unpack(place)[0], conditions.block):
-            return []
+            return b""
         if other is None:
-            return cells
+            return ios
         also = reader.get(other + place)
-        both = set(IO.iter_unpack(also[HASH_SIZE:])) if also is not None else ()
-        return [cell for cell in cells if cell in both]
+        both = set(_each(also[HASH_SIZE:])) if also is not None else ()
+        return _joined(io for io in _each(ios) if io in both)
 
     return takes
+
+
+def _each(ios: bytes) -> Iterator[bytes]:
+    return (ios[at : at + IO.size] for at in range(0, len(ios), IO.size))
 
 
 class _Watch:

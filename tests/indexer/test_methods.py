@@ -119,7 +119,7 @@ async def test_searches_run_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> Non
             threads.append(threading.current_thread())
             return find(*args, **kwargs)
 
-        monkeypatch.setattr("ckb_node.rpc.indexer_answers.find_capacity", watched)
+        monkeypatch.setattr("ckb_node.rpc.indexer_pages.find_capacity", watched)
         key = search_key(ALICE.lock, filter={"block_range": ["0x0", "0xff"]})  # else a sum is kept, which is one read
         await asyncio.gather(*(client.call("get_cells_capacity", key) for _ in range(4)))
         assert len(threads) == 4
