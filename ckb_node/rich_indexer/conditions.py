@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, Select, case, func, literal, select
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, FromClause, Select, case, func, literal, select
 from sqlalchemy.sql.functions import coalesce
 
 from ckb_node.indexer.keys import AnyScript, script_bytes
 from ckb_node.indexer.query import CellFilter, Range, ScriptType, Search, SearchMode
-from ckb_node.rich_indexer.schema import BLOCK_BITS, HEAD, OUTPUTS, SCRIPTS
+from ckb_node.rich_indexer.schema import BLOCK_BITS, HEAD, LIVE_BY, OUTPUTS, SCRIPTS
 from consensus.types.blockchain import Script
 
 HIGHEST: Final = (1 << 63) - 1
@@ -18,9 +18,15 @@ SCRIPT_HEAD: Final = 33
 """Bytes of a script's code hash and hash type, which count in `script_len_range`."""
 
 
-def own_script(search: Search) -> ColumnElement[int]:
+def own_script(search: Search) -> Column[Any]:
     """The column of the script that is searched by."""
     return OUTPUTS.c.lock_id if search.script_type is ScriptType.LOCK else OUTPUTS.c.type_id
+
+
+def of_live_cells(query: Select[Any], search: Search) -> Select[Any]:
+    """Of live cells, read by script. Unless it is told, SQLite reads a script's spent cells too."""
+    index = LIVE_BY[own_script(search).key]
+    return query.where(OUTPUTS.c.spent_tx_id.is_(None)).with_hint(OUTPUTS, f"INDEXED BY {index}", "sqlite")
 
 
 def filtered(connection: Connection, search: Search) -> tuple[FromClause, list[ColumnElement[bool]]]:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, FromClause, create_engine, event, text
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ckb_node.indexer.query import SearchTimeoutError
@@ -27,6 +28,13 @@ class DatabaseError(Exception):
     """The database cannot be reached or used."""
 
 
+class _HintingCompiler(SQLiteCompiler):
+    """Writes the hints of a query (`INDEXED BY`) behind the tables, where SQLAlchemy leaves them out."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        return text
+
+
 class Database:
     """Both engines of one database."""
 
@@ -41,6 +49,7 @@ class Database:
             return create_engine(url, **options, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S})
         options["connect_args"] = {"check_same_thread": False, "timeout": CONNECT_S}
         engine = create_engine(url, **options)
+        engine.dialect.statement_compiler = _HintingCompiler
 
         @event.listens_for(engine, "connect")
         def on_connect(connection: Any, _: Any) -> None:

@@ -43,8 +43,9 @@ SETTINGS: Final = Table(
 
 
 def _number(name: str) -> Column[int]:
-    """A primary key that follows from the chain."""
-    return Column(name, BigInteger, primary_key=True, autoincrement=False)
+    """A primary key that follows from the chain. SQLite finds a row of such by one search, of another type by two;
+    databases that were made before 2026-12 have that."""
+    return Column(name, BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
 
 
 def _bytes(name: str) -> Column[bytes]:
@@ -119,6 +120,10 @@ _SECOND_INDEXES: Final = (
     _index("spent_cell_by_lock", _is_spent, _LOCK, *_SPENDER),
     _index("spent_cell_by_type", and_(_is_spent, _has_type), _TYPE, *_SPENDER),
 )
+
+
+LIVE_BY: Final = {"lock_id": "live_cell_by_lock", "type_id": "live_cell_by_type"}
+"""The index of live cells by each column of scripts."""
 
 
 class SchemaError(Exception):

@@ -18,7 +18,14 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, literal, select, union_all
 
 from ckb_node.indexer.query import Io, Page, QueryError, Search, Terms
-from ckb_node.rich_indexer.conditions import filtered, in_blocks, own_script, script_conditions, script_ids
+from ckb_node.rich_indexer.conditions import (
+    filtered,
+    in_blocks,
+    of_live_cells,
+    own_script,
+    script_conditions,
+    script_ids,
+)
 from ckb_node.rich_indexer.load import tip_of
 from ckb_node.rich_indexer.schema import BLOCK_BITS, OUTPUTS, SCRIPTS, TRANSACTIONS
 from consensus.types.blockchain import out_point_key
@@ -60,21 +67,25 @@ class RichTx(NamedTuple):
     cells: list[Io]
 
 
-_Way = list[ColumnElement[bool]]
-"""Conditions on outputs, none of which takes what another does: how the scripts of a search are found."""
+class _Way(NamedTuple):
+    """How outputs of the scripts of a search are found: those of each condition, none of which takes what another does;
+    by script, or where these are very many by looking at all outputs."""
+
+    parts: list[ColumnElement[bool]]
+    is_by_script: bool = True
 
 
 def _way(connection: Connection, search: Search) -> _Way:
-    """Nothing when there are no such scripts."""
+    """No part when there are no such scripts."""
     own, wanted = own_script(search), script_ids(connection, search)
     ids = connection.execute(wanted.limit(FEW + 1)).scalars().all()
     if len(ids) <= FEW:
-        return [own == script_id for script_id in sorted(ids)]
+        return _Way([own == script_id for script_id in sorted(ids)])
     if connection.dialect.name != "sqlite" or _count(connection, wanted) <= MANY:
-        return [own.in_(wanted)]
+        return _Way([own.in_(wanted)])
     script = SCRIPTS.alias("own_script")
     is_one = select(script.c.id).where(script.c.id == own, *script_conditions(connection, script, search))
-    return [is_one.exists()]
+    return _Way([is_one.exists()], is_by_script=False)
 
 
 def _count(connection: Connection, wanted: Select[Any]) -> int:
@@ -89,7 +100,7 @@ def find_cells(connection: Connection, page: Page, terms: Terms, *, with_data: b
     way = _way(connection, search)
     chunk = limit if limit is not None and terms.is_spent is None else CHUNK
     given = 0
-    while way:
+    while way.parts:
         count = 0
         ids = _cell_ids(connection, search, way, last, is_descending, chunk)
         for row in _rows(connection, _cells(ids, is_descending=is_descending, with_data=with_data), chunk):
@@ -113,10 +124,11 @@ def _cell_ids(
     output_id = OUTPUTS.c.id
     source, conditions = filtered(connection, search)
     query = select(output_id).select_from(source)
-    query = query.where(OUTPUTS.c.spent_tx_id.is_(None), *conditions, *in_blocks(output_id, search.filter.block))
+    query = query.where(*conditions, *in_blocks(output_id, search.filter.block))
+    query = of_live_cells(query, search) if way.is_by_script else query.where(OUTPUTS.c.spent_tx_id.is_(None))
     if last is not None:
         query = query.where(output_id < last if is_descending else output_id > last)
-    parts = [query.where(part).order_by(_directed(output_id, is_descending)).limit(count) for part in way]
+    parts = [query.where(part).order_by(_directed(output_id, is_descending)).limit(count) for part in way.parts]
     if len(parts) == 1:
         return parts[0]
     found = _union(parts)
@@ -192,7 +204,7 @@ def _transactions(connection: Connection, page: Page, start: _Place | None) -> I
     most = sys.maxsize if page.limit is None else page.limit + (0 if start is None else start.given)
     kinds = ((0, _inputs), (1, _outputs)) if page.is_descending else ((1, _outputs), (0, _inputs))
     way = _way(connection, page.search)
-    parts = [_part(connection, page, part, rows, io_type, start, most) for io_type, rows in kinds for part in way]
+    parts = [_part(connection, page, part, rows, io_type, start, most) for io_type, rows in kinds for part in way.parts]
     merged = merge(*parts, key=itemgetter(0), reverse=page.is_descending)
     for tx_id, found in groupby(merged, key=itemgetter(0)):
         kinds_found = [(io_type, indices) for _, io_type, indices in found]
@@ -293,10 +305,10 @@ def find_capacity(connection: Connection, search: Search, terms: Terms) -> tuple
         query = (
             select(func.sum(OUTPUTS.c.capacity // HALF), func.sum(OUTPUTS.c.capacity % HALF))
             .select_from(source)
-            .where(OUTPUTS.c.spent_tx_id.is_(None), own_script(search).in_(script_ids(connection, search)))
+            .where(own_script(search).in_(script_ids(connection, search)))
             .where(*conditions, *in_blocks(OUTPUTS.c.id, search.filter.block))
         )
-        sums = connection.execute(query).one()
+        sums = connection.execute(of_live_cells(query, search)).one()
         total = None if sums[0] is None else int(sums[0]) * HALF + int(sums[1])
     return None if total is None or tip is None else (total, *tip)
 

@@ -33,7 +33,8 @@ T = TypeVar("T")
 
 def cells(snapshot: Snapshot, page: Page, terms: Terms, *, with_data: bool) -> Slices:
     """A page of live cells."""
-    write, write_plainly = (partial(each, with_data=with_data) for each in (page_kernel.cells_text, plain_cells_text))
+    write = partial(page_kernel.cells_text, with_data=with_data)
+    write_plainly = partial(plain_cells_text, with_data=with_data)
 
     def text(found: list[FoundCell]) -> tuple[bytes, bytes] | None:
         return (found[-1].cursor, written(found, write, write_plainly)) if found else None
@@ -46,14 +47,10 @@ def transactions(snapshot: Snapshot, page: Page, terms: Terms) -> Slices:
 
     def text(step: list[FoundTransaction]) -> tuple[bytes, bytes] | None:
         found = [each for each in step if len(each.packed) > HASH_SIZE]
-        return (
-            (
-                found[-1].key + found[-1].packed[-IO.size :],
-                written(found, page_kernel.transactions_text, plain_transactions_text),
-            )
-            if found
-            else None
-        )
+        if not found:
+            return None
+        cursor = found[-1].key + found[-1].packed[-IO.size :]
+        return cursor, written(found, page_kernel.transactions_text, plain_transactions_text)
 
     yield from _page(map(text, find_transactions(snapshot, page, terms)))
 

@@ -6,10 +6,11 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import URL, text
+from sqlalchemy import URL, event, text
 
 from ckb_node.indexer.custom_filters import CustomFilters
 from ckb_node.indexer.keys import AnyScript
@@ -250,6 +251,29 @@ def test_whatever_came_and_went_the_tables_are_those_of_the_chain(
     appended(fresh, chain)
     assert all_rows(database) == all_rows(fresh)
     fresh.close()
+
+
+@pytest.mark.parametrize("script_type", ScriptType)
+def test_sqlite_reads_live_cells_alone(tmp_path: Path, script_type: ScriptType) -> None:
+    """Of a script that had thousands of cells and has a few."""
+    database = Database(URL.create("sqlite", database=str(tmp_path / "some.db")))
+    with database.writing() as connection:
+        migrate(connection)
+    asked = list[tuple[str, Any]]()
+    event.listen(database._reader, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    wanted = Search(script=SCRIPTS[0], script_type=script_type, mode=SearchMode.EXACT)
+    appended(database, a_chain(random.Random(9), 20))
+    cells(database, wanted)
+    cells(database, replace(wanted, filter=CellFilter(script=SCRIPTS[1])))
+    with database.reading(60) as connection:
+        search.find_capacity(connection, wanted, Terms())
+        of_outputs = [(sql, given) for sql, given in asked if "spent_tx_id IS NULL" in sql]
+        assert len(of_outputs) == 3
+        for sql, given in of_outputs:
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)]
+            assert any(f"INDEX live_cell_by_{script_type.value} (" in step for step in plan), plan
+            assert not any("INDEX output_by" in step for step in plan), plan
+    database.close()
 
 
 def test_what_is_not_committed_is_not_there(database: Database) -> None:
