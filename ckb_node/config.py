@@ -23,8 +23,7 @@ from ckb_node.jsonrpc_types.chain import parse_hash_type, read_script
 from ckb_node.jsonrpc_types.hex_text import BadTextError, parse_bytes, parse_hash, parse_uint
 from ckb_node.miner.settings import MinerSection, check_workers
 from ckb_node.mining.assembler import MinerConfig
-from ckb_node.mining.notify import check_notify
-from ckb_node.mining.settings import AssemblerSection
+from ckb_node.mining.settings import AssemblerSection, check_notify
 from ckb_node.net.addresses import alert_keys, check_network
 from ckb_node.net.settings import AlertSignatureSection, NetworkSection, NotifySection
 from ckb_node.rpc.origin import EVERYONE, BadOriginError, OriginPolicy, parse_host, parse_origin, policy_of

@@ -30,7 +30,7 @@ from storage.header_rows import HeaderRows
 from storage.kv import KeyValueStore
 from storage.overlay import Overlay
 from storage.recent import RecentFacts
-from storage.records import BlockRecord, TransactionRecord, cell_packer, cell_without_data
+from storage.records import BlockRecord, RowsOfBlock
 from storage.schema import (
     CELL,
     EPOCH,
@@ -462,27 +462,25 @@ class ChainTxn(ChainState):
 
     def _move_cells(self, block: Block, record: BlockRecord) -> None:
         """Add all outputs, then delete all inputs but the cellbase's: cells spent within the block vanish."""
-        header = block.header
-        block_hash, number, epoch, location = header.hash, header.number, header.epoch, record.location
-        put, put_all, delete = self._overlay.put, self._overlay.put_all, self._overlay.delete
-        for index, transaction in enumerate(block.tx_slices):
+        header, slices, created = block.header, block.tx_slices, dict[bytes, bytes]()
+        rows = RowsOfBlock(header.hash, header.number, header.epoch, record.location)
+        for index, transaction in enumerate(slices):
             raw, layout, start = transaction.raw, transaction.layout, transaction.start
-            created = TransactionRecord(block_hash, number, epoch, index, location, start, layout.size)
-            put(TRANSACTION + transaction.hash, created.pack())
-            cell_prefix, suffixes = CELL + transaction.hash, output_suffixes(len(layout.outputs))
+            created[TRANSACTION + transaction.hash] = rows.transaction(index, start, layout.size)
+            prefix, suffixes = CELL + transaction.hash, output_suffixes(len(layout.outputs))
             if layout.has_data:
-                pack = cell_packer(created)
+                pack = rows.cell
                 for suffix, (a, b), (c, d) in zip(suffixes, layout.outputs, layout.data, strict=True):
-                    put(cell_prefix + suffix, pack(raw[a:b], raw[c:d], start + c))
+                    created[prefix + suffix] = pack(index, raw[a:b], raw[c:d], start + c)
             else:
-                head = cell_without_data(created)
-                spans = zip(suffixes, layout.outputs, strict=True)
-                put_all({cell_prefix + suffix: head + raw[a:b] for suffix, (a, b) in spans})
-        forget = self._cells.pop
-        for transaction in block.tx_slices[1:]:
-            for out_point in transaction.consumed:
-                delete(CELL + out_point)
-                forget(out_point, None)
+                head = rows.bare_cell(index)
+                for suffix, (a, b) in zip(suffixes, layout.outputs, strict=True):
+                    created[prefix + suffix] = head + raw[a:b]
+        consumed = [out_point for transaction in slices[1:] for out_point in transaction.consumed]
+        self._overlay.put_all(created)
+        self._overlay.delete_all([CELL + out_point for out_point in consumed])
+        for out_point in consumed:
+            self._cells.pop(out_point, None)
 
     def _move_cells_back(self, block: Block) -> None:
         """Rebuild the cells that the block consumed (its own need not be), then delete all its outputs."""

@@ -6,7 +6,7 @@ whole or not at all. What is created and consumed within it never reaches the en
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from storage.kv import KeyValueStore, Pair, Reader, key_range
@@ -47,6 +47,10 @@ class Overlay:
     def delete(self, key: bytes, /) -> None:
         """Remove a key, pending."""
         self._pending[key] = None
+
+    def delete_all(self, keys: Iterable[bytes], /) -> None:
+        """Remove many keys, pending."""
+        self._pending.update(dict.fromkeys(keys))
 
     def iterator(
         self,

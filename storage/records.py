@@ -8,7 +8,6 @@ its hash (32 B), the block's archive location (12 B) and where in the block it b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -21,11 +20,11 @@ __all__ = [
     "INLINE_DATA",
     "BlockRecord",
     "CellRecord",
+    "RowsOfBlock",
     "TransactionRecord",
     "cell_head",
     "cell_info",
-    "cell_packer",
-    "cell_without_data",
+    "inline_data",
     "pack_cell",
 ]
 
@@ -33,8 +32,13 @@ INLINE_DATA: Final = 64
 """Longest data kept in the cell's own record, in bytes. Part of the schema: it tells the two forms apart."""
 
 _TRANSACTION: Final = Struct(f"<32sQQI{LOCATION_SIZE}sII")
+_BLOCK: Final = Struct("<32sQQ")
+_IN_BLOCK: Final = Struct(f"<I{LOCATION_SIZE}sII")
+"""Both parts of `_TRANSACTION`."""
 _CELL_HEAD: Final = Struct("<IIQQ32s")
 _SIZE_AND_INDEX: Final = Struct("<II")
+_BLOCK_OF_CELL: Final = Struct("<QQ32s")
+"""Both parts of `_CELL_HEAD`."""
 _ARCHIVED_DATA: Final = Struct(f"<32s{LOCATION_SIZE}sI")
 
 
@@ -88,33 +92,41 @@ def pack_cell(created: TransactionRecord, output: bytes, data: bytes, data_start
     return head + _ARCHIVED_DATA.pack(hash_of_data(data), location.pack(), data_start) + output
 
 
-def cell_without_data(created: TransactionRecord) -> bytes:
-    """What precedes the output in the record of a cell without data that `created` made."""
-    block_hash, number, epoch, index, _, _, _ = created
-    return _CELL_HEAD.pack(0, index, number, epoch, block_hash)
+class RowsOfBlock:
+    """Packs what a block creates as `TransactionRecord.pack` and `pack_cell` do, but what all rows share only once."""
 
+    def __init__(self, block_hash: bytes, number: int, epoch: int, location: Location) -> None:
+        self._location: Final = location.pack()
+        self._block: Final = _BLOCK.pack(block_hash, number, epoch)
+        self._block_of_cell: Final = _BLOCK_OF_CELL.pack(number, epoch, block_hash)
 
-def cell_packer(created: TransactionRecord) -> Callable[[bytes, bytes, int], bytes]:
-    """`pack_cell` for many outputs of one transaction."""
-    location, without_data = created.location, cell_without_data(created)
-    rest = without_data[U32.size :]
+    def transaction(self, index: int, start: int, length: int) -> bytes:
+        """The record of the block's transaction at `index`, which is bytes `start` to `start + length` of the block."""
+        return self._block + _IN_BLOCK.pack(index, self._location, start, length)
 
-    def pack(output: bytes, data: bytes, data_start: int) -> bytes:
+    def bare_cell(self, index: int) -> bytes:
+        """What precedes the output in the record of a cell without data of the transaction at `index`."""
+        return _SIZE_AND_INDEX.pack(0, index) + self._block_of_cell
+
+    def cell(self, index: int, output: bytes, data: bytes, data_start: int) -> bytes:
+        """The record of a cell of the transaction at `index`; its data begins at `data_start` of the block."""
         size = len(data)
-        if not size:
-            return without_data + output
-        if size <= INLINE_DATA:
-            return b"".join((U32.pack(size), rest, data, output))
-        archived = _ARCHIVED_DATA.pack(hash_of_data(data), location.pack(), data_start)
-        return b"".join((U32.pack(size), rest, archived, output))
-
-    return pack
+        head = _SIZE_AND_INDEX.pack(size, index)
+        if size > INLINE_DATA:
+            data = _ARCHIVED_DATA.pack(hash_of_data(data), self._location, data_start)
+        return b"".join((head, self._block_of_cell, data, output))
 
 
 def cell_head(packed: bytes) -> tuple[int, int, int]:
     """Of a cell's record: data size, transaction index, where its output begins."""
     size, index = _SIZE_AND_INDEX.unpack_from(packed)
     return size, index, _CELL_HEAD.size + (size if size <= INLINE_DATA else _ARCHIVED_DATA.size)
+
+
+def inline_data(packed: bytes) -> bytes:
+    """Of the record of a cell whose data stands in it: the data."""
+    size: int = U32.unpack_from(packed)[0]
+    return packed[_CELL_HEAD.size : _CELL_HEAD.size + size]
 
 
 def cell_info(packed: bytes) -> TransactionInfo:

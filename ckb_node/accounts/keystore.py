@@ -2,6 +2,8 @@
 
 scrypt makes 32 bytes of the password: the first half is the key of AES-128-CTR over secret and chain code, the second
 one authenticates the ciphertext by keccak-256. A file from elsewhere is hostile: what it asks of scrypt is bounded.
+
+The primitives are imported when they are used: they take long to load, and most commands open no keystore.
 """
 
 from __future__ import annotations
@@ -11,10 +13,6 @@ import json
 import secrets
 import uuid
 from typing import Any, Final, NamedTuple
-
-from Crypto.Cipher import AES
-from Crypto.Hash import keccak
-from Crypto.Protocol.KDF import scrypt
 
 from ckb_node.accounts.errors import BadKeystoreError, WrongPasswordError
 from ckb_node.accounts.keys import CHAIN_CODE_SIZE, LOCK_ARG_SIZE, ROOT_PATH, SECRET_SIZE, AccountKey, public_root
@@ -148,15 +146,21 @@ def _cost(params: dict[str, Any]) -> Scrypt:
 
 
 def _derive(password: bytes, salt: bytes, cost: Scrypt) -> bytes:
+    from Crypto.Protocol.KDF import scrypt
+
     derived: Any = scrypt(password, salt, DERIVED_SIZE, cost.n, cost.r, cost.p)
     return bytes(derived)
 
 
 def _cipher(derived: bytes, iv: bytes) -> Any:
+    from Crypto.Cipher import AES
+
     return AES.new(derived[:16], AES.MODE_CTR, nonce=b"", initial_value=iv)
 
 
 def _mac(derived: bytes, ciphertext: bytes) -> bytes:
+    from Crypto.Hash import keccak
+
     digest: bytes = keccak.new(digest_bits=256, data=derived[16:] + ciphertext).digest()
     return digest
 

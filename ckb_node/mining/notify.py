@@ -19,7 +19,6 @@ from ckb_node.mining.template import BlockTemplate
 from ckb_node.runtime.log_text import shown
 from ckb_node.runtime.operator_script import OperatorScript
 from ckb_node.runtime.rpc_client import split_url
-from ckb_node.runtime.settings import ConfigError
 
 log = structlog.get_logger("mining")
 
@@ -120,18 +119,3 @@ class TemplateNotifier:
                 url.offer(text)
             for script in self._scripts:
                 script.call_newest(text.decode())
-
-
-def check_notify(section: AssemblerSection) -> None:
-    """Raises ConfigError with the key."""
-    for url in section.notify:
-        try:
-            split_url(url)
-        except ValueError as error:
-            raise ConfigError(f"block_assembler.notify: {url[:200]!r}: {error}") from None
-    for script in section.notify_scripts:
-        if not script:
-            raise ConfigError("block_assembler.notify_scripts: names no program")
-    token = section.notify_auth_token
-    if token is not None and (token != token.strip() or not token.isascii() or not token.isprintable()):
-        raise ConfigError("block_assembler.notify_auth_token: printable ASCII without spaces at its ends is needed")

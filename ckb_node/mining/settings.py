@@ -6,7 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from ckb_node.runtime.settings import Section
+from ckb_node.runtime.rpc_client import split_url
+from ckb_node.runtime.settings import ConfigError, Section
 
 MAX_INTERVAL_MS = 3_600_000
 
@@ -30,3 +31,18 @@ class AssemblerSection(Section, frozen=True):
     notify_scripts: Annotated[list[str], Meta(max_length=MAX_NOTIFIED)] = field(default_factory=list)
     notify_timeout_millis: Annotated[int, Meta(ge=1, le=MAX_INTERVAL_MS)] = 800
     notify_auth_token: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+
+
+def check_notify(section: AssemblerSection) -> None:
+    """Raises ConfigError with the key."""
+    for url in section.notify:
+        try:
+            split_url(url)
+        except ValueError as error:
+            raise ConfigError(f"block_assembler.notify: {url[:200]!r}: {error}") from None
+    for script in section.notify_scripts:
+        if not script:
+            raise ConfigError("block_assembler.notify_scripts: names no program")
+    token = section.notify_auth_token
+    if token is not None and (token != token.strip() or not token.isascii() or not token.isprintable()):
+        raise ConfigError("block_assembler.notify_auth_token: printable ASCII without spaces at its ends is needed")

@@ -23,7 +23,7 @@ from consensus.params import Consensus
 from consensus.rules.dao import CapacityMoves, dao_type_code
 from consensus.rules.resolve import ResolvedDeps, resolve_cell_deps
 from consensus.rules.transaction import is_mature
-from consensus.types.blockchain import SHANNONS_PER_BYTE, TX_LAYOUTS, Transaction
+from consensus.types.blockchain import TX_LAYOUTS, Transaction
 from consensus.types.core import CellMeta, EpochFraction, ResolvedTransaction
 from consensus.types.tx_slice import TxSlice
 
@@ -138,8 +138,8 @@ class UsualRules:
         total, outputs = sum(cell.capacity for cell in cells), sum(capacities)
         if not outputs <= total <= U64_MAX:
             return None
-        for size, capacity in zip(layout.occupied_bytes, capacities, strict=True):
-            if size * SHANNONS_PER_BYTE > capacity:
+        for occupied, capacity in zip(layout.occupied, capacities, strict=True):
+            if occupied > capacity:
                 return None
         return Usual(ResolvedTransaction(transaction, cells, *deps), total - outputs)
 
@@ -176,7 +176,7 @@ class UsualRules:
         if cells is None:
             return None
         total, freed = sum(cell.capacity for cell in cells), sum(cell.occupied_capacity() for cell in cells)
-        return CapacityMoves(sum(layout.occupied_bytes) * SHANNONS_PER_BYTE, freed, total, total)
+        return CapacityMoves(layout.occupied_in_all, freed, total, total)
 
     def _has_deps(self, raw: bytes, layout: TxLayout, spent: AbstractSet[bytes]) -> bool:
         """All are on the chain, live and old enough."""

@@ -25,6 +25,9 @@ HEADER_SIZE: Final = 208
 BLOCK_ENTRY_SIZE: Final = NUMBER_SIZE
 """What a transaction takes in a block besides itself: its offset."""
 
+SHANNONS_PER_BYTE: Final = 100_000_000
+"""Capacity that a byte of a cell takes."""
+
 # Structs
 RAW_HEADER: Final = Struct("<IIQQQ32s32s32s32s32s")
 """A header without its nonce, which is a u128."""

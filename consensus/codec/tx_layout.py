@@ -20,7 +20,15 @@ from operator import sub
 from struct import Struct
 from typing import Final
 
-from consensus.codec.layout import CAPACITY_AT, CAPACITY_SIZE, CELL_DEP_SIZE, INPUT_FORMAT, NUMBER_SIZE, U32
+from consensus.codec.layout import (
+    CAPACITY_AT,
+    CAPACITY_SIZE,
+    CELL_DEP_SIZE,
+    INPUT_FORMAT,
+    NUMBER_SIZE,
+    SHANNONS_PER_BYTE,
+    U32,
+)
 from consensus.codec.output_layout import OutputLayouts, facts_if_equal
 from consensus.codec.walk import OutputFacts, Span, Walk
 
@@ -60,8 +68,9 @@ class TxLayout:
     outputs: tuple[Span, ...]
     capacities: Struct
     """Reads the capacity of each output, from the transaction's start."""
-    occupied_bytes: tuple[int, ...]
-    """What each output takes, its data included; empty unless each output has data."""
+    occupied: tuple[int, ...]
+    """Shannons that each output takes, its data included; empty unless each output has data."""
+    occupied_in_all: int
     lock_hash_types: tuple[int, ...]
     type_hash_types: tuple[int, ...]
     """Of those outputs that have a type script."""
@@ -219,6 +228,8 @@ def _layout_by(walk: Walk, raw: bytes) -> TxLayout:
     data = tuple(walk.bytes_spans(data_at))
     witnesses = tuple(walk.bytes_spans(witnesses_at))
     sizes = [end - start for start, end in data] if len(data) == len(outputs) else []
+    taken = [part.occupied + size for part, size in zip(parts, sizes, strict=False)]
+    occupied = tuple([size * SHANNONS_PER_BYTE for size in taken])
     structure, expected = walk.structure()
     return TxLayout(
         structure=structure,
@@ -235,7 +246,8 @@ def _layout_by(walk: Walk, raw: bytes) -> TxLayout:
         input_count=input_count,
         outputs=outputs,
         capacities=_capacities_struct(bounds),
-        occupied_bytes=tuple([part.occupied + size for part, size in zip(parts, sizes, strict=False)]),
+        occupied=occupied,
+        occupied_in_all=sum(occupied),
         lock_hash_types=tuple([part.lock_hash_type for part in parts]),
         type_hash_types=tuple([part.type_hash_type for part in parts if part.type_hash_type is not None]),
         data=data,

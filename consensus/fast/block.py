@@ -15,7 +15,6 @@ from consensus.codec.layout import BLOCK_ENTRY_SIZE, CELL_DEP_SIZE, SHORT_ID_SIZ
 from consensus.codec.tx_layout import TxLayout
 from consensus.context import ChainReader
 from consensus.crypto.hashing import ZERO_HASH, ckb_hash
-from consensus.crypto.merkle import merkle_root
 from consensus.errors import BlockError, CkbError, MoleculeError
 from consensus.fast.chain import (
     ancestors_of,
@@ -24,6 +23,7 @@ from consensus.fast.chain import (
     reward_matches,
 )
 from consensus.fast.scan import BlockScan, Found, NotOrdinary, transaction_view
+from consensus.kernels.merkle import fast_merkle_root
 from consensus.lookup import require
 from consensus.params import TX_VERSION, Consensus
 from consensus.rules.block import (
@@ -98,9 +98,9 @@ def _commits_to(block: Block, slices: Sequence[TxSlice]) -> bool:
     """The headers' roots are those of the body and of the uncles, and no transaction stands twice."""
     header, hashes = block.header, [transaction.hash for transaction in slices]
     proposals = block.proposal_bytes
-    witness_root = merkle_root([transaction.witness_hash for transaction in slices])
+    witness_root = fast_merkle_root([transaction.witness_hash for transaction in slices])
     return (
-        header.transactions_root == ckb_hash(merkle_root(hashes) + witness_root)
+        header.transactions_root == ckb_hash(fast_merkle_root(hashes) + witness_root)
         and header.proposals_hash == (ckb_hash(proposals) if proposals else ZERO_HASH)
         and header.extra_hash == block.extra_hash()
         and len(set(hashes)) == len(hashes)

@@ -5,7 +5,7 @@ Nothing here refuses anything: a false answer sends the block to the plain rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from consensus.rules.epoch import secondary_issuance
 from consensus.rules.hardfork import chain_root_is_required
 from consensus.rules.header import ancestor_timestamps, verify_epoch_continuity, verify_header
 from consensus.rules.pow import verify_pow
-from consensus.rules.reward import committer_reward, has_finalization_target, lock_of_witness
+from consensus.rules.reward import has_finalization_target, lock_of_witness
 from consensus.types.blockchain import Block, Header, bare_cell_capacity
 from consensus.types.core import EpochExt, epoch_number, is_next_in_epoch
 
@@ -151,17 +151,29 @@ def _miner(witness: bytes) -> tuple[int, int, bytes]:
 
 def fast_reward(consensus: Consensus, parent: Header, target: Header, reader: ChainReader) -> int:
     """The total of `consensus.rules.reward.block_reward`; `target` is the block that is paid after `parent`."""
-    reward = primary_block_reward(target, reader) + secondary_block_reward(consensus, target, reader)
-    if require(reader.block_ext(target.hash), "block ext", target.hash).txs_fees:
-        reward += committer_reward(consensus, target, reader)
+    reward = _issued_to_miner(consensus, target, reader)
+    fees = require(reader.block_ext(target.hash), "block ext", target.hash).txs_fees
+    if fees:
+        reward += sum(fees) - sum(_proposer_shares(consensus, fees))
     proposed = require(reader.proposal_ids(target.hash), "proposals", target.hash)
     return reward + fast_proposer_reward(consensus, parent, proposed, reader) if proposed else reward
+
+
+def _issued_to_miner(consensus: Consensus, target: Header, reader: ChainReader) -> int:
+    """`primary_block_reward` and `secondary_block_reward`."""
+    parent, epoch = reader.header(target.parent_hash), reader.block_epoch(target.hash)
+    if parent is not None and epoch is not None:
+        total, _, _, occupied = DAO_FIELD.unpack(parent.dao)
+        if total:
+            secondary = secondary_issuance(epoch, target.number, consensus.secondary_epoch_reward)
+            return epoch.block_reward(target.number) + secondary * occupied // total
+    return primary_block_reward(target, reader) + secondary_block_reward(consensus, target, reader)
 
 
 def fast_proposer_reward(consensus: Consensus, parent: Header, proposed: Iterable[bytes], reader: ChainReader) -> int:
     """`consensus.rules.reward.proposer_reward` by the same walk; skips blocks that commit none of the proposals."""
     hashes, window = ancestors_of(consensus, parent, reader).hashes, consensus.proposal_window
-    pending, reward = set(proposed), 0
+    pending, paying = set(proposed), list[int]()
     first_commit = max(parent.number + 1 - (window.farthest - window.closest + 1), 1 + window.closest)
     for back in range(max(parent.number - first_commit, 0) + 1):
         block_hash = hashes[-1 - back]
@@ -172,14 +184,22 @@ def fast_proposer_reward(consensus: Consensus, parent: Header, proposed: Iterabl
         lowest = max(parent.number - back - window.farthest, 1)
         highest = max(parent.number - 1 - window.farthest, 1)
         places = [number - parent.number - 1 for number in range(lowest, highest + 1)] if back else []
-        earlier = frozenset().union(*[_proposals(reader, hashes[place]) for place in places])
         fees = require(reader.block_ext(block_hash), "block ext", block_hash).txs_fees
-        for short_id, fee in zip(committed, fees, strict=False):
-            if short_id in pending:
-                pending.remove(short_id)
-                if short_id not in earlier:
-                    reward += share("proposer's fee", fee, consensus.proposer_reward_ratio)
-    return reward
+        pairs = list(zip(committed, fees, strict=False))
+        fee_of = dict(reversed(pairs))  # of two transactions with one id the first counts
+        found = pending.intersection(fee_of)
+        paid = found.difference(*[_proposals(reader, hashes[place]) for place in places])
+        paying += [fee_of[short_id] for short_id in paid]
+        pending -= found
+    return sum(_proposer_shares(consensus, paying))
+
+
+def _proposer_shares(consensus: Consensus, fees: Sequence[int]) -> list[int]:
+    """`share` of each fee. DaoOverflowError."""
+    numerator, denominator = consensus.proposer_reward_ratio.as_integer_ratio()
+    if fees and max(fees) * numerator > U64_MAX:
+        return [share("proposer's fee", fee, consensus.proposer_reward_ratio) for fee in fees]
+    return [fee * numerator // denominator for fee in fees]
 
 
 def _proposals(reader: ChainReader, block_hash: bytes) -> frozenset[bytes]:

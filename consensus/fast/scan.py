@@ -9,30 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from operator import gt
 from typing import NamedTuple
 
 from consensus.codec.layout import OUT_POINT_SIZE, U64_MAX
 from consensus.context import ChainReader
 from consensus.crypto.hashing import data_hash
+from consensus.fast.dao import fast_maximum_withdraw, keeps_lock_size
+from consensus.fast.since import since_has_passed
 from consensus.params import Consensus
 from consensus.rules.dao import (
+    DAO_DATA_SIZE,
     CapacityMoves,
     dao_type_code,
     freed_capacity,
-    is_withdrawing,
     maximum_withdraw_of_input,
 )
 from consensus.rules.hardfork import chain_root_is_required
 from consensus.rules.outputs import outputs_capacity
 from consensus.rules.resolve import MAX_DEP_EXPANSION, dep_group_members
 from consensus.rules.since import require_sinces_passed
-from consensus.rules.transaction import is_mature, require_same_lock_size
+from consensus.rules.transaction import is_mature
 from consensus.rules.verify_block import HeadersWith
 from consensus.rules.verify_transaction import verify_block_transaction
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import (
     DEP_TYPE_DEP_GROUP,
-    SHANNONS_PER_BYTE,
     Block,
     CellDep,
     CellOutput,
@@ -42,9 +44,8 @@ from consensus.types.blockchain import (
 from consensus.types.core import CellMeta, ResolvedTransaction, TransactionInfo, epoch_number
 from consensus.types.tx_slice import TxSlice
 
-_SMALL_GROUP = 1024
-"""Bytes of a dep group's data."""
-_MAX_GROUPS = 64
+_FEW_POINTS = 64
+_MAX_NAMED = 256
 
 Found = tuple[Sequence[CellMeta], Sequence[CellMeta], Sequence[CellMeta]]
 """Inputs, cell deps, dep groups of one transaction."""
@@ -59,6 +60,14 @@ class _Deps(NamedTuple):
 
     cell_deps: list[CellMeta]
     dep_groups: list[CellMeta]
+    points: frozenset[bytes]
+
+
+class _Named(NamedTuple):
+    """Out points that cell deps name, those that their dep groups list included: the groups' hashes fix the lists."""
+
+    cells: Sequence[bytes]
+    groups: Sequence[bytes]
     points: frozenset[bytes]
 
 
@@ -85,12 +94,13 @@ class BlockScan:
 
     def visit_cellbase(self, cellbase: TxSlice) -> None:
         """Record the cellbase, which spends nothing and has no deps."""
-        self._added += sum(cellbase.layout.occupied_bytes) * SHANNONS_PER_BYTE
+        self._added += cellbase.layout.occupied_in_all
         self.found.append(((), (), ()))
 
     def visit(self, position: int) -> None:
         """Verify the transaction at `position` and record it. CkbError or NotOrdinary: the plain rules must decide."""
         transaction, spent = self._block.tx_slices[position], self._spent
+        positions, cell_of = self._positions, self._reader.cell
         layout, consumed = transaction.layout, transaction.consumed
         deps = self._deps_of(transaction, position)
         if not spent.isdisjoint(deps.points):
@@ -98,23 +108,29 @@ class BlockScan:
         if layout.header_deps and not all(map(self._reader.is_main, transaction.header_deps)):
             raise NotOrdinary
         cells, total, freed = [], 0, 0
+        is_of_cellbase = has_type = False
         for out_point in consumed:
             if out_point in spent:
                 raise NotOrdinary
-            cell = self._cell(out_point, position)
+            cell = self._cell(out_point, position) if out_point[:32] in positions else cell_of(out_point)
+            if cell is None:
+                raise NotOrdinary
             cells.append(cell)
             total += cell.capacity
             freed += cell.occupied_capacity()
+            is_of_cellbase |= cell.is_of_cellbase
+            has_type |= cell.has_type
         if len(consumed) > 1 and len(set(consumed)) != len(consumed):
             raise NotOrdinary
         self.found.append((cells, deps.cell_deps, deps.dep_groups))
-        if any(cell.is_of_cellbase for cell in cells) and not self._are_usual(cells):
+        if is_of_cellbase and not self._are_usual(cells):
             self._judge_by_plain_rules(position)
         else:
-            self._judge(transaction, cells, total)
+            interest = self._interest(transaction, cells) if has_type else 0
+            self._judge(transaction, cells, total + interest)
             self._freed += freed
         spent.update(consumed)
-        self._added += sum(layout.occupied_bytes) * SHANNONS_PER_BYTE
+        self._added += layout.occupied_in_all
         self._capacity += total
 
     # ------------------------------------------------------------ resolving
@@ -162,27 +178,35 @@ class BlockScan:
 
     def _find_deps(self, transaction: TxSlice, position: int) -> _Deps:
         """As `consensus.rules.resolve.resolve_cell_deps`, with the maturity of the cells."""
-        packed = transaction.packed_cell_deps
-        points: list[bytes] = []
-        dep_groups: list[CellMeta] = []
+        named = _NAMED.get(transaction.packed_cell_deps)
+        if named is None:
+            named = self._name(transaction, position)
+        dep_groups = [self._cell(point, position) for point in named.groups]
+        cell_deps = [self._cell(point, position) for point in named.cells]
+        for cell in cell_deps:
+            if cell.is_of_cellbase and not is_mature(cell, self.env.epoch, self._consensus.cellbase_maturity_epochs):
+                raise NotOrdinary
+        return _Deps(cell_deps, dep_groups, named.points)
+
+    def _name(self, transaction: TxSlice, position: int) -> _Named:
+        """What the cell deps name; kept if it is little."""
+        packed, points, groups = transaction.packed_cell_deps, list[bytes](), list[bytes]()
         for index, dep_type in enumerate(transaction.layout.dep_types):
             at = index * CellDep.SIZE
             point = packed[at : at + OUT_POINT_SIZE]
-            if dep_type != DEP_TYPE_DEP_GROUP:
+            if dep_type == DEP_TYPE_DEP_GROUP:
+                groups.append(point)
+                points += dep_group_members(self._cell(point, position))
+            else:
                 points.append(point)
-                continue
-            group = self._cell(point, position)
-            dep_groups.append(group)
-            points += _members_of(group)
             if len(points) > MAX_DEP_EXPANSION:
                 raise NotOrdinary
-        if len(points) > MAX_DEP_EXPANSION:
-            raise NotOrdinary
-        cell_deps = [self._cell(point, position) for point in points]
-        maturity = self._consensus.cellbase_maturity_epochs
-        if not all(is_mature(cell, self.env.epoch, maturity) for cell in cell_deps):
-            raise NotOrdinary
-        return _Deps(cell_deps, dep_groups, frozenset((*points, *(group.out_point for group in dep_groups))))
+        named = _Named(points, groups, frozenset((*points, *groups)))
+        if len(points) + len(groups) <= _FEW_POINTS:
+            if len(_NAMED) >= _MAX_NAMED:
+                _NAMED.clear()
+            _NAMED[packed] = named
+        return named
 
     # ------------------------------------------------------------ judging
 
@@ -193,35 +217,48 @@ class BlockScan:
             raise NotOrdinary
         return not any(cell.is_of_cellbase and cell.info is not None and cell.info.is_genesis for cell in cells)
 
-    def _judge(self, transaction: TxSlice, cells: Sequence[CellMeta], total: int) -> None:
-        """As `verify_block_transaction`, for mature cells of `total` shannons."""
+    def _judge(self, transaction: TxSlice, cells: Sequence[CellMeta], worth: int) -> None:
+        """As `verify_block_transaction`, for mature cells that are worth so many shannons."""
         layout, sinces = transaction.layout, transaction.sinces
         if any(sinces):
-            require_sinces_passed(self._consensus, sinces, cells, self.env, self._headers)
+            self._judge_sinces(sinces, cells)
         capacities: tuple[int, ...] = layout.capacities.unpack_from(transaction.raw)
         outputs = sum(capacities)
-        worth = total + self._interest(transaction, cells)
         if not outputs <= worth <= U64_MAX:
             raise NotOrdinary
-        for size, capacity in zip(layout.occupied_bytes, capacities, strict=True):
-            if size * SHANNONS_PER_BYTE > capacity:
-                raise NotOrdinary
+        if len(layout.occupied) != len(capacities) or any(map(gt, layout.occupied, capacities)):
+            raise NotOrdinary
         self._worth += worth
         self.fees.append(worth - outputs)
 
+    def _judge_sinces(self, sinces: Sequence[int], cells: Sequence[CellMeta]) -> None:
+        """As `require_sinces_passed`."""
+        for since, cell in zip(sinces, cells, strict=True):
+            if since and not since_has_passed(since, cell, self.env):
+                require_sinces_passed(self._consensus, (since,), (cell,), self.env, self._headers)
+
     def _interest(self, transaction: TxSlice, cells: Sequence[CellMeta]) -> int:
         """Shannons by which inputs are worth more than their capacity, with the rule for the locks of NervosDAO."""
-        interest = 0
+        interest, outputs = 0, len(transaction.layout.outputs)
         for index, cell in enumerate(cells):
             if not cell.has_type or cell.type_code != self._dao_code:
                 continue
-            if is_withdrawing(self._consensus, cell):
-                header_deps, witnesses = transaction.header_deps, transaction.witnesses
-                worth = maximum_withdraw_of_input(index, cell, header_deps, witnesses, self._headers)
-                interest += worth - cell.capacity
-            elif self._dao_locks_count and index < len(transaction.layout.outputs):
-                require_same_lock_size(self._consensus, index, cell, _output_of(transaction, index))
+            if cell.data_size == DAO_DATA_SIZE and any(cell.data):  # as `is_withdrawing`
+                interest += self._worth_of(index, cell, transaction) - cell.capacity
+            elif (
+                self._dao_locks_count
+                and index < outputs
+                and not keeps_lock_size(self._consensus, self._dao_code, cell, transaction, index)
+            ):
+                raise NotOrdinary
         return interest
+
+    def _worth_of(self, index: int, cell: CellMeta, transaction: TxSlice) -> int:
+        """What a withdrawing cell is worth."""
+        worth = fast_maximum_withdraw(index, cell, transaction, self._headers)
+        if worth is not None:
+            return worth
+        return maximum_withdraw_of_input(index, cell, transaction.header_deps, transaction.witnesses, self._headers)
 
     def _judge_by_plain_rules(self, position: int) -> None:
         """By `verify_block_transaction`, for the cells that were found last."""
@@ -243,16 +280,5 @@ def _output_of(transaction: TxSlice, index: int) -> CellOutput:
     return CellOutput.view(transaction.raw, *transaction.layout.outputs[index])
 
 
-def _members_of(group: CellMeta) -> Sequence[bytes]:
-    """`dep_group_members`, cached for small groups, which most transactions share. Raises InvalidDepGroupError."""
-    if group.data_size > _SMALL_GROUP:
-        return dep_group_members(group)
-    members = _MEMBERS.get(group.data)
-    if members is None:
-        if len(_MEMBERS) >= _MAX_GROUPS:
-            _MEMBERS.clear()
-        members = _MEMBERS[group.data] = dep_group_members(group)
-    return members
-
-
-_MEMBERS: dict[bytes, Sequence[bytes]] = {}
+_NAMED: dict[bytes, _Named] = {}
+"""By the bytes of cell deps."""

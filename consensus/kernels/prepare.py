@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from consensus.kernels import eaglesong, golomb, mmr, outputs, strict
+from consensus.kernels import eaglesong, golomb, merkle, mmr, outputs, strict
 
 
 def load_kernels(directory: Path) -> None:
@@ -11,5 +11,5 @@ def load_kernels(directory: Path) -> None:
 
     PermissionError unless the directory belongs to the user and has mode 0700: this process runs what it holds.
     """
-    for kernel in (eaglesong.KERNEL, golomb.KERNEL, mmr.KERNEL, outputs.KERNEL, strict.KERNEL):
+    for kernel in (eaglesong.KERNEL, golomb.KERNEL, merkle.KERNEL, mmr.KERNEL, outputs.KERNEL, strict.KERNEL):
         kernel.load(directory)

@@ -20,6 +20,7 @@ from consensus.codec.layout import (
     OUTPUT_HEADERS,
     SCRIPT_CONTENT_SIZE,
     SCRIPT_HEADERS,
+    SHANNONS_PER_BYTE,
     SHORT_ID_SIZE,
     SINCE_SIZE,
     U32,
@@ -54,7 +55,6 @@ from consensus.types.header import Header as Header
 from consensus.types.header import RawHeader as RawHeader
 from consensus.types.tx_slice import TxSlice
 
-SHANNONS_PER_BYTE = 100_000_000
 NULL_INDEX = 0xFFFFFFFF
 
 # hash_type of a script (RFC 22, RFC 32, RFC 49). Odd values other than 1 do not exist; larger even ones are future VMs.
@@ -245,6 +245,10 @@ TX_LAYOUTS = TxLayouts(Transaction.check)
 """Of all transactions that this process meets."""
 
 
+CheckedTransaction = tuple[int, int, TxLayout | None]
+"""Bounds of a transaction that passed the strict check, and its layout if it has one."""
+
+
 class TransactionVecKind(DynVecKind[Transaction]):
     """vector <Transaction>, checked by layout where one is known."""
 
@@ -254,11 +258,11 @@ class TransactionVecKind(DynVecKind[Transaction]):
         else:
             self.checked(buf, start, end)
 
-    def checked(self, buf: bytes, start: int, end: int) -> list[tuple[int, int, TxLayout | None]]:
+    def checked(self, buf: bytes, start: int, end: int) -> list[CheckedTransaction]:
         """Bounds of each transaction and its layout, see `TxLayouts.check_all`; MoleculeError."""
         return TX_LAYOUTS.check_all(buf, part_bounds(self.name, buf, start, end))
 
-    def found(self, buf: bytes, start: int) -> list[tuple[int, int, TxLayout | None]]:
+    def found(self, buf: bytes, start: int) -> list[CheckedTransaction]:
         """The same of a vector that passed the strict check."""
         return TX_LAYOUTS.find_all(buf, trusted_bounds(buf, start))
 
@@ -299,11 +303,19 @@ class Block(Table):
 
     @classmethod
     def parse(cls, data: bytes, *, compatible: bool = False) -> Self:
-        """As Composite.parse; of an ordinary block, bounds and layouts found by the check are kept."""
-        bounds = None if compatible else ordinary_frame(data)
-        if bounds is None:
+        """As Composite.parse; bounds and layouts found by a strict check are kept."""
+        if compatible:
             return super().parse(data, compatible=compatible)
-        return cls._of_parts(data, bounds, TRANSACTION_VEC.checked(data, bounds[2], bounds[3]))
+        bounds = ordinary_frame(data)
+        if bounds is not None:
+            return cls._of_parts(data, bounds, TRANSACTION_VEC.checked(data, bounds[2], bounds[3]))
+        bounds, transactions = cls.checked_bounds(data, 0, len(data), compatible), list[CheckedTransaction]()
+        for declared, start, end in zip(cls.FIELDS, bounds, bounds[1:], strict=False):
+            if declared is cls.transactions:
+                transactions = TRANSACTION_VEC.checked(data, start, end)
+            else:
+                declared.kind.check(data, start, end, compatible)
+        return cls._of_parts(data, bounds, transactions)
 
     @classmethod
     def passed(cls, data: bytes) -> Self:
@@ -312,9 +324,7 @@ class Block(Table):
         return cls._of_parts(data, bounds, TRANSACTION_VEC.found(data, bounds[2]))
 
     @classmethod
-    def _of_parts(
-        cls, data: bytes, bounds: Sequence[int], transactions: Sequence[tuple[int, int, TxLayout | None]]
-    ) -> Self:
+    def _of_parts(cls, data: bytes, bounds: Sequence[int], transactions: Sequence[CheckedTransaction]) -> Self:
         self = cls.view(data, 0, len(data))
         header = Header.view(data[bounds[0] : bounds[1]], 0, HEADER_SIZE)
         self.__dict__.update(_raw=data, bounds=bounds, header=header, checked_transactions=transactions)
@@ -333,7 +343,7 @@ class Block(Table):
         return self.header.parent_hash
 
     @lazy
-    def checked_transactions(self) -> Sequence[tuple[int, int, TxLayout | None]]:
+    def checked_transactions(self) -> Sequence[CheckedTransaction]:
         """Bounds and layouts of its transactions, see `TxLayouts.check`. MoleculeError."""
         return TRANSACTION_VEC.checked(self.raw, self.bounds[2], self.bounds[3])
 

@@ -266,6 +266,11 @@ class CellMeta:
         type_ = self.output.type_
         return b"" if type_ is None else type_.raw[SCRIPT_CODE_HASH_AT:SCRIPT_ARGS_AT]
 
+    @property
+    def lock_size(self) -> int:
+        """Bytes of its serialised lock script."""
+        return self.output.lock.raw_size
+
     def occupied_capacity(self) -> int:
         """Shannons that the cell takes."""
         return self.output.occupied_capacity(self.data_size)

@@ -7,6 +7,7 @@ start and stop included, since neither can be had without; the best of a few. Th
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--reference", type=Path, required=True, help="the reference's binary")
     parser.add_argument("--cells", type=Path, required=True, help="directory of the official system cells")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each command would compile the node, unlike an installed one
     BENCH_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="import-", dir=BENCH_DIR) as name:
         directory = Path(name).absolute()

@@ -15,8 +15,8 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from ckb_node.mining.feed import FreshTemplate
-from ckb_node.mining.notify import TemplateNotifier, check_notify
-from ckb_node.mining.settings import AssemblerSection
+from ckb_node.mining.notify import TemplateNotifier
+from ckb_node.mining.settings import AssemblerSection, check_notify
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.rpc.template_text import template_text
 from ckb_node.runtime.settings import ConfigError

@@ -203,10 +203,16 @@ class Table(Composite):
         return pack_parts(parts)
 
     @classmethod
-    def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
+    def checked_bounds(cls, buf: bytes, start: int, end: int, compatible: bool) -> Sequence[int]:
+        """Where the fields begin, and the end; not yet checked themselves. MoleculeError."""
         bounds = part_bounds(cls.__name__, buf, start, end, None if compatible else len(cls.FIELDS))
         if len(bounds) <= cls._REQUIRED:
             raise MoleculeError(cls.__name__, f"expected {len(cls.FIELDS)} fields, got {len(bounds) - 1}")
+        return bounds
+
+    @classmethod
+    def check(cls, buf: bytes, start: int, end: int, compatible: bool) -> None:
+        bounds = cls.checked_bounds(buf, start, end, compatible)
         for (size, check_field), a, b in zip(cls._CHECKS, bounds, bounds[1:], strict=False):
             if b - a != size:
                 check_field(buf, a, b, compatible)

@@ -337,5 +337,5 @@ def test_flat_transactions_read_what_views_read(seed: int) -> None:
         assert layout.type_hash_types == tuple(o.type_.hash_type for o in body.outputs if o.type_ is not None)
         if len(body.outputs) == len(body.outputs_data):
             pairs = zip(body.outputs, body.outputs_data, strict=True)
-            occupied = [output.occupied_capacity_by_parts(len(data)) // CKB for output, data in pairs]
-            assert list(layout.occupied_bytes) == occupied
+            occupied = [output.occupied_capacity_by_parts(len(data)) for output, data in pairs]
+            assert (list(layout.occupied), layout.occupied_in_all) == (occupied, sum(occupied))

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.crypto.hashing import ckb_hash
-from consensus.kernels import eaglesong, golomb, mmr, outputs, runtime, strict
+from consensus.kernels import eaglesong, golomb, merkle, mmr, outputs, runtime, strict
 from consensus.kernels.blake2b_code import WORKSPACE, Blake2b
 from consensus.kernels.prepare import load_kernels
 from consensus.kernels.runtime import Instance, Kernel, KernelTrapError, code_digest
 from vm.wasm.emitter import I32, Module, const
 
-KERNELS = (eaglesong.KERNEL, golomb.KERNEL, mmr.KERNEL, outputs.KERNEL, strict.KERNEL)
+KERNELS = (eaglesong.KERNEL, golomb.KERNEL, merkle.KERNEL, mmr.KERNEL, outputs.KERNEL, strict.KERNEL)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
