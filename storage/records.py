@@ -11,7 +11,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
-from consensus.codec.layout import HEADER_SIZE, U32
+from consensus.codec.layout import HEADER_SIZE, OUTPUT_HEAD, U32
 from consensus.crypto.hashing import data_hash as hash_of_data
 from consensus.types.core import TransactionInfo
 from storage.archive import LOCATION_SIZE, Location
@@ -37,6 +37,8 @@ _IN_BLOCK: Final = Struct(f"<I{LOCATION_SIZE}sII")
 """Both parts of `_TRANSACTION`."""
 _CELL_HEAD: Final = Struct("<IIQQ32s")
 _SIZE_AND_INDEX: Final = Struct("<II")
+_HEAD_OF_EMPTY: Final = Struct(f"<II{_CELL_HEAD.size - _SIZE_AND_INDEX.size}x{OUTPUT_HEAD.format[1:]}")
+"""Both heads of a cell without data: its own, and its output's."""
 _BLOCK_OF_CELL: Final = Struct("<QQ32s")
 """Both parts of `_CELL_HEAD`."""
 _ARCHIVED_DATA: Final = Struct(f"<32s{LOCATION_SIZE}sI")
@@ -117,10 +119,15 @@ class RowsOfBlock:
         return b"".join((head, self._block_of_cell, data, output))
 
 
-def cell_head(packed: bytes) -> tuple[int, int, int]:
-    """Of a cell's record: data size, transaction index, where its output begins."""
-    size, index = _SIZE_AND_INDEX.unpack_from(packed)
-    return size, index, _CELL_HEAD.size + (size if size <= INLINE_DATA else _ARCHIVED_DATA.size)
+def cell_head(packed: bytes) -> tuple[int, int, int, int, int, int]:
+    """Of a cell's record: data size, transaction index, where its output begins; of the output its size, where in it
+    the type begins, and the capacity."""
+    size, index, output_size, _, _, type_at, capacity = _HEAD_OF_EMPTY.unpack_from(packed)
+    if not size:
+        return size, index, _CELL_HEAD.size, output_size, type_at, capacity
+    output_at = _CELL_HEAD.size + (size if size <= INLINE_DATA else _ARCHIVED_DATA.size)
+    output_size, _, _, type_at, capacity = OUTPUT_HEAD.unpack_from(packed, output_at)
+    return size, index, output_at, output_size, type_at, capacity
 
 
 def inline_data(packed: bytes) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from consensus.codec.layout import (
-    OUTPUT_HEAD,
     OUTPUT_HEADERS,
     OUTPUT_LOCK_AND_TYPE,
     SCRIPT_ARGS_AT,
@@ -38,14 +37,11 @@ class StoredCell(CellMeta):
         self._packed: Final = packed
         self._load: Final = load
         self._data = None
-        self.data_size, index, output_at = cell_head(packed)
-        self._output_at: Final[int] = output_at
-        self.is_of_cellbase = index == 0
-        output_size, _, _, type_at, self.capacity = OUTPUT_HEAD.unpack_from(packed, output_at)
-        self.has_type = type_at != output_size
+        data_size, index, self._output_at, output_size, type_at, self.capacity = cell_head(packed)
+        self.data_size, self.is_of_cellbase, self.has_type = data_size, index == 0, type_at != output_size
         # As CellOutput.occupied_capacity.
-        content = output_size - OUTPUT_HEADERS - (SCRIPT_HEADERS if self.has_type else 0)
-        self._occupied: Final[int] = (content + self.data_size) * SHANNONS_PER_BYTE
+        headers = OUTPUT_HEADERS if type_at == output_size else OUTPUT_HEADERS + SCRIPT_HEADERS
+        self._occupied: Final[int] = (output_size - headers + data_size) * SHANNONS_PER_BYTE
 
     @lazy
     def _record(self) -> CellRecord:
