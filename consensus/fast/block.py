@@ -48,6 +48,8 @@ from consensus.types.core import EpochExt, ResolvedTransaction
 from consensus.types.tx_slice import TxSlice
 
 _NULL_POINT = NULL_OUT_POINT.raw
+_FEW_DEPS = 16 * CELL_DEP_SIZE
+"""Bytes of cell deps about which a verdict is remembered."""
 
 
 def _decided_per_layout(rule: Callable[[TxLayout], bool]) -> Callable[[TxLayout], bool]:
@@ -170,9 +172,17 @@ def _has_several_deps(layout: TxLayout) -> bool:
 
 def _names_a_dep_twice(transaction: TxSlice) -> bool:
     """`verify_no_duplicate_deps` refuses."""
-    packed, headers = transaction.packed_cell_deps, transaction.header_deps
-    deps = {packed[at : at + CELL_DEP_SIZE] for at in range(0, len(packed), CELL_DEP_SIZE)}
-    return len(deps) != len(transaction.layout.dep_types) or len(set(headers)) != len(headers)
+    packed, layout = transaction.packed_cell_deps, transaction.layout
+    if (_repeats_a_dep if len(packed) <= _FEW_DEPS else _repeats_a_dep.__wrapped__)(packed):
+        return True
+    return layout.header_deps > 1 and len(set(transaction.header_deps)) != layout.header_deps
+
+
+@lru_cache(maxsize=256)
+def _repeats_a_dep(packed: bytes) -> bool:
+    """Cell deps end to end; most transactions of a kind name the same ones."""
+    deps = [packed[at : at + CELL_DEP_SIZE] for at in range(0, len(packed), CELL_DEP_SIZE)]
+    return len(set(deps)) != len(deps)
 
 
 # ---------------------------------------------------------------- the context
