@@ -12,7 +12,7 @@ import click
 
 from ckb_node.cli.group import NodeCommand
 from ckb_node.cli.options import assume_valid_option, directory_option, root_of
-from ckb_node.config import load_config
+from ckb_node.config import Config, load_config
 
 if TYPE_CHECKING:
     from ckb_node.chain.checks import Checks
@@ -28,6 +28,18 @@ def _checks_of(skip_scripts: bool, skip_all: bool) -> Checks:
     if skip_scripts and skip_all:
         raise click.UsageError("--skip-script-verify and --skip-all-verify exclude each other")
     return Checks.NONE if skip_all else Checks.ALL_BUT_SCRIPTS if skip_scripts else Checks.ALL
+
+
+def _obtain_genesis(config: Config) -> None:
+    """From peers, if it is not at hand: what speaks with them takes longer to load than all the rest."""
+    from ckb_node.genesis.obtain import GenesisMissingError, load_consensus, obtain_consensus
+
+    try:
+        load_consensus(config)
+    except GenesisMissingError:
+        from ckb_node.genesis.from_peers import configured_peers
+
+        obtain_consensus(config, configured_peers(config, click.echo), click.echo)
 
 
 @click.command("import", cls=NodeCommand)
@@ -49,8 +61,6 @@ def import_command(
     """Take blocks from a file of one JSON block a line, or from standard input."""
     from ckb_node.commands.block_lines import STANDARD
     from ckb_node.commands.import_blocks import ImportOptions, import_blocks
-    from ckb_node.genesis.from_peers import configured_peers
-    from ckb_node.genesis.obtain import obtain_consensus
 
     checks = _checks_of(skip_script_verify, skip_all_verify)
     config, targets = load_config(root_of(context)), list[bytes]()
@@ -58,7 +68,7 @@ def import_command(
         if source == STANDARD or (Path(source).exists() and not Path(source).is_file()):
             raise click.UsageError("--assume-valid-target needs a regular file, which is read twice")
         targets = config.with_assume_valid_targets(assume_valid_target).named_targets
-    obtain_consensus(config, configured_peers(config, click.echo), click.echo)
+    _obtain_genesis(config)
     return import_blocks(config, ImportOptions(source, checks, num_threads, targets))
 
 

@@ -53,12 +53,13 @@ def import_blocks(config: Config, options: ImportOptions) -> int:
         with stop.waiting(NOTHING_DONE):
             file = stack.enter_context(open_blocks(options.source))
             trusted_below = height_of_targets(options)
+        # Its process begins while the chain is opened.
+        lines = stack.enter_context(blocks_of(file, size_of(options.source)))
         _, store, writer = stack.enter_context(open_chain(config, script_processes=options.processes))
         click.echo(f"Before import, current tip is {_tip_text(store)}")
         progress = BlockProgress("importing", size_of(options.source))
         importer = BlockImporter(writer, options.checks, options.source, trusted_below)
         stop.at_once(writer.scripts.end_runs)
-        lines = stack.enter_context(blocks_of(file, size_of(options.source)))
         try:
             with set_for_bulk(), progress, importer.refusals(progress), importer.bulk:
                 while (line := _next_line(lines, stop)) is not None:
