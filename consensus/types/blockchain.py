@@ -20,11 +20,11 @@ from consensus.codec.layout import (
     OUTPUT_HEADERS,
     SCRIPT_CONTENT_SIZE,
     SCRIPT_HEADERS,
-    SHANNONS_PER_BYTE,
     SHORT_ID_SIZE,
     SINCE_SIZE,
     U32,
 )
+from consensus.codec.layout import SHANNONS_PER_BYTE as SHANNONS_PER_BYTE
 from consensus.codec.molecule import (
     BYTE,
     BYTE32,
@@ -306,9 +306,9 @@ class Block(Table):
         """As Composite.parse; bounds and layouts found by a strict check are kept."""
         if compatible:
             return super().parse(data, compatible=compatible)
-        bounds = ordinary_frame(data)
-        if bounds is not None:
-            return cls._of_parts(data, bounds, TRANSACTION_VEC.checked(data, bounds[2], bounds[3]))
+        frame = ordinary_frame(data)
+        if frame is not None:
+            return cls._of_parts(data, frame, TRANSACTION_VEC.checked(data, frame[2], frame[3]))
         bounds, transactions = cls.checked_bounds(data, 0, len(data), compatible), list[CheckedTransaction]()
         for declared, start, end in zip(cls.FIELDS, bounds, bounds[1:], strict=False):
             if declared is cls.transactions:
