@@ -163,11 +163,11 @@ def _issued_to_miner(consensus: Consensus, target: Header, reader: ChainReader) 
     """`primary_block_reward` and `secondary_block_reward`."""
     parent, epoch = reader.header(target.parent_hash), reader.block_epoch(target.hash)
     if parent is not None and epoch is not None:
-        occupied: int
         total, _, _, occupied = DAO_FIELD.unpack(parent.dao)
         if total:
-            secondary = secondary_issuance(epoch, target.number, consensus.secondary_epoch_reward)
-            return epoch.block_reward(target.number) + secondary * occupied // total
+            issued = secondary_issuance(epoch, target.number, consensus.secondary_epoch_reward)
+            secondary: int = issued * occupied // total
+            return epoch.block_reward(target.number) + secondary
     return primary_block_reward(target, reader) + secondary_block_reward(consensus, target, reader)
 
 
