@@ -46,6 +46,10 @@ BLOCKS: Final = "blocks"
 """Names in the chain's directory."""
 
 
+MAX_KEPT: Final = 4096
+"""Answers of each kind that a shared view keeps."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChainStoreOptions:
     """How the files are kept. `segment_size` in bytes."""
@@ -70,6 +74,38 @@ class ChainView(ChainState):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+class SharedView(ChainView):
+    """One for many short look-ups: it keeps which blocks of the main chain and which live cells it was asked for."""
+
+    def __init__(self, snapshot: Snapshot, archive: Archive, path: Path, headers: HeaderCache) -> None:
+        super().__init__(snapshot, archive, path, headers)
+        self._main_hashes: Final[dict[int, bytes]] = {}
+        self._live: Final[set[bytes]] = set()
+
+    def is_live(self, out_point: bytes) -> bool:
+        """The cell exists and is not spent."""
+        if out_point in self._live:
+            return True
+        found = super().is_live(out_point)
+        if found:
+            if len(self._live) >= MAX_KEPT:
+                self._live.clear()
+            self._live.add(out_point)
+        return found
+
+    def main_hash(self, number: int) -> bytes | None:
+        """Hash of the main chain's block at a height."""
+        known = self._main_hashes.get(number)
+        if known is not None:
+            return known
+        found = super().main_hash(number)
+        if found is not None:
+            if len(self._main_hashes) >= MAX_KEPT:
+                self._main_hashes.clear()
+            self._main_hashes[number] = found
+        return found
 
 
 class ChainStore:
@@ -146,14 +182,17 @@ class ChainStore:
 
     def view(self) -> ChainView:
         """The chain as of the last commit; a few microseconds."""
-        return ChainView(self._store.snapshot(), self._archive, self._path, self._headers)
+        return ChainView(*self._moment())
+
+    def _moment(self) -> tuple[Snapshot, Archive, Path, HeaderCache]:
+        return self._store.snapshot(), self._archive, self._path, self._headers
 
     def shared_view(self) -> ChainView:
         """As `view`, one for all until the next commit: it is not closed by those who use it, and not kept."""
         view = self._shared
         if view is None:
             with self._sharing:
-                view = self._shared = self._shared or self.view()
+                view = self._shared = self._shared or SharedView(*self._moment())
         return view
 
     def _share_no_more(self) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+HASH_SIZE = 32
+HASH_TEXT_SIZE = 2 + 2 * HASH_SIZE
+
 _NUMBER = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]*)", re.ASCII)
 
 
@@ -55,7 +58,14 @@ def parse_bytes(text: str) -> bytes:
 
 def parse_hash(text: str) -> bytes:
     """Exactly 32 bytes."""
-    return _parse_fixed(text, "H256", 32)
+    if len(text) == HASH_TEXT_SIZE and text.startswith("0x"):
+        try:
+            data = bytes.fromhex(text[2:])
+        except ValueError:
+            data = b""
+        if len(data) == HASH_SIZE:  # fromhex skips white space
+            return data
+    return _parse_fixed(text, "H256", HASH_SIZE)
 
 
 def parse_short_id(text: str) -> bytes:

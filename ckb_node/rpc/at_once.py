@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from ckb_node.rpc.calls import LoopStream, ThreadStream, as_json, encode
+from ckb_node.rpc.calls import STREAMS, as_json, encode
 from ckb_node.rpc.errors import RpcError
 from ckb_node.rpc.registry import LARGE_BYTES, Method, Registry
 from ckb_node.rpc.requests import Request, failed, told
@@ -59,7 +59,7 @@ class AtOnce:
         if method.at_once is not None:
             return method.at_once(self._services, *arguments)
         answer = method.handler(self._services, *arguments)
-        if isinstance(answer, ThreadStream | LoopStream):
+        if isinstance(answer, STREAMS):
             answer.pieces.close()  # not begun
             return None
         return as_json(answer)

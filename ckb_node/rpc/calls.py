@@ -39,6 +39,9 @@ class LoopStream(Generic[T]):
     pieces: Slices
 
 
+STREAMS: Final = (ThreadStream, LoopStream)
+
+
 def as_json(answer: object) -> bytes:
     """What a handler returned, as JSON."""
     return answer.text if isinstance(answer, EncodedJson) else encode(answer)
@@ -64,7 +67,7 @@ class Calls:
         answer = method.handler(services, *arguments)
         if method.is_async:
             answer = await answer
-        if isinstance(answer, ThreadStream | LoopStream):
+        if isinstance(answer, STREAMS):
             await services.room.wait(CLIENT.get())
             return services.lane.stream(answer.pieces) if isinstance(answer, ThreadStream) else in_turns(answer.pieces)
         return as_json(answer)

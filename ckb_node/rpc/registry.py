@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
@@ -95,6 +95,33 @@ class Param:
             raise BadParameterError(f"Invalid parameter for `{self.name}`: {error}") from None
 
 
+class QuickParams:
+    """Parameters by position that are as they should be, decoded all together."""
+
+    def __init__(self, params: Sequence[Param]) -> None:
+        """Behind the last one that has to be there, all may be missing."""
+        needed = max((at + 1 for at, param in enumerate(params) if not param.is_optional), default=0)
+        kinds = [param.codec.wire | None if param.is_optional else param.codec.wire for param in params]
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+            (param.name, kind) if at < needed else (param.name, kind, None)
+            for at, (param, kind) in enumerate(zip(params, kinds, strict=True))
+        ]
+        decoded = msgspec.defstruct("Parameters", fields, array_like=True, forbid_unknown_fields=True)
+        self._decode: Final = msgspec.json.Decoder(decoded).decode
+        self._readers: Final = [(param.codec.read, param.default) for param in params]
+
+    def arguments(self, params: msgspec.Raw) -> list[Any] | None:
+        """The values; None for others, whose fault is to be told."""
+        try:
+            given = msgspec.structs.astuple(self._decode(params))
+            return [
+                default if value is None else read(value)
+                for value, (read, default) in zip(given, self._readers, strict=True)
+            ]
+        except (msgspec.MsgspecError, BadTextError, RecursionError):
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A method of the interface."""
@@ -107,8 +134,8 @@ class Method:
     is_async: bool
     by_name: msgspec.json.Decoder[Any] = field(repr=False)
     """Parameters by name, each as it came. It stops at the first name that is none of them, however many follow."""
-    at_a_time: msgspec.json.Decoder[Any] = field(repr=False)
-    """Parameters by position, all of their types."""
+    quick: QuickParams = field(repr=False)
+    """Reads parameters that are as they should be."""
     deprecated: str | None = None
     """What to use instead, for a method that only `enable_deprecated_rpc` opens."""
     price: Price | None = None
@@ -128,23 +155,15 @@ class Method:
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
         """Values for the handler from the request's `params`: array, object, or nothing."""
-        view = memoryview(params)
-        kind = bytes(view[:1])
-        if kind == b"[":
-            found = self._good(params) if view.nbytes < LARGE_BYTES else None
-            return self._positional(_ARRAY.decode(params)) if found is None else found
-        return self._named(params) if kind == b"{" else self._positional([])
+        found = self.quick.arguments(params) if memoryview(params).nbytes < LARGE_BYTES else None
+        return self._arguments(params) if found is None else found
 
-    def _good(self, params: msgspec.Raw) -> list[Any] | None:
-        """Parameters by position that are as they should be; None for others, whose fault is told one by one."""
-        try:
-            given = msgspec.structs.astuple(self.at_a_time.decode(params))
-            return [
-                param.default if value is None else param.codec.read(value)
-                for param, value in zip(self.params, given, strict=True)
-            ]
-        except (msgspec.MsgspecError, BadTextError, RecursionError):
-            return None
+    def _arguments(self, params: msgspec.Raw) -> list[Any]:
+        """One after the other, so that the first that is wrong is told."""
+        kind = bytes(memoryview(params)[:1])
+        if kind == b"{":
+            return self._named(params)
+        return self._positional(_ARRAY.decode(params) if kind == b"[" else [])
 
     def _positional(self, given: list[msgspec.Raw]) -> list[Any]:
         # Clients written against the reference may send more than a method takes when its last ones are optional.
@@ -234,7 +253,7 @@ class Methods:
                     doc=inspect.getdoc(function) or "",
                     is_async=is_async,
                     by_name=_by_name(params),
-                    at_a_time=_at_a_time(params),
+                    quick=QuickParams(params),
                     deprecated=deprecated,
                     price=price,
                     is_change=is_change,
@@ -259,17 +278,6 @@ def _params_of(handler: Handler) -> tuple[Param, ...]:
 def _by_name(params: tuple[Param, ...]) -> msgspec.json.Decoder[Any]:
     fields = [(param.name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for param in params]
     return msgspec.json.Decoder(msgspec.defstruct("Params", fields, forbid_unknown_fields=True))
-
-
-def _at_a_time(params: tuple[Param, ...]) -> msgspec.json.Decoder[Any]:
-    """Behind the last one that has to be there, all may be missing."""
-    needed = max((at + 1 for at, param in enumerate(params) if not param.is_optional), default=0)
-    kinds = [param.codec.wire | None if param.is_optional else param.codec.wire for param in params]
-    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
-        (param.name, kind) if at < needed else (param.name, kind, None)
-        for at, (param, kind) in enumerate(zip(params, kinds, strict=True))
-    ]
-    return msgspec.json.Decoder(msgspec.defstruct("Parameters", fields, array_like=True, forbid_unknown_fields=True))
 
 
 def _param(parameter: inspect.Parameter, hint: Any) -> Param:

@@ -86,30 +86,32 @@ def decode_request(raw: bytes | msgspec.Raw) -> Request:
     try:
         if isinstance(raw, bytes):
             _verify_value_count(raw)
-        text = str(raw, "utf-8")
-        request = _REQUEST.decode(raw)
+        data = bytes(raw)
+        if not data.isascii():
+            str(data, "utf-8")
+        request = _REQUEST.decode(data)
     except RpcError as error:
         raise BadRequestError(None, error) from None
     except msgspec.ValidationError:
         raise BadRequestError(id_of(raw), invalid_request()) from None
     except _UNREADABLE:
         raise BadRequestError(None, _parse_error()) from None
-    if bytes(memoryview(request.params)[:1]) not in b"[{n" or _has_doubles(raw, text, request):
+    params = bytes(request.params)
+    if params[:1] not in b"[{n" or _has_doubles(data, params, request):
         raise BadRequestError(id_of(raw), invalid_request())
     return request
 
 
-def _has_doubles(raw: bytes | msgspec.Raw, text: str, request: Request) -> bool:
+def _has_doubles(data: bytes, params: bytes, request: Request) -> bool:
     """Whether a member comes twice. The last one would count here, the first one for a filter before the node.
 
     Each member has a colon: where there are no more than those of the members that count and of the parameters, there
     is no other member.
     """
-    params = str(request.params, "utf-8")
-    given = 1 + (request.jsonrpc is not None) + (request.id is not msgspec.UNSET) + (params != "null")
-    if text.count(":") <= given + params.count(":"):
+    given = 1 + (request.jsonrpc is not None) + (request.id is not msgspec.UNSET) + (params != b"null")
+    if data.count(b":") <= given + params.count(b":"):
         return False
-    members = _MEMBERS.decode(raw)
+    members = _MEMBERS.decode(data)
     return len({member.name for member in members}) < len(members)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from consensus.types.blockchain import Transaction
 from consensus.types.core import CellMeta
@@ -19,8 +20,7 @@ class FeePriority(Enum):
     HIGH_PRIORITY = "high_priority"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolInfo:
+class PoolInfo(NamedTuple):
     """The pool at a glance. Sizes in bytes, fee rates in shannons/kB. `pending` counts pending and gap."""
 
     tip_hash: bytes

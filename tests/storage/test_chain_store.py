@@ -21,6 +21,7 @@ from storage.errors import (
     StorageError,
     WriterBusy,
 )
+from storage.schema import CELL
 from tests.storage.kit_chain import assert_state, assert_stored, engine, grow, move_tip
 from tests.support.chains.stored import child
 
@@ -136,6 +137,33 @@ def test_a_shared_view_is_that_of_the_last_commit(store: ChainStore) -> None:
         txn.save()
         txn.wait_saved()
         assert store.shared_view().tip_header() == other.block.header
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+def test_a_shared_view_keeps_hashes_of_its_moment_alone(
+    store: ChainStore, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("storage.chain_store.MAX_KEPT", most)
+    nodes = grow(store, 5)
+    new = child(Random(2), nodes[-1])
+    expected = {each.block.header.number: each.block.hash for each in nodes}
+    shared = store.shared_view()
+    cells = [key for key, _ in shared.rows(CELL)]
+    for _ in range(2):
+        assert [cell for cell in cells if not shared.is_live(cell[1:])] == []
+        assert not shared.is_live(bytes(36))
+        assert {number: shared.main_hash(number) for number in expected} == expected
+        assert shared.main_hash(new.block.header.number) is None
+    with store.begin() as txn:
+        move_tip(txn, nodes[-1], new)
+        txn.commit(sync=False)
+    assert shared.main_hash(new.block.header.number) is None
+    assert store.shared_view().main_hash(new.block.header.number) == new.block.hash
+    for cell in cells:
+        assert shared.is_live(cell[1:])
+        with store.view() as view:
+            assert store.shared_view().is_live(cell[1:]) is view.is_live(cell[1:])
+    assert max(len(shared._main_hashes), len(shared._live)) <= most
 
 
 def test_headers_that_are_kept_do_not_keep_their_blocks(store: ChainStore) -> None:

@@ -156,12 +156,10 @@ def get_header(
     `verbosity` 1 (default) answers JSON, 0 the serialised header in hex.
     """
     view = services.chain.shared_view()
-    if not view.is_main(block_hash):
-        return None
-    level = HEADER_JSON if verbosity is None else verbosity
-    _check_verbosity(level, HEADER_JSON)
     header = view.header(block_hash)
-    return None if header is None else _header_answer(services, header, level)
+    if header is None or view.main_hash(header.number) != block_hash:
+        return None
+    return _header_answer(services, header, HEADER_JSON if verbosity is None else verbosity)
 
 
 @METHODS.method

@@ -144,10 +144,11 @@ def _small_cell(
     """As `get_live_cell`, for cells of the chain with little data."""
     if include_tx_pool:
         return None
-    view, name = services.chain.shared_view(), (_CELL_WITH_DATA if with_data else _CELL) + out_point.raw
+    view, key = services.chain.shared_view(), out_point.raw
+    name = (_CELL_WITH_DATA if with_data else _CELL) + key
     if (kept := services.kept.get(name)) is not None:
-        return kept if view.is_live(out_point.raw) else _UNKNOWN_CELL
-    cell = view.cell(out_point.raw)
+        return kept if view.is_live(key) else _UNKNOWN_CELL
+    cell = view.cell(key)
     if cell is None:
         return _UNKNOWN_CELL
     if with_data and cell.data_size > CHEAP_BYTES:
