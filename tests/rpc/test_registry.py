@@ -28,7 +28,12 @@ def read(method: Method, params: object) -> object:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_together_as_one_after_the_other(method: Method) -> None:
     example = EXAMPLES[method.name].params
-    tried = [example[:count] for count in range(len(example) + 1)] + [[*example, None], [*example, 1], {}, None]
+    tried: list[object] = [example[:count] for count in range(len(example) + 1)] + [
+        [*example, None],
+        [*example, 1],
+        {},
+        None,
+    ]
     tried += [[*example[:at], junk, *example[at + 1 :]] for at, junk in product(range(len(method.params)), JUNK)]
     for params in tried:
         found = method.quick.arguments(msgspec.Raw(json.dumps(params).encode()))

@@ -12,7 +12,7 @@ import pytest
 from consensus.codec.layout import HEADER_SIZE
 from consensus.types.core import VALID
 from storage.archive import Location
-from storage.chain_store import ChainStore
+from storage.chain_store import ChainStore, SharedView
 from storage.errors import (
     ChainMismatch,
     SpecMismatch,
@@ -148,6 +148,7 @@ def test_a_shared_view_keeps_hashes_of_its_moment_alone(
     new = child(Random(2), nodes[-1])
     expected = {each.block.header.number: each.block.hash for each in nodes}
     shared = store.shared_view()
+    assert isinstance(shared, SharedView)
     cells = [key for key, _ in shared.rows(CELL)]
     for _ in range(2):
         assert [cell for cell in cells if not shared.is_live(cell[1:])] == []
