@@ -20,6 +20,7 @@ from libp2p.stream_muxer.yamux import yamux
 from multiaddr import Multiaddr
 
 from network.libp2p.child import identify
+from network.libp2p.child.windows import tell_of_reads_in_pieces
 from network.libp2p.messages import Hello
 from network.limits import MIB
 
@@ -42,6 +43,7 @@ StreamHandler = Callable[[Any], Awaitable[None]]
 def make_host(hello: Hello) -> Any:
     """Not running yet. Only Noise and Yamux: by default the library takes plaintext, too."""
     yamux.MAX_WINDOW_SIZE = MAX_WINDOW
+    tell_of_reads_in_pieces()
     identify.install(hello.agent)
     key = create_new_key_pair(hello.secret)
     noise = NoiseTransport(key, noise_privkey=create_noise_key().private_key)
