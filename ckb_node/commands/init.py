@@ -93,12 +93,14 @@ def init_directory(options: InitOptions, say: Say, warn: Say) -> None:
     if is_there and not options.force:
         raise InitError("Config files already exist; use --force to overwrite.")
     # All of it is checked before the first file is written.
-    text = config_text(_config_options(options, warn))
+    spec = _spec_text(options)
+    text = config_text(_config_options(options, spec, warn))
     parse_config(text)
     with NewFiles() as files:
         files.directory(options.root)
         say(f"{'Reinitialized' if is_there else 'Initialized'} CKB directory in {options.root}")
-        _write_spec(options, files, say, warn)
+        if spec is not None:
+            _write_spec(options, spec, files, say, warn)
         say(f"Create {CONFIG_NAME}")
         files.write(options.root / CONFIG_NAME, text.encode())
         say(f"Genesis Hash: {bytes_text(_genesis_hash(options, say, warn))}")
@@ -128,16 +130,17 @@ def _genesis_hash(options: InitOptions, say: Say, warn: Say) -> bytes:
         return expected
 
 
-def _config_options(options: InitOptions, warn: Say) -> ConfigOptions:
+def _config_options(options: InitOptions, spec: str | None, warn: Say) -> ConfigOptions:
+    """`spec`: the text of the one that is written beside the configuration. Raises SpecError."""
     return ConfigOptions(
         chain=options.chain,
-        is_spec_file=options.chain == "dev" or options.import_spec is not None,
+        is_spec_file=spec is not None,
         rpc_port=options.rpc_port,
         p2p_port=options.p2p_port,
         log_to_file=options.log_to_file,
         log_to_stdout=options.log_to_stdout,
         block_assembler=_assembler(options, warn),
-        is_mined=options.pow_func is not PowFunc.DUMMY,
+        is_mined=spec is not None and parse_spec(spec).pow_func is not PowFunc.DUMMY,
     )
 
 
@@ -173,28 +176,31 @@ def _unusual(chosen: AssemblerOptions, default: str) -> str | None:
     return None
 
 
-def _write_spec(options: InitOptions, files: NewFiles, say: Say, warn: Say) -> None:
+def _spec_text(options: InitOptions) -> str | None:
+    """None for a chain whose spec stays in the program."""
+    if options.spec_text is not None:
+        return plain_spec(options.spec_text)
+    if options.import_spec is not None:
+        return read_text(Path(options.import_spec), MAX_SPEC_BYTES, only_regular=False)
+    if options.chain != "dev":
+        return None
+    return _mined(dev_spec_text(options.genesis_message), options.pow_func)
+
+
+def _write_spec(options: InitOptions, text: str, files: NewFiles, say: Say, warn: Say) -> None:
     target = options.root / "specs" / f"{options.chain}.toml"
-    if options.import_spec is None and options.chain != "dev":
-        return
-    text = _spec_text(options, say)
+    if options.spec_text is not None:
+        say(f"Create specs/{options.chain}.toml from stdin")
+    elif options.import_spec is not None:
+        say(f"copy {options.import_spec} to specs/{options.chain}.toml")
+    else:
+        say("Create specs/dev.toml")
     if options.system_cells is not None:
         _copy_official_cells(options.system_cells, target.parent / "cells", files, say)
         text = _BUNDLED_CELL.sub('file = "cells/', text)
     elif options.import_spec is not None and _is_built_of_our_cells(text):
         warn(OWN_CELLS_WARNING)
     files.write(target, text.encode())
-
-
-def _spec_text(options: InitOptions, say: Say) -> str:
-    if options.spec_text is not None:
-        say(f"Create specs/{options.chain}.toml from stdin")
-        return plain_spec(options.spec_text)
-    if options.import_spec is not None:
-        say(f"copy {options.import_spec} to specs/{options.chain}.toml")
-        return read_text(Path(options.import_spec), MAX_SPEC_BYTES, only_regular=False)
-    say("Create specs/dev.toml")
-    return _mined(dev_spec_text(options.genesis_message), options.pow_func)
 
 
 def plain_spec(text: str) -> str:

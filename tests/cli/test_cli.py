@@ -18,6 +18,8 @@ from ckb_node.commands.init import next_step
 from ckb_node.commands.list_hashes import as_toml, bundled_hashes
 from ckb_node.commands.sdk_scripts import as_sdk_json
 from ckb_node.config import load_config
+from ckb_node.node import open_node
+from ckb_node.rpc.registry import Module
 from ckb_node.runtime.errors import CommandError
 from ckb_node.specs import cell_file
 from consensus.chainspec.spec import build_consensus
@@ -211,6 +213,18 @@ def test_a_spec_of_ones_own(dev: Path, tmp_path: Path) -> None:
     assert load_config(tmp_path / "b").load_spec()[0].name == "my_chain"
     result = invoke("init", "-C", str(tmp_path / "c"), "--import-spec", str(tmp_path / "missing"))
     assert result.exit_code == IO
+
+
+@pytest.mark.parametrize("function", ["Dummy", "Eaglesong", "EaglesongBlake2b"])
+async def test_a_spec_that_is_mined_gets_no_module_for_tests(dev: Path, tmp_path: Path, function: str) -> None:
+    """The node refuses IntegrationTest on such a chain."""
+    spec, root = tmp_path / "my.toml", tmp_path / "imported"
+    spec.write_text((dev / "specs/dev.toml").read_text().replace('func = "Dummy"', f'func = "{function}"'))
+    assert invoke("init", "-C", str(root), "-c", "dev", "--import-spec", str(spec)).exit_code == OK
+    config = load_config(root)
+    assert (Module.INTEGRATION_TEST in config.file.rpc.modules) is (function == "Dummy")
+    with open_node(config):
+        pass
 
 
 def test_a_spec_in_base64(dev: Path, tmp_path: Path) -> None:

@@ -59,7 +59,6 @@ def without_integration_test(path: Path) -> None:
 @contextmanager
 def our_node(directory: Path, spec: Path) -> Iterator[OurNode]:
     port = init_ours(directory, spec)
-    without_integration_test(directory / "config.toml")
     node = OurNode(directory, port)
     try:
         node.wait_until_ready()
