@@ -179,13 +179,15 @@ fuzz-pool: setup
 
 ## The same chains, blocks and requests to the reference node and to this one, both on loopback. Not part of `make test`:
 ## it needs a built reference (REFERENCE=path of its `ckb`) and the official system scripts (CELLS=directory of the ELFs);
-## LIGHT_CLIENT=<path of a ckb-light-client binary> tries that program with each as its server, too.
+## LIGHT_CLIENT=<path of a ckb-light-client binary> tries that program with each as its server, too; CKB_CLI=<path of a
+## ckb-cli binary>, also alone, tries keystore files both ways.
 interop: setup
 ifeq ($(and $(REFERENCE),$(CELLS)),)
 	@echo "SKIPPED: the node was NOT COMPARED with the reference." \
 		"Say: make interop REFERENCE=<path of a ckb binary> CELLS=<directory with the official ELF files>"
+	$(if $(CKB_CLI),CKB_CLI=$(abspath $(CKB_CLI)) $(PYTEST) -q -rs tests/interop)
 else
-	CKB_REFERENCE=$(abspath $(REFERENCE)) CKB_CELLS=$(abspath $(CELLS)) \
+	CKB_REFERENCE=$(abspath $(REFERENCE)) CKB_CELLS=$(abspath $(CELLS)) $(if $(CKB_CLI),CKB_CLI=$(abspath $(CKB_CLI))) \
 		$(if $(LIGHT_CLIENT),CKB_LIGHT_CLIENT=$(abspath $(LIGHT_CLIENT))) $(PYTEST) -q -rs tests/interop
 endif
 
