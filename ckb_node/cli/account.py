@@ -5,6 +5,7 @@ Passwords come from a prompt or a file, never from the command line, which other
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def new(context: click.Context, keystore: Path | None, password_file: Path | Non
     """Make a new account."""
     store = _store(context, keystore)
     added = store.add(new_key(), _password(password_file, is_new=True), name)
-    _tell_new(added, is_elsewhere=keystore is not None)
+    _tell_new(context, added, is_elsewhere=keystore is not None)
 
 
 @account_command.command("list")
@@ -116,7 +117,7 @@ def import_account(
         password = _password(password_file, is_new=True)
     else:
         raise click.UsageError("give one of --keystore-file and --private-key-file")
-    _tell_new(store.add(key, password, name), is_elsewhere=keystore is not None)
+    _tell_new(context, store.add(key, password, name), is_elsewhere=keystore is not None)
 
 
 @account_command.command("export")
@@ -178,9 +179,10 @@ def _tell(account: Account) -> None:
     click.echo(f"  file:            {account.path}")
 
 
-def _tell_new(account: Account, *, is_elsewhere: bool) -> None:
+def _tell_new(context: click.Context, account: Account, *, is_elsewhere: bool) -> None:
     _tell(account)
     lock_arg = f"0x{account.lock_arg.hex()}"
     option = f"--ba-arg {lock_arg}" if is_elsewhere else f"--ba-account {account.name or lock_arg}"
     click.echo("Keep a copy of the file and the password: without both the key is lost.", err=True)
-    click.echo(f"To mine for it: ckb-node init {option}", err=True)
+    directory = "" if context.obj is None else f" -C {shlex.quote(str(context.obj))}"
+    click.echo(f"To mine for it: ckb-node init{directory} {option}", err=True)

@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> str:
 def test_an_account_goes_through_files_and_keeps_its_key(tmp_path: Path, root: str, password: str) -> None:
     made = invoke("account", "new", "-C", root, "--name", "miner", "--password-file", password)
     assert made.exit_code == OK, made.output
-    assert "To mine for it: ckb-node init --ba-account miner" in made.output
+    assert f"To mine for it: ckb-node init -C {root} --ba-account miner" in made.output
     keystore, key = tmp_path / "copy.json", tmp_path / "key"
     for arguments in (["--to", str(keystore)], ["--to", str(key), "--private-key"]):
         done = invoke("account", "export", "miner", "-C", root, "--password-file", password, *arguments)
