@@ -64,11 +64,11 @@ def open_mining(
 
     notifier = TemplateNotifier(section, write)
     if notifier.is_wanted:
-        feed.listen(notifier.on_template)
+        feed.listen(notifier)
     stratum = None
     if stratum_section.is_on:
         stratum = StratumService(chain, stratum_section, now_ms)
-        feed.listen(stratum.on_template)
+        feed.listen(stratum)
         if stratum_section.solo_payout == "user":
             assembler.reserved_bytes = PAYOUT_LOCK_BYTES
     return MiningParts(config, feed, notifier, stratum)

@@ -166,12 +166,25 @@ class BlockAssembler:
 
     async def empty_template(self, recent: RecentBlocks | None = None) -> BlockTemplate:
         """A template on the newest tip with nothing but a cellbase; the pool need not have followed the chain yet."""
+        template = (await self._chain.run_in_reader(self._build, self._empty_inputs(recent), SettledMoves())).template
+        return template.at(self._time_of(template))
+
+    def empty_template_at_once(self, recent: RecentBlocks) -> BlockTemplate:
+        """The same on the event loop: a few milliseconds when `recent` reaches `rewarded_blocks` back. What other
+        threads do cannot hold it up as they do with one that works beside them."""
+        template = self._build(self._empty_inputs(recent), SettledMoves()).template
+        return template.at(self._time_of(template))
+
+    @property
+    def rewarded_blocks(self) -> int:
+        """So many blocks are looked at for the reward of a template."""
+        return self._chain.consensus.finalization_delay
+
+    def _empty_inputs(self, recent: RecentBlocks | None) -> _TemplateInputs:
         self._work_id += 1
         view = self._chain.view()
         reader = view if recent is None else recent.over(view)
-        inputs = _TemplateInputs(reader, (), (), (), self._work_id, may_reuse=False)
-        template = (await self._chain.run_in_reader(self._build, inputs, SettledMoves())).template
-        return template.at(max(self._now_ms(), template.current_time))
+        return _TemplateInputs(reader, (), (), (), self._work_id, may_reuse=False)
 
     def _inputs(self) -> _TemplateInputs:
         """The pool's own view of the chain, so that what it offers is of that very state."""

@@ -4,16 +4,17 @@ and a better one when transactions or uncles make it worth while."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.mining.assembler import BlockAssembler
 from ckb_node.mining.recent import RecentBlocks
 from ckb_node.mining.template import BlockTemplate
+from ckb_node.runtime.slices import in_slices
 from ckb_node.txpool.pool import TxPool
+from consensus.types.blockchain import Header
 
 MOST_KEPT_S: Final = 60.0
 """A template is made anew after so long, if only for its time."""
@@ -24,16 +25,18 @@ MORE_PROPOSALS: Final = 20
 """Of so many proposals one more is worth a new template."""
 
 
-@dataclass(frozen=True, slots=True)
-class FreshTemplate:
-    """`is_short`: it has no transactions, proposals and uncles."""
+class TemplateListener(Protocol):
+    """Who must have the newest template."""
 
-    template: BlockTemplate
-    is_short: bool
+    def on_short(self, template: BlockTemplate) -> Iterator[None]:
+        """Spread a template on a new tip that has no transactions, proposals and uncles, in steps. The node does
+        nothing else for the tip before the last step."""
+        ...
 
-
-Listener = Callable[[FreshTemplate, Callable[[], bool]], Awaitable[None]]
-"""Spreads a template; it may stop when the second, called, says that there is another tip."""
+    async def on_full(self, template: BlockTemplate) -> None:
+        """Spread a full one. The next is not begun before it has returned: a thread that makes one would hold up what
+        is sent of this one. `on_short` may come meanwhile: then the rest is in vain."""
+        ...
 
 
 class TipSignal:
@@ -44,13 +47,20 @@ class TipSignal:
         self.recent: Final = RecentBlocks()
         self.count = 0
         self._chain: Final = chain
+        self._listeners: Final[list[Callable[[Header], Iterator[None]]]] = []
         chain.listen(self._on_change)
 
-    def _on_change(self, change: ChainChanged) -> None:
+    def listen(self, listener: Callable[[Header], Iterator[None]]) -> None:
+        """Call `listener` with each new tip before others hear of it."""
+        self._listeners.append(listener)
+
+    def _on_change(self, change: ChainChanged) -> Iterator[None]:
         if not self._chain.is_taking_runs:
             self.recent.note(change)
         self.count += 1
         self.moved.set()
+        for listener in self._listeners:
+            yield from listener(change.new_tip)
 
 
 class TemplateFeed:
@@ -71,18 +81,31 @@ class TemplateFeed:
         self._interval_s: Final = interval_s
         self._followed: Final = asyncio.Event()
         self._followed_count = 0
-        self._listeners: Final[list[Listener]] = []
+        self._listeners: Final[list[TemplateListener]] = []
         self._last: BlockTemplate | None = None
         self._seen: tuple[int, int] | None = None
+        self._short_count = -1
+        """Of the signal, at the tip whose empty template was told at once."""
+        signal.listen(self._on_tip)
         chain.listen(self._on_followed)
+
+    def _on_tip(self, tip: Header) -> Iterator[None]:
+        """The empty template at once. It is left to `run` while blocks come in bulk, and while blocks for the reward
+        would have to be read from the disk."""
+        recent, assembler = self._signal.recent, self._assembler
+        if not self.is_wanted or self._chain.is_taking_runs or not recent.reach(tip, assembler.rewarded_blocks):
+            return
+        short = self._last = assembler.empty_template_at_once(recent)
+        self._short_count = self._signal.count
+        for listener in self._listeners:
+            yield from listener.on_short(short)
 
     def _on_followed(self, _: ChainChanged) -> None:
         self._followed_count += 1
         self._followed.set()
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` with each template. The next is not begun before it has returned: a thread that makes one
-        would hold up what is sent of this one."""
+    def listen(self, listener: TemplateListener) -> None:
+        """Tell it of each template."""
         self._listeners.append(listener)
 
     @property
@@ -102,8 +125,8 @@ class TemplateFeed:
     async def _on_new_tip(self) -> None:
         self._signal.moved.clear()
         self._seen = None  # a look may have come between the pool's move and this
-        short = await self._assembler.empty_template(self._signal.recent)
-        await self._tell(FreshTemplate(short, is_short=True))
+        if self._short_count != self._signal.count:
+            await self._make_short()
         if self._chain.is_taking_runs:
             await asyncio.sleep(BULK_PAUSE_S)
             return
@@ -113,6 +136,15 @@ class TemplateFeed:
         if not self._signal.moved.is_set():
             await self._refresh()
 
+    async def _make_short(self) -> None:
+        """Beside the event loop."""
+        short = await self._assembler.empty_template(self._signal.recent)
+        if self._signal.moved.is_set():
+            return
+        self._last = short
+        for listener in self._listeners:
+            await in_slices(listener.on_short(short), self._signal.moved.is_set)
+
     async def _refresh(self) -> None:
         """Tell of the full template, if there is more in it than in the last one."""
         version = self._pool.version, self._assembler.uncles.version
@@ -121,16 +153,16 @@ class TemplateFeed:
             return
         template = await self._assembler.block_template()
         self._seen = version
-        if template.parent_hash == last.parent_hash and (is_worth_it(last, template) or self._is_old(last)):
-            await self._tell(FreshTemplate(template, is_short=False))
+        if self._signal.moved.is_set() or template.parent_hash != last.parent_hash:
+            return
+        if is_worth_it(last, template) or self._is_old(last):
+            self._last = template
+            for listener in self._listeners:
+                if not self._signal.moved.is_set():
+                    await listener.on_full(template)
 
     def _is_old(self, template: BlockTemplate) -> bool:
         return self._now_ms() - template.current_time > MOST_KEPT_S * 1000
-
-    async def _tell(self, fresh: FreshTemplate) -> None:
-        self._last = fresh.template
-        for listener in self._listeners:
-            await listener(fresh, self._signal.moved.is_set)
 
 
 def is_worth_it(last: BlockTemplate, template: BlockTemplate) -> bool:

@@ -13,7 +13,6 @@ from typing import Any, Final
 import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from ckb_node.mining.feed import FreshTemplate
 from ckb_node.mining.settings import AssemblerSection
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.runtime.log_text import shown
@@ -76,7 +75,7 @@ def _without_user(url: str) -> str:
 
 
 class TemplateNotifier:
-    """All that are told. `on_template` is for ckb_node.mining.feed.TemplateFeed.listen."""
+    """All that are told. Satisfies ckb_node.mining.feed.TemplateListener; it is spread by its tasks."""
 
     def __init__(self, section: AssemblerSection, write: Write) -> None:
         seconds = section.notify_timeout_millis / 1000
@@ -94,10 +93,15 @@ class TemplateNotifier:
         """Somebody is told."""
         return bool(self._urls or self._scripts)
 
-    async def on_template(self, fresh: FreshTemplate, is_late: Callable[[], bool]) -> None:
-        """Returns at once; it is spread by its tasks."""
-        del is_late
-        self._newest = fresh.template
+    def on_short(self, template: BlockTemplate) -> Iterator[None]:
+        self._take(template)
+        return iter(())
+
+    async def on_full(self, template: BlockTemplate) -> None:
+        self._take(template)
+
+    def _take(self, template: BlockTemplate) -> None:
+        self._newest = template
         self._has_newest.set()
 
     def tasks(self) -> Iterator[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from ckb_node.chain.events import ChainChanged
 from ckb_node.runtime.bounded import BoundedMap
 from consensus.context import ChainReader
-from consensus.types.blockchain import Block
+from consensus.types.blockchain import Block, Header
 
 MAX_RECENT: Final = 16
 """The reward of a block looks at eleven."""
@@ -33,6 +33,16 @@ class RecentBlocks:
 
     def get(self, block_hash: bytes) -> Block | None:
         return self._blocks.get(block_hash)
+
+    def reach(self, tip: Header, count: int) -> bool:
+        """Whether the last `count` blocks up to `tip` are here; the genesis block does not count."""
+        block_hash = tip.hash
+        for _ in range(min(count, tip.number)):
+            block = self._blocks.get(block_hash)
+            if block is None:
+                return False
+            block_hash = block.parent_hash
+        return True
 
     def over(self, reader: ChainReader) -> ChainReader:
         """The same reader, which need not read these blocks."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from ckb_node.runtime.bounded import BoundedMap
-from ckb_node.stratum.limits import BANNED_ADDRESSES, MESSAGES_A_SECOND, MESSAGES_AT_ONCE
+from ckb_node.stratum.limits import BANNED_ADDRESSES, HANDSHAKES_OF_ADDRESS, MESSAGES_A_SECOND, MESSAGES_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,27 @@ class Gate:
     def banned_count(self) -> int:
         """Some of them may be over."""
         return len(self._banned_until)
+
+
+class Handshakes:
+    """Of TLS: an address has so many at once, and its others wait in line."""
+
+    def __init__(self) -> None:
+        self._lines: Final[dict[str, asyncio.Semaphore]] = {}
+        self._counts: Final[Counter[str]] = Counter()
+
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """The context is one handshake."""
+        line = self._lines.setdefault(address, asyncio.Semaphore(HANDSHAKES_OF_ADDRESS))
+        self._counts[address] += 1
+        try:
+            async with line:
+                yield
+        finally:
+            self._counts[address] -= 1
+            if not self._counts[address]:
+                del self._counts[address], self._lines[address]
 
 
 class Allowance:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ckb_node.mining.template import BlockTemplate
 from ckb_node.runtime.bounded import BoundedMap
-from ckb_node.stratum.limits import ROUNDS, SEEN_SHARES
+from ckb_node.stratum.limits import JOBS, PAYOUTS, ROUNDS, SEEN_SHARES
 from ckb_node.stratum.nonces import nonce_number
+from consensus.codec.layout import RAW_HEADER
 from consensus.crypto.difficulty import compact_to_target
 from consensus.crypto.hashing import ckb_hash
 from consensus.crypto.merkle import TreeProof, build_proof, merkle_root, proof_root
 from consensus.types.blockchain import Block, CellbaseWitness, Header, RawHeader, Script, Transaction
+
+if TYPE_CHECKING:
+    from ckb_node.stratum.handout import Job, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,12 @@ class Work:
     header: RawHeader
 
     def pow_hash(self, time_offset: int) -> bytes:
-        """Of the header that is so many milliseconds later."""
-        return ckb_hash(self._at(time_offset).raw)
+        """Of the header that is so many milliseconds later. Bytes alone: hundreds of miners wait for it."""
+        raw = self.header.raw
+        if time_offset:
+            version, target, timestamp, *rest = RAW_HEADER.unpack(raw)
+            raw = RAW_HEADER.pack(version, target, timestamp + time_offset, *rest)
+        return ckb_hash(raw)
 
     def solved(self, nonce: bytes, time_offset: int) -> Block:
         """The block of exactly this template. `nonce`: 16 bytes as they were hashed."""
@@ -95,18 +103,22 @@ class Round:
     """When a job on another tip came."""
     seen: BoundedMap[tuple[int, bytes], None] = field(default_factory=lambda: BoundedMap(max_count=SEEN_SHARES))
     """Right shares, by time offset and nonce: no two connections have the same."""
-    _works: dict[bytes | None, Work] = field(default_factory=dict)
+    _works: BoundedMap[bytes | None, Work] = field(default_factory=lambda: BoundedMap(max_count=PAYOUTS))
+    """By the lock: who comes back again and again names another each time."""
+    jobs: BoundedMap[Wanted, Job] = field(default_factory=lambda: BoundedMap(max_count=JOBS))
+    """See ckb_node.stratum.handout."""
 
     @property
     def parent_hash(self) -> bytes:
         return self.prepared.template.parent_hash
 
     def work(self, lock: Script | None) -> Work:
-        """For miners of this payout, which are connected: no more than connections."""
+        """For miners of this payout."""
         key = None if lock is None else lock.raw
         work = self._works.get(key)
         if work is None:
-            work = self._works[key] = work_for(self.prepared, lock)
+            work = work_for(self.prepared, lock)
+            self._works.put(key, work)
         return work
 
     def is_stale(self, now_s: float, grace_s: float) -> bool:

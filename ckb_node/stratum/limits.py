@@ -6,6 +6,8 @@ from typing import Final
 
 LINE_BYTES: Final = 4096
 """Of a message from a miner."""
+UNREAD_BYTES: Final = 8 << 10
+"""Of lines that wait for their turn; beyond, the system keeps what a miner sends."""
 UNSENT_BYTES: Final = 64 << 10
 """A miner that does not read what it is sent is disconnected beyond."""
 USER_CHARS: Final = 256
@@ -18,8 +20,14 @@ PAYOUT_LOCK_BYTES: Final = 256
 
 LOGIN_SECONDS: Final = 30.0
 """From the connection to the first authorised user, and for the rest of a line that has begun."""
+CLOSE_SECONDS: Final = 5.0
+"""For a miner that is disconnected to read what it was sent."""
 HANDSHAKE_SECONDS: Final = 10.0
 """Of TLS."""
+HANDSHAKES_OF_ADDRESS: Final = 32
+"""At once, each of which takes a millisecond; others of the address wait, at most LOGIN_SECONDS."""
+TLS_BUFFER_BYTES: Final = 16 << 10
+"""Of each connection by TLS, a record; asyncio's own choice is 256 KiB."""
 MESSAGES_A_SECOND: Final = 50.0
 MESSAGES_AT_ONCE: Final = 300
 """A miner that sends more is disconnected."""
@@ -32,6 +40,10 @@ BANNED_ADDRESSES: Final = 10_000
 
 ROUNDS: Final = 32
 """Templates whose jobs are remembered: late blocks of them may still become uncles."""
+PAYOUTS: Final = 4096
+"""Locks whose work in a template is kept; that of others is made anew."""
+JOBS: Final = 4096
+"""Of one template, by dialect, payout and target, that are kept to be sent again."""
 SEEN_SHARES: Final = 20_000
 """Of one template; the oldest are forgotten."""
 OWN_TIMES: Final = 10_000

@@ -6,25 +6,25 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from ckb_node.runtime.client import site_of
+from ckb_node.runtime.slices import in_slices
 from ckb_node.stratum.connection import MinerConnection
 from ckb_node.stratum.desk import Desk
-from ckb_node.stratum.gate import Gate
-from ckb_node.stratum.limits import HANDSHAKE_SECONDS
+from ckb_node.stratum.gate import Gate, Handshakes
+from ckb_node.stratum.limits import HANDSHAKE_SECONDS, LOGIN_SECONDS
+from ckb_node.stratum.turns import Turns
 
 log = structlog.get_logger("stratum")
 
 BACKLOG: Final = 1024
 """New connections that may wait: a farm whose router starts anew comes back at once."""
 LOOKED_EVERY_S: Final = 5.0
-SLICE_S: Final = 0.02
-"""Miners are told of a job for so long before others of the event loop have their turn."""
 _REST_S: Final = 0.5
 """After the system had no descriptor for a connection."""
 
@@ -66,6 +66,8 @@ class StratumServer:
     def __init__(self, desk: Desk, gate: Gate, now_s: Callable[[], float] = time.monotonic) -> None:
         self._desk, self._gate, self._now_s = desk, gate, now_s
         self.connections: Final[set[MinerConnection]] = set()
+        self.turns: Final = Turns()
+        self._handshakes: Final = Handshakes()
 
     async def run(self, listeners: Sequence[Listener]) -> None:
         """Every miner is disconnected at the end; the sockets go on listening."""
@@ -98,39 +100,46 @@ class StratumServer:
 
     async def _serve(self, wire: socket.socket, address: str, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
-        connection = MinerConnection(self._desk, address, self._ended)
+        connection = MinerConnection(self._desk, address, self, wire if tls is None else None)
         self.connections.add(connection)
-        timeout = None if tls is None else HANDSHAKE_SECONDS
         try:
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.connect_accepted_socket(lambda: connection, wire, ssl=tls, ssl_handshake_timeout=timeout)
-        except (OSError, ssl.SSLError):  # the miner left, or does not speak TLS
+            if tls is None:
+                await loop.connect_accepted_socket(lambda: connection, wire)
+                return
+            async with asyncio.timeout(LOGIN_SECONDS), self._handshakes.turn(address):
+                await loop.connect_accepted_socket(
+                    lambda: connection, wire, ssl=tls, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                )
+        except (OSError, ssl.SSLError) as error:  # the miner left, or does not speak TLS
+            error.__traceback__ = None  # its frames and it hold each other, and the buffers of TLS
             connection.abort()
             wire.close()
 
-    def _ended(self, connection: MinerConnection) -> None:
+    def ban(self, connection: MinerConnection) -> None:
+        """See connection.Keeper."""
+        self._gate.ban(connection.address, self._now_s())
+
+    def gone(self, connection: MinerConnection) -> None:
+        """See connection.Keeper."""
         self.connections.discard(connection)
         self._gate.leave(connection.address)
-        if connection.is_banned:
-            self._gate.ban(connection.address, self._now_s())
 
-    async def tell(self, *, is_clean: bool, is_late: Callable[[], bool]) -> None:
-        """Every miner gets the current round, until `is_late`."""
-        await self._each(lambda connection: connection.session.new_round(is_clean=is_clean), is_late)
+    def tell(self, *, is_clean: bool) -> Iterator[None]:
+        """Every miner gets the current round, one after the other: first those whose job is one for many. The others
+        take twice as long, and so wait for little more, while the first wait for much less."""
+        for connection in sorted(self.connections, key=lambda each: each.session.has_own_header):
+            if not connection.has_ended:
+                connection.session.new_round(is_clean=is_clean)
+                yield
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOKED_EVERY_S)
-            await self._each(MinerConnection.look, lambda: False)
+            await in_slices(self._look_once())
 
-    async def _each(self, work: Callable[[MinerConnection], None], is_late: Callable[[], bool]) -> None:
-        """In slices of time."""
-        slice_end = self._now_s() + SLICE_S
+    def _look_once(self) -> Iterator[None]:
         for connection in list(self.connections):
             if not connection.has_ended:
-                work(connection)
-            if self._now_s() >= slice_end:
-                await asyncio.sleep(0)
-                if is_late():
-                    return
-                slice_end = self._now_s() + SLICE_S
+                connection.look()
+                yield

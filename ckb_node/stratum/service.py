@@ -6,21 +6,23 @@ import asyncio
 import secrets
 import ssl
 import time
+from asyncio.sslproto import SSLProtocol
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from ckb_node.chain.service import ChainService
-from ckb_node.mining.feed import FreshTemplate
+from ckb_node.mining.template import BlockTemplate
 from ckb_node.runtime.settings import ConfigError
+from ckb_node.runtime.slices import in_slices
 from ckb_node.stratum.desk import Desk, desk_rules
 from ckb_node.stratum.found import FoundBlock, Outcome
 from ckb_node.stratum.gate import Gate, GateRules
-from ckb_node.stratum.jobs import Rounds, prepare
-from ckb_node.stratum.limits import SUBMITS_AT_ONCE
+from ckb_node.stratum.jobs import Prepared, Rounds, prepare
+from ckb_node.stratum.limits import SUBMITS_AT_ONCE, TLS_BUFFER_BYTES
 from ckb_node.stratum.payout import network_of
 from ckb_node.stratum.server import Listener, StratumServer, listening_socket
 from ckb_node.stratum.settings import StratumSection
@@ -34,7 +36,7 @@ Address = tuple[str, int]
 
 
 class StratumService:
-    """Satisfies rpc.services.StratumService. Belongs to the event loop."""
+    """Satisfies mining.feed.TemplateListener. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class StratumService:
         self.gate: Final = Gate(rules)
         self._server: Final = StratumServer(self.desk, self.gate, monotonic_s)
         self._listeners: Final[list[Listener]] = []
-        self._fresh: FreshTemplate | None = None
+        self._newest: BlockTemplate | None = None
         self._submits: asyncio.TaskGroup | None = None
         self._under_way = 0
 
@@ -66,6 +68,8 @@ class StratumService:
     def listen(self, address: Address, root: Path, *, is_tls: bool) -> None:
         """Open a socket. Raises OSError, and ConfigError for a certificate that cannot be used."""
         context = tls_context(self.section, root) if is_tls else None
+        if is_tls:
+            SSLProtocol.max_size = TLS_BUFFER_BYTES  # of the whole process: a node has few other connections by TLS
         self._listeners.append(Listener(listening_socket(*address), context))
 
     @property
@@ -84,29 +88,31 @@ class StratumService:
         async with asyncio.TaskGroup() as group, asyncio.TaskGroup() as submits:
             self._submits = submits
             try:
-                if self._fresh is not None:
-                    group.create_task(self._add(self._fresh, lambda: False))
+                if self._newest is not None:
+                    group.create_task(self.on_full(self._newest))
                 await self._server.run(self._listeners)
             finally:
                 self._submits = None
 
     # ------------------------------------------------------------ jobs
 
-    async def on_template(self, fresh: FreshTemplate, is_late: Callable[[], bool]) -> None:
-        """For ckb_node.mining.feed.TemplateFeed.listen: all miners get it, unless there is another tip meanwhile."""
-        self._fresh = fresh
+    def on_short(self, template: BlockTemplate) -> Iterator[None]:
+        self._newest = template
         if self._submits is not None:
-            await self._add(fresh, is_late)
+            yield from self._add(prepare(template))
 
-    async def _add(self, fresh: FreshTemplate, is_late: Callable[[], bool]) -> None:
-        if fresh.is_short:
-            prepared = prepare(fresh.template)
-        else:
-            prepared = await self._chain.run_in_reader(prepare, fresh.template)
-        if is_late():
+    async def on_full(self, template: BlockTemplate) -> None:
+        self._newest = template
+        if self._submits is None:
             return
+        prepared = await self._chain.run_in_reader(prepare, template)
+        if self._newest is template:
+            await in_slices(self._add(prepared), lambda: self._newest is not template)
+
+    def _add(self, prepared: Prepared) -> Iterator[None]:
+        """All miners get it, one after the other."""
         _, is_new_tip = self.desk.rounds.add(prepared, self.desk.monotonic_s())
-        await self._server.tell(is_clean=is_new_tip, is_late=is_late)
+        yield from self._server.tell(is_clean=is_new_tip)
 
     # ------------------------------------------------------------ blocks
 

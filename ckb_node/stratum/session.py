@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -26,12 +25,13 @@ from ckb_node.stratum.dialects.dialect import (
 )
 from ckb_node.stratum.found import FoundBlock
 from ckb_node.stratum.gate import Allowance
-from ckb_node.stratum.jobs import Round, Work
+from ckb_node.stratum.handout import Job, Wanted, job_for
+from ckb_node.stratum.jobs import Round
 from ckb_node.stratum.limits import BAD_SHARES, JUNK_POINTS, LOGIN_SECONDS, ROUNDS, USERS_OF_CONNECTION
 from ckb_node.stratum.nonces import nonce1_of
 from ckb_node.stratum.payout import PayoutError, payout_of
 from ckb_node.stratum.shares import Verdict
-from ckb_node.stratum.vardiff import Vardiff, hashes_of, share_target, target_hashes
+from ckb_node.stratum.vardiff import Vardiff, hashes_of, target_hashes
 from ckb_node.stratum.workers import Worker
 from consensus.types.blockchain import Script
 
@@ -60,13 +60,21 @@ class Wire(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A job that this miner was given."""
+class _NoWire:
+    """A `Wire` that leads nowhere."""
+
+    def send(self, data: bytes) -> None:
+        """To nobody."""
+
+    def drop(self, reason: str, *, is_ban: bool = False) -> None:
+        """Nobody is left."""
+
+
+class Issued(NamedTuple):
+    """A job that this miner was given. `target`: the easiest with which it was."""
 
     round: Round
-    work: Work
-    pow_hash: bytes
+    job: Job
     target: int
 
 
@@ -74,7 +82,8 @@ class Session:
     """Belongs to the event loop. Call `close` at the end."""
 
     def __init__(self, desk: Desk, wire: Wire) -> None:
-        self._desk, self._wire = desk, wire
+        self._desk = desk
+        self._wire: Wire = wire
         now_s = desk.monotonic_s()
         self.number: Final = desk.nonces.take()
         self.agent = ""
@@ -98,12 +107,18 @@ class Session:
         return self._dialect.name
 
     @property
+    def has_own_header(self) -> bool:
+        """Nothing of ours is in its nonces: its jobs are for it alone."""
+        return self._time_offset > 0
+
+    @property
     def is_working(self) -> bool:
         """It has subscribed and said who it is."""
         return self._is_subscribed and bool(self._users)
 
     def close(self) -> None:
-        """The connection has ended."""
+        """The connection has ended. It and this do not hold each other any more: thousands a second may come."""
+        self._wire = _NoWire()
         self._desk.nonces.give_back(self.number)
         if self._time_offset:
             self._desk.times.give_back(self._time_offset)
@@ -265,21 +280,23 @@ class Session:
         round_ = self._desk.rounds.current
         if round_ is None:
             return
-        work = round_.work(self._lock)
-        target = max(share_target(self._vardiff.hashes), round_.prepared.target)
-        pow_hash = work.pow_hash(self._time_offset)
-        template = round_.prepared.template
-        task = Task(round_.id, pow_hash, template.number, template.parent_hash, target, is_clean)
-        key = self._dialect.job_key(task)
-        known = self._issued.get(key)  # given with another target before: shares of either are right
+        target = max(self._vardiff.target, round_.prepared.target)
+        told = target if self._dialect.has_target_in_job else 0
+        job = job_for(round_, Wanted(self._dialect, self._lock, self._time_offset, told, is_clean))
+        known = self._issued.get(job.key)  # given with another target before: shares of either are right
         easiest = target if known is None else max(target, known.target)
-        self._issued.put(key, Issued(round_, work, pow_hash, easiest))
-        told = b"" if target == self._target else self._dialect.target(target)
-        self._target, self._last = target, task
+        self._issued.put(job.key, Issued(round_, job, easiest))
+        line = job.line if target == self._target else self._with_target(target, job.line)
+        self._last = job.task
+        self._desk.jobs_sent += 1
+        self._wire.send(line)
+
+    def _with_target(self, target: int, line: bytes) -> bytes:
+        """It is another than the last."""
+        self._target = target
         for worker in self._users.values():
             worker.target = target
-        self._desk.jobs_sent += 1
-        self._wire.send(told + self._dialect.job(task))
+        return self._dialect.target(target) + line
 
     def _get_work(self, request: Request) -> None:
         if not self.is_working:
@@ -287,7 +304,7 @@ class Session:
         elif self._last is None:
             self._wire.send(self._dialect.refusal(request.id, Fault.OTHER, "there is no job yet"))
         else:
-            self._wire.send(self._dialect.job_again(request.id, self._last))
+            self._wire.send(self._dialect.answer(request.id, self._dialect.work(self._last)))
 
     # ------------------------------------------------------------ shares
 
@@ -325,7 +342,7 @@ class Session:
         desk = self._desk
         return desk.judge.verdict(
             issued.round,
-            issued.pow_hash,
+            issued.job.task.pow_hash,
             (self._time_offset, share.nonce),
             max(issued.target, self._target if issued.round.superseded_s is None else 0),
             is_stale=issued.round.is_stale(desk.monotonic_s(), desk.rules.grace_s),
@@ -347,7 +364,7 @@ class Session:
 
     def _solved(self, request: Request, issued: Issued, share: Submitted, worker: Worker) -> None:
         """Submit first, answer when the chain has decided."""
-        block = issued.work.solved(share.nonce, self._time_offset)
+        block = issued.job.work.solved(share.nonce, self._time_offset)
         found = FoundBlock(block.number, block.hash, worker.name, self._desk.now_ms())
         self._desk.found.add(found)
         self._desk.solve(block, found, lambda: self._decided(request, found))

@@ -61,12 +61,12 @@ class Vardiff:
 
     def __init__(self, rules: VardiffRules, now_s: float) -> None:
         self._rules: Final = rules
-        self.hashes = rules.bounded(rules.start)
+        self._set(rules.start)
         self._since, self._shares, self._work = now_s, 0, 0
 
     def suggest(self, hashes: int, now_s: float) -> None:
         """The miner knows how fast it is: go on from there."""
-        self.hashes = self._rules.bounded(hashes)
+        self._set(hashes)
         self._begin(now_s)
 
     def note(self, hashes: int) -> None:
@@ -85,8 +85,12 @@ class Vardiff:
         self._begin(now_s)
         if before / TOLERATED <= wanted <= before * TOLERATED:
             return False
-        self.hashes = self._rules.bounded(min(max(wanted, before / MAX_STEP), before * MAX_STEP))
+        self._set(min(max(wanted, before / MAX_STEP), before * MAX_STEP))
         return self.hashes != before
+
+    def _set(self, hashes: float) -> None:
+        self.hashes = self._rules.bounded(hashes)
+        self.target = share_target(self.hashes)
 
     def _begin(self, now_s: float) -> None:
         self._since, self._shares, self._work = now_s, 0, 0

@@ -85,6 +85,7 @@ class Workers:
 
     def note(self, worker: Worker, verdict: Verdict, hashes: int, now_s: float, now_ms: int) -> None:
         """A share was judged."""
+        self._by_name.put(worker.name, worker)  # the last to leave
         self.counts[verdict] += 1
         worker.note(verdict, hashes, now_s, now_ms)
         if verdict in _RIGHT:

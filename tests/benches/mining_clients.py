@@ -4,6 +4,7 @@ nonces, note when jobs come, and come back all at once. Figures are written as J
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import secrets
@@ -46,6 +47,7 @@ class Miner(asyncio.Protocol):
         self._asked: dict[int, float] = {}
         self._next_id = 10
         self._wire: asyncio.Transport | None = None
+        self._late: list[tuple[float, bytes]] | None = None
         self.is_closing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -64,6 +66,21 @@ class Miner(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
+        if self._late is None:
+            self._take(now, data)
+        else:
+            self._late.append((now, data))
+
+    def watch(self) -> None:
+        """From now on only note what comes and when: the others of this process are not to wait for its parsing."""
+        self._late = []
+
+    def look_back(self) -> None:
+        """Parse what was noted."""
+        for came, data in self._late or ():
+            self._take(came, data)
+
+    def _take(self, now: float, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._read(msgspec.json.decode(line), now)
@@ -141,6 +158,16 @@ async def hand_in(miners: list[Miner], rate: float, seconds: float) -> None:
         await asyncio.sleep(0.05)
 
 
+async def watch(miners: list[Miner]) -> None:
+    """Note when jobs come, until a line comes by standard input."""
+    for each in miners:
+        each.watch()
+    gc.disable()
+    await asyncio.to_thread(sys.stdin.readline)
+    for each in miners:
+        each.look_back()
+
+
 async def run(port: int, count: int, rate: float, seconds: float, storms: int) -> dict[str, Any]:
     """Join, hand in, come back."""
     notes = Notes()
@@ -151,7 +178,7 @@ async def run(port: int, count: int, rate: float, seconds: float, storms: int) -
     if rate:
         await hand_in(miners, rate, seconds)
     else:
-        await asyncio.sleep(seconds)
+        await watch(miners)
     storms_s = []
     for _ in range(storms):
         for each in miners:

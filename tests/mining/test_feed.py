@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from ckb_node.mining.feed import FreshTemplate, TemplateFeed, TipSignal, is_worth_it
+import pytest
+
+from ckb_node.chain.events import ChainChanged
+from ckb_node.mining.feed import TemplateFeed, TipSignal, is_worth_it
 from ckb_node.mining.template import BlockTemplate, UncleTemplate
 from consensus.types.blockchain import UncleBlock
 from tests.support.builders.blocks import a_header
@@ -18,16 +22,27 @@ from tests.support.chains.funded_pool import funded
 SECONDS = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A template, and how it was told."""
+
+    template: BlockTemplate
+    is_short: bool
+
+
 class Listener:
     """Gets templates as they come."""
 
     def __init__(self, feed: TemplateFeed) -> None:
         self.feed = feed
-        self.came: asyncio.Queue[FreshTemplate] = asyncio.Queue()
+        self.came: asyncio.Queue[Fresh] = asyncio.Queue()
 
-    async def take(self, fresh: FreshTemplate, is_late: Callable[[], bool]) -> None:
-        del is_late
-        self.came.put_nowait(fresh)
+    def on_short(self, template: BlockTemplate) -> Iterator[None]:
+        self.came.put_nowait(Fresh(template, is_short=True))
+        yield
+
+    async def on_full(self, template: BlockTemplate) -> None:
+        self.came.put_nowait(Fresh(template, is_short=False))
 
     async def until_full(self, transactions: int = 0, proposals: int = 0) -> BlockTemplate:
         """The next that is not short and has so much in it."""
@@ -43,7 +58,7 @@ async def feeding(dev: DevChain, interval_s: float = 0.02) -> AsyncIterator[List
     feed = TemplateFeed(dev.chain, dev.pool.pool, dev.assembler, TipSignal(dev.chain), dev.clock.now_ms, interval_s)
     listener = Listener(feed)
     is_wanted = feed.is_wanted
-    feed.listen(listener.take)
+    feed.listen(listener)
     assert (is_wanted, feed.is_wanted) == (False, True)
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
         task = group.create_task(feed.run())
@@ -69,6 +84,66 @@ async def test_a_new_tip_gives_an_empty_template_and_then_the_full_one() -> None
             await funds.dev.chain.submit_block(full.template.to_block())
 
 
+async def test_the_empty_template_is_told_before_anything_else_of_a_tip() -> None:
+    async with dev_chain() as dev:
+        feed = TemplateFeed(dev.chain, dev.pool.pool, dev.assembler, TipSignal(dev.chain), dev.clock.now_ms, 1.0)
+        listener = Listener(feed)
+        feed.listen(listener)
+        told: list[bytes] = []
+
+        def on_change(_: ChainChanged) -> None:
+            while not listener.came.empty():
+                told.append(listener.came.get_nowait().template.parent_hash)
+
+        dev.chain.listen(on_change)
+        assert told == [(await dev.mine()).hash for _ in range(14)]  # also while rewards are paid
+        await feed._on_new_tip()
+        assert listener.came.empty()  # the full one is not better, and the empty one is told once
+
+
+async def test_blocks_that_would_have_to_be_read_are_read_beside_the_loop() -> None:
+    async with dev_chain() as dev:
+        await dev.mine(3)
+        feed = TemplateFeed(dev.chain, dev.pool.pool, dev.assembler, TipSignal(dev.chain), dev.clock.now_ms, 1.0)
+        listener = Listener(feed)
+        feed.listen(listener)
+        tip = await dev.mine()
+        assert listener.came.empty()
+        await feed._on_new_tip()
+        fresh = listener.came.get_nowait()
+        assert (fresh.is_short, fresh.template.parent_hash) == (True, tip.hash)
+
+
+@pytest.mark.parametrize("making", ["empty_template", "block_template"])
+async def test_a_template_is_not_told_when_there_is_a_new_tip_meanwhile(
+    making: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dev_chain() as dev:
+        await dev.mine(3)
+        feed = TemplateFeed(dev.chain, dev.pool.pool, dev.assembler, TipSignal(dev.chain), dev.clock.now_ms, 1.0)
+        listener = Listener(feed)
+        feed.listen(listener)
+        await feed._on_new_tip()
+        await listener.came.get()
+        dev.clock.advance(61_000)  # the full one is due
+        make = getattr(dev.assembler, making)
+
+        async def slowly(*arguments: Any) -> BlockTemplate:
+            template: BlockTemplate = await make(*arguments)
+            monkeypatch.undo()
+            await dev.mine()
+            return template
+
+        monkeypatch.setattr(dev.assembler, making, slowly)
+        if making == "empty_template":
+            await dev.mine()
+            await feed._on_new_tip()
+        else:
+            await feed._refresh()
+        assert listener.came.empty()
+        assert feed._signal.moved.is_set()
+
+
 async def test_the_empty_template_makes_a_valid_block_each_time() -> None:
     """Also where a reward is paid and where an epoch ends."""
     async with dev_chain() as dev:
@@ -90,7 +165,7 @@ async def test_a_look_between_the_move_of_the_pool_and_the_new_tip_hides_nothing
         dev = funds.dev
         feed = TemplateFeed(dev.chain, dev.pool.pool, dev.assembler, TipSignal(dev.chain), dev.clock.now_ms, 1.0)
         listener = Listener(feed)
-        feed.listen(listener.take)
+        feed.listen(listener)
         await funds.submit(funds.spend())
         await dev.mine()
         await feed._on_new_tip()

@@ -14,7 +14,6 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from ckb_node.mining.feed import FreshTemplate
 from ckb_node.mining.notify import TemplateNotifier
 from ckb_node.mining.settings import AssemblerSection, check_notify
 from ckb_node.mining.template import BlockTemplate
@@ -77,9 +76,9 @@ async def notifying(**fields: Any) -> AsyncIterator[TemplateNotifier]:
             task.cancel()
 
 
-async def some_templates(count: int) -> Sequence[FreshTemplate]:
+async def some_templates(count: int) -> Sequence[BlockTemplate]:
     async with dev_chain() as dev:
-        return [FreshTemplate(await dev.assembler.empty_template(), is_short=True) for _ in range(count)]
+        return [await dev.assembler.empty_template() for _ in range(count)]
 
 
 async def test_a_template_is_posted_as_json_with_the_token() -> None:
@@ -88,17 +87,17 @@ async def test_a_template_is_posted_as_json_with_the_token() -> None:
         url = f"http://127.0.0.1:{pool.port}/work"
         async with notifying(notify=[url], notify_auth_token="secret") as notifier:
             assert notifier.is_wanted
-            await notifier.on_template(fresh, lambda: False)
+            assert list(notifier.on_short(fresh)) == []
             headers, body = await pool.came.get()
             assert headers["Content-Type"] == "application/json"
             assert headers["Authorization"] == "Bearer secret"
-            assert body == json.loads(await write(fresh.template))
+            assert body == json.loads(await write(fresh))
 
 
 async def test_without_a_token_there_is_no_header() -> None:
     (fresh,) = await some_templates(1)
     async with listening() as pool, notifying(notify=[f"http://127.0.0.1:{pool.port}/work"]) as notifier:
-        await notifier.on_template(fresh, lambda: False)
+        await notifier.on_full(fresh)
         headers, _ = await pool.came.get()
         assert "Authorization" not in headers
 
@@ -109,16 +108,16 @@ async def test_who_is_slow_gets_the_newest_next() -> None:
         pool.wait.clear()
         url = f"http://127.0.0.1:{pool.port}/work"
         async with notifying(notify=[url], notify_timeout_millis=60_000) as notifier:
-            await notifier.on_template(first, lambda: False)
+            await notifier.on_full(first)
             await pool.came.get()
             for each in others:
-                await notifier.on_template(each, lambda: False)
-            text = await write(others[-1].template)
+                await notifier.on_full(each)
+            text = await write(others[-1])
             while notifier._urls[0]._newest != text:  # noqa: ASYNC110 - of its task
                 await asyncio.sleep(0)
             pool.wait.set()
             _, body = await pool.came.get()
-            assert int(body["work_id"], 16) == others[-1].template.work_id
+            assert int(body["work_id"], 16) == others[-1].work_id
 
 
 async def until_told(logs: Sequence[Any], count: int) -> list[str]:
@@ -133,7 +132,7 @@ async def test_what_goes_wrong_is_told_once_until_it_works_again() -> None:
         async with listening() as pool, notifying(notify=[f"http://127.0.0.1:{pool.port}/work"]) as notifier:
             for each, status in zip(fresh, (500, 500, 200, 500), strict=True):
                 pool.status = status
-                await notifier.on_template(each, lambda: False)
+                await notifier.on_full(each)
                 await pool.came.get()
             told = await until_told(logs, 3)
     bad = "a URL of block_assembler.notify answers with status 500"
@@ -144,7 +143,7 @@ async def test_nobody_listens_and_somebody_never_answers() -> None:
     (fresh,) = await some_templates(1)
     with capture_logs() as logs:
         async with notifying(notify=["http://user:secret@127.0.0.1:1/"]) as notifier:
-            await notifier.on_template(fresh, lambda: False)
+            await notifier.on_full(fresh)
             (told,) = await until_told(logs, 1)
             assert "cannot be reached" in told
             assert logs[0]["url"] == "http://127.0.0.1:1/"
@@ -152,7 +151,7 @@ async def test_nobody_listens_and_somebody_never_answers() -> None:
             pool.wait.clear()
             url = f"http://127.0.0.1:{pool.port}/work"
             async with notifying(notify=[url], notify_timeout_millis=50) as notifier:
-                await notifier.on_template(fresh, lambda: False)
+                await notifier.on_full(fresh)
                 assert "does not answer in time" in (await until_told(logs, 2))[1]
 
 
@@ -161,9 +160,9 @@ async def test_a_program_gets_the_template_as_its_argument(tmp_path: Path) -> No
     out = tmp_path / "out"
     program = script(tmp_path / "script", f'echo "$1" >> {out}')
     async with notifying(notify_scripts=[program]) as notifier:
-        await notifier.on_template(fresh, lambda: False)
+        await notifier.on_full(fresh)
         (line,) = await until_lines(out, 1)
-        assert json.loads(line) == json.loads(await write(fresh.template))
+        assert json.loads(line) == json.loads(await write(fresh))
 
 
 def test_nobody_is_told_unless_somebody_is_named() -> None:

@@ -9,6 +9,7 @@ import pytest
 from ckb_node.mining import recent
 from ckb_node.mining.feed import TipSignal
 from ckb_node.mining.recent import RecentBlocks
+from consensus.types.blockchain import Header
 from storage.chain_store import ChainView
 from tests.support.chains.devchain import dev_chain
 from tests.support.chains.funded_pool import funded
@@ -37,6 +38,26 @@ async def test_templates_are_the_same_with_and_without(monkeypatch: pytest.Monke
         assert read == []
         await assembler.empty_template()
         assert read
+
+
+async def test_how_far_back_they_reach() -> None:
+    async with dev_chain() as dev:
+        await dev.mine()
+        kept = RecentBlocks()
+        dev.chain.listen(kept.note)
+        tips = [(await dev.mine()).header for _ in range(2)]
+        assert [kept.reach(tips[-1], count) for count in (1, 2, 3)] == [True, True, False]
+        assert not kept.reach(replace_parent(tips[-1]), 1)
+    async with dev_chain() as dev:
+        kept = RecentBlocks()
+        dev.chain.listen(kept.note)
+        assert kept.reach(dev.consensus.genesis_block.header, 11)
+        assert kept.reach((await dev.mine()).header, 11)  # the genesis block pays nobody
+
+
+def replace_parent(header: Header) -> Header:
+    """Another block on the same height."""
+    return header.with_fields(parent_hash=bytes(32))
 
 
 async def test_only_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ async def serving(dev: DevChain, section: StratumSection = EASY, root: Path | No
     """By TLS when a directory with cert.pem and key.pem is given."""
     feed = TemplateFeed(dev.chain, dev.pool.pool, dev.assembler, TipSignal(dev.chain), dev.clock.now_ms, 0.05)
     service = StratumService(dev.chain, section, dev.clock.now_ms)
-    feed.listen(service.on_template)
+    feed.listen(service)
     service.listen(("127.0.0.1", 0), root or Path(), is_tls=root is not None)
     ((host, port), _) = service.addresses[0]
     try:

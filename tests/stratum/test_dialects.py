@@ -86,7 +86,7 @@ def demo() -> tuple[Bench, Miner]:
     assert round_ is not None
     template = round_.prepared.template
     work = FixedWork(template, template.cellbase.transaction, round_.prepared.header, DEMO_POW_HASH)
-    round_._works[None] = work
+    round_._works.put(None, work)
     return bench, bench.miner()
 
 

@@ -51,6 +51,22 @@ def test_work_of_one_payout_is_made_once() -> None:
     assert round_.work(Wallet(BOB_KEY).lock) is round_.work(Wallet(BOB_KEY).lock)
 
 
+def test_works_of_many_payouts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PAYOUTS", 2)
+    round_, _ = Rounds(1).add(easy_job(), 0.0)
+    locks = [Wallet(bytes([number]) * 32).lock for number in (1, 2, 3)]
+    works = [round_.work(lock) for lock in locks]
+    assert len(round_._works) == 2
+    assert round_.work(locks[2]) is works[2]
+    assert round_.work(locks[0]) == works[0]
+
+
+@pytest.mark.parametrize("time_offset", [0, 1, 9_999])
+def test_the_hash_is_that_of_the_solved_header(time_offset: int) -> None:
+    work = work_for(prepare(a_template(a_header().body)), None)
+    assert work.pow_hash(time_offset) == work.solved(bytes(16), time_offset).header.pow_hash
+
+
 def test_only_the_last_rounds_are_remembered() -> None:
     rounds = Rounds(1)
     added = [rounds.add(easy_job(work_id=number), 0.0)[0] for number in range(ROUNDS + 1)]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 import msgspec
 import pytest
@@ -18,8 +24,10 @@ from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
 
 from ckb_node.runtime.settings import ConfigError
+from ckb_node.stratum import gate
+from ckb_node.stratum import server as server_module
 from ckb_node.stratum.found import Outcome
-from ckb_node.stratum.limits import LINE_BYTES
+from ckb_node.stratum.limits import LINE_BYTES, TLS_BUFFER_BYTES
 from ckb_node.stratum.service import StratumService
 from ckb_node.stratum.settings import StratumSection
 from consensus.address import AddressNetwork, encode_address
@@ -45,6 +53,28 @@ async def test_a_miner_finds_blocks_and_gets_the_next_job() -> None:
         assert server.service.outcomes()[Outcome.MAIN] == 3
         assert server.service.dialects() == {"common": 1}
         assert server.service.hashrate() >= 0
+
+
+async def test_miners_with_headers_of_their_own_come_after_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their jobs take longer to make."""
+    async with dev_chain() as dev, serving(dev) as server, AsyncExitStack() as stack:
+        for agent in ["intminer/1.0"] * 5 + ["a miner"] * 5:
+            one = await stack.enter_async_context(miner(server))
+            one.send("mining.subscribe", [agent], 1)
+            await one.answer(1)
+            one.send("mining.authorize", ["worker", "x"], 2)
+            await one.answer(2)
+        told: list[bool] = []
+        for connection in server.service._server.connections:
+            own = connection.session.has_own_header
+            monkeypatch.setattr(connection.session, "new_round", partial(_note, told, own))
+        for _ in server.service._server.tell(is_clean=True):
+            pass
+        assert told == [False] * 5 + [True] * 5
+
+
+def _note(told: list[bool], own: bool, **_: object) -> None:
+    told.append(own)
 
 
 async def test_miners_get_the_transactions_of_the_pool() -> None:
@@ -102,7 +132,8 @@ async def test_a_block_that_the_chain_refuses_is_told_in_the_log() -> None:
         round_ = server.service.desk.rounds.current
         assert round_ is not None
         broken = round_.work(None)
-        round_._works[None] = type(broken)(broken.template, broken.cellbase, broken.header.replace(dao=bytes(32)))
+        without_dao = broken.header.replace(dao=bytes(32))
+        round_._works.put(None, type(broken)(broken.template, broken.cellbase, without_dao))
         one.send("mining.suggest_difficulty", [1e-9], 4)  # the job once more
         await one.answer(4)
         await one.read()
@@ -257,6 +288,55 @@ async def test_by_tls(tmp_path: Path) -> None:
             await plain.closed()
         while server.service.connection_count:  # noqa: ASYNC110 - of the other side
             await asyncio.sleep(0.01)
+
+
+async def test_half_handshakes_are_few_at_once_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that wait have no buffers yet; who comes behind them has its turn."""
+    context = certificate(tmp_path)
+    monkeypatch.setattr(gate, "HANDSHAKES_OF_ADDRESS", 1)
+    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(server_module, "LOGIN_SECONDS", SECONDS)
+    async with dev_chain() as dev, serving(dev, TLS, tmp_path) as server:
+        halves = [await asyncio.open_connection(server.host, server.port) for _ in range(3)]
+        for _, writer in halves:
+            writer.write(b"\x16\x03\x01")
+        async with miner(server, context) as one:
+            await one.join()
+        for reader, writer in halves:
+            assert await reader.read() == b""
+            writer.close()
+        while server.service.connection_count:  # noqa: ASYNC110 - of the other side
+            await asyncio.sleep(0.01)
+        assert server.service._server._handshakes._lines == {}
+
+
+async def test_a_failed_handshake_leaves_no_buffers_behind(tmp_path: Path) -> None:
+    """Without the garbage collector, which comes too seldom for them."""
+    certificate(tmp_path)
+    made: WeakSet[SSLProtocol] = WeakSet()
+
+    class Noted(SSLProtocol):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.add(self)
+            assert len(self.__dict__["_ssl_buffer"]) == TLS_BUFFER_BYTES
+
+    async with dev_chain() as dev, serving(dev, TLS, tmp_path) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("asyncio.sslproto.SSLProtocol", Noted)
+            gc.disable()
+            try:
+                for _ in range(5):
+                    async with miner(server) as plain:
+                        plain.send("mining.subscribe", [])
+                        await plain.closed()
+                while server.service.connection_count:  # noqa: ASYNC110 - of the other side
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
+                left = len(made)
+            finally:
+                gc.enable()
+    assert left <= 1  # the loop may still hold the last
 
 
 @pytest.mark.parametrize("section", [StratumSection(), TLS])

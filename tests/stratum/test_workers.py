@@ -39,6 +39,8 @@ def test_shares_are_counted_by_worker_and_in_all() -> None:
     assert (first.last_share_ms, second.last_share_ms) == (7, 9)
     assert all_.counts == {Verdict.ACCEPTED: 1, Verdict.LOW: 1, Verdict.BLOCK: 1}
     assert [each.name for each in all_.newest_first()] == ["b", "a"]
+    all_.note(first, Verdict.LOW, 10, 4.0, 10)
+    assert [each.name for each in all_.newest_first()] == ["a", "b"]
 
 
 def test_the_one_that_was_quiet_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +49,17 @@ def test_the_one_that_was_quiet_longest_is_forgotten(monkeypatch: pytest.MonkeyP
     for name in ("a", "b", "a", "c"):
         all_.of(name)
     assert {each.name for each in all_.newest_first()} == {"a", "c"}
+
+
+def test_who_works_is_not_forgotten_for_names_that_only_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "WORKERS", 2)
+    all_ = Workers()
+    busy = all_.of("busy")
+    for name in ("a", "b", "c"):
+        all_.of(name)
+        all_.note(busy, Verdict.ACCEPTED, 1, 1.0, 1)
+    assert [each.name for each in all_.newest_first()] == ["busy", "c"]
+    assert all_.of("busy") is busy
 
 
 class Chain:

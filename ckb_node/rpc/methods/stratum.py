@@ -43,7 +43,7 @@ async def stratum_status(services: Services) -> StratumStatusJson:
 
 @METHODS.method(name="stratum.workers")
 async def stratum_workers(services: Services, limit: Uint32 | None = None) -> list[WorkerJson]:
-    """Workers, those first that came or authorised last; 100 of them, or up to 1000. Error -32600: there is no stratum
+    """Workers, those first that did something last; 100 of them, or up to 1000. Error -32600: there is no stratum
     server."""
     stratum = _stratum_of(services)
     now_s, desk = stratum.desk.monotonic_s(), stratum.desk

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ckb_node.stratum.dialects.common import Common
 from ckb_node.stratum.dialects.dialect import Dialect, Hello
 from ckb_node.stratum.dialects.goldshell import Goldshell
 from ckb_node.stratum.dialects.k7 import K7
 from ckb_node.stratum.dialects.nicehash import NiceHash
 from ckb_node.stratum.dialects.submit_login import SubmitLogin
 
-COMMON: Final[Dialect] = Common()
+COMMON: Final[Dialect] = Dialect()
 DIALECTS: Final[tuple[Dialect, ...]] = (SubmitLogin(), NiceHash(), K7(), Goldshell(), COMMON)
 """The first that a miner speaks is taken."""
 

@@ -1,7 +1,8 @@
 """What a dialect is: which miners speak it, and how messages of theirs and ours look.
 
-A new one is a subclass in a file of its own, and a line in `ckb_node/stratum/dialects/__init__.py`. The defaults here
-are those of the common dialect (`common.py`).
+`Dialect` is the common one (leifjacky/ckb-gominer-demo, UUPool, btcpool): nonce1 of 4 bytes, nonce2 of 12, targets as
+big-endian hex, the parent's hash in each job. Another is a subclass in a file of its own, which says what differs, and
+a line in `ckb_node/stratum/dialects/__init__.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -137,9 +138,8 @@ def hello_of(request: Request) -> Hello:
     return Hello(request, agent[:AGENT_CHARS])
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A job as one miner gets it. `target`: of its shares."""
+class Task(NamedTuple):
+    """A job as miners get it. `target`: of its shares, 0 in a dialect whose jobs do not tell it."""
 
     job_id: str
     pow_hash: bytes
@@ -159,14 +159,16 @@ class Submitted:
 
 
 class Dialect:
-    """One dialect. Objects have no state."""
+    """The common dialect, and what others differ from. Objects have no state."""
 
-    name: str = ""
+    name: str = "common"
     nonce1_size = 4
     """Bytes of the nonce that are the connection's; 0: the miner searches the whole nonce, so that each gets a header
     with a time of its own."""
     starts_at_subscribe = False
     """Target and first job come right after the answer to subscribe, and once more after the authorisation."""
+    has_target_in_job = False
+    """The same job with another target is another line."""
     actions: Mapping[str, Action] = {
         "mining.subscribe": Action.SUBSCRIBE,
         "mining.authorize": Action.AUTHORISE,
@@ -181,8 +183,9 @@ class Dialect:
     codes: Mapping[Fault, int] = COMMON_CODES
 
     def is_spoken_by(self, hello: Hello) -> bool:
-        """Whether a miner that begins so speaks it."""
-        raise NotImplementedError
+        """Whether a miner that begins so speaks it. The common one is asked last."""
+        del hello
+        return True
 
     # ------------------------------------------------------------ of miners
 
@@ -226,17 +229,20 @@ class Dialect:
         """What tells a miner the target of its shares; no line where each job does."""
         return push("mining.set_target", [f"{target:064x}"])
 
+    def work(self, task: Task) -> object:
+        """What a miner must know of a job: the content of `job`, and the answer to GET_WORK."""
+        return [task.job_id, task.pow_hash.hex(), task.height, self.fourth(task), task.is_clean]
+
+    def fourth(self, task: Task) -> str:
+        """The field of `work` in which dialects differ."""
+        return task.parent_hash.hex()
+
     def job(self, task: Task) -> bytes:
         """A line."""
-        fourth = task.parent_hash.hex()
-        return push("mining.notify", [task.job_id, task.pow_hash.hex(), task.height, fourth, task.is_clean])
-
-    def job_again(self, message_id: MessageId, task: Task) -> bytes:
-        """The answer to GET_WORK, for dialects that have it."""
-        raise NotImplementedError
+        return push("mining.notify", self.work(task))
 
 
-def push(method: str, params: list[Any]) -> bytes:
+def push(method: str, params: object) -> bytes:
     """A line that answers nothing."""
     return line({"id": None, "method": method, "params": params})
 

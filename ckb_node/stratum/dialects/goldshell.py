@@ -36,6 +36,7 @@ class Goldshell(Dialect):
 
     name = "goldshell"
     nonce1_size = 0
+    has_target_in_job = True
     codes = POOL_CODES
 
     def is_spoken_by(self, hello: Hello) -> bool:
@@ -61,9 +62,8 @@ class Goldshell(Dialect):
         told = push("mining.set_target", [_little_endian(target)])
         return told + push("mining.set_difficulty", [shown_difficulty(target)])
 
-    def job(self, task: Task) -> bytes:
-        fourth = _little_endian(task.target)
-        return push("mining.notify", [task.job_id, task.pow_hash.hex(), task.height, fourth, task.is_clean])
+    def fourth(self, task: Task) -> str:
+        return _little_endian(task.target)
 
 
 def _session(text: str) -> str | None:

@@ -3,7 +3,7 @@ the share's target in the place of the parent's hash."""
 
 from __future__ import annotations
 
-from ckb_node.stratum.dialects.dialect import POOL_CODES, Dialect, Hello, Task, push
+from ckb_node.stratum.dialects.dialect import POOL_CODES, Dialect, Hello, Task
 
 
 class K7(Dialect):
@@ -13,6 +13,7 @@ class K7(Dialect):
     name = "k7"
     nonce1_size = 8
     starts_at_subscribe = True
+    has_target_in_job = True
     codes = POOL_CODES
 
     def is_spoken_by(self, hello: Hello) -> bool:
@@ -20,6 +21,5 @@ class K7(Dialect):
         is_demo = len(hello.params) == 2 and hello.params[1] is None
         return agent.startswith("godminer") or (agent.startswith("ckbminer") and not is_demo)
 
-    def job(self, task: Task) -> bytes:
-        fourth = f"{task.target:064x}"
-        return push("mining.notify", [task.job_id, task.pow_hash.hex(), task.height, fourth, task.is_clean])
+    def fourth(self, task: Task) -> str:
+        return f"{task.target:064x}"

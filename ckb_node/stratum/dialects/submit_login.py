@@ -34,10 +34,6 @@ def _fields(request: Request) -> dict[str, Any]:
     return request.params
 
 
-def _result(task: Task) -> dict[str, str]:
-    return {"pow_hash": f"0x{task.pow_hash.hex()}", "target": f"0x{task.target:064x}"}
-
-
 def _nonce(value: object) -> bytes:
     """A number in hex as 16 little-endian bytes."""
     digits = value.removeprefix("0x") if isinstance(value, str) else ""
@@ -54,6 +50,7 @@ class SubmitLogin(Dialect):
 
     name = "submit_login"
     nonce1_size = 0
+    has_target_in_job = True
     actions: Mapping[str, Action] = {
         "ckb_submitLogin": Action.LOGIN,
         "ckb_getWork": Action.GET_WORK,
@@ -91,8 +88,8 @@ class SubmitLogin(Dialect):
         """Each job tells it."""
         return b""
 
-    def job(self, task: Task) -> bytes:
-        return line({"id": PUSH_ID, "result": _result(task)})
+    def work(self, task: Task) -> object:
+        return {"pow_hash": f"0x{task.pow_hash.hex()}", "target": f"0x{task.target:064x}"}
 
-    def job_again(self, message_id: MessageId, task: Task) -> bytes:
-        return line({"id": message_id, "result": _result(task)})
+    def job(self, task: Task) -> bytes:
+        return line({"id": PUSH_ID, "result": self.work(task)})
