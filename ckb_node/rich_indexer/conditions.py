@@ -18,14 +18,14 @@ SCRIPT_HEAD: Final = 33
 """Bytes of a script's code hash and hash type, which count in `script_len_range`."""
 
 
-def own_script(search: Search) -> Column[Any]:
+def own_script(script_type: ScriptType) -> Column[Any]:
     """The column of the script that is searched by."""
-    return OUTPUTS.c.lock_id if search.script_type is ScriptType.LOCK else OUTPUTS.c.type_id
+    return OUTPUTS.c.lock_id if script_type is ScriptType.LOCK else OUTPUTS.c.type_id
 
 
-def of_live_cells(query: Select[Any], search: Search) -> Select[Any]:
+def of_live_cells(query: Select[Any], script_type: ScriptType) -> Select[Any]:
     """Of live cells, read by script. Unless it is told, SQLite reads a script's spent cells too."""
-    index = LIVE_BY[own_script(search).key]
+    index = LIVE_BY[own_script(script_type).key]
     return query.where(OUTPUTS.c.spent_tx_id.is_(None)).with_hint(OUTPUTS, f"INDEXED BY {index}", "sqlite")
 
 

@@ -8,22 +8,37 @@ are very many it is told to walk the chain.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, literal, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Select,
+    bindparam,
+    func,
+    literal,
+    select,
+    union_all,
+)
 
-from ckb_node.indexer.query import Io, Page, QueryError, Search, Terms
+from ckb_node.indexer.keys import script_bytes
+from ckb_node.indexer.query import CellFilter, Io, Page, QueryError, ScriptType, Search, SearchMode, Terms
 from ckb_node.rich_indexer.conditions import (
     filtered,
     in_blocks,
     of_live_cells,
     own_script,
     script_conditions,
+    script_hash,
     script_ids,
 )
 from ckb_node.rich_indexer.load import tip_of
@@ -35,6 +50,9 @@ FETCHED: Final = 500
 CHUNK: Final = 250
 MOST_CHUNK: Final = 16_000
 """Rows of a query where it is not known how many are wanted: of the first, and of later ones, each four times more."""
+KEPT_QUERIES: Final = 64
+"""Of pages of cells, by their shape."""
+EMPTY: Final[Mapping[str, int]] = {}
 ASKED_AT_ONCE: Final = 500
 """Ids in one query."""
 HALF: Final = 1 << 32
@@ -69,18 +87,27 @@ class RichTx(NamedTuple):
 
 class _Way(NamedTuple):
     """How outputs of the scripts of a search are found: those of each condition, none of which takes what another does;
-    by script, or where these are very many by looking at all outputs."""
+    by script, or where these are very many by looking at all outputs. `scripts` are those of few."""
 
     parts: list[ColumnElement[bool]]
+    scripts: Sequence[int] = ()
     is_by_script: bool = True
+
+
+_BY_HASH: Final = select(SCRIPTS.c.id).where(SCRIPTS.c.hash == bindparam("hash"))
 
 
 def _way(connection: Connection, search: Search) -> _Way:
     """No part when there are no such scripts."""
-    own, wanted = own_script(search), script_ids(connection, search)
-    ids = connection.execute(wanted.limit(FEW + 1)).scalars().all()
+    own = own_script(search.script_type)
+    if search.mode is SearchMode.EXACT:
+        given = {"hash": script_hash(script_bytes(search.script))}
+        ids = connection.execute(_BY_HASH, given).scalars().all()
+        return _Way([own == script_id for script_id in ids], ids)
+    wanted = script_ids(connection, search)
+    ids = sorted(connection.execute(wanted.limit(FEW + 1)).scalars().all())
     if len(ids) <= FEW:
-        return _Way([own == script_id for script_id in sorted(ids)])
+        return _Way([own == script_id for script_id in ids], ids)
     if connection.dialect.name != "sqlite" or _count(connection, wanted) <= MANY:
         return _Way([own.in_(wanted)])
     script = SCRIPTS.alias("own_script")
@@ -102,8 +129,14 @@ def find_cells(connection: Connection, page: Page, terms: Terms, *, with_data: b
     given = 0
     while way.parts:
         count = 0
-        ids = _cell_ids(connection, search, way, last, is_descending, chunk)
-        for row in _rows(connection, _cells(ids, is_descending=is_descending, with_data=with_data), chunk):
+        if way.scripts and search.filter == CellFilter():
+            query = _plain_query(search.script_type, len(way.scripts), last is not None, is_descending, with_data)
+            values = {f"script_{index}": script for index, script in enumerate(way.scripts)}
+            values |= {"count": chunk} if last is None else {"count": chunk, "last": last}
+        else:
+            ids = _cell_ids(connection, search, way, last, is_descending, chunk)
+            query, values = _cells(ids, is_descending=is_descending, with_data=with_data), {}
+        for row in _rows(connection, query, chunk, values):
             count += 1
             last = row[0]
             cell = _cell(row)
@@ -117,22 +150,49 @@ def find_cells(connection: Connection, page: Page, terms: Terms, *, with_data: b
         chunk = min(4 * chunk, MOST_CHUNK)
 
 
+@lru_cache(maxsize=KEPT_QUERIES)
+def _plain_query(
+    script_type: ScriptType, scripts: int, has_last: bool, is_descending: bool, with_data: bool
+) -> Select[Any]:
+    """Of a page of a few scripts without a filter, with parameters: it takes longer to make than to run."""
+    own = own_script(script_type)
+    parts = [own == bindparam(f"script_{index}") for index in range(scripts)]
+    query = of_live_cells(select(OUTPUTS.c.id), script_type)
+    last = bindparam("last", type_=BigInteger) if has_last else None
+    ids = _first(query, parts, last, is_descending, bindparam("count", type_=Integer))
+    return _cells(ids, is_descending=is_descending, with_data=with_data)
+
+
 def _cell_ids(
     connection: Connection, search: Search, way: _Way, last: int | None, is_descending: bool, count: int
 ) -> Select[Any]:
     """Ids of the next live cells."""
-    output_id = OUTPUTS.c.id
     source, conditions = filtered(connection, search)
-    query = select(output_id).select_from(source)
-    query = query.where(*conditions, *in_blocks(output_id, search.filter.block))
-    query = of_live_cells(query, search) if way.is_by_script else query.where(OUTPUTS.c.spent_tx_id.is_(None))
+    query = select(OUTPUTS.c.id).select_from(source)
+    query = query.where(*conditions, *in_blocks(OUTPUTS.c.id, search.filter.block))
+    if way.is_by_script:
+        query = of_live_cells(query, search.script_type)
+    else:
+        query = query.where(OUTPUTS.c.spent_tx_id.is_(None))
+    return _first(query, way.parts, last, is_descending, count)
+
+
+def _first(
+    query: Select[Any],
+    parts: Sequence[ColumnElement[bool]],
+    last: int | ColumnElement[int] | None,
+    is_descending: bool,
+    count: int | ColumnElement[int],
+) -> Select[Any]:
+    """The first ids behind the last one of all that the parts of a query find."""
+    output_id = OUTPUTS.c.id
     if last is not None:
         query = query.where(output_id < last if is_descending else output_id > last)
-    parts = [query.where(part).order_by(_directed(output_id, is_descending)).limit(count) for part in way.parts]
-    if len(parts) == 1:
-        return parts[0]
-    found = _union(parts)
-    return select(found.c.id).order_by(_directed(found.c.id, is_descending)).limit(count)
+    found = [query.where(part).order_by(_directed(output_id, is_descending)).limit(count) for part in parts]
+    if len(found) == 1:
+        return found[0]
+    ids = _union(found).c.id
+    return select(ids).order_by(_directed(ids, is_descending)).limit(count)
 
 
 def _directed(column: ColumnElement[Any], is_descending: bool) -> ColumnElement[Any]:
@@ -305,10 +365,10 @@ def find_capacity(connection: Connection, search: Search, terms: Terms) -> tuple
         query = (
             select(func.sum(OUTPUTS.c.capacity // HALF), func.sum(OUTPUTS.c.capacity % HALF))
             .select_from(source)
-            .where(own_script(search).in_(script_ids(connection, search)))
+            .where(own_script(search.script_type).in_(script_ids(connection, search)))
             .where(*conditions, *in_blocks(OUTPUTS.c.id, search.filter.block))
         )
-        sums = connection.execute(of_live_cells(query, search)).one()
+        sums = connection.execute(of_live_cells(query, search.script_type)).one()
         total = None if sums[0] is None else int(sums[0]) * HALF + int(sums[1])
     return None if total is None or tip is None else (total, *tip)
 
@@ -367,10 +427,12 @@ def _id_of(after: bytes) -> int:
     return int.from_bytes(after, "little", signed=True)
 
 
-def _rows(connection: Connection, query: Select[Any], most: int) -> Iterator[Sequence[Any]]:
+def _rows(
+    connection: Connection, query: Select[Any], most: int, values: Mapping[str, int] = EMPTY
+) -> Iterator[Sequence[Any]]:
     """Rows, no more than `most`, as they are wanted."""
     reader = connection.execution_options(yield_per=FETCHED) if most > FETCHED else connection
-    result = reader.execute(query)
+    result = reader.execute(query, values)
     try:
         yield from result
     finally:
