@@ -9,21 +9,24 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Final
 
 from libp2p.peer.peerstore import env_to_send_in_RPC
 from libp2p.pubsub import gossipsub, pubsub
+from libp2p.pubsub.rpc_queue import RpcQueue
+from libp2p.pubsub.utils import safe_bytes_from_hex
 from libp2p.pubsub.validators import signature_validator
 
 from network.libp2p.messages import MAX_GOSSIP
-from network.limits import KIB
+from network.limits import KIB, MIB
 
 __all__ = ["MAX_RPC", "Exchange", "Router", "adjust_library"]
 
 MAX_RPC: Final = 4 * MAX_GOSSIP
 QUEUE: Final = 1024
 """Messages that wait for one peer; the library has 32."""
+MAX_QUEUED: Final = 2 * MIB
+"""Bytes of them."""
 LARGE: Final = 4 * KIB
 """Bytes of a message of which no second copy is wanted."""
 MAX_CONTROL: Final = 16
@@ -39,7 +42,7 @@ _KINDS: Final = ("ihave", "iwant", "graft", "prune", "idontwant")
 
 def adjust_library() -> None:
     """For all of this process, before the first host is made."""
-    pubsub.RpcQueue = partial(pubsub.RpcQueue, max_size=QUEUE, max_message_size=MAX_RPC)
+    pubsub.RpcQueue = Queue
     pubsub.SUBSCRIPTION_CHANNEL_SIZE = QUEUE
     record = _OwnRecord()
     for module in (pubsub, gossipsub):
@@ -65,7 +68,30 @@ class _OwnRecord:
         return self._made[1], False
 
 
-class Router(gossipsub.GossipSub):  # type: ignore[misc] # the library is optional, so its types are not known
+class Queue(RpcQueue):  # type: ignore[misc] # the library is optional, so its types are not known
+    """What waits for one peer is bounded in bytes, too: it may read nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(QUEUE, MAX_RPC)
+        self._bytes = 0
+
+    def push(self, rpc: Any, priority: bool = False) -> bool:
+        """False: there is no room."""
+        size = rpc.ByteSize()
+        if self._bytes + size > MAX_QUEUED or not super().push(rpc, priority):
+            return False
+        self._bytes += size
+        return True
+
+    async def pop(self) -> Any:
+        """The next one, None at the end."""
+        rpc = await super().pop()
+        if rpc is not None:
+            self._bytes -= rpc.ByteSize()
+        return rpc
+
+
+class Router(gossipsub.GossipSub):  # type: ignore[misc] # as above
     """In dense meshes what is turned off here loses one message in ten."""
 
     def _perform_opportunistic_grafting(self, topic: str, peers_to_graft: Any) -> int:
@@ -85,6 +111,21 @@ class Router(gossipsub.GossipSub):  # type: ignore[misc] # the library is option
 
     async def _do_px(self, px_peers: Any) -> None:
         """Nobody else says whom this node dials."""
+
+    async def handle_iwant(self, iwant_msg: Any, sender_peer_id: Any) -> None:
+        """Each message once, and no more than an RPC may have: a name is short, and what it names is not."""
+        names, size = list[Any](), 0
+        for name in dict.fromkeys(iwant_msg.messageIDs):
+            raw = safe_bytes_from_hex(name)
+            message = None if raw is None else self.mcache.get(raw)
+            if message is not None:
+                size += message.ByteSize()
+                names.append(name)
+            if size > MAX_RPC:
+                break
+        del iwant_msg.messageIDs[:]
+        iwant_msg.messageIDs.extend(names)
+        await super().handle_iwant(iwant_msg, sender_peer_id)
 
     def forget_back_offs(self) -> None:
         """Those that are over: the library keeps them, of each peer that ever was there."""

