@@ -468,12 +468,13 @@ class ChainTxn(ChainState):
             raw, layout, start = transaction.raw, transaction.layout, transaction.start
             created[TRANSACTION + transaction.hash] = rows.transaction(index, start, layout.size)
             prefix, suffixes = CELL + transaction.hash, output_suffixes(len(layout.outputs))
+            head = rows.bare_cell(index)
             if layout.has_data:
-                pack = rows.cell
                 for suffix, (a, b), (c, d) in zip(suffixes, layout.outputs, layout.data, strict=True):
-                    created[prefix + suffix] = pack(index, raw[a:b], raw[c:d], start + c)
+                    is_bare, output = c == d, raw[a:b]
+                    cell = head + output if is_bare else rows.cell(index, output, raw[c:d], start + c)
+                    created[prefix + suffix] = cell
             else:
-                head = rows.bare_cell(index)
                 for suffix, (a, b) in zip(suffixes, layout.outputs, strict=True):
                     created[prefix + suffix] = head + raw[a:b]
         consumed = [out_point for transaction in slices[1:] for out_point in transaction.consumed]
