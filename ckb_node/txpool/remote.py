@@ -34,6 +34,7 @@ from ckb_node.txpool.remote_queue import DEPARTED, RemoteQueue, RemoteTransactio
 from ckb_node.txpool.spares import SpareTransactions
 from ckb_node.txpool.verifier import Check
 from ckb_node.txpool.verify_queue import PendingVerification, VerifyQueue
+from ckb_node.verification.scripts import SHORT_RUN_CYCLES
 from ckb_node.verification.stopping import Stop
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.crypto.hashing import HASH_SIZE
@@ -237,7 +238,7 @@ class RemoteTransactions:
     async def _judge(self, item: RemoteTransaction) -> None:
         try:
             with self.verifying.enter(item.transaction) as pending:
-                pending.makes_way = True
+                pending.makes_way, pending.takes_long = True, (item.declared or 0) > SHORT_RUN_CYCLES
                 check = await self._check_in_turn(item.transaction)
                 await self._admit(pending, check, item.declared)
         except Reject as reason:

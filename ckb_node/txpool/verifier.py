@@ -79,20 +79,28 @@ class PoolVerifier:
 
     async def _verify_once(self, pending: PendingVerification, check: Check, max_cycles: int) -> tuple[Checked, int]:
         """Cheap rules before the transaction waits for a worker, and again if the tip moved meanwhile; then scripts."""
-        checked = None if _is_large(pending) else check(None)
-        try:
-            checked, cycles = await self._in_process(pending, check, checked, max_cycles)
-        except WorkerDiedError:
-            async with self._slots.turn():
-                checked = await self._check_again(pending, check, checked)
-                cycles = await self._in_worker(self._run_short, pending, checked, max_cycles)
+        checked, cycles = None if _is_large(pending) else check(None), None
+        if not pending.takes_long:
+            checked, cycles = await self._run_first(pending, check, checked, max_cycles)
         if cycles is None:
             slot, run = self._long_way(pending)
             async with slot.turn():
                 checked = await self._check_again(pending, check, checked)
                 cycles = await self._in_worker(run, pending, checked, max_cycles)
         pending.verify_wanted()
+        assert checked is not None  # noqa: S101 - whichever way it took
         return checked, cycles
+
+    async def _run_first(
+        self, pending: PendingVerification, check: Check, checked: Checked | None, max_cycles: int
+    ) -> tuple[Checked, int | None]:
+        """A short run: the cycles, None if the scripts take long."""
+        try:
+            return await self._in_process(pending, check, checked, max_cycles)
+        except WorkerDiedError:
+            async with self._slots.turn():
+                checked = await self._check_again(pending, check, checked)
+                return checked, await self._in_worker(self._run_short, pending, checked, max_cycles)
 
     async def _in_process(
         self, pending: PendingVerification, check: Check, checked: Checked | None, max_cycles: int

@@ -18,12 +18,14 @@ MAX_WAITING_BYTES = 256_000_000
 @dataclass(slots=True, eq=False)
 class PendingVerification:
     """A transaction in the queue. `withdrawn` is why its verdict is not wanted any more; `stop` ends its scripts.
-    `makes_way`: when they take long they stand still while others do that take long."""
+    `makes_way`: when they take long they stand still while others do that take long. `takes_long`: whoever gave it
+    says so, and a short run of them would be for nothing."""
 
     transaction: Transaction
     stop: Stop
     withdrawn: Reject | None = None
     makes_way: bool = False
+    takes_long: bool = False
 
     def withdraw(self, reason: Reject) -> None:
         self.withdrawn = reason

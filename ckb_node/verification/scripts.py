@@ -27,6 +27,8 @@ from vm.errors import EngineFailure
 MAX_VERIFIED = 30_000
 
 SHORT_RUN_S = 0.1
+SHORT_RUN_CYCLES = 400_000_000
+"""More do not run in that time, however fast the machine is."""
 MIN_POOL_S = 2.0
 POOL_CYCLES_PER_S = 100e6
 

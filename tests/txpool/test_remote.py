@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ from ckb_node.txpool.rejects import (
 )
 from ckb_node.txpool.remote import MAX_REASONS
 from ckb_node.txpool.views import RejectedTransaction
+from ckb_node.verification.scripts import SHORT_RUN_CYCLES
 from consensus.rules.resolve import UnknownOutPointError
 from consensus.types.blockchain import OutPoint, Transaction
 from storage.errors import StorageCorrupt
@@ -392,6 +394,23 @@ async def test_a_peers_long_scripts_make_way_for_rpcs(monkeypatch: pytest.Monkey
         assert made.news == [TransactionAccepted(own.hash, None)], "the peer's stands still"
         await release_until(made, worker, 2)
         assert made.news[1:] == [TransactionAccepted(long.hash, PEER)]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_what_is_declared_to_take_long_has_no_short_run_first(monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """Short runs of endless scripts took both processors from the long run that has their giver banned."""
+    async with remote() as made:
+        scripts, short_runs = made.funds.dev.scripts, list[object]()
+        run = scripts.run_short
+
+        def run_short(*args: Any, **named: Any) -> int | None:
+            short_runs.append(args)
+            return run(*args, **named)
+
+        monkeypatch.setattr(scripts, "run_short", run_short)
+        made.access.submit(made.funds.spend(), SHORT_RUN_CYCLES + more, PEER)
+        assert reasons(await made.settle()) == [DeclaredWrongCycles]
+    assert len(short_runs) == (0 if more else 1)
 
 
 async def test_rpc_may_submit_what_waits_in_a_peers_queue() -> None:
