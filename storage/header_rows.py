@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import dropwhile, islice
 from typing import Final, NamedTuple, Protocol
 
 from consensus.codec.layout import HEADER_SIZE
@@ -42,7 +42,7 @@ class HeaderRow(NamedTuple):
 
     def pack(self) -> bytes:
         """240 bytes."""
-        return self.header.raw + self.total_difficulty.to_bytes(_WORK_SIZE, "little")
+        return _pack_row(self.header, self.total_difficulty)
 
     @classmethod
     def unpack(cls, packed: bytes) -> HeaderRow:
@@ -53,6 +53,10 @@ class HeaderRow(NamedTuple):
     def leaf_key(self) -> bytes:
         """Its key among the leaves."""
         return _leaf_key(self.total_difficulty, self.header.hash)
+
+
+def _pack_row(header: Header, total_difficulty: int) -> bytes:
+    return header.raw + total_difficulty.to_bytes(_WORK_SIZE, "little")
 
 
 class StoredHeaders(Protocol):
@@ -243,23 +247,24 @@ class HeaderRows(KnownHeaders):
         """
         if self.has_cut:
             raise ValueError("a branch of headers is being deleted: call ChainStore.finish_header_cut first")
-        put = self._overlay.put
-        row: HeaderRow | None = None
-        for header in headers:
-            if row is None:
-                if self.header(header.hash) is not None:
-                    continue
-                row = self._parent_of(header)
-                self._overlay.delete(row.leaf_key)
-            if header.parent_hash != row.header.hash:
+        new = list(dropwhile(lambda header: self.header(header.hash) is not None, headers))
+        if not new:
+            return
+        parent = self._parent_of(new[0])
+        above, work = parent.header.hash, parent.total_difficulty
+        rows = dict[bytes, bytes]()
+        for header in new:  # no object for each row: there are tens of thousands a second
+            if header.parent_hash != above:
                 raise ValueError(f"header {header.number} does not stand on the one before it")
-            row = HeaderRow(header, row.total_difficulty + compact_to_difficulty(header.compact_target))
-            put(HEADER_ROW + header.hash, row.pack())
-            put(number_key(HEADER_NUMBER, header.number) + header.hash, b"")
-            self._parents.put(header.hash, header.parent_hash)
-        if row is not None:
-            put(row.leaf_key, b"")
-            self._highest = max(self._highest_row(), row.header.number)
+            above = header.hash
+            work += compact_to_difficulty(header.compact_target)
+            rows[HEADER_ROW + above] = _pack_row(header, work)
+            rows[number_key(HEADER_NUMBER, header.number) + above] = b""
+            self._parents.put(above, header.parent_hash)
+        self._overlay.delete(parent.leaf_key)
+        self._overlay.put_all(rows)
+        self._overlay.put(_leaf_key(work, above), b"")
+        self._highest = max(self._highest_row(), new[-1].number)
 
     def replace(self, header: Header) -> None:
         """The block is stored now: its row goes, and those above it stand on the block."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from ckb_node.chain.errors import KnownInvalidBlockError
@@ -54,8 +55,7 @@ class HeaderJudge:
         self._consensus: Final = consensus
         self._now_ms: Final = now_ms
         self._open_view: Final = open_view
-        self._unwritten: Final[dict[bytes, KnownTip]] = {}
-        """Judged headers that are being written; at most MAX_OVERLAY_HEADERS."""
+        self._unwritten: Final = _Unwritten()
         self._written: Final[deque[Sequence[Header]]] = deque()
         self._best_unwritten: KnownTip | None = None
         self._epochs: Final = BranchEpochs(consensus)
@@ -68,9 +68,8 @@ class HeaderJudge:
     def judge(self, headers: Sequence[Header]) -> JudgedBatch:
         """Judge a batch. Raises JudgeFull, StorageError."""
         while self._written:  # before the view is opened, which then has them
-            for header in self._written.popleft():
-                self._unwritten.pop(header.hash, None)
-        if not self._unwritten:
+            self._unwritten.drop(self._written.popleft())
+        if not len(self._unwritten):
             self._best_unwritten = None
         try:
             verify_continuous(headers)
@@ -105,15 +104,14 @@ class HeaderJudge:
     def _keep(self, known: _Known, judged: HeadersJudged, new: Sequence[Header], fork: bytes) -> JudgedBatch:
         """Headers on known ones: they are written, but for those at the end of a branch with little work."""
         parent = _require_tip(known, new[0].parent_hash)
-        tips = _tips_after(parent, new)
+        works = _works_after(parent, new)
         kept = len(new)
-        if is_light(tips[-1], self._best(known)):
+        if is_light(KnownTip(new[-1], works[-1]), self._best(known)):
             kept = self._light.count_proven(new)
             if kept < len(new):
-                self._light.weigh(tips[kept - 1] if kept else parent, new[kept:], fork)
-        for tip in tips[:kept]:
-            self._unwritten[tip.hash] = tip
-        last = tips[kept - 1] if kept else None
+                self._light.weigh(KnownTip(new[kept - 1], works[kept - 1]) if kept else parent, new[kept:], fork)
+        self._unwritten.add(new[:kept], works[:kept])
+        last = KnownTip(new[kept - 1], works[kept - 1]) if kept else None
         best = self._best_unwritten
         if last is not None and (best is None or last.total_difficulty > best.total_difficulty):
             self._best_unwritten = last
@@ -144,19 +142,45 @@ def _require_tip(known: _Known, block_hash: bytes) -> KnownTip:
     return require(known.tip(block_hash), "header", block_hash)
 
 
-def _tips_after(parent: KnownTip, headers: Sequence[Header]) -> list[KnownTip]:
-    """Headers that stand on each other, each with the work of its branch."""
-    found, work = [], parent.total_difficulty
-    for header in headers:
-        work += compact_to_difficulty(header.compact_target)
-        found.append(KnownTip(header, work))
-    return found
+def _works_after(parent: KnownTip, headers: Sequence[Header]) -> list[int]:
+    """The work of the branch up to each of some headers that stand on each other."""
+    each = (compact_to_difficulty(header.compact_target) for header in headers)
+    return list(accumulate(each, initial=parent.total_difficulty))[1:]
+
+
+class _Unwritten:
+    """Judged headers that are being written, with the work of their branch; at most MAX_OVERLAY_HEADERS. In two maps:
+    an object for each header would cost more than its place here."""
+
+    def __init__(self) -> None:
+        self._headers: Final[dict[bytes, Header]] = {}
+        self._works: Final[dict[bytes, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def header(self, block_hash: bytes) -> Header | None:
+        return self._headers.get(block_hash)
+
+    def tip(self, block_hash: bytes) -> KnownTip | None:
+        header = self._headers.get(block_hash)
+        return None if header is None else KnownTip(header, self._works[block_hash])
+
+    def add(self, headers: Sequence[Header], works: Sequence[int]) -> None:
+        hashes = [header.hash for header in headers]
+        self._headers.update(zip(hashes, headers, strict=True))
+        self._works.update(zip(hashes, works, strict=True))
+
+    def drop(self, headers: Sequence[Header]) -> None:
+        for header in headers:
+            self._headers.pop(header.hash, None)
+            self._works.pop(header.hash, None)
 
 
 class _Known:
     """Headers that are known: stored blocks, rows, and those that are being written."""
 
-    def __init__(self, view: ChainView, unwritten: dict[bytes, KnownTip], light: LightBranches) -> None:
+    def __init__(self, view: ChainView, unwritten: _Unwritten, light: LightBranches) -> None:
         self.state: Final = view
         self._headers: Final = view.known_headers()
         self._unwritten: Final = unwritten
@@ -164,8 +188,8 @@ class _Known:
 
     def header(self, block_hash: bytes) -> Header | None:
         """Also of the branch that is weighed."""
-        found = self._unwritten.get(block_hash)
-        return (self._headers.header(block_hash) or self._light.header(block_hash)) if found is None else found.header
+        found = self._unwritten.header(block_hash)
+        return (self._headers.header(block_hash) or self._light.header(block_hash)) if found is None else found
 
     def best(self) -> KnownTip:
         """The written header with the most work."""
@@ -174,7 +198,7 @@ class _Known:
 
     def tip(self, block_hash: bytes) -> KnownTip | None:
         """A known header with its work."""
-        found = self._unwritten.get(block_hash)
+        found = self._unwritten.tip(block_hash)
         if found is not None:
             return found
         header, work = self._headers.header(block_hash), self._headers.total_difficulty(block_hash)

@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from consensus.context import HeaderProvider
@@ -68,11 +69,9 @@ def verify_continuous(headers: Sequence[Header]) -> None:
 
     The reference refuses such a batch before all else.
     """
-    expected: bytes | None = None
-    for index, header in enumerate(headers):
-        if expected is not None and header.parent_hash != expected:
+    for index, (below, header) in enumerate(pairwise(headers), start=1):
+        if header.parent_hash != below.hash:
             raise NotContinuousError(index, header.parent_hash)
-        expected = header.hash
 
 
 def verify_headers(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct as ByteStruct
-from typing import Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from consensus.codec.layout import HEADER_SIZE, RAW_HEADER
 from consensus.codec.molecule import BYTE32, UINT32, UINT64, UINT128, Field, Struct, field, kind
@@ -91,7 +91,7 @@ class Header(Struct):
     def view(cls, buf: bytes, start: int, end: int) -> Self:
         """As RawHeader.view: the fields of the body are the header's first bytes."""
         self = super().view(buf, start, end)
-        self.__dict__.update(zip(_RAW_HEADER_FIELDS, RAW_HEADER.unpack_from(buf, start), strict=True))
+        self._set(RAW_HEADER.unpack_from(buf, start))
         return self
 
     @classmethod
@@ -102,12 +102,26 @@ class Header(Struct):
         for at, fields in enumerate(_HEADER_IN_ROW.iter_unpack(raw)):
             own = raw[at * HEADER_SIZE : (at + 1) * HEADER_SIZE]
             self = cls.__new__(cls)
-            values = self.__dict__
-            values.update(zip(_RAW_HEADER_FIELDS, fields, strict=True))
-            values["_raw"] = values["_buf"] = own
-            values["_start"], values["_end"], values["hash"] = 0, HEADER_SIZE, ckb_hash(own)
+            self._set(fields)
+            self._buf, self._start, self._end = own, 0, HEADER_SIZE
+            self.hash = ckb_hash(own)
             made.append(self)
         return made
+
+    def _set(self, fields: tuple[Any, ...]) -> None:
+        """Those of the body, in order. One by one: to ask for `__dict__` takes longer than to set them all."""
+        (
+            self.version,
+            self.compact_target,
+            self.timestamp,
+            self.number,
+            self.epoch,
+            self.parent_hash,
+            self.transactions_root,
+            self.proposals_hash,
+            self.extra_hash,
+            self.dao,
+        ) = fields
 
     def apart(self) -> Header:
         """The same header with bytes of its own: it does not keep the block in memory that it was read from."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from ckb_node.runtime.bounded import BoundedMap
@@ -57,13 +58,12 @@ class BranchEpochs:
             place = self._first_place(state, known, parent, headers[0])
         except CkbError as error:
             return 0, error
-        for index, header in enumerate(headers):
+        for index, (below, header) in enumerate(pairwise(headers), start=1):
             try:
-                place = self._next_place(place, parent, header) if index else place
+                place = self._next_place(place, below, header)
             except CkbError as error:
                 return index, error
-            parent = header
-        self._ends.put(parent.hash, place)
+        self._ends.put(headers[-1].hash, place)
         return len(headers), None
 
     def _first_place(self, state: ChainState, known: HeaderProvider, parent: Header, header: Header) -> EpochPlace:
