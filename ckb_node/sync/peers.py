@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,6 +16,8 @@ __all__ = ["MAX_PROTECTED", "ChainSync", "SyncPeer", "SyncPeers"]
 
 MAX_PROTECTED: Final = 4
 """The first outbound peers are protected: their slowness alone does not drop them."""
+MAX_SHOWN: Final = 16
+"""Ends of a peer's main chain, the newest; each other one costs it proof of work."""
 
 
 class ChainSync(Enum):
@@ -32,13 +35,15 @@ class ChainSync(Enum):
 @dataclass(slots=True, eq=False)
 class SyncPeer:
     """A peer with Sync open. `best_known` is the known header with the most work that it has told of; `hints` are
-    hashes that it says to have and that are not known here."""
+    hashes that it says to have and that are not known here. `shown` are the last headers of what it gave as headers of
+    its main chain, which it has verified."""
 
     peer: Peer
     is_protected: bool
     chain_sync: ChainSync = ChainSync.CONNECTED
     best_known: KnownTip | None = None
     hints: Sequence[bytes] = field(default=())
+    shown: deque[KnownTip] = field(default_factory=lambda: deque(maxlen=MAX_SHOWN))
     _held_by: set[str] = field(default_factory=set)
 
     @property
@@ -62,6 +67,12 @@ class SyncPeer:
         """The peer has this header."""
         if self.best_known is None or tip.total_difficulty > self.best_known.total_difficulty:
             self.best_known = tip
+
+    def note_shown(self, tip: KnownTip) -> None:
+        """The peer gave this header as one of its main chain."""
+        self.note_known(tip)
+        if not self.shown or self.shown[-1].hash != tip.hash:
+            self.shown.append(tip)
 
     @property
     def is_held(self) -> bool:

@@ -18,6 +18,7 @@ from ckb_node.sync.relay.blocks import RelayFigures
 from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.serving.service import Serving
 from ckb_node.sync.serving.settings import ServingSection
+from ckb_node.sync.suspects import Suspects
 from ckb_node.sync.sync_protocol import SyncProtocol
 from ckb_node.sync.upload import Upload
 from network.peer import Handler, Scheduler
@@ -53,11 +54,13 @@ class SyncService:
             are_headers_rushing_in=lambda: self.headers.are_rushing_in,
         )
         self.answers: Final = BlockAnswers(chain, scheduler, self.upload)
-        self.refusals: Final = Refusals(chain, self.peers)
+        self.suspects: Final = Suspects(chain, self.peers, scheduler, self.headers.ask)
+        self.refusals: Final = Refusals(chain, self.peers, self.suspects)
         self.relay: Final = Relay(
             chain,
             pool,
             self.peers,
+            self.suspects,
             scheduler,
             ibd,
             ask_headers=self.headers.ask,
@@ -85,6 +88,7 @@ class SyncService:
         """The network ends: nothing is done any more."""
         self.headers.stop()
         self.blocks.stop()
+        self.suspects.stop()
         self.relay.stop()
         self.serving.stop()
 

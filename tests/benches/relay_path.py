@@ -24,6 +24,7 @@ from ckb_node.sync.relay.blocks import BlockRelay, RelayNeighbours
 from ckb_node.sync.relay.compact import compact_message, read_compact
 from ckb_node.sync.relay.protocol import RelayProtocol
 from ckb_node.sync.relay.reconstruct import FoundUncles, Places, build_block
+from ckb_node.sync.suspects import Suspects
 from consensus.types.blockchain import Block, OutPoint, Transaction
 from network.io.scheduler import LoopScheduler
 from network.limits import SYNC, ProtocolSpec
@@ -79,7 +80,8 @@ class RelayingNode:
         )
         announcer = Announcer(chain, ibd)
         neighbours = RelayNeighbours(ask_headers=lambda _: None, ask_proposals=lambda *_: None)
-        blocks = BlockRelay(chain, peers, scheduler, self.pool, announcer, neighbours)
+        suspects = Suspects(chain, peers, scheduler, ask_headers=lambda _: None)
+        blocks = BlockRelay(chain, peers, scheduler, self.pool, announcer, neighbours, suspects)
         self.protocol = RelayProtocol(chain, scheduler, ibd, announcer, blocks, _Nothing(), _Nothing())
         self.peers = [TimedPeer(seed, protocols=[SYNC]) for seed in range(PEERS)]
         for peer in self.peers:

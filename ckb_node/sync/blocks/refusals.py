@@ -8,8 +8,8 @@ from ckb_node.chain.events import BlockDecided
 from ckb_node.sync.blame import is_senders_fault
 from ckb_node.sync.chain import SyncChain
 from ckb_node.sync.peers import SyncPeers
+from ckb_node.sync.suspects import Suspects
 from consensus.rules.block import BodyMismatchError
-from network.peers.penalties import Misbehaviour, apply_penalty
 
 __all__ = ["Refusals"]
 
@@ -17,8 +17,9 @@ __all__ = ["Refusals"]
 class Refusals:
     """Sources of blocks are session ids. What fails on our side is no refusal, and costs nobody anything."""
 
-    def __init__(self, chain: SyncChain, peers: SyncPeers) -> None:
+    def __init__(self, chain: SyncChain, peers: SyncPeers, suspects: Suspects) -> None:
         self._peers: Final = peers
+        self._suspects: Final = suspects
         chain.listen_decided(self._decided)
 
     def _decided(self, decided: BlockDecided) -> None:
@@ -28,5 +29,4 @@ class Refusals:
         for source in decided.sources:
             peer = self._peers.get(source) if isinstance(source, int) else None
             if peer is not None:
-                detail = f"block 0x{decided.block.hash.hex()}: {error}"
-                apply_penalty(peer.peer, Misbehaviour.SYNC_401_INVALID_BLOCK, detail)
+                self._suspects.accuse(peer.peer, decided.block.header, str(error))

@@ -278,7 +278,7 @@ class HeaderSync:
             self.taken += valid
             if taken.last.hash == self._chain.best_header().hash:
                 self._grew_at = self._scheduler.now()
-            asked.peer.note_known(taken.last)
+            asked.peer.note_shown(taken.last)
             self._on_progress()
         if taken.again_from is not None:
             asked.round += 1

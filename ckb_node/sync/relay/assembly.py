@@ -15,6 +15,7 @@ from ckb_node.sync.relay.pool import RelayPool
 from ckb_node.sync.relay.proposals import ProposalRelay
 from ckb_node.sync.relay.protocol import RelayProtocol
 from ckb_node.sync.relay.transactions import TransactionRelay
+from ckb_node.sync.suspects import Suspects
 from ckb_node.sync.upload import Upload
 from consensus.types.blockchain import Block
 from network.peer import Scheduler
@@ -30,6 +31,7 @@ class Relay:
         chain: SyncChain,
         pool: RelayPool,
         peers: SyncPeers,
+        suspects: Suspects,
         scheduler: Scheduler,
         ibd: InitialDownload,
         *,
@@ -68,7 +70,9 @@ class Relay:
             headers_known=headers_known,
             find_received=find_received,
         )
-        self.blocks: Final = BlockRelay(chain, peers, scheduler, pool, self.announcer, neighbours, figures, upload)
+        self.blocks: Final = BlockRelay(
+            chain, peers, scheduler, pool, self.announcer, neighbours, suspects, figures, upload
+        )
         self.protocol: Final = RelayProtocol(
             chain, scheduler, ibd, self.announcer, self.blocks, self.transactions, self.proposals
         )

@@ -31,22 +31,25 @@ from ckb_node.sync.relay.compact import (
     read_header,
     verify_counts,
 )
+from ckb_node.sync.relay.forwarder import Forwarder
 from ckb_node.sync.relay.headers import parent_of, verify_announced
 from ckb_node.sync.relay.pending import Offer, PendingBlock, PendingBlocks
 from ckb_node.sync.relay.reconstruct import FoundUncles, Places, TransactionsAtHand, build_block, find_uncles
 from ckb_node.sync.relay.status import RelayFault, RelayStatus
+from ckb_node.sync.suspects import Suspects
 from ckb_node.sync.upload import Upload
 from consensus.codec.layout import NUMBER_SIZE, SHORT_ID_SIZE
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.errors import CkbError, HeaderError
 from consensus.rules.header import TemporaryHeaderError
+from consensus.rules.pow import verify_pow
 from consensus.types.blockchain import Block, Header
-from consensus.types.core import epoch_number
+from consensus.types.core import BlockExt, epoch_number
 from network.budget import Allowances
 from network.limits import RELAY
 from network.messages.protocols import RELAY_MESSAGE, BlockTransactions, CompactBlock, GetBlockTransactions
 from network.peer import Peer, Scheduler
-from network.peers.penalties import Misbehaviour, apply_penalty
+from network.peers.penalties import Misbehaviour
 from storage.chain_store import ChainView
 
 __all__ = ["BlockRelay", "RelayFigures", "RelayNeighbours"]
@@ -66,6 +69,8 @@ MAX_VERIFYING: Final = 4
 """Blocks of one peer that wait for their verdict."""
 MAX_PACED: Final = 1024
 """Peers whose pace is remembered."""
+FORWARDED: Final = "forwarded"
+"""The source of a block that peers pass on before they verify it: nobody is to blame."""
 MAX_GIVEN: Final = 128
 MAX_GIVEN_BYTES: Final = 64 << 20
 """Blocks that wait for their verdict, or in the chain for their parent."""
@@ -116,6 +121,7 @@ class BlockRelay:
         transactions: TransactionsAtHand,
         announcer: Announcer,
         neighbours: RelayNeighbours,
+        suspects: Suspects,
         figures: RelayFigures | None = None,
         upload: Upload | None = None,
     ) -> None:
@@ -126,6 +132,7 @@ class BlockRelay:
         self._transactions: Final = transactions
         self._announcer: Final = announcer
         self._neighbours: Final = neighbours
+        self._suspects: Final = suspects
         self._answers: Final = BlockAnswers(chain, announcer, scheduler, upload)
         self._pending: Final = PendingBlocks()
         self._paces: Final[Allowances[int]] = Allowances(BLOCKS_PER_S, BLOCKS_AT_ONCE, max_keys=MAX_PACED)
@@ -205,17 +212,29 @@ class BlockRelay:
         return status
 
     def _look_up(self, peer: Peer, header: Header, view: ChainView) -> RelayStatus | None:
-        """What is known of the block itself; None when it is new. Raises RelayFault 401."""
+        """What is known of it, and whether its parent is invalid; None when it is new. Raises RelayFault 402."""
         ext = view.block_ext(header.hash)
+        if _is_invalid(ext):
+            self._accuse(peer, header, "it was found invalid before")
+            return RelayStatus.IGNORED
+        if ext is None and _is_invalid(view.block_ext(header.parent_hash)):
+            self._verify_work(header)
+            self._accuse(peer, header, "its parent is invalid")
+            return RelayStatus.IGNORED
         if ext is not None:
-            if ext.verified is False:
-                raise RelayFault(Misbehaviour.SYNC_401_INVALID_BLOCK, f"0x{header.hash.hex()}")
             self._note_known(peer, KnownTip(header, ext.total_difficulty))
             return RelayStatus.ALREADY_STORED
         if self._body_at_hand(header.hash) is not None:
             self._announcer.note_known(header.hash, peer.session_id)
             return RelayStatus.IGNORED
         return None
+
+    def _verify_work(self, header: Header) -> None:
+        """Of one whose parent's header is not kept. Raises RelayFault 402."""
+        try:
+            verify_pow(self._chain.consensus, header)
+        except HeaderError as error:
+            raise RelayFault(Misbehaviour.RELAY_402_INVALID_HEADER, f"0x{header.hash.hex()}: {error}") from error
 
     def _is_offered_by(self, block_hash: bytes, peer: Peer) -> bool:
         pending = self._pending.get(block_hash)
@@ -397,14 +416,15 @@ class BlockRelay:
         self._pending.drop_before_epoch(epoch_number(known.header.epoch))
         given = _Given(block, known, peer)
         self._verifying.put(known.hash, given)
-        self._chain.take_block(block, peer.session_id, lambda taken: self._decided(given, taken))
+        source = FORWARDED if isinstance(peer, Forwarder) else peer.session_id
+        self._chain.take_block(block, source, lambda taken: self._decided(given, taken))
         return RelayStatus.OK
 
     def _decided(self, given: _Given, taken: BlockTaken) -> None:
         """A fault of ours is not the peer's: the block may be asked for again."""
         self._verifying.pop(given.known.hash)
         if taken.error is not None:
-            _punish(given.giver, given.block, taken.error)
+            self._refused(given, taken.error)
         elif taken.verdict is Verdict.ORPHAN:
             self._orphans.put(given.known.hash, given)
         elif taken.verdict in (Verdict.BEST, Verdict.SIDE):
@@ -425,7 +445,15 @@ class BlockRelay:
         """Of a block that waited for its parent in the chain."""
         given = self._orphans.pop(event.block.hash)
         if given is not None and event.error is not None:
-            _punish(given.giver, event.block, event.error)
+            self._refused(given, event.error)
+
+    def _refused(self, given: _Given, error: CkbError) -> None:
+        if is_senders_fault(error):
+            self._accuse(given.giver, given.block.header, str(error))
+
+    def _accuse(self, peer: Peer, header: Header, detail: str) -> None:
+        if not isinstance(peer, Forwarder):
+            self._suspects.accuse(peer, header, detail)
 
     # ------------------------------------------------------------ blocks in memory
 
@@ -446,7 +474,5 @@ def _given_blocks() -> BoundedMap[bytes, _Given]:
     return BoundedMap(max_count=MAX_GIVEN, max_bytes=MAX_GIVEN_BYTES, size_of=lambda given: given.block.raw_size)
 
 
-def _punish(peer: Peer, block: Block, error: CkbError) -> None:
-    """A peer that announced a block which breaks a rule."""
-    if is_senders_fault(error):
-        apply_penalty(peer, Misbehaviour.SYNC_401_INVALID_BLOCK, f"0x{block.hash.hex()}: {error}")
+def _is_invalid(ext: BlockExt | None) -> bool:
+    return ext is not None and ext.verified is False

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ckb_node.sync.chain import KnownTip
-from ckb_node.sync.relay.status import RelayFault
 from consensus.context import HeaderProvider
 from consensus.params import Consensus
 from consensus.rules.epoch import EpochTargetMismatchError, next_epoch_ext, verify_block_epoch
 from consensus.rules.header import verify_header
 from consensus.types.blockchain import Header
 from consensus.types.core import epoch_number
-from network.peers.penalties import Misbehaviour
 from storage.chain_store import ChainView
 
 __all__ = ["AtHand", "parent_of", "verify_announced"]
@@ -22,11 +20,8 @@ AtHand = Callable[[bytes], KnownTip | None]
 
 
 def parent_of(header: Header, view: ChainView, at_hand: AtHand) -> KnownTip | None:
-    """The parent, its block stored or not; None when it is unknown. Raises RelayFault 401 when it is invalid."""
+    """The parent, its block stored or not; None when it is unknown."""
     parent_hash = header.parent_hash
-    ext = view.block_ext(parent_hash)
-    if ext is not None and ext.verified is False:
-        raise RelayFault(Misbehaviour.SYNC_401_INVALID_BLOCK, f"its parent 0x{parent_hash.hex()} is invalid")
     known = at_hand(parent_hash)
     if known is not None:
         return known

@@ -10,6 +10,7 @@ from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.sync.blocks.download import BlockDownload
 from ckb_node.sync.blocks.refusals import Refusals
 from ckb_node.sync.peers import SyncPeer, SyncPeers
+from ckb_node.sync.suspects import Suspects
 from consensus.types.blockchain import Block
 from network.limits import SYNC
 from network.messages.protocols import SYNC_MESSAGE, GetBlocks
@@ -46,7 +47,7 @@ class Giver:
         self.owed: Final[list[bytes]] = []
         if blocks:
             node.chain.know([block.header for block in blocks])
-            self.sync.note_known(node.chain.known(blocks[-1].header))
+            self.sync.note_shown(node.chain.known(blocks[-1].header))
 
     def asked(self) -> list[bytes]:
         """Hashes that it was asked for since the last look; it owes them now."""
@@ -101,7 +102,7 @@ class Node:
             is_pending_compact=lambda each: self.pending.get(each),
             are_headers_rushing_in=lambda: self.is_rush,
         )
-        Refusals(self.chain, self.peers)
+        Refusals(self.chain, self.peers, Suspects(self.chain, self.peers, self.clock, lambda _: None))
         self.download.start()
 
     def giver(

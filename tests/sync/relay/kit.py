@@ -22,6 +22,7 @@ from ckb_node.sync.relay.announce import Announcer
 from ckb_node.sync.relay.blocks import BlockRelay, RelayNeighbours
 from ckb_node.sync.relay.protocol import RelayProtocol
 from ckb_node.sync.relay.status import RelayStatus
+from ckb_node.sync.suspects import LOOKS, Suspects
 from ckb_node.sync.upload import Upload
 from ckb_node.verification.scripts import ScriptService, VerifiedTransactions
 from consensus.codec.molecule import Composite
@@ -296,8 +297,16 @@ class Case:
             headers_known=self._note_headers,
             find_received=self.received.get,
         )
+        self.suspects = Suspects(self.chain, self.peers, self.scheduler, self.asked_headers.append)
         self.relay = BlockRelay(
-            self.chain, self.peers, self.scheduler, self.pool, self.announcer, neighbours, upload=upload
+            self.chain,
+            self.peers,
+            self.scheduler,
+            self.pool,
+            self.announcer,
+            neighbours,
+            self.suspects,
+            upload=upload,
         )
         self.transactions = FakeTransactions()
         self.protocol = RelayProtocol(
@@ -332,6 +341,11 @@ class Case:
     def run(self) -> None:
         """Let the chain do what it was given."""
         self.scheduler.advance(0.0)
+
+    def let_suspects_show_their_chain(self) -> None:
+        """As long as they may take for it."""
+        self.run()
+        self.scheduler.advance(LOOKS + 1.0)
 
     def tip(self) -> bytes:
         return self.chain.tip().hash

@@ -6,6 +6,7 @@ from ckb_node.chain.initial_download import InitialDownload
 from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.assembly import Relay
 from ckb_node.sync.relay.blocks import RelayFigures
+from ckb_node.sync.suspects import Suspects
 from consensus.codec.molecule import Composite
 from network.limits import SYNC
 from network.messages.protocols import (
@@ -35,6 +36,7 @@ class Node:
             self.chain,
             FakePool(),
             self.peers,
+            Suspects(self.chain, self.peers, self.scheduler, lambda _: None),
             self.scheduler,
             ibd,
             ask_headers=lambda _: None,

@@ -45,9 +45,10 @@ def test_401_known_to_be_invalid() -> None:
     case, block = Case(story().transfers), spoilt(story().block)
     first, second = case.peer(1), case.peer(2)
     case.say(first, compact(block))
-    case.run()
+    case.let_suspects_show_their_chain()
     assert ban_of(first) == "401"
-    assert case.say(second, compact(block)) is None
+    assert case.say(second, compact(block)) is S.IGNORED
+    case.let_suspects_show_their_chain()
     assert ban_of(second) == "401"
 
 
@@ -57,7 +58,8 @@ def test_401_on_an_invalid_block() -> None:
     case.run()
     child = bad.replace(header=bad.header.with_fields(number=bad.number + 1, parent_hash=bad.hash))
     peer = case.peer(2)
-    assert case.say(peer, compact(child)) is None
+    assert case.say(peer, compact(child)) is S.IGNORED
+    case.let_suspects_show_their_chain()
     assert ban_of(peer) == "401"
 
 
@@ -325,7 +327,7 @@ def test_401_a_block_that_breaks_a_rule() -> None:
     case, block = Case(story().transfers), spoilt(story().block)
     peer, other = case.peer(1), case.peer(2)
     assert case.say(peer, compact(block)) is S.OK
-    case.run()
+    case.let_suspects_show_their_chain()
     assert ban_of(peer) == "401"
     assert messages(other) == [], "it is not told to anybody"
 
@@ -353,7 +355,7 @@ def test_401_an_orphan_that_is_refused_later() -> None:
     case.run()
     assert not second.has_ended
     case.say(first, answer(block, [1, 2, 3, 4, 5, 6]))
-    case.run()
+    case.let_suspects_show_their_chain()
     assert ban_of(second) == "401"
     assert ban_of(first) is None
 

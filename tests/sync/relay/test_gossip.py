@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ckb_node.chain.initial_download import InitialDownload
+from ckb_node.sync.blocks.refusals import Refusals
 from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.relay.assembly import Relay
 from ckb_node.sync.relay.compact import compact_message
 from ckb_node.sync.relay.gossip import NodeGossip
+from ckb_node.sync.suspects import LOOKS, Suspects
 from ckb_node.txpool.events import RemoteRefused, TransactionAccepted
 from ckb_node.txpool.rejects import PoolFull
 from consensus.types.blockchain import Block, Transaction
@@ -30,10 +32,13 @@ class Node:
         ibd = InitialDownload()
         if not is_in_ibd:
             ibd.is_on(self.scheduler.wall_ms(), self.scheduler.wall_ms())
+        suspects = Suspects(self.chain, self.peers, self.scheduler, lambda _: None)
+        Refusals(self.chain, self.peers, suspects)
         self.relay = Relay(
             self.chain,
             self.pool,
             self.peers,
+            suspects,
             self.scheduler,
             ibd,
             ask_headers=lambda _: None,
@@ -137,8 +142,10 @@ def test_who_passes_on_a_block_that_is_wrong_inside_is_not_blamed() -> None:
     node.scheduler.advance(0.0)
     assert node.chain.taken != []
     assert node.chain.tip().hash != bad.hash
-    assert (peer.banned, node.published) == (None, [])
-    assert node.hear(node.peer(2), compact_message(bad)) == [False]
+    other = node.peer(2)
+    assert node.hear(other, compact_message(bad)) == [False]
+    node.scheduler.advance(LOOKS + 1.0)
+    assert (peer.banned, other.banned, node.published) == (None, None, [])
 
 
 def test_who_passes_on_false_short_ids_is_not_blamed() -> None:
@@ -146,6 +153,7 @@ def test_who_passes_on_false_short_ids_is_not_blamed() -> None:
     peer = node.peer()
     false = compact(story().block, short_ids=[bytes(10)] * 6)
     assert node.hear(peer, RELAY_MESSAGE.pack(false)) in ([True], [False])
+    node.scheduler.advance(LOOKS + 1.0)
     assert peer.banned is None
 
 
