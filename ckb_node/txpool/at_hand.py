@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from ckb_node.txpool.limits import MAX_SEARCHED
 from ckb_node.txpool.pool import TxPool
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.crypto.hashing import HASH_SIZE
@@ -12,9 +13,6 @@ from consensus.types.blockchain import Transaction
 
 __all__ = ["Proposed", "TransactionsAtHand"]
 
-MAX_SEARCHED: Final = 64
-"""Inputs of a transaction that is not verified, when others ask for it: peers may have given a hundred such, and
-ask for all of them."""
 
 Find = Callable[[bytes], Transaction | None]
 """By short id."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ckb_node.runtime.bounded import BoundedMap
+from ckb_node.txpool.limits import MAX_CONFLICTED, MAX_CONFLICTED_BYTES
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.types.blockchain import Transaction
-
-MAX_CONFLICTED = 10_000
-MAX_CONFLICTED_BYTES = 64 << 20
 
 
 class Conflicted:

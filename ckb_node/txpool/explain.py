@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 
 from ckb_node.txpool.entry import PoolEntry, Status, fee_rate
+from ckb_node.txpool.limits import MAX_COUNTED, MAX_NAMED
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.readmission import ReadmissionQueue
 from ckb_node.txpool.remote import RemoteTransactions
@@ -20,10 +21,6 @@ from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
 
-MAX_NAMED: Final = 100
-"""Transactions that one answer names as parents, or as conflicts."""
-MAX_COUNTED: Final = 20_000
-"""Transactions before one whose bytes and cycles are added up: more than twenty blocks hold."""
 COUNTED_AT_ONCE: Final = 256
 """Between turns of the event loop."""
 

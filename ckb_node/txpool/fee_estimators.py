@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from itertools import accumulate
 from typing import Final, NamedTuple, Protocol
 
+from ckb_node.txpool.limits import MAX_FLOWED, MAX_TRACKED
 from ckb_node.txpool.views import FeeEstimateError
 
 LOWEST_FEE_RATE: Final = 1000
@@ -65,7 +65,6 @@ class FeeEstimator(Protocol):
 MAX_CONFIRM_BLOCKS: Final = 1000
 MIN_SAMPLES: Final = 20
 MIN_CONFIRM_RATE: Final = 0.85
-MAX_TRACKED: Final = 500_000
 _BUCKETS, _SPAN = 200, 10_000.0
 _HALF_LIFE: Final = 100
 
@@ -209,7 +208,6 @@ def _failed(table: Counter[int], blocks: int) -> float:
 
 BLOCK_SHARE: Final = (85, 100)
 """How full blocks are when many transactions wait: proposals limit them."""
-MAX_FLOWED: Final = 500_000
 _STEPS: Final = ((10, 1), (30, 2), (60, 5), (90, 10), (115, 20), (135, 50))
 """Up to this bucket, each is so many thousand shannons wide; later ones 100 thousand."""
 
@@ -242,11 +240,18 @@ class WeightUnitsFlow:
         self._first = self._tip = 0
         self._flowed: dict[int, Counter[int]] = {}
         """By height: weight that came in each bucket while it was the tip's."""
+        self._kept = 0
+        """Buckets of all heights."""
 
     def accepted(self, tx_hash: bytes, paying: Paying) -> None:
         del tx_hash
-        if self._tip:
-            self._flowed.setdefault(self._tip, Counter())[bucket_of(paying.rate)] += paying.weight
+        if not self._tip:
+            return
+        bucket, came = bucket_of(paying.rate), self._flowed.setdefault(self._tip, Counter())
+        is_new = bucket not in came
+        if not is_new or self._kept < MAX_FLOWED:
+            self._kept += is_new
+            came[bucket] += paying.weight
 
     def rejected(self, tx_hash: bytes) -> None:
         """It has flowed in all the same."""
@@ -257,7 +262,7 @@ class WeightUnitsFlow:
         self._tip = number
         oldest = number - _history_of(MAX_TARGET)
         for height in [each for each in self._flowed if each < oldest]:
-            del self._flowed[height]
+            self._kept -= len(self._flowed.pop(height))
 
     def estimate(self, target: int, pool: Iterable[Paying]) -> int:
         blocks = _history_of(target)
@@ -275,16 +280,16 @@ class WeightUnitsFlow:
         share, whole = BLOCK_SHARE
         room = BLOCK_BYTES * share // whole * target
         highest = max(waiting)
-        above = zip(_from_above(waiting, highest), _from_above(flowed, highest), strict=True)
-        for bucket, (waits, flows) in enumerate(above):
-            if bucket and waits + flows // blocks * target <= room:
-                return lowest_rate_of(bucket)
-        raise FeeEstimateError(NO_RATE)
-
-
-def _from_above(weights: Counter[int], highest: int) -> list[int]:
-    """Of each bucket the weight in it and above it, up to the highest."""
-    return list(accumulate(weights[bucket] for bucket in range(highest, -1, -1)))[::-1]
+        waits = flows = full = 0
+        for bucket in sorted((each for each in {*waiting, *flowed} if each <= highest), reverse=True):
+            waits, flows = waits + waiting[bucket], flows + flowed[bucket]
+            if waits + flows // blocks * target > room:
+                full = bucket
+                break
+        # Buckets that hold nothing are not looked at: somebody may pay a million times what others do.
+        if full == highest:
+            raise FeeEstimateError(NO_RATE)
+        return lowest_rate_of(full + 1)
 
 
 def _history_of(target: int) -> int:

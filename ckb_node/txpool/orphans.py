@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckb_node.runtime.shares import Shares
+from ckb_node.txpool.limits import MAX_ORPHAN_BYTES, MAX_ORPHANS, ORPHAN_LIFE_S
 from ckb_node.txpool.remote_queue import DEPARTED, RemoteTransaction
 from consensus.codec.layout import SHORT_ID_SIZE
 
-__all__ = ["MAX_ORPHANS", "MAX_ORPHAN_BYTES", "ORPHAN_LIFE_S", "Orphan", "OrphanTransactions"]
-
-MAX_ORPHANS: Final = 100
-MAX_ORPHAN_BYTES: Final = 16 << 20
-ORPHAN_LIFE_S: Final = 100 * 48
-"""A hundred times the longest time between two blocks that the chain aims at."""
+__all__ = ["Orphan", "OrphanTransactions"]
 
 
 @dataclass(slots=True)

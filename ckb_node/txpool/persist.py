@@ -8,13 +8,12 @@ from pathlib import Path
 
 import structlog
 
+from ckb_node.txpool.limits import MAX_SAVED_BYTES
 from consensus.errors import MoleculeError
 from consensus.types.blockchain import TRANSACTION_VEC, Transaction
 from storage.files import set_aside, write_whole
 
 log = structlog.get_logger("txpool")
-
-MAX_FILE_BYTES = 1 << 29
 
 
 def save_transactions(path: Path, transactions: Sequence[Transaction]) -> None:
@@ -40,8 +39,8 @@ def _read(path: Path) -> Sequence[Transaction]:
     status = path.stat()
     if not path.is_file():
         raise ValueError("it is no file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
+    if status.st_size > MAX_SAVED_BYTES:
+        raise ValueError(f"it is larger than {MAX_SAVED_BYTES} bytes")
     return TRANSACTION_VEC.parse(path.read_bytes())
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.txpool.graph import PoolGraph
+from ckb_node.txpool.limits import MAX_SHARED, MAX_SHARED_BYTES, MAX_SHARED_CELLS
 from consensus.codec.layout import SHORT_ID_SIZE, U64_MAX
 from consensus.codec.tx_layout import TxLayout
 from consensus.context import CellProvider, ChainReader
@@ -29,11 +30,6 @@ from consensus.types.tx_slice import TxSlice
 
 MAX_BYTES: Final = 16 << 10
 """Larger transactions are few, and rarely like another."""
-MAX_SHARED: Final = 256
-MAX_SHARED_CELLS: Final = 16
-MAX_SHARED_BYTES: Final = 32 << 20
-"""Lists of deps that are kept while the tip is the same; cells of each, which hold their data once it was read, and
-bytes of these data in all."""
 
 
 def sound_slice(transaction: Transaction) -> TxSlice | None:

@@ -23,6 +23,7 @@ import msgspec
 import structlog
 
 from ckb_node.runtime.bounded import BoundedMap
+from ckb_node.txpool.limits import MAX_REASON_TEXT, MAX_UNWRITTEN
 from ckb_node.txpool.views import RejectedTransaction
 from storage.errors import DatabaseLocked, DiskFull, StorageError
 from storage.files import set_aside
@@ -35,10 +36,6 @@ log = structlog.get_logger("txpool")
 REASON, BY_TIME, COUNT = b"r", b"t", b"n"
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
-MAX_TEXT: Final = 4096
-"""Characters of a description that are kept."""
-MAX_UNWRITTEN: Final = 10_000
-"""Reasons that wait to be written; the oldest are lost when the disk is that slow."""
 MOST_PRUNED: Final = 20_000
 """Reasons that one writing takes out."""
 PAUSE_S: Final = 0.2
@@ -99,7 +96,7 @@ class RecentRejects:
 
     def put(self, tx_hash: bytes, kind: str, description: str) -> None:
         """Keep the reason for which a transaction was refused; it replaces an earlier one."""
-        self._note(tx_hash, _Record(self._now_ms(), kind, description[:MAX_TEXT]))
+        self._note(tx_hash, _Record(self._now_ms(), kind, description[:MAX_REASON_TEXT]))
 
     def drop(self, tx_hash: bytes) -> None:
         """The transaction is no longer refused."""

@@ -14,6 +14,7 @@ import structlog
 
 from ckb_node.jsonrpc_types.chain import transaction_json
 from ckb_node.jsonrpc_types.hex_text import bytes_text
+from ckb_node.txpool.limits import MAX_REFUSED_FILE_BYTES, MAX_REFUSED_FILES
 from ckb_node.txpool.rejects import Reject, VerificationFailed
 from ckb_node.verification import script_log
 from consensus.errors import ScriptError
@@ -21,14 +22,13 @@ from consensus.types.blockchain import Transaction
 
 log = structlog.get_logger("txpool")
 
-MAX_FILES = 100
-MAX_BYTES = 32 << 20
-
 
 class RefusedTransactions:
     """Files in one directory, named by hash; the oldest leave. `url`: where the node answers RPC."""
 
-    def __init__(self, directory: Path, url: str, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, directory: Path, url: str, max_files: int = MAX_REFUSED_FILES, max_bytes: int = MAX_REFUSED_FILE_BYTES
+    ) -> None:
         self._directory: Final = directory
         self._url: Final = url
         self._max_files: Final = max_files

@@ -27,6 +27,7 @@ from ckb_node.txpool.events import (
     TransactionRejected,
 )
 from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
+from ckb_node.txpool.limits import MAX_PARENTS, MAX_REASONS, REASONS_PER_S
 from ckb_node.txpool.orphans import OrphanTransactions
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rejects import Duplicated, Invalidated, PeerDropped, PoolFull, Reject, ResolveFailed
@@ -49,15 +50,10 @@ __all__ = ["RemoteTransactions"]
 
 log = structlog.get_logger("txpool")
 
-MAX_PARENTS: Final = 256
-"""Parents of an orphan that are looked for; when they have come, the next are."""
 CHECKING_S: Final = 0.005
 """Checks on the event loop, one after the other, before everything else has as much time."""
 TOLD_AT_ONCE: Final = 128
 """Refusals of what leaves together that are told before the event loop may do something else."""
-REASONS_PER_S: Final = 20
-MAX_REASONS: Final = 1000
-"""Reasons of refusals that are kept for RPC, at once: a flood must not push out those of this node's own clients."""
 
 Admit = Callable[[PendingVerification, Check, int | None], Awaitable[None]]
 """Verify and insert a transaction that takes these cycles exactly, None: as many as a block may. Raises Reject."""

@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ckb_node.runtime.shares import Shares
+from ckb_node.txpool.limits import MAX_QUEUED, MAX_QUEUED_BLOCKS, MAX_QUEUED_BYTES, UNDECLARED_CYCLES
 from consensus.types.blockchain import Transaction
 
-__all__ = ["DEPARTED", "MAX_QUEUED", "MAX_QUEUED_BYTES", "RemoteQueue", "RemoteTransaction"]
+__all__ = ["DEPARTED", "RemoteQueue", "RemoteTransaction"]
 
-MAX_QUEUED: Final = 10_000
-MAX_QUEUED_BYTES: Final = 64 << 20
-MAX_QUEUED_BLOCKS: Final = 100
-"""Cycles that may wait, in those of full blocks."""
-UNDECLARED_CYCLES: Final = 70_000_000
-"""What a transaction without declared cycles counts for."""
 
 DEPARTED: Final = 0
 """Peers that have gone are one owner: who connects again and again has one share for all that it left behind."""

@@ -21,7 +21,7 @@ from ckb_node.txpool.events import TransactionAccepted
 from ckb_node.txpool.explain import Explainer
 from ckb_node.txpool.fee_estimate import FeeEstimates
 from ckb_node.txpool.following import Following
-from ckb_node.txpool.limits import PoolLimits
+from ckb_node.txpool.limits import MAX_WAITING, MAX_WAITING_BYTES, PoolLimits
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.recent_rejects import RecentRejects
 from ckb_node.txpool.refused import RefusedTransactions, log_refusal
@@ -31,7 +31,7 @@ from ckb_node.txpool.returning import Returning
 from ckb_node.txpool.reverification import Reverification
 from ckb_node.txpool.spares import SpareTransactions
 from ckb_node.txpool.verifier import Check, PoolVerifier
-from ckb_node.txpool.verify_queue import MAX_WAITING, MAX_WAITING_BYTES, PendingVerification, VerifyQueue
+from ckb_node.txpool.verify_queue import PendingVerification, VerifyQueue
 from ckb_node.verification.scripts import ScriptService
 from consensus.types.blockchain import Transaction
 

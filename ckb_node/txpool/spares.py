@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from typing import Final
 
 from ckb_node.runtime.bounded import BoundedMap
+from ckb_node.txpool.limits import (
+    MAX_SPARE_COMMITTED,
+    MAX_SPARE_COMMITTED_BYTES,
+    MAX_SPARE_REFUSED,
+    MAX_SPARE_REFUSED_BYTES,
+)
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.types.blockchain import Transaction
 from consensus.types.tx_slice import TxSlice
 
 __all__ = ["SpareTransactions"]
 
-MAX_COMMITTED: Final = 50_000
-MAX_COMMITTED_BYTES: Final = 32 << 20
-"""Two miners that find a block at the same time commit nearly the same transactions."""
-MAX_REFUSED: Final = 20_000
-MAX_REFUSED_BYTES: Final = 16 << 20
-"""Other pools are larger, or ask for less."""
 
 _Raw = tuple[bytes, bytes]
 """Hash and bytes."""
@@ -27,8 +27,8 @@ class SpareTransactions:
     """The last ones that were committed, and the last ones that were refused or evicted, by short id."""
 
     def __init__(self) -> None:
-        self._committed: Final[BoundedMap[bytes, _Raw]] = _raw_map(MAX_COMMITTED, MAX_COMMITTED_BYTES)
-        self._refused: Final[BoundedMap[bytes, _Raw]] = _raw_map(MAX_REFUSED, MAX_REFUSED_BYTES)
+        self._committed: Final[BoundedMap[bytes, _Raw]] = _raw_map(MAX_SPARE_COMMITTED, MAX_SPARE_COMMITTED_BYTES)
+        self._refused: Final[BoundedMap[bytes, _Raw]] = _raw_map(MAX_SPARE_REFUSED, MAX_SPARE_REFUSED_BYTES)
 
     def get(self, short_id: bytes) -> Transaction | None:
         found = self._committed.get(short_id) or self._refused.get(short_id)

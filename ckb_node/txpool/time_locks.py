@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
 
+from ckb_node.txpool.limits import MAX_LOOKED_AT
 from consensus.context import HeaderProvider
 from consensus.params import Consensus
 from consensus.rules.since import (
@@ -20,9 +20,6 @@ from consensus.rules.transaction import is_mature
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import DEP_TYPE_DEP_GROUP, Transaction
 from consensus.types.core import CellMeta, EpochFraction
-
-MAX_LOOKED_AT: Final = 1000
-"""Inputs, and cell deps, of one transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ckb_node.txpool.limits import MAX_WAITING, MAX_WAITING_BYTES
 from ckb_node.txpool.rejects import Duplicated, PoolFull, Reject
 from ckb_node.verification.stopping import Stop
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.types.blockchain import Transaction
-
-MAX_WAITING = 10_000
-MAX_WAITING_BYTES = 256_000_000
 
 
 @dataclass(slots=True, eq=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
+from ckb_node.txpool import fee_estimators
 from ckb_node.txpool.fee_estimate import FeeEstimates
 from ckb_node.txpool.fee_estimators import (
     BLOCK_BYTES,
@@ -140,6 +143,54 @@ def test_flow_takes_the_cheapest_bucket_that_has_room() -> None:
         flow.estimate(TARGET, [Paying(3000, room + 1)])
     flow.accepted(b"", Paying(2500, HISTORY))
     assert flow.estimate(TARGET, [Paying(3000, room)]) == 3000, "what flows in at 2000 and more has no room"
+
+
+def test_flow_is_not_slowed_by_who_pays_a_million_times_too_much() -> None:
+    """He forgot his change."""
+    room = BLOCK_BYTES * 85 // 100 * TARGET
+    flow = grown(HISTORY)
+    flow.accepted(b"", Paying(10**19, HISTORY))
+    assert flow.estimate(TARGET, [Paying(10**18, 700), Paying(3000, room), Paying(2000, 1)]) == 4000
+    with pytest.raises(FeeEstimateError, match=NO_RATE):
+        flow.estimate(TARGET, [Paying(10**18, room + 1)])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_flow_takes_what_all_buckets_say(seed: int) -> None:
+    """Looked at one by one."""
+    random = Random(seed)
+    flow = grown(HISTORY)
+    came = [Paying(random.choice((0, 2000, 5000, 90_000, 300_000)), random.randrange(2_000_000)) for _ in range(6)]
+    waiting = [Paying(random.choice((500, 3000, 5000, 90_000)), random.randrange(9_000_000)) for _ in range(4)]
+    for each in came:
+        flow.accepted(b"", each)
+    highest = max(bucket_of(each.rate) for each in waiting)
+    found = None
+    for bucket in range(highest, 0, -1):
+        in_or_above = [
+            [each.weight for each in some if bucket <= bucket_of(each.rate) <= highest] for some in (came, waiting)
+        ]
+        flows, waits = map(sum, in_or_above)
+        if waits + flows // HISTORY * TARGET <= BLOCK_BYTES * 85 // 100 * TARGET:
+            found = lowest_rate_of(bucket)
+    if found is None:
+        with pytest.raises(FeeEstimateError, match=NO_RATE):
+            flow.estimate(TARGET, waiting)
+    else:
+        assert flow.estimate(TARGET, waiting) == found
+
+
+def test_what_flowed_in_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fee_estimators, "MAX_FLOWED", 3)
+    flow = grown(HISTORY)
+    for rate in (1000, 2000, 2000, 3000, 4000, 5000):
+        flow.accepted(b"", Paying(rate, 10))
+    tip = HISTORY + 1
+    assert flow._flowed == {tip: {bucket_of(1000): 10, bucket_of(2000): 20, bucket_of(3000): 10}}
+    for number in range(tip + 1, 4 * 128):
+        flow.committed(number, [])
+    flow.accepted(b"", Paying(6000, 10))
+    assert flow._flowed == {4 * 128 - 1: {bucket_of(6000): 10}}
 
 
 def test_what_flowed_in_long_ago_is_forgotten() -> None:

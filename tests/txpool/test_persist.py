@@ -88,7 +88,7 @@ def test_what_is_no_file_or_huge_holds_nothing(tmp_path: Path, monkeypatch: pyte
     os.mkfifo(path)
     assert list(load_transactions(path)) == []
     save_transactions(path, [an_entry().tx])
-    monkeypatch.setattr(persist, "MAX_FILE_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(persist, "MAX_SAVED_BYTES", path.stat().st_size - 1)
     assert list(load_transactions(path)) == []
 
 

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from ckb_node.config import Config, parse_config
 from ckb_node.node import open_node
 from ckb_node.txpool import recent_rejects
+from ckb_node.txpool.limits import MAX_REASON_TEXT
 from ckb_node.txpool.recent_rejects import BY_TIME, COUNT, DAY_MS, REASON, RecentRejects, RejectLimits
 from ckb_node.txpool.rejects import Reject
 from ckb_node.txpool.views import RejectedTransaction
@@ -111,7 +112,7 @@ def test_unwritten_reasons_are_bounded_and_texts_too(monkeypatch: pytest.MonkeyP
     rejects.put(tx_hash(1), "Malformed", "x" * 100_000)
     found = rejects.get(tx_hash(1))
     assert found is not None
-    assert len(found.description) == recent_rejects.MAX_TEXT
+    assert len(found.description) == MAX_REASON_TEXT
 
 
 def overwrite(path: Path, name: Callable[[Path], bool]) -> None:

@@ -1,22 +1,17 @@
-"""Transactions of peers: verified in their turn, orphans wait, and every one is told about."""
+"""Transactions of peers: verified in their turn, and every one is told about."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ckb_node.runtime.client import CLIENT
-from ckb_node.runtime.tasks import Tasks
-from ckb_node.sync.pool_access import PoolAccess
 from ckb_node.txpool.blame import is_final, is_malformed
-from ckb_node.txpool.events import ParentsMissing, RelayNews, RemoteRefused, TransactionAccepted
+from ckb_node.txpool.events import RemoteRefused, TransactionAccepted
+from ckb_node.txpool.limits import MAX_REASONS
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.rejects import (
     DeclaredWrongCycles,
@@ -24,112 +19,25 @@ from ckb_node.txpool.rejects import (
     Invalidated,
     LowFeeRate,
     PeerDropped,
-    Reject,
-    ResolveFailed,
     VerificationFailed,
 )
-from ckb_node.txpool.remote import MAX_REASONS
 from ckb_node.txpool.views import RejectedTransaction
 from ckb_node.verification.scripts import SHORT_RUN_CYCLES
-from consensus.rules.resolve import UnknownOutPointError
 from consensus.types.blockchain import OutPoint, Transaction
 from storage.errors import StorageCorrupt
 from tests.support.chains.branches import branch, submit_all
-from tests.support.chains.funded_pool import FEE, Funds, HeldExecutor, blocks_of, cell_of, funded, hold_scripts
-
-PEER, OTHER = 7, 8
-
-
-@dataclass
-class Remote:
-    """A running pool, and the news that it told. What transactions cost is found out on a chain of its own."""
-
-    funds: Funds
-    elsewhere: Funds
-    news: list[RelayNews] = field(default_factory=list)
-    cycles: dict[bytes, int] = field(default_factory=dict)
-
-    @property
-    def access(self) -> PoolAccess:
-        return PoolAccess(self.funds.pool)
-
-    async def learn(self, *transactions: Transaction) -> None:
-        """The cycles of those that are valid, parents first."""
-        for each in transactions:
-            with contextlib.suppress(Reject):
-                await self.elsewhere.pool.submit(each)
-            entry = self.elsewhere.pool.pool.graph.by_hash(each.hash)
-            if entry is not None:
-                self.cycles[each.hash] = entry.cycles
-
-    def submit(self, *transactions: Transaction, giver: int = PEER) -> None:
-        for each in transactions:
-            self.access.submit(each, self.cycles.get(each.hash, 1000), giver)
-
-    async def settle(self) -> list[RelayNews]:
-        """What was told since the last look, when nothing waits any more."""
-        async with asyncio.timeout(60):
-            await self.funds.pool.settled()
-        told, self.news[:] = list(self.news), []
-        return told
-
-    async def after(self, *transactions: Transaction, giver: int = PEER) -> list[RelayNews]:
-        await self.learn(*transactions)
-        self.submit(*transactions, giver=giver)
-        return await self.settle()
-
-    async def orphan_count(self) -> int:
-        return self.funds.pool.info().orphan
-
-
-@asynccontextmanager
-async def resting() -> AsyncIterator[Remote]:
-    """The pool's tasks do not run."""
-    async with funded(count=12) as funds, funded(count=12) as elsewhere:
-        yield Remote(funds, elsewhere)
-
-
-@asynccontextmanager
-async def remote() -> AsyncIterator[Remote]:
-    async with resting() as made, running(made):
-        yield made
-
-
-@asynccontextmanager
-async def held() -> AsyncIterator[tuple[Remote, HeldExecutor]]:
-    """Scripts run when the executor is released."""
-    async with resting() as made:
-        worker = hold_scripts(made.funds)
-        async with running(made):
-            yield made, worker
-
-
-@asynccontextmanager
-async def running(made: Remote) -> AsyncIterator[None]:
-    async with Tasks(made.funds.dev.clock.now_ms) as tasks:
-        for name, run in made.funds.pool.tasks().items():
-            tasks.start_restartable(name, run)
-        made.access.listen(made.news.append)
-        yield
-
-
-async def until_held(worker: HeldExecutor, count: int) -> None:
-    async with asyncio.timeout(60):
-        while len(worker.held) < count:  # noqa: ASYNC110 - nobody sets an event for it
-            await asyncio.sleep(0)
-
-
-async def release_until(made: Remote, worker: HeldExecutor, count: int) -> None:
-    """Let scripts run until so much was told."""
-    async with asyncio.timeout(60):
-        while len(made.news) < count:
-            worker.release()
-            await asyncio.sleep(0)
-
-
-def reasons(news: list[RelayNews]) -> list[type]:
-    return [type(each.reason) for each in news if isinstance(each, RemoteRefused)]
-
+from tests.support.chains.funded_pool import FEE, blocks_of
+from tests.txpool.kit_remote import (
+    OTHER,
+    PEER,
+    held,
+    reasons,
+    release_until,
+    remote,
+    resting,
+    running,
+    until_held,
+)
 
 # --------------------------------------------------------------------- verdicts
 
@@ -212,110 +120,6 @@ async def test_refusals_that_rpc_tells_are_bounded() -> None:
         tx = made.funds.spend(fee=9)
         await made.after(tx)
         assert await made.funds.pool.transaction(tx.hash) is None
-
-
-# --------------------------------------------------------------------- orphans
-
-
-async def test_a_child_waits_for_its_parent() -> None:
-    async with remote() as made:
-        parent = made.funds.spend()
-        child = made.funds.spend(cell_of(parent))
-        await made.learn(parent)
-        assert await made.after(child) == [ParentsMissing(child.hash, PEER, [parent.hash])]
-        assert await made.orphan_count() == 1
-        assert made.access.holds(child.hash)
-        assert await made.after(parent, giver=OTHER) == [
-            TransactionAccepted(parent.hash, OTHER),
-            TransactionAccepted(child.hash, PEER),
-        ]
-        assert await made.orphan_count() == 0
-
-
-async def test_of_an_orphan_only_its_bytes_are_kept() -> None:
-    """Objects of its parts, which rules have looked at, would be many times as much."""
-    async with remote() as made:
-        child = made.funds.spend(cell_of(made.funds.spend()))
-        await made.after(child)
-        kept = made.funds.pool.remote.orphans.find(child.hash)
-        assert kept is not None
-        assert "body" not in vars(kept.item.transaction)
-
-
-async def test_a_long_line_comes_in_whatever_its_order() -> None:
-    async with remote() as made:
-        line = [made.funds.spend()]
-        for _ in range(4):
-            line.append(made.funds.spend(cell_of(line[-1])))
-        await made.learn(*line)
-        await made.after(*reversed(line))
-        assert await made.funds.statuses(*line) == ["pending"] * 5
-        assert await made.orphan_count() == 0
-
-
-async def test_rpc_may_bring_the_parent() -> None:
-    async with remote() as made:
-        parent = made.funds.spend()
-        child = made.funds.spend(cell_of(parent))
-        await made.learn(parent)
-        await made.after(child)
-        await made.funds.submit(parent)
-        assert await made.settle() == [TransactionAccepted(parent.hash, None), TransactionAccepted(child.hash, PEER)]
-
-
-async def test_a_block_may_bring_the_parent() -> None:
-    async with remote() as made, funded(count=12) as miner:
-        parent = made.funds.spend()
-        child = made.funds.spend(cell_of(parent))
-        await miner.submit(parent)
-        await miner.dev.mine(4)
-        await made.learn(parent)
-        await made.after(child)
-        await submit_all(made.funds.dev, blocks_of(miner, made.funds.pool.pool.tip.number + 1))
-        assert made.funds.is_committed(parent)
-        assert await made.settle() == [TransactionAccepted(child.hash, PEER)]
-
-
-async def test_a_cell_dep_may_lack_too() -> None:
-    async with remote() as made:
-        parent = made.funds.spend()
-        reader = made.funds.spend(reads=[cell_of(parent)[0]])
-        await made.learn(parent)
-        assert await made.after(reader) == [ParentsMissing(reader.hash, PEER, [parent.hash])]
-        await made.after(parent)
-        assert await made.orphan_count() == 0
-
-
-async def test_a_spent_cell_and_one_that_never_was_make_no_orphan() -> None:
-    async with remote() as made:
-        spender = made.funds.spend()
-        late = made.funds.spend(made.funds.cells[-1])
-        rival = made.funds.spend(made.funds.cells.pop(), fee=2 * FEE)
-        await made.funds.submit(spender, rival)
-        await made.funds.dev.mine(4)
-        never = made.funds.spend((OutPoint(tx_hash=spender.hash, index=5), 10**11))
-        await made.settle()
-        for tx in (late, never):
-            (refused,) = await made.after(tx)
-            assert isinstance(refused, RemoteRefused)
-            assert isinstance(refused.reason, ResolveFailed)
-            assert isinstance(refused.reason.cause, UnknownOutPointError)
-        assert await made.orphan_count() == 0
-
-
-async def test_orphans_of_many_peers_do_not_push_each_other_out() -> None:
-    async with remote() as made:
-        spam = [made.funds.spend((OutPoint(tx_hash=bytes([each]) * 32, index=0), 10**11)) for each in range(1, 121)]
-        parent = made.funds.spend()
-        child = made.funds.spend(cell_of(parent))
-        await made.learn(parent)
-        await made.after(child, giver=OTHER)
-        told = await made.after(*spam)
-        assert reasons(told) == [Invalidated] * 21
-        assert {each.tx_hash for each in told if isinstance(each, RemoteRefused)} == {each.hash for each in spam[:21]}
-        assert await made.orphan_count() == 100
-        await made.after(parent)
-        assert await made.funds.status(child) == "pending"
 
 
 # --------------------------------------------------------------------- who is banned, who goes, who asks
@@ -493,36 +297,3 @@ async def test_what_leaves_the_pool_is_told() -> None:
         assert isinstance(refused, RemoteRefused)
         assert (refused.tx_hash, refused.giver) == (old.hash, None)
         assert accepted == TransactionAccepted(new.hash, PEER)
-
-
-# --------------------------------------------------------------------- at hand for compact blocks
-
-
-async def test_transactions_are_found_wherever_they_are() -> None:
-    async with remote() as made:
-        funds = made.funds
-        committed, replaced = funds.spend(), funds.spend(funds.cells[-1])
-        replacing = funds.spend(funds.cells.pop(), fee=10 * FEE)
-        await funds.submit(committed)
-        await funds.dev.mine(4)
-        await funds.submit(replaced, replacing)
-        cheap = funds.spend(fee=1)
-        orphan = funds.spend((OutPoint(tx_hash=b"o" * 32, index=0), 10**11))
-        await made.after(cheap, orphan)
-        everywhere = [committed, replaced, replacing, cheap, orphan]
-        found = made.access.by_short_ids([bytes(10), *(each.short_id for each in everywhere)])
-        assert found == {each.short_id: each for each in everywhere}
-        assert all(each.hash == Transaction.parse(each.raw).hash for each in found.values())
-        unknown = made.access.unknown_of([each.short_id for each in everywhere] * 2)
-        assert unknown == [committed.short_id, replaced.short_id, cheap.short_id]
-        assert [made.access.holds(each.hash) for each in everywhere] == [False, False, True, False, True]
-
-
-async def test_what_waits_or_is_verified_is_found_too() -> None:
-    async with held() as (made, worker):
-        txs = [made.funds.spend() for _ in range(4)]
-        made.submit(*txs)
-        await until_held(worker, 2)
-        assert set(made.access.by_short_ids([each.short_id for each in txs]).values()) == set(txs)
-        assert all(made.access.holds(each.hash) for each in txs)
-        await release_until(made, worker, 4)

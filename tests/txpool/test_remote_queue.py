@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ckb_node.txpool.orphans import ORPHAN_LIFE_S, OrphanTransactions
+from ckb_node.txpool.limits import ORPHAN_LIFE_S
+from ckb_node.txpool.orphans import OrphanTransactions
 from ckb_node.txpool.remote_queue import DEPARTED, RemoteQueue, RemoteTransaction
 from tests.support.builders.pool_entries import an_entry
 

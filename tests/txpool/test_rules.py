@@ -85,8 +85,8 @@ verify queue, count
 verify queue, bytes
     ± test_the_verify_queue_to_the_byte
 orphans
-    + test_remote: test_a_child_waits_for_its_parent
-    - test_remote: test_a_spent_cell_and_one_that_never_was_make_no_orphan
+    + test_orphans: test_a_child_waits_for_its_parent
+    - test_orphans: test_a_spent_cell_and_one_that_never_was_make_no_orphan
 orphans expire
     ± test_remote_queue: test_orphans_expire
 refusals after a restart
