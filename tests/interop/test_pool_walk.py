@@ -24,6 +24,7 @@ from ckb_node.jsonrpc_types.chain import block_json
 from ckb_node.specs import files_of
 from ckb_node.txpool.rejects import Reject
 from consensus.chainspec.spec import build_consensus, parse_spec
+from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.types.blockchain import Block, CellDep, CellInput, CellOutput, RawTransaction, Transaction
 from tests.interop.kit_chain import COUNTS, wait_until
 from tests.interop.kit_events import Heard, both_heard
@@ -156,9 +157,18 @@ class Walk:
             questions += [("get_transaction", [hexed(tx.hash)]), ("get_pool_tx_detail_info", [hexed(tx.hash)])]
         for method, params in questions:
             theirs, ours = (without_times(in_order(answer)) for answer in self.pair.both(method, *params))
+            if method == "get_block_template":
+                theirs["proposals"] = self.of_its_pool(theirs["proposals"])
             for each in differences(theirs, ours):
                 if not FREE.fullmatch(each.partition(":")[0]):
                     yield f"{method}{params}: {each}"
+
+    def of_its_pool(self, short_ids: Sequence[str]) -> list[str]:
+        """Those of its template that the reference's pool holds: when it refuses one for which others had to leave, it
+        makes no other template until the next one comes."""
+        pending = self.pair.reference.rpc.call("get_raw_tx_pool")["pending"]
+        held = {tx_hash[: 2 + 2 * SHORT_ID_SIZE] for tx_hash in pending}
+        return [each for each in short_ids if each in held]
 
     def assert_same(self) -> None:
         try:
