@@ -100,6 +100,7 @@ class BlockAssembler:
         """Of a block, left free for a longer lock in its cellbase."""
         self._work_id = 0
         self._settled = SettledMoves()
+        self._recent = RecentBlocks()
         self._was_refused = False
         self._building = asyncio.Lock()
         self._state: tuple[int, int] | None = None
@@ -113,6 +114,8 @@ class BlockAssembler:
             with self._chain.view() as view:
                 self.uncles.keep_only(lambda block_hash: view.header(block_hash) is not None)
             return
+        if not self._chain.is_taking_runs:
+            self._recent.note(change)
         for block in islice(change.detached, MAX_CANDIDATES):
             self.uncles.add(block)
             yield
@@ -220,7 +223,7 @@ class BlockAssembler:
         epoch = next_epoch_ext(consensus, parent, reader.tip_epoch(), reader)
         draft = draft_header(consensus, parent, epoch, reader)
         uncles = choose_uncles(consensus, inputs.uncles, epoch, reader)
-        cellbase = build_cellbase(consensus, parent, self._config, reader)
+        cellbase = build_cellbase(consensus, parent, self._config, self._recent.over(reader))
         base = Block(
             header=draft,
             uncles=uncles,

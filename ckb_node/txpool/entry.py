@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from ckb_node.txpool.links import Links
 from consensus.codec.layout import SHORT_ID_SIZE
@@ -36,8 +37,7 @@ def fee_rate(fee: int, tx_weight: int) -> int:
     return fee * 1000 // tx_weight if tx_weight else 0
 
 
-@dataclass(slots=True)
-class PackageTotals:
+class PackageTotals(Struct, gc=False):
     """Totals over a set of transactions. Fee in shannons, size in bytes."""
 
     count: int
@@ -65,62 +65,62 @@ class PackageTotals:
         return weight(self.size, self.cycles)
 
 
-class PoolEntry:
+class PoolEntry(Struct, eq=False, gc=False, kw_only=True):
     """One transaction. A full pool has hundreds of thousands of them: each keeps what cannot be computed, as bytes.
 
-    It keeps names of the cells that it uses, not the cells: their data would be kept as often as they are used.
+    It keeps names of the cells that it uses, not the cells: their data would be kept as often as they are used. The
+    garbage collector, which stops all threads, does not look at entries: none leads back to itself.
     """
 
-    __slots__ = (
-        "_ancestors",
-        "_descendants",
-        "arrived_ms",
-        "children",
-        "cycles",
-        "dep_keys",
-        "evict_place",
-        "fee",
-        "hash",
-        "header_deps",
-        "input_keys",
-        "needs_reverification",
-        "output_count",
-        "parents",
-        "raw",
-        "score_place",
-        "short_id",
-        "status",
-        "timestamp",
-    )
+    hash: bytes
+    short_id: bytes
+    raw: bytes
+    """Its own bytes: the view that came may hold a whole block in memory."""
+    input_keys: tuple[bytes, ...]
+    """36-byte out points of the cells that it spends."""
+    dep_keys: tuple[bytes, ...]
+    """36-byte out points of all cells that it reads: expanded deps and group cells."""
+    header_deps: tuple[bytes, ...]
+    output_count: int
+    fee: int
+    cycles: int
+    status: Status
+    timestamp: int
+    """When it came, ms, by the wall clock."""
+    arrived_ms: int
+    """The same by the monotonic clock."""
+    needs_reverification: bool = False
+    """Its scripts are to run anew, and no block may hold it before."""
+    parents: Links[bytes] = ()
+    """Short ids of what must be committed directly before it; the graph's, as are its children."""
+    children: Links[bytes] = ()
+    score_place: bytes = b""
+    """Where PoolIndex has it; empty while it is in none."""
+    evict_place: bytes = b""
+    _ancestors: PackageTotals | None = None
+    _descendants: PackageTotals | None = None
 
-    def __init__(
-        self, rtx: ResolvedTransaction, fee: int, cycles: int, status: Status, timestamp: int, arrived_ms: int = 0
-    ) -> None:
+    @classmethod
+    def of(
+        cls, rtx: ResolvedTransaction, fee: int, cycles: int, status: Status, timestamp: int, arrived_ms: int = 0
+    ) -> PoolEntry:
         """It came at `timestamp` (ms) by the wall clock, and at `arrived_ms` by the monotonic clock."""
         tx = rtx.transaction
-        self.hash = tx.hash
-        self.short_id = self.hash[:SHORT_ID_SIZE]
-        self.raw = tx.raw
-        """Its own bytes: the view that came may hold a whole block in memory."""
-        self.input_keys = tuple(cell.out_point for cell in rtx.inputs)
-        """36-byte out points of the cells that it spends."""
-        self.dep_keys = tuple(dict.fromkeys(cell.out_point for cell in (*rtx.cell_deps, *rtx.dep_groups)))
-        """36-byte out points of all cells that it reads: expanded deps and group cells."""
-        self.header_deps, self.output_count = _header_deps_and_outputs(tx)
-        self.fee = fee
-        self.cycles = cycles
-        self.status = status
-        self.needs_reverification = False
-        """Its scripts are to run anew, and no block may hold it before."""
-        self.timestamp = timestamp
-        self.arrived_ms = arrived_ms
-        self.parents: Links[bytes] = ()
-        """Short ids of what must be committed directly before it; the graph's, as are its children."""
-        self.children: Links[bytes] = ()
-        self.score_place = self.evict_place = b""
-        """Where PoolIndex has it; empty while it is in none."""
-        self._ancestors: PackageTotals | None = None
-        self._descendants: PackageTotals | None = None
+        header_deps, output_count = _header_deps_and_outputs(tx)
+        return cls(
+            hash=tx.hash,
+            short_id=tx.hash[:SHORT_ID_SIZE],
+            raw=tx.raw,
+            input_keys=tuple(cell.out_point for cell in rtx.inputs),
+            dep_keys=tuple(dict.fromkeys(cell.out_point for cell in (*rtx.cell_deps, *rtx.dep_groups))),
+            header_deps=header_deps,
+            output_count=output_count,
+            fee=fee,
+            cycles=cycles,
+            status=status,
+            timestamp=timestamp,
+            arrived_ms=arrived_ms,
+        )
 
     @property
     def tx(self) -> Transaction:

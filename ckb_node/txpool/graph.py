@@ -291,10 +291,12 @@ class PoolGraph:
         self._orders.rank_by_score(entry)
         self._orders.rank_by_eviction(entry)
 
-    def set_status(self, entry: PoolEntry, status: Status) -> None:
-        """Move an entry on in the two-step commit, or back."""
-        entry.status = status
-        self._orders.move(entry)
+    def set_statuses(self, statuses: Mapping[bytes, Status]) -> None:
+        """Move entries, by short id, on in the two-step commit, or back."""
+        entries = [self.entries[short_id] for short_id in statuses]
+        for entry in entries:
+            entry.status = statuses[entry.short_id]
+        self._orders.move(entries)
 
     def set_cycles(self, entry: PoolEntry, cycles: int) -> None:
         """An entry's scripts took other cycles than before; all sums that count it follow."""

@@ -5,7 +5,7 @@ Synchronous and single-threaded (the event loop owns it); scripts run elsewhere,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckb_node.runtime.clock import monotonic_ms
@@ -125,15 +125,19 @@ class TxPool:
         self._usual = UsualRules(self.consensus, reader, self.env(Status.PENDING).epoch)
         self.vm_version = type_script_vm_version(self.consensus, self.env(Status.PENDING).epoch_without_proposal_window)
         before, self.proposals = self.proposals, self._proposal_reader.table(reader)
+        statuses = dict[bytes, Status]()
         for short_id in self.proposals.changed_since(before):
             entry = self.graph.entries.get(short_id)
             if entry is not None and (is_next or self.is_off_chain(entry.hash)):
-                self._set_status(entry, self.proposals.status(short_id))
+                statuses[short_id] = self.proposals.status(short_id)
+        self._set_statuses(statuses)
 
-    def _set_status(self, entry: PoolEntry, status: Status) -> None:
-        is_news = status is Status.PROPOSED and entry.status is not Status.PROPOSED
-        self.graph.set_status(entry, status)
-        if is_news:
+    def _set_statuses(self, statuses: Mapping[bytes, Status]) -> None:
+        proposed = (short_id for short_id, status in statuses.items() if status is Status.PROPOSED)
+        entries = [self.graph.entries[short_id] for short_id in proposed]
+        news = [entry for entry in entries if entry.status is not Status.PROPOSED]
+        self.graph.set_statuses(statuses)
+        for entry in news:
             self._events.publish(TransactionProposed(entry))
 
     def proposed_at(self, short_id: bytes) -> list[int]:
@@ -262,7 +266,7 @@ class TxPool:
                 verify_time_relative(self.consensus, checked.rtx, self.env(checked.status), self.reader)
             except CkbError as error:
                 raise VerificationFailed(error) from error
-        entry = PoolEntry(checked.rtx, checked.fee, cycles, checked.status, self.now_ms(), self._age_ms())
+        entry = PoolEntry.of(checked.rtx, checked.fee, cycles, checked.status, self.now_ms(), self._age_ms())
         conflicts = self._conflicts_to_replace(entry)
         self._verify_reads_are_unspent(checked.rtx, conflicts)
         self._insert(entry, conflicts)

@@ -73,17 +73,25 @@ class PoolIndex:
         self._by_eviction.add(place)
         entry.evict_place = place
 
-    def move(self, entry: PoolEntry) -> None:
-        """To be called when nothing but the entry's status has changed: a tip does that to thousands."""
-        old, number = entry.score_place, bytes((_NUMBERS[entry.status],))
-        place, evict_place = old[:-1] + number, number + entry.evict_place[1:]
-        if place == old:
-            return
-        self._by_score[_STATUSES[old[-1]]].remove(old)
-        self._by_score[entry.status].add(place)
-        self._by_eviction.remove(entry.evict_place)
-        self._by_eviction.add(evict_place)
-        entry.score_place, entry.evict_place = place, evict_place
+    def move(self, entries: Sequence[PoolEntry]) -> None:
+        """To be called when nothing but the statuses of these entries has changed: a tip does that to thousands."""
+        gone: dict[Status, list[bytes]] = {status: [] for status in _STATUSES}
+        come: dict[Status, list[bytes]] = {status: [] for status in _STATUSES}
+        moved = list[PoolEntry]()
+        for entry in entries:
+            old, number = entry.score_place, _NUMBERS[entry.status]
+            if old[-1] != number:
+                moved.append(entry)
+                gone[_STATUSES[old[-1]]].append(old)
+                entry.score_place = old[:-1] + bytes((number,))
+                come[entry.status].append(entry.score_place)
+        for status in _STATUSES:
+            self._by_score[status].remove_all(gone[status])
+            self._by_score[status].add_all(come[status])
+        self._by_eviction.remove_all([entry.evict_place for entry in moved])
+        for entry in moved:
+            entry.evict_place = entry.score_place[-1:] + entry.evict_place[1:]
+        self._by_eviction.add_all([entry.evict_place for entry in moved])
 
     def forget(self, entry: PoolEntry) -> None:
         """The entry has left."""

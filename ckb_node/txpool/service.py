@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
@@ -17,6 +18,7 @@ from ckb_node.runtime.tasks import Run
 from ckb_node.txpool import views
 from ckb_node.txpool.answers import PoolAnswers
 from ckb_node.txpool.at_hand import TransactionsAtHand
+from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.events import TransactionAccepted
 from ckb_node.txpool.explain import Explainer
 from ckb_node.txpool.fee_estimate import FeeEstimates
@@ -36,6 +38,7 @@ from ckb_node.verification.scripts import ScriptService
 from consensus.types.blockchain import Transaction
 
 log = structlog.get_logger("txpool")
+_LEVELS = logging.getLogger("txpool")
 
 
 class PoolService(PoolAnswers):
@@ -150,7 +153,7 @@ class PoolService(PoolAnswers):
         if declared is not None and declared != cycles:
             raise DeclaredWrongCycles(declared, cycles)
         entry = self.pool.admit(checked, cycles)
-        log.debug("transaction accepted", hash=bytes_text(entry.hash), cycles=cycles, fee=entry.fee, size=entry.size)
+        _log_accepted(entry)
         self.returning.add(self.pool.take_released_conflicts())
 
     async def test_accept(self, transaction: Transaction) -> views.Accepted:
@@ -212,3 +215,10 @@ class PoolService(PoolAnswers):
         reason = Invalidated("removed by request")
         self._verify_queue.withdraw_all(reason)
         self.remote.clear_waiting(reason)
+
+
+def _log_accepted(entry: PoolEntry) -> None:
+    """A tenth of what `admit` takes if structlog has to find out that nobody wants to know."""
+    if _LEVELS.isEnabledFor(logging.DEBUG):
+        sizes = {"cycles": entry.cycles, "fee": entry.fee, "size": entry.size}
+        log.debug("transaction accepted", hash=bytes_text(entry.hash), **sizes)

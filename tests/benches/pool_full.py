@@ -75,7 +75,7 @@ async def _full_pool(report: Report, pool_bytes: int) -> AsyncIterator[DevChain]
         before = resident()
         for _ in range(PROPOSED):
             checked = pool.check(funds.spend())
-            pool.graph.add(PoolEntry(checked.rtx, FEE, CYCLES, Status.PROPOSED, 1))
+            pool.graph.add(PoolEntry.of(checked.rtx, FEE, CYCLES, Status.PROPOSED, 1))
         for serial in count():
             if pool.graph.total_size >= pool_bytes:
                 break

@@ -39,7 +39,7 @@ def entry_of(serial: int, spends: list[bytes], outputs: int) -> PoolEntry:
     rtx = ResolvedTransaction(
         tx, [cell(each) for each in spends], [cell(bytes(each)) for each in MEMBERS], [cell(GROUP)]
     )
-    return PoolEntry(
+    return PoolEntry.of(
         rtx, 1000 + serial * 7919 % 100_000, 1_700_000 + serial % 1000, Status.PENDING, 1_700_000_000_000 + serial
     )
 

@@ -232,7 +232,7 @@ async def _lose_a_race(dev: DevChain, rng: random.Random) -> None:
 def entry_of(tx: Transaction, funds: Funds) -> PoolEntry:
     """As if the pool held it, whatever the rules say."""
     rtx = resolve_transaction(tx, _AnyCells(funds), funds.dev.chain.view(), ())
-    return PoolEntry(rtx, FEE, 1, Status.PROPOSED, 0)
+    return PoolEntry.of(rtx, FEE, 1, Status.PROPOSED, 0)
 
 
 class _AnyCells:

@@ -23,9 +23,11 @@ async def test_templates_are_the_same_with_and_without(monkeypatch: pytest.Monke
             if funds.cells:
                 await funds.submit(funds.spend())
             await funds.dev.mine()
-            plain = await assembler.empty_template()
+            own = await assembler.empty_template()
+            assembler._recent = RecentBlocks()
             quick = await assembler.empty_template(signal.recent)
-            assert replace(quick, current_time=0, work_id=0) == replace(plain, current_time=0, work_id=0)
+            plain = replace(await assembler.empty_template(), current_time=0, work_id=0)
+            assert [replace(each, current_time=0, work_id=0) for each in (own, quick)] == [plain, plain]
         read: list[bytes] = []
         block = ChainView.block
 
@@ -58,6 +60,14 @@ async def test_how_far_back_they_reach() -> None:
 def replace_parent(header: Header) -> Header:
     """Another block on the same height."""
     return header.with_fields(parent_hash=bytes(32))
+
+
+async def test_the_full_template_does_not_read_them_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with funded() as funds:
+        await funds.submit(*(funds.spend() for _ in range(4)))
+        await funds.dev.mine(funds.dev.consensus.finalization_delay + 3)
+        monkeypatch.setattr(ChainView, "block", lambda *_: pytest.fail("a block is read"))
+        assert (await funds.dev.assembler.block_template()).transactions == []
 
 
 async def test_only_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,12 +302,16 @@ class Walk:
             case "Resolve":
                 was_taken = any(self._taken.get(key, tx.tx.hash) != tx.tx.hash for key in (*tx.inputs, *tx.deps))
                 return was_taken or not judge.is_available(tx)
-            case "RBFRejected" | "Invalidated" if self._winners & self._left.keys():
-                return True  # the one that it gave way to had to leave too
+            case "RBFRejected" | "Invalidated" if any(map(self._has_left, self._winners)):
+                return True
             case "RBFRejected":  # or stood, by its cells or those that it spends, on one that was replaced
                 return any(not judge.is_available(each) for each in self.world.ancestry(tx, self._left))
             case _:
                 return judge.verdict(tx) != ""
+
+    def _has_left(self, tx_hash: bytes) -> bool:
+        """One that others gave way to had to leave too, perhaps as soon as it had come: the pool was full."""
+        return tx_hash in self._left or not self._holds(tx_hash)
 
     def _check_orphans(self, plain: PlainPool) -> None:
         for orphan in self.world.node.dev.pool.remote.orphans._orphans.values():

@@ -99,6 +99,17 @@ async def test_cannot_read_what_it_replaces() -> None:
             await assert_rejected(funds, funds.spend(cell, reads=[read[0]], fee=RICH), text)
 
 
+async def test_reads_no_cell_that_a_third_one_spends() -> None:
+    """Who replaces nothing may not either."""
+    async with funded() as funds:
+        read, taken = funds.cells.pop(), funds.cells.pop()
+        spender, rival = funds.spend(read), funds.spend(taken)
+        await funds.submit(spender, rival)
+        refused = await funds.refusal(funds.spend(taken, reads=[read[0]], fee=RICH))
+        assert isinstance(refused, ResolveFailed)
+        assert await funds.statuses(spender, rival) == ["pending"] * 2
+
+
 async def test_replaces_several_and_proposed_ones() -> None:
     async with funded() as funds:
         cells = [funds.cells.pop() for _ in range(2)]

@@ -145,9 +145,9 @@ def test_cycles_count_as_size() -> None:
 def test_nothing_is_taken_before_its_parents_are_proposed() -> None:
     graph = PoolGraph(1000)
     first, second, third = a_chain(graph, [1, 1, 90_000], status=PROPOSED)
-    graph.set_status(second, Status.GAP)
+    graph.set_statuses({second.short_id: Status.GAP})
     assert select(graph) == [first]
-    graph.set_status(second, PROPOSED)
+    graph.set_statuses({second.short_id: PROPOSED})
     assert select(graph) == [first, second, third]
 
 

@@ -15,6 +15,7 @@ from ckb_node.txpool.sorted_keys import SortedKeys
 @pytest.fixture(autouse=True)
 def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "BUCKET_SIZE", 4)
+    monkeypatch.setattr(ranking, "FEW", 2)
 
 
 @given(st.lists(st.integers(0, 60)))
@@ -36,6 +37,33 @@ def test_equals_a_sorted_list(numbers: list[int]) -> None:
         assert len(ranks) == len(model)
         for place in range(-1, 62):
             assert ranks.count_above((place,)) == sum(each > (place,) for each in model)
+
+
+@given(st.lists(st.sets(st.integers(0, 200))))
+def test_many_at_once_equal_a_sorted_list(changes: list[set[int]]) -> None:
+    """Of each set those come in that are not there, and the others go."""
+    ranks: SortedKeys[tuple[int]] = SortedKeys()
+    model: set[tuple[int]] = set()
+    for numbers in changes:
+        keys = {(number,) for number in numbers}
+        gone, come = keys & model, keys - model
+        ranks.remove_all(gone)
+        ranks.add_all(come)
+        model ^= keys
+        assert list(ranks) == sorted(model)
+        assert len(ranks) == len(model)
+        assert [ranks.count_above(key) for key in sorted(model)] == [*range(len(model))][::-1]
+        ranks.add((201,))
+        ranks.remove((201,))
+
+
+@pytest.mark.parametrize("count", [1, 30])
+@pytest.mark.parametrize("there", [0, 40])
+def test_of_many_one_that_is_not_there(count: int, there: int) -> None:
+    ranks: SortedKeys[tuple[int]] = SortedKeys()
+    ranks.add_all([(2 * number,) for number in range(there)])
+    with pytest.raises(KeyError):
+        ranks.remove_all([*((2 * number,) for number in range(min(count, there))), (3,)])
 
 
 def test_what_is_there_now_is_walked_whatever_changes() -> None:

@@ -62,7 +62,7 @@ def an_entry(
     )
     tx = Transaction(body=body, witnesses=[bytes(padding)] if padding else [])
     rtx = ResolvedTransaction(tx, [cell_meta(each) for each in inputs], [cell_meta(each) for each in reads], [])
-    return PoolEntry(rtx, fee, cycles, status, serial if timestamp is None else timestamp)
+    return PoolEntry.of(rtx, fee, cycles, status, serial if timestamp is None else timestamp)
 
 
 def a_chain(graph: PoolGraph, fees: Sequence[int], **kwargs: object) -> list[PoolEntry]:
