@@ -118,6 +118,20 @@ def test_a_peer_is_not_told_of_more_than_it_lets_pass() -> None:
 # --------------------------------------------------------------------- hashes received
 
 
+def test_who_announces_is_asked_at_once_but_not_with_each_message() -> None:
+    relays = Relays()
+    peer, hashes = relays.peer(), some_hashes(1000)
+    for each in hashes:
+        relays.announce(peer, each)
+        if each == hashes[0]:
+            assert relays.asked(peer) == [each]
+        relays.clock.advance(0.001)
+    relays.clock.advance(0.1)
+    messages = taken(peer, GetRelayTransactions)
+    assert [each for message in messages for each in message.tx_hashes] == hashes[1:]
+    assert 15 <= len(messages) <= 21, "peers drop more than 30 a second"
+
+
 def test_the_first_announcer_is_asked_then_the_next() -> None:
     relays = Relays()
     first, second, tx = relays.peer(), relays.peer(), a_transaction(1)
