@@ -26,6 +26,9 @@ class Status(Enum):
     GAP = "gap"
     PROPOSED = "proposed"
 
+    __hash__ = object.__hash__
+    """Of enumerations it is written in Python, and a tip moves thousands of entries."""
+
 
 def weight(size: int, cycles: int) -> int:
     """Virtual size of a transaction: the larger of its bytes and what its cycles take of a block."""

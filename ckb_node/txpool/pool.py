@@ -133,12 +133,13 @@ class TxPool:
         self._set_statuses(statuses)
 
     def _set_statuses(self, statuses: Mapping[bytes, Status]) -> None:
-        proposed = (short_id for short_id, status in statuses.items() if status is Status.PROPOSED)
+        proposed = [short_id for short_id, status in statuses.items() if status is Status.PROPOSED]
         entries = [self.graph.entries[short_id] for short_id in proposed]
         news = [entry for entry in entries if entry.status is not Status.PROPOSED]
         self.graph.set_statuses(statuses)
-        for entry in news:
-            self._events.publish(TransactionProposed(entry))
+        if self._events.has_listeners(TransactionProposed):
+            for entry in news:
+                self._events.publish(TransactionProposed(entry))
 
     def proposed_at(self, short_id: bytes) -> list[int]:
         """Heights of the blocks of the window that propose it."""

@@ -19,6 +19,7 @@ _U32_MAX = (1 << 32) - 1
 _STATUSES = (Status.PENDING, Status.GAP, Status.PROPOSED)
 """In the order of eviction; places name them by number."""
 _NUMBERS = {status: number for number, status in enumerate(_STATUSES)}
+_ENDS = [bytes((number,)) for number in range(len(_STATUSES))]
 
 _SCORE_PLACE = Struct(f">QQI{SHORT_ID_SIZE}sB")
 """Rate (high and low half), weight, short id, status. Rates of all statuses compare."""
@@ -75,19 +76,19 @@ class PoolIndex:
 
     def move(self, entries: Sequence[PoolEntry]) -> None:
         """To be called when nothing but the statuses of these entries has changed: a tip does that to thousands."""
-        gone: dict[Status, list[bytes]] = {status: [] for status in _STATUSES}
-        come: dict[Status, list[bytes]] = {status: [] for status in _STATUSES}
         moved = list[PoolEntry]()
+        gone: list[list[bytes]] = [[] for _ in _STATUSES]
+        come: list[list[bytes]] = [[] for _ in _STATUSES]
         for entry in entries:
             old, number = entry.score_place, _NUMBERS[entry.status]
             if old[-1] != number:
                 moved.append(entry)
-                gone[_STATUSES[old[-1]]].append(old)
-                entry.score_place = old[:-1] + bytes((number,))
-                come[entry.status].append(entry.score_place)
-        for status in _STATUSES:
-            self._by_score[status].remove_all(gone[status])
-            self._by_score[status].add_all(come[status])
+                gone[old[-1]].append(old)
+                entry.score_place = old[:-1] + _ENDS[number]
+                come[number].append(entry.score_place)
+        for status, those, these in zip(_STATUSES, gone, come, strict=True):
+            self._by_score[status].remove_all(those)
+            self._by_score[status].add_all(these)
         self._by_eviction.remove_all([entry.evict_place for entry in moved])
         for entry in moved:
             entry.evict_place = entry.score_place[-1:] + entry.evict_place[1:]
