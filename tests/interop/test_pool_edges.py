@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,11 @@ from consensus.types.blockchain import (
     Transaction,
     UncleBlock,
 )
-from tests.interop import test_pool_walk as walks
 from tests.interop.kit_dao import SINCE_EPOCH, dao_dep, dao_script
 from tests.interop.kit_json import hexed
+from tests.interop.kit_pools import Walk, walking
 from tests.support.builders.wallet import ALICE_KEY, BOB_KEY, Wallet, sighash_dep
 from tests.support.chains.funded_pool import Cell, cell_of
-from tests.support.nodes.reference import spec_text
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -47,7 +45,7 @@ WINDOW = 12
 class Edges:
     """Both nodes, the maker of blocks, and what a scene has sent so far."""
 
-    def __init__(self, walk: walks.Walk) -> None:
+    def __init__(self, walk: Walk) -> None:
         self.walk, self.maker, self.consensus = walk, walk.maker, walk.maker.consensus
         self._fees = 10_000
 
@@ -422,13 +420,10 @@ SCENES: Sequence[Callable[[Edges], Awaitable[None]]] = (
 )  # fmt: skip
 
 
-async def test_edges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_edges(tmp_path: Path) -> None:
     """One pair of nodes for all of them; each begins with empty pools, and no proposal counts any more."""
-    monkeypatch.setattr(walks, "spec_text", partial(spec_text, cellbase_maturity=MATURITY))
-    monkeypatch.setattr(walks, "CELLS_OF_ALICE", 140)
-    monkeypatch.setattr(walks, "VALUE", 40_000 * 100_000_000)
     failed = list[str]()
-    async with walks.walking(tmp_path, "edges") as walk:
+    async with walking(tmp_path, "edges", cells=140, params={"cellbase_maturity": MATURITY}) as walk:
         for scene in SCENES:
             walk.sent.clear()
             try:

@@ -150,7 +150,7 @@ class TransactionRelay:
             self._rounds.later(self._ask)
 
     def _ask(self) -> None:
-        if self._is_downloading():
+        if self._is_downloading() or not self._timers:  # it has ended
             return
         self._asked_at = self._scheduler.now()
         for session, tx_hashes in self._wanted.ask(self._scheduler.now(), self._room_of).items():
