@@ -84,7 +84,7 @@ class SortedKeys(Generic[Key]):
             del self._buckets[at], self._highest[at]
 
     def remove_all(self, keys: Collection[Key]) -> None:
-        """Take many out, each of which is there: a third of the time. KeyError when one is not there."""
+        """Take many out; KeyError when one is not there."""
         for at, group in self._by_bucket(keys):
             if len(group) <= FEW:
                 for key in group:
