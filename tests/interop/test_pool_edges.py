@@ -1,6 +1,6 @@
 """Scenes at the edges of the pool's rules, given to both pools: the same answers, entries and templates.
 
-Where the two differ on purpose, and why, is in docs/decisions/0065-where-the-pool-is-not-the-references.md.
+Where the two differ on purpose, and why, is in docs/decisions/0066-where-the-pool-is-not-the-references.md.
 """
 
 from __future__ import annotations
