@@ -37,6 +37,8 @@ class Phase(Enum):
 
 PATIENCE: Final = {Phase.NO_PEERS: 60.0, Phase.HEADERS: 60.0, Phase.BLOCKS: 120.0, Phase.TIP: 1800.0}
 """Seconds without any progress after which the node is said to stand."""
+PAUSE: Final = 10.0
+"""Seconds without a header or block after which it is told what the node waits for, though that is no fault yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class SyncFigures:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The node stands: in which phase, for how many seconds, since when (ms since 1970), and what it waits for."""
+    """Nothing goes on: for how many seconds, since when (ms since 1970), and what it waits for."""
 
     seconds: float
     since_ms: int
@@ -85,6 +87,8 @@ class Progress:
     fraction: float | None
     seconds_left: float | None
     tip_age_s: float
+    pause: Stall | None
+    """Nothing has come for a moment. After long it is the stall as well."""
     stall: Stall | None
 
     @property
@@ -116,7 +120,8 @@ class SyncProgress:
         phase = _phase_of(figures, wall_ms, expects_blocks=self._expects_blocks)
         self._measure(figures, now, phase)
         about, has_all_headers = self._about(figures, wall_ms)
-        stall = self._stall(figures, phase, now, wall_ms)
+        pause = self._pause(figures, phase, now, wall_ms)
+        stall = pause if pause is not None and pause.seconds >= PATIENCE[phase] else None
         self.last = Progress(
             phase=phase,
             figures=figures,
@@ -126,6 +131,7 @@ class SyncProgress:
             fraction=self._fraction(figures, phase, about, wall_ms),
             seconds_left=None if stall else self._left(figures, phase, about, wall_ms, has_all_headers=has_all_headers),
             tip_age_s=max(0, wall_ms - figures.tip.header.timestamp) / 1000,
+            pause=pause,
             stall=stall,
         )
         return self.last
@@ -205,13 +211,13 @@ class SyncProgress:
 
     # ------------------------------------------------------------ standing still
 
-    def _stall(self, figures: SyncFigures, phase: Phase, now: float, wall_ms: int) -> Stall | None:
+    def _pause(self, figures: SyncFigures, phase: Phase, now: float, wall_ms: int) -> Stall | None:
         if phase is Phase.NO_PEERS and not self._expects_peers:
             return None
         if phase is Phase.TIP and not self._expects_blocks:
             return None
         seconds = now - (self._lonely_at if phase is Phase.NO_PEERS else self._moved_at)
-        if seconds < PATIENCE[phase]:
+        if seconds < (PAUSE if phase in (Phase.HEADERS, Phase.BLOCKS) else PATIENCE[phase]):
             return None
         return Stall(seconds, wall_ms - round(seconds * 1000), _reason(figures, phase))
 

@@ -62,6 +62,8 @@ def log_fields(progress: Progress) -> dict[str, object]:
     if progress.stall is not None:
         fields |= {"phase": progress.phase.value, "stalled_for": shown_age(progress.stall.seconds)}
         fields["waits_for"] = progress.stall.reason
+    elif progress.pause is not None:
+        fields |= {"nothing_for": shown_age(progress.pause.seconds), "waits_for": progress.pause.reason}
     return fields
 
 
@@ -72,6 +74,8 @@ def progress_line(progress: Progress) -> str:
         return text
     if progress.stall is not None:
         text += f"; stalled for {shown_age(progress.stall.seconds)}: {progress.stall.reason}"
+    elif progress.pause is not None:
+        text += f"; nothing for {shown_age(progress.pause.seconds)}: {progress.pause.reason}"
     return f"{text}; {_peers(progress.figures.peers)}"
 
 

@@ -76,6 +76,17 @@ def test_no_peers() -> None:
     assert "why" not in fields
 
 
+def test_a_pause() -> None:
+    """Rates are of the last minute, so a silent peer does not show in them at once."""
+    waits = figures(tip=5, blocks_wait="block 6")
+    line, event, fields = told(figures(tip=4), *[waits] * 3)
+    assert line.endswith("; nothing for 20 s: block 6; 8 peers")
+    assert (event, fields["nothing_for"], fields["waits_for"]) == ("downloading blocks", "20 s", "block 6")
+    line, _, fields = told(figures(tip=4), waits)
+    assert "nothing for" not in line
+    assert "waits_for" not in fields
+
+
 def test_a_stall() -> None:
     line, event, fields = told(*[figures(tip=5, blocks_wait="block 6")] * 20)
     assert line.endswith("stalled for 4 min: block 6; 8 peers")
