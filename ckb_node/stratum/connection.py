@@ -61,6 +61,8 @@ class MinerConnection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a listening socket gives
         transport.set_write_buffer_limits(high=UNSENT_BYTES)
         self._transport = transport
+        if self.has_ended:  # while it waited for its handshake
+            transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint

@@ -148,8 +148,8 @@ class Home:
     def dialled(self, layer: Layer, address: Libp2pAddress, reason: str | None) -> None:
         """A dial is over."""
         now, is_connected = layer.scheduler.now(), reason is None
+        self.book.ended(address, now, is_connected=is_connected)  # it may have become a configured one meanwhile
         if not self._dialler.knows(address):
-            self.book.ended(address, now, is_connected=is_connected)
             return
         self._dialler.ended(address, now, is_connected=is_connected)
         if reason is not None:

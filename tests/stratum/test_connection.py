@@ -150,6 +150,14 @@ async def test_a_miner_that_is_dropped_and_does_not_read_is_gone_soon(monkeypatc
     assert half.keeper.left == 1
 
 
+async def test_who_was_dropped_before_its_handshake_gets_no_connection() -> None:
+    keeper, transport = Keeper(), FakeTransport()
+    connection = MinerConnection(Bench(easy_job()).desk, "127.0.0.1", keeper)
+    connection.drop("no login")
+    connection.connection_made(transport)
+    assert (keeper.left, transport.ended) == (1, "aborted")
+
+
 async def test_who_has_left_too_much_unread_is_cut_off() -> None:
     half = Half()
     half.transport.unsent = UNSENT_BYTES + 1

@@ -18,6 +18,7 @@ from tests.support.network.clock import FakeScheduler
 
 OWN, OTHER = Identity(bytes(31) + b"\1"), Identity(bytes(31) + b"\2")
 PEER = parse_address(f"/ip4/192.0.2.1/tcp/8117/p2p/{libp2p_id_text(OTHER.public_key)}")
+TOLD = parse_address(f"/ip4/192.0.2.2/tcp/8117/p2p/{libp2p_id_text(Identity(bytes(31) + bytes([3])).public_key)}")
 PLACE = "/ip4/127.0.0.1/tcp/8117"
 
 
@@ -89,6 +90,19 @@ def test_it_greets_and_dials_whom_it_knows_when_the_process_listens() -> None:
         case.hear(ipc.DialEnded(1, "no"))
         is_dialling.append(case.bridge.is_dialling)
     assert is_dialling == [True, False, False]
+
+
+def test_who_becomes_a_configured_peer_during_a_dial_takes_no_place_for_ever() -> None:
+    """Its dial was begun for the book."""
+    case = Case()
+    case.home.book.add(TOLD, "")
+    case.told()
+    case.bridge.dial()
+    (dial,) = case.told()
+    assert (dial.address, case.home.book.dialled) == (TOLD.text, 1)
+    case.home.add(TOLD)
+    case.hear(ipc.DialEnded(dial.ticket, None))
+    assert case.home.book.dialled == 0
 
 
 def test_a_process_with_another_key_is_broken() -> None:
