@@ -31,7 +31,7 @@ LOOK_SECONDS: Final = 1.0
 LOOKS: Final = 10
 """A suspect has so many seconds to show its main chain; those in which this process stood still do not count."""
 MAX_SUSPECTS: Final = 512
-"""Peers with blocks; the first ones go free."""
+"""Peers with invalid branches; the first ones go free."""
 
 
 class _Verdict(Enum):
@@ -71,15 +71,16 @@ class Suspects:
         self._scheduler: Final = scheduler
         self._ask_headers: Final = ask_headers
         self._suspects: Final[BoundedMap[tuple[int, bytes], _Suspect]] = BoundedMap(max_count=MAX_SUSPECTS)
+        """By session and root."""
         self._timer: Timer | None = None
 
     def __len__(self) -> int:
-        """Accusations that wait for what a peer shows."""
+        """Peers that have to show something, once for each invalid branch of which they told."""
         return len(self._suspects)
 
     def accuse(self, peer: Peer, header: Header, detail: str) -> None:
         """The peer has told of a block that breaks a rule: its own doing, not ours."""
-        key, detail = (peer.session_id, header.hash), f"0x{header.hash.hex()}: {detail}"
+        detail = f"0x{header.hash.hex()}: {detail}"
         with self._chain.view() as view:
             bad = _find_bad(view, header)
             verdict = _Verdict.GUILTY if bad is None else self._judge(peer, bad, view)
@@ -87,10 +88,19 @@ class Suspects:
                 verdict = _Verdict.MAY_BE_HONEST
         if bad is None or verdict is not _Verdict.UNKNOWN:
             _settle(peer, verdict, detail)
-        elif key not in self._suspects:
+        else:
+            self._suspect(peer, bad, detail)
+
+    def _suspect(self, peer: Peer, bad: _Bad, detail: str) -> None:
+        """Once for each root: blocks on it, whose targets nobody has checked, cost their teller nothing."""
+        key = peer.session_id, bad.root
+        known = self._suspects.get(key)
+        if known is None:
             self._suspects.put(key, _Suspect(peer, bad, detail))
             self._ask(peer)
             self._wait()
+        elif bad.work > known.bad.work:
+            known.bad = bad
 
     def stop(self) -> None:
         """The network ends."""

@@ -141,6 +141,31 @@ def test_one_who_shows_less() -> None:
     assert ban_of(peer) == "401"
 
 
+def test_many_blocks_on_one_invalid_one_are_one_accusation() -> None:
+    """Their proof of work is for targets that nobody has checked, so they cost nothing: others stay suspects."""
+    bad = bad_sibling()
+    case = case_that_knows(bad)
+    peer = case.peer(1)
+    case.say(peer, compact(bad))
+    child = child_of(bad)
+    for nonce in range(3):
+        case.say(peer, compact(child.replace(header=child.header.with_fields(nonce=nonce))))
+    assert len(case.suspects) == 1
+    case.let_suspects_show_their_chain()
+    assert ban_of(peer) == "401"
+
+
+def test_of_an_invalid_branch_the_block_with_the_most_work_counts() -> None:
+    bad = bad_sibling()
+    case = case_that_knows(bad)
+    peer = case.peer(1)
+    case.say(peer, compact(bad))
+    case.say(peer, compact(child_of(bad)))
+    show(case, peer, [story().block])  # as much as the first has
+    case.let_suspects_show_their_chain()
+    assert ban_of(peer) == "401"
+
+
 def test_a_later_block_of_others_excuses_nobody() -> None:
     case, bad = Case(story().transfers), bad_sibling()
     peer = case.peer(1)
