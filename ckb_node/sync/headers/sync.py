@@ -178,7 +178,7 @@ class HeaderSync:
         asked = self._asked.get(peer.session_id)
         if asked is None:
             return
-        if asked.asked_at is not None:
+        if asked.asked_at is not None or asked.unjudged:
             asked.is_to_be_asked = True
         elif not self._ask_from(asked, self._better()):
             asked.be_ready_by(self._scheduler.now() + NEWS_SECONDS)
@@ -301,6 +301,7 @@ class HeaderSync:
             asked.is_to_be_asked = False
             if self._ask_from(asked, self._better()):
                 return
+            asked.be_ready_by(self._scheduler.now() + NEWS_SECONDS)
         peer = asked.peer
         best = self._chain.best_header()
         if peer.best_known is None or peer.best_known.total_difficulty <= best.total_difficulty:

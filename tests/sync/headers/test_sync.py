@@ -215,6 +215,28 @@ def test_who_tells_of_more_right_after_it_has_answered_is_asked_again_soon() -> 
     assert case.chain.best_header().header == later[-1]
 
 
+@pytest.mark.parametrize("is_judging", [False, True])
+def test_who_tells_of_more_on_a_lighter_branch_is_asked_again_soon(is_judging: bool) -> None:
+    """Its answer leaves the best header as it is, so that the same is to be asked again."""
+    case, side = synced(), branch(RECENT[-4], 6, salt=1)
+    peer = case.connect(1)
+    assert len(questions(peer)) == 1
+    if not is_judging:
+        case.sync.ask(peer)
+    case.chain.is_paused = is_judging
+    case.send(peer, side[:1])
+    if is_judging:
+        case.sync.ask(peer)
+        case.chain.is_paused = False
+        case.chain.work()
+        case.settle()
+    assert case.chain.best_header().header == RECENT[-1]
+    case.scheduler.advance(2 * TICK_SECONDS)
+    assert len(questions(peer)) == 1
+    case.send(peer, side)
+    assert case.chain.best_header().header == side[-1]
+
+
 # --- answers that cost something ---
 
 
