@@ -45,7 +45,8 @@ class _Judged:
     """A message that waits for its verdict."""
 
     def __init__(self) -> None:
-        self.is_good = False
+        self.is_good = self.is_own = False
+        """Of its forwarder's; the node wants to tell the same itself."""
         self.is_judged: Final = trio.Event()
 
 
@@ -76,7 +77,10 @@ class Topics:
         )
         self._numbers: Final = {name: topic for topic, name in topics.items()}
         self._judged: Final = dict[int, _Judged]()
-        self._seen: Final = OrderedDict[bytes, None]()
+        self._open: Final = dict[bytes, _Judged]()
+        """Those of `_judged`, by content."""
+        self._seen: Final = OrderedDict[bytes, bool]()
+        """Contents, and whether they were passed on or are this node's."""
         self._allowances: Final = Allowances[Any](PER_SECOND, AT_ONCE, max_keys=MAX_PEERS)
         self._last = 0
 
@@ -96,10 +100,18 @@ class Topics:
             self._exchange.moved(peer)
 
     async def publish(self, topic: int, data: bytes) -> None:
-        """Something of this node's. Never raises an Exception."""
-        if self._is_new(data):
-            with contextlib.suppress(Exception):
-                await self._exchange.publish(self._topics[topic], data)
+        """Something of this node's, unless it was passed on. Never raises an Exception."""
+        content = _content(data)
+        judged = self._open.get(content)
+        if judged is not None:
+            judged.is_own = True
+        elif not self._seen.get(content):
+            await self._publish(topic, data, content)
+
+    async def _publish(self, topic: int, data: bytes, content: bytes) -> None:
+        self._note(content, is_told=True)
+        with contextlib.suppress(Exception):
+            await self._exchange.publish(self._topics[topic], data)
 
     def verdict(self, number: int, *, is_good: bool) -> None:
         """The node's, of a message that it was asked about."""
@@ -120,28 +132,30 @@ class Topics:
         """Whether a message is passed on."""
         data, names = bytes(message.data), message.topicIDs
         topic = self._numbers.get(names[0]) if len(names) == 1 else None
-        if topic is None or len(self._judged) >= MAX_JUDGED or len(data) > MAX_GOSSIP or not self._is_new(data):
+        content = _content(data)
+        is_known = content in self._open or content in self._seen
+        if topic is None or len(self._judged) >= MAX_JUDGED or len(data) > MAX_GOSSIP or is_known:
             return False
+        self._note(content, is_told=False)
         self._last += 1
         number, judged = self._last, _Judged()
-        self._judged[number] = judged
+        self._judged[number] = self._open[content] = judged
         try:
             self._pipe.send(CONTROL, Gossip(number, topic, self._conn_of(forwarder), data))
             with trio.move_on_after(VERDICT_TIMEOUT):
                 await judged.is_judged.wait()
         finally:
-            del self._judged[number]
+            del self._judged[number], self._open[content]
+        if judged.is_good:
+            self._note(content, is_told=True)
+        elif judged.is_own:  # refused for its forwarder, and good from another one
+            await self._publish(topic, data, content)
         return judged.is_good
 
-    def _is_new(self, data: bytes) -> bool:
-        """By its content. Each publisher gives the same content a name of its own."""
-        digest = blake2b(data, digest_size=16).digest()
-        if digest in self._seen:
-            return False
-        self._seen[digest] = None
+    def _note(self, content: bytes, *, is_told: bool) -> None:
+        self._seen[content] = is_told
         if len(self._seen) > MAX_SEEN:
             self._seen.popitem(last=False)
-        return True
 
     async def _trim(self) -> None:
         while True:
@@ -149,3 +163,8 @@ class Topics:
             for name in _GROWING:
                 getattr(self._router, name).clear()
             self._router.forget_back_offs()
+
+
+def _content(data: bytes) -> bytes:
+    """What tells contents apart: each publisher gives the same one a name of its own."""
+    return blake2b(data, digest_size=16).digest()

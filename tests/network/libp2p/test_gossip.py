@@ -57,6 +57,25 @@ async def test_what_is_good_reaches_everybody_once(tmp_path: Path) -> None:
         assert not any(each.ends for each in (first, middle, last))
 
 
+async def test_what_was_refused_of_a_forwarder_may_still_be_told_by_the_node_itself(tmp_path: Path) -> None:
+    """Else a peer that is not heard could keep each block from the topic: it would only have to be the first."""
+    judges = [Judge() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        first, middle, _ = await in_a_row(stack, tmp_path, judges)
+        await met(first, judges[1:])
+        refused, later = b"bad of this forwarder", b"later, refused when the node has it from elsewhere"
+        first.libp2p.publish(BLOCKS, refused)
+        await until(lambda: refused in judges[1].came)
+        middle.libp2p.publish(BLOCKS, refused)
+        await until(lambda: refused in judges[2].came)
+        first.libp2p.publish(BLOCKS, later)
+        await until(lambda: bool(judges[1].later))
+        middle.libp2p.publish(BLOCKS, later)
+        judges[1].later[0](False)
+        await until(lambda: later in judges[2].came)
+        assert judges[1].came[later] == judges[2].came[later] == 1
+
+
 async def test_a_fault_of_the_judge_ends_the_session_and_nothing_else(tmp_path: Path) -> None:
     judges = [Judge(), Judge()]
     async with AsyncExitStack() as stack:

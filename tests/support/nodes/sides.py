@@ -48,10 +48,11 @@ class Held:
 
 
 class Judge:
-    """Good is what begins so; keeps all that came."""
+    """Good is what begins so; keeps all that came, and the verdicts of what begins with `later`."""
 
     def __init__(self) -> None:
         self.came: Counter[bytes] = Counter()
+        self.later: list[Callable[[bool], None]] = []
         self.givers: set[str] = set()
 
     def received(self, peer: Peer, data: bytes, verdict: Callable[[bool], None]) -> None:
@@ -59,6 +60,9 @@ class Judge:
         self.givers.add(peer.peer_id)
         if data.startswith(b"fault"):
             raise RuntimeError("a fault of the judge")
+        if data.startswith(b"later"):
+            self.later.append(verdict)
+            return
         verdict(data.startswith(b"good"))
 
 
