@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,9 @@ class Libp2pNode(NodeProcess):
 
     def libp2p_process(self) -> psutil.Process | None:
         for child in psutil.Process(self.process.pid).children():
-            if any("network.libp2p.child.main" in word for word in child.cmdline()):
-                return child
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                if any("network.libp2p.child.main" in word for word in child.cmdline()):
+                    return child
         return None
 
 
