@@ -243,8 +243,10 @@ def run(directory: Path, seconds: float, seed: int) -> Day:
             day.pause(day.rng.uniform(*PAUSE_S))
             day.event()
             print(f"{sum(day.events.values()):3} tip {day.node.rpc.tip()}, {day.verify()} acknowledged", flush=True)
+        day.rival.kill()  # first: after a block of both at one height nobody would decide between them
+        height = day.node.rpc.tip()
+        wait_until(lambda: day.node.rpc.tip() > height + 1, END_S, "our miner does not go on")
         day.miner.kill()
-        day.rival.kill()
         wait_until(lambda: tip(day.node) == tip(day.other), END_S, "the tips differ in the end")
         day.verify()
         day.node.stop()
