@@ -76,10 +76,12 @@ async def test_a_process_whose_memory_is_used_up_is_replaced(tmp_path: Path) -> 
     async with side(tmp_path / "a", 1, handler=Held()) as target:
         assert target.libp2p.process is not None
         process = psutil.Process(target.libp2p.process.pid)
-        room = (process.memory_info().vms + 24 * MIB) * RESERVE // (RESERVE - 1)
+        room = (process.memory_info().vms + 4 * MIB) * RESERVE // (RESERVE - 1)
         process.rlimit(psutil.RLIMIT_AS, (room, room))
-        await asyncio.gather(*(attack(target, "window") for _ in range(3)))
-        await until(lambda: bool(target.ends))
+        async with asyncio.timeout(60):
+            while not target.ends:  # an attacker may be cut off before it has taken as much
+                attacks = [attack(target, "window") for _ in range(3)]
+                await asyncio.gather(*attacks, return_exceptions=True)
         await target.ready()
         assert "memory" in target.ends[0].lower()
         async with side(tmp_path / "b", 77, [target.address]) as honest:
