@@ -47,6 +47,7 @@ async def _mine(host: str, port: int, blocks: int) -> None:
             one.send("mining.submit", ["worker", one.job[0], one.find(BLOCK)], 9)
             assert (await one.answer(9))["result"] is True
         writer.close()
+        await writer.wait_closed()
 
 
 def test_a_miner_finds_blocks_of_a_node_in_a_process(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,17 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @asynccontextmanager
+async def closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Nothing is left to the garbage collector."""
+    try:
+        yield
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+@asynccontextmanager
 async def pool_of_old(port: int) -> AsyncIterator[int]:
     """In front of a pool: whoever begins with `mining.subscribe` is told that there is no such method. Its port."""
 
@@ -77,22 +88,31 @@ async def pool_of_old(port: int) -> AsyncIterator[int]:
             await writer.drain()
         writer.close()
 
+    served = set[asyncio.Task[None]]()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = await reader.readline()
-        message = json.loads(line)
-        if message["method"] == "mining.subscribe":
-            writer.write(json.dumps({"id": message["id"], "error": [20, "unknown method", None]}).encode() + b"\n")
-            writer.close()
-            return
-        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
-        to_writer.write(line)
-        await asyncio.gather(relay(reader, to_writer), relay(to_reader, writer))
+        task = asyncio.current_task()
+        assert task is not None
+        served.add(task)
+        async with closing(writer):
+            line = await reader.readline()
+            message = json.loads(line)
+            if message["method"] == "mining.subscribe":
+                writer.write(json.dumps({"id": message["id"], "error": [20, "unknown method", None]}).encode() + b"\n")
+                return
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
+            async with closing(to_writer):
+                to_writer.write(line)
+                await asyncio.gather(relay(reader, to_writer), relay(to_reader, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for task in served:
+            task.cancel()
+        await asyncio.gather(*served, return_exceptions=True)
 
 
 async def mine(port: int, agent: str, user: str, directory: Path) -> str:
