@@ -229,7 +229,6 @@ def test_who_tells_of_more_on_a_lighter_branch_is_asked_again_soon(is_judging: b
         case.sync.ask(peer)
         case.chain.is_paused = False
         case.chain.work()
-        case.settle()
     assert case.chain.best_header().header == RECENT[-1]
     case.scheduler.advance(2 * TICK_SECONDS)
     assert len(questions(peer)) == 1
