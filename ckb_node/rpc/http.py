@@ -169,6 +169,7 @@ class HttpServer:
             or message.should_close
             or message.path[:1] != "/"
             or UPGRADE in headers
+            or EXPECT in headers
         ):
             return None
         try:

@@ -33,6 +33,8 @@ HALF_CLOSED_SECONDS: Final = 0.5
 AT_ONCE_BYTES: Final = 1 << 10
 """Longest body of a request that may be answered as soon as it is read."""
 
+_SHORT_SIZES: Final = frozenset(map(str, range(1, AT_ONCE_BYTES + 1)))
+
 PIPELINED: Final = 4
 """Requests of a connection that are read ahead."""
 
@@ -108,6 +110,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         "_at_once",
         "_guard",
         "_has_ended",
+        "_head",
         "_is_ahead",
         "_is_between",
         "_is_sending",
@@ -139,10 +142,12 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._received = self._left_over = 0
         self.phase = Phase.IDLE
         self.deadline = guard.loop.time() + guard.limits.idle_seconds
-        self._answered_at = 0.0
+        self._answered_at = -math.inf
         self._is_ahead = self._is_sending = self._has_ended = self.is_late = False
         self._is_between = False
         """The last request was answered at once, and nothing came after it: the parser is where a request begins."""
+        self._head = b""
+        """Of a request whose body has not come."""
 
     # ------------------------------------------------------------ from the transport
 
@@ -169,6 +174,12 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came. asyncio by itself would read 256 KiB at a time of each connection before it looks at others."""
         data = bytes(self._guard.buffer[:nbytes])
+        if self._head:
+            data, self._head, self.phase = self._head + data, b"", Phase.IDLE
+        elif self.phase is Phase.IDLE and self._is_known_head(data):
+            self._head = data
+            self._wait_for(Phase.BODY, self._guard.limits.request_seconds)
+            return
         if not (self._is_between and self._answers_known(data)):
             self._is_between = False
             self.data_received(data)
@@ -236,22 +247,27 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def answers_at_once(self, data: bytes, message: RawRequestMessage) -> bool:
         """Whether `data`, just received, is a whole request that needs no waiting; it is answered then. No task is
-        made for it and none of the library's objects, which would take longer than the answer."""
+        made for it and none of the library's objects, which would take longer than the answer. A head that it has or is
+        will be known."""
         head, end, body = data.partition(_HEAD_END)
-        if (
-            len(body) > AT_ONCE_BYTES
-            or message.headers.get(CONTENT_LENGTH) != str(len(body))
-            or self.phase is not Phase.HEAD
-            or self._received != len(data)
-            or self._messages
-        ):
+        size = message.headers.get(CONTENT_LENGTH, "")
+        if self.phase is not Phase.HEAD or self._received != len(data) or self._messages or head[:5] != b"POST ":
+            return False
+        is_whole = len(body) <= AT_ONCE_BYTES and size == str(len(body))
+        if not is_whole and (body or size not in _SHORT_SIZES):
             return False
         is_foreign = self._at_once.caller(message)
-        if is_foreign is None or not self._answers_body(body, is_foreign=is_foreign):
+        if is_foreign is None or (is_whole and not self._answers_body(body, is_foreign=is_foreign)):
             return False
-        self._received, self.phase, self._is_between = 0, Phase.IDLE, True
-        self._guard.heads.note(head + end, KnownHead(len(body), is_foreign))
-        return True
+        self._guard.heads.note(head + end, KnownHead(int(size), is_foreign))
+        if is_whole:
+            self._received, self.phase, self._is_between = 0, Phase.IDLE, True
+        return is_whole
+
+    def _is_known_head(self, data: bytes) -> bool:
+        """Whether a short body follows. Many clients send it by itself; it is taken together with its head."""
+        known = self._guard.heads.get(data)
+        return known is not None and known.body_bytes > 0
 
     def _answers_known(self, data: bytes) -> bool:
         """As `answers_at_once`, for a head that need not be parsed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ckb_node.rpc.http_connection import Connection
 from ckb_node.rpc.known_heads import MAX_HEAD_BYTES, MAX_HEADS, KnownHead, KnownHeads
 from ckb_node.rpc.origin import OriginPolicy
 from tests.rpc.kit import RpcChain, commit, rpc_chain, side_block
-from tests.rpc.kit_http import Client, post, running
+from tests.rpc.kit_http import Client, post, running, until
 from tests.rpc.kit_http import rpc as request_of
 from tests.support.asking import as_json, uint_text
 
@@ -191,6 +192,50 @@ async def test_heads_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (await client.answer()).status == 200
         await client.send(whole)  # the body of that request
         assert await client.is_closed()
+
+
+async def test_a_head_and_its_body_may_come_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many clients send them: with a head that is known the request is answered at once nevertheless."""
+    taken: list[bool] = []
+    came: list[int] = []
+    plainly, plainly_updated = Connection.answers_at_once, Connection.buffer_updated
+
+    def noted(connection: Connection, data: bytes, message: RawRequestMessage) -> bool:
+        taken.append(plainly(connection, data, message))
+        return taken[-1]
+
+    def counted(connection: Connection, nbytes: int) -> None:
+        plainly_updated(connection, nbytes)
+        came.append(nbytes)
+
+    monkeypatch.setattr(Connection, "answers_at_once", noted)
+    monkeypatch.setattr(Connection, "buffer_updated", counted)
+    head, end, body = post(request_of("echo", "a")).partition(b"\r\n\r\n")
+    async with running() as node, node.client() as client:
+
+        async def said(*pieces: bytes) -> Any:
+            for piece in pieces:
+                await client.send(piece)
+                await until(partial(came.__contains__, len(piece)))
+                came.clear()
+            return (await client.answer()).json()["result"]
+
+        for _ in range(3):
+            assert await said(head + end, body) == "a"
+        assert taken == [False, True], "the first head was not known, and all the time nothing else was asked"
+        assert await said(head + end + body) == "a"
+        assert taken == [False, True]
+        assert await said(head + end, body[:5], body[5:]) == "a"
+        assert await said(head + end, body) == "a"
+        await client.send(head + end)
+        await client.send(body + (head + end + body) * 2)
+        assert [(await client.answer()).json()["result"] for _ in range(3)] == ["a"] * 3
+        await client.send(head + b"\r\nExpect: 100-continue" + end)
+        assert (await client.answer()).status == 100, "it waits to be asked for the body"
+        assert await said(body) == "a"
+        await client.send(head + end)
+        await client.send(b"x" * len(body))
+        assert (await client.answer()).json()["error"]["code"] == -32700
 
 
 async def test_what_a_page_may_not_ask_it_may_not_with_a_known_head() -> None:
