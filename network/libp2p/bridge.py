@@ -129,6 +129,7 @@ class Bridge:
         try:
             handler.received(session, message.data, lambda good: self._tell(Verdict(message.number, good)))
         except Exception as error:  # noqa: BLE001 - it ends the session that it was called for, as other handlers' faults
+            self._tell(Verdict(message.number, is_good=False))
             switch.fault(session, "gossip", error)
 
     # --- connections ---

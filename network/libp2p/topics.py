@@ -19,8 +19,8 @@ class TopicHandler(Protocol):
     """Who judges what peers gossip on a topic. A fault that escapes ends the session of the peer."""
 
     def received(self, peer: Peer, data: bytes, verdict: Callable[[bool], None]) -> None:
-        """A content that is new; `peer` passed it on, or published it. `verdict`, called once and soon, says whether
-        it is passed on to others; without one it is not."""
+        """A content that is new; `peer` passed it on, or published it. `verdict`, called once and as soon as can be,
+        says whether it is passed on to others: the content holds one of a few places until then, or some seconds."""
 
 
 def topic_names(network_name: str, topics: Mapping[int, TopicHandler]) -> dict[int, str]:

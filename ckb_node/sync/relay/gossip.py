@@ -14,9 +14,9 @@ from ckb_node.sync.check_data import transaction_is_sound
 from ckb_node.sync.relay.assembly import Relay
 from ckb_node.sync.relay.compact import compact_message
 from ckb_node.sync.relay.forwarder import Forwarder
-from ckb_node.sync.relay.pool import RelayPool
+from ckb_node.sync.relay.pool import PooledTransaction, RelayPool
 from ckb_node.sync.relay.status import RelayFault, RelayStatus
-from ckb_node.txpool.events import RelayNews, RemoteRefused, TransactionAccepted
+from ckb_node.txpool.events import RelayNews, TransactionAccepted
 from consensus.errors import MoleculeError
 from consensus.lookup import ChainDataError
 from consensus.types.blockchain import Block
@@ -86,26 +86,39 @@ class TransactionTopic:
         self._waiting: Final[BoundedMap[bytes, Verdict]] = BoundedMap(max_count=MAX_WAITING)
 
     def received(self, peer: Peer, data: bytes, verdict: Verdict) -> None:
-        if self._relay.protocol.is_in_ibd() or self._pool.room_for(peer.session_id) <= 0:
+        """The verdict comes with the pool's news where it has to verify, else at once."""
+        entry = self._read(peer, data)
+        if entry is None or self._pool.holds(entry.transaction.hash):
+            verdict(entry is not None and self._is_pooled(entry))
             return
+        self._waiting.put(entry.transaction.hash, verdict)
+        self._pool.submit(entry.transaction, entry.cycles, peer.session_id)
+
+    def _read(self, peer: Peer, data: bytes) -> RelayTransaction | None:
+        """None when it is of no use here."""
+        if self._relay.protocol.is_in_ibd() or self._pool.room_for(peer.session_id) <= 0:
+            return None
         try:
             entry = RelayTransaction.parse(data)
         except MoleculeError as error:
             apply_penalty(peer, Misbehaviour.RELAY_UNDECODABLE, str(error))
-            return
+            return None
         transaction = entry.transaction
         if not transaction_is_sound(transaction.raw, 0, transaction.raw_size) or entry.cycles > self._max_cycles:
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, "a transaction whose content makes no sense")
-        elif not self._pool.holds(transaction.hash):
-            self._waiting.put(transaction.hash, verdict)
-            self._pool.submit(transaction, entry.cycles, peer.session_id)
+            return None
+        return entry
+
+    def _is_pooled(self, entry: RelayTransaction) -> bool:
+        """With the same witnesses and cycles: of others with its hash nothing is known. One that is still verified, or
+        waits for its parents, is published by this node once it is in the pool."""
+        return self._pool.pooled(entry.transaction.hash) == PooledTransaction(entry.transaction, entry.cycles)
 
     def on_news(self, news: RelayNews) -> None:
         """What became of one that waits."""
-        if isinstance(news, TransactionAccepted | RemoteRefused):
-            verdict = self._waiting.pop(news.tx_hash)
-            if verdict is not None:
-                verdict(isinstance(news, TransactionAccepted))
+        verdict = self._waiting.pop(news.tx_hash)
+        if verdict is not None:
+            verdict(isinstance(news, TransactionAccepted))
 
 
 class NodeGossip:

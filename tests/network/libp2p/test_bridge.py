@@ -22,19 +22,39 @@ TOLD = parse_address(f"/ip4/192.0.2.2/tcp/8117/p2p/{libp2p_id_text(Identity(byte
 PLACE = "/ip4/127.0.0.1/tcp/8117"
 
 
+class FakeSession:
+    """Takes what comes."""
+
+    session_id, peer_id = 1, OTHER.peer_id
+
+    def receive(self, _: object) -> None:
+        """Nothing is done with it."""
+
+
 class FakeSwitch:
-    """Takes no connection."""
+    """Takes no connection, unless it has a session for one."""
 
     protocols = (SYNC,)
     peer_id = OWN.peer_id
     is_active = True
     carries = 0
+    session: FakeSession | None = None
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
 
     def may_dial(self, _: object) -> bool:
         return True
 
-    def carried(self, *_: object) -> None:
+    def carried(self, *_: object) -> FakeSession | None:
         self.carries += 1
+        return self.session
+
+    def peer_of(self, _: object) -> FakeSession | None:
+        return self.session
+
+    def fault(self, _session: object, where: str, error: Exception) -> None:
+        self.faults.append(f"{where}: {error}")
 
 
 class FakeLayer:
@@ -121,6 +141,25 @@ def test_gossip_of_nobody_is_not_passed_on() -> None:
     case.told()
     case.hear(ipc.Gossip(7, 0, 3, b"content"))
     assert case.told() == [ipc.Verdict(7, is_good=False)]
+
+
+class FaultyJudge:
+    """Satisfies network.libp2p.topics.TopicHandler."""
+
+    def received(self, *_: object) -> None:
+        raise RuntimeError("of the judge")
+
+
+def test_a_fault_of_the_judge_is_a_verdict_too() -> None:
+    """Else the content kept its place in the process for some seconds."""
+    case = Case()
+    case.home.topics = {0: FaultyJudge()}
+    case.layer.switch.session = FakeSession()
+    case.hear(ipc.Connected(libp2p_id(OTHER.public_key), "/ip4/192.0.2.1/tcp/1", is_outbound=False), conn=5)
+    case.told()
+    case.hear(ipc.Gossip(7, 0, 5, b"content"))
+    assert case.told() == [ipc.Verdict(7, is_good=False)]
+    assert case.layer.switch.faults == ["gossip: of the judge"]
 
 
 def test_nothing_is_published_before_it_listens() -> None:

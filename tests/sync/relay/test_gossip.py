@@ -11,7 +11,7 @@ from ckb_node.sync.relay.assembly import Relay
 from ckb_node.sync.relay.compact import compact_message
 from ckb_node.sync.relay.gossip import NodeGossip
 from ckb_node.sync.suspects import LOOKS, Suspects
-from ckb_node.txpool.events import RemoteRefused, TransactionAccepted
+from ckb_node.txpool.events import ParentsMissing, RemoteRefused, TransactionAccepted
 from ckb_node.txpool.rejects import PoolFull
 from consensus.types.blockchain import Block, Transaction
 from network.libp2p.topics import BLOCKS, TRANSACTIONS
@@ -179,10 +179,41 @@ def test_a_transaction_that_is_refused_is_not_passed_on() -> None:
     assert node.verdicts == [False]
 
 
-def test_a_transaction_that_is_here_is_not_verified_again() -> None:
+def test_a_transaction_without_its_parents_is_not_passed_on_before_this_node_has_it() -> None:
+    """It is published when they have come."""
     node, transaction = Node(), story().transfers[0]
+    peer = node.peer()
+    node.hear_transaction(peer, transaction)
+    node.pool.tell(ParentsMissing(transaction.hash, peer.session_id, [bytes(32)]))
+    assert node.verdicts == [False]
     node.pool.add(transaction)
-    assert node.hear_transaction(node.peer(), transaction) == []
+    node.pool.tell(TransactionAccepted(transaction.hash, peer.session_id))
+    assert node.verdicts == [False]
+    assert node.published == [(TRANSACTIONS, RelayTransaction(cycles=1000, transaction=transaction).raw)]
+
+
+def test_a_transaction_of_the_pool_is_passed_on_at_once_and_not_verified_again() -> None:
+    node, transaction = Node(), story().transfers[0]
+    node.pool.add(transaction, cycles=1000)
+    assert node.hear_transaction(node.peer(), transaction, 1000) == [True]
+    assert node.pool.submitted == []
+
+
+@pytest.mark.parametrize("other", ["cycles", "witnesses"])
+def test_another_content_of_a_pooled_transaction_is_not_passed_on(other: str) -> None:
+    node, transaction = Node(), story().transfers[0]
+    node.pool.add(transaction, cycles=1000)
+    told = transaction.replace(witnesses=[b"other"]) if other == "witnesses" else transaction
+    assert told.hash == transaction.hash
+    assert node.hear_transaction(node.peer(), told, 1001 if other == "cycles" else 1000) == [False]
+    assert node.pool.submitted == []
+
+
+def test_a_transaction_that_is_verified_now_has_its_verdict_at_once() -> None:
+    """Of who told of it first the pool will say more; this node publishes it then."""
+    node, transaction = Node(), story().transfers[0]
+    node.pool.coming[transaction.short_id] = transaction
+    assert node.hear_transaction(node.peer(), transaction) == [False]
     assert node.pool.submitted == []
 
 
@@ -191,7 +222,7 @@ def test_no_transactions_while_they_are_of_no_use(reason: str) -> None:
     node = Node(is_in_ibd=reason == "ibd")
     node.pool.room = 0 if reason == "no room" else 1
     peer = node.peer()
-    assert node.hear_transaction(peer, story().transfers[0]) == []
+    assert node.hear_transaction(peer, story().transfers[0]) == [False]
     assert (node.pool.submitted, peer.banned) == ([], None)
 
 
@@ -199,14 +230,14 @@ def test_no_transactions_while_they_are_of_no_use(reason: str) -> None:
 def test_who_passes_on_what_is_no_transaction_is_banned(data: bytes) -> None:
     node = Node()
     peer = node.peer()
-    assert node.hear(peer, data, TRANSACTIONS) == []
+    assert node.hear(peer, data, TRANSACTIONS) == [False]
     assert peer.banned is not None
 
 
 def test_who_passes_on_more_cycles_than_a_block_may_have_is_banned() -> None:
     node = Node()
     peer = node.peer()
-    node.hear_transaction(peer, story().transfers[0], node.chain.consensus.max_block_cycles + 1)
+    assert node.hear_transaction(peer, story().transfers[0], node.chain.consensus.max_block_cycles + 1) == [False]
     assert peer.banned is not None
     assert node.pool.submitted == []
 
