@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -73,6 +73,12 @@ class SyncPeer:
         self.note_known(tip)
         if not self.shown or self.shown[-1].hash != tip.hash:
             self.shown.append(tip)
+
+    def forget_shown(self, is_gone: Callable[[KnownTip], bool]) -> None:
+        """Some of them say nothing any more."""
+        left = [tip for tip in self.shown if not is_gone(tip)]
+        self.shown.clear()
+        self.shown.extend(left)
 
     @property
     def is_held(self) -> bool:

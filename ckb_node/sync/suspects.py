@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from ckb_node.chain.events import ChainChanged
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.sync.chain import KnownTip, SyncChain
 from ckb_node.sync.peers import SyncPeer, SyncPeers
@@ -73,6 +74,7 @@ class Suspects:
         self._suspects: Final[BoundedMap[tuple[int, bytes], _Suspect]] = BoundedMap(max_count=MAX_SUSPECTS)
         """By session and root."""
         self._timer: Timer | None = None
+        chain.listen(self._on_change)
 
     def __len__(self) -> int:
         """Peers that have to show something, once for each invalid branch of which they told."""
@@ -106,6 +108,15 @@ class Suspects:
         """The network ends."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def _on_change(self, change: ChainChanged) -> None:
+        """Headers that `truncate` has deleted would look as if they stood on an invalid block."""
+        if not change.is_cut:
+            return
+        with self._chain.view() as view:
+            known, target = view.known_headers(), change.new_tip.number
+            for peer in self._peers:
+                peer.forget_shown(lambda tip: tip.number > target and known.header(tip.hash) is None)
 
     def _ask(self, peer: Peer) -> None:
         sync_peer = self._peers.get(peer.session_id)
@@ -155,7 +166,8 @@ def _find_bad(view: ChainView, header: Header) -> _Bad | None:
 
 
 def _judge(view: ChainView, shown: Iterable[KnownTip], bad: _Bad) -> _Verdict:
-    """By the ends of the main chain that a peer has shown. Headers that stood on an invalid block are forgotten."""
+    """By the ends of the main chain that a peer has shown. Of those, what is not known any more stood on an invalid
+    block."""
     known, verdict = view.known_headers(), _Verdict.UNKNOWN
     for tip in shown:
         leads_up = tip.number >= bad.root_number

@@ -113,6 +113,24 @@ def test_seconds_in_which_this_process_stood_still_do_not_count() -> None:
     assert not peer.has_ended
 
 
+def test_one_whose_chain_was_cut_off_here_by_hand() -> None:
+    """What it showed is gone, which says nothing about it: it shows it once more."""
+    case, bad = Case(story().transfers), bad_sibling()
+    case.chain.process(story().block)
+    peer = case.peer(1)
+    case.asked_headers.append(sync_peer_of(case, peer))
+    longer = [story().block, story().nephew]
+    show(case, peer, longer)
+    case.chain.truncate(story().base[-1].hash)
+    case.asked_headers.clear()
+    case.say(peer, compact(bad))
+    case.run()
+    assert not peer.has_ended
+    show(case, peer, longer)
+    case.let_suspects_show_their_chain()
+    assert not peer.has_ended
+
+
 # ---------------------------------------------------------------- liars are banned
 
 
@@ -197,6 +215,34 @@ def test_one_that_gave_what_stands_on_it_and_something_better() -> None:
     peer = case.peer(1)
     sync_peer_of(case, peer).note_shown(above)
     sync_peer_of(case, peer).note_shown(case.chain.tip())
+    case.say(peer, compact(bad))
+    case.run()
+    assert ban_of(peer) == "401"
+
+
+def test_one_that_shows_nothing_more_after_a_cut_by_hand() -> None:
+    case, bad = Case(story().transfers), bad_sibling()
+    case.chain.process(story().block)
+    peer = case.peer(1)
+    case.asked_headers.append(sync_peer_of(case, peer))
+    show(case, peer, [story().block])
+    case.chain.truncate(story().base[-1].hash)
+    case.say(peer, compact(bad))
+    case.run()
+    assert not peer.has_ended
+    case.let_suspects_show_their_chain()
+    assert ban_of(peer) == "401"
+
+
+def test_a_cut_above_leaves_what_was_shown_of_an_invalid_branch() -> None:
+    case, bad = Case(story().transfers), bad_sibling()
+    peer = case.peer(1)
+    case.asked_headers.append(sync_peer_of(case, peer))
+    show(case, peer, [bad])
+    case.say(case.peer(9), compact(bad))
+    case.run()
+    case.chain.process(story().block)
+    case.chain.truncate(story().block.hash)
     case.say(peer, compact(bad))
     case.run()
     assert ban_of(peer) == "401"
