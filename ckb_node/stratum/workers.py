@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakValueDictionary
 
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.stratum.limits import WORKERS
@@ -39,7 +40,7 @@ class Rate:
         return self._sum * math.exp((self._at - now_s) / RATE_SECONDS) / weight
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Worker:
     """All connections of a user's name."""
 
@@ -68,6 +69,8 @@ class Workers:
 
     def __init__(self) -> None:
         self._by_name: Final[BoundedMap[str, Worker]] = BoundedMap(max_count=WORKERS)
+        self._connected: Final[WeakValueDictionary[str, Worker]] = WeakValueDictionary()
+        """Also those that have left: connections go on with them, so a name must not get a second one."""
         self.counts: Final[Counter[Verdict]] = Counter()
         """Of all shares since the start."""
         self.rate: Final = Rate()
@@ -77,10 +80,10 @@ class Workers:
 
     def of(self, name: str) -> Worker:
         """A new one when it is not known."""
-        worker = self._by_name.use(name)
+        worker = self._connected.get(name)
         if worker is None:
-            worker = Worker(name)
-            self._by_name.put(name, worker)
+            worker = self._connected[name] = Worker(name)
+        self._by_name.put(name, worker)
         return worker
 
     def note(self, worker: Worker, verdict: Verdict, hashes: int, now_s: float, now_ms: int) -> None:

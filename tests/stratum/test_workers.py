@@ -62,6 +62,29 @@ def test_who_works_is_not_forgotten_for_names_that_only_come(monkeypatch: pytest
     assert all_.of("busy") is busy
 
 
+def test_a_name_that_was_forgotten_while_connected_has_one_worker_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two would take each other's row with each share."""
+    monkeypatch.setattr(workers, "WORKERS", 2)
+    all_ = Workers()
+    quiet = all_.of("quiet")
+    all_.note(quiet, Verdict.ACCEPTED, 5, 1.0, 1)
+    all_.of("a"), all_.of("b")
+    again = all_.of("quiet")  # a second connection
+    all_.note(again, Verdict.ACCEPTED, 1, 2.0, 2)
+    all_.note(quiet, Verdict.ACCEPTED, 1, 3.0, 3)
+    assert [(each.name, each.hashes) for each in all_.newest_first()] == [("quiet", 7), ("b", 0)]
+
+
+def test_a_worker_without_connections_is_forgotten_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "WORKERS", 1)
+    all_ = Workers()
+    all_.note(all_.of("a"), Verdict.ACCEPTED, 5, 1.0, 1)
+    all_.of("b")
+    assert all_.of("a").hashes == 0
+
+
 class Chain:
     def is_main(self, block_hash: bytes) -> bool:
         return block_hash == b"main"
