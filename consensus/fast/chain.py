@@ -35,12 +35,18 @@ class Ancestors(NamedTuple):
 
     hashes: tuple[bytes, ...]
     """Hashes of the last ancestors, the block itself at the end; fewer near genesis."""
+    times_ms: tuple[int, ...]
+    """The timestamps that count for the median of the next block, likewise."""
     latest_ms: int
-    """The greatest timestamp among those that count for the median of the next block."""
+    """No timestamp among those is greater."""
 
     def __call__(self, back: int) -> bytes:
         """Hash of the block `back` blocks below."""
         return self.hashes[-1 - back]
+
+    def median_ms(self) -> int:
+        """As `median_time` of the block."""
+        return sorted(self.times_ms)[len(self.times_ms) // 2]
 
 
 def ancestors_of(consensus: Consensus, header: Header, reader: HeaderProvider) -> Ancestors:
@@ -56,10 +62,12 @@ def ancestors_of(consensus: Consensus, header: Header, reader: HeaderProvider) -
         below = _remembered.get((header.parent_hash, count, median_of))
         if below is None:
             hashes = _hashes_until(header, count, reader)
-            known = Ancestors(hashes, max(ancestor_timestamps(reader, header.hash, median_of)))
+            times = tuple(ancestor_timestamps(reader, header.hash, median_of))
+            known = Ancestors(hashes, times, max(times))
         else:
             hashes = (*below.hashes[1 - count :], key[0])
-            known = Ancestors(hashes, max(below.latest_ms, header.timestamp))
+            times = (*below.times_ms, header.timestamp)[-median_of:]
+            known = Ancestors(hashes, times, max(below.latest_ms, header.timestamp))
         if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()
         _remembered[key] = known

@@ -15,8 +15,9 @@ from typing import NamedTuple
 from consensus.codec.layout import OUT_POINT_SIZE, U64_MAX
 from consensus.context import ChainReader
 from consensus.crypto.hashing import data_hash
+from consensus.fast.chain import ancestors_of
 from consensus.fast.dao import fast_maximum_withdraw, keeps_lock_size
-from consensus.fast.since import since_has_passed
+from consensus.fast.since import since_has_passed, time_has_passed
 from consensus.params import Consensus
 from consensus.rules.dao import (
     DAO_DATA_SIZE,
@@ -25,7 +26,7 @@ from consensus.rules.dao import (
     freed_capacity,
     maximum_withdraw_of_input,
 )
-from consensus.rules.hardfork import chain_root_is_required
+from consensus.rules.hardfork import chain_root_is_required, since_counts_from_block_timestamp
 from consensus.rules.outputs import outputs_capacity
 from consensus.rules.resolve import MAX_DEP_EXPANSION, dep_group_members
 from consensus.rules.since import require_sinces_passed
@@ -69,6 +70,8 @@ class _Named(NamedTuple):
     cells: Sequence[bytes]
     groups: Sequence[bytes]
     points: frozenset[bytes]
+    transactions: frozenset[bytes]
+    """Their hashes."""
 
 
 class BlockScan:
@@ -100,7 +103,7 @@ class BlockScan:
     def visit(self, position: int) -> None:
         """Verify the transaction at `position` and record it. CkbError or NotOrdinary: the plain rules must decide."""
         transaction, spent = self._block.tx_slices[position], self._spent
-        positions, cell_of = self._positions, self._reader.cell
+        positions, cell_of, dao_code = self._positions, self._reader.cell, self._dao_code
         layout, consumed = transaction.layout, transaction.consumed
         deps = self._deps_of(transaction, position)
         if not spent.isdisjoint(deps.points):
@@ -108,7 +111,7 @@ class BlockScan:
         if layout.header_deps and not all(map(self._reader.is_main, transaction.header_deps)):
             raise NotOrdinary
         cells, total, freed = [], 0, 0
-        is_of_cellbase = has_type = False
+        is_of_cellbase = is_saved = False
         for out_point in consumed:
             if out_point in spent:
                 raise NotOrdinary
@@ -119,14 +122,15 @@ class BlockScan:
             total += cell.capacity
             freed += cell.occupied_capacity()
             is_of_cellbase |= cell.is_of_cellbase
-            has_type |= cell.has_type
+            if cell.has_type and cell.type_code == dao_code:
+                is_saved = True
         if len(consumed) > 1 and len(set(consumed)) != len(consumed):
             raise NotOrdinary
         self.found.append((cells, deps.cell_deps, deps.dep_groups))
         if is_of_cellbase and not self._are_usual(cells):
             self._judge_by_plain_rules(position)
         else:
-            interest = self._interest(transaction, cells) if has_type else 0
+            interest = self._interest(transaction, cells) if is_saved else 0
             self._judge(transaction, cells, total + interest)
             self._freed += freed
         spent.update(consumed)
@@ -171,22 +175,25 @@ class BlockScan:
         packed = transaction.packed_cell_deps
         deps = self._deps.get(packed)
         if deps is None:
-            deps = self._find_deps(transaction, position)
-            if self._positions.keys().isdisjoint(point[:32] for point in deps.points):
-                self._deps[packed] = deps
+            deps = self._find_deps(packed, transaction, position)
         return deps
 
-    def _find_deps(self, transaction: TxSlice, position: int) -> _Deps:
+    def _find_deps(self, packed: bytes, transaction: TxSlice, position: int) -> _Deps:
         """As `consensus.rules.resolve.resolve_cell_deps`, with the maturity of the cells."""
-        named = _NAMED.get(transaction.packed_cell_deps)
-        if named is None:
-            named = self._name(transaction, position)
-        dep_groups = [self._cell(point, position) for point in named.groups]
-        cell_deps = [self._cell(point, position) for point in named.cells]
+        named = _NAMED.get(packed) or self._name(transaction, position)
+        are_older = self._positions.keys().isdisjoint(named.transactions)
+        cell_of = self._reader.cell if are_older else partial(self._cell, position=position)
+        cell_deps = [cell for cell in map(cell_of, named.cells) if cell is not None]
+        dep_groups = [cell for cell in map(cell_of, named.groups) if cell is not None]
+        if len(cell_deps) != len(named.cells) or len(dep_groups) != len(named.groups):
+            raise NotOrdinary
         for cell in cell_deps:
             if cell.is_of_cellbase and not is_mature(cell, self.env.epoch, self._consensus.cellbase_maturity_epochs):
                 raise NotOrdinary
-        return _Deps(cell_deps, dep_groups, named.points)
+        deps = _Deps(cell_deps, dep_groups, named.points)
+        if are_older:
+            self._deps[packed] = deps
+        return deps
 
     def _name(self, transaction: TxSlice, position: int) -> _Named:
         """What the cell deps name; kept if it is little."""
@@ -201,7 +208,8 @@ class BlockScan:
                 points.append(point)
             if len(points) > MAX_DEP_EXPANSION:
                 raise NotOrdinary
-        named = _Named(points, groups, frozenset((*points, *groups)))
+        every = frozenset((*points, *groups))
+        named = _Named(points, groups, every, frozenset(point[:32] for point in every))
         if len(points) + len(groups) <= _FEW_POINTS:
             if len(_NAMED) >= _MAX_NAMED:
                 _NAMED.clear()
@@ -234,8 +242,14 @@ class BlockScan:
     def _judge_sinces(self, sinces: Sequence[int], cells: Sequence[CellMeta]) -> None:
         """As `require_sinces_passed`."""
         for since, cell in zip(sinces, cells, strict=True):
-            if since and not since_has_passed(since, cell, self.env):
+            if since and not since_has_passed(since, cell, self.env) and not self._time_has_passed(since, cell):
                 require_sinces_passed(self._consensus, (since,), (cell,), self.env, self._headers)
+
+    def _time_has_passed(self, since: int, cell: CellMeta) -> bool:
+        consensus = self._consensus
+        return since_counts_from_block_timestamp(
+            consensus, self.env.epoch_number(consensus.proposal_window)
+        ) and time_has_passed(since, cell, ancestors_of(consensus, self._parent, self._reader).median_ms, self._headers)
 
     def _interest(self, transaction: TxSlice, cells: Sequence[CellMeta]) -> int:
         """Shannons by which inputs are worth more than their capacity, with the rule for the locks of NervosDAO."""

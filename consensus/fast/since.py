@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from consensus.codec.layout import EPOCH_INDEX_SHIFT, EPOCH_LENGTH_SHIFT, EPOCH_NUMBER_MASK, EPOCH_PART_MASK
+from consensus.context import HeaderProvider
 from consensus.rules.since import METRIC_MASK, METRIC_SHIFT, RELATIVE_FLAG, RESERVED_MASK, VALUE_MASK, Metric
 from consensus.tx_env import TxEnv
 from consensus.types.core import CellMeta
 
-__all__ = ["since_has_passed"]
+__all__ = ["since_has_passed", "time_has_passed"]
 
-_BLOCKS, _EPOCHS = Metric.BLOCK_NUMBER.value, Metric.EPOCH.value
+_BLOCKS, _EPOCHS, _SECONDS = (metric.value for metric in (Metric.BLOCK_NUMBER, Metric.EPOCH, Metric.TIMESTAMP))
 
 
 def since_has_passed(raw: int, cell: CellMeta, env: TxEnv) -> bool:
@@ -31,6 +34,17 @@ def since_has_passed(raw: int, cell: CellMeta, env: TxEnv) -> bool:
         return now * b >= wanted * a
     begun, c = _unpacked(info.block_epoch)
     return now * b * c >= (wanted * c + begun * b) * a
+
+
+def time_has_passed(raw: int, cell: CellMeta, now_ms: Callable[[], int], headers: HeaderProvider) -> bool:
+    """Likewise of one that counts seconds, by the median time of the parent; with RFC 28."""
+    info = cell.info
+    if raw & RESERVED_MASK or raw >> METRIC_SHIFT & METRIC_MASK != _SECONDS or info is None:
+        return False
+    begun = headers.header(info.block_hash) if raw & RELATIVE_FLAG else None
+    if raw & RELATIVE_FLAG and begun is None:
+        return False
+    return now_ms() >= (raw & VALUE_MASK) * 1000 + (0 if begun is None else begun.timestamp)
 
 
 def _fraction(number: int, index: int, length: int) -> tuple[int, int]:

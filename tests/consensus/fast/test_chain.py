@@ -25,7 +25,7 @@ from consensus.fast.mmr import chain_root_of, nodes_of_next
 from consensus.params import Consensus, PowFunc, ProposalWindow
 from consensus.rules.block_contextual import verify_chain_root, verify_dao_field_after
 from consensus.rules.dao import CapacityMoves, DaoField, dao_field_after
-from consensus.rules.header import verify_header
+from consensus.rules.header import median_time, verify_header
 from consensus.rules.mmr import chain_root_hash, nodes_of_block
 from consensus.rules.reward import block_reward, has_finalization_target, proposer_reward
 from consensus.types.blockchain import Header
@@ -112,6 +112,14 @@ def test_ancestors_reach_as_far_as_they_are_asked_for() -> None:
     for number in (0, 1, reach - 1, reach, 59, 60, 30):
         ancestors = ancestors_of(chain.consensus, chain.headers[chain.main[number]], chain)
         assert ancestors.hashes == tuple(chain.main[max(number + 1 - reach, 0) : number + 1])
+
+
+def test_the_median_time_of_ancestors() -> None:
+    chain = chain_of_odd_times(Random(6), 90)
+    for number in (*range(90), 3, 50):
+        block_hash, count = chain.main[number], chain.consensus.median_time_block_count
+        ancestors = ancestors_of(chain.consensus, chain.headers[block_hash], chain)
+        assert ancestors.median_ms() == median_time(chain, block_hash, count)
 
 
 # ---------------------------------------------------------------- DAO field

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from random import Random
 
 from consensus.errors import TransactionError
-from consensus.fast.since import since_has_passed
+from consensus.fast.since import since_has_passed, time_has_passed
+from consensus.rules.header import median_time
 from consensus.rules.since import require_sinces_passed
 from consensus.tx_env import TxEnv
 from consensus.types.core import CellMeta, EpochFraction, TransactionInfo
@@ -33,9 +35,9 @@ def cell_of(number: int, epoch: EpochFraction) -> CellMeta:
     return a_cell(info=TransactionInfo(bytes(32), number, epoch.pack(), 1))
 
 
-def passes_by_rule(since: int, cell: CellMeta, env: TxEnv) -> bool:
+def passes_by_rule(since: int, cell: CellMeta, env: TxEnv, chain: ValidChain | None = None) -> bool:
     try:
-        require_sinces_passed(CONSENSUS, [since], [cell], env, ValidChain(CONSENSUS))
+        require_sinces_passed(CONSENSUS, [since], [cell], env, chain or ValidChain(CONSENSUS))
     except TransactionError:
         return False
     return True
@@ -68,3 +70,23 @@ def test_the_rule_decides_about_seconds_and_cells_of_the_pool() -> None:
     assert not since_has_passed(TIME | 1, cell_of(1, EPOCHS[0]), env)
     assert not since_has_passed(RELATIVE | TIME | 1, cell_of(1, EPOCHS[0]), env)
     assert not since_has_passed(1, a_cell(info=None), env)
+
+
+def test_seconds() -> None:
+    chain = ValidChain(CONSENSUS)
+    chain.grow(60)
+    blocks, verdicts = [chain.blocks[number] for number in range(61)], []
+    random = Random(2)
+    for _ in range(3000):
+        begun, parent = random.choice(blocks), random.choice(blocks)
+        cell = a_cell(info=TransactionInfo(begun.hash, begun.number, begun.header.epoch, 1))
+        env = TxEnv.committed(a_header(number=99, epoch=EPOCHS[2].pack(), parent_hash=parent.hash))
+        now_ms = median_time(chain, parent.hash, CONSENSUS.median_time_block_count)
+        flag, near = random.choice((0, RELATIVE)), random.randrange(-3, 4)
+        passes_at = now_ms // 1000 + near if not flag else max((now_ms - begun.header.timestamp) // 1000 + near, 0)
+        since = flag | random.choice((TIME, TIME, TIME, EPOCH, TIME | EPOCH, TIME | 1 << 57)) | passes_at
+        expected = since >> 61 & 3 == 2 and passes_by_rule(since, cell, env, chain)
+        assert time_has_passed(since, cell, partial(int, now_ms), chain) == expected, hex(since)
+        verdicts.append(expected)
+    assert min(verdicts.count(True), verdicts.count(False)) > 500
+    assert not time_has_passed(TIME | 1, a_cell(info=None), lambda: 1 << 40, chain)
