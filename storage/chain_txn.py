@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -24,13 +23,14 @@ from consensus.types.core import BlockExt, CellMeta, EpochExt, HeaderDigest
 from storage.archive import Archive, CommitMark, Location
 from storage.chain_state import ChainState
 from storage.consumed_cells import ConsumedCells
+from storage.created_rows import created_rows
 from storage.errors import StorageClosed
 from storage.header_cache import HeaderCache
 from storage.header_rows import HeaderRows
 from storage.kv import KeyValueStore
 from storage.overlay import Overlay
 from storage.recent import RecentFacts
-from storage.records import BlockRecord, RowsOfBlock
+from storage.records import BlockRecord
 from storage.schema import (
     CELL,
     EPOCH,
@@ -60,14 +60,10 @@ __all__ = ["INVALID_SLOTS", "ChainTxn"]
 _MAX_CELLS: Final = 4096
 """Cached live cells."""
 _MAX_NODES: Final = 4096
+_MAX_MAIN: Final = 4096
+"""Hashes that are known to be of the main chain."""
 INVALID_SLOTS: Final = 1 << 14
 """Invalid blocks that are remembered. Bounds the space that hostile blocks can take."""
-
-
-@lru_cache(maxsize=64)
-def output_suffixes(count: int) -> tuple[bytes, ...]:
-    """The index parts of the out points of `count` outputs."""
-    return tuple(index.to_bytes(4, "little") for index in range(count))
 
 
 class ChainTxn(ChainState):
@@ -98,6 +94,7 @@ class ChainTxn(ChainState):
         self._recent: Final = RecentFacts()
         self._cells: Final[dict[bytes, CellMeta]] = {}
         self._nodes: Final[dict[int, bytes]] = {}
+        self._main: Final[set[bytes]] = set()
         self._highest: int | None = None
         self._knows_invalid: bool | None = None
         self._last_epoch_key: bytes | None = None
@@ -157,6 +154,18 @@ class ChainTxn(ChainState):
                 if len(self._cells) >= _MAX_CELLS:
                     self._cells.clear()
                 self._cells[out_point] = found
+        return found
+
+    def is_main(self, block_hash: bytes) -> bool:
+        """The block is on the main chain; those that were asked for before, as many transactions name them as header
+        deps, are known."""
+        if block_hash in self._main:
+            return True
+        found = super().is_main(block_hash)
+        if found:
+            if len(self._main) >= _MAX_MAIN:
+                self._main.clear()
+            self._main.add(block_hash)
         return found
 
     def mmr_node(self, position: int) -> bytes | None:
@@ -295,6 +304,7 @@ class ChainTxn(ChainState):
         if header.number == 0 or self.tip_header() != header:
             raise ValueError(f"block {header.number} is not a tip that can be detached")
         epoch = self.tip_epoch()
+        self._main.discard(header.hash)
         delete = self._overlay.delete
         self._move_cells_back(block)
         for position in mmr_positions(header.number):
@@ -377,6 +387,7 @@ class ChainTxn(ChainState):
             self._recent.clear()
             self._cells.clear()
             self._nodes.clear()
+            self._main.clear()
             self._fresh_headers.clear()
             self._saved = {}, []
 
@@ -462,23 +473,8 @@ class ChainTxn(ChainState):
 
     def _move_cells(self, block: Block, record: BlockRecord) -> None:
         """Add all outputs, then delete all inputs but the cellbase's: cells spent within the block vanish."""
-        header, slices, created = block.header, block.tx_slices, dict[bytes, bytes]()
-        rows = RowsOfBlock(header.hash, header.number, header.epoch, record.location)
-        for index, transaction in enumerate(slices):
-            raw, layout, start = transaction.raw, transaction.layout, transaction.start
-            created[TRANSACTION + transaction.hash] = rows.transaction(index, start, layout.size)
-            prefix, suffixes = CELL + transaction.hash, output_suffixes(len(layout.outputs))
-            head = rows.bare_cell(index)
-            if layout.has_data:
-                for suffix, (a, b), (c, d) in zip(suffixes, layout.outputs, layout.data, strict=True):
-                    is_bare, output = c == d, raw[a:b]
-                    cell = head + output if is_bare else rows.cell(index, output, raw[c:d], start + c)
-                    created[prefix + suffix] = cell
-            else:
-                for suffix, (a, b) in zip(suffixes, layout.outputs, strict=True):
-                    created[prefix + suffix] = head + raw[a:b]
-        consumed = [out_point for transaction in slices[1:] for out_point in transaction.consumed]
-        self._overlay.put_all(created)
+        consumed = [out_point for transaction in block.tx_slices[1:] for out_point in transaction.consumed]
+        self._overlay.put_all(created_rows(block, record.location))
         self._overlay.delete_all([CELL + out_point for out_point in consumed])
         for out_point in consumed:
             self._cells.pop(out_point, None)

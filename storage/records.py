@@ -110,13 +110,14 @@ class RowsOfBlock:
         """What precedes the output in the record of a cell without data of the transaction at `index`."""
         return _SIZE_AND_INDEX.pack(0, index) + self._block_of_cell
 
-    def cell(self, index: int, output: bytes, data: bytes, data_start: int) -> bytes:
-        """The record of a cell of the transaction at `index`; its data begins at `data_start` of the block."""
-        size = len(data)
-        head = _SIZE_AND_INDEX.pack(size, index)
-        if size > INLINE_DATA:
-            data = _ARCHIVED_DATA.pack(hash_of_data(data), self._location, data_start)
-        return b"".join((head, self._block_of_cell, data, output))
+    def cell(self, index: int, output: bytes, data: bytes) -> bytes:
+        """The record of a cell of the transaction at `index` with at most INLINE_DATA bytes of data."""
+        return b"".join((_SIZE_AND_INDEX.pack(len(data), index), self._block_of_cell, data, output))
+
+    def archived_cell(self, index: int, output: bytes, size: int, data_hash: bytes, data_start: int) -> bytes:
+        """Likewise with so many more bytes of data, which begin at `data_start` of the block."""
+        data = _ARCHIVED_DATA.pack(data_hash, self._location, data_start)
+        return b"".join((_SIZE_AND_INDEX.pack(size, index), self._block_of_cell, data, output))
 
 
 def cell_head(packed: bytes) -> tuple[int, int, int, int, int, int]:

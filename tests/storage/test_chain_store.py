@@ -99,6 +99,17 @@ def test_detaching_everything_leaves_the_genesis_block(store: ChainStore) -> Non
         assert main_chain_keys(store) == genesis_keys
 
 
+def test_a_transaction_forgets_that_a_detached_block_was_main(store: ChainStore) -> None:
+    nodes = grow(store, 3)
+    other = child(Random(5), nodes[1])
+    with store.begin() as txn:
+        assert all(txn.is_main(node.block.hash) for node in nodes)
+        move_tip(txn, nodes[2], other)
+        assert [txn.is_main(node.block.hash) for node in (*nodes, other)] == [True, True, False, True]
+        move_tip(txn, other, nodes[2])
+        assert [txn.is_main(node.block.hash) for node in (*nodes, other)] == [True, True, True, False]
+
+
 def test_a_discarded_transaction_leaves_nothing(store: ChainStore) -> None:
     nodes = grow(store, 3)
     before = dict(engine(store).iterator())

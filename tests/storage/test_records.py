@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consensus.crypto.hashing import data_hash
 from storage.archive import Location
 from storage.records import INLINE_DATA, CellRecord, RowsOfBlock, TransactionRecord, cell_info, inline_data, pack_cell
 from tests.support.builders.blocks import an_output, lock_script
@@ -23,7 +24,11 @@ def test_rows_of_a_block(index: int) -> None:
     assert ROWS.transaction(index, 9, 10) == record.pack()
     assert ROWS.bare_cell(index) + output == pack_cell(record, output, b"", 0)
     for size in SIZES:
-        assert ROWS.cell(index, output, bytes(size), 77) == pack_cell(record, output, bytes(size), 77)
+        if size <= INLINE_DATA:
+            packed = ROWS.cell(index, output, bytes(size))
+        else:
+            packed = ROWS.archived_cell(index, output, size, data_hash(bytes(size)), 77)
+        assert packed == pack_cell(record, output, bytes(size), 77)
 
 
 @pytest.mark.parametrize("size", SIZES)
