@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from consensus.codec.layout import INPUT_SIZE, SINCE_SIZE, U32
 
-__all__ = ["TxBounds", "created_cell", "created_output", "transaction_bounds", "trusted_bounds"]
+__all__ = ["TxBounds", "created_cell", "created_output", "offsets", "transaction_bounds", "trusted_bounds"]
 
 _PAIR: Final = Struct("<II")
 _TRANSACTIONS_FIELD: Final = 2
@@ -82,8 +82,8 @@ def trusted_bounds(raw: bytes, start: int) -> list[int]:
     if size == U32.size:
         return [start + size]
     _, first = _PAIR.unpack_from(raw, start)
-    offsets = _offsets(first // 4 - 1).unpack_from(raw, start + 4)
-    return [start + offset for offset in offsets] + [start + size]
+    parts = offsets(first // 4 - 1).unpack_from(raw, start + 4)
+    return [start + offset for offset in parts] + [start + size]
 
 
 def _part(raw: bytes, start: int, index: int) -> tuple[int, int]:
@@ -95,5 +95,6 @@ def _part(raw: bytes, start: int, index: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1024)
-def _offsets(count: int) -> Struct:
+def offsets(count: int) -> Struct:
+    """Reads so many of them."""
     return Struct(f"<{count}I")

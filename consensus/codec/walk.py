@@ -11,6 +11,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import NamedTuple
 
+from consensus.codec.block_layout import offsets
 from consensus.codec.layout import SCRIPT_CONTENT_SIZE, U32
 
 Span = tuple[int, int]
@@ -53,8 +54,8 @@ class Walk:
             return [at + size]
         first = self.count(at + 4)
         self.run(at + 4, first - 4)
-        offsets = Struct(f"<{first // 4 - 1}I").unpack_from(self._raw, at + 4)
-        return [at + offset for offset in (*offsets, size)]
+        parts = offsets(first // 4 - 1).unpack_from(self._raw, at + 4)
+        return [at + offset for offset in (*parts, size)]
 
     def bytes_spans(self, at: int) -> Iterable[Span]:
         """Contents of a vector of bytes."""
