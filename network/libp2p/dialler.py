@@ -11,8 +11,12 @@ from network.libp2p.names import Libp2pAddress
 __all__ = ["Dialler"]
 
 FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 120.0
-"""Seconds until an address that did not answer, or was of no use, is dialled again."""
+"""Seconds until an address is dialled again; twice as long each time."""
+LONGEST_PAUSE: Final = 15.0
+"""When it did not answer: whoever joins two networks and comes back must not be waited for as long as it was away."""
+LONGEST_REST: Final = 120.0
+"""When it answered and was of no use."""
+MAX_DOUBLINGS: Final = 16
 MAX_ADDRESSES: Final = 256
 OF_USE: Final = 60.0
 """Seconds that a session must last to be of use."""
@@ -21,6 +25,9 @@ OF_USE: Final = 60.0
 @dataclass(slots=True)
 class _Patience:
     failures: int = 0
+    """Dials in a row without an answer."""
+    moments: int = 0
+    """Sessions in a row that were of no use."""
     next_at: float = 0.0
     dialled_at: float | None = None
     """None: not being dialled."""
@@ -51,10 +58,11 @@ class Dialler:
         """Those to be dialled now, at most so many; each is told by `ended`."""
         places -= self.dialled
         found = list[Libp2pAddress]()
-        for address, patience in self._patience.items():
+        idle = [item for item in self._patience.items() if item[1].dialled_at is None and item[1].next_at <= now]
+        for address, patience in sorted(idle, key=lambda item: item[1].next_at):  # none keeps the places of others
             if len(found) >= places:
                 break
-            if patience.dialled_at is None and patience.next_at <= now and may_dial(address):
+            if may_dial(address):
                 self._left(patience, now)
                 if patience.next_at <= now:
                     patience.dialled_at = now
@@ -67,24 +75,27 @@ class Dialler:
         if connected_at is None:
             return
         if now - connected_at >= OF_USE:
-            patience.failures = 0
+            patience.moments = 0
         else:
-            self._fail(patience, now)
+            patience.next_at = now + _pause(patience.moments, LONGEST_REST)
+            patience.moments += 1
 
     def ended(self, address: Libp2pAddress, now: float, *, is_connected: bool) -> None:
         """A dial is over."""
         patience = self._patience[address]
         patience.dialled_at = None
         if is_connected:
-            patience.connected_at = now
+            patience.failures, patience.connected_at = 0, now
         else:
-            self._fail(patience, now)
+            patience.next_at = now + _pause(patience.failures, LONGEST_PAUSE)
+            patience.failures += 1
 
     def restart(self) -> None:
         """What was being dialled is not any more, and nobody is to blame."""
         for patience in self._patience.values():
             patience.dialled_at = patience.connected_at = None
 
-    def _fail(self, patience: _Patience, now: float) -> None:
-        patience.failures += 1
-        patience.next_at = now + min(FIRST_PAUSE * 2 ** (patience.failures - 1), LONGEST_PAUSE)
+
+def _pause(before: int, longest: float) -> float:
+    """Seconds, after so many in a row `before` this one."""
+    return min(FIRST_PAUSE * 2.0 ** min(before, MAX_DOUBLINGS), longest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from network.identity import Identity
-from network.libp2p.dialler import FIRST_PAUSE, LONGEST_PAUSE, MAX_ADDRESSES, OF_USE, Dialler
+from network.libp2p.dialler import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, MAX_ADDRESSES, OF_USE, Dialler
 from network.libp2p.names import Libp2pAddress, libp2p_id_text, parse_address
 
 KEYS = [Identity(bytes([number]) * 32).public_key for number in range(1, 6)]
@@ -37,12 +37,58 @@ def test_who_does_not_answer_is_dialled_again_after_growing_pauses() -> None:
     assert pauses[-1] == LONGEST_PAUSE
 
 
-def test_who_left_at_once_counts_as_no_answer() -> None:
+def test_who_was_away_for_long_and_comes_back_is_not_waited_for_as_long() -> None:
+    """It may be all that joins two networks: for that one they waited 33 s."""
+    dialler, now = Dialler(ADDRESSES[:1]), 0.0
+    while now < 300.0:
+        if dialler.due(now, 1, anybody):
+            dialler.ended(ADDRESSES[0], now, is_connected=False)
+        now += 1.0
+    until = now
+    while not dialler.due(until, 1, anybody):
+        until += 1.0
+    assert until - now <= 15.0
+
+
+def test_who_never_answers_is_dialled_for_ever() -> None:
+    dialler, now = Dialler(ADDRESSES[:1]), 0.0
+    for _ in range(1100):  # 2.0 ** 1024 is no float any more
+        now += LONGEST_PAUSE
+        assert dialler.due(now, 1, anybody) == ADDRESSES[:1]
+        dialler.ended(ADDRESSES[0], now, is_connected=False)
+
+
+def test_those_that_do_not_answer_leave_the_others_their_places() -> None:
+    dialler, now, met = Dialler(ADDRESSES), 0.0, set[Libp2pAddress]()
+    for _ in range(4):
+        found = dialler.due(now, 2, anybody)
+        met.update(found)
+        now += LONGEST_PAUSE
+        for each in found:
+            dialler.ended(each, now, is_connected=False)
+        now += LONGEST_PAUSE
+    assert met == set(ADDRESSES)
+
+
+def test_who_leaves_at_once_rests_longer_each_time() -> None:
+    dialler, now, pauses = Dialler(ADDRESSES[:1]), 0.0, []
+    for _ in range(12):
+        begun = now
+        while not dialler.due(now, 1, anybody):
+            now += FIRST_PAUSE / 2
+        pauses.append(now - begun)
+        dialler.ended(ADDRESSES[0], now, is_connected=True)
+    assert pauses[:5] == [0.0, 1.0, 2.0, 4.0, 8.0]
+    assert pauses[-1] == LONGEST_REST
+
+
+def test_who_comes_back_and_falls_once_more_has_not_been_of_no_use_before() -> None:
     dialler = Dialler(ADDRESSES[:1])
-    dialler.due(0.0, 1, anybody)
-    dialler.ended(ADDRESSES[0], 0.0, is_connected=True)
-    assert dialler.due(1.0, 1, anybody) == []
-    assert dialler.due(1.0 + FIRST_PAUSE, 1, anybody) == ADDRESSES[:1]
+    for number in range(10):
+        dialler.due(100.0 * number, 1, anybody)
+        dialler.ended(ADDRESSES[0], 100.0 * number, is_connected=number == 9)
+    assert dialler.due(910.0, 1, anybody) == []
+    assert dialler.due(910.0 + FIRST_PAUSE, 1, anybody) == ADDRESSES[:1]
 
 
 def test_who_stayed_is_dialled_at_once() -> None:
