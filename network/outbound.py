@@ -37,8 +37,8 @@ BOOTNODE_ROUND: Final = 4
 REFRESH_TICKS: Final = 11
 """Ticks between two notes that outbound sessions live."""
 MAX_DOUBLINGS: Final = 16
-MAX_BACKOFF: Final = 600.0
-"""Seconds until a configured address that does not answer is dialled again."""
+MAX_BACKOFF: Final = 60.0
+"""Seconds until a bootnode that does not answer is dialled again. One of the whitelist is dialled in each tick."""
 MAX_PAUSE: Final = 120.0
 """Seconds between two dials of peers that were of no use, when there are no others."""
 COMPANY: Final = 60_000
@@ -241,9 +241,11 @@ class OutboundService:
             patience.next_at = now + min(self._pause(patience.failures), MAX_PAUSE)
             return
         patience.failures += 1
-        wait = min(self._pause(patience.failures), MAX_BACKOFF)
+        is_whitelisted = address in self._settings.whitelist
+        wait = min(self._pause(patience.failures), self._pause(1) if is_whitelisted else MAX_BACKOFF)
         patience.next_at = now + wait
-        log.info("a configured peer does not answer", address=str(address), reason=fault, again_after_s=round(wait))
+        if patience.failures.bit_count() == 1:  # more and more seldom
+            log.info("a configured peer does not answer", address=str(address), reason=fault, again_after_s=round(wait))
 
     def _pause(self, failures: int) -> float:
         """Seconds until the next dial: ticks that double with each failure; half a tick is left out, so that a slow

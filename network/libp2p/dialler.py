@@ -49,6 +49,10 @@ class Dialler:
         """It is a configured one."""
         return address in self._patience
 
+    def failures(self, address: Libp2pAddress) -> int:
+        """Dials of a configured one without an answer, in a row."""
+        return self._patience[address].failures
+
     @property
     def dialled(self) -> int:
         """Dials under way."""

@@ -152,7 +152,7 @@ class Home:
         if not self._dialler.knows(address):
             return
         self._dialler.ended(address, now, is_connected=is_connected)
-        if reason is not None:
+        if reason is not None and self._dialler.failures(address).bit_count() == 1:  # more and more seldom
             log.info("a configured peer does not answer", address=address.text, reason=reason)
 
     def exchange(self, layer: Layer, *, allow_local: bool) -> PeerExchange:
