@@ -18,6 +18,7 @@ from ckb_node.sync.serving.chain import ServedChain
 from ckb_node.sync.serving.errors import RefusedQuestion
 from ckb_node.sync.serving.pace import Work
 from ckb_node.sync.serving.proofs import (
+    MAX_HEADERS,
     blocks_proof,
     last_state,
     last_state_proof,
@@ -53,7 +54,8 @@ PUSH_SECONDS: Final = 0.2
 TIP_PRICE: Final = 0.000_5
 HEADER_PRICE: Final = 0.000_3
 TRANSACTION_PRICE: Final = 0.001
-"""Seconds for each, about: a header with its chain root, a transaction with a block of its own."""
+"""Seconds for each, about: a header with its chain root, a transaction with a block of its own. How many headers prove
+the last state is not known from the question: it has the price of the most."""
 
 
 class LightClientServer:
@@ -113,8 +115,7 @@ class LightClientServer:
                 self._work(peer, last_state, TIP_PRICE)
             case GetLastStateProof():
                 refuse_excess(message)
-                items = len(message.difficulties) + 2 * message.last_n_blocks
-                self._work(peer, partial(last_state_proof, question=message), items * HEADER_PRICE)
+                self._work(peer, partial(last_state_proof, question=message), MAX_HEADERS * HEADER_PRICE)
             case GetBlocksProof():
                 refuse_excess(message)
                 price = len(message.block_hashes) * HEADER_PRICE

@@ -25,7 +25,7 @@ from consensus.crypto.merkle import build_loose_proof, merkle_root
 from consensus.lookup import require
 from consensus.types.blockchain import Block, Header, uncles_hash
 from consensus.types.extensions import FilteredBlock, MerkleProof, VerifiableHeader
-from network.limits import MAX_UNCOMPRESSED
+from network.limits import LIGHT_CLIENT, MAX_UNCOMPRESSED
 from network.messages.protocols import (
     GetBlocksProof,
     GetLastStateProof,
@@ -39,11 +39,22 @@ from network.peers.penalties import Misbehaviour
 from storage.block_extra import BlockExtra
 from storage.chain_state import ChainState
 
-__all__ = ["MAX_ITEMS", "blocks_proof", "last_state", "last_state_proof", "refuse_excess", "transactions_proof"]
+__all__ = [
+    "MAX_HEADERS",
+    "MAX_ITEMS",
+    "blocks_proof",
+    "last_state",
+    "last_state_proof",
+    "refuse_excess",
+    "transactions_proof",
+]
 
 MAX_ITEMS: Final = 1000
 """Blocks or transactions of one question."""
 MAX_LAST_BLOCKS: Final = MAX_SAMPLES // 2
+MAX_HEADERS: Final = LIGHT_CLIENT.max_frame // 240
+"""Of a proof of the last state. Of each header some 240 bytes cannot be compressed, so that no frame holds more. The
+question does not tell how many they are: all blocks from its boundary on."""
 MAX_TRANSACTIONS_BYTES: Final = MAX_UNCOMPRESSED
 """Of all transactions of an answer; nobody could receive more."""
 
@@ -178,6 +189,8 @@ def _sampled(state: ChainState, chain: ProvedChain, last: Header, question: GetL
     try:
         for number in sample_blocks(asked, chain.total_difficulty):
             numbers.append(number)
+            if len(numbers) > MAX_HEADERS:
+                raise UnansweredQuestion(f"more than {MAX_HEADERS} headers, which no message holds")
             yield
     except BadDifficulties as error:
         raise RefusedQuestion(Misbehaviour.LIGHT_CLIENT_410_INVALID_REQUEST, str(error)) from None

@@ -6,8 +6,9 @@ import pytest
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.sync.serving.answers import Answers
-from ckb_node.sync.serving.light_client import PUSH_SECONDS, LightClientServer
+from ckb_node.sync.serving.light_client import HEADER_PRICE, PUSH_SECONDS, LightClientServer
 from ckb_node.sync.serving.pace import LIGHT_CLIENTS
+from ckb_node.sync.serving.proofs import MAX_HEADERS
 from consensus.codec.molecule import Table
 from network.limits import LIGHT_CLIENT
 from network.messages.protocols import (
@@ -115,6 +116,19 @@ def test_messages_that_cost(kit: Kit, message: Table, code: int) -> None:
     assert kit.peer.banned is not None
     assert kit.peer.banned[0] == BAN
     assert f" {code}: " in kit.peer.banned[1]
+
+
+def test_a_proof_of_the_last_state_is_dear(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it says to want, its boundary may ask for thousands of headers: only a few are in work at a time."""
+    prices: list[float] = []
+    monkeypatch.setattr(kit.answers, "ask", lambda *args: prices.append(args[3]))
+    last = kit.stored.tip.hash
+    question = GetLastStateProof(
+        last_hash=last, start_hash=last, start_number=0, last_n_blocks=0, difficulty_boundary=0, difficulties=[]
+    )
+    kit.ask(question)
+    assert prices == [pytest.approx(MAX_HEADERS * HEADER_PRICE)]
+    assert prices[0] >= LIGHT_CLIENTS.dear
 
 
 def test_answers_that_nobody_asked_for(kit: Kit) -> None:

@@ -18,6 +18,8 @@ from consensus.rules.mmr_proof import proven_root
 from consensus.types.blockchain import Header
 from consensus.types.core import HeaderDigest
 from consensus.types.extensions import FilteredBlock, VerifiableHeader
+from network.ckb_wire.compression import compress
+from network.limits import LIGHT_CLIENT
 from network.messages.protocols import (
     LIGHT_CLIENT_MESSAGE,
     GetBlocksProof,
@@ -173,6 +175,26 @@ def test_a_range_above_its_end_is_no_fault(chain: StoredChain, view: ChainView, 
     question = state_question(chain, 50, 1, 5).replace(start_number=start)
     with pytest.raises(UnansweredQuestion):
         finish(proofs.last_state_proof(view, question))
+
+
+def test_a_low_boundary_asks_for_no_more_than_a_message_holds(
+    chain: StoredChain, view: ChainView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All blocks from the boundary on belong to the answer, however few the client says to want."""
+    monkeypatch.setattr(proofs, "MAX_HEADERS", 50)
+    finish(proofs.last_state_proof(view, state_question(chain, 110, 60, 0, boundary=0)))
+    for start in (0, 59):
+        answer = proofs.last_state_proof(view, state_question(chain, 110, start, 0, boundary=0))
+        with pytest.raises(UnansweredQuestion):
+            finish(answer)
+
+
+def test_what_a_frame_holds_is_answered(chain: StoredChain, view: ChainView) -> None:
+    """So many headers do not go into a frame, however well they are compressed: no answer is missed."""
+    message = finish(proofs.last_state_proof(view, state_question(chain, HEIGHT, 1, 0, boundary=0)))
+    frame = compress(LIGHT_CLIENT_MESSAGE.pack(message))
+    assert frame is not None
+    assert len(frame) / len(message.headers) * proofs.MAX_HEADERS > LIGHT_CLIENT.max_frame
 
 
 @pytest.mark.parametrize("start", [0, 1, 5])
