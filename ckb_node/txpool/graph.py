@@ -22,9 +22,10 @@ _Reads = tuple[bytes, ...]
 """The cells that an entry reads."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Group:
-    """The entries that read exactly these cells; they share the one tuple."""
+    """The entries that read exactly these cells; they share the one tuple. Known by its identity: to hash thousands of
+    cells for each of them is quadratic."""
 
     reads: _Reads
     members: Links[bytes] = ()
@@ -56,8 +57,8 @@ class PoolGraph:
         """Out point → short id of the entry that spends it."""
         self.total_size = 0
         self.total_cycles = 0
-        self._readers: dict[bytes, Links[_Reads]] = {}
-        """Out point → the sets of reads that name it. Most entries read the same few cells."""
+        self._readers: dict[bytes, Links[_Group]] = {}
+        """Out point → the groups that read it. Most entries read the same few cells."""
         self._groups: dict[_Reads, _Group] = {}
         self._with_header_dep: dict[bytes, set[bytes]] = {}
         self._parents = _Relatives(self.entries, attrgetter("parents"))
@@ -193,8 +194,8 @@ class PoolGraph:
     def _readers_of(self, out_points: Iterable[bytes]) -> set[bytes]:
         readers: set[bytes] = set()
         for key in out_points:
-            for reads in self._readers.get(key, ()):
-                readers.update(self._groups[reads].members)
+            for group in self._readers.get(key, ()):
+                readers.update(group.members)
         return readers
 
     def _choose_parents(self, entry: PoolEntry, leaving: AbstractSet[bytes]) -> tuple[set[bytes], set[bytes]]:
@@ -242,7 +243,7 @@ class PoolGraph:
         if group is None:
             group = self._groups[entry.dep_keys] = _Group(entry.dep_keys)
             for key in entry.dep_keys:
-                self._readers[key] = with_link(self._readers.get(key, ()), entry.dep_keys)
+                self._readers[key] = with_link(self._readers.get(key, ()), group)
         group.members = with_link(group.members, entry.short_id)
         entry.dep_keys = group.reads
 
@@ -253,7 +254,7 @@ class PoolGraph:
             return
         del self._groups[entry.dep_keys]
         for key in entry.dep_keys:
-            left = without_link(self._readers[key], entry.dep_keys)
+            left = without_link(self._readers[key], group)
             if left:
                 self._readers[key] = left
             else:

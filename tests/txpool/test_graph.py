@@ -358,6 +358,42 @@ def test_many_readers_of_one_cell() -> None:
     assert work_of_a_popular_cell(2500) < 4.5 * work_of_a_popular_cell(625)
 
 
+class CountedCell(bytes):
+    """An out point that counts how often it is hashed or compared."""
+
+    looks = 0
+
+    def __hash__(self) -> int:
+        CountedCell.looks += 1
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        CountedCell.looks += 1
+        return super().__eq__(other)
+
+
+def looks_at_cells(reads: int) -> int:
+    """How often cells are looked at while readers of them, and of one cell each besides, come and go."""
+    graph = PoolGraph(1000)
+    shared = [CountedCell(chain_cell(f"dep {number}")) for number in range(reads)]
+    CountedCell.looks = 0
+    entries = [an_entry() for _ in range(20)]
+    for number, entry in enumerate(entries):
+        entry.dep_keys = (*shared, CountedCell(chain_cell(f"other {number}")))
+        graph.add(entry)
+    for entry in entries:
+        graph.remove_committed([entry.hash])
+    assert not graph.is_used(shared[0])
+    return CountedCell.looks
+
+
+def test_who_reads_many_cells_takes_work_by_their_number() -> None:
+    """Each reads other cells, so none has its reads in common with another."""
+    few, many = looks_at_cells(100), looks_at_cells(400)
+    assert many < 4.5 * few
+    assert many < 400 * 20 * 20
+
+
 def test_hashes_come_parents_first() -> None:
     graph = PoolGraph(1000)
     chain = a_chain(graph, [1, 50, 2, 70])
