@@ -32,7 +32,8 @@ MAX_ORPHAN_BYTES: Final = 16 << 20
 ORPHAN_LIFE_S: Final = 100 * 48
 """A hundred times the longest time between two blocks that the chain aims at."""
 MAX_PARENTS: Final = 256
-"""Parents of an orphan that are looked for; when they have come, the next are."""
+MAX_MISSING: Final = 16
+"""Parents of an orphan that are looked at, and of these that are waited for; when they have come, the next are."""
 
 # --------------------------------------------------------------------- what is kept of those that are not in the pool
 

@@ -10,13 +10,13 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 import structlog
 
 from ckb_node.runtime.client import CLIENT
 from ckb_node.runtime.events import EventBus
-from ckb_node.runtime.fair_queue import FairSlots
 from ckb_node.txpool.blame import is_malformed, lacks_cells
 from ckb_node.txpool.events import (
     ParentsMissing,
@@ -27,8 +27,9 @@ from ckb_node.txpool.events import (
     TransactionRejected,
 )
 from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
-from ckb_node.txpool.limits import MAX_PARENTS, MAX_REASONS, REASONS_PER_S
+from ckb_node.txpool.limits import MAX_MISSING, MAX_PARENTS, MAX_REASONS, REASONS_PER_S
 from ckb_node.txpool.orphans import OrphanTransactions
+from ckb_node.txpool.peers_pace import PeersPace
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rejects import Duplicated, Invalidated, PeerDropped, PoolFull, Reject, ResolveFailed
 from ckb_node.txpool.remote_queue import DEPARTED, RemoteQueue, RemoteTransaction
@@ -50,8 +51,6 @@ __all__ = ["RemoteTransactions"]
 
 log = structlog.get_logger("txpool")
 
-CHECKING_S: Final = 0.005
-"""Checks on the event loop, one after the other, before everything else has as much time."""
 TOLD_AT_ONCE: Final = 128
 """Refusals of what leaves together that are told before the event loop may do something else."""
 
@@ -89,8 +88,7 @@ class RemoteTransactions:
         self._idle.set()
         self._leaving: Final[deque[tuple[RemoteTransaction, Reject]]] = deque()
         """Those that are refused together and not told yet."""
-        self._checks: Final = FairSlots(1)
-        self._checked_s = 0.0
+        self.pace: Final = PeersPace()
         self._reasons: Final = Allowance(REASONS_PER_S, MAX_REASONS, time.monotonic())
         events.listen(TransactionAdmitted, lambda event: self._try_children(event.entry.hash))
         events.listen(TransactionRejected, self._on_rejected)
@@ -239,26 +237,20 @@ class RemoteTransactions:
                 await self._admit(pending, check, item.declared)
         except Reject as reason:
             if not self._stop.is_set:  # else it says no more than that the node stops
-                self._refuse(item, reason)
+                with self.pace.counted():
+                    self._refuse(item, reason)
         else:
             self._events.publish(TransactionAccepted(item.hash, item.giver))
 
     async def _check_in_turn(self, transaction: Transaction) -> Check:
-        """The first check, when the peers' turn for the event loop has come: half of its time at most is for them all.
-        The result answers the verifier's first question while the tip is the same. Raises Reject."""
+        """The first check, in the peers' turn. The result answers the verifier's first question while the tip is the
+        same. Raises Reject."""
         if transaction.hash in self._pool.away:  # what will return to the pool counts as in it
             raise Duplicated(transaction.hash)
-        if transaction.raw_size > CHECKED_AT_ONCE:  # checked beside the event loop
-            return lambda known: self._pool.check(transaction, known)
-        async with self._checks.turn():
-            began = time.perf_counter()
-            try:
-                checked = self._pool.check(transaction)
-            finally:
-                self._checked_s += time.perf_counter() - began
-                if self._checked_s >= CHECKING_S:
-                    rest, self._checked_s = self._checked_s, 0.0
-                    await asyncio.sleep(rest)
+        async with self.pace:
+            if transaction.raw_size > CHECKED_AT_ONCE:  # checked beside the event loop
+                return lambda known: self._pool.check(transaction, known)
+            checked = self._pool.check(transaction)
         return _Checks(self._pool, transaction, checked)
 
     # ------------------------------------------------------------ what becomes of them
@@ -284,12 +276,13 @@ class RemoteTransactions:
         return item.giver if item.giver in self._connected else DEPARTED
 
     def _missing_parents(self, transaction: Transaction, reason: Reject) -> Sequence[bytes]:
-        """Hashes of transactions that it needs and that neither chain nor pool has. None when a cell was spent, or
-        never was: then it is no orphan."""
+        """Hashes of transactions that it needs and that neither chain nor pool has, as many as are worth while. None
+        when a cell was spent, or never was: then it is no orphan."""
         named = [each[:HASH_SIZE] for each in (*transaction.consumed, *transaction.named_deps)]
         if isinstance(reason, ResolveFailed) and isinstance(reason.cause, OutPointError):
             named.insert(0, reason.cause.out_point[:32])
-        return [each for each in _some(named) if self._is_missing(each)]
+        some = islice(dict.fromkeys(named), MAX_PARENTS)
+        return list(islice(filter(self._is_missing, some), MAX_MISSING))
 
     def _is_missing(self, tx_hash: bytes) -> bool:
         return self._pool.graph.by_hash(tx_hash) is None and self._pool.is_off_chain(tx_hash)
@@ -350,8 +343,3 @@ class _Checks:
         if first is not None and first.tip_hash == self._pool.tip.hash:
             return first
         return self._pool.check(self._transaction, known)
-
-
-def _some(named: Iterable[bytes]) -> Iterable[bytes]:
-    """Each once, as many as are worth while."""
-    return list(dict.fromkeys(named))[:MAX_PARENTS]

@@ -24,7 +24,7 @@ from ckb_node.txpool.explain import Explainer
 from ckb_node.txpool.fee_estimate import FeeEstimates
 from ckb_node.txpool.following import Following
 from ckb_node.txpool.limits import MAX_WAITING, MAX_WAITING_BYTES, PoolLimits
-from ckb_node.txpool.pool import TxPool
+from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.recent_rejects import RecentRejects
 from ckb_node.txpool.refused import RefusedTransactions, log_refusal
 from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, Invalidated, PoolFull, Reject
@@ -134,7 +134,8 @@ class PoolService(PoolAnswers):
     async def _submit(self, transaction: Transaction, max_cycles: int) -> None:
         try:
             with self._verify_queue.enter(transaction) as pending:
-                await self._verify_and_admit(pending, partial(self.pool.check, transaction), max_cycles)
+                check = partial(self.pool.check, transaction)
+                self._insert(*await self._verifier.verify(pending, check, max_cycles))
         except Reject as reason:
             if not self._stop.is_set:  # else it says no more than that the node stops
                 self.pool.reject(transaction, reason)
@@ -144,14 +145,13 @@ class PoolService(PoolAnswers):
     async def _admit(self, pending: PendingVerification, check: Check, declared: int | None) -> None:
         """For those that come from peers, see ckb_node.txpool.remote.Admit."""
         max_cycles = self._chain.consensus.max_block_cycles
-        await self._verify_and_admit(pending, check, max_cycles if declared is None else declared, declared)
-
-    async def _verify_and_admit(
-        self, pending: PendingVerification, check: Check, max_cycles: int, declared: int | None = None
-    ) -> None:
-        checked, cycles = await self._verifier.verify(pending, check, max_cycles)
+        checked, cycles = await self._verifier.verify(pending, check, max_cycles if declared is None else declared)
         if declared is not None and declared != cycles:
             raise DeclaredWrongCycles(declared, cycles)
+        with self.remote.pace.counted():
+            self._insert(checked, cycles)
+
+    def _insert(self, checked: Checked, cycles: int) -> None:
         entry = self.pool.admit(checked, cycles)
         _log_accepted(entry)
         self.returning.add(self.pool.take_released_conflicts())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ckb_node.txpool.events import ParentsMissing, RemoteRefused, TransactionAccepted
+from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.rejects import (
     Invalidated,
     ResolveFailed,
 )
+from consensus.crypto.hashing import ckb_hash
 from consensus.rules.resolve import UnknownOutPointError
 from consensus.types.blockchain import OutPoint
 from tests.support.chains.branches import submit_all
@@ -117,4 +121,39 @@ async def test_orphans_of_many_peers_do_not_push_each_other_out() -> None:
         assert {each.tx_hash for each in told if isinstance(each, RemoteRefused)} == {each.hash for each in spam[:21]}
         assert await made.orphan_count() == 100
         await made.after(parent)
+        assert await made.funds.status(child) == "pending"
+
+
+async def test_of_many_parents_some_are_looked_for_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a look into the database, and a question to the peer."""
+    looked: list[bytes] = []
+    is_off_chain = TxPool.is_off_chain
+
+    def look(pool: TxPool, tx_hash: bytes) -> bool:
+        looked.append(tx_hash)
+        return is_off_chain(pool, tx_hash)
+
+    monkeypatch.setattr(TxPool, "is_off_chain", look)
+    async with remote() as made:
+        unknown = [OutPoint(tx_hash=ckb_hash(b"%d" % each), index=0) for each in range(250)]
+        child = made.funds.spend(reads=unknown)
+        (missing,) = await made.after(child)
+        assert isinstance(missing, ParentsMissing)
+        assert len(missing.parents) == len(set(missing.parents)) == 16
+        assert len(looked) == 16 + 2, "those of its input and of its lock are on the chain"
+
+
+async def test_all_of_many_parents_are_asked_for_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ckb_node.txpool.remote.MAX_MISSING", 2)
+    async with remote() as made:
+        parents = [made.funds.spend() for _ in range(5)]
+        child = made.funds.spend(reads=[cell_of(each)[0] for each in parents])
+        await made.learn(*parents, child)
+        asked, told = list[bytes](), await made.after(child)
+        by_hash = {each.hash: each for each in parents}
+        while news := [each for each in told if isinstance(each, ParentsMissing)]:
+            new = [each for each in news[-1].parents if each not in asked]
+            asked += new
+            told = await made.after(*(by_hash[each] for each in new))
+        assert sorted(asked) == sorted(by_hash)
         assert await made.funds.status(child) == "pending"
