@@ -67,6 +67,8 @@ MIN_SAMPLES: Final = 20
 MIN_CONFIRM_RATE: Final = 0.85
 _BUCKETS, _SPAN = 200, 10_000.0
 _HALF_LIFE: Final = 100
+FADED_AWAY: Final = 1e-9
+"""Counts below this are forgotten: all of a bucket together are less than a millionth of one transaction."""
 
 
 def _bucket_bounds() -> list[int]:
@@ -85,6 +87,47 @@ class _Tracked(NamedTuple):
     rate: int
 
 
+class FadingCounts:
+    """How many were counted after so many blocks. All fade alike, so a block multiplies one number: `_scale`, by which
+    what was counted before the last block is to be multiplied."""
+
+    __slots__ = ("_before", "_now", "_scale")
+
+    def __init__(self) -> None:
+        self._now: dict[int, int] = {}
+        self._before: dict[int, float] = {}
+        self._scale = 1.0
+
+    def __len__(self) -> int:
+        return len(self._before) + len(self._now)
+
+    def count(self, blocks: int) -> None:
+        self._now[blocks] = self._now.get(blocks, 0) + 1
+
+    def fade(self, factor: float) -> None:
+        """Another block has come."""
+        if self._now:
+            for blocks, count in self._now.items():
+                self._before[blocks] = self._before.get(blocks, 0.0) + count / self._scale
+            self._now.clear()
+        self._scale *= factor
+
+    def forget(self) -> None:
+        """Without what has faded away; takes time by all that is kept."""
+        faded = ((blocks, count * self._scale) for blocks, count in self._before.items())
+        self._before = {blocks: count for blocks, count in faded if count >= FADED_AWAY}
+        self._scale = 1.0
+
+    def within(self, blocks: int) -> float:
+        """After at most so many blocks."""
+        before = sum(count for after, count in self._before.items() if after <= blocks)
+        return before * self._scale + sum(count for after, count in self._now.items() if after <= blocks)
+
+    def after(self, blocks: int) -> float:
+        """After exactly so many."""
+        return self._before.get(blocks, 0.0) * self._scale + self._now.get(blocks, 0)
+
+
 class ConfirmationFraction:
     """Of each rate, how many of the transactions that came were committed within so many blocks; old samples fade.
 
@@ -95,9 +138,10 @@ class ConfirmationFraction:
     def __init__(self, bounds: Sequence[int] | None = None) -> None:
         self._bounds = list(bounds or _bucket_bounds())
         count = len(self._bounds)
-        self._confirmed = [Counter[int]() for _ in range(count)]
+        self._confirmed = [FadingCounts() for _ in range(count)]
         """By bucket: how many were confirmed after exactly so many blocks."""
-        self._failed = [Counter[int]() for _ in range(count)]
+        self._failed = [FadingCounts() for _ in range(count)]
+        """The same of those that were given up."""
         self._counts, self._rates = [0.0] * count, [0] * count
         self._unconfirmed: dict[int, Counter[int]] = {}
         """By height: how many of each bucket came then and are not committed."""
@@ -116,7 +160,7 @@ class ConfirmationFraction:
     def rejected(self, tx_hash: bytes) -> None:
         tracked = self._forget(tx_hash)
         if tracked is not None and 0 < (age := self._best - tracked.height) <= MAX_CONFIRM_BLOCKS:
-            self._failed[tracked.bucket][age] += 1
+            self._failed[tracked.bucket].count(age)
 
     def committed(self, number: int, tx_hashes: Iterable[bytes]) -> None:
         """Blocks that take the place of others teach nothing."""
@@ -135,7 +179,7 @@ class ConfirmationFraction:
         bucket = bisect_left(self._bounds, rate)
         if bucket < len(self._bounds):
             if blocks <= MAX_CONFIRM_BLOCKS:
-                self._confirmed[bucket][blocks] += 1
+                self._confirmed[bucket].count(blocks)
             self._counts[bucket] += 1
             self._rates[bucket] += rate
 
@@ -147,10 +191,11 @@ class ConfirmationFraction:
 
     def _fade(self) -> None:
         factor = math.exp(math.log(0.5) / _HALF_LIFE)
-        for tables in (self._confirmed, self._failed):
-            for table in tables:
-                for blocks in table:
-                    table[blocks] *= factor  # type: ignore[assignment]  # counts become fractions
+        for table in (*self._confirmed, *self._failed):
+            table.fade(factor)
+        bucket = self._best % len(self._bounds)  # one bucket a block is cleared
+        self._confirmed[bucket].forget()
+        self._failed[bucket].forget()
         self._counts = [each * factor for each in self._counts]
         self._rates = [int(each * factor) for each in self._rates]
 
@@ -175,8 +220,8 @@ class ConfirmationFraction:
 
     def _cheapest(self, blocks: int, samples: int, rate: float) -> tuple[int, int]:
         """The first range that has enough samples, of which the wanted part was committed in time."""
-        confirmed = [_within(table, blocks) for table in self._confirmed]
-        missed = [_failed(table, blocks) for table in self._failed]
+        confirmed = [table.within(blocks) for table in self._confirmed]
+        missed = [table.after(blocks) for table in self._failed]  # as the reference counts them
         late = self._unconfirmed_in_row(blocks - 1)
         first, good, bad, count = 0, 0.0, 0.0, 0.0
         for last in range(len(self._bounds)):
@@ -193,15 +238,6 @@ class ConfirmationFraction:
         """As the reference reads its ring of MAX_CONFIRM_BLOCKS rows: by place, not by age."""
         height = self._best - (self._best - row) % MAX_CONFIRM_BLOCKS
         return self._unconfirmed.get(height, Counter())
-
-
-def _within(table: Counter[int], blocks: int) -> float:
-    return sum(count for after, count in table.items() if after <= blocks)
-
-
-def _failed(table: Counter[int], blocks: int) -> float:
-    """Those that were given up after exactly so many blocks, as the reference counts them."""
-    return table.get(blocks, 0)
 
 
 # ---------------------------------------------------------------- flow of weight units

@@ -121,6 +121,109 @@ def test_buckets(bucket: int, rate: int) -> None:
         assert bucket_of(rate - 1) == bucket - 1
 
 
+class PlainCounts(dict[int, float]):
+    """Each number fades by itself, as in the reference, and none is forgotten."""
+
+    def count(self, blocks: int) -> None:
+        self[blocks] = self.get(blocks, 0.0) + 1
+
+    def fade(self, factor: float) -> None:
+        for blocks in self:
+            self[blocks] *= factor
+
+    def forget(self) -> None:
+        pass
+
+    def within(self, blocks: int) -> float:
+        return sum(count for after, count in self.items() if after <= blocks)
+
+    def after(self, blocks: int) -> float:
+        return self.get(blocks, 0.0)
+
+
+def estimates(learnt: ConfirmationFraction, seed: int) -> list[int | None]:
+    """Of a history of thousands of blocks, with pauses in which what was learnt fades."""
+    random, found, waiting = Random(seed), list[int | None](), dict[bytes, Paying]()
+    number = 0
+    for _ in range(300):
+        number += 1
+        hashes = [each for each in waiting if random.random() < 0.6]
+        learnt.committed(number, hashes)
+        for each in hashes:
+            del waiting[each]
+        for each in [each for each in waiting if random.random() < 0.05]:
+            learnt.rejected(each)
+            del waiting[each]
+        for index in range(random.randrange(20)):
+            tx_hash, paying = b"%d %d" % (number, index), Paying(random.choice((1000, 1500, 3000, 3100, 50_000)), 500)
+            learnt.accepted(tx_hash, paying)
+            waiting[tx_hash] = paying
+        if random.random() < 0.03:
+            number = skip(learnt, number, random.randrange(400))
+        for target in (TARGET, 20):
+            try:
+                found.append(learnt.estimate(target))
+            except FeeEstimateError:
+                found.append(None)
+    return found
+
+
+def skip(learnt: ConfirmationFraction, number: int, blocks: int) -> int:
+    for each in range(number + 1, number + 1 + blocks):
+        learnt.committed(each, [])
+    return number + blocks
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_fades_together_gives_the_estimates_of_what_fades_alone(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = estimates(ConfirmationFraction(), seed)
+    monkeypatch.setattr(fee_estimators, "FadingCounts", PlainCounts)
+    assert estimates(ConfirmationFraction(), seed) == found
+    assert len({*found} - {None}) > 3
+
+
+def full_tables(ages: int) -> ConfirmationFraction:
+    learnt = ConfirmationFraction()
+    for table in (*learnt._confirmed, *learnt._failed):
+        for age in range(1, ages + 1):
+            table.count(age)
+    learnt.committed(1, [])
+    return learnt
+
+
+def test_a_block_takes_no_longer_the_more_was_learnt() -> None:
+    """Two hundred buckets with a thousand numbers each are forgotten bucket by bucket."""
+
+    def looks(ages: int) -> int:
+        learnt, looked = full_tables(ages), 0
+
+        class Counted(float):
+            def __mul__(self, other: float) -> float:
+                nonlocal looked
+                looked += 1
+                return float(self) * other
+
+        for table in (*learnt._confirmed, *learnt._failed):
+            table._before = {age: Counted(each) for age, each in table._before.items()}
+        learnt.committed(2, [])
+        return looked
+
+    assert looks(10) == 20
+    assert looks(1000) == 2000, "of one bucket"
+
+
+def test_what_has_faded_away_is_forgotten() -> None:
+    learnt = full_tables(5)
+    tables = (*learnt._confirmed, *learnt._failed)
+    assert sum(map(len, tables)) == 5 * len(tables)
+    number = skip(learnt, 1, 2500)
+    assert sum(map(len, tables)) == 5 * len(tables), "a hundred blocks halve them"
+    skip(learnt, number, 1000)
+    assert sum(map(len, tables)) == 0
+
+
 def grown(blocks: int) -> WeightUnitsFlow:
     flow = WeightUnitsFlow()
     for number in range(1, blocks + 2):
