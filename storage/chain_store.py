@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from consensus.types.blockchain import Block
+from consensus.types.core import TransactionInfo
 from storage.archive import DEFAULT_SEGMENT_SIZE, Archive, BlockArchive, CommitMark, Location, MemoryArchive
 from storage.archive_scan import check_tail
 from storage.chain_state import UNREAD, ChainState
@@ -77,12 +78,15 @@ class ChainView(ChainState):
 
 
 class SharedView(ChainView):
-    """One for many short look-ups: it keeps which blocks of the main chain and which live cells it was asked for."""
+    """One for many short look-ups: it keeps which blocks and transactions of the main chain, and which live cells, it
+    was asked for."""
 
     def __init__(self, snapshot: Snapshot, archive: Archive, path: Path, headers: HeaderCache) -> None:
         super().__init__(snapshot, archive, path, headers)
         self._main_hashes: Final[dict[int, bytes]] = {}
+        self._main: Final[set[bytes]] = set()
         self._live: Final[set[bytes]] = set()
+        self._infos: Final[dict[bytes, TransactionInfo]] = {}
 
     def is_live(self, out_point: bytes) -> bool:
         """The cell exists and is not spent."""
@@ -90,9 +94,18 @@ class SharedView(ChainView):
             return True
         found = super().is_live(out_point)
         if found:
-            if len(self._live) >= MAX_KEPT:
-                self._live.clear()
+            _make_room(self._live)
             self._live.add(out_point)
+        return found
+
+    def is_main(self, block_hash: bytes) -> bool:
+        """The block is on the main chain."""
+        if block_hash in self._main:
+            return True
+        found = super().is_main(block_hash)
+        if found:
+            _make_room(self._main)
+            self._main.add(block_hash)
         return found
 
     def main_hash(self, number: int) -> bytes | None:
@@ -102,10 +115,26 @@ class SharedView(ChainView):
             return known
         found = super().main_hash(number)
         if found is not None:
-            if len(self._main_hashes) >= MAX_KEPT:
-                self._main_hashes.clear()
+            _make_room(self._main_hashes)
             self._main_hashes[number] = found
         return found
+
+    def transaction_info(self, tx_hash: bytes) -> TransactionInfo | None:
+        """Where a transaction of the main chain was committed."""
+        known = self._infos.get(tx_hash)
+        if known is not None:
+            return known
+        found = super().transaction_info(tx_hash)
+        if found is not None:
+            _make_room(self._infos)
+            self._infos[tx_hash] = found
+        return found
+
+
+def _make_room(kept: dict[Any, Any] | set[bytes]) -> None:
+    """For one more answer."""
+    if len(kept) >= MAX_KEPT:
+        kept.clear()
 
 
 class ChainStore:

@@ -18,8 +18,7 @@ T = TypeVar("T")
 encode: Final = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedJson(Generic[T]):
+class EncodedJson(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """A result T that is JSON already."""
 
     text: bytes

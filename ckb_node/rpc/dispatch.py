@@ -208,13 +208,7 @@ class Dispatcher:
 
     def _short_response(self, raw: bytes | msgspec.Raw) -> bytes | None:
         """The response object, if its call needs no waiting."""
-        if memoryview(raw).nbytes > DECODED_AT_ONCE:
-            return None
-        try:
-            request = decode_request(raw)
-        except BadRequestError:
-            return None
-        return self._at_once.response(request, self._registry.get(request.method))
+        return None if memoryview(raw).nbytes > DECODED_AT_ONCE else self._at_once.response(bytes(raw))
 
     async def _decoded(self, raw: bytes | msgspec.Raw) -> Request:
         """Raises BadRequestError."""
@@ -238,7 +232,7 @@ class Dispatcher:
             response = await self._result_response(request, method, encode(identity))
             has_failed = False
         except RpcError as error:
-            response = failed(request, error)
+            response = failed(request.method, identity, error)
         finally:
             if self._metrics is not None:
                 name = None if method is None else method.name

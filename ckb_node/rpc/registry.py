@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 import msgspec
+from msgspec.structs import astuple
 
 from ckb_node.jsonrpc_types.hex_text import BadTextError
 from ckb_node.rpc.errors import (
@@ -106,20 +107,25 @@ class QuickParams:
             (param.name, kind) if at < needed else (param.name, kind, None)
             for at, (param, kind) in enumerate(zip(params, kinds, strict=True))
         ]
-        decoded = msgspec.defstruct("Parameters", fields, array_like=True, forbid_unknown_fields=True)
-        self._decode: Final = msgspec.json.Decoder(decoded).decode
+        self.kind: Final = msgspec.defstruct(
+            "Parameters", fields, array_like=True, forbid_unknown_fields=True, gc=False
+        )
+        self._decode: Final = msgspec.json.Decoder(self.kind).decode
         self._readers: Final = [(param.codec.read, param.default) for param in params]
 
     def arguments(self, params: msgspec.Raw) -> list[Any] | None:
         """The values; None for others, whose fault is to be told."""
         try:
-            given = msgspec.structs.astuple(self._decode(params))
-            return [
-                default if value is None else read(value)
-                for value, (read, default) in zip(given, self._readers, strict=True)
-            ]
+            return self.values(self._decode(params))
         except (msgspec.MsgspecError, BadTextError, RecursionError):
             return None
+
+    def values(self, given: msgspec.Struct) -> list[Any]:
+        """The values of a `kind`. Raises BadTextError."""
+        return [
+            default if value is None else read(value)
+            for value, (read, default) in zip(astuple(given), self._readers, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,11 @@ class Method:
     """The result of a call that needs no waiting, None for the others, which `handler` answers. Reads nothing long."""
     is_short: bool = False
     """`handler` itself never waits, and changes nothing that its caller could leave half done."""
+
+    @property
+    def may_be_at_once(self) -> bool:
+        """Some calls of it, or all, need no waiting."""
+        return self.is_short or self.at_once is not None
 
     def arguments(self, params: msgspec.Raw) -> list[Any]:
         """Values for the handler from the request's `params`: array, object, or nothing."""

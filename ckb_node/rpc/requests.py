@@ -54,7 +54,8 @@ _MEMBERS = msgspec.json.Decoder(dict[_Member, msgspec.Raw], dec_hook=lambda _, n
 _BATCH = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoders raise."""
 
 
 class BadRequestError(Exception):
@@ -71,7 +72,7 @@ def decode_batch(body: bytes) -> list[msgspec.Raw]:
     try:
         str(body, "utf-8")  # Raw parts are not looked into, so bad text would pass
         return _BATCH.decode(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise _parse_error() from None
 
 
@@ -94,7 +95,7 @@ def decode_request(raw: bytes | msgspec.Raw) -> Request:
         raise BadRequestError(None, error) from None
     except msgspec.ValidationError:
         raise BadRequestError(id_of(raw), invalid_request()) from None
-    except _UNREADABLE:
+    except UNREADABLE:
         raise BadRequestError(None, _parse_error()) from None
     params = bytes(request.params)
     if params[:1] not in b"[{n" or _has_doubles(data, params, request):
@@ -115,11 +116,17 @@ def _has_doubles(data: bytes, params: bytes, request: Request) -> bool:
     return len({member.name for member in members}) < len(members)
 
 
+def has_doubles(data: bytes) -> bool:
+    """Whether a member of a request object comes twice. Raises what decoders raise."""
+    request = _REQUEST.decode(data)
+    return _has_doubles(data, bytes(request.params), request)
+
+
 def id_of(raw: bytes | msgspec.Raw) -> int | str | None:
     """The id of what may be no request object, if there is one."""
     try:
         return _ID_ONLY.decode(raw).id
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -129,10 +136,10 @@ def failure(identity: int | str | None, error: RpcError) -> bytes:
     return b'{"jsonrpc":"2.0","error":%b,"id":%b}' % (encode(shown), encode(identity))
 
 
-def failed(request: Request, error: RpcError) -> bytes:
+def failed(method: str, identity: int | str | None, error: RpcError) -> bytes:
     """The error object of a call."""
-    log.debug("a call failed", method=request.method, code=int(error.code), reason=error.message)
-    return failure(None if request.id is msgspec.UNSET else request.id, error)
+    log.debug("a call failed", method=method, code=int(error.code), reason=error.message)
+    return failure(identity, error)
 
 
 def _parse_error() -> RpcError:

@@ -156,10 +156,13 @@ def get_header(
     `verbosity` 1 (default) answers JSON, 0 the serialised header in hex.
     """
     view = services.chain.shared_view()
-    header = view.header(block_hash)
-    if header is None or view.main_hash(header.number) != block_hash:
+    if not view.is_main(block_hash):
         return None
-    return _header_answer(services, header, HEADER_JSON if verbosity is None else verbosity)
+    level = HEADER_JSON if verbosity is None else verbosity
+    if level == HEADER_JSON and (kept := services.kept.get(_HEADER + block_hash)) is not None:
+        return EncodedJson(kept)
+    header = view.header(block_hash)
+    return None if header is None else _header_answer(services, header, level)
 
 
 @METHODS.method
