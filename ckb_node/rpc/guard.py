@@ -56,7 +56,7 @@ HASTY_PER_ROUND: Final = 8
 """Clients that ask again within HASTY_S of an answer wait for each other: so many begin in a round of the event loop.
 All others pass them."""
 SHORT_PER_ROUND: Final = 32
-"""Of their calls that are answered as soon as they are read; what more there are begin as all others."""
+"""Of their calls that are answered as soon as they are read."""
 
 BUSY_ROUND_S: Final = 0.02
 """How long such a round is while blocks are verified or a template is made: programs that ask without end would take

@@ -6,6 +6,7 @@ import asyncio
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -111,6 +112,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         "_guard",
         "_has_ended",
         "_head",
+        "_held",
         "_is_ahead",
         "_is_between",
         "_is_sending",
@@ -148,6 +150,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """The last request was answered at once, and nothing came after it: the parser is where a request begins."""
         self._head = b""
         """Of a request whose body has not come."""
+        self._held = b""
+        """A request with a known head that waits for its turn."""
 
     # ------------------------------------------------------------ from the transport
 
@@ -164,6 +168,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             transport.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._held = b""
         self._guard.leave(self)
         super().connection_lost(exc)
 
@@ -174,15 +179,22 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came. asyncio by itself would read 256 KiB at a time of each connection before it looks at others."""
         data = bytes(self._guard.buffer[:nbytes])
+        if self._held:
+            self._parse(self._taken() + data)
+            return
         if self._head:
             data, self._head, self.phase = self._head + data, b"", Phase.IDLE
         elif self.phase is Phase.IDLE and self._is_known_head(data):
             self._head = data
             self._wait_for(Phase.BODY, self._guard.limits.request_seconds)
             return
-        if not (self._is_between and self._answers_known(data)):
-            self._is_between = False
-            self.data_received(data)
+        if not (self._is_between and self._takes_known(data)):
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """What cannot be answered without."""
+        self._is_between = False
+        self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
         if self._close:
@@ -227,6 +239,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client closed its side: it waits for its answer, or is gone."""
+        if self._held:
+            self._parse(self._taken())
         if self._close or self.phase in (Phase.IDLE, Phase.HEAD, Phase.STREAM):
             return False
         self._has_ended = True
@@ -257,7 +271,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if not is_whole and (body or size not in _SHORT_SIZES):
             return False
         is_foreign = self._at_once.caller(message)
-        if is_foreign is None or (is_whole and not self._answers_body(body, is_foreign=is_foreign)):
+        if is_foreign is None or (is_whole and not self._answers_whole(body, is_foreign=is_foreign)):
             return False
         self._guard.heads.note(head + end, KnownHead(int(size), is_foreign))
         if is_whole:
@@ -269,26 +283,56 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         known = self._guard.heads.get(data)
         return known is not None and known.body_bytes > 0
 
-    def _answers_known(self, data: bytes) -> bool:
-        """As `answers_at_once`, for a head that need not be parsed."""
+    def _takes_known(self, data: bytes) -> bool:
+        """Whether the head of `data` need not be parsed, and its call needs no waiting; when it is this connection's
+        turn, it is answered."""
         at = data.find(_HEAD_END) + len(_HEAD_END)
         known = self._guard.heads.get(data[:at])
         if known is None or len(data) - at != known.body_bytes or self._close or self.phase is not Phase.IDLE:
             return False
-        return self._answers_body(data[at:], is_foreign=known.is_foreign)
+        if self._is_its_turn():
+            return self._answers_body(data[at:], is_foreign=known.is_foreign)
+        self._held = data
+        self._guard.short_turns.wait(partial(self._begin_held, data, at, is_foreign=known.is_foreign))
+        return True
+
+    def _begin_held(self, data: bytes, at: int, *, is_foreign: bool) -> bool:
+        """It is the turn of a request whose body is `at`; whether that still waits."""
+        if self._held is not data:
+            return False
+        self._held = b""
+        if self._close or self._wire is None or self._wire.is_closing():
+            return False
+        if not self._answers_body(data[at:], is_foreign=is_foreign):
+            self._parse(data)
+        return True
+
+    @property
+    def is_held(self) -> bool:
+        """A short request waits for its turn."""
+        return bool(self._held)
+
+    def _taken(self) -> bytes:
+        """The request that waits, which does no longer."""
+        data, self._held = self._held, b""
+        return data
+
+    def _answers_whole(self, body: bytes, *, is_foreign: bool) -> bool:
+        """Whether it is this connection's turn, and its request needs no waiting; it is answered then."""
+        return self._is_its_turn() and self._answers_body(body, is_foreign=is_foreign)
+
+    def _is_its_turn(self) -> bool:
+        return self._loop.time() >= self._answered_at + HASTY_S or self._guard.short_turns.take_now()
 
     def _answers_body(self, body: bytes, *, is_foreign: bool) -> bool:
-        """Whether it is this connection's turn, and its request needs no waiting; it is answered then."""
+        """Whether a request needs no waiting; it is answered then."""
         if self._paused or self._wire is None:
-            return False
-        now = self._loop.time()
-        if now < self._answered_at + HASTY_S and not self._guard.short_turns.take_now():
             return False
         answer = self._at_once.answer(body, self.sharer, is_foreign=is_foreign)
         if answer is None:
             return False
         self._wire.write(answer)
-        self._answered_at = now
+        self._answered_at = now = self._loop.time()
         self.deadline = now + self._guard.limits.idle_seconds
         self._guard.await_client(self)
         return True

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+
+Begin = Callable[[], bool]
+"""Begins a request; False when there is none any more."""
 
 
 def _none() -> float:
@@ -18,7 +22,7 @@ class Turns:
         """`pause_s`: how long a round lasts that begins now, at least."""
         self._loop, self._per_round, self._left = loop, per_round, per_round
         self._pause_s = pause_s
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[Begin] = deque()
         self._is_armed = False
 
     async def take(self) -> None:
@@ -26,7 +30,7 @@ class Turns:
         if self.take_now():
             return
         turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(turn)
+        self.wait(partial(_give, turn))
         await turn
 
     def take_now(self) -> bool:
@@ -36,6 +40,11 @@ class Turns:
             return False
         self._left -= 1
         return True
+
+    def wait(self, begin: Begin) -> None:
+        """Call `begin` when it is its turn, behind those that wait."""
+        self._arm()
+        self._waiting.append(begin)
 
     def _arm(self) -> None:
         if not self._is_armed:
@@ -51,11 +60,17 @@ class Turns:
 
     def _next_round(self) -> None:
         self._left = self._per_round
-        while self._waiting and self._left:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                self._left -= 1
-        self._is_armed = bool(self._waiting)
-        if self._is_armed:
-            self._await_next_round()
+        try:
+            while self._waiting and self._left:
+                self._left -= self._waiting.popleft()()
+        finally:
+            self._is_armed = bool(self._waiting)
+            if self._is_armed:
+                self._await_next_round()
+
+
+def _give(turn: asyncio.Future[None]) -> bool:
+    if turn.done():
+        return False
+    turn.set_result(None)
+    return True

@@ -198,16 +198,26 @@ async def test_a_slow_answer_is_not_an_idle_client() -> None:
 async def test_who_asks_without_end_waits_while_blocks_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_connection, "HASTY_S", 1000.0)
     monkeypatch.setattr(guard, "BUSY_ROUND_S", 1000.0)
-    async with running(is_busy=lambda: True) as node, node.client() as hasty, node.client() as other:
-        for n in range(1 + guard.SHORT_PER_ROUND + guard.HASTY_PER_ROUND):
+    async with (
+        running(is_busy=lambda: True) as node,
+        node.client() as hasty,
+        node.client() as new,
+        node.client() as other,
+    ):
+        for n in range(10, 11 + guard.SHORT_PER_ROUND):
             await hasty.send(post(rpc("echo", str(n))))
             assert (await hasty.answer()).json()["result"] == str(n)
-        await hasty.send(post(rpc("echo", "more")))
+        await hasty.send(post(rpc("echo", "99")))
+        for n in range(10, 11 + guard.HASTY_PER_ROUND):  # their heads are not known
+            await new.send(post(rpc("echo", "x" * n)))
+            assert (await new.answer()).json()["result"] == "x" * n
+        await new.send(post(rpc("echo", "x" * 99)))
         await other.send(post(rpc("echo", "first")))
         assert (await other.answer()).json()["result"] == "first"
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await hasty.reader.read(1)
+        for each in (hasty, new):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await each.reader.read(1)
 
 
 async def test_an_answer_that_takes_too_long_is_given_up() -> None:
