@@ -12,6 +12,7 @@ from time import perf_counter as clock
 from typing import Final, NamedTuple
 
 from ckb_node.indexer.changes import unpack_total
+from ckb_node.indexer.gaps import IndexSnapshot
 from ckb_node.indexer.keys import (
     CELL,
     CELL_BY_LOCK,
@@ -187,6 +188,8 @@ class FoundTransaction(NamedTuple):
 
 _PACKED_WITH_ONE: Final = HASH_SIZE + IO.size
 """Length of the row of a transaction that has one input or output of the script."""
+
+_OF_CELLS: Final = (CELL_BY_LOCK, CELL_BY_TYPE)
 
 _joined: Final = b"".join
 _made: Final = tuple.__new__
@@ -402,6 +405,13 @@ def _scan(reader: Reader, kind: bytes, page: Page, tail_size: int, given: bytes)
             stop = next_row if given else row
         else:
             start = row if given else next_row
+    if (
+        search.mode is SearchMode.EXACT
+        and kind in _OF_CELLS
+        and not page.is_descending
+        and isinstance(reader, IndexSnapshot)
+    ):
+        return _Scan(reader.live_rows(prefix, after), least, most)
     return _Scan(reader.iterator(prefix=prefix, start=start, stop=stop, reverse=page.is_descending), least, most)
 
 

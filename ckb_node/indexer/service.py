@@ -14,6 +14,7 @@ import structlog
 
 from ckb_node.chain.follower import ChainFollower, FollowedChain
 from ckb_node.indexer.custom_filters import CustomFilters
+from ckb_node.indexer.gaps import Gaps, IndexSnapshot, State
 from ckb_node.indexer.index import Index, IndexTooOldError
 from ckb_node.indexer.query import Terms
 from ckb_node.runtime.lane import Slices
@@ -94,6 +95,7 @@ class IndexerService:
         self._store: Final = store
         self._derived: Final = _DerivedIndex(store, reopen, self.options)
         self.follower: Final = ChainFollower(chain, self._derived, "indexer tables")
+        self._gaps: Final = Gaps()
 
     async def run(self) -> None:
         """Follow the main chain until cancelled. See ChainFollower.run."""
@@ -112,14 +114,20 @@ class IndexerService:
 
     def snapshot_now(self) -> Snapshot | None:
         """The index as of the chain's tip; None while it has not followed it."""
-        return self._store.snapshot() if self.follower.is_current else None
+        return self._snapshot() if self.follower.is_current else None
+
+    def _snapshot(self) -> Snapshot:
+        """On the event loop, while no step is under way."""
+        tip = self.tip()
+        state = State(self._derived.history, -1 if tip is None else tip[0])
+        return IndexSnapshot(self._store.snapshot(), self._gaps, state)
 
     async def snapshot(self) -> Snapshot:
         """The index as of the chain's tip, or of a later one. Raises IndexBehindError."""
         if not self.follower.is_current and self.blocks_behind() > FAR_BEHIND:
             raise self._behind_error()
         try:
-            return await self.follower.when_current(self._store.snapshot, WAIT_S)
+            return await self.follower.when_current(self._snapshot, WAIT_S)
         except TimeoutError:
             raise self._behind_error() from None
 
@@ -163,6 +171,8 @@ class _DerivedIndex:
         self._beside: Final = ThreadPoolExecutor(1, thread_name_prefix="indexer writes")
         self.index = self._opened()
         self._is_checked = False
+        self.history = object()
+        """Another one whenever anything but the next block changes the index."""
 
     def _opened(self) -> Index:
         return Index(self._store, self._options.filters, self._beside)
@@ -174,7 +184,7 @@ class _DerivedIndex:
             self._roll_back_to_main(view)
         except IndexTooOldError as error:
             log.warning("the index is built anew", reason=str(error))
-            self.index.clear()
+            self._clear()
         height = view.tip_header().number
         if self._waits_for_init_tip(view):
             return height
@@ -208,15 +218,21 @@ class _DerivedIndex:
                 "the index is built anew",
                 reason="it is of an older version, of other filters, or was not closed as it should be",
             )
-            self.index.clear()
+            self._clear()
         self._is_checked = True
+
+    def _clear(self) -> None:
+        self.history = object()
+        self.index.clear()
 
     def _roll_back_to_main(self, view: ChainView) -> None:
         while (tip := self.index.tip()) is not None and view.main_hash(tip[0]) != tip[1]:
+            self.history = object()
             self.index.rollback()
 
     def reopen(self) -> None:
         """See Derived."""
+        self.history = object()
         self._reopen()
         self.index, self._is_checked = self._opened(), False
 
