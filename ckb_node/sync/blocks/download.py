@@ -255,7 +255,8 @@ class BlockDownload:
         self._work()
 
     def misfit(self, received: Received) -> None:
-        """Another block than the one asked for: nobody is punished, but this peer is not asked for it again."""
+        """Another block than the one asked for: this peer is not asked for it again. Unless it is on the whitelist, it
+        is banned."""
         self._asking.note_false(received.giver, received.block.hash)
 
     def stopped(self) -> None:

@@ -45,7 +45,8 @@ class FeederOwner(Protocol):
         """Blocks of a branch are taken up to this height."""
 
     def misfit(self, received: Received) -> None:
-        """The block is not the one that was asked for: its body is not its header's. It is forgotten here."""
+        """The block is not the one that was asked for: its body is not its header's. It is forgotten here, with all
+        that came of its giver."""
 
     def stopped(self) -> None:
         """Something failed, and all that was given is answered: the branches must be read anew."""
@@ -190,7 +191,14 @@ class Feeder:
         self._has_failed = True
         self.drop(received.block.hash)
         if isinstance(error, BodyMismatchError):
+            self._drop_of(received.giver)
             self._owner.misfit(received)
+
+    def _drop_of(self, giver: int) -> None:
+        """A liar: each other false body of it would stop the writer again."""
+        for received in list(self._received.values()):
+            if received.giver == giver:
+                self.drop(received.block.hash)
 
     def _failed(self, fault: Exception) -> None:
         """Nobody's fault but ours: it is tried again, more and more seldom."""

@@ -1,4 +1,5 @@
-"""Who gave a block that breaks a rule is banned, whichever way the block came and however late it shows."""
+"""Who gave a block that breaks a rule is banned, whichever way the block came and however late it shows. A body that is
+not its header's is its giver's own doing: no node keeps such a block, nor gives it away."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from ckb_node.sync.chain import SyncChain
 from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.suspects import Suspects
 from consensus.rules.block import BodyMismatchError
+from network.peers.penalties import Misbehaviour, apply_penalty
 
 __all__ = ["Refusals"]
 
@@ -24,9 +26,14 @@ class Refusals:
 
     def _decided(self, decided: BlockDecided) -> None:
         error = decided.error
-        if error is None or isinstance(error, BodyMismatchError) or not is_senders_fault(error):
-            return  # a false body is another block, which nobody asked for
+        if error is None or not is_senders_fault(error):
+            return
+        header = decided.block.header
         for source in decided.sources:
             peer = self._peers.get(source) if isinstance(source, int) else None
-            if peer is not None:
-                self._suspects.accuse(peer.peer, decided.block.header, str(error))
+            if peer is None:
+                continue
+            if isinstance(error, BodyMismatchError):  # says nothing of the block with this hash
+                apply_penalty(peer.peer, Misbehaviour.SYNC_401_INVALID_BLOCK, f"0x{header.hash.hex()}: {error}")
+            else:
+                self._suspects.accuse(peer.peer, header, str(error))

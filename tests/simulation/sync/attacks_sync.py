@@ -111,7 +111,7 @@ def _withhold(evil: Impostor, peer: Peer) -> None:
 
 
 def _give_other_bodies(evil: Impostor, peer: Peer) -> None:
-    """Gives blocks whose bodies do not belong to their headers: other blocks, that nobody has asked for."""
+    """Gives blocks whose bodies do not belong to their headers."""
 
     def answer(to: Peer, message: GetBlocks) -> None:
         for each in message.block_hashes:
@@ -263,7 +263,7 @@ ATTACKS: Final = (
     Attack(name="asks twice for a block", strike=says(_twice), reason="418"),
     Attack(name="unrequested blocks", strike=_unrequested, ban=0),
     Attack(name="withheld blocks", strike=_withhold, ban=0),
-    Attack(name="wrong bodies", strike=_give_other_bodies, ban=0),
+    Attack(name="wrong bodies", strike=_give_other_bodies, reason="401"),
     Attack(name="malformed block", strike=_give_malformed, reason="400"),
     Attack(name="block too large", strike=_give_too_much, reason="400"),
     Attack(name="says that it is in its initial download", strike=says(lambda _: InIBD()), ban=0),

@@ -63,6 +63,7 @@ RULES: Final[Mapping[Misbehaviour, Sequence[str]]] = {
     ],
     _M.SYNC_401_INVALID_BLOCK: [
         BAD_BRANCHES,
+        "wrong bodies",
         "bad compact block: dao",
         "bad compact block: not proposed",
         "test_what_stands_on_a_bad_block_is_bad",
@@ -150,7 +151,6 @@ HARMLESS: Final = [
     "header flood of low work",
     "unrequested blocks",
     "withheld blocks",
-    "wrong bodies",
     "says that it is in its initial download",
     "compact block from the future",
     "stale compact blocks",

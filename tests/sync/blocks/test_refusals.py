@@ -10,7 +10,7 @@ from ckb_node.sync.peers import SyncPeers
 from ckb_node.sync.suspects import Suspects
 from ckb_node.verification.stopping import TimeExceeded
 from consensus.errors import BlockError, CkbError, ScriptError
-from consensus.rules.block import TransactionsRootError
+from consensus.rules.block import ExtraHashError, ProposalsHashError, TransactionsRootError, UncleProposalsHashError
 from consensus.rules.header import BlockTimeTooNewError, UnknownParentError
 from consensus.script.errors import ARGV_TOO_LONG_TEXT
 from tests.support.chains.devchain import dev_consensus
@@ -25,7 +25,10 @@ from tests.sync.blocks.kit import empty_chain
     [
         (BlockError("a rule"), True),
         (ScriptError("exit code 1"), True),
-        (TransactionsRootError(), False),
+        (TransactionsRootError(), True),
+        (ProposalsHashError(), True),
+        (ExtraHashError(), True),
+        (UncleProposalsHashError(bytes(32)), True),
         (UnknownParentError(bytes(32)), False),
         (BlockTimeTooNewError(1, 2), False),
         (TimeExceeded(1.0), False),

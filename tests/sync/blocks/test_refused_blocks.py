@@ -13,7 +13,7 @@ from ckb_node.chain.events import Verdict
 from ckb_node.sync.blocks.waiting import AfterFault, ForPeers
 from consensus.rules.block import ProposalsHashError
 from tests.support.chains.branches import branch, branch_on_bad, with_wrong_dao
-from tests.sync.blocks.kit import CHAIN, Node, empty_chain, false_body
+from tests.sync.blocks.kit import CHAIN, Node, empty_chain, false_body, peer_of
 
 
 def test_blocks_that_nobody_asked_for_are_ignored() -> None:
@@ -30,7 +30,7 @@ def test_blocks_that_nobody_asked_for_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("is_ibd", [True, False])
-def test_a_false_body_is_another_block_that_nobody_asked_for(is_ibd: bool) -> None:
+def test_who_gives_a_false_body_is_banned_and_others_are_asked(is_ibd: bool) -> None:
     node, blocks = Node(is_ibd=is_ibd), empty_chain(40)
     liar = node.giver(blocks, 1)
     node.wake()
@@ -39,18 +39,55 @@ def test_a_false_body_is_another_block_that_nobody_asked_for(is_ibd: bool) -> No
     liar.give()
     node.chain.work()
     assert node.height == 4
-    assert not liar.has_ended
-    node.clock.advance(5.0)
-    assert blocks[4].hash not in liar.asked()
+    assert liar.fake.banned is not None
+    assert liar.fake.banned[1].startswith("401")
+    assert blocks[4].hash.hex() in liar.fake.banned[1]
+    liar.leave()
     assert isinstance(node.download.waits_for(), ForPeers)
     good = node.giver(blocks, 2)
-    node.wake()
-    assert good.asked() == [blocks[4].hash]  # the others are here
-    good.give()
     node.run([good])
     assert node.height == 40
-    assert not liar.has_ended
     assert not good.has_ended
+
+
+@pytest.mark.parametrize("is_ibd", [True, False])
+def test_a_friend_that_gives_a_false_body_is_not_asked_for_it_again(
+    is_ibd: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody on the whitelist is banned."""
+    node, blocks = Node(is_ibd=is_ibd), empty_chain(40)
+    friend = node.giver(blocks, 1, is_whitelisted=True)
+    monkeypatch.setattr(friend.fake, "ban", lambda *_: None)
+    node.wake()
+    friend.blocks[blocks[4].hash] = false_body(blocks[4])
+    node.run([friend], seconds=5.0)
+    assert node.height == 4
+    assert blocks[4].hash not in friend.asked()
+    assert isinstance(node.download.waits_for(), ForPeers)
+    good = node.giver(blocks, 2)
+    node.run([good, friend])
+    assert node.height == 40
+
+
+@pytest.mark.parametrize("is_ibd", [True, False])
+def test_many_false_bodies_of_one_liar_stop_the_writer_once(is_ibd: bool) -> None:
+    node, blocks = Node(is_ibd=is_ibd), empty_chain(CHAIN)
+    liar = node.giver(blocks, 1)
+    node.wake()
+    liar.blocks.update({block.hash: false_body(block) for block in blocks})
+    assert liar.give() > 10
+    honest = node.giver(blocks, 2)
+    node.wake()
+    rounds = 0
+    while node.height < CHAIN and rounds < 100:
+        honest.give()
+        node.chain.work()
+        if liar.has_ended and peer_of(node, liar) is not None:
+            liar.leave()
+        node.clock.advance(0.1)
+        rounds += 1
+    assert liar.fake.banned is not None
+    assert rounds < 12
 
 
 @pytest.mark.parametrize("is_ibd", [True, False])
