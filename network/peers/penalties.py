@@ -93,7 +93,6 @@ class Misbehaviour(Enum):
     RELAY_405_DUPLICATE_PREFILLED = auto()
     RELAY_406_PREFILLED_OUT_OF_ORDER = auto()
     RELAY_407_PREFILLED_OUT_OF_RANGE = auto()
-    RELAY_408_INVALID_UNCLE = auto()
     RELAY_409_WRONG_TRANSACTIONS_ROOT = auto()
     RELAY_410_WRONG_TRANSACTION_COUNT = auto()
     RELAY_411_WRONG_TRANSACTIONS = auto()
@@ -179,7 +178,6 @@ PENALTIES: Final = {
     _M.RELAY_405_DUPLICATE_PREFILLED: _ban(SHORT, "405: compact block with a transaction twice"),
     _M.RELAY_406_PREFILLED_OUT_OF_ORDER: _ban(SHORT, "406: compact block with transactions out of order"),
     _M.RELAY_407_PREFILLED_OUT_OF_RANGE: _ban(SHORT, "407: compact block with an index out of range"),
-    _M.RELAY_408_INVALID_UNCLE: _ban(SHORT, "408: compact block with an invalid uncle"),
     _M.RELAY_409_WRONG_TRANSACTIONS_ROOT: _ban(SHORT, "409: compact block with another transactions root"),
     _M.RELAY_410_WRONG_TRANSACTION_COUNT: _ban(SHORT, "410: block transactions of another number than asked"),
     _M.RELAY_411_WRONG_TRANSACTIONS: _ban(SHORT, "411: other block transactions than asked"),

@@ -295,7 +295,7 @@ class BlockRelay:
     # ------------------------------------------------------------ putting it together
 
     def _reconstruct(self, peer: Peer, sketch: Sketch, known: KnownTip, view: ChainView) -> RelayStatus:
-        """With what this node has. Raises RelayFault 408, 409."""
+        """With what this node has. Raises RelayFault 409."""
         pending = self._pending.get(sketch.hash)
         like = None if pending is None else pending.like(sketch)
         sketch, places = (sketch, Places(sketch)) if like is None else (like.sketch, like.places.copy())

@@ -12,13 +12,11 @@ from operator import not_
 from typing import Final, Protocol
 
 from ckb_node.sync.relay.compact import Sketch
-from ckb_node.sync.relay.status import RelayFault
 from consensus.codec.molecule import pack_parts
 from consensus.crypto.hashing import ckb_hash
 from consensus.crypto.merkle import merkle_root
 from consensus.kernels.strict import parse_block
 from consensus.types.blockchain import Block, Transaction, UncleBlock
-from network.peers.penalties import Misbehaviour
 from storage.chain_store import ChainView
 
 __all__ = ["FoundUncles", "Places", "TransactionsAtHand", "build_block", "find_uncles"]
@@ -97,15 +95,20 @@ class FoundUncles:
 
 
 def find_uncles(hashes: Sequence[bytes], view: ChainView, at_hand: Callable[[bytes], Block | None]) -> FoundUncles:
-    """Uncles among stored blocks and those `at_hand`. Raises RelayFault 408 for one that is invalid."""
-    found: list[bytes | None] = []
-    for block_hash in hashes:
-        ext = view.block_ext(block_hash)
-        if ext is not None and ext.verified is False:
-            raise RelayFault(Misbehaviour.RELAY_408_INVALID_UNCLE, f"0x{block_hash.hex()}")
-        block = view.block(block_hash) if ext is not None else at_hand(block_hash)
-        found.append(None if block is None else UncleBlock(header=block.header, proposals=block.proposals).raw)
-    return FoundUncles(found)
+    """Uncles among stored blocks and those `at_hand`, of which nothing is verified yet. One that is known to be invalid
+    is not found: nothing of it may be kept, and as an uncle it may be valid, of which only header and proposals count.
+    """
+    return FoundUncles([_find_uncle(each, view, at_hand) for each in hashes])
+
+
+def _find_uncle(block_hash: bytes, view: ChainView, at_hand: Callable[[bytes], Block | None]) -> bytes | None:
+    ext = view.block_ext(block_hash)
+    if ext is not None and ext.verified is False:
+        return None
+    block = at_hand(block_hash) if ext is None else view.block(block_hash)
+    if block is None or block.proposals_hash() != block.header.proposals_hash:  # the nephew's teller would be blamed
+        return None
+    return UncleBlock(header=block.header, proposals=block.proposals).raw
 
 
 def build_block(sketch: Sketch, places: Places, uncles: FoundUncles) -> Block:

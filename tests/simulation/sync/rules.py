@@ -100,7 +100,6 @@ RULES: Final[Mapping[Misbehaviour, Sequence[str]]] = {
     _M.RELAY_405_DUPLICATE_PREFILLED: ["compact block, prefilled twice"],
     _M.RELAY_406_PREFILLED_OUT_OF_ORDER: ["compact block, out of order"],
     _M.RELAY_407_PREFILLED_OUT_OF_RANGE: ["compact block, index out of range"],
-    _M.RELAY_408_INVALID_UNCLE: ["test_an_uncle_that_is_known_to_be_invalid"],
     _M.RELAY_409_WRONG_TRANSACTIONS_ROOT: [
         "compact block, wrong transactions root",
         "block transactions with other witnesses",

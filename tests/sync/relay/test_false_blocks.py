@@ -59,15 +59,25 @@ def test_an_uncle_that_waits_for_its_verdict_is_found() -> None:
     assert case.tip() == nephew.hash
 
 
-def test_408_an_invalid_uncle() -> None:
+def test_an_uncle_that_is_known_to_be_invalid_is_asked_for() -> None:
+    """Of an uncle only header and proposals count, so the nephew is valid, and who tells of it is honest: a node that
+    had the valid rival first has never verified the other."""
     bad = spoilt(story().block)
-    case, nephew = Case(story().transfers), story().nephew
+    case = Case(story().transfers)
     case.say(case.peer(1), compact(bad))
     case.run()
     case.chain.process(story().block)
-    peer = case.peer(2)
-    assert case.say(peer, compact(nephew).replace(uncles=[bad.hash])) is None
-    assert ban_of(peer) == "408"
+    uncle = UncleBlock(header=bad.header, proposals=bad.proposals)
+    nephew = Maker([*story().base, story().block]).make(uncles=[uncle])
+    peers = [case.peer(seed) for seed in range(2, 6)]
+    assert case.say(peers[0], compact(nephew)) is S.REQUIRES_TRANSACTIONS
+    assert asked(peers[0]) == ([], [0])
+    for peer in peers[1:]:
+        case.say(peer, compact(nephew))
+    assert case.say(peers[0], answer(nephew, [], [0])) is S.OK
+    case.run()
+    assert case.tip() == nephew.hash
+    assert not any(peer.has_ended for peer in peers)
 
 
 # ---------------------------------------------------------------- collisions and lies

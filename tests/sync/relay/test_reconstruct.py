@@ -79,6 +79,15 @@ def test_uncles_are_stored_or_at_hand() -> None:
         assert find_uncles(hashes, view, lambda _: None).found() == [block.uncles[0].raw]
 
 
+def test_an_uncle_at_hand_with_a_false_body_is_missing() -> None:
+    """It has come from another peer, and nobody has verified it."""
+    block, sibling = story().nephew, story().sibling
+    false = sibling.replace(proposals=[*sibling.proposals, bytes(10)])
+    assert false.hash == sibling.hash
+    with Case(blocks=[*story().base, story().block]).chain.view() as view:
+        assert find_uncles([block.uncles[0].hash], view, {sibling.hash: false}.get).missing() == [0]
+
+
 @pytest.mark.parametrize("which", ["block", "nephew"])
 def test_what_is_built_is_the_block(which: str) -> None:
     block = getattr(story(), which)
