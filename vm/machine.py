@@ -56,6 +56,7 @@ class Machine(Protocol):
     cycles: int  # used so far
     max_cycles: int
     pc: int
+    registers: Words  # as in `Snapshot`, for reading; others after each program that is loaded
     memory: Memory
 
     def get_register(self, index: int) -> int:

@@ -100,7 +100,11 @@ class Memory:
 
     def store64(self, address: int, value: int) -> None:
         """Store the low 8 bytes. Raises as `store8`."""
-        self._store(address, value & 0xFFFF_FFFF_FFFF_FFFF, 8)
+        if (address & _OFFSET_MASK) + 8 > PAGE_SIZE:
+            self.claim(address, 8)
+        else:
+            self._claim_page(address >> PAGE_SHIFT)
+        _U64.pack_into(self.data, address, value & 0xFFFF_FFFF_FFFF_FFFF)  # half the time of `_store`
 
     def claim(self, address: int, size: int) -> None:
         """Make sure that `size` bytes (at most a page) may be stored, and mark their pages dirty."""

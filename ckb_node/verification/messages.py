@@ -41,12 +41,15 @@ class Cell(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Job(msgspec.Struct, array_like=True, frozen=True):
-    """Run all scripts of a transaction. `seconds` of processor time, None: as long as it takes."""
+    """Run all scripts of a transaction. `seconds` of processor time, None: as long as it takes.
+
+    `cell_deps`: Cells packed together, see `pack_cells`: most transactions have the same, which are read once.
+    """
 
     id: int
     transaction: bytes
     inputs: list[Cell]
-    cell_deps: list[Cell]
+    cell_deps: msgspec.Raw
     epoch: int
     max_cycles: int
     seconds: float | None
@@ -120,8 +123,14 @@ ToProcess = Setup | Jobs | Answer
 FromProcess = Ask | Done | Ready
 
 _ENCODER = msgspec.msgpack.Encoder()
+DECODE_CELLS = msgspec.msgpack.Decoder(list[Cell]).decode
 DECODE_TO_PROCESS = msgspec.msgpack.Decoder(ToProcess).decode
 DECODE_FROM_PROCESS = msgspec.msgpack.Decoder(FromProcess).decode
+
+
+def pack_cells(cells: list[Cell]) -> msgspec.Raw:
+    """Cells as a part of a message."""
+    return msgspec.Raw(_ENCODER.encode(cells))
 
 
 def encode(message: ToProcess | FromProcess) -> bytes:

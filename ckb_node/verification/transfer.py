@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import partial
+from typing import Final
 
-from ckb_node.verification.messages import Cell, ErrorData, Job
+import msgspec
+
+from ckb_node.runtime.bounded import BoundedMap
+from ckb_node.verification.messages import DECODE_CELLS, Cell, ErrorData, Job, pack_cells
 from consensus.errors import ScriptError
 from consensus.types.blockchain import CellOutput, Transaction
 from consensus.types.core import CellMeta, ResolvedTransaction, TransactionInfo
@@ -13,7 +17,9 @@ from vm.errors import VmError
 
 INLINE_DATA = 1024
 """Data of inputs up to this size (bytes) is sent with the job: most scripts read it."""
-_SMALL_OUTPUT = 1024
+KEPT_DEPS = 16
+KEPT_DEPS_BYTES = 32 << 10
+"""Sets of cell deps that a process keeps from one job to the next, and how large each may be as it comes."""
 
 
 class JobMaker:
@@ -21,14 +27,14 @@ class JobMaker:
 
     def __init__(self) -> None:
         self._deps: Sequence[CellMeta] | None = None
-        self._packed_deps: list[Cell] = []
+        self._packed_deps = pack_cells([])
 
     def make(
         self, job_id: int, rtx: ResolvedTransaction, epoch: int, max_cycles: int, seconds: float | None = None
     ) -> Job:
         """The job of a transaction."""
         if rtx.cell_deps is not self._deps:
-            self._deps, self._packed_deps = rtx.cell_deps, [_pack_cell(cell, 0) for cell in rtx.cell_deps]
+            self._deps, self._packed_deps = rtx.cell_deps, pack_cells([_pack_cell(cell, 0) for cell in rtx.cell_deps])
         inputs = [_pack_cell(cell, INLINE_DATA) for cell in rtx.inputs]
         return Job(job_id, rtx.transaction.raw, inputs, self._packed_deps, epoch, max_cycles, seconds)
 
@@ -45,30 +51,37 @@ def _pack_cell(cell: CellMeta, inline: int) -> Cell:
     )
 
 
-def resolved_of(job: Job, load_data: Callable[[Cell], bytes]) -> ResolvedTransaction:
-    """The transaction of a job; `load_data` gets data that was not sent. No script reads dep groups."""
-
-    def cell_of(cell: Cell) -> CellMeta:
-        data, info, output = cell.data, cell.info, cell.output
-        return CellMeta(
-            cell.out_point,
-            _output(output) if data is None and len(output) <= _SMALL_OUTPUT else CellOutput.trusted(output),
-            cell.data_size,
-            cell.data_hash,
-            None if info is None else TransactionInfo(*info),
-            (lambda: load_data(cell)) if data is None else (lambda: data),
-        )
-
-    return ResolvedTransaction(
-        Transaction.trusted(job.transaction),
-        [cell_of(cell) for cell in job.inputs],
-        [cell_of(cell) for cell in job.cell_deps],
-        [],
-    )
+_Parts = tuple[bytes, CellOutput, int, bytes, TransactionInfo | None, Callable[[], bytes]]
+"""What a CellMeta is made of. Those of cell deps are kept, with what was read of the output; CellMetas are not, since
+they keep data."""
 
 
-_output = lru_cache(maxsize=64)(CellOutput.trusted)
-"""For cell deps, which transactions share: what is read of a view, and hashed, stays with it."""
+class TransactionMaker:
+    """Makes transactions of jobs. `load_data` gets data that was not sent, for the job at hand."""
+
+    def __init__(self, load_data: Callable[[Cell], bytes]) -> None:
+        self._load_data: Final = load_data
+        self._deps: Final[BoundedMap[bytes, Sequence[_Parts]]] = BoundedMap(max_count=KEPT_DEPS)
+
+    def resolved(self, job: Job) -> ResolvedTransaction:
+        """The transaction of a job. No script reads dep groups."""
+        inputs = [CellMeta(*self._parts_of(cell)) for cell in job.inputs]
+        deps = [CellMeta(*parts) for parts in self._deps_of(job.cell_deps)]
+        return ResolvedTransaction(Transaction.trusted(job.transaction), inputs, deps, [])
+
+    def _deps_of(self, packed: msgspec.Raw) -> Sequence[_Parts]:
+        key = bytes(packed)
+        deps = self._deps.use(key)
+        if deps is None:
+            deps = [self._parts_of(cell) for cell in DECODE_CELLS(key)]
+            if len(key) <= KEPT_DEPS_BYTES:
+                self._deps.put(key, deps)
+        return deps
+
+    def _parts_of(self, cell: Cell) -> _Parts:
+        data, info = cell.data, None if cell.info is None else TransactionInfo(*cell.info)
+        load = partial(self._load_data, cell) if data is None else lambda: data
+        return cell.out_point, CellOutput.trusted(cell.output), cell.data_size, cell.data_hash, info, load
 
 
 def pack_error(error: ScriptError | VmError) -> ErrorData:

@@ -21,6 +21,7 @@ from typing import NoReturn
 import msgspec
 
 from ckb_node.runtime.bounded import BoundedMap
+from ckb_node.runtime.interpreter import collect_seldom
 from ckb_node.verification.debug_output import Prints
 from ckb_node.verification.messages import (
     DECODE_TO_PROCESS,
@@ -39,7 +40,7 @@ from ckb_node.verification.messages import (
     ToProcess,
     encode,
 )
-from ckb_node.verification.transfer import pack_error, resolved_of
+from ckb_node.verification.transfer import TransactionMaker, pack_error
 from consensus.errors import ScriptError
 from consensus.params import Hardforks
 from consensus.script.scheduler import MachineFactory
@@ -257,6 +258,8 @@ class WorkerMain:
         self._channel, self._control = channel, control
         self._parent = os.getppid()
         self._contents = _Contents(max_bytes=KEPT_BYTES, size_of=len)
+        self._run: _Run | None = None
+        self._maker = TransactionMaker(self._data_of)
         self._is_heard = False
         self._prints: Prints | None = None
 
@@ -268,17 +271,22 @@ class WorkerMain:
         os.nice(setup.own_niceness)
         with Engines(Path(setup.engines), niceness=setup.niceness) as engines:
             self._machine_factory = engines.create_machine
+            collect_seldom()
             self._channel.send(Ready())
             while True:
                 job = self._channel.job()
                 self._channel.report(self._done(job))
 
     def _done(self, job: Job) -> Done:
-        run = _Run(job, self._channel, self._contents, self._control, self._parent)
+        run = self._run = _Run(job, self._channel, self._contents, self._control, self._parent)
         done = self._ending_of(run)
         if self._prints is None:
             return done
         return msgspec.structs.replace(done, prints=self._prints.kept, left_out=self._prints.left_out)
+
+    def _data_of(self, cell: Cell) -> bytes:
+        assert self._run is not None  # noqa: S101 - cells are read by scripts
+        return self._run.data_of(cell)
 
     def _ending_of(self, run: _Run) -> Done:
         job = run.job
@@ -296,7 +304,7 @@ class WorkerMain:
     def _verify(self, run: _Run) -> int:
         run.wait()
         job = run.job
-        rtx = resolved_of(job, run.data_of)
+        rtx = self._maker.resolved(job)
         try:
             return self._verifier(run, self._machine_factory).verify(rtx, _Env(job.epoch), job.max_cycles)
         except EngineFailure:

@@ -29,7 +29,9 @@ def vm_version_is_active(consensus: HasHardforks, vm_version: int, epoch_number:
 
 def type_script_vm_version(consensus: HasHardforks, epoch_number: int) -> int:
     """RFC 32, RFC 49: scripts with hash type `type` run on the newest active version."""
-    return max(version for version in (0, 1, 2) if vm_version_is_active(consensus, version, epoch_number))
+    if vm_version_is_active(consensus, 2, epoch_number):
+        return 2
+    return 1 if vm_version_is_active(consensus, 1, epoch_number) else 0
 
 
 def header_version_is_free(consensus: Consensus, epoch_number: int) -> bool:

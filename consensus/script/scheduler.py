@@ -89,7 +89,7 @@ def run_turn(process: Process, pause: Pause | None = None) -> Request | Exit:
             machine.run()
         else:
             _run_in_slices(machine, pause)
-        number = machine.get_register(A7)
+        number = machine.registers[A7]
         if number == EXIT:
             return Exit(_as_i8(machine.get_register(A0)))
         handler = handlers.get(number)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 
-from ckb_node.runtime.interpreter import SWITCH_S, THRESHOLDS, stay_responsive
+from ckb_node.runtime.interpreter import (
+    SELDOM_THRESHOLDS,
+    SWITCH_S,
+    THRESHOLDS,
+    collect_seldom,
+    stay_responsive,
+)
 
 
 def test_threads_hand_over_soon_and_collections_are_small() -> None:
@@ -21,3 +27,15 @@ def test_threads_hand_over_soon_and_collections_are_small() -> None:
         gc.unfreeze()
         sys.setswitchinterval(before[0])
         gc.set_threshold(*before[1])
+
+
+def test_processes_that_run_scripts_seldom_look_for_garbage() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_seldom()
+        assert gc.get_threshold() == SELDOM_THRESHOLDS > before
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

@@ -111,6 +111,8 @@ class Engines:
         self._niceness = niceness
         self._usage: OrderedDict[tuple[int, int], _Usage] = OrderedDict()
         self._ready: OrderedDict[tuple[object, ...], TranslatedProgram] = OrderedDict()
+        self._last: TranslatedProgram | None = None
+        """Found last: most transactions run the same program."""
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._job: _Job | None = None
         self._lock = threading.Lock()
@@ -268,9 +270,13 @@ class Engines:
             self._usage.pop((hash(program.elf), program.version), None)
 
     def _lookup(self, elf: bytes, version: int) -> TranslatedProgram | None:
+        last = self._last
+        if last is not None and last.elf is elf and last.version == version and not last.is_broken:
+            return last
         program = self._ready.get(_sample(elf, version))
         if program is None or program.is_broken or program.elf != elf:
             return None
+        self._last = program
         return program
 
 

@@ -87,6 +87,6 @@ def load_cell_data_as_code(process: Process) -> int:
 
 
 def _cell(process: Process) -> ScriptCell | None:
-    machine = process.machine
-    index, source = machine.get_register(A3), parse_source(machine.get_register(A4))
+    registers = process.machine.registers
+    index, source = registers[A3], parse_source(registers[A4])
     return process.context.cell(source, index)

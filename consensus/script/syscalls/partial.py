@@ -24,9 +24,9 @@ def store_partially(process: Process, data: bytes) -> int:
     That u64 then tells how many there would have been. An offset behind the end counts as the end.
     """
     machine = process.machine
-    memory = machine.memory
-    address, size_address = machine.get_register(A0), machine.get_register(A1)
-    offset = min(machine.get_register(A2), len(data))
+    memory, registers = machine.memory, machine.registers
+    address, size_address = registers[A0], registers[A1]
+    offset = min(registers[A2], len(data))
     size = memory.load64(size_address)
     remaining = len(data) - offset
     memory.store64(size_address, remaining)

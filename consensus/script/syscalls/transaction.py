@@ -53,13 +53,13 @@ def load_input_by_field(process: Process) -> int:
 
 def load_witness(process: Process) -> int:
     """The bytes of a witness (a3 index, a4 source)."""
-    machine = process.machine
-    index, source = machine.get_register(A3), parse_source(machine.get_register(A4))
+    registers = process.machine.registers
+    index, source = registers[A3], parse_source(registers[A4])
     witness = item_at(process.context.witnesses, source, index)
     return INDEX_OUT_OF_BOUND if witness is None else load_partially(process, witness)
 
 
 def _input(process: Process) -> CellInput | None:
-    machine = process.machine
-    index, source = machine.get_register(A3), parse_source(machine.get_register(A4))
+    registers = process.machine.registers
+    index, source = registers[A3], parse_source(registers[A4])
     return item_at(process.context.inputs, source, index)
