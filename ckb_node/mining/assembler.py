@@ -66,7 +66,7 @@ class _TemplateInputs:
 
     reader: ChainReader
     pending: Sequence[bytes]
-    candidates: Sequence[Proposed]
+    candidates: Proposed
     uncles: Sequence[UncleBlock]
     work_id: int
     may_reuse: bool
@@ -187,7 +187,7 @@ class BlockAssembler:
         self._work_id += 1
         view = self._chain.view()
         reader = view if recent is None else recent.over(view)
-        return _TemplateInputs(reader, (), (), (), self._work_id, may_reuse=False)
+        return _TemplateInputs(reader, (), Proposed(), (), self._work_id, may_reuse=False)
 
     def _inputs(self) -> _TemplateInputs:
         """The pool's own view of the chain, so that what it offers is of that very state."""
@@ -214,7 +214,7 @@ class BlockAssembler:
             return self._build(inputs, settled)
         except (CkbError, ArithmeticError, LookupError, ValueError) as error:
             log.error("the block template goes without transactions and uncles", reason=str(error))  # noqa: TRY400
-            return self._build(replace(inputs, pending=(), candidates=(), uncles=()), settled)
+            return self._build(replace(inputs, pending=(), candidates=Proposed(), uncles=()), settled)
 
     def _build(self, inputs: _TemplateInputs, settled: SettledMoves) -> _Built:
         """`current_time` is the least that the block may have."""

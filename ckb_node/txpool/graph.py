@@ -61,6 +61,8 @@ class PoolGraph:
         """Out point → the groups that read it. Most entries read the same few cells."""
         self._groups: dict[_Reads, _Group] = {}
         self._with_header_dep: dict[bytes, set[bytes]] = {}
+        self._linked: set[bytes] = set()
+        """Entries with parents or children."""
         self._parents = _Relatives(self.entries, attrgetter("parents"))
         self._children = _Relatives(self.entries, attrgetter("children"))
         self._users = _Relatives(self.entries, self._users_among_children)
@@ -144,6 +146,18 @@ class PoolGraph:
         """The same at the time of the call, without entries that leave during the iteration."""
         found = (self.entries.get(short_id) for short_id in self._orders.by_score_as_now(statuses))
         return (entry for entry in found if entry is not None)
+
+    @property
+    def linked_count(self) -> int:
+        """Entries with parents or children."""
+        return len(self._linked)
+
+    def linked_below(self, entry: PoolEntry) -> list[PoolEntry]:
+        """Those of an entry's status that pay less, the best paying first."""
+        place, status = entry.score_place, entry.status
+        linked = (self.entries[short_id] for short_id in self._linked)
+        found = [each for each in linked if each.status is status and each.score_place < place]
+        return sorted(found, key=attrgetter("score_place"), reverse=True)
 
     def rank(self, entry: PoolEntry, statuses: Iterable[Status]) -> int:
         """How many entries of some statuses pay better."""
@@ -236,6 +250,8 @@ class PoolGraph:
             entry.children = with_link(entry.children, child)
             below = self.entries[child]
             below.parents = with_link(below.parents, short_id)
+        if parents or children:
+            self._linked.update((short_id, *parents, *children))
         self._count_in(entry, joins=bool(children))
 
     def _note_reads(self, entry: PoolEntry) -> None:
@@ -382,9 +398,17 @@ class PoolGraph:
         for each in entry.children:
             below = self.entries[each]
             below.parents = without_link(below.parents, short_id)
+        if entry.parents or entry.children:
+            self._linked.discard(short_id)
+            around = (*entry.parents, *entry.children)
+            self._linked.difference_update([each for each in around if self._is_alone(each)])
         entry.parents = entry.children = ()
         self.total_size -= entry.size
         self.total_cycles -= entry.cycles
+
+    def _is_alone(self, short_id: bytes) -> bool:
+        entry = self.entries[short_id]
+        return not entry.parents and not entry.children
 
 
 def _closure(start: Iterable[bytes], relatives: _Relatives, known: AbstractSet[bytes] = NOBODY) -> set[bytes]:

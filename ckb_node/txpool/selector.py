@@ -28,36 +28,64 @@ class Candidate:
     children: list[bytes] = field(default_factory=list)
 
 
-class Proposed(NamedTuple):
-    """A proposed entry that is not stale. Without parents it is its own package."""
+class Package(NamedTuple):
+    """A proposed entry with parents."""
 
     entry: PoolEntry
-    package: PackageTotals | None
+    totals: PackageTotals
     parents: AbstractSet[bytes]
 
 
-def proposed_of(graph: PoolGraph, size_limit: int, cycles_limit: int) -> list[Proposed]:
-    """The proposed entries, the best paying first, as many as may be of use to a block within these limits: a copy that
-    the pool's changes do not touch. It is made on the event loop, so it is no more than that."""
-    found: list[Proposed] = []
+class Proposed(NamedTuple):
+    """Proposed entries that are not stale: those without parents, the best paying first, and the others."""
+
+    singles: Sequence[PoolEntry] = ()
+    packages: Sequence[Package] = ()
+
+
+def proposed_of(graph: PoolGraph, size_limit: int, cycles_limit: int) -> Proposed:
+    """The proposed entries, as many as may be of use to a block within these limits: a copy that the pool's changes do
+    not touch. It is made on the event loop, of ten thousand entries, so it is no more than that."""
+    singles, packages = list[PoolEntry](), list[Package]()
     spare = SPARE_CANDIDATES
-    for entry in graph.by_score((Status.PROPOSED,)):
+    ranked = graph.by_score((Status.PROPOSED,))
+    for entry in ranked:
         if entry.needs_reverification:
             continue
         if entry.parents:
-            found.append(Proposed(entry, entry.package(), frozenset(entry.parents)))
-        elif entry.children or spare > 0:
-            found.append(Proposed(entry, None, NOBODY))
-            if size_limit > 0 and cycles_limit > 0:
-                size_limit, cycles_limit = size_limit - entry.size, cycles_limit - entry.cycles
-            else:
-                spare -= 1
-    return found
+            packages.append(_package(entry))
+            continue
+        singles.append(entry)
+        if size_limit > 0 and cycles_limit > 0:
+            size_limit, cycles_limit = size_limit - entry.size, cycles_limit - entry.cycles
+            continue
+        spare -= 1
+        if spare <= 0:
+            rest = graph.linked_below(entry) if graph.linked_count < graph.count(Status.PROPOSED) else ranked
+            _add_linked(rest, singles, packages)
+            break
+    return Proposed(singles, packages)
 
 
-def _linked(proposed: Iterable[Proposed]) -> dict[bytes, Candidate]:
+def _add_linked(rest: Iterable[PoolEntry], singles: list[PoolEntry], packages: list[Package]) -> None:
+    """Of the others only those are of use that have parents, or children which may pay better."""
+    for entry in rest:
+        if entry.needs_reverification:
+            continue
+        if entry.parents:
+            packages.append(_package(entry))
+        elif entry.children:
+            singles.append(entry)
+
+
+def _package(entry: PoolEntry) -> Package:
+    return Package(entry, entry.package(), frozenset(entry.parents))
+
+
+def _linked(proposed: Proposed) -> dict[bytes, Candidate]:
     """Those whose ancestors are all there, parents first; each knows its children."""
-    candidates = [Candidate(entry, package or entry.alone, parents) for entry, package, parents in proposed]
+    candidates = [Candidate(entry, entry.alone, NOBODY) for entry in proposed.singles]
+    candidates += [Candidate(*package) for package in proposed.packages]
     found: dict[bytes, Candidate] = {}
     for each in sorted(candidates, key=lambda each: each.package.count):
         if all(parent in found for parent in each.parents):
@@ -70,18 +98,18 @@ def _linked(proposed: Iterable[Proposed]) -> dict[bytes, Candidate]:
 _Place = tuple[int, int, bytes]
 
 
-def select_for_block(proposed: Sequence[Proposed], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
-    """Entries in an order that a block may have, within limits of bytes and cycles. `proposed`: best paying first."""
-    if any(each.parents for each in proposed):
+def select_for_block(proposed: Proposed, size_limit: int, cycles_limit: int) -> list[PoolEntry]:
+    """Entries in an order that a block may have, within limits of bytes and cycles."""
+    if proposed.packages:
         return _select_packages(proposed, size_limit, cycles_limit)
-    return _select_singles(proposed, size_limit, cycles_limit)
+    return _select_singles(proposed.singles, size_limit, cycles_limit)
 
 
-def _select_singles(proposed: Iterable[Proposed], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
+def _select_singles(singles: Iterable[PoolEntry], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
     """No entry needs another one, so their order is final."""
     taken: list[PoolEntry] = []
     failures = 0
-    for entry, _, _ in proposed:
+    for entry in singles:
         if entry.size > size_limit or entry.cycles > cycles_limit:
             failures += 1
             if failures > MAX_CONSECUTIVE_FAILURES:
@@ -93,7 +121,7 @@ def _select_singles(proposed: Iterable[Proposed], size_limit: int, cycles_limit:
     return taken
 
 
-def _select_packages(proposed: Iterable[Proposed], size_limit: int, cycles_limit: int) -> list[PoolEntry]:
+def _select_packages(proposed: Proposed, size_limit: int, cycles_limit: int) -> list[PoolEntry]:
     """When a package is taken, it leaves the packages of its descendants, whose scores change. The heap is lazy: an
     improved score is pushed again at once, a worse one is corrected when its entry is popped.
     """

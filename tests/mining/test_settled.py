@@ -9,6 +9,7 @@ import pytest
 from ckb_node.mining import committable
 from ckb_node.mining.settled import SettledMoves
 from ckb_node.txpool.entry import PoolEntry
+from ckb_node.txpool.selector import Proposed
 from consensus.rules.dao import CapacityMoves
 from consensus.rules.resolve import resolve_transaction
 from consensus.types.core import ResolvedTransaction
@@ -21,7 +22,7 @@ MOVES = CapacityMoves(1, 2, 3, 4)
 async def mine_empty(funds: Funds) -> None:
     """A block that neither proposes nor commits."""
     assembler = funds.dev.assembler
-    inputs = replace(assembler._inputs(), pending=(), candidates=(), uncles=())
+    inputs = replace(assembler._inputs(), pending=(), candidates=Proposed(), uncles=())
     await funds.dev.chain.submit_block(assembler._build(inputs, assembler._settled).template.to_block())
 
 

@@ -182,10 +182,13 @@ def test_the_pool_may_change_while_a_thread_selects() -> None:
     assert select_for_block(candidates, NO_LIMIT, NO_LIMIT) == chain
 
 
-def test_what_cannot_be_of_use_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond what fills a block, only so many that may fill its gaps, and all that others depend on."""
+@pytest.mark.parametrize("pending", [0, 20])
+def test_what_cannot_be_of_use_is_not_offered(pending: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond what fills a block, only so many that may fill its gaps, and all that others depend on; also where more
+    have relatives than are proposed."""
     monkeypatch.setattr(selector, "SPARE_CANDIDATES", 2)
     graph = PoolGraph(1000)
+    a_chain(graph, range(pending))
     cheap = a_chain(graph, [1, 2], status=PROPOSED)
     singles = [an_entry(fee=fee, cycles=10, status=PROPOSED) for fee in range(100_000, 107_000, 1000)]
     for entry in singles:
@@ -193,10 +196,11 @@ def test_what_cannot_be_of_use_is_not_offered(monkeypatch: pytest.MonkeyPatch) -
     best = singles[::-1]
     size, cycles = sum(entry.size for entry in best[:2]), sum(entry.cycles for entry in best[:3])
     for limits in ((size, NO_LIMIT), (NO_LIMIT, cycles)):
-        offered = [each.entry for each in proposed_of(graph, *limits)]
+        proposed = proposed_of(graph, *limits)
+        offered = [*proposed.singles, *(each.entry for each in proposed.packages)]
         full = 2 if limits[0] == size else 3
         assert [entry for entry in offered if entry in singles] == best[: full + 2]
-        assert [entry for entry in offered if entry in cheap] == sorted(cheap, key=offered.index)
+        assert [entry for entry in offered if entry in cheap] == cheap
         assert len(offered) == full + 4
 
 

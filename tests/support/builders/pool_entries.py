@@ -101,6 +101,11 @@ def assert_consistent(graph: PoolGraph) -> None:
     assert graph.total_cycles == sum(entry.cycles for entry in graph)
     assert graph.spenders == {key: entry.short_id for entry in graph for key in entry.input_keys}
     assert ids(list(graph.by_score(Status))) == set(graph.entries)
+    linked = [entry for entry in graph if entry.parents or entry.children]
+    assert graph.linked_count == len(linked)
+    for entry in graph:
+        below = [each for each in linked if each.status is entry.status and each.score_place < entry.score_place]
+        assert graph.linked_below(entry) == sorted(below, key=lambda each: each.score_place, reverse=True)
     for status in Status:
         assert graph.count(status) == sum(entry.status is status for entry in graph)
 
