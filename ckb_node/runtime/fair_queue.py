@@ -113,6 +113,11 @@ class FairSlots:
         self._free += 1
         self._give()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody waits for a slot."""
+        return bool(self._line)
+
     def hold(self) -> None:
         """Grant no slots until `release`; granted ones stay valid."""
         self._holds += 1

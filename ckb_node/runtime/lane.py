@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Final, TypeVar
 
+from ckb_node.runtime import loop_turns
 from ckb_node.runtime.fair_queue import FairSlots
 
 T = TypeVar("T")
@@ -19,9 +20,6 @@ Slices = Generator[bytes, None, None]
 
 SLICE_S: Final = 0.01
 """Longest turn of sliced work."""
-
-LOOP_SLICE_S: Final = 0.001
-"""Longest turn on the event loop itself: one answer needs the loop several times, and waits for a turn each time."""
 
 PIECE_BYTES: Final = 256 << 10
 """A turn ends early when its pieces are so many bytes."""
@@ -142,11 +140,11 @@ class _Stream:
 
 
 async def in_turns(slices: Slices) -> AsyncGenerator[bytes, None]:
-    """The pieces of sliced work that must be done on the event loop, which does other things between turns."""
-    stream, is_end = _Stream(slices, LOOP_SLICE_S), False
+    """The pieces of sliced work that must be done on the event loop, in its turns."""
+    stream, is_end = _Stream(slices, loop_turns.LOOP_SLICE_S), False
     try:
         while not is_end:
-            piece, is_end = stream.go_on()
+            piece, is_end = await loop_turns.loop_turn(stream.go_on)
             if piece:
                 yield piece
             await asyncio.sleep(0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 from typing import Final
 
+from ckb_node.runtime.loop_turns import in_loop_turns
 from ckb_node.txpool.entry import PoolEntry, Status, fee_rate
 from ckb_node.txpool.limits import MAX_COUNTED, MAX_NAMED
 from ckb_node.txpool.pool import TxPool
@@ -20,9 +20,6 @@ from ckb_node.txpool.views import RejectedTransaction
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
-
-COUNTED_AT_ONCE: Final = 256
-"""Between turns of the event loop."""
 
 GROUPS: Final = {
     Status.PENDING: (Status.PENDING,),
@@ -180,13 +177,15 @@ class Explainer:
         """Bytes and cycles of the entries that pay better, as they are now."""
         if count > MAX_COUNTED:
             return None, None
+        return await in_loop_turns(self._summing(entry, group, count))
+
+    def _summing(self, entry: PoolEntry, group: Iterable[Status], count: int) -> Generator[None, None, tuple[int, int]]:
         size = cycles = seen = 0
         for other in self._pool.graph.by_score_as_now(group):
             if other is entry or seen == count:
                 break
             size, cycles, seen = size + other.size, cycles + other.cycles, seen + 1
-            if not seen % COUNTED_AT_ONCE:
-                await asyncio.sleep(0)
+            yield
         return size, cycles
 
     # ------------------------------------------------------------ around the pool

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from functools import partial
+from typing import Final, NamedTuple
 
 from ckb_node.chain.events import ChainChanged
 from ckb_node.chain.service import ChainService
 from ckb_node.runtime.events import EventBus
+from ckb_node.runtime.fair_queue import FairSlots
+from ckb_node.runtime.loop_turns import in_loop_turns, loop_turn
 from ckb_node.txpool import views
 from ckb_node.txpool.entry import Status
 from ckb_node.txpool.events import TransactionAdmitted, TransactionRejected
-from ckb_node.txpool.fee_estimators import NOT_READY, Algorithm, Paying, make_estimator
+from ckb_node.txpool.fee_estimators import NOT_READY, Algorithm, FeeEstimator, Paying, Waiting, make_estimator
 from ckb_node.txpool.pool import TxPool
 from consensus.params import Consensus
 
@@ -24,8 +26,41 @@ CONFIRM_TARGETS: Final = {
 }
 """Blocks within which a transaction of each priority should be committed."""
 
-ENTRIES_PER_SLICE: Final = 1024
-"""Entries that are walked before the event loop may do something else."""
+
+class _Found(NamedTuple):
+    """What walk number `walk` came to."""
+
+    walk: int
+    rate: int | views.FeeEstimateError
+
+
+class _SharedWalks:
+    """One walk through the pool at a time. Whoever asks before a walk begins takes what it finds: as new as asked for,
+    and any number of callers need two walks."""
+
+    def __init__(self) -> None:
+        self._alone: Final = FairSlots(1)
+        self._begun = 0
+        self._found: Final[dict[object, _Found]] = {}
+
+    async def rate(self, question: object, walk: Callable[[], Awaitable[int]]) -> int:
+        """The answer to one of few questions. Raises FeeEstimateError."""
+        begun = self._begun
+        async with self._alone.turn():
+            found = self._found.get(question)
+            if found is None or found.walk <= begun:
+                self._begun += 1
+                found = self._found[question] = await _walked(self._begun, walk)
+        if isinstance(found.rate, views.FeeEstimateError):
+            raise views.FeeEstimateError(str(found.rate))
+        return found.rate
+
+
+async def _walked(number: int, walk: Callable[[], Awaitable[int]]) -> _Found:
+    try:
+        return _Found(number, await walk())
+    except views.FeeEstimateError as error:
+        return _Found(number, error.with_traceback(None))
 
 
 class FeeEstimates:
@@ -37,6 +72,7 @@ class FeeEstimates:
         self._estimator = None if algorithm is None else make_estimator(algorithm)
         self._is_downloading: Final = is_downloading
         self._is_ready = False
+        self._walks: Final = _SharedWalks()
 
     def listen(self, events: EventBus, chain: ChainService) -> None:
         """From now on, behind the pool."""
@@ -69,7 +105,10 @@ class FeeEstimates:
         except views.FeeEstimateError:
             if not fallback:
                 raise
-            return await estimate_fee_rate(self._pool, self._pool.consensus, priority)
+            return await self._walks.rate(priority, partial(self._fall_back, priority))
+
+    async def _fall_back(self, priority: views.FeePriority) -> int:
+        return await in_loop_turns(_rate_in_pool(self._pool, self._pool.consensus, priority))
 
     async def estimate(self, priority: views.FeePriority) -> int:
         """Shannons per 1000 weight units. Raises FeeEstimateError."""
@@ -78,22 +117,29 @@ class FeeEstimates:
         self._is_ready = self._is_ready or not self._is_downloading()
         if not self._is_ready:
             raise views.FeeEstimateError(NOT_READY)
-        waiting = list[Paying]()
-        for looked, entry in enumerate(self._pool.graph.by_score_as_now(Status)):
-            if looked % ENTRIES_PER_SLICE == 0:
-                await asyncio.sleep(0)
-            waiting.append(Paying(entry.fee_rate, entry.weight))
-        return self._estimator.estimate(CONFIRM_TARGETS[priority], waiting)
+        target = CONFIRM_TARGETS[priority]
+        return await self._walks.rate(target, partial(self._learnt, self._estimator, target))
+
+    async def _learnt(self, estimator: FeeEstimator, target: int) -> int:
+        waiting = Waiting()
+        if estimator.looks_at_pool:
+            await in_loop_turns(_gathering(waiting, self._pool))
+        return await loop_turn(lambda: estimator.estimate(target, waiting))
 
 
-async def estimate_fee_rate(pool: TxPool, consensus: Consensus, priority: views.FeePriority) -> int:
+def _gathering(waiting: Waiting, pool: TxPool) -> Generator[None, None, None]:
+    for entry in pool.graph.by_score_as_now(Status):
+        waiting.add(entry.fee_rate, entry.weight)
+        yield
+
+
+def _rate_in_pool(pool: TxPool, consensus: Consensus, priority: views.FeePriority) -> Generator[None, None, int]:
     """The fallback: shannons per 1000 weight units, from what the pool holds: the rate that is committed within the
     target."""
     left = CONFIRM_TARGETS[priority] - consensus.proposal_window.closest
     size = cycles = 0
-    for looked, entry in enumerate(pool.graph.by_score_as_now(Status)):
-        if looked % ENTRIES_PER_SLICE == 0:
-            await asyncio.sleep(0)
+    for entry in pool.graph.by_score_as_now(Status):
+        yield
         size, cycles = size + entry.size, cycles + entry.cycles
         if size >= consensus.max_block_bytes or cycles >= consensus.max_block_cycles:
             left -= 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
@@ -40,8 +40,26 @@ class Paying(NamedTuple):
     weight: int
 
 
+class Waiting:
+    """What waits in the pool, by bucket: as small as it is, however many transactions there are."""
+
+    def __init__(self) -> None:
+        self._weights = Counter[int]()
+
+    def add(self, rate: int, weight: int) -> None:
+        self._weights[bucket_of(rate)] += weight
+
+    def __iter__(self) -> Iterator[Paying]:
+        return (Paying(lowest_rate_of(bucket), weight) for bucket, weight in self._weights.items())
+
+
 class FeeEstimator(Protocol):
     """Hears what the pool and the chain do, in order."""
+
+    @property
+    def looks_at_pool(self) -> bool:
+        """Whether an estimate depends on what waits in the pool now."""
+        ...
 
     def accepted(self, tx_hash: bytes, paying: Paying) -> None:
         """A transaction has come into the pool as pending."""
@@ -134,6 +152,8 @@ class ConfirmationFraction:
     The reference's tables of MAX_CONFIRM_BLOCKS rows, kept as differences where a row is the sum of those up to it, and
     without what is zero.
     """
+
+    looks_at_pool: Final = False
 
     def __init__(self, bounds: Sequence[int] | None = None) -> None:
         self._bounds = list(bounds or _bucket_bounds())
@@ -272,6 +292,8 @@ def bucket_of(rate: int) -> int:
 class WeightUnitsFlow:
     """What waits now and what flowed in lately, against what blocks can take."""
 
+    looks_at_pool: Final = True
+
     def __init__(self) -> None:
         self._first = self._tip = 0
         self._flowed: dict[int, Counter[int]] = {}
@@ -343,6 +365,7 @@ __all__ = [
     "ConfirmationFraction",
     "FeeEstimator",
     "Paying",
+    "Waiting",
     "WeightUnitsFlow",
     "make_estimator",
 ]

@@ -11,6 +11,7 @@ from contextlib import aclosing, suppress
 import pytest
 
 from ckb_node.runtime import lane as lane_module
+from ckb_node.runtime import loop_turns
 from ckb_node.runtime.lane import Lane, Slices, in_turns
 from tests.support.lanes import Held, as_client
 
@@ -178,7 +179,7 @@ async def test_closing_ends_sliced_work(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_work_on_the_loop_leaves_it_between_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "LOOP_SLICE_S", 0.0)
+    monkeypatch.setattr(loop_turns, "LOOP_SLICE_S", 0.0)
     between = 0
 
     async def others() -> None:
