@@ -11,6 +11,7 @@ from enum import IntEnum
 from ckb_node.jsonrpc_types.hex_text import BadTextError
 from ckb_node.rpc.answer_room import NoRoomError
 from ckb_node.rpc.param_faults import one_of
+from ckb_node.runtime.lane import TooLongError
 from ckb_node.txpool import rejects
 from ckb_node.txpool.views import FeeEstimateError
 from consensus.errors import CkbError, DaoError, ResolveError, ScriptError, TransactionError, text_with_kind
@@ -72,6 +73,7 @@ _BY_EXCEPTION: dict[type[BaseException], Code] = {
     ScriptError: Code.TransactionFailedToVerify,
     DaoError: Code.DaoError,
     NoRoomError: Code.ServerIsBusy,
+    TooLongError: Code.ServerIsBusy,
     FeeEstimateError: Code.CKBInternalError,
     StorageCorrupt: Code.DatabaseIsCorrupt,
     ChainMismatch: Code.DatabaseIsCorrupt,
@@ -80,7 +82,7 @@ _BY_EXCEPTION: dict[type[BaseException], Code] = {
 }
 """The nearest class in an exception's own order of bases decides."""
 
-KNOWN_EXCEPTIONS = (CkbError, StorageError, FeeEstimateError, BadTextError, NoRoomError)
+KNOWN_EXCEPTIONS = (CkbError, StorageError, FeeEstimateError, BadTextError, NoRoomError, TooLongError)
 """Exceptions that are an answer to the caller. All others are faults of this program."""
 
 

@@ -24,8 +24,19 @@ SLICE_S: Final = 0.01
 PIECE_BYTES: Final = 256 << 10
 """A turn ends early when its pieces are so many bytes."""
 
+LIFE_S: Final = 900.0
+"""Longest life of sliced work, most of which its client's pace takes. It may hold a view of a database, which then
+keeps all that was deleted since."""
+
 CHEAP_BYTES: Final = 16 << 10
 """Work on at most this many bytes runs at once: a turn in a thread costs more."""
+
+
+class TooLongError(Exception):
+    """A result was not made and taken within LIFE_S."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the answer was not taken within {LIFE_S:.0f} s")
 
 
 class Lane:
@@ -74,21 +85,31 @@ class Lane:
     async def stream(self, slices: Slices) -> AsyncGenerator[bytes, None]:
         """The pieces of sliced work, one turn each; other work runs between turns.
 
-        The next turn starts when the last piece was consumed, and none when the iteration has ended.
+        The next turn starts when the last piece was consumed, and none when the iteration has ended. Raises
+        TooLongError; what the work holds is released when the time is up, though no piece is asked for.
         """
         stream, is_end = _Stream(slices, SLICE_S), False
         self._streams.add(stream)
+        life = asyncio.get_running_loop().call_later(LIFE_S, self._expire, stream)
         try:
             while not is_end:
                 piece, is_end = await self.run(stream.go_on)
                 if piece:
                     yield piece
         finally:
+            life.cancel()
             self._streams.discard(stream)
             if not is_end:
                 stream.stop()
-                with suppress(RuntimeError):  # closed: that closed the work too
-                    self._threads.submit(stream.close)
+                self._close_soon(stream)
+
+    def _expire(self, stream: _Stream) -> None:
+        stream.expire()
+        self._close_soon(stream)
+
+    def _close_soon(self, stream: _Stream) -> None:
+        with suppress(RuntimeError):  # closed: that closed the work too
+            self._threads.submit(stream.close)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -114,14 +135,16 @@ class _Stream:
 
     def __init__(self, slices: Slices, slice_s: float) -> None:
         self._slices, self._slice_s = slices, slice_s
-        self._is_stopped = False
+        self._is_stopped = self._is_expired = False
         self._lock = Lock()
 
     def go_on(self) -> tuple[bytes, bool]:
-        """A turn: the pieces in one, and whether they were the last."""
+        """A turn: the pieces in one, and whether they were the last. Raises TooLongError."""
         pieces: list[bytes] = []
         size, end = 0, time.perf_counter() + self._slice_s
         with self._lock:
+            if self._is_expired:
+                raise TooLongError
             for piece in self._slices:
                 pieces.append(piece)
                 size += len(piece)
@@ -133,6 +156,15 @@ class _Stream:
         """The turn at hand is the last."""
         self._is_stopped = True
 
+    def expire(self) -> None:
+        """The turn at hand is the last, and the next an error: what was given is no whole result."""
+        self._is_expired = self._is_stopped = True
+
+    def end(self) -> None:
+        """Expire between two turns."""
+        self.expire()
+        self.close()
+
     def close(self) -> None:
         """Let the work release what it holds."""
         with self._lock:
@@ -140,8 +172,9 @@ class _Stream:
 
 
 async def in_turns(slices: Slices) -> AsyncGenerator[bytes, None]:
-    """The pieces of sliced work that must be done on the event loop, in its turns."""
+    """The pieces of sliced work that must be done on the event loop, in its turns. Raises TooLongError."""
     stream, is_end = _Stream(slices, loop_turns.LOOP_SLICE_S), False
+    life = asyncio.get_running_loop().call_later(LIFE_S, stream.end)
     try:
         while not is_end:
             piece, is_end = await loop_turns.loop_turn(stream.go_on)
@@ -149,7 +182,8 @@ async def in_turns(slices: Slices) -> AsyncGenerator[bytes, None]:
                 yield piece
             await asyncio.sleep(0)
     finally:
+        life.cancel()
         stream.close()
 
 
-__all__ = ["CHEAP_BYTES", "PIECE_BYTES", "Lane", "Slices", "in_turns"]
+__all__ = ["CHEAP_BYTES", "PIECE_BYTES", "Lane", "Slices", "TooLongError", "in_turns"]

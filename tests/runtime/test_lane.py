@@ -12,7 +12,7 @@ import pytest
 
 from ckb_node.runtime import lane as lane_module
 from ckb_node.runtime import loop_turns
-from ckb_node.runtime.lane import Lane, Slices, in_turns
+from ckb_node.runtime.lane import Lane, Slices, TooLongError, in_turns
 from tests.support.lanes import Held, as_client
 
 
@@ -222,3 +222,46 @@ async def test_an_error_keeps_nothing_of_the_work_alive() -> None:
     finally:
         gc.enable()
         lane.close()
+
+
+class Open:
+    """Sliced work that holds something until it is closed."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def __iter__(self) -> Slices:
+        try:
+            for _ in range(1000):
+                yield bytes(lane_module.PIECE_BYTES)
+        finally:
+            self.closed.set()
+
+
+@pytest.mark.parametrize("kind", ["thread", "loop"])
+async def test_what_is_not_taken_in_time_holds_nothing_any_more(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that took a few bytes a minute held a snapshot of the index for days."""
+    monkeypatch.setattr(lane_module, "LIFE_S", 0.05)
+    lane, work = Lane("test", 1), Open()
+    stream = lane.stream(iter(work)) if kind == "thread" else in_turns(iter(work))
+    async with aclosing(stream) as pieces:
+        assert await anext(pieces)
+        assert not work.closed.is_set()
+        async with asyncio.timeout(5):
+            while not work.closed.is_set():  # noqa: ASYNC110 - a thread closes it
+                await asyncio.sleep(0.01)
+        with pytest.raises(TooLongError, match="was not taken within"):
+            await anext(pieces)
+    assert not lane._streams
+    assert await lane.run(lambda: 1) == 1
+    lane.close()
+
+
+async def test_a_turn_at_hand_when_the_time_is_up_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that never gives a piece ends too, with an error: its result is not whole."""
+    monkeypatch.setattr(lane_module, "LIFE_S", 0.05)
+    lane, endless = Lane("test", 1), Counting()
+    with pytest.raises(TooLongError):
+        [piece async for piece in lane.stream(iter(endless))]
+    assert await asyncio.to_thread(endless.closed.wait, 30)
+    lane.close()
