@@ -56,7 +56,7 @@ bench-import: setup
 	$(BIN)/python -m tests.benches.importing --reference $(REFERENCE) --cells $(CELLS)
 ## Sync from a serving node beside another client: REFERENCE=<its binary>, CELLS=<the official system cells>.
 bench-sync: setup
-	$(BIN)/python -m tests.benches.syncing --reference $(REFERENCE) --cells $(CELLS) $(OPTIONS)
+	$(BIN)/python -m tests.benches.syncing $(if $(REFERENCE),--reference $(REFERENCE)) --cells $(CELLS) $(OPTIONS)
 ## Engines of the VM on our lock and a loop, and system calls at their worst (alone: python -m tests.benches.syscalls); PROGRAMS=<directory> adds the reference VM's benchmark programs, and
 ## RUNNER=<its example ckb-vm-runner, built with its assembly interpreter> puts it into the same table.
 bench-vm: setup

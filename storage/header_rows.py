@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import dropwhile, islice
+from itertools import islice, takewhile
 from typing import Final, NamedTuple, Protocol
 
 from consensus.codec.layout import HEADER_SIZE
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.types.blockchain import Header
 from consensus.types.core import BlockExt
+from consensus.types.header_run import HeaderRun
 from storage.kv import Reader
 from storage.overlay import Overlay
 from storage.recent import Recent
@@ -247,24 +248,24 @@ class HeaderRows(KnownHeaders):
         """
         if self.has_cut:
             raise ValueError("a branch of headers is being deleted: call ChainStore.finish_header_cut first")
-        new = list(dropwhile(lambda header: self.header(header.hash) is not None, headers))
+        run = HeaderRun.of(headers)
+        new = run[sum(1 for _ in takewhile(lambda each: self.header(each) is not None, run.hashes)) :]
         if not new:
             return
+        if (gap := new.first_gap()) is not None:
+            raise ValueError(f"header {new.numbers[gap]} does not stand on the one before it")
         parent = self._parent_of(new[0])
-        above, work = parent.header.hash, parent.total_difficulty
-        rows = dict[bytes, bytes]()
-        for header in new:  # no object for each row: there are tens of thousands a second
-            if header.parent_hash != above:
-                raise ValueError(f"header {header.number} does not stand on the one before it")
-            above = header.hash
-            work += compact_to_difficulty(header.compact_target)
-            rows[HEADER_ROW + above] = _pack_row(header, work)
-            rows[number_key(HEADER_NUMBER, header.number) + above] = b""
-            self._parents.put(above, header.parent_hash)
+        work, rows = parent.total_difficulty, dict[bytes, bytes]()
+        # No object and no call for each row: there are tens of thousands a second.
+        for block_hash, raw, number, target in zip(new.hashes, new.raws, new.numbers, new.compact_targets, strict=True):
+            work += compact_to_difficulty(target)
+            rows[HEADER_ROW + block_hash] = raw + work.to_bytes(_WORK_SIZE, "little")
+            rows[HEADER_NUMBER + number.to_bytes(8, "big") + block_hash] = b""
+        self._parents.put_all(dict(zip(new.hashes, new.parent_hashes, strict=True)))
         self._overlay.delete(parent.leaf_key)
         self._overlay.put_all(rows)
-        self._overlay.put(_leaf_key(work, above), b"")
-        self._highest = max(self._highest_row(), new[-1].number)
+        self._overlay.put(_leaf_key(work, new.hashes[-1]), b"")
+        self._highest = max(self._highest_row(), new.numbers[-1])
 
     def replace(self, header: Header) -> None:
         """The block is stored now: its row goes, and those above it stand on the block."""

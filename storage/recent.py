@@ -5,6 +5,7 @@ The transaction is the only writer and updates these entries with every change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from consensus.types.blockchain import Block
@@ -42,6 +43,13 @@ class Recent(Generic[T]):
             self._older = values  # publish the older half first, so that readers always see the keys
             values = self._values = {}
         values[block_hash] = value
+
+    def put_all(self, values: Mapping[bytes, T]) -> None:
+        """Keep many values, no more than `limit`."""
+        if len(self._values) + len(values) > self._limit:
+            self._older = self._values
+            self._values = {}
+        self._values.update(values)
 
     def forget(self, block_hash: bytes) -> None:
         """The value is no longer true."""

@@ -7,10 +7,10 @@ when it is worth it: see ckb_node.sync.headers.epochs and ckb_node.sync.headers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckb_node.chain.errors import KnownInvalidBlockError
 from ckb_node.sync.chain import KnownTip
@@ -27,10 +27,14 @@ from consensus.fast.header_batch import (
 from consensus.lookup import require
 from consensus.params import Consensus
 from consensus.types.blockchain import Header
+from consensus.types.header_run import HeaderRun
 from storage.chain_store import ChainView
 from storage.schema import INVALID_SLOT
 
 __all__ = ["HeaderJudge", "JudgeFull", "JudgedBatch"]
+
+
+_NONE: Final = HeaderRun.of([])
 
 
 class JudgeFull(Exception):  # noqa: N818 - the condition is its name
@@ -43,7 +47,7 @@ class JudgedBatch:
     `again_from`: see ckb_node.sync.chain.HeadersTaken."""
 
     judged: HeadersJudged
-    new: Sequence[Header]
+    new: HeaderRun
     last: KnownTip | None
     again_from: bytes | None = None
 
@@ -56,12 +60,12 @@ class HeaderJudge:
         self._now_ms: Final = now_ms
         self._open_view: Final = open_view
         self._unwritten: Final = _Unwritten()
-        self._written: Final[deque[Sequence[Header]]] = deque()
+        self._written: Final[deque[HeaderRun]] = deque()
         self._best_unwritten: KnownTip | None = None
         self._epochs: Final = BranchEpochs(consensus)
         self._light: Final = LightBranches(consensus.median_time_block_count)
 
-    def note_written(self, headers: Sequence[Header]) -> None:
+    def note_written(self, headers: HeaderRun) -> None:
         """The new headers of a batch are rows now, or could not be written."""
         self._written.append(headers)
 
@@ -71,39 +75,40 @@ class HeaderJudge:
             self._unwritten.drop(self._written.popleft())
         if not len(self._unwritten):
             self._best_unwritten = None
+        run = HeaderRun.of(headers)
         try:
-            verify_continuous(headers)
+            verify_continuous(run)
         except NotContinuousError as error:
-            return JudgedBatch(HeadersJudged(0, error), (), None)
-        if not headers:
-            return JudgedBatch(HeadersJudged(0), [], None)
+            return JudgedBatch(HeadersJudged(0, error), _NONE, None)
+        if not run:
+            return JudgedBatch(HeadersJudged(0), _NONE, None)
         with self._open_view() as view:
-            return self._judge_on(_Known(view, self._unwritten, self._light), headers)
+            return self._judge_on(_Known(view, self._unwritten, self._light), run)
 
-    def _judge_on(self, known: _Known, headers: Sequence[Header]) -> JudgedBatch:
+    def _judge_on(self, known: _Known, headers: HeaderRun) -> JudgedBatch:
         count = known.count_of(headers)
         new = headers[count:]
         if len(new) + len(self._unwritten) > MAX_OVERLAY_HEADERS:
             raise JudgeFull
-        shown = self._light.show(headers[0].parent_hash)
+        shown = self._light.show(headers.parent_hashes[0])
         judged = self._verdict_on(known, new) if new else HeadersJudged(0)
         new = new[: judged.valid]
         judged = HeadersJudged(count + judged.valid, judged.error)
         if not new:
-            return JudgedBatch(judged, [], known.tip(headers[count - 1].hash) if count else None)
+            return JudgedBatch(judged, _NONE, known.tip(headers.hashes[count - 1]) if count else None)
         if shown is not None:
             return self._weigh(known, shown, judged, new)
-        return self._keep(known, judged, new, headers[0].parent_hash)
+        return self._keep(known, judged, new, headers.parent_hashes[0])
 
-    def _weigh(self, known: _Known, shown: KnownTip, judged: HeadersJudged, new: Sequence[Header]) -> JudgedBatch:
+    def _weigh(self, known: _Known, shown: KnownTip, judged: HeadersJudged, new: HeaderRun) -> JudgedBatch:
         """More of a branch that has had little work so far."""
         end = self._light.weigh(shown, new, shown.hash)
         again_from = None if is_light(end, self._best(known)) else self._light.prove(end)
-        return JudgedBatch(judged, [], None, again_from)
+        return JudgedBatch(judged, _NONE, None, again_from)
 
-    def _keep(self, known: _Known, judged: HeadersJudged, new: Sequence[Header], fork: bytes) -> JudgedBatch:
+    def _keep(self, known: _Known, judged: HeadersJudged, new: HeaderRun, fork: bytes) -> JudgedBatch:
         """Headers on known ones: they are written, but for those at the end of a branch with little work."""
-        parent = _require_tip(known, new[0].parent_hash)
+        parent = _require_tip(known, new.parent_hashes[0])
         works = _works_after(parent, new)
         kept = len(new)
         if is_light(KnownTip(new[-1], works[-1]), self._best(known)):
@@ -122,13 +127,13 @@ class HeaderJudge:
         better = unwritten is not None and unwritten.total_difficulty > written.total_difficulty
         return unwritten if better and unwritten is not None else written
 
-    def _verdict_on(self, known: _Known, new: Sequence[Header]) -> HeadersJudged:
+    def _verdict_on(self, known: _Known, new: HeaderRun) -> HeadersJudged:
         invalid = known.invalid()
         judged = verify_headers(self._consensus, new, known, self._now_ms(), invalid=invalid)
         if isinstance(invalid, _Invalid):
-            for index, header in enumerate(new[: judged.valid]):
-                if header.hash in invalid:
-                    judged = HeadersJudged(index, KnownInvalidBlockError(header.hash))
+            for index, block_hash in enumerate(new.hashes[: judged.valid]):
+                if block_hash in invalid:
+                    judged = HeadersJudged(index, KnownInvalidBlockError(block_hash))
                     break
         if judged.valid:
             passed, error = self._epochs.verify(known.state, known, new[: judged.valid])
@@ -142,39 +147,48 @@ def _require_tip(known: _Known, block_hash: bytes) -> KnownTip:
     return require(known.tip(block_hash), "header", block_hash)
 
 
-def _works_after(parent: KnownTip, headers: Sequence[Header]) -> list[int]:
+def _works_after(parent: KnownTip, headers: HeaderRun) -> list[int]:
     """The work of the branch up to each of some headers that stand on each other."""
-    each = (compact_to_difficulty(header.compact_target) for header in headers)
+    each = map(compact_to_difficulty, headers.compact_targets)
     return list(accumulate(each, initial=parent.total_difficulty))[1:]
 
 
+class _Judged(NamedTuple):
+    """A run that is being written, the work of its branch up to each header, and where in it each stands."""
+
+    headers: HeaderRun
+    works: Sequence[int]
+    places: Mapping[bytes, int]
+
+
 class _Unwritten:
-    """Judged headers that are being written, with the work of their branch; at most MAX_OVERLAY_HEADERS. In two maps:
-    an object for each header would cost more than its place here."""
+    """Judged headers that are being written; at most MAX_OVERLAY_HEADERS. Without an object for each header."""
 
     def __init__(self) -> None:
-        self._headers: Final[dict[bytes, Header]] = {}
-        self._works: Final[dict[bytes, int]] = {}
+        self._runs: Final[dict[bytes, _Judged]] = {}
+        """By hash of each header."""
 
     def __len__(self) -> int:
-        return len(self._headers)
+        return len(self._runs)
 
     def header(self, block_hash: bytes) -> Header | None:
-        return self._headers.get(block_hash)
+        run = self._runs.get(block_hash)
+        return None if run is None else run.headers[run.places[block_hash]]
 
     def tip(self, block_hash: bytes) -> KnownTip | None:
-        header = self._headers.get(block_hash)
-        return None if header is None else KnownTip(header, self._works[block_hash])
+        run = self._runs.get(block_hash)
+        if run is None:
+            return None
+        at = run.places[block_hash]
+        return KnownTip(run.headers[at], run.works[at])
 
-    def add(self, headers: Sequence[Header], works: Sequence[int]) -> None:
-        hashes = [header.hash for header in headers]
-        self._headers.update(zip(hashes, headers, strict=True))
-        self._works.update(zip(hashes, works, strict=True))
+    def add(self, headers: HeaderRun, works: Sequence[int]) -> None:
+        places = {block_hash: at for at, block_hash in enumerate(headers.hashes)}
+        self._runs.update(dict.fromkeys(headers.hashes, _Judged(headers, works, places)))
 
-    def drop(self, headers: Sequence[Header]) -> None:
-        for header in headers:
-            self._headers.pop(header.hash, None)
-            self._works.pop(header.hash, None)
+    def drop(self, headers: HeaderRun) -> None:
+        for block_hash in headers.hashes:
+            self._runs.pop(block_hash, None)
 
 
 class _Known:
@@ -204,14 +218,14 @@ class _Known:
         header, work = self._headers.header(block_hash), self._headers.total_difficulty(block_hash)
         return None if header is None or work is None else KnownTip(header, work)
 
-    def count_of(self, headers: Sequence[Header]) -> int:
+    def count_of(self, headers: HeaderRun) -> int:
         """How many of them are known: the first ones, since what stands below a known header is known."""
         low, high = 0, len(headers)
-        if headers and self.header(headers[0].hash) is None:
+        if headers and self.header(headers.hashes[0]) is None:
             return 0
         while low < high:
             middle = (low + high) // 2
-            if self.header(headers[middle].hash) is None:
+            if self.header(headers.hashes[middle]) is None:
                 high = middle
             else:
                 low = middle + 1

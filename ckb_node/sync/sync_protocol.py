@@ -18,6 +18,7 @@ from consensus.crypto.hashing import ckb_hash
 from consensus.errors import MoleculeError
 from consensus.kernels.strict import parse_block
 from consensus.types.blockchain import Block, Header
+from consensus.types.header_run import HeaderRun
 from network.limits import SYNC, ProtocolSpec
 from network.messages.protocols import SYNC_MESSAGE, GetBlocks, GetHeaders, InIBD
 from network.peer import Peer
@@ -110,7 +111,7 @@ class SyncProtocol:
             apply_penalty(peer, Misbehaviour.SYNC_UNDECODABLE, str(error))
             return
         match message:
-            case list():
+            case HeaderRun():
                 self._headers.received_headers(known, message)
             case Block():
                 self._take_block(known, message, len(payload))
@@ -147,7 +148,7 @@ def header_of_block(payload: bytes) -> bytes | None:
 
 
 def decode(payload: bytes) -> object:
-    """A message of Sync; of SendBlock the block, of SendHeaders the list of headers, both in bytes of their own: the
+    """A message of Sync; of SendBlock the block, of SendHeaders the headers, both in bytes of their own: the
     message is not kept in memory. Of too many headers one more than there may be is shown. Unknown fields are allowed
     nowhere, though the reference lets a block have them inside its parts. Raises MoleculeError."""
     if len(payload) >= _SINGLE.size:
@@ -156,7 +157,7 @@ def decode(payload: bytes) -> object:
             if item_id == _SEND_BLOCK_ID:
                 return parse_block(payload[_SINGLE.size :])
             if item_id == _SEND_HEADERS_ID:
-                return Header.in_row(_vector_content(payload[_SINGLE.size :]))
+                return HeaderRun.parse(_vector_content(payload[_SINGLE.size :]))
     message: object = SYNC_MESSAGE.parse(payload)
     return message
 

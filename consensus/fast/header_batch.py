@@ -10,13 +10,14 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate
 from typing import Final
 
 from consensus.context import HeaderProvider
 from consensus.errors import CkbError, HeaderError
-from consensus.params import Consensus
+from consensus.params import BLOCK_VERSION, Consensus
 from consensus.rules.header import (
     BlockTimeTooNewError,
     UnknownParentError,
@@ -29,7 +30,8 @@ from consensus.rules.header import (
 )
 from consensus.rules.pow import PowError, first_without_work
 from consensus.types.blockchain import Header
-from consensus.types.core import is_next_in_epoch
+from consensus.types.core import GENESIS_EPOCH, EpochFraction, is_next_in_epoch
+from consensus.types.header_run import HeaderRun
 
 FindWithoutWork = Callable[[Consensus, Sequence[bytes]], int | None]
 """Index of the first of some raw headers (208 bytes) whose proof of work is missing; None when all have it."""
@@ -69,9 +71,10 @@ def verify_continuous(headers: Sequence[Header]) -> None:
 
     The reference refuses such a batch before all else.
     """
-    for index, (below, header) in enumerate(pairwise(headers), start=1):
-        if header.parent_hash != below.hash:
-            raise NotContinuousError(index, header.parent_hash)
+    run = HeaderRun.of(headers)
+    gap = run.first_gap()
+    if gap is not None:
+        raise NotContinuousError(gap, run.parent_hashes[gap])
 
 
 def verify_headers(
@@ -88,13 +91,18 @@ def verify_headers(
     Headers are not known yet, lowest first. `reader` knows the ancestors of the first, stored or not; `invalid` are
     hashes of invalid blocks.
     """
+    run = HeaderRun.of(headers)
     try:
-        verify_continuous(headers)
+        verify_continuous(run)
     except NotContinuousError as error:
         return HeadersJudged(0, error)
-    without_work = find_without_work(consensus, [header.raw for header in headers])
+    without_work = find_without_work(consensus, run.raws)
+    if without_work is None and not any(map(invalid.__contains__, run.parent_hashes)):
+        with suppress(CkbError):  # of what the ancestors cannot tell: it is met again below
+            if _have_no_fault(consensus, run, reader, now_ms):
+                return HeadersJudged(len(run))
     branch: _Branch | None = None
-    for index, header in enumerate(headers):
+    for index, header in enumerate(run):
         try:
             if header.parent_hash in invalid:
                 raise InvalidAncestorError(header.parent_hash)
@@ -106,6 +114,46 @@ def verify_headers(
         except CkbError as error:
             return HeadersJudged(index, error)
     return HeadersJudged(len(headers))
+
+
+def _have_no_fault(consensus: Consensus, run: HeaderRun, reader: HeaderProvider, now_ms: int) -> bool:
+    """What `_Branch` finds of each header, found of all together; False also when the parent is not known."""
+    if not run:
+        return True
+    tip = reader.header(run.parent_hashes[0])
+    if tip is None or max(run.timestamps) > now_ms + consensus.ambient_time_skew_ms:
+        return False
+    if run.versions.count(BLOCK_VERSION) != len(run):
+        return False
+    if run.numbers != tuple(range(tip.number + 1, tip.number + 1 + len(run))):
+        return False
+    before = (tip.epoch, *run.epochs[:-1])
+    if not all(is_next_in_epoch(*pair) or _may_follow(*pair) for pair in zip(run.epochs, before, strict=True)):
+        return False
+    count = consensus.median_time_block_count
+    return _are_after_median(ancestor_timestamps(reader, tip.hash, count), run.timestamps, count)
+
+
+def _may_follow(packed: int, parent: int) -> bool:
+    """`verify_epoch_continuity` of packed fields."""
+    epoch, before = EpochFraction.unpack(packed), EpochFraction.unpack(parent)
+    return epoch.is_well_formed and (before == GENESIS_EPOCH or epoch.is_successor_of(before))
+
+
+def _are_after_median(ancestors: Sequence[int], timestamps: Sequence[int], count: int) -> bool:
+    """Each timestamp is later than the median of the `count` before it. One that is later than all is, without a look
+    at them."""
+    newest_before = accumulate(timestamps, max, initial=max(ancestors))
+    late = [at for at, (each, newest) in enumerate(zip(timestamps, newest_before, strict=False)) if each <= newest]
+    if not late:
+        return True
+    times = (*ancestors, *timestamps)
+    for at in late:
+        end = len(ancestors) + at
+        window = sorted(times[max(0, end - count) : end])
+        if timestamps[at] <= window[len(window) // 2]:
+            return False
+    return True
 
 
 class _Branch:

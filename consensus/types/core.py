@@ -78,6 +78,11 @@ def epoch_number(packed: int) -> int:
     return packed & EPOCH_NUMBER_MASK
 
 
+def epoch_length(packed: int) -> int:
+    """The length of a packed epoch field, without the rest."""
+    return packed >> EPOCH_LENGTH_SHIFT & EPOCH_PART_MASK
+
+
 def is_next_in_epoch(packed: int, parent: int) -> bool:
     """The packed field is that of the block after `parent`, within the same epoch."""
     is_inside = (parent >> EPOCH_INDEX_SHIFT & EPOCH_PART_MASK) + 1 < parent >> EPOCH_LENGTH_SHIFT & EPOCH_PART_MASK

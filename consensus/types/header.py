@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from struct import Struct as ByteStruct
 from typing import Any, Generic, Self, TypeVar, overload
 
 from consensus.codec.layout import HEADER_SIZE, RAW_HEADER
@@ -36,8 +35,6 @@ class RawHeader(Struct):
 
 
 _RAW_HEADER_FIELDS = tuple(declared.name for declared in RawHeader.FIELDS)
-_HEADER_IN_ROW = ByteStruct(f"{RAW_HEADER.format}{HEADER_SIZE - RAW_HEADER.size}x")
-"""A header of which the nonce is left where it is."""
 
 
 class _OfBody(Generic[T]):
@@ -93,20 +90,6 @@ class Header(Struct):
         self = super().view(buf, start, end)
         self._set(RAW_HEADER.unpack_from(buf, start))
         return self
-
-    @classmethod
-    def in_row(cls, raw: bytes) -> list[Self]:
-        """Headers that stand end to end, with their hashes: unpacked and hashed together, at half the cost. Each has
-        bytes of its own."""
-        made = []
-        for at, fields in enumerate(_HEADER_IN_ROW.iter_unpack(raw)):
-            own = raw[at * HEADER_SIZE : (at + 1) * HEADER_SIZE]
-            self = cls.__new__(cls)
-            self._set(fields)
-            self._buf, self._start, self._end = own, 0, HEADER_SIZE
-            self.hash = ckb_hash(own)
-            made.append(self)
-        return made
 
     def _set(self, fields: tuple[Any, ...]) -> None:
         """Those of the body, in order. One by one: to ask for `__dict__` takes longer than to set them all."""

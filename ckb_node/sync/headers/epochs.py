@@ -19,7 +19,8 @@ from consensus.params import Consensus
 from consensus.rules.epoch import EpochTargetMismatchError, next_epoch_ext, verify_block_epoch
 from consensus.rules.epoch_floor import EpochFacts, facts_of, verify_next_epoch
 from consensus.types.blockchain import Header
-from consensus.types.core import EpochExt, EpochFraction, epoch_number
+from consensus.types.core import EpochExt, EpochFraction, epoch_length, epoch_number
+from consensus.types.header_run import HeaderRun
 from storage.chain_state import ChainState
 
 __all__ = ["BranchEpochs", "EpochPlace"]
@@ -53,18 +54,19 @@ class BranchEpochs:
     ) -> tuple[int, CkbError | None]:
         """How many of the headers pass, and what the next one breaks. Each stands on the one before, the first on one
         that is known, and their epoch fields follow each other."""
-        parent = require(known.header(headers[0].parent_hash), "header", headers[0].parent_hash)
+        run = HeaderRun.of(headers)
+        parent = require(known.header(run.parent_hashes[0]), "header", run.parent_hashes[0])
         try:
-            place = self._first_place(state, known, parent, headers[0])
+            place = self._first_place(state, known, parent, run[0])
         except CkbError as error:
             return 0, error
-        for index, (below, header) in enumerate(pairwise(headers), start=1):
+        for index in _changes(run):
             try:
-                place = self._next_place(place, below, header)
+                place = self._next_place(place, run, index)
             except CkbError as error:
                 return index, error
-        self._ends.put(headers[-1].hash, place)
-        return len(headers), None
+        self._ends.put(run.hashes[-1], place)
+        return len(run), None
 
     def _first_place(self, state: ChainState, known: HeaderProvider, parent: Header, header: Header) -> EpochPlace:
         """Of a header on a known one. Raises EpochError."""
@@ -73,18 +75,19 @@ class BranchEpochs:
             epoch = next_epoch_ext(self._consensus, parent, epoch, state)
             verify_block_epoch(epoch, header)
             return self._place_in(state, epoch)
-        return self._next_place(self._place_of(state, known, parent), parent, header)
+        return self._next_place(self._place_of(state, known, parent), HeaderRun.of([parent, header]), 1)
 
-    def _next_place(self, place: EpochPlace, parent: Header, header: Header) -> EpochPlace:
-        """Of a header on another. Raises EpochError."""
-        facts, target = place.facts, header.compact_target
-        if epoch_number(header.epoch) == epoch_number(parent.epoch):
+    def _next_place(self, place: EpochPlace, run: HeaderRun, at: int) -> EpochPlace:
+        """Of the header at `at`, by that of the one before it. Raises EpochError."""
+        facts, target = place.facts, run.compact_targets[at]
+        if epoch_number(run.epochs[at]) == epoch_number(run.epochs[at - 1]):
             if target != facts.compact_target:
                 raise EpochTargetMismatchError(facts.compact_target, target)
             return place
-        duration_ms, length = parent.timestamp - place.begun_ms, EpochFraction.unpack(header.epoch).length
-        place = EpochPlace(verify_next_epoch(self._consensus, facts, duration_ms, length, target), parent.timestamp)
-        self._places.put(header.hash, place)
+        ended_ms, length = run.timestamps[at - 1], epoch_length(run.epochs[at])
+        facts = verify_next_epoch(self._consensus, facts, ended_ms - place.begun_ms, length, target)
+        place = EpochPlace(facts, ended_ms)
+        self._places.put(run.hashes[at], place)
         return place
 
     def _place_in(self, state: ChainState, epoch: EpochExt) -> EpochPlace:
@@ -110,3 +113,10 @@ class BranchEpochs:
             place = EpochPlace(facts, before.timestamp)
             self._places.put(header.hash, place)
         return place
+
+
+def _changes(run: HeaderRun) -> list[int]:
+    """Indices of headers whose epoch or target is not that of the header before. Of all others the epoch's place is the
+    same, and has the same target."""
+    shown = list(zip(map(epoch_number, run.epochs), run.compact_targets, strict=True))
+    return [at for at, (before, each) in enumerate(pairwise(shown), start=1) if each != before]
