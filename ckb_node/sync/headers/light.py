@@ -9,7 +9,6 @@ that lead to one of them are written when they come again, though they alone hav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +16,7 @@ from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.sync.chain import KnownTip
 from consensus.crypto.difficulty import compact_to_difficulty
 from consensus.types.blockchain import Header
+from consensus.types.header_run import HeaderRun
 
 __all__ = ["LightBranches", "is_light"]
 
@@ -66,21 +66,21 @@ class LightBranches:
             return None
         return next((each for each in reversed(self._shown.last) if each.hash == block_hash), None)
 
-    def count_proven(self, headers: Sequence[Header]) -> int:
+    def count_proven(self, headers: HeaderRun) -> int:
         """How many of them are known to belong to a branch that was found to be heavy."""
         if not len(self._proven):
             return 0
-        return next((at for at in range(len(headers), 0, -1) if headers[at - 1].hash in self._proven), 0)
+        return next((at for at in range(len(headers), 0, -1) if headers.hashes[at - 1] in self._proven), 0)
 
-    def weigh(self, parent: KnownTip, headers: Sequence[Header], fork: bytes) -> KnownTip:
+    def weigh(self, parent: KnownTip, headers: HeaderRun, fork: bytes) -> KnownTip:
         """Headers that stand on a header that is known or shown: the last one with its work. `fork`: on what their
         batch stands."""
         before = self._branches.pop(parent.hash)
         if before is None:
             before = _Branch(parent, (), fork, [])
-        work = parent.total_difficulty + sum(compact_to_difficulty(each.compact_target) for each in headers)
+        work = parent.total_difficulty + sum(map(compact_to_difficulty, headers.compact_targets))
         tip = KnownTip(headers[-1], work)
-        last = (*before.last, *headers)[-self._context :]
+        last = (*before.last, *headers[-self._context :])[-self._context :]
         self._branches.put(tip.hash, _Branch(tip, last, before.fork, [*before.ends, tip.hash]))
         return tip
 

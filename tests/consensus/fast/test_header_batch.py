@@ -229,3 +229,62 @@ def test_verdicts_are_those_of_the_plain_rules(
     headers = chain(90, {(field, where): changed}, times)
     result = judged(headers, stored)
     assert (result.valid, str(result.error or "")) == one_by_one(headers, stored, Stored(headers))
+
+
+FAULTS = [
+    ("number", 1),
+    ("number", 33),
+    ("epoch", EpochFraction(0, 0, 0)),
+    ("epoch", EpochFraction(3, 3, LENGTH)),
+    ("epoch", EpochFraction(2, LENGTH, LENGTH)),
+    ("epoch", EpochFraction(2, 3, LENGTH + 1)),
+    ("timestamp", NOW + 15_000),
+    ("timestamp", NOW + 15_001),
+    ("version", 1),
+    ("parent_hash", bytes(32)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FAULTS)
+def test_each_fault_at_each_place_of_a_run(name: str, value: Value) -> None:
+    for at in range(1, 45):
+        headers = chain(45, {(name, at): value})
+        result = judged(headers, 1)
+        if name == "parent_hash" and at > 1:
+            assert (result.valid, type(result.error)) == (0, NotContinuousError)
+        else:
+            assert (result.valid, str(result.error or "")) == one_by_one(headers, 1, Stored(headers)), at
+
+
+@settings(deadline=None)
+@given(above=st.lists(st.sampled_from([1, 1, 2, 20, 300]), min_size=90, max_size=90), fault=st.integers(1, 300))
+def test_times_just_above_the_median_of_times_in_disorder(above: list[int], fault: int) -> None:
+    times = [1000]
+    for number, later in enumerate(above[1:], start=1):
+        before = sorted(times[-CONSENSUS.median_time_block_count :])
+        times.append(before[len(before) // 2] + (later if number != fault else 0))
+    headers = chain(90, {}, times)
+    assert judged(headers, 1).valid == min(fault, 90) - 1
+
+
+@pytest.mark.parametrize("stored", [1, 2, 37, 45])
+def test_times_beside_the_median_at_each_place_of_a_run(stored: int) -> None:
+    """From the first ancestors on, of which there are fewer than the median is of."""
+    for at in range(stored, 60):
+        times = [1000 + number * 10 for number in range(60)]
+        before = sorted(times[max(0, at - CONSENSUS.median_time_block_count) : at])
+        median = before[len(before) // 2]
+        for timestamp in (median, median + 1):
+            times[at] = timestamp
+            headers = chain(60, {}, times)
+            result = judged(headers, stored)
+            assert (result.valid, str(result.error or "")) == one_by_one(headers, stored, Stored(headers)), at
+            assert (result.error is None) == (timestamp > median)
+
+
+def test_an_invalid_block_at_each_place_of_a_run() -> None:
+    headers = chain(45)
+    for at in range(44):
+        result = judged(headers, 1, invalid={headers[at].hash})
+        assert (result.valid, type(result.error)) == (at, InvalidAncestorError)
+    assert judged(headers, 1, invalid={headers[44].hash}) == HeadersJudged(44), "nothing stands on it"

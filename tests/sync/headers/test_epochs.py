@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
 from ckb_node.sync.headers.epochs import BranchEpochs
@@ -10,6 +12,7 @@ from consensus.rules.epoch import EpochNumberMismatchError, EpochTargetMismatchE
 from consensus.rules.epoch_floor import EpochLengthError, TargetTooEasyError
 from consensus.types.blockchain import Header
 from consensus.types.core import EpochFraction
+from storage.chain_store import ChainView
 from tests.support.chains.unchecked import UncheckedChain, header, make_consensus
 from tests.support.network.clock import FakeScheduler
 from tests.sync.headers.kit_headers import GENESIS, FakeChain, branch
@@ -123,3 +126,57 @@ def test_permanent_difficulty() -> None:
     made = branch(GENESIS, 4000)
     with chain.view() as view:
         assert BranchEpochs(chain.consensus).verify(view, view.known_headers(), made) == (4000, None)
+
+
+# ---------------------------------------------------------------- a run is the same as one by one
+
+
+class Known(dict[bytes, Header]):
+    """A HeaderProvider."""
+
+    def header(self, block_hash: bytes) -> Header | None:
+        return self.get(block_hash)
+
+
+def one_by_one(view: ChainView, known: Known, headers: list[Header]) -> tuple[int, str]:
+    """Each header is a batch."""
+    epochs = BranchEpochs(PUBLIC)
+    for index, each in enumerate(headers):
+        _, error = epochs.verify(view, known, [each])
+        if error is not None:
+            return index, repr(error)
+    return len(headers), repr(None)
+
+
+def changed_at(at: int, fields: Mapping[str, int]) -> list[Header]:
+    """GOOD with other fields in one place; what stands above follows."""
+    made = [*GOOD[:at], GOOD[at].with_fields(**fields)]
+    for each in GOOD[at + 1 : 75]:
+        made.append(each.with_fields(parent_hash=made[-1].hash))
+    return made
+
+
+@pytest.mark.parametrize("store", [0, 30])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda good: {"compact_target": good.compact_target - 1},
+        lambda good: {"compact_target": good.compact_target + 1},
+        lambda good: {"compact_target": DIFFICULTY_TWO},
+        lambda good: {"compact_target": 0},
+        lambda good: {"epoch": good.epoch + 1},
+        lambda good: {"epoch": good.epoch + (1 << 40)},
+        lambda good: {"timestamp": 0},
+    ],
+)
+def test_what_is_wrong_at_each_place_of_a_run_is_found_as_one_by_one(
+    store: int, change: Callable[[Header], Mapping[str, int]]
+) -> None:
+    chain = FakeChain(FakeScheduler(), PUBLIC)
+    chain.grow(GOOD[:store])
+    with chain.view() as view:
+        for at in range(store, 75):
+            headers = changed_at(at, change(GOOD[at]))
+            known = Known({each.hash: each for each in (PUBLIC.genesis_block.header, *headers)})
+            passed, error = BranchEpochs(PUBLIC).verify(view, known, headers[store:])
+            assert (passed, repr(error)) == one_by_one(view, known, headers[store:]), at
