@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ CHECK_OPCODES: Final = 10_000
 """Of SQLite's machine, between two looks at the clock."""
 CACHE_KIB: Final = 64 << 10
 """Of SQLite's pages, per writing connection."""
+_DEADLINE: Final = "ckb_deadline"
+"""In `info` of a connection that reads."""
 
 
 class DatabaseError(Exception):
@@ -42,6 +45,7 @@ class Database:
         self.is_sqlite: Final = url.get_backend_name() == "sqlite"
         self.writer: Final = self._engine(url, 1, "PRAGMA synchronous=NORMAL", f"PRAGMA cache_size=-{CACHE_KIB}")
         self._reader: Final = self._engine(url, READERS, "PRAGMA query_only=ON")
+        event.listen(self._reader, "before_cursor_execute", _before_statement)
 
     def _engine(self, url: URL, connections: int, *pragmas: str) -> Engine:
         options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "pool_timeout": CONNECT_S}
@@ -74,7 +78,9 @@ class Database:
 
     @contextmanager
     def reading(self, timeout_s: float) -> Iterator[Connection]:
-        """One consistent state; statements end after `timeout_s`. Raises SearchTimeoutError, DatabaseError."""
+        """One consistent state, for `timeout_s`: then no statement begins, and what one gives is refused (see
+        `check_deadline`). One under way is ended then, by PostgreSQL when it has run for so long. Raises
+        SearchTimeoutError, DatabaseError."""
         deadline = time.monotonic() + timeout_s
         try:
             with self._reader.begin() as connection, self._bounded(connection, timeout_s, deadline):
@@ -89,6 +95,18 @@ class Database:
         if not self.is_sqlite:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
             connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(timeout_s * 1000))}"))
+        info = connection.info
+        info[_DEADLINE] = deadline
+        try:
+            with self._watched(connection, deadline):
+                yield
+        finally:
+            del info[_DEADLINE]
+
+    @contextmanager
+    def _watched(self, connection: Connection, deadline: float) -> Iterator[None]:
+        """SQLite looks at the clock itself while a statement runs."""
+        if not self.is_sqlite:
             yield
             return
         raw = connection.connection.dbapi_connection
@@ -135,6 +153,17 @@ def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: 
     with raw.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
+
+
+def check_deadline(connection: Connection) -> None:
+    """To be called between rows: of a long answer each fetch is a statement with a time of its own. Raises
+    SearchTimeoutError."""
+    if time.monotonic() >= connection.info.get(_DEADLINE, math.inf):
+        raise SearchTimeoutError
+
+
+def _before_statement(connection: Connection, *_: object) -> None:
+    check_deadline(connection)
 
 
 def _is_timeout(error: DBAPIError) -> bool:

@@ -41,6 +41,7 @@ from ckb_node.rich_indexer.conditions import (
     script_hash,
     script_ids,
 )
+from ckb_node.rich_indexer.database import check_deadline
 from ckb_node.rich_indexer.load import tip_of
 from ckb_node.rich_indexer.schema import BLOCK_BITS, OUTPUTS, SCRIPTS, TRANSACTIONS
 from consensus.types.blockchain import out_point_key
@@ -356,9 +357,9 @@ def find_capacity(connection: Connection, search: Search, terms: Terms) -> tuple
     """Sum of the capacities of all live cells, height and hash of the block that it is of; None without cells."""
     tip = tip_of(connection)
     if terms.is_spent is not None:
-        found = find_cells(connection, Page(search=search), terms, with_data=False)
-        capacities = [cell.capacity for cell in found]
-        total = sum(capacities) if capacities else None
+        total = None
+        for cell in find_cells(connection, Page(search=search), terms, with_data=False):
+            total = (total or 0) + cell.capacity
     else:
         source, conditions = filtered(connection, search)
         # Of halves: SQLite's sums end at 2 ** 63, and where filters leave blocks out the same CKB are counted often.
@@ -430,10 +431,12 @@ def _id_of(after: bytes) -> int:
 def _rows(
     connection: Connection, query: Select[Any], most: int, values: Mapping[str, int] = EMPTY
 ) -> Iterator[Sequence[Any]]:
-    """Rows, no more than `most`, as they are wanted."""
+    """Rows, no more than `most`, as they are wanted. Raises SearchTimeoutError."""
     reader = connection.execution_options(yield_per=FETCHED) if most > FETCHED else connection
     result = reader.execute(query, values)
     try:
-        yield from result
+        for row in result:
+            check_deadline(connection)
+            yield row
     finally:
         result.close()
