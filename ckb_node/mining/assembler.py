@@ -18,6 +18,7 @@ from ckb_node.mining.settled import SettledMoves
 from ckb_node.mining.template import BlockTemplate, CellbaseTemplate, TransactionTemplate, UncleTemplate
 from ckb_node.mining.uncles import MAX_CANDIDATES, CandidateUncles, choose_uncles
 from ckb_node.runtime.lane import Lane
+from ckb_node.runtime.slices import in_slices
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.selector import Proposed, proposed_of, select_for_block
@@ -142,9 +143,9 @@ class BlockAssembler:
                     built = await self._chain.run_in_reader(self._build_or_empty, inputs, self._settled)
                 template = built.template
                 self._template, self._state = template, state
-                if self._pool.reader is inputs.reader:
-                    for entry, error in built.impossible:
-                        self._pool.drop_impossible(entry, error)
+                for entry, error in built.impossible:
+                    if self._pool.reader is inputs.reader:
+                        await in_slices(self._pool.drop_impossible(entry, error))
         return template.at(self._time_of(template))
 
     @property

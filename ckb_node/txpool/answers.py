@@ -107,10 +107,8 @@ class PoolAnswers:
         )
 
     def _min_replace_fee(self, entry: PoolEntry) -> int | None:
-        graph, limits = self.pool.graph, self.pool.limits
-        if not limits.is_rbf_enabled:
-            return None
-        return min_replace_fee(graph, {entry.short_id} | graph.descendants(entry.short_id), entry.size, limits)
+        limits = self.pool.limits
+        return min_replace_fee(entry.descendants.fee, entry.size, limits) if limits.is_rbf_enabled else None
 
     async def live_cell(self, out_point: bytes) -> views.CellLookup:
         if out_point in self.pool.graph.spenders:

@@ -68,7 +68,7 @@ class Following:
         self._remote.tip_moved()
         for block in attached:
             for transactions in _by_few(block.tx_slices[1:]):
-                self._commit(transactions)
+                yield from self._commit(transactions)
                 yield
         if self._returning.clearings != clearings:
             return
@@ -86,8 +86,8 @@ class Following:
         counts = len(pool.graph), len(pool.conflicted), len(self._verify_queue), len(self._returning.queue)
         return not (any(counts) or len(remote) or len(remote.orphans))
 
-    def _commit(self, transactions: Sequence[TxSlice]) -> None:
-        self._pool.remove_committed(transactions)
+    def _commit(self, transactions: Sequence[TxSlice]) -> Iterator[None]:
+        yield from self._pool.remove_committed(transactions)
         self._remote.committed(transactions)
         for tx in transactions:
             self._verify_queue.withdraw(tx.hash, Duplicated(tx.hash))
@@ -98,7 +98,7 @@ class Following:
         clearings = self._returning.clearings
         room = self._pool.limits.max_size - self._returning.queue.total_size
         for block in reversed(detached):
-            self._pool.take_detached(block)
+            yield from self._pool.take_detached(block)
             ext = view.block_ext(block.hash)
             for first in range(0, len(block.tx_slices), TXS_PER_SLICE):
                 if self._returning.clearings != clearings:

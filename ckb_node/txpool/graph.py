@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from heapq import nlargest
+from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from ckb_node.txpool.bridges import Bridges
+from ckb_node.txpool.bridges import Bridges, drop_from_ancestors, drop_from_descendants
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.links import Links, with_link, without_link
 from ckb_node.txpool.pool_index import PoolIndex
@@ -16,6 +18,13 @@ from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
 from consensus.codec.layout import SHORT_ID_SIZE
 
 NOBODY: AbstractSet[bytes] = frozenset()
+
+LEAVING_AT_ONCE = 256
+"""Entries that are taken out together: sets of them are numbers with a bit for each."""
+CROWD_AT_ONCE = 500
+"""Readers of a cell that leave when it is spent, before that is done in steps."""
+LINKS_AT_ONCE = 64
+"""Children of an entry that leave before more of them are looked at."""
 
 
 _Reads = tuple[bytes, ...]
@@ -31,11 +40,14 @@ class _Group:
     members: Links[bytes] = ()
 
 
+_Links = Callable[[PoolEntry], Iterable[bytes]]
+
+
 class _Relatives(NamedTuple):
     """One kind of links between entries: up to parents, or down to children."""
 
     entries: Mapping[bytes, PoolEntry]
-    of: Callable[[PoolEntry], Links[bytes]]
+    of: _Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,8 @@ class Departed:
 
     replaced: Sequence[PoolEntry]
     crowded_out: Sequence[PoolEntry]
+    crowd: AbstractSet[bytes] = NOBODY
+    """Such readers, when they are more than CROWD_AT_ONCE: they are still there and have to leave in steps."""
 
 
 class PoolGraph:
@@ -65,7 +79,6 @@ class PoolGraph:
         """Entries with parents or children."""
         self._parents = _Relatives(self.entries, attrgetter("parents"))
         self._children = _Relatives(self.entries, attrgetter("children"))
-        self._users = _Relatives(self.entries, self._users_among_children)
         self._orders = PoolIndex()
 
     # ------------------------------------------------------------ looking
@@ -180,7 +193,11 @@ class PoolGraph:
         leaving = self._with_descendants(replaced)
         contradictory = self._with_users(self._contradictory(entry)) - leaving
         parents, crowd = self._choose_parents(entry, leaving | contradictory)
-        left = Departed(self._take_out(leaving), self._take_out(contradictory | self._with_users(crowd)))
+        replaced_ones = self._take_out(leaving)
+        if len(crowd) > CROWD_AT_ONCE:
+            left = Departed(replaced_ones, self._take_out(contradictory), crowd)
+        else:
+            left = Departed(replaced_ones, self._take_out(contradictory | self._with_users(crowd)))
         self._link(entry, parents)
         return left
 
@@ -224,7 +241,8 @@ class PoolGraph:
         limit = self.max_ancestors - 1
         if len(ancestors) > limit:
             raise TooManyAncestors
-        for each in sorted(readers - ancestors, key=lambda each: self.entries[each].evict_place, reverse=True):
+        others = nlargest(limit + 1, readers - ancestors, key=lambda each: self.entries[each].evict_place)
+        for each in others:
             more = _closure({each}, self._parents, ancestors | leaving)
             if len(ancestors) + len(more) > limit:
                 break
@@ -334,20 +352,40 @@ class PoolGraph:
         """Remove entries and all that need them, parents first."""
         return self._take_out(self._with_descendants(short_ids))
 
-    def remove_with_users(self, short_ids: Iterable[bytes]) -> list[PoolEntry]:
-        """Remove entries and all that use their cells, parents first. Who spends what one of them only reads stays: it
-        need not wait for it any more."""
-        return self._take_out(self._with_users(short_ids))
+    def leave_with_users(self, short_ids: Iterable[bytes]) -> Iterator[list[PoolEntry]]:
+        """Remove entries and all that use their cells, some at a time, users first; each some parents first. Between
+        two steps the graph may change: what comes and uses their cells leaves too. Who spends what one of them only
+        reads stays: it need not wait for it any more."""
+        return self._leave(short_ids, lambda: _Users(self))
+
+    def leave_with_descendants(self, short_ids: Iterable[bytes]) -> Iterator[list[PoolEntry]]:
+        """The same with all that need them."""
+        return self._leave(short_ids, lambda: self._children.of)
+
+    def _leave(self, short_ids: Iterable[bytes], links: Callable[[], _Links]) -> Iterator[list[PoolEntry]]:
+        stack = [each for each in short_ids if each in self.entries]
+        while batch := self._next_to_leave(stack, links()):
+            yield self._take_out(batch)
+
+    def _next_to_leave(self, stack: list[bytes], links: _Links) -> AbstractSet[bytes]:
+        """Some of the entries on the stack and of what is linked to them; those linked to each have left or leave now.
+        The walk goes on where it was: a step looks at few entries, however many are linked to one."""
+        batch: set[bytes] = set()
+        while stack and len(batch) < LEAVING_AT_ONCE:
+            entry = self.entries.get(stack[-1])
+            if entry is None or entry.short_id in batch:
+                stack.pop()
+                continue
+            linked = list(islice((each for each in links(entry) if each not in batch), LINKS_AT_ONCE))
+            if linked:
+                stack.extend(linked)
+            else:
+                batch.add(stack.pop())
+        return batch
 
     def _with_users(self, short_ids: Iterable[bytes]) -> set[bytes]:
-        return _closure((each for each in short_ids if each in self.entries), self._users)
-
-    def _users_among_children(self, entry: PoolEntry) -> Links[bytes]:
-        return tuple(each for each in entry.children if entry.short_id in self._creators_of(each))
-
-    def _creators_of(self, short_id: bytes) -> set[bytes]:
-        entry = self.entries[short_id]
-        return self.creators((*entry.input_keys, *entry.dep_keys))
+        users = _Relatives(self.entries, _Users(self))
+        return _closure((each for each in short_ids if each in self.entries), users)
 
     def remove_committed(self, tx_hashes: Iterable[bytes]) -> list[PoolEntry]:
         """Remove what a block committed; what needs it stays and needs it no more."""
@@ -355,36 +393,36 @@ class PoolGraph:
         return self._take_out({entry.short_id for entry in found if entry is not None})
 
     def _take_out(self, gone: AbstractSet[bytes]) -> list[PoolEntry]:
-        """Remove entries together, and return them parents first. Totals of the others do not count them any more."""
-        if not gone:
-            return []
-        order = sorted((self.entries[each] for each in gone), key=lambda entry: entry.ancestors.count)
-        above, below, before = dict[bytes, AbstractSet[bytes]](), set[bytes](), set[bytes]()
-        for entry, outside in _outside(order, gone, self._parents):
-            above[entry.short_id] = outside
-            before |= outside
-            alone = entry.alone
-            for each in outside:
-                self.entries[each].drop_descendant(alone)
-        for entry, outside in _outside(order[::-1], gone, self._children):
-            below |= outside
-            alone = entry.alone
-            for each in outside:
-                self.entries[each].drop_ancestor(alone)
-        bridges = Bridges(self.entries, above, before, below) if before and below else None
-        for entry in order:
+        """Remove entries, and return them parents first. Totals of the others do not count them any more."""
+        order = sorted((self.entries[each] for each in gone), key=lambda entry: entry.ancestors.count, reverse=True)
+        for first in range(0, len(order), LEAVING_AT_ONCE):
+            self._part(order[first : first + LEAVING_AT_ONCE])
+        return order[::-1]
+
+    def _part(self, some: Sequence[PoolEntry]) -> None:
+        """Remove a few; children come first."""
+        gone = {entry.short_id for entry in some}
+        above = _closure((each for entry in some for each in entry.parents), self._parents) - gone
+        below = _closure((each for entry in some for each in entry.children), self._children) - gone
+        bridges = None
+        if above and below:
+            outside = {entry.short_id: found for entry, found in _outside(some[::-1], gone, self._parents)}
+            bridges = Bridges(self.entries, outside, above, below)
+        if above:
+            drop_from_ancestors(some, [self.entries[each] for each in above])
+        if below:
+            drop_from_descendants(some, [self.entries[each] for each in below])
+        self._orders.forget(some)
+        for entry in some:
             self._unlink(entry)
         if bridges is not None:
             bridges.part(_closure(below, self._parents))
-        for each in before:
+        for each in above:
             self._orders.rank_by_eviction(self.entries[each])
-        for each in below:
-            self._orders.rank_by_score(self.entries[each])
-        return order
+        self._orders.rank_all_by_score([self.entries[each] for each in below])
 
     def _unlink(self, entry: PoolEntry) -> None:
         short_id = entry.short_id
-        self._orders.forget(entry)
         del self.entries[short_id]
         for key in entry.input_keys:
             if self.spenders.get(key) == short_id:
@@ -409,6 +447,25 @@ class PoolGraph:
     def _is_alone(self, short_id: bytes) -> bool:
         entry = self.entries[short_id]
         return not entry.parents and not entry.children
+
+
+class _Users:
+    """Children that use an entry's cells; others spend what it reads. Of each child it is looked up once whose cells it
+    uses: one may name thousands, and be the child of as many."""
+
+    def __init__(self, graph: PoolGraph) -> None:
+        self._graph = graph
+        self._creators: dict[bytes, set[bytes]] = {}
+
+    def __call__(self, entry: PoolEntry) -> Iterator[bytes]:
+        for child in entry.children:
+            creators = self._creators.get(child)
+            if creators is None:
+                below = self._graph.entries[child]
+                creators = self._graph.creators((*below.input_keys, *below.dep_keys))
+                self._creators[child] = creators
+            if entry.short_id in creators:
+                yield child
 
 
 def _closure(start: Iterable[bytes], relatives: _Relatives, known: AbstractSet[bytes] = NOBODY) -> set[bytes]:

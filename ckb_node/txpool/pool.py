@@ -5,7 +5,8 @@ Synchronous and single-threaded (the event loop owns it); scripts run elsewhere,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckb_node.runtime.clock import monotonic_ms
@@ -58,8 +59,14 @@ from storage.memory import MemoryStore
 EXPIRED_AT_ONCE = 100
 """Entries that leave together because of their age; with what uses their cells they may be more."""
 
+EVICTED_AT_ONCE = 500
+"""Entries that leave with the one that a full pool evicts, before that is done in steps."""
+
 PROPOSED_FOR = 1
 """A proposed entry was proposed at least this many blocks ago; assume no more."""
+
+_ReasonFor = Callable[[PoolEntry], Reject]
+_END = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,8 @@ class TxPool:
         self.away: Container[bytes] = frozenset()
         """Hashes of transactions that are to return, and on which entries may stand."""
         self._released_conflicts: list[Transaction] = []
+        self._leaving: deque[Iterator[None]] = deque()
+        """Steps in which entries leave that were too many to leave when one came."""
         self._proposal_reader = ProposalReader(consensus.proposal_window)
         self.proposals = ProposalTable()
         self.tip = reader.tip_header()
@@ -314,21 +323,43 @@ class TxPool:
         for old in departed.replaced:
             self.conflicted.keep(old.tx)
             self._reject_entry(old, RbfRejected(f"replaced by tx Byte32(0x{entry.hash.hex()})"))
+        invalidated = Invalidated(f"invalidated by tx 0x{entry.hash.hex()}")
         for old in departed.crowded_out:
-            self._reject_entry(old, Invalidated(f"invalidated by tx 0x{entry.hash.hex()}"))
+            self._reject_entry(old, invalidated)
+        if departed.crowd:
+            for each in departed.crowd:
+                self.graph.entries[each].needs_reverification = True  # no block may hold it any more
+            self._leaving.append(self.drop(departed.crowd, invalidated))
         self.conflicted.drop(entry.hash)
         self.rejected.drop(entry.hash)
         self.version += 1
 
-    def _shrink_to_limit(self, newest: PoolEntry) -> None:
-        """Evict what pays least. `newest` may have to leave too; then it was never in."""
-        while self.graph.total_size > self.limits.max_size:
+    def _shrink_to_limit(self, newest: PoolEntry | None) -> None:
+        """Evict what pays least. `newest` may have to leave too; then it was never in. What very many need leaves in
+        steps, and meanwhile nothing else is evicted."""
+        while self.graph.total_size > self.limits.max_size and not self._leaving:
             victim = self.graph.first_to_evict()
             if victim is None:
                 return
-            for entry in self.graph.remove_with_descendants((victim.short_id,)):
+            at_once = victim
+            if victim.descendants.count > EVICTED_AT_ONCE:
+                self._leaving.append(self._tell(self.graph.leave_with_descendants((victim.short_id,)), _full))
+                if newest is None or victim.short_id not in self.graph.ancestors(newest.short_id):
+                    return
+                at_once = newest
+            for entry in self.graph.remove_with_descendants((at_once.short_id,)):
                 if entry is not newest:
                     self._reject_entry(entry, _full(entry))
+
+    def leave_more(self) -> Iterator[None]:
+        """Entries that have to leave for one that came, and are too many to leave at once. Several callers may take
+        steps in turn."""
+        while self._leaving:
+            leaving = self._leaving[0]
+            if next(leaving, _END) is _END and self._leaving and self._leaving[0] is leaving:
+                self._leaving.popleft()
+                self._shrink_to_limit(None)
+            yield
 
     def take_released_conflicts(self) -> list[Transaction]:
         """Transactions that lost a conflict whose winner was replaced since: they should be submitted again."""
@@ -345,10 +376,10 @@ class TxPool:
         """A cell that it uses is expected on the chain or in the pool; until then its verdict does not count."""
         return self.is_moving or any(key[:32] in self.away for key in (*entry.input_keys, *entry.dep_keys))
 
-    def drop_impossible(self, entry: PoolEntry, error: CkbError) -> None:
-        """An entry that no block can hold at this tip leaves, with all that need it."""
+    def drop_impossible(self, entry: PoolEntry, error: CkbError) -> Iterator[None]:
+        """An entry that no block can hold at this tip leaves, in steps, with all that need it."""
         if self.graph.entries.get(entry.short_id) is entry and not self.is_in_transit(entry):
-            self.drop((entry.short_id,), reject_of(error))
+            yield from self.drop((entry.short_id,), reject_of(error))
 
     # ------------------------------------------------------------ what is remembered
 
@@ -366,11 +397,20 @@ class TxPool:
     def _reject_entry(self, entry: PoolEntry, reason: Reject) -> None:
         self.reject(entry.tx, reason, entry)
 
-    def drop(self, short_ids: Iterable[bytes], reason: Reject) -> None:
-        """Entries and all that use their cells leave, for one reason."""
-        for entry in self.graph.remove_with_users(short_ids):
-            self.version += 1
-            self._reject_entry(entry, reason)
+    def drop(self, short_ids: Iterable[bytes], reason: Reject) -> Iterator[None]:
+        """Entries and all that use their cells leave, for one reason, in steps: they may be most of the pool. Others
+        may come meanwhile; those that use cells of what leaves then leave too."""
+        return self._tell(self.graph.leave_with_users(short_ids), lambda _: reason)
+
+    def _tell(self, leaving: Iterator[Sequence[PoolEntry]], reason_for: _ReasonFor) -> Iterator[None]:
+        graph = self.graph
+        for gone in leaving:
+            for entry in gone:
+                self.version += 1
+                self._reject_entry(entry, reason_for(entry))
+            yield
+            if self.graph is not graph:  # cleared
+                return
 
     # ------------------------------------------------------------ what the chain does
 
@@ -386,20 +426,21 @@ class TxPool:
         self.version += 1
         return self.vm_version != vm_version
 
-    def remove_committed(self, transactions: Sequence[TxSlice]) -> None:
-        """Remove committed entries, and entries that use a cell which they spent. In chain order."""
+    def remove_committed(self, transactions: Sequence[TxSlice]) -> Iterator[None]:
+        """Remove committed entries, and in steps entries that use a cell which they spent. In chain order."""
         self.graph.remove_committed(tx.hash for tx in transactions)
         for tx in transactions:
             self.conflicted.drop(tx.hash)
             for out_point in tx.consumed:
                 if self.graph.is_used(out_point):
-                    self.drop(self.graph.users_of(out_point), ResolveFailed(DeadOutPointError(out_point)))
+                    yield from self.drop(self.graph.users_of(out_point), ResolveFailed(DeadOutPointError(out_point)))
         self.version += 1
 
-    def take_detached(self, block: Block) -> None:
-        """A block has left the main chain: drop entries that name it as header dep."""
+    def take_detached(self, block: Block) -> Iterator[None]:
+        """A block has left the main chain: in steps, drop entries that name it as header dep."""
         if not self.reader.is_main(block.hash):
-            self.drop(self.graph.with_header_dep(block.hash), ResolveFailed(InvalidHeaderDepError(block.hash)))
+            reason = ResolveFailed(InvalidHeaderDepError(block.hash))
+            yield from self.drop(self.graph.with_header_dep(block.hash), reason)
 
     def is_off_chain(self, tx_hash: bytes) -> bool:
         """The chain does not hold the transaction."""
@@ -414,29 +455,25 @@ class TxPool:
             if entry.arrived_ms >= oldest or len(expired) >= EXPIRED_AT_ONCE:
                 break
             expired.append(entry.short_id)
-        for entry in self.graph.remove_with_users(expired):
-            self.version += 1
-            self._reject_entry(entry, Expired(entry.timestamp))
-        return len(expired) >= EXPIRED_AT_ONCE
+        leaving = self.graph.leave_with_users(expired)
+        next(self._tell(leaving, lambda entry: Expired(entry.timestamp)), None)
+        return len(expired) >= EXPIRED_AT_ONCE or any(each in self.graph for each in expired)
 
-    def drop_orphaned(self, tx_hash: bytes, output_count: int) -> None:
-        """After readmission of a detached transaction: drop its descendants if it was not admitted."""
+    def drop_orphaned(self, tx_hash: bytes, output_count: int) -> Iterator[None]:
+        """After readmission of a detached transaction: drop its descendants, in steps, if it was not admitted."""
         if self.graph.by_hash(tx_hash) is not None or not self.is_off_chain(tx_hash):
             return
         for index in range(output_count):
             key = out_point_key(tx_hash, index)
-            self.drop(self.graph.users_of(key), ResolveFailed(UnknownOutPointError(key)))
+            yield from self.drop(self.graph.users_of(key), ResolveFailed(UnknownOutPointError(key)))
 
     # ------------------------------------------------------------ by hand
 
-    def remove(self, tx_hash: bytes) -> bool:
-        """Take a transaction out, and all that use its cells."""
-        entry = self.graph.by_hash(tx_hash)
-        if entry is None:
-            return False
-        self.graph.remove_with_users((entry.short_id,))
-        self.version += 1
-        return True
+    def remove(self, entry: PoolEntry) -> Iterator[None]:
+        """Take a transaction out, and all that use its cells, in steps."""
+        for _ in self.graph.leave_with_users((entry.short_id,)):
+            self.version += 1
+            yield
 
     def is_spent(self, out_point: bytes) -> bool:
         """Whether a transaction here spends this cell. Any thread may ask."""
@@ -447,6 +484,7 @@ class TxPool:
         self.graph = PoolGraph(self.limits.max_ancestors)
         self.conflicted = Conflicted()
         self._released_conflicts = []
+        self._leaving.clear()
         self.version += 1
 
 

@@ -86,19 +86,38 @@ class PoolIndex:
                 gone[old[-1]].append(old)
                 entry.score_place = old[:-1] + _ENDS[number]
                 come[number].append(entry.score_place)
-        for status, those, these in zip(_STATUSES, gone, come, strict=True):
-            self._by_score[status].remove_all(those)
-            self._by_score[status].add_all(these)
+        self._replace_scores(gone, come)
         self._by_eviction.remove_all([entry.evict_place for entry in moved])
         for entry in moved:
             entry.evict_place = entry.score_place[-1:] + entry.evict_place[1:]
         self._by_eviction.add_all([entry.evict_place for entry in moved])
 
-    def forget(self, entry: PoolEntry) -> None:
-        """The entry has left."""
-        self._by_score[_STATUSES[entry.score_place[-1]]].remove(entry.score_place)
-        self._by_eviction.remove(entry.evict_place)
-        entry.score_place = entry.evict_place = b""
+    def rank_all_by_score(self, entries: Iterable[PoolEntry]) -> None:
+        """`rank_by_score` of many: a block may commit what thousands need."""
+        gone: list[list[bytes]] = [[] for _ in _STATUSES]
+        come: list[list[bytes]] = [[] for _ in _STATUSES]
+        for entry in entries:
+            place, old = _score_place(entry), entry.score_place
+            if place != old:
+                gone[old[-1]].append(old)
+                come[place[-1]].append(place)
+                entry.score_place = place
+        self._replace_scores(gone, come)
+
+    def _replace_scores(self, gone: Sequence[list[bytes]], come: Sequence[list[bytes]]) -> None:
+        for status, those, these in zip(_STATUSES, gone, come, strict=True):
+            self._by_score[status].remove_all(those)
+            self._by_score[status].add_all(these)
+
+    def forget(self, entries: Sequence[PoolEntry]) -> None:
+        """The entries have left."""
+        gone: list[list[bytes]] = [[] for _ in _STATUSES]
+        for entry in entries:
+            gone[entry.score_place[-1]].append(entry.score_place)
+        self._replace_scores(gone, [[] for _ in _STATUSES])
+        self._by_eviction.remove_all([entry.evict_place for entry in entries])
+        for entry in entries:
+            entry.score_place = entry.evict_place = b""
 
 
 def _merged(descending: Sequence[Iterator[bytes]]) -> Iterator[bytes]:

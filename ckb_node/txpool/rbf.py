@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.graph import PoolGraph
 from ckb_node.txpool.limits import MAX_REPLACED, PoolLimits, fee_at
@@ -11,9 +9,9 @@ from ckb_node.txpool.rejects import RbfRejected
 from consensus.context import ChainReader
 
 
-def min_replace_fee(graph: PoolGraph, replaced: Iterable[bytes], size: int, limits: PoolLimits) -> int:
+def min_replace_fee(replaced_fees: int, size: int, limits: PoolLimits) -> int:
     """Shannons that a replacement of `size` bytes must pay at least: the replaced fees + min_rbf_rate × size."""
-    return sum(graph.entries[each].fee for each in replaced) + fee_at(limits.min_rbf_rate, size)
+    return replaced_fees + fee_at(limits.min_rbf_rate, size)
 
 
 def verify_replacement(graph: PoolGraph, entry: PoolEntry, chain: ChainReader, limits: PoolLimits) -> set[bytes]:
@@ -22,9 +20,8 @@ def verify_replacement(graph: PoolGraph, entry: PoolEntry, chain: ChainReader, l
     if not conflicts:
         return conflicts
     verify_no_new_unconfirmed_inputs(graph, entry, conflicts, chain)
-    below = [graph.descendants(each) for each in conflicts]
-    verify_replaced_count(len(conflicts) + sum(map(len, below)))
-    replaced = conflicts.union(*below)
+    verify_replaced_count(sum(graph.entries[each].descendants.count for each in conflicts))
+    replaced = conflicts.union(*(graph.descendants(each) for each in conflicts))
     verify_does_not_need(graph, entry, replaced)
     verify_fee(graph, entry, replaced, limits)
     return conflicts
@@ -57,6 +54,6 @@ def verify_does_not_need(graph: PoolGraph, entry: PoolEntry, replaced: set[bytes
 
 def verify_fee(graph: PoolGraph, entry: PoolEntry, replaced: set[bytes], limits: PoolLimits) -> None:
     """Its fee is at least the replaced fees + min_rbf_rate × size."""
-    least = min_replace_fee(graph, replaced, entry.size, limits)
+    least = min_replace_fee(sum(graph.entries[each].fee for each in replaced), entry.size, limits)
     if entry.fee < least:
         raise RbfRejected(f"Tx's current fee is {entry.fee}, expect it to >= {least} to replace old txs")

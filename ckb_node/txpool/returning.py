@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from ckb_node.runtime.slices import in_slices
 from ckb_node.txpool.persist import SavedPool, save_transactions
 from ckb_node.txpool.pool import TxPool
 from ckb_node.txpool.readmission import ReadmissionBatch, ReadmissionEntry, ReadmissionQueue
@@ -96,7 +97,7 @@ class Returning:
             await self._try_again(entry, self._pool.limits.max_verify_cycles)
             await asyncio.sleep(0)  # those that are refused at once wait for nothing
         for tx_hash, output_count in batch.lost:
-            self._pool.drop_orphaned(tx_hash, output_count)
+            await in_slices(self._pool.drop_orphaned(tx_hash, output_count))
             await asyncio.sleep(0)
         self._reverification.try_again()
 

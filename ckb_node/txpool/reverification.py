@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from ckb_node.chain.events import BlockDecided
+from ckb_node.runtime.slices import in_slices
 from ckb_node.txpool.entry import PoolEntry, Status
 from ckb_node.txpool.pool import TxPool, reject_of
 from ckb_node.txpool.rejects import Invalidated, Reject
@@ -100,7 +101,8 @@ class Reverification:
     def _drop(self, entries: Iterable[PoolEntry], reason: Reject) -> None:
         for entry in entries:
             log.warning("a block was refused for a transaction", hash=f"0x{entry.hash.hex()}", reason=str(reason))
-            self._pool.drop((entry.short_id,), reason)
+            for _ in self._pool.drop((entry.short_id,), reason):  # at once: the next template is asked for
+                pass
 
     def _entry_of(self, block: Block, index: int) -> PoolEntry | None:
         """The entry that is this transaction of the block, witnesses and all."""
@@ -154,11 +156,11 @@ class Reverification:
             if pool.is_in_transit(entry):
                 self._in_transit.append(entry)
             else:
-                pool.drop((entry.short_id,), reason)
+                await in_slices(pool.drop((entry.short_id,), reason))
             return
         except (StorageError, ChainDataError) as error:
             log.error("a transaction cannot be verified anew", hash=f"0x{entry.hash.hex()}", reason=str(error))  # noqa: TRY400
-            pool.drop((entry.short_id,), Invalidated("the chain cannot be read for it"))
+            await in_slices(pool.drop((entry.short_id,), Invalidated("the chain cannot be read for it")))
             return
         finally:
             pending.stop.set()

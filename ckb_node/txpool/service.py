@@ -14,6 +14,7 @@ from ckb_node.chain.service import ChainService
 from ckb_node.jsonrpc_types.hex_text import bytes_text
 from ckb_node.runtime.clock import monotonic_ms
 from ckb_node.runtime.events import EventBus
+from ckb_node.runtime.slices import in_slices
 from ckb_node.runtime.tasks import Run
 from ckb_node.txpool import views
 from ckb_node.txpool.answers import PoolAnswers
@@ -136,6 +137,7 @@ class PoolService(PoolAnswers):
             with self._verify_queue.enter(transaction) as pending:
                 check = partial(self.pool.check, transaction)
                 self._insert(*await self._verifier.verify(pending, check, max_cycles))
+            await self._make_room()
         except Reject as reason:
             if not self._stop.is_set:  # else it says no more than that the node stops
                 self.pool.reject(transaction, reason)
@@ -150,11 +152,16 @@ class PoolService(PoolAnswers):
             raise DeclaredWrongCycles(declared, cycles)
         with self.remote.pace.counted():
             self._insert(checked, cycles)
+        await self._make_room()
 
     def _insert(self, checked: Checked, cycles: int) -> None:
         entry = self.pool.admit(checked, cycles)
         _log_accepted(entry)
         self.returning.add(self.pool.take_released_conflicts())
+
+    async def _make_room(self) -> None:
+        """Until the pool is what it should be after an admission; others may be admitted meanwhile."""
+        await in_slices(self.pool.leave_more())
 
     async def test_accept(self, transaction: Transaction) -> views.Accepted:
         """What `submit` would say, short of replacing others. Raises Reject."""
@@ -197,7 +204,13 @@ class PoolService(PoolAnswers):
         reason = Invalidated("removed by request")
         is_withdrawn = self._verify_queue.withdraw(tx_hash, reason)
         is_withdrawn = self.remote.remove(tx_hash, reason) or is_withdrawn
-        return self._readmission.drop(tx_hash) or is_withdrawn or self.pool.remove(tx_hash)
+        if self._readmission.drop(tx_hash) or is_withdrawn:
+            return True
+        entry = self.pool.graph.by_hash(tx_hash)
+        if entry is None:
+            return False
+        await in_slices(self.pool.remove(entry))
+        return True
 
     async def clear(self) -> None:
         """Forget every transaction: in the pool, waiting for verification, or about to return after a reorg."""

@@ -61,7 +61,7 @@ def nothing_returns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def headers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TxPool, "take_detached", lambda *_: None)
+    monkeypatch.setattr(TxPool, "take_detached", lambda *_: ())
 
 
 def any_fee_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +75,9 @@ def children_are_saved_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def rivals_of_blocks_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a block spends may be spent in the pool."""
 
-    def remove_committed(pool: TxPool, transactions: Sequence[TxSlice]) -> None:
+    def remove_committed(pool: TxPool, transactions: Sequence[TxSlice]) -> Sequence[None]:
         pool.graph.remove_committed(tx.hash for tx in transactions)
+        return ()
 
     monkeypatch.setattr(TxPool, "remove_committed", remove_committed)
 

@@ -67,7 +67,9 @@ class GraphMachine(RuleBasedStateMachine):
         gone = {entry.short_id}
         while more := {each.short_id for each in self.graph if _uses(each, gone)} - gone:
             gone |= more
-        assert ids(self.graph.remove_with_users((entry.short_id,))) == gone
+        batches = list(self.graph.leave_with_users((entry.short_id,)))
+        assert set().union(*map(ids, batches)) == gone
+        assert sum(map(len, batches)) == len(gone)
 
     @precondition(lambda self: len(self.graph) > 0)
     @rule(data=st.data())
@@ -344,11 +346,17 @@ def work_of_a_popular_cell(readers: int) -> int:
     cell = chain_cell("oracle")
     for number in range(readers):
         graph.add(an_entry(reads=[cell], fee=number))
-    spender = an_entry(spends=[cell])
-    departed: list[Departed] = []
-    work = calls_of(lambda: departed.append(graph.add(spender)))
+    spender, gone = an_entry(spends=[cell]), set[bytes]()
+
+    def spend() -> None:
+        departed = graph.add(spender)
+        gone.update(ids(departed.crowded_out))
+        for some in graph.leave_with_users(departed.crowd):
+            gone.update(ids(some))
+
+    work = calls_of(spend)
     kept = readers * 2 // 5 - 1
-    assert len(departed[0].crowded_out) == readers - kept
+    assert len(gone) == readers - kept
     assert min(entry.fee for entry in graph if entry.dep_keys) == readers - kept
     return work
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -187,11 +187,11 @@ async def test_a_fault_on_the_way_leaves_nobody_homeless(monkeypatch: pytest.Mon
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
         take = funds.pool.pool.take_detached
 
-        def take_or_fail(block: Block) -> None:
+        def take_or_fail(block: Block) -> Iterator[None]:
             if len(taken) == 3:
                 raise StorageError(funds.dev.store.path, "unreadable")
             taken.append(block)
-            take(block)
+            return take(block)
 
         monkeypatch.setattr(funds.pool.pool, "take_detached", take_or_fail)
         await submit_all(funds.dev, other)

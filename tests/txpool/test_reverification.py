@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from ckb_node.chain.events import BlockDecided, Verdict
+from ckb_node.runtime.slices import in_slices
 from ckb_node.txpool import views
 from ckb_node.txpool.entry import PoolEntry
 from ckb_node.txpool.pool import Checked
@@ -281,10 +282,10 @@ async def test_what_is_to_return_is_no_reason_to_drop_what_stands_on_it() -> Non
         assert await funds.status(child) == "proposed"
         pool = funds.pool.pool
         pool.away = frozenset({parent.hash})
-        pool.drop_impossible(pool.graph.entries[child.short_id], UnknownOutPointError(bytes(36)))
+        await in_slices(pool.drop_impossible(pool.graph.entries[child.short_id], UnknownOutPointError(bytes(36))))
         assert await funds.status(child) == "proposed"
         pool.away = frozenset()
-        pool.drop_impossible(pool.graph.entries[child.short_id], UnknownOutPointError(bytes(36)))
+        await in_slices(pool.drop_impossible(pool.graph.entries[child.short_id], UnknownOutPointError(bytes(36))))
         assert await funds.status(child) == "unknown"
         assert base.number < funds.dev.chain.view().tip_header().number
 

@@ -230,13 +230,15 @@ class SimPool:
             self._tell_refused(item, Invalidated("its parents did not come"))
         for block in change.attached:
             slices = block.tx_slices[1:]
-            self.pool.remove_committed(slices)
+            for _ in self.pool.remove_committed(slices):
+                pass
             self._spares.keep_committed(slices)
             for each in slices:
                 self._try_children(each.hash)
         for block in reversed(change.detached):
             self.candidates.add(block)
-            self.pool.take_detached(block)
+            for _ in self.pool.take_detached(block):
+                pass
             for transaction in block.transactions[1:]:
                 if self.pool.is_off_chain(transaction.hash):
                     self._take(RemoteTransaction.of(transaction, OURSELVES, None))
