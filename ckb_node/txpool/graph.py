@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ckb_node.txpool.bridges import Bridges, drop_from_ancestors, drop_from_descendants
 from ckb_node.txpool.entry import PoolEntry, Status
-from ckb_node.txpool.links import Links, with_link, without_link
+from ckb_node.txpool.links import Links, discard_member, with_link, without_link
 from ckb_node.txpool.pool_index import PoolIndex
 from ckb_node.txpool.rejects import Duplicated, TooManyAncestors
 from consensus.codec.layout import SHORT_ID_SIZE
@@ -429,7 +429,7 @@ class PoolGraph:
                 del self.spenders[key]
         self._forget_reads(entry)
         for block_hash in entry.header_deps:
-            _discard(self._with_header_dep, block_hash, short_id)
+            discard_member(self._with_header_dep, block_hash, short_id)
         for each in entry.parents:
             above = self.entries[each]
             above.children = without_link(above.children, short_id)
@@ -494,12 +494,3 @@ def _outside(
             found |= reached[link] if link in inside else _closure({link}, relatives, found)
         reached[entry.short_id] = found - inside
         yield entry, reached[entry.short_id]
-
-
-def _discard(sets: dict[bytes, set[bytes]], key: bytes, member: bytes) -> None:
-    """Take a member out of one of the sets; empty sets go."""
-    members = sets.get(key)
-    if members is not None:
-        members.discard(member)
-        if not members:
-            del sets[key]

@@ -29,3 +29,12 @@ def without_link(links: Links[Name], name: Name) -> Links[Name]:
         return tuple(each for each in links if each != name)
     links.discard(name)
     return links if len(links) > MOST_IN_A_TUPLE // 2 else tuple(links)
+
+
+def discard_member(sets: dict[bytes, set[bytes]], key: bytes, member: bytes) -> None:
+    """Take a member out of one of the sets; empty sets go."""
+    members = sets.get(key)
+    if members is not None:
+        members.discard(member)
+        if not members:
+            del sets[key]
