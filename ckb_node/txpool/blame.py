@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from ckb_node.txpool.limits import fee_at
 from ckb_node.txpool.rejects import (
     DeclaredWrongCycles,
     LowFeeRate,
     Malformed,
+    PeerDropped,
     Reject,
     ResolveFailed,
+    TooLarge,
     VerificationFailed,
 )
+from consensus.codec.layout import BLOCK_ENTRY_SIZE, NUMBER_SIZE, TRANSACTION_HEAD
 from consensus.errors import CkbError, ScriptError
 from consensus.rules.resolve import TooManyDepsError, UnknownOutPointError
 from consensus.rules.since import InvalidSinceError
@@ -34,8 +38,9 @@ from consensus.rules.transaction import (
     TransactionSizeError,
 )
 from consensus.script.errors import ARGV_TOO_LONG_TEXT
+from consensus.types.blockchain import Transaction
 
-__all__ = ["is_final", "is_malformed", "lacks_cells"]
+__all__ = ["is_final", "is_malformed", "is_of_copy", "is_of_size", "lacks_cells"]
 
 _MALFORMED: Final = (
     CapacityOverflowError,
@@ -78,6 +83,24 @@ def is_final(reason: Reject) -> bool:
     if isinstance(reason, VerificationFailed) and isinstance(reason.cause, ScriptError):
         return False
     return isinstance(reason, LowFeeRate) or is_malformed(reason)
+
+
+def is_of_copy(reason: Reject) -> bool:
+    """It was its giver's fault, and another's copy of the same hash may be good, as `is_final` says."""
+    if isinstance(reason, VerificationFailed):
+        return _has_failed_script(reason.cause)
+    return isinstance(reason, (DeclaredWrongCycles, PeerDropped))
+
+
+def is_of_size(reason: Reject, transaction: Transaction) -> bool:
+    """It is too large, or pays too little for its size, and with smaller witnesses it might not: somebody may have made
+    them larger. Then a copy of the same hash may be good, too, and `is_final` does not hold."""
+    witnesses_at = TRANSACTION_HEAD.unpack_from(transaction.raw)[2]
+    least: int = witnesses_at + NUMBER_SIZE + BLOCK_ENTRY_SIZE
+    if isinstance(reason, LowFeeRate):
+        return reason.fee >= fee_at(reason.min_fee_rate, least)
+    cause = reason.cause if isinstance(reason, VerificationFailed) else reason
+    return isinstance(cause, (TooLarge, TransactionSizeError)) and least <= cause.limit
 
 
 def lacks_cells(reason: Reject) -> bool:

@@ -46,11 +46,13 @@ class TransactionAccepted:
 @dataclass(frozen=True, slots=True)
 class RemoteRefused:
     """A peer's transaction was refused, or did not get its turn. With no `giver` nobody answers for it: a block
-    proposed it, or it was in the pool and has left it without being committed."""
+    proposed it, or it was in the pool and has left it without being committed. `is_of_size`: the
+    reason may be that somebody made its witnesses larger."""
 
     tx_hash: bytes
     giver: int | None
     reason: Reject
+    is_of_size: bool = False
 
 
 @dataclass(frozen=True, slots=True)

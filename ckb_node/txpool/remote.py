@@ -17,7 +17,7 @@ import structlog
 
 from ckb_node.runtime.client import CLIENT
 from ckb_node.runtime.events import EventBus
-from ckb_node.txpool.blame import is_malformed, lacks_cells
+from ckb_node.txpool.blame import is_malformed, is_of_size, lacks_cells
 from ckb_node.txpool.events import (
     ParentsMissing,
     RelayNews,
@@ -310,7 +310,7 @@ class RemoteTransactions:
     def _tell_refused(self, item: RemoteTransaction, reason: Reject) -> None:
         """Nobody answers for what a block proposes: its giver need not have verified it."""
         giver = None if item.declared is None else item.giver
-        self._publish(RemoteRefused(item.hash, giver, reason))
+        self._publish(RemoteRefused(item.hash, giver, reason, is_of_size(reason, item.transaction)))
 
     def _tell_refused_later(self, items: Iterable[RemoteTransaction], reason: Reject) -> None:
         """In slices: whoever is banned may have given ten thousand."""

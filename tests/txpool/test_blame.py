@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckb_node.txpool.blame import is_final, is_malformed, lacks_cells
+from ckb_node.txpool.blame import is_final, is_malformed, is_of_size, lacks_cells
 from ckb_node.txpool.rejects import (
     DeclaredWrongCycles,
     Duplicated,
@@ -50,7 +50,8 @@ from consensus.rules.transaction import (
     TransactionVersionError,
 )
 from consensus.script.errors import ARGV_TOO_LONG_TEXT, ExceededMaximumCycles, TransactionScriptError, VmInternalError
-from consensus.types.blockchain import OutPoint
+from consensus.types.blockchain import OutPoint, Transaction
+from tests.support.chains.unchecked import cell_input, output, transaction
 from vm.errors import Unexpected
 
 POINT = bytes(36)
@@ -129,6 +130,20 @@ def test_anybody_may_relay_these(reason: Reject) -> None:
 def test_a_verdict_on_witnesses_or_cycles_is_not_one_on_the_hash() -> None:
     not_final = {type(cause_of(each)) for each in MALFORMED if not is_final(each)}
     assert not_final == {DeclaredWrongCycles, ExceededMaximumCycles, TransactionScriptError}
+
+
+def test_larger_witnesses_may_be_why_a_fee_is_too_low_or_a_size_too_large() -> None:
+    tx = transaction([cell_input(bytes(32))], [output(1)], witnesses=[])
+    least = tx.raw_size + 4
+    larger = Transaction(body=tx.body, witnesses=[bytes(5000)])
+    for each in (tx, larger):
+        assert is_of_size(LowFeeRate(1000, 10**6, least), each)
+        assert not is_of_size(LowFeeRate(1000, 10**6, least - 1), each)
+        assert is_of_size(VerificationFailed(TransactionSizeError(least, 10**6)), each)
+        assert not is_of_size(VerificationFailed(TransactionSizeError(least - 1, 10**6)), each)
+        assert is_of_size(TooLarge(10**6, least), each)
+        assert not is_of_size(TooLarge(10**6, least - 1), each)
+        assert not is_of_size(Malformed("cellbase like"), each)
 
 
 def cause_of(reason: Reject) -> CkbError:

@@ -71,6 +71,22 @@ async def test_cheap_rules_come_first() -> None:
         assert refused.giver == PEER
 
 
+async def test_a_copy_with_larger_witnesses_says_nothing_of_the_true_one() -> None:
+    async with remote() as made:
+        tx = made.funds.spend(fee=10_000)
+        for padding in (100_000, 520_000, 700_000):
+            larger = tx.replace(witnesses=[*tx.witnesses, bytes(padding)])
+            assert larger.hash == tx.hash
+            made.access.submit(larger, 1000, OTHER)
+            (refused,) = await made.settle()
+            assert isinstance(refused, RemoteRefused)
+            assert refused.is_of_size
+        (poor,) = await made.after(made.funds.spend(fee=1))
+        assert isinstance(poor, RemoteRefused)
+        assert not poor.is_of_size
+        assert await made.after(tx) == [TransactionAccepted(tx.hash, PEER)]
+
+
 async def test_one_that_is_here_is_a_duplicate() -> None:
     async with remote() as made:
         tx = made.funds.spend()

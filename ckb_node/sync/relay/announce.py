@@ -7,7 +7,7 @@ us would not hear of it; and peers that told us of a block are not told of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import structlog
@@ -74,6 +74,10 @@ class Announcer:
             self._known_by.put(block_hash, {session_id})
         else:
             known_by.add(session_id)
+
+    def tellers(self, block_hash: bytes) -> Collection[int]:
+        """Sessions of those who told us of a block."""
+        return self._known_by.get(block_hash) or ()
 
     def recent(self, block_hash: bytes) -> Block | None:
         """A block that was announced lately."""

@@ -63,6 +63,7 @@ class Relay:
             lambda: chain.tip().number,
             self.transactions.announce_to,
             upload,
+            self.announcer.tellers,
         )
         neighbours = RelayNeighbours(
             ask_headers=ask_headers,

@@ -27,9 +27,9 @@ from ckb_node.sync.relay.rounds import Rounds
 from ckb_node.sync.relay.unread import MAX_CONTENT, Reading, Unread
 from ckb_node.sync.relay.wanted import WantedTransactions
 from ckb_node.sync.upload import Upload, UploadKind
-from ckb_node.txpool.blame import is_final, is_malformed
+from ckb_node.txpool.blame import is_final, is_malformed, is_of_copy
 from ckb_node.txpool.events import ParentsMissing, RelayNews, RemoteRefused, TransactionAccepted
-from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated, PeerDropped, Reject
+from ckb_node.txpool.rejects import DeclaredWrongCycles, Duplicated
 from consensus.codec.block_layout import trusted_bounds
 from consensus.codec.layout import SHORT_ID_SIZE
 from consensus.crypto.hashing import HASH_SIZE
@@ -212,15 +212,19 @@ class TransactionRelay:
             return
         wanted = []
         for tx_hash in tx_hashes:
-            if tx_hash in self._known:
+            if tx_hash in self._known or self._pool.holds(tx_hash):
                 self._note_other(tx_hash, session)
-            elif not self._pool.holds(tx_hash):
+            else:
                 wanted.append(tx_hash)
         self._wanted.announce(session, wanted)
 
     def _note_other(self, tx_hash: bytes, session: int) -> None:
+        """Who has one that is being judged, however it came: as a proposal, by gossip."""
         others = self._others.get(tx_hash)
-        if others is not None and len(others) < MAX_OTHERS and session not in others:
+        if others is None:
+            if self._pool.holds(tx_hash) and self._pool.pooled(tx_hash) is None:
+                self._others.put(tx_hash, (session,))
+        elif len(others) < MAX_OTHERS and session not in others:
             self._others.replace(tx_hash, (*others, session))
 
     def _has_announced_too_many(self, session: int) -> bool:
@@ -308,9 +312,9 @@ class TransactionRelay:
         others = self._others.pop(news.tx_hash) or ()
         if isinstance(news.reason, Duplicated):
             return
-        if not is_final(news.reason):
+        if news.is_of_size or not is_final(news.reason):
             self._known.discard(news.tx_hash)
-            if _was_the_givers_fault(news.reason):
+            if news.is_of_size or is_of_copy(news.reason):
                 self._ask_others(news.tx_hash, others)
         if news.giver is not None and is_malformed(news.reason):
             kind = Misbehaviour.TRANSACTION_INVALID
@@ -353,8 +357,3 @@ def _pack(transactions: Sequence[RelayTransaction]) -> bytes:
 def _is_told(peer: Peer) -> bool:
     """It wants to hear of transactions."""
     return peer.kind is SessionKind.FULL and peer.version_of(RELAY) is not None
-
-
-def _was_the_givers_fault(reason: Reject) -> bool:
-    """Another peer's copy may be good: the witnesses are not a part of the hash, nor are the declared cycles."""
-    return is_malformed(reason) or isinstance(reason, PeerDropped)

@@ -21,7 +21,7 @@ from network.messages.protocols import (
     RelayTransactionHashes,
     RelayTransactions,
 )
-from network.peer import SessionKind
+from network.peer import Direction, SessionKind
 from tests.support.chains.devchain import dev_consensus
 from tests.support.network.clock import FakeScheduler
 from tests.support.network.peers import FakePeer
@@ -65,6 +65,8 @@ class Relays:
     is_downloading: bool = False
     tip_number: int = 100
     upload: Upload = field(default_factory=Upload)
+    tellers: list[FakePeer] = field(default_factory=list)
+    """Who has told of each block."""
 
     def __post_init__(self) -> None:
         self.known = KnownTransactions(self.clock)
@@ -87,12 +89,13 @@ class Relays:
             lambda: self.tip_number,
             tell,
             self.upload,
+            lambda _: [each.session_id for each in self.tellers],
         )
         self.transactions.start()
         self.proposals.start()
 
-    def peer(self, *, kind: SessionKind = SessionKind.FULL) -> FakePeer:
-        peer = FakePeer(len(self.peers), kind=kind, protocols=(SYNC, RELAY))
+    def peer(self, *, kind: SessionKind = SessionKind.FULL, direction: Direction = Direction.INBOUND) -> FakePeer:
+        peer = FakePeer(len(self.peers), kind=kind, direction=direction, protocols=(SYNC, RELAY))
         self.peers.add(peer)
         return peer
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
-from ckb_node.sync.relay.proposals import LOOKED_UP_AT_ONCE
+import pytest
+
+from ckb_node.sync.relay.proposals import LOOKED_UP_AT_ONCE, PATIENCE
 from ckb_node.sync.relay.unread import MAX_CONTENT
 from ckb_node.txpool.at_hand import Proposed
+from ckb_node.txpool.events import RemoteRefused, TransactionAccepted
+from ckb_node.txpool.rejects import LowFeeRate, Malformed, PeerDropped, Reject, VerificationFailed
+from consensus.script.errors import ExceededMaximumCycles, TransactionScriptError
 from consensus.types.blockchain import Transaction
 from network.limits import RELAY
 from network.messages.protocols import RELAY_MESSAGE, BlockProposal, GetBlockProposal
-from network.peer import SessionKind
+from network.peer import Direction, SessionKind
 from tests.support.network.peers import FakePeer
+from tests.sync.relay.kit import with_other_witness
 from tests.sync.relay.kit_transactions import Relays, a_transaction, taken
 
 BLOCK = bytes(range(32))
@@ -73,12 +80,127 @@ def test_what_was_asked_for_goes_to_the_pool_and_the_rest_is_dropped() -> None:
     assert relays.pool.submitted == []
     relays.proposals.ask(peer, BLOCK, [tx.short_id])
     give(relays, other, a_transaction(2), tx)
+    assert relays.pool.submitted == [], "the other was not asked"
+    give(relays, peer, a_transaction(2), tx)
     give(relays, peer, tx)
-    assert relays.pool.submitted == [(tx, None, other.session_id)]
+    assert relays.pool.submitted == [(tx, None, peer.session_id)]
     assert (peer.banned, other.banned) == (None, None)
     relays.announce(peer, tx.hash)
     relays.clock.advance(0.1)
     assert relays.asked(peer) == [], "it is known now"
+
+
+def test_a_false_copy_of_who_was_not_asked_takes_no_place() -> None:
+    """It has the same hash: that covers no witnesses."""
+    relays = Relays()
+    honest, liar, tx = relays.peer(), relays.peer(), a_transaction(1)
+    relays.proposals.ask(honest, BLOCK, [tx.short_id])
+    give(relays, liar, with_other_witness(tx))
+    give(relays, honest, tx)
+    assert relays.pool.submitted == [(tx, None, honest.session_id)]
+
+
+FALSE: Final = [VerificationFailed(TransactionScriptError("Inputs[0].Lock", ExceededMaximumCycles(1))), PeerDropped()]
+
+
+@pytest.mark.parametrize("reason", FALSE)
+def test_after_a_false_copy_others_are_asked_who_told_of_the_block(reason: Reject) -> None:
+    relays = Relays()
+    liar, late, dialled = relays.peer(), relays.peer(), relays.peer(direction=Direction.OUTBOUND)
+    relays.tellers += [liar, late, dialled]
+    false, true = with_other_witness(a_transaction(1)), a_transaction(1)
+    relays.proposals.ask(liar, BLOCK, [true.short_id])
+    give(relays, liar, false)
+    relays.clock.advance(10)
+    assert (asked(late), asked(dialled)) == ([], []), "it is judged"
+    relays.pool.tell(RemoteRefused(true.hash, None, reason))
+    relays.clock.advance(0.1)
+    (message,) = taken(dialled, GetBlockProposal)
+    assert (message.block_hash, list(message.proposals)) == (BLOCK, [true.short_id])
+    assert asked(late) == [], "one at a time, those that we have dialled first"
+    give(relays, dialled, true)
+    assert relays.pool.submitted[1:] == [(true, None, dialled.session_id)]
+
+
+def test_a_copy_with_larger_witnesses_is_a_false_one_too() -> None:
+    """The pool refuses it for its fee, before any script has run."""
+    relays = Relays()
+    liar, other, tx = relays.peer(), relays.peer(), a_transaction(1)
+    relays.tellers += [liar, other]
+    relays.proposals.ask(liar, BLOCK, [tx.short_id])
+    give(relays, liar, with_other_witness(tx))
+    relays.pool.tell(RemoteRefused(tx.hash, None, LowFeeRate(1000, 500, 400), is_of_size=True))
+    relays.clock.advance(0.1)
+    assert asked(other) == [tx.short_id]
+
+
+def test_a_true_verdict_is_one_on_all_copies() -> None:
+    relays = Relays()
+    peer, other, tx = relays.peer(), relays.peer(), a_transaction(1)
+    relays.tellers += [peer, other]
+    relays.proposals.ask(peer, BLOCK, [tx.short_id])
+    give(relays, peer, tx)
+    relays.pool.tell(RemoteRefused(tx.hash, None, Malformed("cellbase like")))
+    relays.clock.advance(10)
+    assert asked(other) == []
+
+
+def test_an_answer_that_came_while_another_copy_was_judged_is_asked_for_again() -> None:
+    relays = Relays()
+    liar, honest = relays.peer(), relays.peer()
+    tx = relays.delivered_by(liar)
+    relays.proposals.ask(honest, BLOCK, [tx.short_id])
+    give(relays, honest, tx)
+    assert len(relays.pool.submitted) == 1, "that of the liar, by relay"
+    asked(honest)
+    relays.tellers.append(honest)
+    relays.pool.tell(RemoteRefused(tx.hash, liar.session_id, FALSE[0]))
+    relays.clock.advance(0.1)
+    assert asked(honest) == [tx.short_id]
+    give(relays, honest, tx)
+    assert relays.pool.submitted[1:] == [(tx, None, honest.session_id)]
+
+
+def test_who_gives_nothing_is_not_the_only_one_that_is_asked() -> None:
+    relays = Relays()
+    peers, tx = [relays.peer() for _ in range(6)], a_transaction(1)
+    relays.tellers += peers
+    relays.proposals.ask(peers[0], BLOCK, [tx.short_id, *ids(2)])
+    relays.pool.coming[ids(1)[0]] = tx
+    relays.clock.advance(PATIENCE - 0.2)
+    assert [asked(each) for each in peers[1:]] == [[]] * 5
+    relays.clock.advance(0.4)
+    assert [asked(each) for each in peers[1:3]] == [[tx.short_id, ids(2)[1]], []], "the other has come"
+    relays.clock.advance(10 * PATIENCE)
+    assert [len(asked(each)) for each in peers[1:]] == [0, 2, 2, 0, 0], "at most four"
+    give(relays, peers[1], tx)
+    assert relays.pool.submitted == [(tx, None, peers[1].session_id)], "who is late was asked, too"
+
+
+def test_what_has_come_is_not_asked_for_again() -> None:
+    relays = Relays()
+    peer, other, tx = relays.peer(), relays.peer(), a_transaction(1)
+    relays.tellers += [peer, other]
+    relays.proposals.ask(peer, BLOCK, [tx.short_id])
+    relays.pool.tell(TransactionAccepted(tx.hash, other.session_id))
+    relays.clock.advance(10 * PATIENCE)
+    assert asked(other) == []
+
+
+def test_many_false_copies_cost_one_question_more() -> None:
+    """A peer drops more than thirty messages a second."""
+    relays = Relays()
+    liar, other = relays.peer(), relays.peer()
+    relays.tellers += [liar, other]
+    txs = [a_transaction(serial) for serial in range(200)]
+    relays.proposals.ask(liar, BLOCK, [each.short_id for each in txs])
+    give(relays, liar, *map(with_other_witness, txs))
+    relays.clock.advance(0.5)
+    for tx in txs:
+        relays.pool.tell(RemoteRefused(tx.hash, None, FALSE[0]))
+    relays.clock.advance(0.1)
+    (message,) = taken(other, GetBlockProposal)
+    assert len(message.proposals) == 200
 
 
 def test_waiting_ends_ten_blocks_back() -> None:

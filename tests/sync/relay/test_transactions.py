@@ -430,6 +430,34 @@ def test_one_bad_copy_does_not_keep_a_transaction_away(reason: Reject) -> None:
     assert relays.asked(late) == [tx.hash]
 
 
+def test_a_copy_with_larger_witnesses_does_not_keep_a_transaction_away() -> None:
+    """The pool refuses it for its fee, which is not its giver's fault for all that is known."""
+    relays = Relays()
+    bad, other, late = relays.peer(), relays.peer(), relays.peer()
+    tx = relays.delivered_by(bad, other)
+    relays.pool.tell(RemoteRefused(tx.hash, bad.session_id, LowFeeRate(1000, 500, 400), is_of_size=True))
+    assert bad.banned is None
+    relays.clock.advance(0.1)
+    assert relays.asked(other) == [tx.hash]
+    relays.close(other)
+    relays.announce(late, tx.hash)
+    relays.clock.advance(0.1)
+    assert relays.asked(late) == [tx.hash]
+
+
+def test_who_announces_what_came_as_a_proposal_or_by_gossip_is_asked_when_that_was_false() -> None:
+    relays = Relays()
+    peer, tx = relays.peer(), a_transaction(1)
+    relays.pool.coming[tx.short_id] = tx
+    relays.announce(peer, tx.hash)
+    relays.clock.advance(0.1)
+    assert relays.asked(peer) == []
+    relays.pool.coming.clear()
+    relays.pool.tell(RemoteRefused(tx.hash, None, script_failure("a junk witness")))
+    relays.clock.advance(0.1)
+    assert relays.asked(peer) == [tx.hash]
+
+
 def test_what_left_the_pool_may_come_again() -> None:
     relays = Relays()
     peer, tx = relays.peer(), a_transaction(1)
