@@ -162,16 +162,14 @@ class FilterStore:
         """Likewise filter hashes."""
         return self._scan(_HASH, state, first)
 
-    def check_points(self, state: ChainState, first: int, interval: int, limit: int) -> list[bytes]:
+    def check_points(self, state: ChainState, first: int, interval: int, limit: int) -> Iterator[bytes]:
         """At most `limit` filter hashes at heights `first`, `first + interval` and so on, as far as they are built."""
-        found: list[bytes] = []
         for height in islice(range(first, _NUMBER_END, interval), limit):
             block_hash = state.main_hash(height)
             known = None if block_hash is None else self.filter_hash(BlockPlace(height, block_hash))
             if known is None:
-                break
-            found.append(known)
-        return found
+                return
+            yield known
 
     def _scan(self, kind: bytes, state: ChainState, first: int) -> Iterator[tuple[BlockPlace, bytes]]:
         """Rows of the main chain's blocks; those of detached blocks, which lie between them, are passed over."""

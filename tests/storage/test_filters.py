@@ -87,7 +87,7 @@ def test_nothing_is_built_at_first(chain: ChainStore, filters: FilterStore, trun
     with chain.view() as view:
         assert filters.last_built(view) is None
         assert all_read(filters, view) == []
-        assert filters.check_points(view, 0, 2, 10) == []
+        assert list(filters.check_points(view, 0, 2, 10)) == []
         assert filters.filter(place(trunk[0])) is None
         assert filters.filter_hash(place(trunk[0])) is None
     filters.append([])
@@ -108,10 +108,10 @@ def test_ranges_begin_where_asked_and_end_at_the_last_built(
         for first in (9, 10, 1000, -1, 1 << 64):
             assert all_read(filters, view, first) == []
         assert list(islice(filters.filters(view, 2), 1)) == [(place(trunk[2]), filter_of(trunk[2]).data)]
-        assert filters.check_points(view, 0, 3, 100) == [filter_of(trunk[n]).hash for n in (0, 3, 6)]
-        assert filters.check_points(view, 2, 3, 2) == [filter_of(trunk[n]).hash for n in (2, 5)]
-        assert filters.check_points(view, 9, 3, 100) == []
-        assert filters.check_points(view, (1 << 64) - 1, 3, 100) == []
+        assert list(filters.check_points(view, 0, 3, 100)) == [filter_of(trunk[n]).hash for n in (0, 3, 6)]
+        assert list(filters.check_points(view, 2, 3, 2)) == [filter_of(trunk[n]).hash for n in (2, 5)]
+        assert list(filters.check_points(view, 9, 3, 100)) == []
+        assert list(filters.check_points(view, (1 << 64) - 1, 3, 100)) == []
         for node in trunk[:9]:
             assert filters.filter(place(node)) == filter_of(node)
 

@@ -6,10 +6,10 @@ Lists end where the main chain or the built filters end; of a height beyond both
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Final
 
 from ckb_node.sync.serving.answers import Answers
+from ckb_node.sync.serving.pace import SECONDS_PER_BYTE
 from consensus.crypto.hashing import HASH_SIZE, ZERO_HASH
 from consensus.errors import MoleculeError
 from network.limits import FILTER, ProtocolSpec
@@ -39,11 +39,14 @@ MAX_CHECK_POINTS: Final = 2000
 
 QUESTIONS: Final = (GetBlockFilters, GetBlockFilterHashes, GetBlockFilterCheckPoints)
 
-PRICE: Final = 0.02
-"""Seconds for any of the answers, about."""
+FILTER_PRICE: Final = 0.000_02 + SECONDS_PER_BYTE * MAX_FILTERS_BYTES / MAX_FILTERS
+HASH_PRICE: Final = 0.000_01 + SECONDS_PER_BYTE * HASH_SIZE
+CHECK_POINT_PRICE: Final = 0.000_05 + SECONDS_PER_BYTE * HASH_SIZE
+"""Seconds for each, about: rows of a scan, of filters as large as fill a message; check points lie far from each other.
+"""
 _SIZE: Final = 4
 """Bytes of a size or an offset in molecule."""
-_ROWS_BETWEEN_BREATHS: Final = 200
+_ROWS_BETWEEN_BREATHS: Final = 50
 
 Answer = Generator[None, None, bytes | None]
 
@@ -53,6 +56,8 @@ class FilterServer:
 
     def __init__(self, filters: FilterStore, answers: Answers) -> None:
         self._filters, self._answers = filters, answers
+        self._last: int | None = None
+        """Height of the last filter, as far as an answer has seen; None before the first."""
 
     @property
     def protocol(self) -> ProtocolSpec:
@@ -72,14 +77,28 @@ class FilterServer:
             return
         match message:
             case GetBlockFilters():
-                self._ask(peer, answer_filters, message.start_number)
+                start = message.start_number
+                self._ask(peer, answer_filters, start, FILTER_PRICE * self._count(start, MAX_FILTERS))
             case GetBlockFilterHashes():
-                self._ask(peer, answer_filter_hashes, message.start_number)
+                start = message.start_number
+                self._ask(peer, answer_filter_hashes, start, HASH_PRICE * self._count(start, MAX_HASHES))
             case GetBlockFilterCheckPoints():
-                self._ask(peer, answer_check_points, message.start_number)
+                start = message.start_number
+                count = self._count(start, MAX_CHECK_POINTS, INTERVAL)
+                self._ask(peer, answer_check_points, start, CHECK_POINT_PRICE * count)
 
-    def _ask(self, peer: Peer, answer: Callable[[FilterStore, int, ChainState], Answer], start: int) -> None:
-        self._answers.ask(peer, FILTER, partial(answer, self._filters, start), PRICE)
+    def _count(self, start: int, most: int, interval: int = 1) -> int:
+        """How many an answer has, about: each costs."""
+        return most if self._last is None else max(1, min(most, (self._last - start) // interval + 1))
+
+    def _ask(
+        self, peer: Peer, answer: Callable[[FilterStore, int, ChainState], Answer], start: int, price: float
+    ) -> None:
+        def work(state: ChainState) -> Answer:
+            self._last = _last_built(self._filters, state)
+            return (yield from answer(self._filters, start, state))
+
+        self._answers.ask(peer, FILTER, work, price)
 
     def closed(self, peer: Peer) -> None:
         self._answers.closed(peer, FILTER)
@@ -134,7 +153,11 @@ def answer_check_points(filters: FilterStore, start: int, state: ChainState) -> 
     if start > _last_built(filters, state):
         return None
     yield
-    hashes = filters.check_points(state, start, INTERVAL, MAX_CHECK_POINTS)
+    hashes: list[bytes] = []
+    for each in filters.check_points(state, start, INTERVAL, MAX_CHECK_POINTS):
+        hashes.append(each)
+        if len(hashes) % _ROWS_BETWEEN_BREATHS == 0:
+            yield
     return BLOCK_FILTER_MESSAGE.pack(BlockFilterCheckPoints(start_number=start, block_filter_hashes=hashes))
 
 

@@ -12,7 +12,7 @@ from network.limits import ProtocolSpec
 from network.peer import Peer
 from storage.chain_store import ChainView
 
-__all__ = ["LIGHT_CLIENTS", "UNLIMITED", "Line", "PaceLimits", "Question", "Work"]
+__all__ = ["LIGHT_CLIENTS", "SECONDS_PER_BYTE", "UNLIMITED", "Line", "PaceLimits", "Question", "Work"]
 
 UNLIMITED: Final = float("inf")
 SECONDS_PER_BYTE: Final = 1e-7

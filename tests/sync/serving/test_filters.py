@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+
 import pytest
 
 from ckb_node.filters.builder import FilterBuilder
 from ckb_node.sync.serving import filters as served
 from ckb_node.sync.serving.answers import Answers
 from ckb_node.sync.serving.filters import FilterServer
-from ckb_node.sync.serving.pace import LIGHT_CLIENTS
+from ckb_node.sync.serving.pace import LIGHT_CLIENTS, Work
 from consensus.codec.molecule import Struct, Table
 from consensus.crypto.hashing import ZERO_HASH
-from network.limits import FILTER
+from network.limits import FILTER, ProtocolSpec
 from network.messages.protocols import (
     BLOCK_FILTER_MESSAGE,
     BlockFilterCheckPoints,
@@ -21,6 +23,8 @@ from network.messages.protocols import (
     GetBlockFilterHashes,
     GetBlockFilters,
 )
+from network.peer import Peer
+from storage.chain_state import ChainState
 from storage.filters import FilterStore
 from tests.support.network.clock import FakeScheduler
 from tests.support.network.peers import FakePeer
@@ -116,6 +120,48 @@ def test_most_of_an_answer(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(kit.filters(5).filters) == 10
     assert len(kit.hashes(5).block_filter_hashes) == 11
     assert list(kit.points(5).block_filter_hashes) == [kit.hashes(at).block_filter_hashes[0] for at in (5, 9, 13)]
+
+
+def test_the_price_is_that_of_what_is_asked_for(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    prices: list[float] = []
+    ask = Answers.ask
+
+    def note(answers: Answers, peer: Peer, protocol: ProtocolSpec, work: Work, price: float) -> None:
+        prices.append(price)
+        ask(answers, peer, protocol, work, price)
+
+    def price(question: Struct) -> float:
+        kit.ask(question)
+        return prices.pop()
+
+    monkeypatch.setattr(Answers, "ask", note)
+    assert price(GetBlockFilters(start_number=0)) >= LIGHT_CLIENTS.dear, "as long as nothing is known"
+    few, many = price(GetBlockFilters(start_number=HEIGHT)), price(GetBlockFilters(start_number=0))
+    assert many == pytest.approx((HEIGHT + 1) * few)
+    assert price(GetBlockFilters(start_number=1 << 60)) == few
+    few, many = price(GetBlockFilterHashes(start_number=HEIGHT)), price(GetBlockFilterHashes(start_number=0))
+    assert many == pytest.approx((HEIGHT + 1) * few)
+    monkeypatch.setattr(served, "INTERVAL", 10)
+    few, many = price(GetBlockFilterCheckPoints(start_number=HEIGHT)), price(GetBlockFilterCheckPoints(start_number=0))
+    assert many == pytest.approx(13 * few)
+
+
+def test_whole_messages_of_filters_are_dear_and_hashes_are_not() -> None:
+    """Of dear answers few are in work at a time: each keeps what it has read."""
+    filters, hashes = served.FILTER_PRICE * served.MAX_FILTERS, served.HASH_PRICE * served.MAX_HASHES
+    assert hashes < LIGHT_CLIENTS.dear <= filters
+
+
+@pytest.mark.parametrize("answer", [served.answer_filters, served.answer_filter_hashes, served.answer_check_points])
+def test_long_answers_breathe(
+    stored: StoredChain,
+    built: FilterStore,
+    answer: Callable[[FilterStore, int, ChainState], Generator[None, None, bytes | None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(served, "INTERVAL", 1)
+    with stored.store.view() as view:
+        assert len(list(answer(built, 0, view))) >= 3, "of 121"
 
 
 def test_most_bytes(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
