@@ -28,8 +28,10 @@ MESSAGES_AT_ONCE: Final = 25
 """A peer drops more than 30 a second of one kind."""
 MAX_UNSENT_BYTES: Final = 2 << 20
 """With so much to be sent a peer waits for more."""
-BYTES_PER_TICK: Final = 4 << 20
+BYTES_PER_TICK: Final = 2 << 20
 """To all peers together."""
+PEER_RATE, PEER_BURST = 4 << 20, 16 << 20
+"""Bytes a second to one peer, and at once: it may ask for the same again and again."""
 KEYS_AT_ONCE: Final = 512
 """Looked up, and packed, before the event loop may do something else."""
 
@@ -37,7 +39,9 @@ KEYS_AT_ONCE: Final = 512
 @dataclass(slots=True)
 class _Line:
     peer: Peer
-    allowance: Allowance
+    messages: Allowance
+    volume: Allowance
+    """In bytes."""
     keys: deque[bytes] = field(default_factory=deque)
     is_waiting: bool = False
     """It is in the round."""
@@ -72,8 +76,9 @@ class PacedAnswers(Generic[T]):
         """A peer wants these; what is not there is silently left out."""
         line = self._lines.get(peer.session_id)
         if line is None:
-            allowance = Allowance(MESSAGES_PER_S, MESSAGES_AT_ONCE, self._scheduler.now())
-            line = self._lines[peer.session_id] = _Line(peer, allowance)
+            now = self._scheduler.now()
+            allowance = Allowance(MESSAGES_PER_S, MESSAGES_AT_ONCE, now)
+            line = self._lines[peer.session_id] = _Line(peer, allowance, Allowance(PEER_RATE, PEER_BURST, now))
         line.keys.extend(keys[: MAX_KEYS - len(line.keys)])
         if line.keys and not line.is_waiting:
             line.is_waiting = True
@@ -113,12 +118,14 @@ class PacedAnswers(Generic[T]):
         """Whether the peer may have another now."""
         now = self._scheduler.now()
         peer = line.peer
-        if line.allowance.left(now) < 1 or peer.queued_bytes > MAX_UNSENT_BYTES or self._upload.wait(now) > 0.0:
+        is_paced = line.messages.left(now) < 1 or line.volume.left(now) <= 0
+        if is_paced or peer.queued_bytes > MAX_UNSENT_BYTES or self._upload.wait(now) > 0.0:
             return False
         items = self._next_batch(line.keys)
         if items:
-            line.allowance.spend(1, now)
             message = self._pack(items)
+            line.messages.spend(1, now)
+            line.volume.spend(len(message), now)
             self._left -= len(message)
             if peer.send(RELAY, message):
                 self._upload.sent(self._kind, len(message), now)

@@ -91,6 +91,8 @@ class ProposalRelay:
         """By id, what has not come."""
         self._judged: Final[BoundedMap[bytes, _Asked]] = BoundedMap(max_count=MAX_ASKED)
         """By hash, what has come and is not judged yet."""
+        self._asked_of: Final[dict[int, int]] = {}
+        """By session, the height when it was asked for anything."""
         self._patient: Final[deque[tuple[float, int, Sequence[bytes]]]] = deque()
         """Until when a session may take for these ids."""
         self._again: Final[dict[bytes, bool]] = {}
@@ -170,6 +172,7 @@ class ProposalRelay:
                 before = self._asked.get(short_id)
                 others = () if before is None else tuple(each for each in before.sessions if each != session)
                 self._asked.put(short_id, _Asked(height, block_hash, (*others[1 - MAX_PEERS_ASKED :], session)))
+            self._asked_of[session] = self._tip_number()
             self._patient.append((self._scheduler.now() + PATIENCE, session, some))
 
     def _asked_at(self, short_id: bytes) -> int:
@@ -227,7 +230,7 @@ class ProposalRelay:
 
     def received_block_proposal(self, peer: Peer, payload: bytes) -> None:
         """A BlockProposal that is not decoded yet. What this peer was asked for goes to the pool; the rest is dropped.
-        Nobody looks at it when nothing was asked for. Raises MoleculeError."""
+        Nobody looks at it when it was asked for nothing. Raises MoleculeError."""
         if len(payload) > MAX_CONTENT:
             return
         transactions = Unread(PEERS_TRANSACTION, payload)
@@ -236,7 +239,7 @@ class ProposalRelay:
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, detail)
             return
         self._forget_old()
-        if len(self._asked):
+        if self._asked_of.get(peer.session_id, -1) >= self._tip_number() - self._waits_for:
             self._reading.read(peer, transactions, partial(self._take, peer))
 
     def _take(self, peer: Peer, transaction: Transaction) -> bool:
@@ -298,6 +301,7 @@ class ProposalRelay:
     def closed(self, peer: Peer) -> None:
         """Relay is closed, or the connection has ended."""
         self._missing.pop(peer.session_id, None)
+        self._asked_of.pop(peer.session_id, None)
         self._answers.closed(peer.session_id)
 
     def _find(self, short_id: bytes) -> Transaction | None:

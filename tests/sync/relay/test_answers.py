@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ckb_node.sync.relay import answers
 from ckb_node.sync.relay.answers import KEYS_AT_ONCE
 from network.messages.protocols import RelayTransactions
 from tests.support.network.peers import FakePeer
@@ -73,7 +76,8 @@ def test_a_transaction_larger_than_a_batch_goes_alone() -> None:
     assert batches(taken(peer, RelayTransactions)) == [[each.hash] for each in txs]
 
 
-def test_answers_are_slower_than_a_peer_drops_them() -> None:
+def test_answers_are_slower_than_a_peer_drops_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "PEER_BURST", 1 << 30)
     relays = Relays()
     peer = relays.peer()
     txs = [a_transaction(serial, size=1_000_000) for serial in range(60)]
@@ -86,6 +90,23 @@ def test_answers_are_slower_than_a_peer_drops_them() -> None:
     assert sum(counts) == 60
     assert max(sum(counts[at : at + 10]) for at in range(30)) <= 50, "a burst and a second's part"
     assert max(counts) <= 5
+
+
+def test_one_peer_has_so_many_bytes_at_once_and_the_others_at_a_pace() -> None:
+    """It may ask for the same large transactions again and again."""
+    relays = Relays()
+    greedy, modest = relays.peer(), relays.peer()
+    txs = [a_transaction(serial, size=1_000_000) for serial in range(60)]
+    relays.pool.add(*txs)
+    for _ in range(100):
+        relays.ask(greedy, *(each.hash for each in txs))
+        relays.clock.advance(0.1)
+    given = sum(each.raw_size for each in taken(greedy, RelayTransactions))
+    most = answers.PEER_BURST + 10 * answers.PEER_RATE
+    assert most - (1 << 20) <= given <= most + (1 << 20)
+    relays.ask(modest, txs[0].hash)
+    relays.clock.advance(0.1)
+    assert len(taken(modest, RelayTransactions)) == 1
 
 
 def test_a_peer_that_does_not_read_gets_no_more() -> None:

@@ -236,6 +236,18 @@ def test_a_long_message_is_read_in_slices_and_its_sender_waits() -> None:
     assert RELAY not in peer.held
 
 
+def test_who_was_asked_for_nothing_is_not_read() -> None:
+    """Decoding and hashing two megabytes, thirty times a second, is not for nothing."""
+    relays = Relays()
+    asked_one, other = relays.peer(), relays.peer()
+    txs = [a_transaction(serial) for serial in range(300)]
+    relays.proposals.ask(asked_one, BLOCK, [each.short_id for each in txs])
+    give(relays, other, *txs)
+    assert RELAY not in other.held
+    give(relays, asked_one, *txs)
+    assert RELAY in asked_one.held
+
+
 def test_what_is_larger_than_any_honest_message_is_not_looked_at() -> None:
     relays = Relays()
     peer, tx = relays.peer(), a_transaction(1)
