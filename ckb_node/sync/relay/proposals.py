@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 from ckb_node.runtime.bounded import BoundedMap
@@ -48,6 +49,8 @@ MAX_PEERS_ASKED: Final = 4
 """For one id."""
 PATIENCE: Final = 2.0
 """Seconds that a peer has to give what it was asked for before another is asked."""
+AGAIN_AT_ONCE: Final = 1024
+"""Ids that others are asked for in a tick."""
 IDS_PER_S: Final = 5000
 IDS_AT_ONCE: Final = 30_000
 """Ids of a peer's questions that are looked up; more are dropped with their message."""
@@ -188,8 +191,7 @@ class ProposalRelay:
                 asked = self._asked.get(short_id)
                 if asked is not None and asked.sessions[-1] == session:
                     self._again.setdefault(short_id, False)
-        again = dict(self._again)
-        self._again.clear()
+        again = {each: self._again.pop(each) for each in list(islice(self._again, AGAIN_AT_ONCE))}
         lines = dict[_Asked, list[bytes]]()
         for short_id in self._pool.unknown_of(again) if again else ():
             asked = self._asked.get(short_id)

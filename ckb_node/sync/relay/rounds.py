@@ -11,7 +11,7 @@ from network.peer import Scheduler, Timer
 
 __all__ = ["Rounds"]
 
-ROUND: Final = 0.001
+ROUND: Final = 0.002
 """Seconds."""
 
 
