@@ -74,9 +74,10 @@ FIRST_SIZE: Final = 2048
 """Bytes that a transaction is thought to have before any came."""
 SIZE_WEIGHT: Final = 1 / 64
 
+LOOKED_UP_AT_ONCE: Final = 1024
 WANTED_AT_ONCE: Final = 128
 FORGOTTEN_AT_ONCE: Final = 1024
-"""Hashes of a message, and of a peer that has gone, before the event loop may do something else."""
+"""Hashes of messages, and of a peer that has gone, before the event loop may do something else."""
 
 MAX_HELD: Final = 50_000
 """Transactions that came and are not judged yet, whose other announcers are remembered."""
@@ -238,13 +239,28 @@ class TransactionRelay:
         if count > MAX_HASHES:
             apply_penalty(peer, Misbehaviour.SYNC_400_MALFORMED, f"{count} transaction hashes")
         elif self._is_paced(peer, count):
-            # Cut out at once: read one by one, so many take a tenth of a second.
-            tx_hashes = fixed_items(message.raw, trusted_bounds(message.raw, 0)[0], HASH_SIZE)
-            if len({each[:SHORT_ID_SIZE] for each in tx_hashes}) == len(tx_hashes):
-                self._answers.ask(peer, self._pool.parents_first(tx_hashes))
-                return
-            apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a transaction")
+            self._look_up(peer, message, 0, set(), [])
+            return
         self._served.refused += 1
+
+    def _look_up(
+        self, peer: Peer, message: GetRelayTransactions, first: int, distinct: set[bytes], found: list[bytes]
+    ) -> None:
+        """So many hashes as do not keep the event loop long; the others later. `distinct` are short ids of those
+        before, `found` hashes that are in the pool."""
+        last = first + LOOKED_UP_AT_ONCE
+        some = fixed_items(message.raw, trusted_bounds(message.raw, 0)[0], HASH_SIZE, first, last)
+        before = len(distinct)
+        distinct.update([each[:SHORT_ID_SIZE] for each in some])
+        if len(distinct) < before + len(some):
+            self._served.refused += 1
+            apply_penalty(peer, Misbehaviour.SYNC_418_ASKED_TWICE, "a transaction")
+            return
+        found += [each for each in some if self._pool.pooled(each) is not None]
+        if last < len(message.tx_hashes):
+            self._later(peer, lambda: self._look_up(peer, message, last, distinct, found))
+        else:
+            self._answers.ask(peer, self._pool.parents_first(found))
 
     def received_transactions(self, peer: Peer, payload: bytes) -> None:
         """A RelayTransactions that is not decoded yet; nobody looks at it if the peer was asked for nothing. Checks its

@@ -6,6 +6,8 @@ import pytest
 
 from ckb_node.sync.relay import answers
 from ckb_node.sync.relay.answers import KEYS_AT_ONCE
+from ckb_node.sync.relay.pool import PooledTransaction
+from ckb_node.sync.relay.transactions import LOOKED_UP_AT_ONCE
 from network.messages.protocols import RelayTransactions
 from tests.support.network.peers import FakePeer
 from tests.sync.relay.kit_transactions import Relays, a_transaction, batches, some_hashes, taken
@@ -134,22 +136,52 @@ def test_one_peers_questions_do_not_starve_anothers() -> None:
     assert len(taken(modest, RelayTransactions)) == 1
 
 
+def test_a_long_question_is_read_in_slices() -> None:
+    """To look up 32,767 hashes at once takes 40 ms."""
+    relays = Relays()
+    peer, gone, equal = relays.peer(), relays.peer(), relays.peer()
+    parent = a_transaction(1)
+    child = a_transaction(2, parent=parent.hash)
+    relays.pool.add(child, parent)
+    looked_at: list[int] = []
+    pooled = relays.pool.pooled
+
+    def count(tx_hash: bytes) -> PooledTransaction | None:
+        looked_at.append(1)
+        return pooled(tx_hash)
+
+    relays.pool.pooled = count  # type: ignore[method-assign]
+    question = [child.hash, *some_hashes(MOST - 2), parent.hash]
+    relays.ask(peer, *question)
+    assert len(looked_at) == LOOKED_UP_AT_ONCE
+    relays.ask(gone, *question)
+    relays.close(gone)
+    relays.ask(equal, *question[:-1], question[1])
+    assert not is_banned(equal)
+    relays.clock.advance(0.1)
+    assert batches(taken(peer, RelayTransactions)) == [[parent.hash, child.hash]]
+    assert equal.banned is not None
+    assert equal.banned[1].startswith("418")
+    assert relays.transactions._answers.waiting(gone.session_id) == 0
+    assert gone.sent == []
+
+
 def test_a_long_answer_is_made_in_slices() -> None:
     relays = Relays()
     peer = relays.peer()
-    txs = [a_transaction(serial) for serial in range(2 * KEYS_AT_ONCE + 1)]
+    txs = [a_transaction(serial) for serial in range(2 * KEYS_AT_ONCE)]
     relays.pool.add(*txs)
     relays.ask(peer, *(each.hash for each in txs))
     assert batches(taken(peer, RelayTransactions)) == [[each.hash for each in txs[:KEYS_AT_ONCE]]]
     relays.clock.advance(0.0)
-    assert [len(each.transactions) for each in taken(peer, RelayTransactions)] == [KEYS_AT_ONCE, 1]
+    assert [len(each.transactions) for each in taken(peer, RelayTransactions)] == [KEYS_AT_ONCE]
 
 
 def test_what_is_not_there_costs_slices_too() -> None:
     relays = Relays()
     peer, tx = relays.peer(), a_transaction(1)
     relays.pool.add(tx)
-    relays.ask(peer, *some_hashes(KEYS_AT_ONCE), tx.hash)
+    relays.ask(peer, *some_hashes(LOOKED_UP_AT_ONCE), tx.hash)
     assert taken(peer, RelayTransactions) == []
     relays.clock.advance(0.0)
     assert batches(taken(peer, RelayTransactions)) == [[tx.hash]]
