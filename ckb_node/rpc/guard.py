@@ -6,7 +6,6 @@ When room runs out, the client that has kept the server waiting longest gives wa
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +39,9 @@ class HttpLimits:
     answer_seconds: float = 60.0
     """To work out the first part of an answer."""
     write_seconds: float = 60.0
-    """A client that takes nothing for so long is gone."""
+    """A client that takes nothing for so long is gone; so is one that falls so far behind `write_bytes_s`."""
+    write_bytes_s: int = 8 << 10
+    """Least rate of answers that wait for their client. They hold room that others need."""
     closing_seconds: float = 1.0
     """For answers on the way when the server is closed."""
 
@@ -57,6 +58,11 @@ HASTY_PER_ROUND: Final = 8
 All others pass them."""
 SHORT_PER_ROUND: Final = 32
 """Of their calls that are answered as soon as they are read."""
+LARGE_BYTES: Final = 16 << 10
+LARGE_PER_ROUND: Final = 4
+"""Requests with a longer body (batches, blocks) begin so many in a round. They wait for each other alone: behind a
+flood of cheap calls a miner's block would come too late. Those of clients that ask again within HASTY_S wait first for
+others of that kind."""
 
 BUSY_ROUND_S: Final = 0.02
 """How long such a round is while blocks are verified or a template is made: programs that ask without end would take
@@ -78,29 +84,33 @@ class Phase(Enum):
 
 
 class Unsent:
-    """What a client has not taken of its answers, and since when."""
+    """What a client has not taken of its answers, and how far it is behind the least rate."""
 
-    __slots__ = ("_before", "_deadline", "wire")
+    __slots__ = ("_behind_s", "_looked_at_s", "_size", "wire")
 
     def __init__(self) -> None:
         self.wire: asyncio.Transport | None = None
         """To the client, while there is one."""
-        self._before, self._deadline = 0, math.inf
+        self._behind_s = self._looked_at_s = 0.0
+        self._size = 0
 
     @property
     def size(self) -> int:
         """In bytes."""
         return 0 if self.wire is None else self.wire.get_write_buffer_size()
 
-    def wait(self, deadline: float) -> None:
-        """The client has to take some of it until then."""
-        self._before, self._deadline = self.size, deadline
+    def begin(self, now: float) -> None:
+        """The client does not keep up from now on."""
+        self._looked_at_s, self._size = now, self.size
 
-    def is_late(self, now: float, seconds: float) -> bool:
-        """Whether the client has taken nothing until the deadline; what it took gives it some seconds more."""
-        if self.size < self._before:
-            self.wait(now + seconds)
-        return now >= self._deadline
+    def behind_s(self, now: float, bytes_s: int) -> float:
+        """For how long it has not kept up, less the time that what it took since would need at `bytes_s`. Bytes that
+        are taken one by one do not save it."""
+        size = self.size
+        needed_s = max(0, self._size - size) / bytes_s
+        self._behind_s = max(0.0, self._behind_s + now - self._looked_at_s - needed_s)
+        self._looked_at_s, self._size = now, size
+        return self._behind_s
 
 
 class Guarded(Protocol):
@@ -152,6 +162,8 @@ class Guard:
         self.is_closing = False
         self.turns: Final = Turns(self.loop, HASTY_PER_ROUND, self._pause_s)
         self.short_turns: Final = Turns(self.loop, SHORT_PER_ROUND, self._pause_s)
+        self.large_turns: Final = Turns(self.loop, LARGE_PER_ROUND)
+        self.hasty_large_turns: Final = Turns(self.loop, LARGE_PER_ROUND, self._pause_s)
         self.buffer: Final = memoryview(bytearray(READ_BYTES))
         self.heads: Final = KnownHeads()
         self._of_address: Final[Counter[str]] = Counter()
@@ -222,13 +234,15 @@ class Guard:
     def unread(self, connection: Guarded) -> None:
         """A client does not take its answer. Too much unsent in all: the one that takes nothing longest gives way."""
         self._unread[connection] = None
-        connection.unsent.wait(self.loop.time() + self.limits.write_seconds)
+        connection.unsent.begin(self.loop.time())
         while len(self._unread) > 1 and sum(each.unsent.size for each in self._unread) > self.limits.unsent_bytes:
             next(iter(self._unread)).drop()
 
     def read_again(self, connection: Guarded) -> None:
         """A client takes its answer."""
-        self._unread.pop(connection, None)
+        if connection in self._unread:
+            del self._unread[connection]
+            self._behind_s(connection)
 
     async def watch(self) -> None:
         """Disconnect connections whose time is up; runs until it is cancelled."""
@@ -239,8 +253,11 @@ class Guard:
                 if now >= connection.deadline:
                     connection.end_wait()
             for connection in list(self._unread):
-                if connection.unsent.is_late(now, self.limits.write_seconds):
+                if self._behind_s(connection) >= self.limits.write_seconds:
                     connection.drop()
+
+    def _behind_s(self, connection: Guarded) -> float:
+        return connection.unsent.behind_s(self.loop.time(), self.limits.write_bytes_s)
 
     async def close(self) -> None:
         """Admit no more connections; answers on the way have `closing_seconds`, then all are dropped."""

@@ -18,7 +18,7 @@ from aiohttp.hdrs import CONTENT_LENGTH, EXPECT, HOST, ORIGIN, UPGRADE
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
 from ckb_node.rpc.dispatch import AnswerCutError, Dispatcher
-from ckb_node.rpc.guard import READ_BYTES, Guard, HttpLimits
+from ckb_node.rpc.guard import LARGE_BYTES, READ_BYTES, Guard, HttpLimits
 from ckb_node.rpc.http_answers import (
     CHUNKED,
     CONTINUE,
@@ -45,9 +45,6 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 CHUNK_BYTES = 256 << 10
 """An answer of so many bytes is sent as it comes, not gathered first."""
-
-LARGE_BODY_BYTES = 16 << 10
-"""Requests from this size on (batches, blocks) begin in turns."""
 
 KNOWN_CALLERS = 1024
 """Pairs of Origin and Host whose standing is remembered."""
@@ -133,7 +130,7 @@ class HttpServer:
         assert isinstance(connection, Connection)  # noqa: S101 - what `listen` makes
         is_kept = False
         try:
-            await connection.begin()
+            await connection.begin(is_large=int(request.headers.get(CONTENT_LENGTH, 0)) > LARGE_BYTES)
             # A target with an authority of its own stands above the header field.
             host = request.headers.get(HOST) if request.raw_path[:1] in "/*" else request.host
             standing = self._standing_of(request.headers.getall(ORIGIN, ()), host)
@@ -201,8 +198,8 @@ class HttpServer:
         """Dispatch; whether the connection stays open."""
         body = await self._body(request, connection)
         connection.work(self.limits.answer_seconds)
-        if len(body) > LARGE_BODY_BYTES:
-            await self.guard.turns.take()  # many that are whole at the same time would begin one behind the other
+        if len(body) > LARGE_BYTES:
+            await self.guard.large_turns.take()  # many that are whole at the same time would begin in one round
         is_foreign = standing is Standing.FOREIGN
         async with aclosing(dispatcher.parts(body, connection.sharer, is_foreign=is_foreign)) as parts:
             try:

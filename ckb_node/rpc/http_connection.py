@@ -339,13 +339,13 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     # ------------------------------------------------------------ from the handler
 
-    async def begin(self) -> None:
+    async def begin(self, *, is_large: bool) -> None:
         """A request's headers are here; return when it is its turn."""
         self.task = asyncio.current_task()
         self._is_sending = self.is_late = False
         self._wait_for(Phase.BODY, self._guard.limits.request_seconds)
         if self._loop.time() < self._answered_at + HASTY_S:
-            await self._guard.turns.take()
+            await (self._guard.hasty_large_turns if is_large else self._guard.turns).take()
 
     def work(self, seconds: float = math.inf) -> None:
         """A request is here whole: now its client waits for the node, for so long at most."""

@@ -220,6 +220,44 @@ async def test_who_asks_without_end_waits_while_blocks_are_verified(monkeypatch:
                     await each.reader.read(1)
 
 
+@pytest.mark.parametrize("has_just_asked", [False, True])
+async def test_a_block_does_not_wait_behind_cheap_calls(has_just_asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited in their line, 20 ms for each eight of them while the node was busy."""
+    monkeypatch.setattr(http_connection, "HASTY_S", 1000.0)
+    monkeypatch.setattr(guard, "BUSY_ROUND_S", 1000.0)
+    async with running(is_busy=lambda: True) as node, AsyncExitStack() as stack, node.client() as miner:
+        block = post(rpc("echo", "x" * guard.LARGE_BYTES))
+        if has_just_asked:
+            await miner.send(post(rpc("echo", "x")))
+            assert (await miner.answer()).status == 200
+        for _ in range(guard.HASTY_PER_ROUND + 5):
+            client = await stack.enter_async_context(node.client())
+            await client.send(post(rpc("echo", "x")))
+            assert (await client.answer()).status == 200
+            await client.send(post(rpc("wait", "x")))
+        await until(lambda: len(node.services.started) == guard.HASTY_PER_ROUND)
+        await miner.send(block)
+        assert (await miner.answer()).status == 200
+        assert len(node.services.started) == guard.HASTY_PER_ROUND, "the others still wait for their turn"
+        node.services.gate.set()
+
+
+async def test_large_requests_begin_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "HASTY_S", 1000.0)
+    monkeypatch.setattr(guard, "BUSY_ROUND_S", 1000.0)
+    async with running(is_busy=lambda: True) as node, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(node.client()) for _ in range(guard.LARGE_PER_ROUND + 1)]
+        for client in clients:
+            await client.send(post(rpc("echo", "x" * guard.LARGE_BYTES)))
+            assert (await client.answer()).status == 200
+        for client in clients:
+            await client.send(post(rpc("wait", "x" * guard.LARGE_BYTES)))
+        await until(lambda: len(node.services.started) == guard.LARGE_PER_ROUND)
+        await asyncio.sleep(0.1)
+        assert len(node.services.started) == guard.LARGE_PER_ROUND
+        node.services.gate.set()
+
+
 async def test_an_answer_that_takes_too_long_is_given_up() -> None:
     async with running(answer_seconds=0.1) as node, node.client() as client:
         await client.send(post(rpc("wait", "x")))

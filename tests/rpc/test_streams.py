@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from contextlib import AsyncExitStack
+import socket
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from aiohttp import ClientSession, WSServerHandshakeError
@@ -167,6 +168,49 @@ async def test_a_subscriber_that_reads_nothing_costs_no_memory_and_is_dropped(tr
             assert connection.unsent.size < 2_000_000
             await until(lambda: not node.guards[transport].connections)
             telling.cancel()
+
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+def asked(way: str, request: bytes) -> bytes:
+    """A request as bytes."""
+    if way == "http":
+        return post(request)
+    return request + b"\n" if way == "tcp" else HANDSHAKE + bytes([0x81, 0x80 | len(request), 0, 0, 0, 0]) + request
+
+
+@pytest.mark.parametrize("least_bytes_s", [1 << 10, 1 << 30])
+@pytest.mark.parametrize("way", ["http", "tcp", "ws"])
+async def test_who_takes_a_whole_answer_too_slowly_is_gone(way: str, least_bytes_s: int) -> None:
+    """A few bytes now and then kept a client's share of the room for answers."""
+    loop = asyncio.get_running_loop()
+    async with streams(write_seconds=0.5, write_bytes_s=least_bytes_s) as node:
+        server = node.guards["tcp" if way == "tcp" else "ws"]
+        with socket.socket() as slow:
+            slow.setblocking(False)
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await loop.sock_connect(slow, node.addresses["tcp" if way == "tcp" else "ws"])
+            await until(lambda: len(server.connections) == 1)
+            (connection,) = server.connections
+            assert connection.unsent.wire is not None
+            wire = connection.unsent.wire.get_extra_info("socket")
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            await loop.sock_sendall(slow, asked(way, rpc("fill", hex(4 << 20))))
+            await until(lambda: connection.unsent.size > 0)
+            is_slow = least_bytes_s > 1 << 20
+            end = loop.time() + (10.0 if is_slow else 1.5)
+            while server.connections and loop.time() < end:
+                with suppress(ConnectionError):
+                    await loop.sock_recv(slow, 2048)
+                await asyncio.sleep(0.02)
+            assert bool(server.connections) is not is_slow
+            if not is_slow:
+                assert node.services.room.held_bytes
+        await until(lambda: not server.connections and not node.services.room.held_bytes)
 
 
 async def test_subscriptions_of_a_connection_are_bounded(transport: str) -> None:
