@@ -22,6 +22,8 @@ class SortedKeys(Generic[Key]):
         self._buckets: list[list[Key]] = []
         self._highest: list[Key] = []
         self._size = 0
+        self._walked: set[int] = set()
+        """Ids of buckets that somebody may walk: they are copied when they change."""
 
     def __len__(self) -> int:
         return self._size
@@ -37,9 +39,18 @@ class SortedKeys(Generic[Key]):
             yield from reversed(bucket)
 
     def descending_as_now(self) -> Iterator[Key]:
-        """Descending, what is there at the time of the call."""
-        buckets = [bucket[:] for bucket in reversed(self._buckets)]
-        return (key for bucket in buckets for key in reversed(bucket))
+        """Descending, what is there at the time of the call. No key is copied: callers may be many."""
+        buckets = self._buckets[:]
+        self._walked = set(map(id, buckets))
+        return (key for bucket in reversed(buckets) for key in reversed(bucket))
+
+    def _to_change(self, at: int) -> list[Key]:
+        """A bucket that nobody else walks."""
+        bucket = self._buckets[at]
+        if id(bucket) in self._walked:
+            self._walked.discard(id(bucket))
+            self._buckets[at] = bucket = bucket[:]
+        return bucket
 
     def count_above(self, key: Key) -> int:
         """How many keys are higher."""
@@ -61,7 +72,7 @@ class SortedKeys(Generic[Key]):
             self._highest.append(key)
             return
         at = min(bisect_left(self._highest, key), len(self._buckets) - 1)
-        bucket = self._buckets[at]
+        bucket = self._to_change(at)
         insort(bucket, key)
         if len(bucket) > 2 * BUCKET_SIZE:
             self._buckets.insert(at + 1, bucket[BUCKET_SIZE:])
@@ -77,6 +88,7 @@ class SortedKeys(Generic[Key]):
         if position == len(bucket) or bucket[position] != key:
             raise KeyError(key)
         self._size -= 1
+        bucket = self._to_change(at)
         del bucket[position]
         if bucket:
             self._highest[at] = bucket[-1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -76,6 +78,47 @@ def test_what_is_there_now_is_walked_whatever_changes() -> None:
         ranks.remove((number,))
         ranks.add((number + 100,))
     assert [first, *walked] == [(number,) for number in reversed(range(50))]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 60)))))
+def test_all_who_walk_see_what_was_there_at_their_time(steps: list[tuple[bool, set[int]]]) -> None:
+    ranks: SortedKeys[tuple[int]] = SortedKeys()
+    model: set[tuple[int]] = set()
+    walks: list[tuple[list[tuple[int]], Iterator[tuple[int]]]] = []
+    for is_one_by_one, numbers in steps:
+        keys = {(number,) for number in numbers}
+        gone, come = keys & model, keys - model
+        if is_one_by_one:
+            for key in gone:
+                ranks.remove(key)
+            for key in come:
+                ranks.add(key)
+        else:
+            ranks.remove_all(gone)
+            ranks.add_all(come)
+        model ^= keys
+        walks.append((sorted(model, reverse=True), ranks.descending_as_now()))
+        next(walks[len(walks) // 2][1], None)  # some have begun
+        walks[len(walks) // 2][0][:1] = []
+    assert all(list(walk) == expected for expected, walk in walks)
+    assert list(ranks) == sorted(model)
+
+
+def test_who_walks_copies_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each caller of `get_raw_tx_pool` had a copy of the pool's order."""
+    monkeypatch.setattr(ranking, "BUCKET_SIZE", 512)
+    ranks: SortedKeys[tuple[int]] = SortedKeys()
+    ranks.add_all([(2 * number,) for number in range(50_000)])
+    tracemalloc.start()
+    try:
+        walks = []
+        for number in range(100):
+            ranks.add((1000 * number + 1,))
+            walks.append(ranks.descending_as_now())
+        assert tracemalloc.get_traced_memory()[0] < 2 << 20
+    finally:
+        tracemalloc.stop()
+    assert [sum(1 for _ in walk) for walk in walks] == [50_001 + n for n in range(100)]
 
 
 def test_many_keys_in_any_order() -> None:
