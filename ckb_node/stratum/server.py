@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 import structlog
@@ -24,6 +25,8 @@ log = structlog.get_logger("stratum")
 
 BACKLOG: Final = 1024
 """New connections that may wait: a farm whose router starts anew comes back at once."""
+ACCEPTED_AT_ONCE: Final = 8
+"""Then others of the event loop have their turn: where a connection waits, taking it does not."""
 LOOKED_EVERY_S: Final = 5.0
 _REST_S: Final = 0.5
 """After the system had no descriptor for a connection."""
@@ -83,7 +86,9 @@ class StratumServer:
     async def _accept(self, listener: Listener, group: asyncio.TaskGroup) -> None:
         """Refuse before anything is spent on a connection, a TLS handshake least of all."""
         loop = asyncio.get_running_loop()
-        while True:
+        for number in count(1):
+            if number % ACCEPTED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 wire, peer = await loop.sock_accept(listener.socket)
             except ConnectionError:

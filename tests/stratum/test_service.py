@@ -11,6 +11,7 @@ from asyncio.sslproto import SSLProtocol
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -39,6 +40,19 @@ from tests.support.chains.devchain import dev_chain, dev_consensus
 from tests.support.chains.funded_pool import funded
 
 BLOCK = compact_to_target(dev_consensus().genesis_epoch.compact_target)
+
+
+async def test_connections_that_wait_are_taken_a_few_at_a_time() -> None:
+    """All that waited were taken in one step: a thousand held the event loop for 30 ms, refused ones without end."""
+    async with dev_chain() as dev, serving(dev) as server, AsyncExitStack() as stack:
+        for _ in range(20 * server_module.ACCEPTED_AT_ONCE):
+            wire = stack.enter_context(socket.socket())
+            wire.connect((server.host, server.port))  # the system takes it, without the server
+        counts = [server.service.gate.count]
+        while counts[-1] < 20 * server_module.ACCEPTED_AT_ONCE:
+            await asyncio.sleep(0)
+            counts.append(server.service.gate.count)
+        assert max(later - before for before, later in pairwise(counts)) <= server_module.ACCEPTED_AT_ONCE
 
 
 async def test_a_miner_finds_blocks_and_gets_the_next_job() -> None:
