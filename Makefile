@@ -13,7 +13,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 # processes, and each would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check gates fast format setup bench bench-node bench-vm bench-chain bench-chain-kinds bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-gossip bench-relay bench-mining fuzz soak-kill soak-peers soak-sync soak-mining soak-mining-day soak-libp2p bitrot hostile hostile-peers interop clients conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
+.PHONY: run test check gates fast sample format setup bench bench-node bench-vm bench-chain bench-chain-kinds bench-import bench-kernels bench-indexer bench-reorg bench-pool bench-rpc bench-sync bench-wire bench-gossip bench-relay bench-mining fuzz soak-kill soak-peers soak-sync soak-mining soak-mining-day soak-libp2p bitrot hostile hostile-peers interop clients conformance-vm fuzz-vm fuzz-chain fuzz-sync fuzz-pool fuzz-wire scripts scripts-check bench-subscribers rpc-docs rpc-readme lock clean
 
 ## A dev chain that mines and serves RPC on 127.0.0.1:8114 (Ctrl-C stops it); DATA, INTERVAL and PORT choose others.
 run: setup
@@ -36,6 +36,10 @@ gates: setup
 
 fast: setup
 	$(PYTEST) -q $(PARALLEL) -m "not slow"
+
+## Every module of the tests imported, and one quick test of each: what a further Python breaks.
+sample: setup
+	$(PYTEST) -q $(PARALLEL) --first-of-each-file
 
 format: setup
 	$(BIN)/ruff format .
