@@ -21,6 +21,7 @@ from storage.chain_store import ChainStore
 from storage.compare import state_differences
 from tests.support.chains.devchain import dev_consensus
 from tests.support.chains.long_chain import NOW_MS, ChainMaker
+from tests.support.vm.compiled import with_interpreters
 from vm import Engines
 
 PER_BLOCK, BLOCKS = 12, 8
@@ -52,7 +53,10 @@ def chain_of(*bad: int) -> tuple[bytes, ...]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ParallelScriptService]:
     directory = tmp_path_factory.mktemp("engines")
     consensus = dev_consensus()
-    with Engines(directory) as engines, closing(ParallelScriptService(consensus, engines, directory, 2)) as parallel:
+    with (
+        Engines(with_interpreters(directory)) as engines,
+        closing(ParallelScriptService(consensus, engines, directory, 2)) as parallel,
+    ):
         yield parallel
 
 

@@ -17,6 +17,7 @@ from storage.compare import state_differences
 from tests.support.chains.devchain import dev_consensus
 from tests.support.chains.long_chain import NOW_MS, ChainMaker
 from tests.support.chains.mixed_chain import PER_MILLE, Kind, MixedMaker
+from tests.support.vm.compiled import with_interpreters
 from vm import Engines
 
 COUNT, PER_BLOCK, UNCLE_EVERY = 120, 24, 2
@@ -43,7 +44,10 @@ def test_all_kinds_in_bulk_and_one_by_one(tmp_path: Path) -> None:
     one, many = ChainStore.in_memory(), ChainStore.in_memory()
     writer = ChainWriter(consensus, one, ScriptService(consensus), now_ms)
     writer.start(bytes(32))
-    with Engines(tmp_path) as engines, closing(ParallelScriptService(consensus, engines, tmp_path, 1)) as scripts:
+    with (
+        Engines(with_interpreters(tmp_path)) as engines,
+        closing(ParallelScriptService(consensus, engines, tmp_path, 1)) as scripts,
+    ):
         bulk_writer = ChainWriter(consensus, many, scripts, now_ms)
         bulk_writer.start(bytes(32))
         with BulkImport(bulk_writer, all_rules(consensus, scripts_later, now_ms)) as bulk:

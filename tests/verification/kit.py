@@ -17,6 +17,7 @@ from consensus.rules.verify_block import PreparedBlock
 from consensus.tx_env import Phase, TxEnv
 from consensus.types.core import EpochFraction, ResolvedTransaction
 from tests.support.builders.scripts import make_cell, make_consensus, make_transaction, resolve, script_for
+from tests.support.vm.compiled import with_interpreters
 from tests.support.vm.script_programs import T0, T1, Program
 from vm import Engines
 
@@ -87,7 +88,7 @@ def consensus_with(max_block_cycles: int = LIMIT) -> Consensus:
 def parallel(directory: Path, consensus: Consensus | None = None) -> Iterator[ParallelScriptService]:
     """A service with two processes for blocks, at work."""
     with (
-        Engines(directory) as engines,
+        Engines(with_interpreters(directory)) as engines,
         closing(ParallelScriptService(consensus or consensus_with(), engines, directory, 2)) as service,
     ):
         yield service
