@@ -24,14 +24,15 @@ from storage.chain_store import ChainStore
 from storage.memory import MemoryStore
 from tests.indexer.kit_tables import all_rows
 from tests.support.chains.two_branches import Branches, make_branches
+from tests.support.fuzz import FACTOR
 from tests.support.nodes.process import NodeProcess, RpcClient
 from tests.support.nodes.quiet import feed, import_trusted, init_directory, submit
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(600)]
 
 DEPTH, PER_BLOCK = 300, 8
-KILL_AFTER_S = (0.0, 0.05, 0.15, 0.3)
-"""After the node has begun to build, or has the new branch."""
+KILL_AFTER_S = (0.0, 0.05, 0.15, 0.3) if FACTOR > 1 else (0.05, 0.3)
+"""After the node has begun to build, or has the new branch. Each takes a start of the node: `make fuzz` tries more."""
 INDEXED_S = 60.0
 
 

@@ -33,9 +33,9 @@ def found_network(seed: int, cable: Cable | None = None) -> World:
     return world
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
-def test_twenty_nodes_find_eight_peers_by_discovery(seed: int) -> None:
-    world = found_network(seed)
+def test_twenty_nodes_find_eight_peers_by_discovery() -> None:
+    """As they do, with other seeds, before all that follows here."""
+    world = found_network(1)
     world.run(120)
     assert have_peers(world.nodes, 8)
     assert_sound(world)

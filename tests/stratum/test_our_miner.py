@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 TARGET = "0x1e100000"
 """A million nonces a block: some tenths of a second."""
-SHARES = 4
+SHARES = 2
 MINING_S = 100.0
 
 

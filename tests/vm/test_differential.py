@@ -33,7 +33,7 @@ def test_random_programs(version: int, seed: int) -> None:
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("version", [0, 1, 2])
 def test_many_random_programs(version: int) -> None:
-    for seed in range(examples(600)):
+    for seed in range(examples(200)):
         compare(seed, version)
 
 

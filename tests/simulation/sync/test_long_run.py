@@ -10,4 +10,4 @@ from tests.simulation.sync.long_run import LongRun
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_tables_and_timers_stay_flat() -> None:
-    LongRun(24, hours=3).run()
+    LongRun(24, hours=2).run()
