@@ -18,6 +18,7 @@ LONG_S: Final = 0.0003
 """A gap is worth being remembered if it takes so long."""
 MAX_GAPS: Final = 4096
 MAX_KEY_BYTES: Final = 512
+"""A key holds a script's arguments, which may be a block long."""
 
 _NUMBER: Final = Struct(">Q")
 
@@ -54,7 +55,7 @@ class Gaps:
 
     def note(self, begin: Begin, end: bytes, state: State) -> None:
         """A search of this state found nothing between both."""
-        if end <= begin[1] or len(begin[1]) > MAX_KEY_BYTES:
+        if end <= begin[1] or any(len(each) > MAX_KEY_BYTES for each in (*begin, end)):
             return
         if len(self._gaps) >= MAX_GAPS:
             self._gaps.clear()

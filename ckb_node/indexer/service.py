@@ -229,6 +229,7 @@ class _DerivedIndex:
         while (tip := self.index.tip()) is not None and view.main_hash(tip[0]) != tip[1]:
             self.history = object()
             self.index.rollback()
+            self.history = object()  # what a search has noted meanwhile counts no longer, either
 
     def reopen(self) -> None:
         """See Derived."""

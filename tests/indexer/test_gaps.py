@@ -88,6 +88,7 @@ def test_gaps_are_bounded() -> None:
         kept.note((KEY, b"%d" % number), LATER, state)
     assert kept.end((KEY, b"%d" % (2 * MAX_GAPS - 1)), state) == LATER
     assert len(kept._gaps) <= MAX_GAPS
-    long = KEY, bytes(MAX_KEY_BYTES + 1)
-    kept.note(long, LATER, state)
-    assert kept.end(long, state) is None
+    long = bytes(MAX_KEY_BYTES) + LATER
+    for begin, end in (((KEY, long), long + b"1"), ((long, b""), long), ((KEY, b""), long)):
+        kept.note(begin, end, state)
+        assert kept.end(begin, state) is None
