@@ -166,29 +166,31 @@ class _Unwritten:
 
     def __init__(self) -> None:
         self._runs: Final[dict[bytes, _Judged]] = {}
-        """By hash of each header."""
+        """By hash of the first header. There are a few, and no header is in two of them."""
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return sum(len(run.headers) for run in self._runs.values())
 
     def header(self, block_hash: bytes) -> Header | None:
-        run = self._runs.get(block_hash)
-        return None if run is None else run.headers[run.places[block_hash]]
+        for run in self._runs.values():
+            if (at := run.places.get(block_hash)) is not None:
+                return run.headers[at]
+        return None
 
     def tip(self, block_hash: bytes) -> KnownTip | None:
-        run = self._runs.get(block_hash)
-        if run is None:
-            return None
-        at = run.places[block_hash]
-        return KnownTip(run.headers[at], run.works[at])
+        for run in self._runs.values():
+            if (at := run.places.get(block_hash)) is not None:
+                return KnownTip(run.headers[at], run.works[at])
+        return None
 
     def add(self, headers: HeaderRun, works: Sequence[int]) -> None:
-        places = {block_hash: at for at, block_hash in enumerate(headers.hashes)}
-        self._runs.update(dict.fromkeys(headers.hashes, _Judged(headers, works, places)))
+        if headers:
+            places = dict(zip(headers.hashes, range(len(headers)), strict=True))
+            self._runs[headers.hashes[0]] = _Judged(headers, works, places)
 
     def drop(self, headers: HeaderRun) -> None:
-        for block_hash in headers.hashes:
-            self._runs.pop(block_hash, None)
+        if headers:
+            self._runs.pop(headers.hashes[0], None)
 
 
 class _Known:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import gt, sub
 from typing import Final
 
 from consensus.context import HeaderProvider
@@ -30,7 +31,7 @@ from consensus.rules.header import (
 )
 from consensus.rules.pow import PowError, first_without_work
 from consensus.types.blockchain import Header
-from consensus.types.core import GENESIS_EPOCH, EpochFraction, is_next_in_epoch
+from consensus.types.core import EPOCH_STEP, GENESIS_EPOCH, EpochFraction, epoch_length, is_next_in_epoch
 from consensus.types.header_run import HeaderRun
 
 FindWithoutWork = Callable[[Consensus, Sequence[bytes]], int | None]
@@ -127,11 +128,25 @@ def _have_no_fault(consensus: Consensus, run: HeaderRun, reader: HeaderProvider,
         return False
     if run.numbers != tuple(range(tip.number + 1, tip.number + 1 + len(run))):
         return False
-    before = (tip.epoch, *run.epochs[:-1])
-    if not all(is_next_in_epoch(*pair) or _may_follow(*pair) for pair in zip(run.epochs, before, strict=True)):
+    if not _epochs_follow((tip.epoch, *run.epochs)):
         return False
     count = consensus.median_time_block_count
     return _are_after_median(ancestor_timestamps(reader, tip.hash, count), run.timestamps, count)
+
+
+def _epochs_follow(epochs: Sequence[int]) -> bool:
+    """Each of some packed fields is next in the epoch of the one before, or may follow it. Where they grow by an index
+    of one, the first and the last of them tell of all between."""
+    edges = [at for at, step in enumerate(map(sub, epochs[1:], epochs), start=1) if step != EPOCH_STEP]
+    stretches = zip((0, *edges), (*edges, len(epochs)), strict=True)
+    return all(_is_one_epoch(epochs[first], epochs[end - 1]) for first, end in stretches if end - first > 1) and all(
+        _may_follow(epochs[at], epochs[at - 1]) for at in edges
+    )
+
+
+def _is_one_epoch(first: int, last: int) -> bool:
+    """Of packed fields that grow by an index of one: the last index is below the length, and none has overflowed."""
+    return is_next_in_epoch(last, last - EPOCH_STEP) and epoch_length(first) == epoch_length(last)
 
 
 def _may_follow(packed: int, parent: int) -> bool:
@@ -143,15 +158,16 @@ def _may_follow(packed: int, parent: int) -> bool:
 def _are_after_median(ancestors: Sequence[int], timestamps: Sequence[int], count: int) -> bool:
     """Each timestamp is later than the median of the `count` before it. One that is later than all is, without a look
     at them."""
-    newest_before = accumulate(timestamps, max, initial=max(ancestors))
-    late = [at for at, (each, newest) in enumerate(zip(timestamps, newest_before, strict=False)) if each <= newest]
-    if not late:
+    newest_before = list(accumulate(timestamps[:-1], max, initial=max(ancestors)))
+    if all(map(gt, timestamps, newest_before)):
         return True
     times = (*ancestors, *timestamps)
-    for at in late:
+    for at, (each, newest) in enumerate(zip(timestamps, newest_before, strict=False)):
+        if each > newest:
+            continue
         end = len(ancestors) + at
         window = sorted(times[max(0, end - count) : end])
-        if timestamps[at] <= window[len(window) // 2]:
+        if each <= window[len(window) // 2]:
             return False
     return True
 

@@ -83,10 +83,14 @@ def epoch_length(packed: int) -> int:
     return packed >> EPOCH_LENGTH_SHIFT & EPOCH_PART_MASK
 
 
+EPOCH_STEP = 1 << EPOCH_INDEX_SHIFT
+"""From a packed epoch field to that of the next block, within the same epoch."""
+
+
 def is_next_in_epoch(packed: int, parent: int) -> bool:
     """The packed field is that of the block after `parent`, within the same epoch."""
     is_inside = (parent >> EPOCH_INDEX_SHIFT & EPOCH_PART_MASK) + 1 < parent >> EPOCH_LENGTH_SHIFT & EPOCH_PART_MASK
-    return is_inside and packed - parent == 1 << EPOCH_INDEX_SHIFT
+    return is_inside and packed - parent == EPOCH_STEP
 
 
 GENESIS_EPOCH = EpochFraction(0, 0, 0)

@@ -2,7 +2,8 @@
 in its own initial download.
 
 One question is answered at a time, in a thread that reads, and each peer has one that waits: it is read no further
-until it has its answer. So a crowd of askers waits in a queue of its own, and nothing else waits for it.
+until it has its answer. So a crowd of askers waits in a queue of its own, and nothing else waits for it. When nobody
+waits, what a peer that syncs will ask for next is read ahead.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 import structlog
 
 from ckb_node.sync.chain import KnownTip, SyncChain
+from ckb_node.sync.headers.ahead import HeadersAhead, end_of
 from ckb_node.sync.headers.limits import (
     ANSWER_WAIT_SECONDS,
     HINT_SECONDS,
@@ -26,6 +28,7 @@ from ckb_node.sync.headers.limits import (
 from ckb_node.sync.peers import SyncPeer
 from ckb_node.sync.upload import Upload, UploadKind
 from consensus.codec.layout import U32
+from consensus.crypto.hashing import ZERO_HASH
 from network.limits import SYNC
 from network.messages.protocols import SYNC_MESSAGE, GetHeaders, InIBD
 from network.peer import Scheduler, Timer
@@ -63,6 +66,7 @@ class HeaderAnswers:
         self._waiting: Final[OrderedDict[int, tuple[SyncPeer, GetHeaders]]] = OrderedDict()
         self._looked_at: Final[dict[int, float]] = {}
         """When the locator of a peer was looked at during the initial download."""
+        self._ahead: Final = HeadersAhead()
         self._is_reading = False
         self._timer: Timer | None = None
         self._has_told_ibd = False
@@ -95,6 +99,7 @@ class HeaderAnswers:
         """It wants nothing more."""
         self._waiting.pop(peer.session_id, None)
         self._looked_at.pop(peer.session_id, None)
+        self._ahead.closed(peer.session_id)
 
     def _tell_ibd(self, peer: SyncPeer) -> None:
         if not self._has_told_ibd:
@@ -120,7 +125,9 @@ class HeaderAnswers:
                 del self._waiting[session_id]
                 self._is_reading = True
                 locator, stop = list(message.block_locator_hashes), message.hash_stop
-                self._chain.read(partial(headers_after, locator=locator, stop=stop), partial(self._read, peer))
+                ready = self._ahead.find(message)
+                work = partial(headers_after, locator=locator, stop=stop, ready=ready)
+                self._chain.read(work, partial(self._read, peer, locator))
                 return
         if self._waiting and self._timer is None:
             self._timer = self._scheduler.call_later(ANSWER_WAIT_SECONDS, self._look_again)
@@ -129,15 +136,27 @@ class HeaderAnswers:
         self._timer = None
         self._next()
 
-    def _read(self, peer: SyncPeer, found: bytes | Exception) -> None:
+    def _read(self, peer: SyncPeer, locator: Sequence[bytes], found: bytes | Exception) -> None:
         """An error is ours: the peer gets no answer and asks again."""
         self._is_reading = False
+        then: bytes | None = None
         if isinstance(found, Exception):
             log.error("headers for a peer cannot be read", reason=str(found) or type(found).__name__)
         elif peer.peer.send(SYNC, found):
             self._upload.sent(UploadKind.HEADERS, len(found), self._scheduler.now())
             self.answered += 1
+            then = self._ahead.answered(peer.session_id, locator, found)
         peer.release(HOLDER)
+        self._next()
+        if then is not None and not self._is_reading:
+            self._is_reading = True
+            self._chain.read(partial(headers_after, locator=[then], stop=ZERO_HASH), partial(self._read_ahead, then))
+
+    def _read_ahead(self, start: bytes, found: bytes | Exception) -> None:
+        """An error is met again by who asks."""
+        self._is_reading = False
+        if not isinstance(found, Exception):
+            self._ahead.keep(start, found)
         self._next()
 
 
@@ -156,9 +175,12 @@ def note_hints(chain: SyncChain, peer: SyncPeer, locator: Sequence[bytes]) -> bo
     return False
 
 
-def headers_after(view: ChainView, *, locator: Sequence[bytes], stop: bytes) -> bytes:
+def headers_after(view: ChainView, *, locator: Sequence[bytes], stop: bytes, ready: bytes | None = None) -> bytes:
     """A SendHeaders message: up to 2000 headers of the main chain after the latest block that the locator has in common
-    with it, and before `stop`. The last hash of the locator is that of genesis."""
+    with it, and before `stop`. The last hash of the locator is that of genesis. `ready`: the answer, if its headers are
+    still on the main chain."""
+    if ready is not None and (end := end_of(ready)) is not None and view.is_main(end):
+        return ready
     first = _latest_common(view, locator) + 1
     return pack_headers(list(_raw_headers(view, first, stop)))
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import ne
 from typing import Final
 
 from ckb_node.runtime.bounded import BoundedMap
+from consensus.codec.layout import EPOCH_NUMBER_MASK
 from consensus.context import HeaderProvider
 from consensus.errors import CkbError
 from consensus.lookup import require
@@ -118,5 +119,9 @@ class BranchEpochs:
 def _changes(run: HeaderRun) -> list[int]:
     """Indices of headers whose epoch or target is not that of the header before. Of all others the epoch's place is the
     same, and has the same target."""
-    shown = list(zip(map(epoch_number, run.epochs), run.compact_targets, strict=True))
-    return [at for at, (before, each) in enumerate(pairwise(shown), start=1) if each != before]
+    epochs = [each & EPOCH_NUMBER_MASK for each in run.epochs]
+    return sorted({*_edges(epochs), *_edges(run.compact_targets)})
+
+
+def _edges(column: Sequence[int]) -> list[int]:
+    return [at for at, is_other in enumerate(map(ne, column[1:], column), start=1) if is_other]

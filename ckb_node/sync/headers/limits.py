@@ -40,6 +40,8 @@ MAX_ANSWER_QUEUE: Final = 4 << 20
 """Bytes that wait to be sent to a peer; with more its GetHeaders waits."""
 ANSWER_WAIT_SECONDS: Final = 0.1
 """Between two looks whether such a peer has read something."""
+MAX_AHEAD: Final = 4
+"""Answers of 416 kB that were read before they were asked for."""
 HINT_SECONDS: Final = 10.0
 """During the initial download the locators of a peer are looked at so often."""
 

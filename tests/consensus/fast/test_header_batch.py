@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from consensus.context import HeaderProvider
 from consensus.errors import CkbError
+from consensus.fast import header_batch
 from consensus.fast.header_batch import (
     HeaderOverlay,
     HeadersJudged,
@@ -32,7 +34,7 @@ from consensus.rules.header import (
 )
 from consensus.rules.pow import PowError
 from consensus.types.blockchain import Header
-from consensus.types.core import EpochFraction
+from consensus.types.core import EPOCH_STEP, EpochFraction, is_next_in_epoch
 from tests.support.chains.unchecked import header, make_consensus
 
 CONSENSUS = make_consensus()
@@ -119,6 +121,27 @@ def test_epochs_of_any_length_may_follow() -> None:
     headers = chain(50)
     longer = header(number=50, timestamp=5000, parent_hash=headers[-1].hash, epoch=EpochFraction(5, 0, 1234))
     assert judged([*headers, longer], 1) == HeadersJudged(50)
+
+
+STEPS = st.sampled_from(
+    [0, 1, EPOCH_STEP, EPOCH_STEP, EPOCH_STEP, 2 * EPOCH_STEP, -2 * EPOCH_STEP + 1, 1 << 40, 1 << 56]
+)
+FIELDS = st.builds(
+    EpochFraction,
+    st.integers(0, 2),
+    st.sampled_from([0, 1, 2, 65533, 65534, 65535]),
+    st.integers(0, 4) | st.just(65535),
+)
+
+
+@settings(max_examples=1000)
+@given(FIELDS, st.lists(STEPS, max_size=8))
+def test_epochs_together_are_judged_as_one_by_one(first: EpochFraction, steps: Sequence[int]) -> None:
+    fields = [each % (1 << 64) for each in accumulate(steps, initial=first.pack())]
+    one_by_one = all(
+        is_next_in_epoch(each, before) or header_batch._may_follow(each, before) for before, each in pairwise(fields)
+    )
+    assert header_batch._epochs_follow(fields) == one_by_one
 
 
 def test_gaps_come_before_all_else() -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from structlog.testing import capture_logs
 
-from ckb_node.sync.headers.answers import pack_headers
+from ckb_node.sync.headers.answers import headers_after, pack_headers
 from ckb_node.sync.headers.limits import MAX_ANSWER_QUEUE, MAX_LOCATOR
 from ckb_node.sync.peers import SyncPeer
 from consensus.types.blockchain import Header
 from network.limits import SYNC
 from network.messages.protocols import SYNC_MESSAGE, InIBD, SendHeaders
 from network.peer import Direction
+from storage.chain_store import ChainView
 from tests.support.network.clock import WALL_MS
 from tests.sync.headers.kit_headers import DAY_MS, GENESIS, INTERVAL_MS, Case, branch, fake, sent
 
@@ -156,6 +157,76 @@ def test_who_left_gets_nothing(grown: Case) -> None:
     fake(slow).queued_bytes = 0
     grown.advance(1.0)
     assert answers(slow) == []
+
+
+# --- read ahead ---
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Heights from which on headers were read."""
+    found: list[int] = []
+    plain = ChainView.main_hashes
+
+    def noted(view: ChainView, first: int) -> Iterator[tuple[int, bytes]]:
+        found.append(first)
+        return plain(view, first)
+
+    monkeypatch.setattr(ChainView, "main_hashes", noted)
+    return found
+
+
+@pytest.fixture
+def short_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages of 20 headers, so that a chain is some of them."""
+    monkeypatch.setattr("ckb_node.sync.headers.answers.MAX_HEADERS", 20)
+    monkeypatch.setattr("ckb_node.sync.headers.ahead.FULL", len(pack_headers([GENESIS.raw] * 20)))
+
+
+@pytest.mark.usefixtures("short_messages")
+def test_what_a_peer_will_ask_for_next_is_read_before(grown: Case, reads: list[int]) -> None:
+    peer, other = asker(grown), asker(grown)
+    grown.get(peer, [MAIN[-62].hash, GENESIS.hash])
+    grown.get(peer, [MAIN[-42].hash, GENESIS.hash])
+    assert answers(peer) == [MAIN[-61:-41], MAIN[-41:-21]]
+    assert reads == [2040, 2060, 2080]
+    for each in (peer, other):
+        grown.get(each, [MAIN[-22].hash, GENESIS.hash])
+        assert answers(each) == [MAIN[-21:-1]]
+    assert reads == [2040, 2060, 2080, 2100]
+    grown.get(peer, [MAIN[-22].hash, GENESIS.hash], MAIN[-11].hash)  # another question
+    assert answers(peer) == [MAIN[-21:-11]]
+    grown.get(peer, [MAIN[-2].hash, GENESIS.hash])  # not a full message: soon there will be more
+    assert answers(peer) == [MAIN[-1:]]
+    assert reads == [2040, 2060, 2080, 2100, 2080, 2100]
+    grown.leave(peer)
+    grown.leave(other)
+
+
+@pytest.mark.usefixtures("short_messages")
+def test_who_waits_comes_before_what_is_read_ahead(grown: Case, reads: list[int]) -> None:
+    peer, other = asker(grown), asker(grown)
+    grown.get(peer, [MAIN[9].hash, GENESIS.hash])
+    grown.chain.is_paused = True
+    grown.get(peer, [MAIN[29].hash, GENESIS.hash])
+    grown.get(other, [MAIN[-2].hash, GENESIS.hash])
+    grown.chain.is_paused = False
+    grown.chain.work()
+    grown.settle()
+    assert answers(other) == [MAIN[-1:]]
+    assert reads == [11, 31, 2100]
+    grown.leave(peer)
+    grown.leave(other)
+
+
+def test_what_was_read_is_no_answer_when_it_is_not_on_the_main_chain(grown: Case) -> None:
+    stale = pack_headers([each.raw for each in branch(MAIN[19], 2000, salt=1)])
+    with grown.chain.view() as view:
+        locator = [MAIN[19].hash, GENESIS.hash]
+        expected = headers_after(view, locator=locator, stop=bytes(32))
+        assert headers_after(view, locator=locator, stop=bytes(32), ready=stale) == expected != stale
+        fresh = pack_headers([each.raw for each in MAIN[20:2020]])
+        assert headers_after(view, locator=locator, stop=bytes(32), ready=fresh) is fresh
 
 
 # --- in the initial download ---
