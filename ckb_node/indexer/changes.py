@@ -38,9 +38,9 @@ KEPT_SCRIPT_BYTES: Final = 256
 
 ScriptPrefixes = tuple[bytes, bytes, bytes]
 
-KEPT_CELLS: Final = 262_144
+KEPT_CELLS: Final = 393_216
 KEPT_CELL_BYTES: Final = 256
-"""Live cells, up to so many bytes, that are remembered while the index is built: 115 MiB at most, 85 of usual ones."""
+"""Live cells, up to so many bytes, that are remembered while the index is built: 175 MiB at most, 130 of usual ones."""
 
 OutputIndex = tuple[bytes, bytes, bytes]
 """An index as out points, keys of cells and rows of transactions end with it."""

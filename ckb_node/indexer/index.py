@@ -32,7 +32,8 @@ KEPT_UNDO = 10_000
 
 KEPT_BIG_UNDO = 1000
 BIG_UNDO = 16 << 10
-"""Larger undo records are kept for KEPT_BIG_UNDO blocks only: those of full blocks would take gigabytes."""
+"""Larger undo records are kept for KEPT_BIG_UNDO blocks only: those of full blocks would take gigabytes. No record at
+all is made of a block that is deeper below the chain's tip already: a build would write an eighth more."""
 
 CLEARED_AT_ONCE = 10_000
 """Rows that one batch deletes."""
@@ -246,12 +247,11 @@ def _undo_tx(changes: Changes, number: int, tx_index: int, undo: UndoneTx) -> No
 
 
 def _keep_undo(changes: Changes, number: int, undo: list[UndoneTx], tip: int) -> None:
-    """Keep the block's undo record unless the chain's tip makes it too old already, and delete those that this block
-    makes too old: of the block KEPT_UNDO below it, and of the block KEPT_BIG_UNDO below it when that one is large."""
-    if number > tip - KEPT_UNDO:
-        packed = pack_undo(undo)
-        if number > tip - KEPT_BIG_UNDO or len(packed) <= BIG_UNDO:
-            changes.rows[number_key(UNDO, number)] = packed
+    """Keep the block's undo record unless the chain's tip is KEPT_BIG_UNDO above it already, and delete those that this
+    block makes too old: of the block KEPT_UNDO below it, and of the block KEPT_BIG_UNDO below it when that one is
+    large."""
+    if number > tip - KEPT_BIG_UNDO:
+        changes.rows[number_key(UNDO, number)] = pack_undo(undo)
     if number >= KEPT_UNDO:
         changes.rows[number_key(UNDO, number - KEPT_UNDO)] = None
     if number >= KEPT_BIG_UNDO:

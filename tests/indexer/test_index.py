@@ -149,6 +149,20 @@ def test_undo_of_big_blocks_is_kept_for_less_long(monkeypatch: pytest.MonkeyPatc
     assert left == sorted({*small, *(number_key(UNDO, number) for number in (6, 7))})
 
 
+def test_a_build_keeps_undo_of_the_last_blocks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "KEPT_BIG_UNDO", 2)
+    kept, plain = Index(MemoryStore()), Index(MemoryStore())
+    chain = a_chain(random.Random(7), 8)
+    kept.append_run(chain, chain[-1].number)
+    assert [key for key, _ in kept.store.iterator(prefix=UNDO)] == [number_key(UNDO, number) for number in (6, 7)]
+    for _ in range(2):
+        kept.rollback()
+    plain.append_run(chain[:6], chain[-1].number)
+    assert rows(kept.store) == rows(plain.store)
+    with pytest.raises(IndexTooOldError):
+        kept.rollback()
+
+
 class _Late(Future[Any]):
     """Its work is done when somebody waits for it."""
 
