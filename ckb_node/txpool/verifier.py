@@ -13,27 +13,24 @@ from ckb_node.txpool.known import CHECKED_AT_ONCE, KnownCells
 from ckb_node.txpool.pool import Checked, TxPool
 from ckb_node.txpool.rejects import Invalidated, Reject, VerificationFailed
 from ckb_node.txpool.verify_queue import PendingVerification
-from ckb_node.verification.scripts import ScriptService
+from ckb_node.verification.scripts import ScriptRun, ScriptService
 from ckb_node.verification.short_runs import ShortRun
-from ckb_node.verification.stopping import ScriptsStopped, Stop
+from ckb_node.verification.stopping import ScriptsStopped
 from ckb_node.verification.worker_handle import WorkerDiedError
 from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.rules.transaction import verify_time_relative
 from consensus.rules.verify_transaction import (
     Cycles,
-    RunScripts,
     after_scripts,
     verify_transaction,
     verify_transaction_contextual,
 )
-from consensus.tx_env import TxEnv
 from consensus.types.blockchain import Transaction
-from consensus.types.core import ResolvedTransaction
 
 T = TypeVar("T")
 P = ParamSpec("P")
-_Run = Callable[[ChainReader, ResolvedTransaction, TxEnv, int, Stop], T]
+_Run = Callable[[ScriptRun], Cycles]
 
 Check = Callable[[KnownCells | None], Checked]
 """The cheap rules at the pool's present tip. Raises Reject."""
@@ -100,12 +97,12 @@ class PoolVerifier:
         except WorkerDiedError:
             async with self._slots.turn():
                 checked = await self._check_again(pending, check, checked)
-                return checked, await self._in_worker(self._run_short, pending, checked, max_cycles)
+                return checked, await self._in_worker(self._scripts.run_short, pending, checked, max_cycles)
 
     async def _in_process(
         self, pending: PendingVerification, check: Check, checked: Checked | None, max_cycles: int
     ) -> tuple[Checked, int | None]:
-        """As `_in_worker` with `_run_short`, in a process. Raises WorkerDiedError when there is none that could tell;
+        """As `_in_worker` with `run_short`, in a process. Raises WorkerDiedError when there is none that could tell;
         they are started when there is enough to do. A large transaction (not checked yet) would hold others up."""
         processes = self._processes
         if processes is None or not processes.is_ready or checked is None:
@@ -144,8 +141,8 @@ class PoolVerifier:
     def _long_way(self, pending: PendingVerification) -> tuple[FairSlots, _Run[int]]:
         """Clients of this node do not wait for a peer's long scripts: these stand still meanwhile."""
         if pending.makes_way:
-            return self._yielding_slot, self._run_yielding
-        return self._long_slot, self._run_long
+            return self._yielding_slot, self._scripts.run_yielding
+        return self._long_slot, self._scripts.run_long
 
     async def _check_again(self, pending: PendingVerification, check: Check, checked: Checked | None) -> Checked:
         """What has become of a transaction while it waited. None: it is to be checked for the first time."""
@@ -177,11 +174,13 @@ class PoolVerifier:
             raise VerificationFailed(error) from error
         return checked
 
-    async def _in_worker(self, run: _Run[T], pending: PendingVerification, checked: Checked, max_cycles: int) -> T:
+    async def _in_worker(
+        self, run: _Run[Cycles], pending: PendingVerification, checked: Checked, max_cycles: int
+    ) -> Cycles:
         """Run contextual rules and scripts in a worker. Raises VerificationFailed, or the reason of a withdrawal."""
         env, reader = self._pool.env(checked.status), self._pool.reader
         try:
-            return await self._aside(run, reader, checked.rtx, env, max_cycles, pending.stop)
+            return await self._aside(self._verify, run, ScriptRun(reader, checked.rtx, env, max_cycles, pending.stop))
         except ScriptsStopped:
             pending.verify_wanted()
             raise Invalidated("the node stops") from None
@@ -189,25 +188,12 @@ class PoolVerifier:
     def _aside(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._workers, partial(call, *arguments, **named))
 
-    def _run_short(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int | None:
-        """Cycles; None if the scripts take long."""
-        return self._verify(partial(self._scripts.run_short, reader, stop=stop), reader, rtx, env, max_cycles)
-
-    def _run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
-        return self._verify(partial(self._scripts.run_long, reader, stop=stop), reader, rtx, env, max_cycles)
-
-    def _run_yielding(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
-        return self._verify(partial(self._scripts.run_yielding, reader, stop=stop), reader, rtx, env, max_cycles)
-
-    def _verify(
-        self, run: RunScripts[Cycles], reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int
-    ) -> Cycles:
+    def _verify(self, run: _Run[Cycles], given: ScriptRun) -> Cycles:
+        """None if the scripts take long."""
         try:
-            return verify_transaction(self._pool.consensus, rtx, env, reader, run, max_cycles)
+            return verify_transaction(
+                self._pool.consensus, given.rtx, given.env, given.reader, lambda *_: run(given), given.max_cycles
+            )
         except CkbError as error:
             raise VerificationFailed(error) from error
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from ckb_node.runtime.lane import Lane
-from ckb_node.verification.scripts import ScriptService
+from ckb_node.verification.scripts import ScriptRun, ScriptService
 from ckb_node.verification.stopping import Stop, TimeExceeded
 from consensus.rules.resolve import resolve_transaction
 from consensus.tx_env import TxEnv
@@ -36,16 +36,16 @@ class Estimator:
         stop = Stop(self._scripts.stop)
         try:
             rtx = await self._short.run(partial(_resolve, view, transaction))
-            cycles = await self._short.run(partial(self._scripts.run_short, view, rtx, env, limit, stop))
-            return await self._long_turn(view, rtx, env, stop) if cycles is None else cycles
+            run = ScriptRun(view, rtx, env, limit, stop)
+            cycles = await self._short.run(partial(self._scripts.run_short, run))
+            return await self._long_turn(run) if cycles is None else cycles
         finally:
             stop.set()
 
-    async def _long_turn(self, view: ChainView, rtx: ResolvedTransaction, env: TxEnv, stop: Stop) -> int:
-        scripts, limit = self._scripts, self._consensus.max_block_cycles
+    async def _long_turn(self, run: ScriptRun) -> int:
         with suppress(TimeExceeded):
-            return await self._long.run(partial(scripts.run_estimate, view, rtx, env, limit, stop, TURN_S))
-        return await self._longest.run(partial(scripts.run_long_estimate, view, rtx, env, limit, stop))
+            return await self._long.run(partial(self._scripts.run_estimate, run, TURN_S))
+        return await self._longest.run(partial(self._scripts.run_long_estimate, run))
 
     def close(self) -> None:
         """Wait for the current runs, which end after `ScriptService.end_runs`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from ckb_node.runtime.bounded import BoundedMap
 from ckb_node.verification.debug_output import Prints
@@ -34,6 +35,16 @@ POOL_CYCLES_PER_S = 100e6
 
 CacheKey = tuple[bytes, int]
 """Witness hash, and the VM version that `type` scripts had: a hardfork may change the verdict."""
+
+
+class ScriptRun(NamedTuple):
+    """A transaction whose scripts are to run, at one state of the chain, until `stop` is set."""
+
+    reader: ChainReader
+    rtx: ResolvedTransaction
+    env: TxEnv
+    max_cycles: int
+    stop: Stop
 
 
 class VerifiedTransactions:
@@ -122,61 +133,38 @@ class ScriptService:
         for prepared in blocks:
             yield self.run_block(reader, prepared)
 
-    def run_short(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int | None:
+    def run_short(self, run: ScriptRun) -> int | None:
         """Cycles of a transaction of the pool, None if it takes long. Raises ScriptError, ScriptsStopped."""
-        pause = PoolPause(stop, self.gate, SHORT_RUN_S, _TakesLongError)
+        pause = PoolPause(run.stop, self.gate, SHORT_RUN_S, _TakesLongError)
         try:
-            return self.runner(reader, pause).run(rtx, env, max_cycles)
+            return self.runner(run.reader, pause).run(run.rtx, run.env, run.max_cycles)
         except _TakesLongError:
             return None
 
-    def run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
+    def run_long(self, run: ScriptRun) -> int:
         """Cycles of a transaction of the pool. Raises ScriptError, ScriptsStopped; TimeExceeded when it works longer
         than `pool_seconds`, BudgetExceeded when it takes too much memory."""
         with self.yielding_gate.shut():
-            return self.run_here(self.gate, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+            return self.run_here(self.gate, run, pool_seconds(run.max_cycles))
 
-    def run_yielding(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
+    def run_yielding(self, run: ScriptRun) -> int:
         """As `run_long`, but it stands still, and later goes on where it was, while a `run_long` runs."""
-        return self.run_here(self.yielding_gate, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+        return self.run_here(self.yielding_gate, run, pool_seconds(run.max_cycles))
 
-    def run_estimate(
-        self,
-        reader: ChainReader,
-        rtx: ResolvedTransaction,
-        env: TxEnv,
-        max_cycles: int,
-        stop: Stop,
-        seconds: float,
-    ) -> int:
+    def run_estimate(self, run: ScriptRun, seconds: float) -> int:
         """As `run_long` for up to `seconds`, in a process or thread that the pool does not use."""
         with self.estimate_gate.shut():
-            return self.run_here(self.gate, reader, rtx, env, max_cycles, stop, seconds)
+            return self.run_here(self.gate, run, seconds)
 
-    def run_long_estimate(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
+    def run_long_estimate(self, run: ScriptRun) -> int:
         """The same for as long as the pool would take, but it stands still, and later goes on, while a `run_estimate`
         runs."""
-        return self.run_here(self.estimate_gate, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+        return self.run_here(self.estimate_gate, run, pool_seconds(run.max_cycles))
 
-    def run_here(
-        self,
-        gate: Gate,
-        reader: ChainReader,
-        rtx: ResolvedTransaction,
-        env: TxEnv,
-        max_cycles: int,
-        stop: Stop,
-        seconds: float,
-    ) -> int:
+    def run_here(self, gate: Gate, run: ScriptRun, seconds: float) -> int:
         """Cycles of a transaction, in this thread while the gate is open. Raises as `run_long`."""
-        pause = PoolPause(stop, gate, seconds, lambda: TimeExceeded(seconds))
-        return self.runner(reader, pause).run(rtx, env, max_cycles)
+        pause = PoolPause(run.stop, gate, seconds, lambda: TimeExceeded(seconds))
+        return self.runner(run.reader, pause).run(run.rtx, run.env, run.max_cycles)
 
     def cache_key(self, rtx: ResolvedTransaction, env: TxEnv) -> CacheKey:
         """The key of a transaction in the cache."""

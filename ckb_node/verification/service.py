@@ -16,17 +16,14 @@ import structlog
 from ckb_node.verification.long_runs import IDLE_S, LongRuns
 from ckb_node.verification.messages import Setup
 from ckb_node.verification.script_log import is_enabled
-from ckb_node.verification.scripts import SHORT_RUN_S, ScriptService, beginning_of, pool_seconds
+from ckb_node.verification.scripts import SHORT_RUN_S, ScriptRun, ScriptService, beginning_of, pool_seconds
 from ckb_node.verification.short_runs import ShortRuns
-from ckb_node.verification.stopping import Stop
 from ckb_node.verification.worker_handle import Work, WorkerDiedError
 from ckb_node.verification.worker_pool import BlockWorkerPool
 from consensus.context import ChainReader
 from consensus.errors import CkbError
 from consensus.params import Consensus
 from consensus.rules.verify_block import PreparedBlock, run_scripts
-from consensus.tx_env import TxEnv
-from consensus.types.core import ResolvedTransaction
 from vm import DEFAULT_NICENESS, Engines
 
 log = structlog.get_logger("scripts")
@@ -126,54 +123,33 @@ class ParallelScriptService(ScriptService):
                 run.cycles[index] = cycles
         return [beginning_of(run.cycles, limit) for run in runs]
 
-    def run_long(self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop) -> int:
+    def run_long(self, run: ScriptRun) -> int:
         """As ScriptService, but in a process of its own, so that no thread of the node is busy."""
         with self.yielding_gate.shut():
-            return self._run_in(self.long_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+            return self._run_in(self.long_runs, run, pool_seconds(run.max_cycles))
 
-    def run_yielding(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
+    def run_yielding(self, run: ScriptRun) -> int:
         """As ScriptService, in a process of its own: it stands still with its scripts in it."""
-        return self._run_in(self.yielding_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+        return self._run_in(self.yielding_runs, run, pool_seconds(run.max_cycles))
 
-    def run_estimate(
-        self,
-        reader: ChainReader,
-        rtx: ResolvedTransaction,
-        env: TxEnv,
-        max_cycles: int,
-        stop: Stop,
-        seconds: float,
-    ) -> int:
+    def run_estimate(self, run: ScriptRun, seconds: float) -> int:
         """As `run_long`, in another process."""
         with self.estimate_gate.shut():
-            return self._run_in(self.estimate_runs, reader, rtx, env, max_cycles, stop, seconds)
+            return self._run_in(self.estimate_runs, run, seconds)
 
-    def run_long_estimate(
-        self, reader: ChainReader, rtx: ResolvedTransaction, env: TxEnv, max_cycles: int, stop: Stop
-    ) -> int:
+    def run_long_estimate(self, run: ScriptRun) -> int:
         """As `run_yielding`, in another process."""
-        return self._run_in(self.long_estimate_runs, reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+        return self._run_in(self.long_estimate_runs, run, pool_seconds(run.max_cycles))
 
-    def _run_in(
-        self,
-        runs: LongRuns,
-        reader: ChainReader,
-        rtx: ResolvedTransaction,
-        env: TxEnv,
-        max_cycles: int,
-        stop: Stop,
-        seconds: float,
-    ) -> int:
-        def run() -> int:
-            work = Work(0, rtx, env.epoch_without_proposal_window, max_cycles, seconds)
+    def _run_in(self, runs: LongRuns, run: ScriptRun, seconds: float) -> int:
+        def run_once() -> int:
+            work = Work(0, run.rtx, run.env.epoch_without_proposal_window, run.max_cycles, seconds)
             try:
-                return runs.run(work, reader, stop)
+                return runs.run(work, run.reader, run.stop)
             except WorkerDiedError:
-                return self.run_here(runs.gate, reader, rtx, env, max_cycles, stop, seconds)
+                return self.run_here(runs.gate, run, seconds)
 
-        return self.verified.run_once(self.cache_key(rtx, env), max_cycles, run)
+        return self.verified.run_once(self.cache_key(run.rtx, run.env), run.max_cycles, run_once)
 
     def close(self) -> None:
         """End all processes. Call it when no thread runs scripts any more."""

@@ -104,7 +104,7 @@ async def test_large_ones_are_checked_in_a_thread_also_when_the_tip_has_moved(mo
     async with funded() as funds:
         pool, tx, threads = funds.pool.pool, funds.spend(), list[str]()
         monkeypatch.setattr(verifier, "CHECKED_AT_ONCE", 0)
-        plain_check, plain_scripts = pool.check, funds.pool._verifier._run_short
+        plain_check, plain_scripts = pool.check, funds.dev.scripts.run_short
 
         def check(*arguments: Any) -> Any:
             is_main = threading.current_thread() is threading.main_thread()
@@ -118,7 +118,7 @@ async def test_large_ones_are_checked_in_a_thread_also_when_the_tip_has_moved(mo
             return cycles
 
         monkeypatch.setattr(pool, "check", check)
-        monkeypatch.setattr(funds.pool._verifier, "_run_short", scripts)
+        monkeypatch.setattr(funds.dev.scripts, "run_short", scripts)
         await funds.pool.submit(tx)
         assert threads == ["other", "other"]
         assert tx.short_id in pool.graph

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ckb_node.verification.estimator import TURN_S, Estimator
-from ckb_node.verification.scripts import ScriptService, pool_seconds
+from ckb_node.verification.scripts import ScriptRun, ScriptService, pool_seconds
 from ckb_node.verification.stopping import ScriptsStopped, Stop, TimeExceeded
 from tests.support.chains.funded_pool import Funds, funded
 from tests.support.lanes import as_client
@@ -25,17 +25,17 @@ class Scripts(ScriptService):
         self.waits = False
         self.stops: list[Stop] = []
 
-    def run_short(self, reader: Any, rtx: Any, env: Any, max_cycles: int, stop: Stop) -> int | None:
-        return self._turn(rtx.transaction.hash, 0.1, stop)
+    def run_short(self, run: ScriptRun) -> int | None:
+        return self._turn(run.rtx.hash, 0.1, run.stop)
 
-    def run_estimate(self, reader: Any, rtx: Any, env: Any, max_cycles: int, stop: Stop, seconds: float) -> int:
-        cycles = self._turn(rtx.transaction.hash, seconds, stop)
+    def run_estimate(self, run: ScriptRun, seconds: float) -> int:
+        cycles = self._turn(run.rtx.hash, seconds, run.stop)
         if cycles is None:
             raise TimeExceeded(seconds)
         return cycles
 
-    def run_long_estimate(self, reader: Any, rtx: Any, env: Any, max_cycles: int, stop: Stop) -> int:
-        return self.run_estimate(reader, rtx, env, max_cycles, stop, pool_seconds(max_cycles))
+    def run_long_estimate(self, run: ScriptRun) -> int:
+        return self.run_estimate(run, pool_seconds(run.max_cycles))
 
     def _turn(self, tx_hash: bytes, seconds: float, stop: Stop) -> int | None:
         self.turns.append((tx_hash, seconds))

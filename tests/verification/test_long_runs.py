@@ -18,7 +18,7 @@ from ckb_node.verification import scripts as chain_scripts
 from ckb_node.verification import service as verification
 from ckb_node.verification.long_runs import IDLE_S
 from ckb_node.verification.messages import ErrorData
-from ckb_node.verification.scripts import ScriptService
+from ckb_node.verification.scripts import ScriptRun, ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.stopping import BudgetExceeded, ScriptsStopped, Stop
 from ckb_node.verification.transfer import pack_error, unpack_error
@@ -50,8 +50,12 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_scripts, "POOL_CYCLES_PER_S", 1e15)
 
 
+def run_of(rtx: ResolvedTransaction, stop: Stop, limit: int = LIMIT) -> ScriptRun:
+    return ScriptRun(Chain(), rtx, ENV, limit, stop)  # type: ignore[arg-type]
+
+
 def patiently(service: ScriptService, rtx: ResolvedTransaction, stop: Stop | None = None, limit: int = LIMIT) -> int:
-    return service.run_long(Chain(), rtx, ENV, limit, stop or Stop(service.stop))  # type: ignore[arg-type]
+    return service.run_long(run_of(rtx, stop or Stop(service.stop), limit))
 
 
 def failure(run: Callable[[], object]) -> ScriptError:
@@ -189,7 +193,7 @@ def test_a_block_goes_first(tmp_path: Path) -> None:
 
 
 def estimate(service: ScriptService, rtx: ResolvedTransaction, stop: Stop) -> int:
-    return service.run_estimate(Chain(), rtx, ENV, LIMIT, stop, 60.0)  # type: ignore[arg-type]
+    return service.run_estimate(run_of(rtx, stop), 60.0)
 
 
 @pytest.mark.parametrize(("yielding", "first"), [("run_yielding", patiently), ("run_long_estimate", estimate)])
@@ -200,7 +204,7 @@ def test_what_yields_stands_still_and_goes_on_where_it_was(
         own_stop = Stop(service.stop)
         others = service.yielding_runs if yielding == "run_yielding" else service.long_estimate_runs
         run = getattr(service, yielding)
-        waiting = threads.submit(run, Chain(), a_transaction(LONG), ENV, LIMIT, Stop(service.stop))
+        waiting = threads.submit(run, run_of(a_transaction(LONG), Stop(service.stop)))
         wait_for(lambda: others._process is not None and bool(others._process._working))
         assert others._process is not None
         pid = others._process.process.pid
@@ -217,9 +221,9 @@ def test_what_yields_stands_still_and_goes_on_where_it_was(
 def test_a_quick_run_ends_when_it_takes_long() -> None:
     service = ScriptService(consensus_with())
     stop = Stop(service.stop)
-    assert service.run_short(Chain(), a_transaction(endless()), ENV, LIMIT, stop) is None  # type: ignore[arg-type]
+    assert service.run_short(run_of(a_transaction(endless()), stop)) is None
     patiently(service, a_transaction(exiting(0)))  # the interpreter is compiled now
-    assert service.run_short(Chain(), a_transaction(exiting(0)), ENV, LIMIT, stop)  # type: ignore[arg-type]
+    assert service.run_short(run_of(a_transaction(exiting(0)), stop))
 
 
 def test_memory_stays_bounded(tmp_path: Path) -> None:

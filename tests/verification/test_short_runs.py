@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from ckb_node.verification.messages import ErrorData, Job
-from ckb_node.verification.scripts import ScriptService
+from ckb_node.verification.scripts import ScriptRun, ScriptService
 from ckb_node.verification.service import ParallelScriptService
 from ckb_node.verification.short_runs import DEPTH, ShortRun, ShortRuns
 from ckb_node.verification.stopping import ScriptsStopped, Stop
@@ -61,11 +61,15 @@ async def short(service: ParallelScriptService, rtx: ResolvedTransaction) -> int
     return await service.short_runs.run(run_of(service, rtx))
 
 
+def plain_run(rtx: ResolvedTransaction) -> ScriptRun:
+    return ScriptRun(Chain(), rtx, ENV, LIMIT, Stop())  # type: ignore[arg-type]
+
+
 async def test_verdicts_are_those_of_a_plain_run(tmp_path: Path) -> None:
     plain = ScriptService(consensus_with())
     async with started(tmp_path) as service:
         good = [a_transaction(GOOD, version) for version in (0, 1, 2) for _ in range(7)]
-        expected = [plain.run_short(Chain(), each, ENV, LIMIT, Stop()) for each in good]  # type: ignore[arg-type]
+        expected = [plain.run_short(plain_run(each)) for each in good]
         assert await asyncio.gather(*(short(service, each) for each in good)) == expected
         assert [service.verified.get(service.cache_key(each, ENV)) for each in good] == expected
         for code in (exiting(-3), b"no program"):
@@ -73,7 +77,7 @@ async def test_verdicts_are_those_of_a_plain_run(tmp_path: Path) -> None:
             with pytest.raises(ScriptError) as of_process:
                 await short(service, bad)
             with pytest.raises(ScriptError) as of_thread:
-                plain.run_short(Chain(), bad, ENV, LIMIT, Stop())  # type: ignore[arg-type]
+                plain.run_short(plain_run(bad))
             assert pack_error(of_process.value) == pack_error(of_thread.value)
             assert service.verified.get(service.cache_key(bad, ENV)) is None
 

@@ -12,7 +12,9 @@ from threading import Thread
 import pytest
 from structlog.testing import capture_logs
 
+from ckb_node.verification.scripts import ScriptRun, ScriptService
 from ckb_node.verification.watch import ASLEEP_S, CHECK_EVERY_S, LOOPING_S, STOPPED_S, StartPauses, Watch
+from consensus.types.core import ResolvedTransaction
 from tests.support.builders.scripts import Chain
 from tests.verification.kit import ENV, a_block, a_transaction, consensus_with, looping, parallel, start_processes
 
@@ -134,11 +136,15 @@ def test_a_process_for_blocks_that_is_stopped_is_replaced(tmp_path: Path) -> Non
     assert [(entry["pid"], entry["reason"]) for entry in logs] == [(victims[0], "it is stopped")]
 
 
+def run_of(service: ScriptService, rtx: ResolvedTransaction) -> ScriptRun:
+    return ScriptRun(Chain(), rtx, ENV, 1 << 40, service.stop)  # type: ignore[arg-type]
+
+
 def test_a_process_for_the_pool_that_is_stopped_is_replaced(tmp_path: Path) -> None:
     consensus = consensus_with()
     with capture_logs() as logs, parallel(tmp_path, consensus) as service:
         transaction = a_transaction(looping(1000))
-        service.run_long(Chain(), transaction, ENV, 1 << 40, service.stop)  # type: ignore[arg-type]
+        service.run_long(run_of(service, transaction))
         process = service.long_runs._process
         assert process is not None
         os.kill(process.process.pid, signal.SIGSTOP)
@@ -146,7 +152,7 @@ def test_a_process_for_the_pool_that_is_stopped_is_replaced(tmp_path: Path) -> N
         ended: list[int] = []
 
         def run() -> None:
-            ended.append(service.run_long(Chain(), transaction, ENV, 1 << 40, service.stop))  # type: ignore[arg-type]
+            ended.append(service.run_long(run_of(service, transaction)))
 
         thread = Thread(target=run)
         thread.start()

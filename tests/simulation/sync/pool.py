@@ -4,7 +4,6 @@ how long scripts take. Scripts of one transaction run at a time."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Final
 
 from ckb_node.chain.events import ChainChanged
@@ -36,6 +35,7 @@ from ckb_node.txpool.rejects import (
 from ckb_node.txpool.remote_queue import DEPARTED, RemoteQueue, RemoteTransaction
 from ckb_node.txpool.selector import proposed_of, select_for_block
 from ckb_node.txpool.spares import SpareTransactions
+from ckb_node.verification.scripts import ScriptRun
 from ckb_node.verification.stopping import Stop
 from consensus.errors import CkbError
 from consensus.rules.verify_transaction import verify_transaction
@@ -176,12 +176,15 @@ class SimPool:
             self.events.publish(TransactionAccepted(item.hash, None if item.giver == OURSELVES else item.giver))
 
     def _admit(self, transaction: Transaction, declared: int | None) -> None:
-        pool = self.pool
+        pool, scripts = self.pool, self._chain.scripts
         limit = self._chain.consensus.max_block_cycles if declared is None else declared
         checked = pool.check(transaction)
-        run = partial(self._chain.scripts.run_long, pool.reader, stop=self._stop)
+        env, reader = pool.env(checked.status), pool.reader
+        given = ScriptRun(reader, checked.rtx, env, limit, self._stop)
         try:
-            cycles = verify_transaction(pool.consensus, checked.rtx, pool.env(checked.status), pool.reader, run, limit)
+            cycles = verify_transaction(
+                pool.consensus, checked.rtx, env, reader, lambda *_: scripts.run_long(given), limit
+            )
         except CkbError as error:
             raise VerificationFailed(error) from error
         if declared is not None and declared != cycles:
