@@ -1,5 +1,5 @@
 """Headers that a peer will ask for next, read while it judges those that it has: so a peer that syncs does not wait for
-our disk. Questions that wait come first."""
+our disk. A question that can be answered comes first."""
 
 from __future__ import annotations
 

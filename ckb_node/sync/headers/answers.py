@@ -2,8 +2,8 @@
 in its own initial download.
 
 One question is answered at a time, in a thread that reads, and each peer has one that waits: it is read no further
-until it has its answer. So a crowd of askers waits in a queue of its own, and nothing else waits for it. When nobody
-waits, what a peer that syncs will ask for next is read ahead.
+until it has its answer. So a crowd of askers waits in a queue of its own, and nothing else waits for it. When no
+question can be answered, what a peer that syncs will ask for next is read ahead.
 """
 
 from __future__ import annotations
